@@ -1,0 +1,45 @@
+"""hpo: one ask-tell protocol in which an optimizer is a pure function of a history.
+
+job.py          Job, Result, Header: what is asked, what is told, what a log opens with
+parameters.py   Float, Int, Categorical, Const
+space.py        Space: named parameters, conditions, constraints; the same as arrays
+history.py      History: start, finish, lost, add, enqueue; what every optimizer reads
+optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
+optimizers/     one file each; OPTIMIZERS, make
+logs/           where events live: memory, SQLite
+objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
+executors/      where jobs run: inline, threads, processes, a simulated clock
+study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe
+run.py          run: the one loop; minimize, maximize
+"""
+
+from hpo.executors import EXECUTORS, Executor, Inline, Processes, Simulator, Threads
+from hpo.history import History
+from hpo.job import Header, Job, Key, Result
+from hpo.logs import LOGS, MemoryLog, SQLiteLog
+from hpo.objective import Run
+from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
+from hpo.optimizers import (
+    ASHA,
+    GP,
+    OPTIMIZERS,
+    PBT,
+    Grid,
+    Hyperband,
+    Manual,
+    MedianStopping,
+    Random,
+    Sobol,
+    SuccessiveHalving,
+    make,
+)
+from hpo.run import Stop, maximize, minimize, run
+from hpo.space import Categorical, Const, Float, Int, Space
+from hpo.study import Study, Trial
+
+__all__ = [
+    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Categorical", "Const", "Draft", "Executor", "Float", "Grid",
+    "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping", "MemoryLog", "Optimizer",
+    "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop",
+    "Study", "SuccessiveHalving", "Threads", "Trial", "make", "maximize", "minimize", "run",
+]  # fmt: skip

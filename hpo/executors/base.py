@@ -1,0 +1,37 @@
+"""What an executor is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from hpo.job import Job, Key, Result
+
+Outcome = tuple[Job, Result | None]  # None: the machine lost the job
+
+
+class Executor(Protocol):
+    """Runs jobs. A checkpoint is durable before its job comes out of `wait`."""
+
+    kind: str  # of its objective: "function", "report" or "run" (see hpo.objective)
+
+    @property
+    def free(self) -> int:
+        """How many jobs it takes now."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Takes a job; never waits for it."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> Outcome | None:
+        """A finished or lost job; None if `timeout` seconds pass without one."""
+        ...
+
+    def keep(self, keys: Iterable[Key]) -> None:
+        """Deletes every checkpoint but those of `keys` and of jobs in flight."""
+        ...
+
+    def close(self) -> None:
+        """Stops at once; what is in flight is dropped."""
+        ...

@@ -1,0 +1,45 @@
+"""One job at a time, in this process: the simplest executor, and the one to debug with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from hpo.executors.base import Outcome
+from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.worker import Worker
+from hpo.job import Job, Key
+from hpo.objective import Objective, kind
+
+
+class Inline:
+    """Runs a job inside `wait`. Ctrl-C inside the objective leaves the job pending."""
+
+    def __init__(self, objective: Objective, horizon: int = 1, folder: str | Path | None = None) -> None:
+        self.kind = kind(objective)
+        self._checkpoints = Checkpoints(folder)
+        self._worker = Worker(objective, horizon, self._checkpoints.folder)
+        self._jobs: list[Job] = []
+
+    @property
+    def free(self) -> int:
+        return 1 - len(self._jobs)
+
+    def submit(self, job: Job) -> None:
+        self._jobs.append(job)
+
+    def wait(self, timeout: float | None = None) -> Outcome | None:
+        if not self._jobs:
+            return None
+        job = self._jobs[0]
+        result = self._worker.execute(job)
+        self._jobs.pop(0)
+        return job, result
+
+    def keep(self, keys: Iterable[Key]) -> None:
+        self._checkpoints.keep({*keys, *(job.key for job in self._jobs)})
+
+    def close(self) -> None:
+        self._worker.close()
+        self._jobs.clear()
+        self._checkpoints.close()

@@ -1,0 +1,93 @@
+"""Several jobs at once in threads of this process: for objectives that wait on something, coroutines among them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from hpo.executors.base import Outcome
+from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.worker import Worker
+from hpo.job import Job, Key, Result
+from hpo.objective import Objective, kind
+
+
+class Threads:
+    """`workers` threads. A job beyond `timeout` seconds is an error; its thread cannot be killed and is abandoned."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        horizon: int = 1,
+        folder: str | Path | None = None,
+        workers: int = 2,
+        timeout: float | None = None,
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"workers is {workers!r}; allowed is an integer of at least 1")
+        self.workers, self.timeout = workers, timeout
+        self.kind = kind(objective)
+        self._checkpoints = Checkpoints(folder)
+        self._objective, self._horizon = objective, horizon
+        self._idle = [self._worker() for _ in range(workers)]
+        self._running: dict[Key, tuple[Job, Worker, float]] = {}
+        self._outcomes: queue.SimpleQueue[tuple[Worker, Job, Result]] = queue.SimpleQueue()
+
+    def _worker(self) -> Worker:
+        return Worker(self._objective, self._horizon, self._checkpoints.folder)
+
+    @property
+    def free(self) -> int:
+        return len(self._idle)
+
+    def submit(self, job: Job) -> None:
+        holds = [worker for worker in self._idle if job.trial in worker.held]
+        worker = holds[0] if holds else self._idle[0]
+        self._idle.remove(worker)
+        self._running[job.key] = job, worker, time.monotonic()
+        threading.Thread(target=self._execute, args=(worker, job), daemon=True).start()
+
+    def _execute(self, worker: Worker, job: Job) -> None:
+        self._outcomes.put((worker, job, worker.execute(job)))
+
+    def wait(self, timeout: float | None = None) -> Outcome | None:
+        end = None if timeout is None else time.monotonic() + timeout
+        while self._running:
+            now = time.monotonic()
+            late = self._late(now)
+            if late is not None:
+                return late
+            limits = [] if end is None else [end]
+            if self.timeout is not None:
+                limits += [begun + self.timeout for _, _, begun in self._running.values()]
+            try:
+                worker, job, result = self._outcomes.get(timeout=max(0.0, min(limits) - now) if limits else None)
+            except queue.Empty:
+                if end is not None and time.monotonic() >= end:
+                    return None
+                continue
+            if self._running.get(job.key, (None, None, 0.0))[1] is worker:  # else it came after its timeout
+                del self._running[job.key]
+                self._idle.append(worker)
+                return job, result
+        return None
+
+    def _late(self, now: float) -> Outcome | None:
+        for key, (job, _, begun) in self._running.items():
+            if self.timeout is not None and now - begun >= self.timeout:
+                del self._running[key]
+                self._idle.append(self._worker())
+                return job, Result({"seconds": now - begun}, error=f"timeout: still running after {self.timeout:g} s")
+        return None
+
+    def keep(self, keys: Iterable[Key]) -> None:
+        self._checkpoints.keep({*keys, *self._running})
+
+    def close(self) -> None:
+        for worker in self._idle:
+            worker.close()
+        self._running.clear()
+        self._checkpoints.close()

@@ -1,0 +1,117 @@
+"""What one worker does with a job: find or build the Run, train it, save it, and hold it for the next rung."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.executors.checkpoints import publish, remove
+from hpo.job import Job, Key, Result
+from hpo.objective import FunctionRun, Objective, ReportRun, build, kind
+
+HELD = 4  # Runs in memory; a parked f(config, report) cannot be saved and is held in any number
+
+
+class Worker:
+    """Executes jobs one after the other. Dropping a held Run changes nothing but time.
+
+    The metrics it adds: `seconds` the job took here, of which `setup_seconds` went into building and loading the Run
+    and `save_seconds` into its checkpoint.
+    """
+
+    def __init__(self, objective: Objective, horizon: int, folder: Path) -> None:
+        self.objective, self.horizon, self.folder = objective, horizon, folder
+        self.kind = kind(objective)
+        self.held: OrderedDict[int, tuple[Key, Any]] = OrderedDict()
+
+    def execute(self, job: Job) -> Result:
+        """The job's result; whatever the objective raises is its error."""
+        start = time.perf_counter()
+        try:
+            return self._execute(job, start)
+        except Exception as error:
+            self._drop(job.trial)
+            seconds = {"seconds": time.perf_counter() - start}
+            return Result(seconds, error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+    def _execute(self, job: Job, start: float) -> Result:
+        run = self._run(job)
+        ready = time.perf_counter()
+        value, curve = run.advance(job.until)
+        trained = time.perf_counter()
+        if self.kind == "run":
+            self._save(run, job.key)
+        self._hold(job, run)
+        end = time.perf_counter()
+        times = {"seconds": end - start, "setup_seconds": ready - start, "save_seconds": end - trained}
+        if isinstance(value, Result):
+            return Result({**times, **value.metrics}, value.curve or curve, value.error)
+        if isinstance(value, Mapping):
+            return Result({**times, **value}, curve)
+        return Result({**times, "": value}, curve)  # the executor's caller knows the objective's name
+
+    def _run(self, job: Job) -> Any:
+        """The Run at the job's source: held, loaded, or (own trials only) built anew and trained from its beginning."""
+        key, run = self.held.pop(job.trial, (None, None))
+        if run is not None and key == job.source:
+            return run
+        if run is not None:
+            _close(run)
+        run = build(self.objective, job.config, job.seed, self.horizon)
+        if job.source is None or isinstance(run, FunctionRun):
+            return run
+        cloned = job.source[0] != job.trial
+        if isinstance(run, ReportRun):
+            if cloned:
+                raise TypeError("f(config, report) cannot be cloned; give a Run factory(config, seed, horizon)")
+            return run
+        path = self.folder / f"{job.source[0]}-{job.source[1]}.ckpt"
+        if path.exists():
+            run.load(str(path))
+        elif cloned:
+            raise FileNotFoundError(f"the checkpoint {path.name} of the donor is gone")
+        return run
+
+    def _save(self, run: Any, key: Key) -> None:
+        path = self.folder / f"{key[0]}-{key[1]}.ckpt"
+        half = path.with_name(f"{path.name}.{os.getpid()}.half")
+        remove(half)
+        run.save(str(half))
+        publish(half, path)
+
+    def _hold(self, job: Job, run: Any) -> None:
+        if isinstance(run, FunctionRun) or job.until >= self.horizon:
+            _close(run)
+            return
+        self.held[job.trial] = job.key, run
+        movable = [trial for trial, (_, held) in self.held.items() if not isinstance(held, ReportRun)]
+        for trial in movable[: max(0, len(movable) - HELD)]:
+            self._drop(trial)
+
+    def _drop(self, trial: int) -> None:
+        _, run = self.held.pop(trial, (None, None))
+        _close(run)
+
+    def close(self) -> None:
+        """Ends every held Run."""
+        for trial in list(self.held):
+            self._drop(trial)
+
+
+def _close(run: Any) -> None:
+    if hasattr(run, "close"):
+        run.close()
+
+
+def named(result: Result, objective: str) -> Result:
+    """A result whose plain number carries the objective's name, and whose non-finite objective has an error."""
+    metrics = {name or objective: value for name, value in result.metrics.items()}
+    error = result.error
+    if error is None and objective in metrics and not math.isfinite(metrics[objective]):
+        error = f"diverged: {objective} is {metrics[objective]}"
+    return Result(metrics, result.curve, error)

@@ -1,0 +1,68 @@
+"""What a log is: a header and a sequence of events, durable when `append` returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+KINDS = ("run", "start", "finish", "lost", "add", "enqueue")
+
+
+class Collision(Exception):
+    """Another driver has appended an event with the same identity; read on and propose again."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a log. `time` is wall-clock (seconds since the epoch) and is read by people, never by a proposal."""
+
+    kind: str
+    body: Mapping[str, Any]
+    time: float
+
+    @property
+    def identity(self) -> str | None:
+        """Two events with the same identity collide; None collides with nothing.
+
+        A start is (trial, until, attempt): a lost job is started again under the next attempt. An addition is the
+        start and the finish of its key at once, so it shares the identity of a first start.
+        """
+        if self.kind in ("start", "add"):
+            job = self.body["job"]
+            return f"start {job['trial']} {job['until']} {self.body.get('attempt', 0)}"
+        if self.kind == "finish":
+            return f"finish {self.body['trial']} {self.body['until']}"
+        if self.kind == "lost":
+            return f"lost {self.body['trial']} {self.body['until']} {self.body['attempt']}"
+        return None
+
+    def canonical(self) -> str:
+        """What the event says, without when it was said: the text under digests and comparisons."""
+        return canonical([self.kind, self.body])
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted names and exact floats; NaN and the infinities are kept as Python writes them."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+class Log(Protocol):
+    """An append-only sequence of events under one header."""
+
+    def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Writes the header if the log is new; returns the header that stands in the log."""
+        ...
+
+    def append(self, event: Event) -> None:
+        """Makes the event durable, or raises Collision and changes nothing."""
+        ...
+
+    def read(self, after: int) -> Sequence[Event]:
+        """Every event behind the first `after` ones, in order."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what is held; appending afterwards is an error."""
+        ...

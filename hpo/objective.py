@@ -1,0 +1,153 @@
+"""Three kinds of objectives as one protocol: `f(config)`, `f(config, report)` and a Run factory.
+
+    f(config) -> value                        one budget; horizon 1
+    f(config, report) -> value                calls report(step, value) on the way; parked at a rung, resumed there
+    factory(config, seed, horizon) -> Run     everything: pause, move, clone
+
+A value is a number, a mapping of metrics or a Result. Coroutine functions are awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from hpo.job import Curve
+
+Metrics = Mapping[str, float]
+Objective = Callable[..., Any]
+
+
+class Run(Protocol):
+    """One learning curve in memory. `until` is absolute, in the study's unit, and never falls."""
+
+    def advance(self, until: int) -> tuple[Metrics, Curve]:
+        """Trains to `until`; the metrics there and (step, value) of evaluations on the way."""
+        ...
+
+    def save(self, path: str) -> None:
+        """Writes everything that another Run needs to go on from here."""
+        ...
+
+    def load(self, path: str) -> None:
+        """Goes on from a checkpoint: of this trial, or of another one with another configuration (a clone)."""
+        ...
+
+
+def kind(objective: Objective) -> str:
+    """ "function", "report" or "run", by the number of arguments it takes."""
+    try:
+        parameters = inspect.signature(objective).parameters.values()
+    except (TypeError, ValueError):
+        raise TypeError(f"the objective must be a function with a signature, but {objective!r} came") from None
+    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    kinds = {1: "function", 2: "report", 3: "run"}
+    if len(needed) not in kinds:
+        names = [p.name for p in parameters]
+        raise TypeError(
+            f"the objective takes {names}; allowed are f(config), f(config, report) and factory(config, seed, horizon)"
+        )
+    return kinds[len(needed)]
+
+
+def build(objective: Objective, config: Mapping[str, Any], seed: int, horizon: int) -> FunctionRun | ReportRun | Run:
+    """The objective for one trial."""
+    which = kind(objective)
+    if which == "function":
+        return FunctionRun(objective, config)
+    if which == "report":
+        return ReportRun(objective, config)
+    run: Run = objective(dict(config), seed, horizon)
+    return run
+
+
+def _awaited(value: Any) -> Any:
+    async def wait() -> Any:
+        return await value
+
+    return asyncio.run(wait()) if inspect.isawaitable(value) else value
+
+
+class FunctionRun:
+    """`f(config)`: one value at one budget."""
+
+    def __init__(self, objective: Objective, config: Mapping[str, Any]) -> None:
+        self.objective, self.config = objective, config
+
+    def advance(self, until: int) -> tuple[Any, Curve]:
+        return _awaited(self.objective(dict(self.config))), ()
+
+
+class Closed(BaseException):
+    """Raised inside `report` when the trial is not continued. A BaseException, so that `except Exception` lets it by."""
+
+
+class ReportRun:
+    """`f(config, report)` in a thread of its own, parked inside `report` once it has reached `until`.
+
+    It can be resumed where it stands, or run again from its beginning; it cannot be saved, moved or cloned.
+    """
+
+    def __init__(self, objective: Objective, config: Mapping[str, Any]) -> None:
+        self.objective, self.config = objective, config
+        self._turn = threading.Condition()
+        self._until = 0
+        self._parked = True  # the objective's thread is not running
+        self._closed = False
+        self._outcome: Any = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._curve: list[tuple[int, float]] = []
+        self._thread: threading.Thread | None = None
+
+    def advance(self, until: int) -> tuple[Any, Curve]:
+        with self._turn:
+            start = len(self._curve)
+            self._until = until
+            if not self._ended:
+                self._parked = False
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._main, daemon=True)
+                    self._thread.start()
+                self._turn.notify_all()
+                self._turn.wait_for(lambda: self._parked)
+            if self._error is not None:
+                raise self._error
+            if self._outcome is None:
+                raise ValueError("the objective returned None and reported nothing; it must return or report a value")
+            return self._outcome, tuple(self._curve[start:])
+
+    def close(self) -> None:
+        """Ends the objective: its next `report` raises, and `finally` blocks run."""
+        with self._turn:
+            self._closed = True
+            self._turn.notify_all()
+
+    def _main(self) -> None:
+        try:
+            value = _awaited(self.objective(dict(self.config), self._report))
+            if value is not None:
+                self._outcome = value
+        except Closed:
+            pass
+        except BaseException as error:
+            self._error = error
+        with self._turn:
+            self._ended = self._parked = True
+            self._turn.notify_all()
+
+    def _report(self, step: int, value: Any) -> None:
+        """Called by the objective: this step has that value. Waits here while the trial is parked at a rung."""
+        with self._turn:
+            self._outcome = value
+            metric = next(iter(value.values())) if isinstance(value, Mapping) else value
+            self._curve.append((int(step), float(metric)))
+            if step >= self._until:
+                self._parked = True
+                self._turn.notify_all()
+                self._turn.wait_for(lambda: self._closed or not self._parked)
+            if self._closed:
+                raise Closed

@@ -1,0 +1,238 @@
+"""Optimizer and Sampler: the one protocol. An optimizer is a pure function of a history.
+
+An author of a scheduler writes `propose(history) -> Job | None`; an author of a sampler writes
+`sample(history, trial) -> config | None` (or `suggest`, if it has something to record). Neither may change anything:
+everything remembered stands in the history, everything random comes from `hpo.rng.stream(seed, trial, role)`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, NamedTuple
+
+from hpo.history import History
+from hpo.job import Header, Job, Key, Result
+from hpo.logs import Collision
+from hpo.rng import training_seed
+from hpo.space import Config, Space
+
+COLLISIONS = 1000  # proposals in a row that may lose against other drivers before that is an error
+
+
+class Draft(NamedTuple):
+    """A configuration for a fresh trial and what is to stand in its job's note."""
+
+    config: Config
+    note: Mapping[str, Any]
+
+
+class Optimizer(ABC):
+    """Ask and tell over a pure `propose`. Subclasses are dataclasses; their fields are the options in the header."""
+
+    space: Space
+    seed: int
+    endless = True  # whether it goes on until stopped; else it ends by itself
+    clones = False  # whether it names another trial's checkpoint as a source
+    _history: History | None = None
+
+    # -- what an author writes ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def propose(self, history: History) -> Job | None:
+        """What should be trained next, until when, from which checkpoint. PURE: no state, no clock, no global RNG.
+
+        None means "not before another tell"; with nothing pending it means "finished".
+        """
+
+    def live(self, history: History) -> Sequence[Key]:
+        """Finished keys that a later job may still name as its source, most useful first."""
+        return ()
+
+    @property
+    def horizon(self) -> int:
+        """The largest budget this optimizer asks for when nobody says otherwise."""
+        return 1
+
+    # -- ask and tell ------------------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> History:
+        """The bound history; one in memory with the objective {"loss": "min"} if none was bound."""
+        if self._history is None:
+            self._history = History(self.header())
+        return self._history
+
+    def bind(self, history: History) -> None:
+        """Makes ask and tell read and write this history."""
+        self._history = history
+
+    def header(
+        self,
+        objectives: Mapping[str, str] | None = None,
+        unit: str = "evaluations",
+        horizon: int | None = None,
+        lost_limit: int = 3,
+    ) -> Header:
+        """The header of a study by this optimizer."""
+        return Header(
+            space=self.space.describe(),
+            objectives=dict(objectives) if objectives is not None else {"loss": "min"},
+            unit=unit,
+            horizon=horizon if horizon is not None else self.horizon,
+            optimizer=self.describe(),
+            seed=self.seed,
+            lost_limit=lost_limit,
+        )
+
+    def decide(self, history: History) -> Job | None:
+        """The next job: a lost one again, else the proposal. Pure; `ask` is this and `history.start`."""
+        if history.retries:
+            return next(iter(history.retries.values()))
+        return self.propose(history)
+
+    def ask(self, admit: Callable[[Job], bool] | None = None) -> Job | None:
+        """The next job, recorded as started; None if there is none before another tell (or `admit` refuses it)."""
+        history = self.history
+        for _ in range(COLLISIONS):
+            history.refresh()
+            seen = len(history)
+            job = self.decide(history)
+            if job is None or (admit is not None and not admit(job)):
+                return None
+            try:
+                history.start(job, seen)
+            except Collision:
+                continue
+            return history.jobs[job.key]
+        raise RuntimeError(f"{COLLISIONS} proposals in a row were taken by other drivers of the same log")
+
+    def tell(self, job: Job, result: Any) -> bool:
+        """Records a number, a mapping of metrics or a Result. False if the job had a result already (which stands)."""
+        return self.history.finish(job, Result.of(result, self.history.header.objectives))
+
+    def lose(self, job: Job) -> bool:
+        """Records that the machine lost the job; the next ask gives it out again, up to the header's limit."""
+        return self.history.lost(job)
+
+    def add(self, config: Mapping[str, Any], result: Any, until: int | None = None, seed: int = 0) -> Job:
+        """Records a result that was not asked, at budget `until` (the horizon if none is given)."""
+        history = self.history
+        checked, told = self.space.check(config), Result.of(result, history.header.objectives)
+        until = history.header.horizon if until is None else until
+        if not 1 <= until <= history.header.horizon:
+            raise ValueError(f"until is {until}; allowed is 1 to the horizon {history.header.horizon}")
+        for _ in range(COLLISIONS):
+            history.refresh()
+            job = Job(history.next_trial, checked, until, seed=seed, note={"added": True})
+            try:
+                history.add(job, told)
+            except Collision:
+                continue
+            return job
+        raise RuntimeError(f"{COLLISIONS} trial numbers in a row were taken by other drivers of the same log")
+
+    def enqueue(self, config: Mapping[str, Any]) -> None:
+        """Pins a configuration: the next fresh trial takes it. Raises ValueError if it does not lie in the space."""
+        self.history.enqueue(self.space.check(config))
+
+    def recommend(self, history: History) -> Key | None:
+        """The key to use: the lowest observed at the highest budget that has a success; None without one."""
+        for until in reversed(history.budgets):
+            good = [key for key in history.at(until) if not history.failed(key)]
+            if good:
+                return history.rank(good)[0]
+        return None
+
+    # -- description -------------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """Name and options as JSON values, for the header."""
+        names = [f.name for f in fields(self) if f.name not in ("space", "seed")]  # type: ignore[arg-type]
+        return {"name": type(self).__name__, **{name: _json(getattr(self, name)) for name in names}}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Optimizer):
+        return value.describe()
+    if callable(value):
+        return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+    if isinstance(value, Mapping):
+        return {str(k): _json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(v) for v in value]
+    return value
+
+
+@dataclass(eq=False)
+class Sampler(Optimizer):
+    """An optimizer that only chooses configurations; by itself it trains each to the horizon."""
+
+    space: Space
+    _: KW_ONLY
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.space = Space.of(self.space)
+
+    @abstractmethod
+    def sample(self, history: History, trial: int) -> Config | None:
+        """A configuration for the fresh trial; None if there is none (yet)."""
+
+    def suggest(self, history: History, trial: int) -> Draft | None:
+        """`sample` with what is to be recorded beside it; a sampler that fits or counts overrides this one."""
+        config = self.sample(history, trial)
+        return None if config is None else Draft(config, {})
+
+    def draft(self, history: History, trial: int) -> Draft | None:
+        """What a fresh trial gets: the oldest pinned configuration, else a suggestion. Schedulers call this."""
+        pinned = history.queued
+        if pinned is not None:
+            return Draft(dict(pinned[1]), {"queued": pinned[0]})
+        return self.suggest(history, trial)
+
+    def fresh(self, history: History, until: int, note: Mapping[str, Any] | None = None) -> Job | None:
+        """A job that starts a new trial; None if there is no configuration for it."""
+        trial = history.next_trial
+        draft = self.draft(history, trial)
+        if draft is None:
+            return None
+        seed = training_seed(self.seed, trial)
+        return Job(trial, draft.config, until, seed=seed, note={**draft.note, **(note or {})})
+
+    def propose(self, history: History) -> Job | None:
+        return self.fresh(history, history.header.horizon)
+
+
+@dataclass(eq=False)
+class Scheduler(Optimizer):
+    """An optimizer that decides budgets and sources, over any sampler."""
+
+    sampler: Sampler
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sampler, Sampler):
+            name = type(self).__name__
+            raise TypeError(f"{name} takes a sampler such as Random(space) or GP(space), but {self.sampler!r} came")
+
+    @property
+    def space(self) -> Space:  # type: ignore[override]
+        return self.sampler.space
+
+    @property
+    def seed(self) -> int:  # type: ignore[override]
+        return self.sampler.seed
+
+    def resume(self, history: History, trial: int, until: int) -> Job:
+        """The trial's next job: onwards from its last key, with its configuration, seed and membership."""
+        last = history.jobs[history.trials[trial][-1]]
+        return Job(trial, last.config, until, last.key, last.seed, self.membership(last.note))
+
+    @staticmethod
+    def membership(note: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of a note that says where a trial belongs: what schedulers write, not what samplers recorded."""
+        return {name: note[name] for name in ("rung", "bracket", "slot", "generation") if name in note}
+
+    def recommend(self, history: History) -> Key | None:
+        return self.sampler.recommend(history)

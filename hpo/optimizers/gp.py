@@ -1,0 +1,167 @@
+"""Bayesian optimisation with a Gaussian process (Jones et al. 1998; Snoek et al. 2012), over any space.
+
+What happens at an ask, with n results read at budget L:
+
+    1. L is the highest budget with enough results (fidelities are never pooled); only trials with their own weights.
+    2. Losses are standardised robustly; several objectives are first made one (ParEGO, Knowles 2006).
+    3. Hyperparameters: those of the last fit that stands in a note, or a new fit if n has grown by an eighth. A new
+       fit is recorded in the job's note, so that a reopened study never fits its past again.
+    4. Pending configurations are conditioned on, the acquisition is maximised, nothing ever started is proposed again.
+
+Every step is a function of the history and of `stream(seed, trial, role)`: the same log gives the same next job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpo.history import History
+from hpo.job import Key
+from hpo.optimizer import Draft, Sampler
+from hpo.optimizers.random import Sobol
+from hpo.rng import stream
+from hpo.space import Config
+from surrogates import (
+    KERNELS,
+    Acquisition,
+    GaussianProcess,
+    Hyperparameters,
+    Score,
+    acquisition,
+    fit,
+    maximize,
+    standardise,
+)
+
+NOISY = 0.02  # a learned noise variance (of standardised losses) above which the model's opinion beats one observation
+CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev function
+
+
+@dataclass(eq=False)
+class GP(Sampler):
+    """A Gaussian process with an acquisition: "logei", "ei", "pi", "ucb", or any f(posterior, incumbent) -> score.
+
+    `initial` is the number of Sobol points before the model speaks; by default one more than the space has columns,
+    but 4 to 12. `kernel` is "matern52", "matern32" or "rbf". An acquisition of your own sees standardised losses to be
+    minimised: `posterior.mean` and `posterior.sd` (m,), and the incumbent; a higher score is better.
+    """
+
+    acquisition: str | Acquisition | Callable[..., Any] = "logei"
+    kernel: str = "matern52"
+    initial: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._score = acquisition(self.acquisition)
+        if self.kernel not in KERNELS:
+            raise ValueError(f"kernel is {self.kernel!r}; allowed are {list(KERNELS)}")
+        if self.initial is not None and self.initial < 1:
+            raise ValueError(f"initial is {self.initial!r}; allowed is an integer of at least 1")
+        columns = len(self.space.columns)
+        self._enough = self.initial if self.initial is not None else min(max(columns + 1, 4), 12)
+        self._sobol = Sobol(self.space, seed=self.seed)
+
+    def sample(self, history: History, trial: int) -> Config | None:
+        draft = self.suggest(history, trial)
+        return None if draft is None else draft.config
+
+    def suggest(self, history: History, trial: int) -> Draft | None:
+        keys = self.readable(history)
+        if len(history.trials) < self._enough or not keys or not self.space.columns:
+            return self._sobol.suggest(history, trial)
+        domain = self.space.domain
+        rows, z = self._rows(history, keys), self.targets(history, keys, trial)
+        theta, note = self._hyperparameters(history, keys, rows, z, trial)
+        gp = GaussianProcess(domain, rows, z, theta)
+        pending = self._pending(history, set(domain.keys(rows)))
+        incumbent = float(gp.predict(rows)[0].min())
+        score = Score(gp.condition(pending) if len(pending) else gp, self._score, incumbent)
+        seed = int(stream(self.seed, trial, "maximise").integers(2**31))
+        tried = [self.space.encode(history.jobs[started[0]].config) for started in history.trials.values()]
+        best = rows[np.argsort(z, kind="stable")]
+        row = maximize(score, domain, seed, best_rows=best, exclude=set(domain.keys(np.array(tried))))
+        if row is None:  # every point of a finite space was started: replicate where it is worth most
+            row = maximize(score, domain, seed, best_rows=best)
+        return None if row is None else Draft(self.space.decode(row), note)
+
+    # -- what is read ------------------------------------------------------------------------------------------------
+
+    def readable(self, history: History) -> list[Key]:
+        """Keys the model learns from: own weights, at the highest budget with enough of them, else at the fullest."""
+        levels = [[key for key in history.at(until) if history.own(key)] for until in reversed(history.budgets)]
+        for keys in levels:
+            if len(keys) >= self._enough:
+                return keys
+        return max(levels, key=len, default=[])  # the first of equals is the highest
+
+    def targets(self, history: History, keys: Sequence[Key], trial: int) -> np.ndarray:
+        """(n,) standardised losses; several objectives through an augmented Chebyshev function with random weights
+        (Knowles 2006, eq. 2)."""
+        losses = np.array([history.losses(key) for key in keys])
+        z = np.column_stack([standardise(column).z for column in losses.T])
+        if z.shape[1] == 1:
+            return np.asarray(z[:, 0])
+        weights = stream(self.seed, trial, "weights").dirichlet(np.ones(z.shape[1]))
+        weighted = (z - z.min(0)) * weights
+        return np.asarray(standardise(weighted.max(1) + CHEBYSHEV * weighted.sum(1)).z)
+
+    def _rows(self, history: History, keys: Sequence[Key]) -> np.ndarray:
+        return np.array([self.space.encode(history.jobs[key].config) for key in keys])
+
+    def _pending(self, history: History, told: set[bytes]) -> np.ndarray:
+        """Rows of jobs in flight that the model has no result for."""
+        jobs = {**history.pending, **history.retries}
+        rows = [self.space.encode(jobs[key].config) for key in sorted(jobs)]
+        names = self.space.domain.keys(np.array(rows)) if rows else []
+        return np.array([row for row, name in zip(rows, names, strict=True) if name not in told])
+
+    # -- hyperparameters ---------------------------------------------------------------------------------------------
+
+    def _hyperparameters(
+        self, history: History, keys: Sequence[Key], rows: np.ndarray, z: np.ndarray, trial: int
+    ) -> tuple[Hyperparameters, dict[str, Any]]:
+        """The fit that stands in a note if it is fresh enough, else a new one with the note that records it."""
+        level, several = keys[0][1], len(history.header.objectives) > 1
+        last = self._last_fit(history, level)
+        start = None if last is None else Hyperparameters.from_list(last["theta"], self.kernel)
+        # with several objectives every trial has another target, and the last fit is only a start
+        if last is not None and start is not None and not several and not self.due(last["n"], len(keys)):
+            return start, {}
+        theta = fit(rows, z, self.space.domain, self._fit_seed(trial), start, self.kernel)
+        return theta, {"gp": {"theta": theta.to_list(), "n": len(keys), "until": level}}
+
+    @staticmethod
+    def due(fitted: int, n: int) -> bool:
+        """Whether n results ask for a new fit when the last one had read `fitted`."""
+        return n >= fitted + max(1, fitted // 8)
+
+    @staticmethod
+    def _last_fit(history: History, level: int) -> dict[str, Any] | None:
+        for job in reversed(history.jobs.values()):
+            found = job.note.get("gp")
+            if found is not None and found["until"] == level:
+                return dict(found)
+        return None
+
+    def _fit_seed(self, trial: int) -> int:
+        return int(stream(self.seed, trial, "fit").integers(2**31))
+
+    def recommend(self, history: History) -> Key | None:
+        """By the model where it has learned that the results are noisy, else the lowest observed."""
+        observed = super().recommend(history)
+        if observed is None or len(history.header.objectives) > 1:
+            return observed
+        keys = [key for key in history.at(observed[1]) if history.own(key)]
+        if len(keys) < self._enough or not self.space.columns:
+            return observed
+        rows, z = self._rows(history, keys), self.targets(history, keys, 0)
+        theta = fit(rows, z, self.space.domain, self._fit_seed(0), None, self.kernel)
+        if np.exp(theta.log_noise) <= NOISY:
+            return observed
+        mean = GaussianProcess(self.space.domain, rows, z, theta).predict(rows)[0]
+        good = [i for i, key in enumerate(keys) if not history.failed(key)]
+        return keys[min(good, key=lambda i: (mean[i], i))] if good else observed

@@ -1,0 +1,125 @@
+"""Manual and Grid: configurations that were listed beforehand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from hpo.history import History
+from hpo.optimizer import Draft, Sampler
+from hpo.parameters import Categorical, Const, Int, Parameter
+from hpo.space import Config
+
+
+@dataclass(eq=False)
+class Listed(Sampler):
+    """A sampler that walks a list; its position stands in the note. None behind the last."""
+
+    endless = False
+
+    @cached_property
+    def listed(self) -> Sequence[Config]:
+        """The configurations in order."""
+        raise NotImplementedError
+
+    def sample(self, history: History, trial: int) -> Config | None:
+        draft = self.suggest(history, trial)
+        return None if draft is None else draft.config
+
+    def suggest(self, history: History, trial: int) -> Draft | None:
+        index = 1 + max((job.note.get("listed", -1) for job in history.jobs.values()), default=-1)
+        return Draft(dict(self.listed[index]), {"listed": index}) if index < len(self.listed) else None
+
+
+@dataclass(eq=False)
+class Manual(Listed):
+    """Configurations written by hand, in their order; the middle of the space if none are given."""
+
+    configs: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.configs = tuple(self.space.check(config) for config in self.configs)
+
+    @cached_property
+    def listed(self) -> Sequence[Config]:
+        return [dict(config) for config in self.configs] or [self.space.midpoint()]
+
+
+@dataclass(eq=False)
+class Grid(Listed):
+    """The product of listed values, in the order of the space, the last parameter fastest.
+
+    `values` names a parameter's values; a range without them gets `points` values (an integer for all, or by name):
+    placement "ends" spreads them over the whole range (2-26 with four points: 2, 10, 18, 26), "midpoints" takes the
+    middle of equal parts (5, 11, 17, 23), both on the log scale where the range is logarithmic. Conditional parameters
+    are crossed only where they are active, infeasible configurations are left out.
+    """
+
+    _: KW_ONLY
+    points: int | Mapping[str, int] = 4
+    values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    placement: Literal["ends", "midpoints"] = "ends"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.placement not in ("ends", "midpoints"):
+            raise ValueError(f"placement is {self.placement!r}; allowed are 'ends' and 'midpoints'")
+        named = [*self.values, *(self.points if isinstance(self.points, Mapping) else ())]
+        unknown = [name for name in named if name not in self.space.parameters]
+        if unknown:
+            raise ValueError(f"the grid names {unknown[0]!r}, which is not one of {list(self.space.parameters)}")
+        self._axes = {name: self._axis(name, spec) for name, spec in self.space.parameters.items()}
+
+    def _axis(self, name: str, spec: Parameter) -> list[Any]:
+        if name in self.values:
+            return list(dict.fromkeys(spec.check(name, value) for value in self.values[name]))
+        if isinstance(spec, Const):
+            return [spec.value]
+        if isinstance(spec, Categorical):
+            return list(spec.choices)
+        count = self.points.get(name, 4) if isinstance(self.points, Mapping) else self.points
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"the grid has points={count!r} for {name!r}; allowed is an integer of at least 1")
+        return list(dict.fromkeys(self._place(spec, u) for u in self._positions(count)))
+
+    def _positions(self, count: int) -> list[float]:
+        if self.placement == "midpoints" or count == 1:
+            return [(i + 0.5) / count for i in range(count)]
+        return [i / (count - 1) for i in range(count)]
+
+    def _place(self, spec: Parameter, fraction: float) -> Any:
+        """The value at a fraction of the way from the lower to the upper end of a range."""
+        lo, hi = float(spec.lo), float(spec.hi)  # type: ignore[attr-defined]
+        value = lo * (hi / lo) ** fraction if spec.log else lo + fraction * (hi - lo)  # type: ignore[attr-defined]
+        if isinstance(spec, Int):
+            steps = min(max(round((value - spec.lo) / spec.step), 0), spec.count - 1)
+            return spec.lo + steps * spec.step
+        return float(min(max(value, lo), hi))
+
+    @cached_property
+    def _product(self) -> tuple[int, list[Config]]:
+        """How many distinct configurations the grid has, and those that are feasible."""
+        seen: dict[tuple[Any, ...], Config] = {}
+        for values in itertools.product(*self._axes.values()):
+            full = dict(zip(self._axes, values, strict=True))
+            config = {name: full[name] for name in self.space.active(full)}
+            seen.setdefault(tuple((n, type(v), v) for n, v in config.items()), config)
+        return len(seen), [config for config in seen.values() if self.space.feasible(config)]
+
+    @cached_property
+    def listed(self) -> Sequence[Config]:
+        return self._product[1]
+
+    def __str__(self) -> str:
+        """What a person reads before it starts: `grid 3 x 3 x 3 x 3 = 81, of which 63 feasible`."""
+        sizes = " x ".join(str(len(axis)) for axis in self._axes.values())
+        crossed = int(np.prod([len(axis) for axis in self._axes.values()]))
+        total, feasible = self._product[0], len(self.listed)
+        distinct = f", {total} distinct" if total != crossed else ""
+        return f"grid {sizes} = {crossed}{distinct}" + (f", of which {feasible} feasible" if feasible != total else "")

@@ -1,0 +1,205 @@
+"""run: the one loop that every study goes through, on any executor; minimize and maximize around it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpo.display import Lines
+from hpo.executors import EXECUTORS, Executor
+from hpo.executors.worker import named
+from hpo.history import History
+from hpo.job import Job, Key
+from hpo.logs import SQLiteLog
+from hpo.objective import Objective, kind
+from hpo.optimizer import Optimizer, Sampler
+from hpo.optimizers import make
+from hpo.space import Space
+from hpo.study import Study
+
+Watch = Callable[[Study, Key | None], None]  # after every finish (with its key) and every start (None)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When to ask no more. Everything that was asked is waited for, except when the seconds are over.
+
+    trials    fresh trials started, foreign ones not counted; promotions and clones go on until nothing is left to do
+    seconds   wall-clock time of this and earlier runs of the same log; jobs in flight at the end stay pending
+    when      a predicate on the history
+    """
+
+    trials: int | None = None
+    seconds: float | None = None
+    when: Callable[[History], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.trials is not None and self.trials < 0:
+            raise ValueError(f"trials is {self.trials!r}; allowed is an integer of at least 0")
+        if self.seconds is not None and self.seconds < 0:
+            raise ValueError(f"seconds is {self.seconds!r}; allowed is a number of at least 0")
+
+    def admits(self, history: History, job: Job) -> bool:
+        """Whether the job may start: a fresh trial only while there are fewer than `trials`."""
+        if self.trials is None or job.source is not None or job.key in history.jobs:
+            return True
+        fresh = sum(history.jobs[keys[0]].source is None for keys in history.trials.values())
+        return fresh - len(history.added) < self.trials
+
+
+def run(study: Study, executor: Executor, stop: Stop | None = None, watch: Watch | None = None) -> History:
+    """Drives a study until it is finished or `stop` says so; resumes what is pending; closes the executor.
+
+    Durability order of every job: checkpoint durable (executor), `finish` appended, checkpoints dropped (`keep`).
+    """
+    stop = stop if stop is not None else Stop()
+    try:
+        refuse(study.optimizer, executor.kind, study.header.horizon)
+        return _Loop(study, executor, stop, watch).run()
+    finally:
+        executor.close()
+
+
+def refuse(optimizer: Optimizer, objective: str, horizon: int) -> None:
+    """Raises ValueError in one sentence if the optimizer needs more than the objective can do."""
+    name = type(optimizer).__name__
+    if objective == "function" and not isinstance(optimizer, Sampler):
+        raise ValueError(
+            f"{name} stops trials at rungs, but f(config) has one budget; give f(config, report) or a Run factory, or use "
+            f"a sampler such as GP"
+        )
+    if objective == "function" and horizon != 1:
+        raise ValueError(f"f(config) has the horizon 1, but the study's horizon is {horizon}")
+    if objective == "report" and optimizer.clones:
+        raise ValueError(f"{name} clones trials, but f(config, report) cannot be cloned; give a Run factory")
+
+
+class _Loop:
+    def __init__(self, study: Study, executor: Executor, stop: Stop, watch: Watch | None) -> None:
+        self.study, self.history, self.executor, self.stop = study, study.history, executor, stop
+        self.watch: Watch = watch if watch is not None else lambda study, key: None
+        self.waiting = list(self.history.pending.values())  # started by a driver that is gone
+        self.running: dict[Key, Job] = {}
+        self.end = time.monotonic() + stop.seconds - self.history.elapsed() if stop.seconds is not None else None
+        self.history.run()
+
+    def run(self) -> History:
+        while True:
+            self._fill()
+            if not self.running:
+                return self.history
+            outcome = self.executor.wait(None if self.end is None else max(0.0, self.end - time.monotonic()))
+            if outcome is None:
+                return self.history
+            self._record(*outcome)
+
+    def _over(self) -> bool:
+        late = self.end is not None and time.monotonic() >= self.end
+        return late or (self.stop.when is not None and self.stop.when(self.history))
+
+    def _fill(self) -> None:
+        while self.executor.free > 0 and not self._over():
+            if self.waiting:
+                job: Job | None = self.waiting.pop(0)
+            else:
+                job = self.study.optimizer.ask(lambda proposed: self.stop.admits(self.history, proposed))
+            if job is None:
+                return
+            self.running[job.key] = job
+            self.executor.submit(job)
+            self.watch(self.study, None)
+
+    def _record(self, job: Job, result: Any) -> None:
+        del self.running[job.key]
+        if result is None:
+            self.history.lost(job)
+        else:
+            self.history.finish(job, self.study.told(named(result, self.study.objective)))
+        self.executor.keep(self.study.keep())
+        if job.key in self.history.results:
+            self.watch(self.study, job.key)
+
+
+def minimize(
+    objective: Objective,
+    space: Space | Mapping[str, Any],
+    optimizer: str | Optimizer = "gp",
+    trials: int | None = None,
+    *,
+    seed: int = 0,
+    seconds: float | None = None,
+    objectives: Mapping[str, str] | None = None,
+    horizon: int | None = None,
+    unit: str = "evaluations",
+    executor: str = "inline",
+    workers: int | None = None,
+    timeout: float | None = None,
+    log: str | Path | None = None,
+    folder: str | Path | None = None,
+    quiet: bool = False,
+    direction: str = "min",
+) -> Study:
+    """Searches the space for the configuration with the lowest value.
+
+    objective    f(config), f(config, report) or factory(config, seed, horizon) -> Run
+    optimizer    a name of `hpo.OPTIMIZERS` or an instance (then space and seed are its own)
+    trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
+    executor     "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
+    log          a SQLite file: the same call again resumes it
+    folder       where checkpoints stand (default: a temporary folder)
+    """
+    chosen = make(optimizer, space, seed) if isinstance(optimizer, str) else optimizer
+    names = objectives if objectives is not None else {"loss": direction}
+    refuse(chosen, kind(objective), 1 if kind(objective) == "function" else horizon or chosen.horizon)
+    if executor not in EXECUTORS:
+        raise ValueError(f"unknown executor {executor!r}; allowed are {list(EXECUTORS)}")
+    store = SQLiteLog(log) if log is not None else None
+    study = Study(chosen, objectives=names, unit=unit, horizon=horizon, log=store)
+    pool = _executor(executor, objective, study.header.horizon, folder, workers, timeout)
+    if trials is None and seconds is None and chosen.endless:
+        trials = 50
+    run(study, pool, Stop(trials, seconds), None if quiet else Lines())
+    return study
+
+
+def _executor(
+    name: str,
+    objective: Objective,
+    horizon: int,
+    folder: str | Path | None,
+    workers: int | None,
+    timeout: float | None,
+) -> Executor:
+    if name == "inline":
+        if workers not in (None, 1) or timeout is not None:
+            raise ValueError("the inline executor has one worker and no timeout; use executor='threads' or 'processes'")
+        return EXECUTORS["inline"](objective, horizon, folder)
+    pool: Executor = EXECUTORS[name](objective, horizon, folder, workers or 2, timeout)  # type: ignore[call-arg]
+    return pool
+
+
+def maximize(
+    objective: Objective,
+    space: Space | Mapping[str, Any],
+    optimizer: str | Optimizer = "gp",
+    trials: int | None = None,
+    *,
+    seed: int = 0,
+    seconds: float | None = None,
+    horizon: int | None = None,
+    unit: str = "evaluations",
+    executor: str = "inline",
+    workers: int | None = None,
+    timeout: float | None = None,
+    log: str | Path | None = None,
+    folder: str | Path | None = None,
+    quiet: bool = False,
+) -> Study:
+    """`minimize` for the configuration with the highest value."""
+    return minimize(
+        objective, space, optimizer, trials, seed=seed, seconds=seconds, horizon=horizon, unit=unit, executor=executor,
+        workers=workers, timeout=timeout, log=log, folder=folder, quiet=quiet, direction="max",
+    )  # fmt: skip

@@ -1,0 +1,201 @@
+"""The search space: named parameters, conditions between them, constraints over them.
+
+    Space(lr=Float(1e-5, 1e-1, log=True), layers=Int(2, 12), optimizer=Categorical(["adamw", "sgd"]),
+          momentum=Float(0.0, 0.99, when={"optimizer": "sgd"}), constraints=[fits])
+
+The short form `{"lr": (1e-5, 1e-1, "log"), "layers": (2, 12), "batch": [8, 16, 32], "epochs": 3}` is accepted wherever a
+space is: a pair is a range (of integers when both ends are), "log" as third element makes it logarithmic, a list is a
+choice, anything else is a constant.
+
+Optimizers never see this file's classes: `Space.domain` is the same space as arrays (see surrogates.domain), and
+`encode` / `decode` translate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hpo.parameters import Categorical, Const, Float, Int, Parameter, parameter
+from surrogates.domain import Domain
+
+Config = dict[str, Any]
+Constraint = Callable[[Mapping[str, Any]], bool]
+
+__all__ = ["Categorical", "Config", "Const", "Constraint", "Float", "Int", "Parameter", "Space"]
+
+
+class Space:
+    """Named parameters with conditions (`when=`) and constraints (predicates over a configuration).
+
+    A constraint is called with a plain configuration in which inactive parameters are absent, and says whether it may
+    be tried. Every optimizer proposes only configurations that are active where they should be and feasible.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Any] | None = None,
+        /,
+        *,
+        constraints: Iterable[Constraint] = (),
+        **named: Any,
+    ) -> None:
+        both = {**(parameters or {}), **named}
+        if not both:
+            raise ValueError("a space needs at least one parameter, and none was given")
+        self.parameters: dict[str, Parameter] = {name: parameter(name, spec) for name, spec in both.items()}
+        self.constraints = tuple(constraints)
+        for predicate in self.constraints:
+            if not callable(predicate):
+                raise TypeError(f"a constraint must be a function of a configuration, but {predicate!r} came")
+        self._columns = self._order()
+
+    @classmethod
+    def of(cls, space: Space | Mapping[str, Any]) -> Space:
+        """The space itself, or the space that a short form describes."""
+        if isinstance(space, Space):
+            return space
+        if isinstance(space, Mapping):
+            return cls(space)
+        raise TypeError(f"a space is a Space or a mapping from names to ranges, but {type(space).__name__} came")
+
+    def _order(self) -> tuple[str, ...]:
+        """Searched parameters, parents before children. Raises on unknown parents, impossible values and cycles."""
+        for name, spec in self.parameters.items():
+            for parent, values in spec.when.items():
+                self._check_condition(name, parent, values)
+        order: list[str] = []
+        waiting = [name for name, spec in self.parameters.items()]
+        while waiting:
+            ready = [n for n in waiting if all(parent in order for parent in self.parameters[n].when)]
+            if not ready:
+                raise ValueError(
+                    f"the conditions of {waiting} form a circle; a condition must lead to a free parameter"
+                )
+            order += ready
+            waiting = [n for n in waiting if n not in ready]
+        return tuple(n for n in order if not isinstance(self.parameters[n], Const))
+
+    def _check_condition(self, name: str, parent: str, values: tuple[Any, ...]) -> None:
+        if parent not in self.parameters:
+            raise ValueError(f"parameter {name!r} depends on {parent!r}, which is not one of {list(self.parameters)}")
+        owner = self.parameters[parent]
+        if not isinstance(owner, Categorical | Int):
+            kind = type(owner).__name__
+            raise ValueError(f"parameter {name!r} depends on {parent!r}, a {kind}; allowed are Categorical and Int")
+        for value in values:
+            owner.check(parent, value)
+
+    # -- configurations ---------------------------------------------------------------------------------------------
+
+    def active(self, config: Mapping[str, Any]) -> list[str]:
+        """Names that a configuration with these parents must hold, in order of declaration."""
+        on: set[str] = set()
+        for name in (*self._columns, *self.parameters):  # parents first; constants last, they are nobody's parents
+            conditions = self.parameters[name].when
+            if all(parent in on and config.get(parent) in values for parent, values in conditions.items()):
+                on.add(name)
+        return [name for name in self.parameters if name in on]
+
+    def check(self, config: Mapping[str, Any]) -> Config:
+        """The configuration as plain Python values, constants filled in.
+
+        Raises ValueError that names the parameter, what came and what is allowed.
+        """
+        if not isinstance(config, Mapping):
+            raise TypeError(f"a configuration is a mapping from names to values, but {type(config).__name__} came")
+        unknown = [name for name in config if name not in self.parameters]
+        if unknown:
+            raise ValueError(f"unknown parameter {unknown[0]!r}; allowed are {list(self.parameters)}")
+        values = {name: self.parameters[name].check(name, value) for name, value in config.items()}
+        active = self.active(values)
+        for name in values:
+            if name not in active:
+                when = self.parameters[name].when
+                raise ValueError(f"parameter {name!r} came, but it is allowed only when {when} holds")
+        for name in active:
+            spec = self.parameters[name]
+            if isinstance(spec, Const):
+                values[name] = spec.value
+            elif name not in values:
+                raise ValueError(f"parameter {name!r} is missing; allowed is {spec.allowed()}")
+        plain = {name: values[name] for name in active}
+        if not self.feasible(plain):
+            raise ValueError(f"configuration {plain} is excluded by a constraint of the space")
+        return plain
+
+    def feasible(self, config: Mapping[str, Any]) -> bool:
+        """Whether every constraint allows the configuration."""
+        return all(bool(predicate(config)) for predicate in self.constraints)
+
+    def midpoint(self) -> Config:
+        """The middle of every range and the first of every choice; the nearest feasible row after it where needed."""
+        row = np.array([0.0 if self.parameters[n].kind == "categorical" else 0.5 for n in self._columns])
+        rows = self.domain.snap(row[None, :])
+        if self.constraints and not bool(self.domain.ok(rows)[0]):
+            rows = self.domain.random(np.random.default_rng(0), 1)
+        return self.decode(rows[0])
+
+    # -- arrays -----------------------------------------------------------------------------------------------------
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the searched parameters in the order of the columns of `domain`."""
+        return self._columns
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The space as arrays: one column a searched parameter."""
+        specs = [self.parameters[name] for name in self._columns]
+        parents = []
+        for spec in specs:
+            pairs = []
+            for parent, values in spec.when.items():
+                owner = self.parameters[parent]
+                pairs.append((self._columns.index(parent), tuple(owner.encode(v) for v in values)))
+            parents.append(tuple(pairs))
+        return Domain(
+            kinds=tuple(spec.kind for spec in specs),
+            levels=tuple(spec.levels() for spec in specs),
+            sizes=tuple(spec.size for spec in specs),
+            parents=tuple(parents),
+            feasible=self._feasible_rows if self.constraints else None,
+        )
+
+    def _feasible_rows(self, rows: np.ndarray) -> np.ndarray:
+        return np.array([self.feasible(self.decode(row)) for row in rows], dtype=bool)
+
+    def encode(self, config: Mapping[str, Any]) -> np.ndarray:
+        """(d,) float64: ranges in [0, 1], choices as index, NaN where inactive."""
+        return np.array(
+            [self.parameters[n].encode(config[n]) if n in config else np.nan for n in self._columns], dtype=np.float64
+        )
+
+    def decode(self, row: np.ndarray) -> Config:
+        """The configuration of a row: plain Python values, inactive parameters absent, constants filled in."""
+        values = {
+            n: self.parameters[n].decode(float(u)) for n, u in zip(self._columns, row, strict=True) if not np.isnan(u)
+        }
+        for name, spec in self.parameters.items():
+            if isinstance(spec, Const):
+                values[name] = spec.value
+        return {name: values[name] for name in self.active(values)}
+
+    # -- description ------------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """The space as JSON values, for the header of a log. Constraints are recorded by name: they are code."""
+        named = [
+            f"{p.__module__}.{p.__qualname__}" if hasattr(p, "__qualname__") else repr(p) for p in self.constraints
+        ]
+        return {"parameters": {n: spec.describe() for n, spec in self.parameters.items()}, "constraints": named}
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{name}={spec!r}" for name, spec in self.parameters.items())
+        return f"Space({inner})"
+
+    def __len__(self) -> int:
+        return len(self.parameters)

@@ -1,0 +1,185 @@
+"""Study: an optimizer bound to a history under one header, and what people ask of it afterwards."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpo.history import History
+from hpo.job import Job, Key, Result
+from hpo.logs import Log
+from hpo.optimizer import Optimizer
+from hpo.pareto import fronts
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished key: a configuration at a budget, and what came of it."""
+
+    number: int
+    until: int
+    config: Mapping[str, Any]
+    value: float  # the first objective, raw
+    metrics: Mapping[str, float]
+    curve: tuple[tuple[int, float], ...]  # of the whole trial, up to `until`
+    seed: int
+    error: str | None
+
+    @property
+    def key(self) -> Key:
+        return self.number, self.until
+
+
+class Study:
+    """The header, the history and the optimizer of one search.
+
+    objectives   name -> "min" or "max"; the first is the one a plain number means
+    unit         of every budget: "tokens", "steps", "epochs", "flops", "evaluations", ...
+    horizon      the largest budget and the length of every training schedule (default: the optimizer's)
+    log          where events live (default: memory). An existing log is reopened; ValueError names what differs.
+    lost_limit   how often one job may be lost before that is an error
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        objectives: Mapping[str, str] | None = None,
+        unit: str = "evaluations",
+        horizon: int | None = None,
+        log: Log | None = None,
+        lost_limit: int = 3,
+    ) -> None:
+        self.optimizer = optimizer
+        horizon = optimizer.horizon if horizon is None else horizon
+        if horizon < optimizer.horizon:
+            name = type(optimizer).__name__
+            raise ValueError(f"{name} trains up to {optimizer.horizon} {unit}, but the study's horizon is {horizon}")
+        self.header = optimizer.header(objectives, unit, horizon, lost_limit)
+        self.history = History(self.header, log)
+        optimizer.bind(self.history)
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    @property
+    def objective(self) -> str:
+        """The first objective's name."""
+        return next(iter(self.header.objectives))
+
+    def trial(self, key: Key) -> Trial:
+        """A finished key as a person reads it."""
+        job, result = self.history.jobs[key], self.history.results[key]
+        value = result.metrics.get(self.objective, float("nan"))
+        return Trial(*key, job.config, value, result.metrics, self.curve(key), job.seed, result.error)
+
+    def curve(self, key: Key) -> tuple[tuple[int, float], ...]:
+        """(step, value) of the first objective from the trial's own start up to a key, its rungs included."""
+        points: dict[int, float] = {}
+        for other in self.history.trials[key[0]]:
+            if other[1] <= key[1] and other in self.history.results:
+                result = self.history.results[other]
+                points.update(result.curve)
+                if self.objective in result.metrics:
+                    points[other[1]] = result.metrics[self.objective]
+        return tuple(sorted(points.items()))
+
+    def successes(self) -> list[Key]:
+        """Finished keys without failures at the highest budget that has any."""
+        for until in reversed(self.history.budgets):
+            keys = [key for key in self.history.at(until) if not self.history.failed(key)]
+            if keys:
+                return keys
+        return []
+
+    @property
+    def best(self) -> Trial:
+        """The lowest loss at the highest budget reached; with several objectives the first of the Pareto front.
+
+        Raises ValueError if no trial has succeeded.
+        """
+        keys = self.successes()
+        if not keys:
+            raise ValueError(self._nothing())
+        return self.trial(self.history.rank(keys)[0])
+
+    @property
+    def pareto(self) -> list[Trial]:
+        """The non-dominated trials at the highest budget reached."""
+        keys = self.successes()
+        front = fronts([self.history.losses(key) for key in keys])
+        return [self.trial(keys[i]) for i in front[0]] if front else []
+
+    def recommend(self) -> Trial:
+        """The trial to use: best by the optimizer's model where there is noise, else the lowest observed at the highest
+        budget. Raises ValueError if no trial has succeeded."""
+        key = self.optimizer.recommend(self.history)
+        if key is None:
+            raise ValueError(self._nothing())
+        return self.trial(key)
+
+    def _nothing(self) -> str:
+        errors = [result.error for result in self.history.results.values() if result.error]
+        last = f"; the last error was: {errors[-1]}" if errors else ""
+        return f"no trial has succeeded among {len(self.history.results)} results{last}"
+
+    def dataframe(self) -> pandas.DataFrame:
+        """One row a finished key: trial, until, source, the configuration, the metrics, error, start and finish."""
+        import pandas
+
+        return pandas.DataFrame(self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What `dataframe` shows, as plain dictionaries; a configuration's names stand under `config.`."""
+        begun, ended = self._times()
+        return [self._row(key, begun, ended) for key in self.history.finished]
+
+    def _row(self, key: Key, begun: Mapping[Key, float], ended: Mapping[Key, float]) -> dict[str, Any]:
+        job, result = self.history.jobs[key], self.history.results[key]
+        first = {"trial": key[0], "until": key[1], "source": job.source, "error": result.error}
+        config = {f"config.{name}": value for name, value in job.config.items()}
+        return {
+            **first,
+            **config,
+            **result.metrics,
+            "started": _clock(begun.get(key)),
+            "finished": _clock(ended.get(key)),
+        }
+
+    def _times(self) -> tuple[dict[Key, float], dict[Key, float]]:
+        begun: dict[Key, float] = {}
+        ended: dict[Key, float] = {}
+        for event in self.history.events:
+            if event.kind in ("start", "add"):
+                begun[Job.from_json(event.body["job"]).key] = event.time
+            if event.kind == "finish":
+                ended[event.body["trial"], event.body["until"]] = event.time
+            elif event.kind == "add":
+                ended[Job.from_json(event.body["job"]).key] = event.time
+        return begun, ended
+
+    # -- what must stay ----------------------------------------------------------------------------------------------
+
+    def keep(self) -> list[Key]:
+        """Checkpoints that must not go: live ones, sources of what is pending, and the best (or Pareto) ones."""
+        waiting = [*self.history.pending.values(), *self.history.retries.values()]
+        sources = [job.source for job in waiting if job.source is not None]
+        best = [trial.key for trial in self.pareto] if len(self.header.objectives) > 1 else []
+        if not best and self.successes():
+            best = [self.best.key]
+        return list(dict.fromkeys([*self.optimizer.live(self.history), *sources, *best]))
+
+    def told(self, result: Result) -> Result:
+        """A result from an executor, checked; a malformed one becomes an error of its configuration."""
+        try:
+            return Result.of(result, self.header.objectives)
+        except (TypeError, ValueError) as error:
+            return Result(error=str(error))
+
+
+def _clock(seconds: float | None) -> datetime.datetime | None:
+    return None if seconds is None else datetime.datetime.fromtimestamp(seconds, datetime.UTC)

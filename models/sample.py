@@ -1,0 +1,43 @@
+"""Text sampled from a checkpoint and its config."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models import checkpoint as checkpoints
+from models.config import split
+from models.data import Corpus
+from models.gpt import GPT, generate
+from models.optim import flatten
+from models.train import fitted, open_device
+
+
+def load_model(path: str | Path, config: Mapping[str, Any], corpus: Corpus, device: str = "cpu") -> GPT:
+    """The model of a checkpoint, on a device. ValueError that names the file if it is damaged or not of this config."""
+    model = GPT(fitted(split(config)[0], corpus)).to(open_device(device))
+    saved, flat = checkpoints.read(path), flatten(model)
+    checkpoints.check_fits(path, saved, flat.places)
+    flat.weights.copy_(torch.from_numpy(saved.arrays["weights"]))
+    return model
+
+
+def sample_text(
+    path: str | Path,
+    config: Mapping[str, Any],
+    corpus: Corpus,
+    prompt: str = "\n",
+    tokens: int = 300,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> str:
+    """The prompt and `tokens` tokens after it, sampled as `gpt.generate` says; the same call gives the same text."""
+    model = load_model(path, config, corpus, device)
+    ids = torch.from_numpy(corpus.encode(prompt))[None].to(open_device(device))
+    # A vocabulary padded beyond the corpus has ids without text; trained weights make them all but impossible.
+    continued = generate(model, ids, tokens, temperature, top_k, top_p, seed)[0].tolist()
+    return corpus.decode(continued)

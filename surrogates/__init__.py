@@ -1,0 +1,68 @@
+"""Surrogates for optimisation: arrays in, arrays out. Knows nothing of studies, jobs or configurations.
+
+    domain.py        what is known of a search space: columns, levels, conditions, feasibility; draws and moves
+    transform.py     targets made fit for a model: standardised, failures finite, divergence harmless
+    kernels.py       Matern-5/2, Matern-3/2 and RBF over mixed and conditional columns, with their derivatives
+    linalg.py        Cholesky with reported jitter, growing factors, one BLAS thread
+    gp.py            hyperparameters, marginal likelihood, exact posterior, pending points
+    priors.py        what hyperparameters are likely to be
+    fit.py           the most probable hyperparameters
+    acquisition.py   how much a point is worth: EI, log EI, PI, UCB, or any function of yours
+    maximize.py      the point that is worth most
+
+One proposal, from rows X (n, d) and raw losses y (n,):
+
+    z = standardise(y).z
+    theta = fit(X, z, domain, seed)  # record theta.to_list(): the rest replays from it bit for bit
+    gp = GaussianProcess(domain, X, z, theta)
+    score = Score(gp.condition(pending), acquisition("logei"), incumbent=gp.predict(X)[0].min())  # not z.min(): noise
+    x = maximize(score, domain, seed, best_rows=X[z.argsort()], exclude=set(domain.keys(X)) | set(domain.keys(pending)))
+"""
+
+from surrogates.acquisition import (
+    ACQUISITIONS,
+    EI,
+    UCB,
+    Acquisition,
+    Autograd,
+    Belief,
+    LogEI,
+    LogPI,
+    Normal,
+    Numerical,
+    Score,
+    acquisition,
+)
+from surrogates.domain import Domain
+from surrogates.fit import fit
+from surrogates.gp import GaussianProcess, Hyperparameters, log_marginal_likelihood
+from surrogates.kernels import KERNELS
+from surrogates.maximize import maximize
+from surrogates.priors import LogNormal, default_prior
+from surrogates.transform import Standardised, standardise
+
+__all__ = [
+    "ACQUISITIONS",
+    "EI",
+    "KERNELS",
+    "UCB",
+    "Acquisition",
+    "Autograd",
+    "Belief",
+    "Domain",
+    "GaussianProcess",
+    "Hyperparameters",
+    "LogEI",
+    "LogNormal",
+    "LogPI",
+    "Normal",
+    "Numerical",
+    "Score",
+    "Standardised",
+    "acquisition",
+    "default_prior",
+    "fit",
+    "log_marginal_likelihood",
+    "maximize",
+    "standardise",
+]

@@ -1,0 +1,287 @@
+"""What a surrogate sees of a search space: columns, levels, conditions, feasibility. Never a configuration.
+
+A row x (d,) of the float64 matrix X (n, d):
+    float column        a position in [0, 1]
+    int column          the position in [0, 1] of one of its levels
+    categorical column  the index 0 .. size-1, as a float
+    inactive column     NaN (some condition on a parent does not hold)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Kind = Literal["float", "int", "categorical"]
+Condition = tuple[int, tuple[float, ...]]  # (parent column, allowed encoded values)
+
+MATCH = 1e-9  # two encoded values this close are the same value
+DRAWS = 100_000  # consecutive infeasible draws before random() and sobol() give up
+
+
+def _legal_levels(levels: Array, size: int) -> bool:
+    return 0 < len(levels) == size and bool(np.all(np.diff(levels) > 0)) and levels[0] >= 0 and levels[-1] <= 1
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """d columns and the rules that hold between them.
+
+    kinds     (d,) "float" | "int" | "categorical"
+    levels    (d,) int: the sorted positions in [0, 1] of every representable value; else None
+    sizes     (d,) number of values; 0 for float
+    parents   (d,) conditions that must all hold for the column to be active; () is always active. A parent has a
+              smaller column number than its child.
+    feasible  (n, d) snapped rows -> (n,) bool; None: everything is feasible
+
+    Raises ValueError when the description contradicts itself.
+    """
+
+    kinds: tuple[Kind, ...]
+    levels: tuple[Array | None, ...]
+    sizes: tuple[int, ...]
+    parents: tuple[tuple[Condition, ...], ...]
+    feasible: Callable[[Array], Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.kinds) == len(self.levels) == len(self.sizes) == len(self.parents):
+            raise ValueError("kinds, levels, sizes and parents must have one entry a column")
+        for j, kind in enumerate(self.kinds):
+            self._check_column(j, kind)
+
+    def _check_column(self, j: int, kind: str) -> None:
+        levels, size = self.levels[j], self.sizes[j]
+        if kind not in ("float", "int", "categorical"):
+            raise ValueError(f"column {j}: kind {kind!r} is not float, int or categorical")
+        if (levels is not None) != (kind == "int"):
+            raise ValueError(f"column {j}: levels belong to int columns, and every int column needs them")
+        if levels is not None and not _legal_levels(levels, size):
+            raise ValueError(f"column {j}: levels must be {size} strictly increasing positions in [0, 1]")
+        if (size == 0) != (kind == "float") or size < 0:
+            raise ValueError(f"column {j}: a {kind} column cannot have size {size}")
+        if any(not 0 <= parent < j for parent, _ in self.parents[j]):
+            raise ValueError(f"column {j}: a parent must come before its child")
+
+    # --- columns -----------------------------------------------------------------------------------------------------
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
+        return len(self.kinds)
+
+    @cached_property
+    def floats(self) -> Mask:
+        """(d,) True at float columns."""
+        return np.array([kind == "float" for kind in self.kinds], dtype=bool)
+
+    @cached_property
+    def categorical(self) -> Mask:
+        """(d,) True at categorical columns."""
+        return np.array([kind == "categorical" for kind in self.kinds], dtype=bool)
+
+    @cached_property
+    def conditional(self) -> bool:
+        """True when some column can be inactive."""
+        return any(self.parents)
+
+    # --- rows --------------------------------------------------------------------------------------------------------
+
+    def active(self, X: Array) -> Mask:
+        """(n, d) bool: which columns are active, from the values of their parents."""
+        X = np.asarray(X, dtype=float)
+        on = np.ones(X.shape, dtype=bool)
+        for j in range(self.d):
+            if self.parents[j]:
+                on[:, j] = self._holds(X, on, j)
+        return on
+
+    def _holds(self, X: Array, on: Mask, j: int) -> Mask:
+        holds = np.ones(len(X), dtype=bool)
+        for parent, allowed in self.parents[j]:
+            near = np.abs(X[:, parent, None] - np.array(allowed)) <= MATCH  # a NaN parent matches nothing
+            holds &= on[:, parent] & near.any(axis=1)
+        return holds
+
+    def snap(self, X: Array) -> Array:
+        """The nearest legal rows (n, d), as a copy: clipped, ints on levels, categories whole, inactive columns NaN.
+
+        A NaN in an active column becomes 0.5, the level nearest to 0.5, or category 0.
+        """
+        X = np.array(X, dtype=float, ndmin=2, order="C")  # one memory layout: sums are taken in one order
+        fill = np.where(self.categorical, 0.0, 0.5)
+        X = np.where(np.isnan(X), fill, X)
+        np.clip(X, 0.0, np.where(self.categorical, np.array(self.sizes) - 1.0, 1.0), out=X)
+        for j, levels in enumerate(self.levels):
+            if levels is not None:
+                X[:, j] = levels[np.searchsorted(self._midpoints[j], X[:, j])]
+            elif self.kinds[j] == "categorical":
+                X[:, j] = np.rint(X[:, j])
+        if self.conditional:
+            X[~self.active(X)] = np.nan
+        return X
+
+    @cached_property
+    def _midpoints(self) -> tuple[Array, ...]:
+        none = np.zeros(0)
+        return tuple(none if levels is None else (levels[1:] + levels[:-1]) / 2 for levels in self.levels)
+
+    def ok(self, X: Array) -> Mask:
+        """(n,) bool: rows that satisfy the constraint. Expects snapped rows."""
+        if self.feasible is None or len(X) == 0:
+            return np.ones(len(X), dtype=bool)
+        return np.asarray(self.feasible(X), dtype=bool)
+
+    def features(self, X: Array) -> Array:
+        """What kernels compare (n, d): snapped rows in which an inactive column has its canonical value.
+
+        0.5 for numbers, index `size` (a category of its own) for categoricals.
+        """
+        X = self.snap(X)
+        if not self.conditional:
+            return X
+        return np.where(np.isnan(X), np.where(self.categorical, np.array(self.sizes, dtype=float), 0.5), X)
+
+    def keys(self, X: Array) -> list[bytes]:
+        """One bytes key a row; equal keys mean the same point (positions rounded to 12 decimals, one kind of NaN)."""
+        X = np.round(np.asarray(X, dtype=float), 12) + 0.0  # + 0.0 turns -0.0 into 0.0
+        X[np.isnan(X)] = np.nan
+        return [row.tobytes() for row in np.ascontiguousarray(X)]
+
+    # --- draws -------------------------------------------------------------------------------------------------------
+
+    def from_unit(self, U: Array) -> Array:
+        """Rows (n, d) from uniforms in [0, 1): an int level gets the width of its cell, a category 1/size."""
+        X = np.array(U, dtype=float, ndmin=2)
+        for j, levels in enumerate(self.levels):
+            if levels is not None:
+                X[:, j] = levels[np.searchsorted(self._midpoints[j], self._stretch(j, X[:, j]))]
+            elif self.kinds[j] == "categorical":
+                X[:, j] = np.minimum(np.floor(X[:, j] * self.sizes[j]), self.sizes[j] - 1)
+        return self.snap(X) if self.conditional else X
+
+    def _stretch(self, j: int, u: Array) -> Array:
+        """[0, 1) onto the cells of all levels; the outer cells are as wide outwards as they are inwards."""
+        levels, middle = self.levels[j], self._midpoints[j]
+        assert levels is not None
+        if len(levels) == 1:
+            return u
+        low, high = 2 * levels[0] - middle[0], 2 * levels[-1] - middle[-1]
+        return np.asarray(low + u * (high - low))
+
+    def some(self, rng: np.random.Generator, n: int, draws: int | None = None) -> Array:
+        """At most n feasible random rows out of `draws` draws (default 4n); possibly none."""
+        if self.feasible is None:
+            return self.from_unit(rng.random((n, self.d)))
+        X = self.from_unit(rng.random((draws or 4 * n, self.d)))
+        return np.asarray(X[self.ok(X)][:n])
+
+    def random(self, rng: np.random.Generator, n: int) -> Array:
+        """n feasible random rows (n, d), by rejection. ValueError after 100,000 draws in a row without one."""
+        return self._reject(lambda m: rng.random((m, self.d)), n)
+
+    def sobol(self, seed: int, n: int) -> Array:
+        """The first n feasible rows (n, d) of a scrambled Sobol sequence; sobol(s, m) is a prefix of sobol(s, n)."""
+        if self.d == 0:
+            return np.zeros((n, 0))
+        from scipy.stats import qmc  # here, because importing it takes most of a second
+
+        engine = qmc.Sobol(self.d, scramble=True, rng=np.random.default_rng(seed))
+        return self._reject(lambda m: np.asarray(engine.random_base2(m.bit_length() - 1) if engine.num_generated == 0
+                                                 else engine.random(m)), n)
+
+    def _reject(self, unit: Callable[[int], Array], n: int) -> Array:
+        found: list[Array] = [np.zeros((0, self.d))]
+        have, barren, size = 0, 0, 1 << max(4, (n - 1).bit_length())
+        while have < n:
+            X = self.from_unit(unit(size))
+            X = X[self.ok(X)]
+            barren = 0 if len(X) else barren + size
+            if barren >= DRAWS:
+                raise ValueError(f"no feasible point in {barren:,} random draws: is the constraint ever true?")
+            found.append(X)
+            have += len(X)
+        return np.concatenate(found)[:n]
+
+    # --- discrete structure ------------------------------------------------------------------------------------------
+
+    def values(self, j: int) -> Array:
+        """(sizes[j],) every encoded value of a discrete column."""
+        levels = self.levels[j]
+        return np.arange(self.sizes[j], dtype=float) if levels is None else levels
+
+    @cached_property
+    def size(self) -> float:
+        """Number of distinct points: inf with a float column, else exact.
+
+        A constraint is counted when there are at most 100,000 points before it, and left out (an upper bound) above.
+        """
+        total = self._count()
+        if self.feasible is None or total > 100_000:
+            return total
+        return float(len(self.enumerate()))
+
+    def _count(self) -> float:
+        """Points before the constraint: the columns that are parents are enumerated, the others only multiplied."""
+        inner = sorted({parent for conditions in self.parents for parent, _ in conditions})
+        if any(self.sizes[j] == 0 for j in inner):
+            return float("inf")
+        if np.prod([float(self.sizes[j]) for j in inner]) > 100_000:  # too many: bound from above
+            return float(np.prod([float(size) if size else np.inf for size in self.sizes]))
+        rows = self._product(np.full((1, self.d), np.nan), inner)
+        on = self.active(rows)
+        count = np.ones(len(rows))
+        for j in set(range(self.d)) - set(inner):
+            count *= np.where(on[:, j], float(self.sizes[j]) if self.sizes[j] else np.inf, 1.0)
+        return float(count.sum())
+
+    def _product(self, rows: Array, columns: list[int]) -> Array:
+        """Every combination of the values of `columns`, in column order, where they are active."""
+        for j in columns:
+            on = self.active(rows)[:, j]
+            values = self.values(j)
+            grown = np.repeat(rows[on], len(values), axis=0)
+            grown[:, j] = np.tile(values, int(on.sum()))
+            rows = np.concatenate([rows[~on], grown])
+        return rows
+
+    def enumerate(self) -> Array:
+        """Every feasible row of a fully discrete domain (N, d), in a fixed order. ValueError with a float column."""
+        if self.floats.any():
+            raise ValueError("a domain with float columns cannot be enumerated")
+        rows = self._product(np.full((1, self.d), np.nan), list(range(self.d)))
+        return np.asarray(rows[self.ok(rows)])
+
+    def neighbours(self, x: Array) -> Array:
+        """Feasible rows (k, d) one discrete move away from the snapped row x (d,).
+
+        Every other category; levels 1, 2, 4, 8 ... steps up and down. Columns that become active take the default of
+        `snap`, columns that become inactive NaN.
+        """
+        moves = [self._move(x, j, value) for j in range(self.d) if not np.isnan(x[j]) for value in self._steps(x, j)]
+        if not moves:
+            return np.zeros((0, self.d))
+        rows = self.snap(np.array(moves))
+        return np.asarray(rows[self.ok(rows)])
+
+    def _move(self, x: Array, j: int, value: float) -> Array:
+        row = np.array(x)
+        row[j] = value
+        return row
+
+    def _steps(self, x: Array, j: int) -> Array:
+        if self.kinds[j] == "float":
+            return np.zeros(0)
+        values = self.values(j)
+        at = int(np.argmin(np.abs(values - x[j])))
+        if self.kinds[j] == "categorical":
+            return np.delete(values, at)
+        steps = 2 ** np.arange(max(1, len(values).bit_length()))
+        indices = np.concatenate([at - steps, at + steps])
+        return np.asarray(values[indices[(indices >= 0) & (indices < len(values))]])

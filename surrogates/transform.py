@@ -1,0 +1,77 @@
+"""Targets as a Gaussian process wants them: mean 0, variance 1, failures finite, one diverged run harmless.
+
+With m the median and g = m - (10 % quantile) the spread of the good half, the knee is c = m + 3 g, and
+
+    w(y) = y                            y <= c     the good side is never touched
+    w(y) = c + g L(L((y - c) / g))      y > c      L(t) = log(1 + t); order kept, slope continuous
+
+so that a run that diverged to 1e9 stands out by three g and one of 1e300 by seven, not by a billion. A single logarithm
+still let one such run halve the spread of twenty others, and was no better on steep functions (Rosenbrock, Levy). Up to
+half of the results may have diverged before the good ones are squeezed.
+
+A failure (inf, -inf or NaN) gets the worst finite w plus a tenth of the range of w. Then z = (w - mean) / sd.
+
+Multiplying y by a power of two changes no bit of z: y is first scaled, by a power of two, to magnitudes below 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import frexp
+
+import numpy as np
+
+from surrogates.domain import Array
+
+KNEE = 3.0  # in units of the good half's spread; for normal targets 3.8 standard deviations above the median
+MARGIN = 0.1  # of the range of w: how much worse a failure is than the worst result
+TIE = 16 * float(np.finfo(float).eps)  # relative differences below this are rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Standardised:
+    """z (n,) finite; y = shift + scale * z at and below the knee."""
+
+    z: Array
+    shift: float
+    scale: float
+
+
+def standardise(y: Array) -> Standardised:
+    """Robustly standardised targets (n,), lower is better; all equal or all failed gives z = 0 (n = 0 too).
+
+    Where the finite values are all equal, failures get z = 1 before centring.
+    """
+    y = np.asarray(y, dtype=float)
+    good = np.isfinite(y)
+    if not good.any():
+        return Standardised(np.zeros(len(y)), 0.0, 1.0)
+    exponent = frexp(float(np.abs(y[good]).max()))[1]
+    w = np.full(len(y), np.nan)
+    squeezed = _squeeze(np.ldexp(y[good], -exponent))
+    second = frexp(float(np.abs(squeezed).max()))[1]  # again, because squeezing may have taken away 300 digits
+    w[good], exponent = np.ldexp(squeezed, -second), exponent + second
+    span = float(w[good].max() - w[good].min())
+    tied = span <= TIE
+    if tied and good.all():
+        return Standardised(np.zeros(len(y)), float(y[0]), 1.0)
+    if tied:
+        w[good] = w[good][0]
+    w[~good] = w[good].max() + (1.0 if tied else MARGIN * span)
+    mean, sd = float(w.mean()), float(w.std())
+    return Standardised((w - mean) / sd, float(np.ldexp(mean, exponent)), float(np.ldexp(sd, exponent)))
+
+
+def _squeeze(y: Array) -> Array:
+    """w(y) for finite y in [-1, 1]."""
+    middle, low = float(np.median(y)), float(np.quantile(y, 0.1))
+    spread, tie = middle - low, TIE * max(abs(middle), abs(low))
+    if spread <= tie:  # half of the results tie at the best value
+        differences = np.abs(y - middle)
+        differences = differences[differences > tie]
+        if len(differences) == 0:
+            return y
+        spread = float(np.median(differences))
+    knee = middle + KNEE * spread
+    beyond = np.maximum(y - knee, 0.0) / spread
+    return np.where(y > knee, knee + spread * np.log1p(np.log1p(beyond)), y)

@@ -1,0 +1,48 @@
+"""What every test stands on: one thread, no network, settled random examples, and where the shared data lie."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Before numpy or torch is imported: two xdist workers on two cores, and sums in the same order every time.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+pytest.register_assert_rewrite("tests")  # helpers and laws imported as tests.something explain their asserts too
+
+try:
+    import hypothesis
+except ImportError:  # straight from a checkout, with nothing installed, the other tests still run
+    pass
+else:
+    hypothesis.settings.register_profile("dev", deadline=None)
+    hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+    hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> None:
+    """Where torch is loaded later than this, OMP_NUM_THREADS above says the same."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """shared_data("corpora/x.txt") is that file's path under $HPO_DATA or ../shared/data; without it the test skips."""
+    root = Path(os.environ.get("HPO_DATA") or ROOT.parent / "shared" / "data")
+
+    def find(name: str) -> Path:
+        path = root / name
+        if not path.exists():
+            pytest.skip(f"no shared data {name!r} under {root} (set HPO_DATA)")
+        return path
+
+    return find

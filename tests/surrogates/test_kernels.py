@@ -1,0 +1,101 @@
+"""Kernels: positive semi-definite on any space, derivatives against finite differences, flat between levels."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from surrogates import KERNELS, Domain, GaussianProcess, Hyperparameters
+from surrogates.kernels import contract_theta, contract_x, distances, pair_differences
+
+
+@st.composite
+def domains(draw):
+    """A random mixed, conditional domain."""
+    kinds = draw(st.lists(st.sampled_from(["float", "int", "categorical"]), min_size=1, max_size=6))
+    sizes = tuple(0 if kind == "float" else draw(st.integers(1, 5)) for kind in kinds)
+    levels = tuple(np.linspace(0, 1, n) if kind == "int" else None for kind, n in zip(kinds, sizes, strict=True))
+    parents = []
+    for j in range(len(kinds)):
+        choices = [i for i in range(j) if kinds[i] != "float"]
+        if not choices or draw(st.booleans()):
+            parents.append(())
+            continue
+        i = draw(st.sampled_from(choices))
+        values = np.arange(sizes[i], dtype=float) if levels[i] is None else levels[i]
+        parents.append(((i, (float(draw(st.sampled_from(list(values)))),)),))
+    return Domain(tuple(kinds), levels, sizes, tuple(parents))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(domains(), st.sampled_from(sorted(KERNELS)), st.integers(0, 2**32 - 1), st.floats(-4, 4))
+def test_positive_semi_definite_on_mixed_conditional_domains(domain, kernel, seed, shift):
+    rng = np.random.default_rng(seed)
+    Z = domain.features(domain.random(rng, 25))
+    log_l = rng.normal(shift, 1, domain.d)
+    K = KERNELS[kernel](distances(Z, Z, log_l, domain.categorical))[0]
+    np.testing.assert_allclose(K, K.T, rtol=0, atol=1e-14)
+    assert np.linalg.eigvalsh(K).min() > -1e-12 * len(K)
+    assert (np.diag(K) == 1.0).all() and K.max() <= 1.0
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_slope_is_the_derivative_of_the_value(kernel):
+    r2, h = np.array([1e-3, 0.1, 0.5, 1.0, 3.0, 20.0]), 1e-7
+    numeric = (KERNELS[kernel](r2 + h)[0] - KERNELS[kernel](r2 - h)[0]) / (2 * h)
+    np.testing.assert_allclose(KERNELS[kernel](r2)[1], numeric, rtol=1e-6)
+    value, slope = KERNELS[kernel](np.zeros(1))
+    assert value[0] == 1.0 and np.isfinite(slope[0])
+
+
+CATEGORICAL = np.array([False, True, False])
+
+
+def rows(rng, n):
+    return np.column_stack([rng.random(n), rng.integers(0, 3, n), rng.random(n)])
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_derivative_with_respect_to_log_lengthscales(kernel):
+    rng = np.random.default_rng(0)
+    Z, log_l, h = rows(rng, 7), rng.normal(-0.5, 0.5, 3), 1e-6
+    D, W = pair_differences(Z, CATEGORICAL), rng.normal(size=21)
+    upper = np.triu_indices(7, 1)
+
+    def value(log_l):
+        return W @ KERNELS[kernel](distances(Z, Z, log_l, CATEGORICAL))[0][upper]
+
+    slope = KERNELS[kernel](np.exp(-2 * log_l) @ D)[1]
+    numeric = [(value(log_l + h * e) - value(log_l - h * e)) / (2 * h) for e in np.eye(3)]
+    np.testing.assert_allclose(contract_theta(W * slope, D, log_l), numeric, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_derivative_with_respect_to_the_query(kernel):
+    rng = np.random.default_rng(1)
+    A, B, log_l, h = rows(rng, 4), rows(rng, 9), rng.normal(-0.5, 0.5, 3), 1e-6
+    W = rng.normal(size=(4, 9))
+
+    def value(A):
+        return (W * KERNELS[kernel](distances(A, B, log_l, CATEGORICAL))[0]).sum(axis=1)
+
+    got = contract_x(W * KERNELS[kernel](distances(A, B, log_l, CATEGORICAL))[1], A, B, log_l, CATEGORICAL)
+    for c in (0, 2):
+        e = h * np.eye(3)[c]
+        np.testing.assert_allclose(got[:, c], (value(A + e) - value(A - e)) / (2 * h), rtol=1e-6, atol=1e-8)
+    assert (got[:, 1] == 0).all()
+
+
+def test_the_model_is_flat_where_the_decoded_integer_is():
+    domain = Domain(("int",), (np.linspace(0, 1, 5),), (5,), ((),))
+    X, y = np.array([[0.0], [0.5], [1.0]]), np.array([0.0, 1.0, -1.0])
+    gp = GaussianProcess(domain, X, y, Hyperparameters((-1.0,), 0.0, -6.0, 0.0))
+    mean, variance = gp.predict(np.array([[0.14], [0.25], [0.37]]))
+    assert len(set(mean)) == 1 and len(set(variance)) == 1
+
+
+def test_an_inactive_column_never_separates_two_rows():
+    domain = Domain(("categorical", "float"), (None, None), (2, 0), ((), ((0, (1.0,)),)))
+    Z = domain.features(np.array([[0.0, 0.1], [0.0, 0.9], [1.0, 0.5], [1.0, 0.9]]))
+    r2 = distances(Z, Z, np.zeros(2), domain.categorical)
+    assert r2[0, 1] == 0.0 and r2[0, 2] == 1.0 and r2[2, 3] > 0
