@@ -49,7 +49,7 @@ def write(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def _write_arrays(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
-    """The layout of np.savez, an uncompressed zip of .npy files with CRCs, but undated: equal states give equal files."""
+    """The layout of np.savez (.npy files in a plain zip, with CRCs) but undated: equal states give equal files."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:

@@ -87,7 +87,7 @@ RULES: Mapping[str, Rule] = {
     "lr": _real(0),
     "beta1": _real(0, 1),
     "beta2": _real(0, 1),
-    "eps": _positive(),
+    "eps": _between(1e-30, 1),
     "momentum": _real(0, 1),
     "weight_decay": _real(0),
     "warmup": WARMUP,

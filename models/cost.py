@@ -2,8 +2,8 @@
 
     H hidden, F inner width, L layers, N heads, V vocabulary, T context, b 1 with bias and else 0
 
-parameters         H V (twice if untied) + H T + H (1 + b)                            tables and last norm
-                   + L [4 H^2 + 2 H F + 2 H + b (7 H + F)]                            blocks; biases: norms 2 H, maps 5 H + F
+parameters         H V (twice if untied) + H T + H (1 + b)                  tables and last norm
+                   + L [4 H^2 + 2 H F + 2 H + b (7 H + F)]                  blocks; b: norms 2 H, maps 5 H + F
 
 flops per token    6 M + 12 L H T, forward and backward: 6 for each of the M weights that multiply a token (all but the
                    two look-up tables, but with the output map, tied or not), and 12 L H T for attention over the full

@@ -146,18 +146,20 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
+    words: int | None = None,
 ) -> Tensor:
     """Continue ids (B, T >= 1) by `tokens` sampled tokens; returns (B, T + tokens). A function of its arguments.
 
     temperature divides the logits, 0 takes the most likely token; top_k keeps the k most likely (Fan et al. 2018),
-    top_p the smallest set of at least that probability (nucleus, Holtzman et al. 2020). Raises ValueError by name.
+    top_p the smallest set of at least that probability (nucleus, Holtzman et al. 2020). Only the first `words` ids are
+    sampled (None: all), for a vocabulary padded beyond its tokenizer. Raises ValueError by name.
     """
     _check_sampling(tokens, temperature, top_k, top_p)
     if ids.size(1) < 1:
         raise ValueError("the prompt is empty, but must hold at least one token")
     generator = torch.Generator(ids.device).manual_seed(seed)
     for _ in range(tokens):
-        logits = model(ids[:, -model.config.context :])[:, -1].float()  # (B, V)
+        logits = model(ids[:, -model.config.context :])[:, -1, :words].float()  # (B, V)
         if temperature == 0:
             following = logits.argmax(-1, keepdim=True)
         else:

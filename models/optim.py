@@ -50,6 +50,11 @@ def flatten(model: nn.Module) -> Flat:
     return Flat(weights, grads, matrices, places)
 
 
+def scalar(value: float) -> float:
+    """value within float32: torch raises on a factor beyond it, where a rate that is absurd should diverge instead."""
+    return max(-3e38, min(3e38, value))
+
+
 def clip(grads: Tensor, bound: float) -> None:
     """Scale the gradient so that its norm is at most `bound`; 0 is off. As torch's clip_grad_norm_, without a sync."""
     if bound > 0:
@@ -76,11 +81,11 @@ class AdamW:
         weights, grads = self.flat.weights, self.flat.grads
         first, second = self.state["first"], self.state["second"]
         if config.weight_decay > 0:
-            weights[: self.flat.matrices].mul_(1 - lr * config.weight_decay)
+            weights[: self.flat.matrices].mul_(scalar(1 - lr * config.weight_decay))
         first.lerp_(grads, 1 - config.beta1)
         second.mul_(config.beta2).addcmul_(grads, grads, value=1 - config.beta2)
         torch.sqrt(second, out=self._scratch).div_(sqrt(1 - config.beta2**self.updates)).add_(config.eps)
-        weights.addcdiv_(first, self._scratch, value=-lr / (1 - config.beta1**self.updates))
+        weights.addcdiv_(first, self._scratch, value=scalar(-lr / (1 - config.beta1**self.updates)))
 
 
 class SGD:
@@ -100,9 +105,9 @@ class SGD:
         self.updates += 1
         weights, grads, matrices = self.flat.weights, self.flat.grads, self.flat.matrices
         if config.weight_decay > 0:
-            grads[:matrices].add_(weights[:matrices], alpha=config.weight_decay)
+            grads[:matrices].add_(weights[:matrices], alpha=scalar(config.weight_decay))
         velocity = self.state["velocity"].mul_(config.momentum).add_(grads)
-        weights.add_(velocity, alpha=-lr)
+        weights.add_(velocity, alpha=scalar(-lr))
 
 
 OPTIMIZERS: Mapping[str, type[AdamW] | type[SGD]] = {"adamw": AdamW, "sgd": SGD}

@@ -27,7 +27,7 @@ def sample_text(
     path: str | Path,
     config: Mapping[str, Any],
     corpus: Corpus,
-    prompt: str = "\n",
+    prompt: str | None = None,
     tokens: int = 300,
     temperature: float = 0.8,
     top_k: int | None = None,
@@ -35,9 +35,12 @@ def sample_text(
     seed: int = 0,
     device: str = "cpu",
 ) -> str:
-    """The prompt and `tokens` tokens after it, sampled as `gpt.generate` says; the same call gives the same text."""
+    """The prompt and `tokens` tokens after it, sampled as `gpt.generate` says; the same call gives the same text.
+
+    Without a prompt it starts from the first token of the training text. ValueError as in `load_model`, and for a
+    prompt that is empty or that the corpus cannot encode.
+    """
     model = load_model(path, config, corpus, device)
-    ids = torch.from_numpy(corpus.encode(prompt))[None].to(open_device(device))
-    # A vocabulary padded beyond the corpus has ids without text; trained weights make them all but impossible.
-    continued = generate(model, ids, tokens, temperature, top_k, top_p, seed)[0].tolist()
-    return corpus.decode(continued)
+    start = corpus.train[:1].astype("int64") if prompt is None else corpus.encode(prompt)
+    ids = torch.from_numpy(start)[None].to(open_device(device))
+    return corpus.decode(generate(model, ids, tokens, temperature, top_k, top_p, seed, corpus.vocabulary)[0].tolist())

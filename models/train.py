@@ -45,13 +45,18 @@ def fitted(config: GPTConfig, corpus: Corpus) -> GPTConfig:
 
 
 def open_device(name: str) -> torch.device:
-    """The torch device by name ("cpu", "cuda", "cuda:1"); ValueError where this machine has none such."""
-    device = torch.device(name)
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError(f"device is {name!r}, but this machine has no CUDA device; use cpu")
+    """The torch device "cpu", "cuda" or "cuda:N"; ValueError for another name or one that this machine lacks."""
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (number.isdecimal() or name == kind):
+        raise ValueError(f"device is {name!r}, but must be cpu, cuda or cuda:N")
+    if kind == "cuda":
+        if int(number or 0) >= torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise ValueError(
+                f"device is {name!r}, but this machine has {count} CUDA devices" + "; use cpu" * (not count)
+            )
         torch.set_float32_matmul_precision("high")  # TF32 for float32 products: 8 times the rate
-    return device
+    return torch.device(name)
 
 
 class TrainRun:
@@ -86,7 +91,8 @@ class TrainRun:
             epochs=self.config.epochs,
         )
         self._starts = epoch_starts if unit == "epochs" or self.config.epochs is not None else sampled_starts
-        torch.set_num_threads(threads)
+        if threads < 1:
+            raise ValueError(f"threads is {threads}, but must be at least 1")
         self._build()
 
     def _build(self) -> None:

@@ -22,7 +22,8 @@ from surrogates.priors import LogNormal, default_prior
 NOISE_FLOOR = 1e-6  # noise variance of standardised targets; low enough for deterministic functions to converge
 MEAN_PRIOR = 1.0  # variance of the prior of mu
 DRAWS = 8  # random starts that are looked at, of which the best two are climbed from
-LARGE = 200  # with more observations than this the evidence is steep and dear: one draw, none beside a warm start
+LARGE = 200  # with more rows than this, a multi-start fit of COARSE of them comes first and one climb follows
+COARSE = 150
 BIG = 1e25  # the value of hyperparameters that overflow
 
 
@@ -32,16 +33,30 @@ def fit(X: Array, y: Array, domain: Domain, seed: int, start: Hyperparameters | 
     """MAP hyperparameters of a GP for rows X (n, d) and standardised targets y (n,), n >= 1.
 
     start: climbed from too, as a warm start (an earlier fit). prior: over t, default_prior(d) if None. noise_floor:
-    least noise variance. The same arguments give the same bits. ValueError when n = 0 or a target is not finite.
+    least noise variance. The same arguments give the same bits. ValueError when n = 0, a target is not finite, or
+    start has another number of columns.
     """
     y = np.asarray(y, dtype=float)
     if len(y) == 0 or not np.isfinite(y).all():
         raise ValueError("fit needs at least one target, and all targets finite: standardise them first")
-    D = pair_differences(domain.features(np.asarray(X, dtype=float).reshape(len(y), domain.d)), domain.categorical)
-    objective = Objective(D, y, kernel, prior or default_prior(domain.d))
-    bounds = _bounds(domain.d, noise_floor)
-    t = _climb(objective, _starts(objective, bounds, seed, start), bounds)
-    return objective.hyperparameters(t)
+    Z = domain.features(np.asarray(X, dtype=float).reshape(len(y), domain.d))
+    if start is not None and len(start.log_lengthscales) != domain.d:
+        raise ValueError(f"a start with {len(start.log_lengthscales)} length scales does not fit {domain.d} columns")
+    prior, bounds = prior or default_prior(domain.d), _bounds(domain.d, noise_floor)
+    warm = [] if start is None else [np.clip(start.to_list()[:-1], bounds[:, 0], bounds[:, 1])]
+    objective = Objective(pair_differences(Z, domain.categorical), y, kernel, prior)
+    if len(y) <= LARGE:
+        starts = warm + _starts(objective, bounds, seed, 2 - len(warm))
+    else:
+        rows = np.linspace(0, len(y) - 1, COARSE).round().astype(int)
+        coarse = Objective(pair_differences(Z[rows], domain.categorical), y[rows], kernel, prior)
+        starts = _better(objective, [*warm, _climb(coarse, _starts(coarse, bounds, seed, 2), bounds)])
+    return objective.hyperparameters(_climb(objective, starts, bounds))
+
+
+def _better(objective: Objective, starts: list[Array]) -> list[Array]:
+    """Only the most probable start."""
+    return starts if len(starts) == 1 else [min(starts, key=lambda t: objective(t)[0])]
 
 
 class Objective:
@@ -69,27 +84,19 @@ def _bounds(d: int, noise_floor: float) -> Array:
     return np.asarray(np.log([(5e-3, 2e3)] * d + [(1e-2, 1e3), (noise_floor, max(10.0, noise_floor))]))
 
 
-def _starts(objective: Objective, bounds: Array, seed: int, start: Hyperparameters | None) -> list[Array]:
-    """The earlier fit, a little above the mode of the prior, and the best of a few draws around there."""
-    prior, large = objective.prior, len(objective.y) > LARGE
+def _starts(objective: Objective, bounds: Array, seed: int, n: int) -> list[Array]:
+    """A point a little above the mode of the prior, and the most probable n of a few draws from its middle."""
+    prior, rng = objective.prior, np.random.default_rng(seed)
     smooth = prior.mode.copy()
     smooth[:-2] += log(2.0)  # the evidence is far steeper towards short length scales than towards long ones
-    warm = [] if start is None else [np.array(start.to_list()[:-1])]
-    draws = _draws(objective, seed, 1 if large else DRAWS)[: (1 if large else 2) - len(warm)]
-    return [np.clip(t, bounds[:, 0], bounds[:, 1]) for t in (*warm, smooth, *draws)]
-
-
-def _draws(objective: Objective, seed: int, n: int) -> list[Array]:
-    """n random starts, the most probable first; the middle half or so of the prior."""
-    prior, rng = objective.prior, np.random.default_rng(seed)
-    draws = rng.normal(prior.mode + 0.5 * prior.sigma**2, 0.7 * prior.sigma, size=(n, len(prior.mu)))
-    if n == 1:
-        return list(draws)
-    return [draws[i] for i in np.argsort([objective(t)[0] for t in draws], kind="stable")]
+    draws = rng.normal(prior.mode + 0.5 * prior.sigma**2, 0.7 * prior.sigma, size=(DRAWS, len(prior.mu)))
+    draws = np.clip(draws, bounds[:, 0], bounds[:, 1])
+    best = np.argsort([objective(t)[0] for t in draws], kind="stable")[:n]
+    return [np.clip(smooth, bounds[:, 0], bounds[:, 1]), *draws[best]]
 
 
 def _climb(objective: Objective, starts: list[Array], bounds: Array) -> Array:
     results = [minimize(objective, t, jac=True, method="L-BFGS-B", bounds=bounds,
-                        options={"maxiter": 200, "ftol": 1e-9, "gtol": 1e-4}) for t in starts]
+                        options={"maxiter": 200, "ftol": 1e-8, "gtol": 1e-3}) for t in starts]
     best = min(results, key=lambda result: float(result.fun))  # the first of equals
     return np.asarray(best.x)

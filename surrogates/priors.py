@@ -33,8 +33,8 @@ def default_prior(d: int) -> LogNormal:
 
     Length scales LogNormal(sqrt 2 + log(d)/2, sqrt 3): Hvarfner, Hellsten, Nardi 2024, "Vanilla Bayesian optimization
     performs great in high dimensions", so that distances keep their meaning as d grows. Noise variance
-    LogNormal(-4, 2): BoTorch's LogNormal(-4, 1) costs deterministic functions a factor of three to five in regret (Branin
-    and Hartmann-6, 50 evaluations) and buys nothing measurable on the same functions with noise. Output scale
+    LogNormal(-4, 2): BoTorch's LogNormal(-4, 1) costs deterministic functions a factor of three to five in regret
+    (Branin and Hartmann-6, 50 evaluations) and buys nothing measurable on the same functions with noise. Output scale
     LogNormal(1, 1), whose mode is the standardised variance 1.
     """
     mu = np.full(d + 2, sqrt(2) + log(max(d, 1)) / 2)

@@ -73,5 +73,5 @@ def _squeeze(y: Array) -> Array:
             return y
         spread = float(np.median(differences))
     knee = middle + KNEE * spread
-    beyond = np.maximum(y - knee, 0.0) / spread
+    beyond = np.clip(y - knee, 0.0, 1e300 * spread) / spread  # the quotient must not overflow
     return np.where(y > knee, knee + spread * np.log1p(np.log1p(beyond)), y)

@@ -30,14 +30,14 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 _worker: Worker  # the one of this process; set by _begin in every spawned process
 
 
-def _begin(objective: Objective, horizon: int, folder: Path) -> None:
+def _begin(objective: Objective, horizon: int, folder: Path, born: float) -> None:
     """First thing in a worker: leave Ctrl-C to the driver, die with the driver, prepare."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if hasattr(objective, "warm"):
         objective.warm()  # imports and data that every job needs, while the driver makes up its mind
-    _worker = Worker(objective, horizon, folder)
+    _worker = Worker(objective, horizon, folder, born)
 
 
 def _die_with_parent() -> None:
@@ -56,7 +56,7 @@ class Slot:
 
     def __init__(self, objective: Objective, horizon: int, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(objective, horizon, folder))
+        self.pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(objective, horizon, folder, time.time()))
         self.ready = math.inf  # when the process had started; a job's time runs from then at the earliest
         self.pid: Future[int] = self.pool.submit(os.getpid)
         self.pid.add_done_callback(self._started)

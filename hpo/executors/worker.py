@@ -21,23 +21,30 @@ class Worker:
     """Executes jobs one after the other. Dropping a held Run changes nothing but time.
 
     The metrics it adds: `seconds` the job took here, of which `setup_seconds` went into building and loading the Run
-    and `save_seconds` into its checkpoint.
+    and `save_seconds` into its checkpoint; `idle_seconds` that the worker had waited for the job, `birth_seconds` that
+    it had taken to be ready for its first (from `born`, a wall-clock time).
     """
 
-    def __init__(self, objective: Objective, horizon: int, folder: Path) -> None:
+    def __init__(self, objective: Objective, horizon: int, folder: Path, born: float | None = None) -> None:
         self.objective, self.horizon, self.folder = objective, horizon, folder
+        self.birth = time.time() - born if born is not None else 0.0
+        self.rested = time.perf_counter()  # when its last job ended
         self.kind = kind(objective)
         self.held: OrderedDict[int, tuple[Key, Any]] = OrderedDict()
 
     def execute(self, job: Job) -> Result:
         """The job's result; whatever the objective raises is its error."""
         start = time.perf_counter()
+        times = {"idle_seconds": start - self.rested, "birth_seconds": self.birth}
+        self.birth = 0.0
         try:
-            return self._execute(job, start)
+            result = self._execute(job, start)
         except Exception as error:
             self._drop(job.trial)
-            seconds = {"seconds": time.perf_counter() - start}
-            return Result(seconds, error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            result = Result({"seconds": time.perf_counter() - start}, error=said)
+        self.rested = time.perf_counter()
+        return Result({**times, **result.metrics}, result.curve, result.error)
 
     def _execute(self, job: Job, start: float) -> Result:
         run = self._run(job)
@@ -50,9 +57,9 @@ class Worker:
         end = time.perf_counter()
         times = {"seconds": end - start, "setup_seconds": ready - start, "save_seconds": end - trained}
         if isinstance(value, Result):
-            return Result({**times, **value.metrics}, value.curve or curve, value.error)
+            return Result({**value.metrics, **times}, value.curve or curve, value.error)
         if isinstance(value, Mapping):
-            return Result({**times, **value}, curve)
+            return Result({**value, **times}, curve)
         return Result({**times, "": value}, curve)  # the executor's caller knows the objective's name
 
     def _run(self, job: Job) -> Any:

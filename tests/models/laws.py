@@ -1,10 +1,10 @@
 """The laws of a Run as an inheritable test class: whoever writes a Run makes one and inherits them.
 
-    class TestMyRun(RunLaws):
-        horizon, half = 96, 48                       # in the run's unit; half is a budget a run can pause at
-        diverging = {"lr": 1e30, "clip": 0.0}        # overrides under which the loss stops being finite
+class TestMyRun(RunLaws):
+    horizon, half = 96, 48                       # in the run's unit; half is a budget a run can pause at
+    diverging = {"lr": 1e30, "clip": 0.0}        # overrides under which the loss stops being finite
 
-        def make(self, overrides): return MyRun(base | overrides, ...)
+    def make(self, overrides): return MyRun(base | overrides, ...)
 """
 
 import threading
@@ -49,12 +49,13 @@ class RunLaws:
         whole = self.make({})
         expected = whole.advance(2 * self.half)
         first = self.make({})
-        first.advance(self.half)
+        _, way = first.advance(self.half)
         first.save(tmp_path / "half")
         second = self.make({})
         second.load(tmp_path / "half")
         reply = second.advance(2 * self.half)
         assert timeless(reply)[0] == timeless(expected)[0]
+        assert reply[1] == [point for point in expected[1] if point[0] > way[-1][0]]
         assert state(second, tmp_path) == state(whole, tmp_path)
 
     def test_advancing_in_parts_changes_nothing(self, tmp_path: Path) -> None:
@@ -161,4 +162,6 @@ def damaged(whole: bytes, how: str) -> bytes:
     if how in flip:
         place = flip[how]
         return whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :]
-    return {"empty": b"", "text": b"not a checkpoint", "half": whole[: len(whole) // 2], "one byte short": whole[:-1]}[how]
+    return {"empty": b"", "text": b"not a checkpoint", "half": whole[: len(whole) // 2], "one byte short": whole[:-1]}[
+        how
+    ]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from surrogates import Domain, GaussianProcess, Score, acquisition, default_prior, fit, maximize, standardise
-from surrogates.fit import Objective
+from surrogates.fit import Objective, _bounds, _climb, _starts
 from surrogates.kernels import pair_differences
 
 
@@ -91,8 +91,22 @@ def test_ugly_data_give_a_usable_model_and_a_legal_proposal(block):
 def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="at least one target"):
         fit(np.zeros((0, 1)), np.zeros(0), box(1), seed=0)
+    with pytest.raises(ValueError, match="does not fit 2 columns"):
+        fit(np.zeros((1, 2)), np.zeros(1), box(2), seed=0, start=fit(np.zeros((1, 1)), np.zeros(1), box(1), seed=0))
     with pytest.raises(ValueError, match="finite"):
         fit(np.zeros((1, 1)), np.array([np.nan]), box(1), seed=0)
+
+
+def test_many_rows_reach_what_a_multi_start_on_all_rows_reaches():
+    rng = np.random.default_rng(4)
+    X = rng.random((230, 3))
+    y = standardise(np.sin(5 * X).sum(axis=1) + 0.1 * rng.normal(size=230)).z
+    objective = Objective(pair_differences(X, np.zeros(3, dtype=bool)), y, "matern52", default_prior(3))
+    bounds = _bounds(3, 1e-6)
+    best = objective(_climb(objective, _starts(objective, bounds, 0, 4), bounds))[0]
+    for start in (None, fit(X[:100], y[:100], box(3), seed=0)):
+        theta = fit(X, y, box(3), seed=0, start=start)
+        assert objective(np.array(theta.to_list()[:-1]))[0] <= best + 1e-3
 
 
 def test_no_columns():

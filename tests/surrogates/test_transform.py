@@ -62,3 +62,9 @@ def test_nothing_to_learn_from(y):
 def test_failures_beside_equal_results():
     z = standardise(np.array([1.0, np.nan, 1.0])).z
     assert z[0] == z[2] < 0 < z[1]
+
+
+def test_three_hundred_orders_of_magnitude_between_results_do_not_overflow():
+    with np.errstate(all="raise", under="ignore"):
+        z = standardise(np.array([1e-13, 3e-13, 2e-13, 5e-13, 1e300])).z
+    assert np.isfinite(z).all() and z[4] > z[:4].max()

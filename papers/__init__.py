@@ -1,0 +1,1 @@
+"""One folder a paper: the claim, the run, the table."""

@@ -1,0 +1,56 @@
+"""Text from a checkpoint."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.data import Corpus
+from models.sample import load_model, sample_text
+from models.tokenizers import Characters
+from models.train import TrainRun
+
+torch.set_num_threads(1)
+
+CONFIG = {"layers": 1, "hidden": 16, "heads": 2, "context": 8, "batch": 8, "lr": 1e-2, "eval_tokens": 64}
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    tokenizer = Characters("abcd")
+    ids = tokenizer.encode("abcd" * 300)
+    return Corpus("abcd", ids[:1000], ids[1000:], tokenizer)
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = TrainRun({**CONFIG, "dropout": 0.1}, 0, 60, corpus, "steps")
+    run.advance(60)
+    path = tmp_path_factory.mktemp("trained") / "checkpoint"
+    run.save(path)
+    return path
+
+
+def test_a_trained_model_writes_what_it_read(trained: Path, corpus: Corpus) -> None:
+    assert sample_text(trained, CONFIG, corpus, "ab", 22, temperature=0) == "abcd" * 6
+    assert sample_text(trained, CONFIG, corpus, tokens=23, temperature=0) == "abcd" * 6
+
+
+def test_the_same_call_gives_the_same_text(trained: Path, corpus: Corpus) -> None:
+    texts = [sample_text(trained, CONFIG, corpus, "a", 50, 5.0, seed=seed) for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_padded_vocabulary_writes_only_the_corpus(corpus: Corpus, tmp_path: Path) -> None:
+    config = {**CONFIG, "vocabulary": 64}
+    TrainRun(config, 0, 60, corpus, "steps").save(tmp_path / "untrained")
+    assert set(sample_text(tmp_path / "untrained", config, corpus, "a", 50)) <= set("abcd")
+
+
+def test_what_does_not_fit_is_named(trained: Path, corpus: Corpus) -> None:
+    with pytest.raises(ValueError, match=r"checkpoint does not fit: positions\.weight"):
+        load_model(trained, {**CONFIG, "context": 9}, corpus)
+    with pytest.raises(ValueError, match="the character 'Z'"):
+        sample_text(trained, CONFIG, corpus, "Z")
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        sample_text(trained, CONFIG, corpus, "")
