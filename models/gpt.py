@@ -70,6 +70,11 @@ class Block(nn.Module):
         return x + dropped(y, self.p, noise)
 
 
+def table(rows: int, width: int) -> nn.Embedding:
+    """An embedding without first weights: drawing them on the meta device would import torch's compiler, a second."""
+    return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
+
+
 class GPT(nn.Module):
     """The whole model: token ids (B, T) to logits (B, T, V). Weights are a function of (config, seed).
 
@@ -80,8 +85,8 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         with torch.device("meta"):  # no memory and no random numbers until `initialise`
-            self.tokens = nn.Embedding(config.words, config.hidden)
-            self.positions = nn.Embedding(config.context, config.hidden)
+            self.tokens = table(config.words, config.hidden)
+            self.positions = table(config.context, config.hidden)
             self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
             self.norm = nn.LayerNorm(config.hidden, config.norm_eps, bias=config.bias)
             self.head = None if config.tie else nn.Linear(config.hidden, config.words, bias=False)
