@@ -108,6 +108,7 @@ def _study(name: str, seed: int) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise RuntimeError(f"the study {name} with seed {seed} failed:\n{done.stderr}")
+    RESULTS.parent.mkdir(exist_ok=True)
     with RESULTS.open("a") as file:
         file.write(done.stdout.splitlines()[-1] + "\n")
     print(f"{name} seed {seed}: {json.loads(done.stdout.splitlines()[-1])['loss']}", flush=True)
@@ -130,7 +131,10 @@ def main(arguments: list[str]) -> None:
     if not arguments:
         GPTObjective().warm()  # tokenise once, outside everybody's minute
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            for future in [pool.submit(_study, *study) for study in missing()]:
+            running = [pool.submit(_study, *study) for study in missing()]
+            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_EXCEPTION)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for future in done:
                 future.result()
     from experiments.compared import table
 

@@ -12,7 +12,8 @@ def fronts(losses: Sequence[Sequence[float]]) -> list[list[int]]:
     values = np.asarray(losses, dtype=np.float64)
     if len(values) == 0:
         return []
-    below = (values[:, None, :] <= values[None, :, :]).all(-1) & (values[:, None, :] < values[None, :, :]).any(-1)
+    a, b = values[:, None, :], values[None, :, :]
+    below = np.logical_and(np.all(a <= b, axis=-1), np.any(a < b, axis=-1))  # (n, n): row dominates column
     dominators = below.sum(0)
     left = np.ones(len(values), dtype=bool)
     found = []

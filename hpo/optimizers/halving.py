@@ -7,6 +7,7 @@ are never taken for members; a bracket that waits for stragglers opens the next.
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -81,7 +82,7 @@ class Brackets(Scheduler):
         """(trial, budget) of every promotion that complete rungs allow, and finished keys of rungs not yet judged."""
         promotable: list[tuple[int, int]] = []
         entered = inside
-        for (_, until), (above, following) in zip(ladder, ladder[1:], strict=False):
+        for (_, until), (above, following) in itertools.pairwise(ladder):
             done = [(trial, until) for trial in entered if (trial, until) in history.results]
             if len(done) < len(entered):
                 return promotable, done

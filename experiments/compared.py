@@ -1,0 +1,55 @@
+"""The table of experiments.compare: paired differences with bootstrap intervals, and where the seconds went."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+Row = Mapping[str, Any]
+HEAD = "| method | loss, mean of seeds [95 %] | against the default [95 %] | trained to the end | trials | overhead |"
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % bias-corrected bootstrap interval of the mean; (nan, nan) for fewer than three or equal values."""
+    if len(values) < 3 or np.ptp(values) == 0:
+        return math.nan, math.nan
+    found = stats.bootstrap((values,), np.mean, n_resamples=9999, rng=np.random.default_rng(0)).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def shown(values: Sequence[float], sign: str = "") -> str:
+    """`2.071 [2.050, 2.094]`."""
+    low, high = interval(values)
+    inside = "" if math.isnan(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return f"{np.mean(values):{sign}.3f}{inside}"
+
+
+def overhead(row: Row) -> float:
+    """The share of the worker's time that was not training: its birth (spawn, imports), loading, waiting for asks."""
+    idle = row["worker_birth_seconds"] + row["worker_idle_seconds"]
+    lost = idle + row["worker_setup_seconds"] + row["worker_save_seconds"]
+    return float(lost / (idle + row["worker_seconds"]))
+
+
+def line(name: str, mine: Mapping[int, Row], default: Mapping[int, Row]) -> str:
+    """One method's row; a study without any success counts as the worst loss that any study has."""
+    losses = [row["loss"] for row in mine.values()]
+    pairs = [row["loss"] - default[seed]["loss"] for seed, row in mine.items() if seed in default]
+    whole = sum(row["until"] == default[seed]["until"] for seed, row in mine.items() if seed in default)
+    trials = np.mean([row["trials"] for row in mine.values()])
+    share = np.mean([overhead(row) for row in mine.values()])
+    against = "" if name == "default" else shown(pairs, "+")
+    return f"| {name} | {shown(losses)} | {against} | {whole} of {len(mine)} | {trials:.1f} | {100 * share:.1f} % |"
+
+
+def table(rows: Sequence[Row], methods: Sequence[str]) -> str:
+    """A Markdown table of all methods that have been run."""
+    worst = max((row["loss"] for row in rows if row["loss"] is not None), default=math.nan)
+    filled = [{**row, "loss": worst if row["loss"] is None else row["loss"]} for row in rows]
+    by = {name: {row["seed"]: row for row in filled if row["method"] == name} for name in methods}
+    lines = [line(name, mine, by["default"]) for name, mine in by.items() if mine]
+    return "\n".join([HEAD, "|---|---|---|---|---|---|", *lines])

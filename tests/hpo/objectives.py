@@ -1,0 +1,185 @@
+"""Spaces, objectives and Runs that the tests of hpo share; importable from spawned workers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo import Categorical, Const, Float, Int, Space
+
+
+def fits(config: Mapping[str, Any]) -> bool:
+    return bool(config["hidden"] % config["heads"] == 0)
+
+
+def mixed() -> Space:
+    """Everything a space can hold: log ranges, a step, conditions (one of them on an Int), a constant, a constraint."""
+    return Space(
+        lr=Float(1e-5, 1e-1, log=True),
+        dropout=Float(0.0, 0.5),
+        batch=Int(1, 512, log=True),
+        hidden=Int(16, 64, step=8),
+        heads=Int(1, 8),
+        optimizer=Categorical(["adamw", "sgd"]),
+        momentum=Float(0.0, 0.99, when={"optimizer": "sgd"}),
+        nesterov=Categorical([True, False], when={"optimizer": "sgd"}),
+        gate=Float(-1.0, 1.0, when={"heads": [4, 8]}),
+        vocab=Const(256),
+        constraints=[fits],
+    )
+
+
+def small() -> Space:
+    """Six points, all categorical."""
+    return Space(a=Categorical(["x", "y", "z"]), b=Categorical([True, None]))
+
+
+def plane() -> Space:
+    return Space(x=Float(-1.0, 1.0), y=Float(-1.0, 1.0))
+
+
+SPACES = {"mixed": mixed, "small": small, "plane": plane}
+
+
+def noise(*parts: Any) -> float:
+    """In [0, 1), from anything with a stable text."""
+    return int(hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=6).hexdigest(), 16) / 2**48
+
+
+def value(config: Mapping[str, Any], until: int, seed: int = 0) -> float:
+    """A positive loss with a smooth part, a rough part and a learning curve. No two configurations tie."""
+    smooth = sum(math.tanh(v) for v in config.values() if isinstance(v, float))
+    return 2.0 + 0.2 * math.tanh(smooth) + 0.5 * noise(dict(config)) + 1.0 / until
+
+
+def quadratic(config: Mapping[str, Any], until: int, seed: int = 0) -> float:
+    return float((config["x"] - 0.3) ** 2 + (config["y"] + 0.4) ** 2 + 0.1 / until)
+
+
+# -- f(config) -----------------------------------------------------------------------------------------------------------
+
+
+def square(config: dict[str, Any]) -> float:
+    return float(config["x"] ** 2)
+
+
+async def waits(config: dict[str, Any]) -> float:
+    await asyncio.sleep(0.2)
+    return float(config["x"] ** 2)
+
+
+def two_names(config: dict[str, Any]) -> dict[str, float]:
+    return {"loss": config["x"] ** 2, "size": 1.0 - config["x"], "extra": 1.0}
+
+
+def odd(config: dict[str, Any]) -> Any:
+    """What objectives of people do: `what` says which."""
+    what = config["what"]
+    if what == "raise":
+        raise RuntimeError("boom")
+    if what == "exit":
+        sys.exit("enough")
+    if what == "memory":
+        raise MemoryError
+    answers = {"none": None, "text": "low", "nan": math.nan, "inf": -math.inf, "list": [1.0], "huge": 10**400,
+               "empty": {}, "missing": {"other": 1.0}, "bad": {"loss": None}, "lambda": lambda: 1}  # fmt: skip
+    return answers.get(what, 1.0)
+
+
+ODD = ["raise", "exit", "memory", "none", "text", "nan", "inf", "list", "huge", "empty", "missing", "bad", "lambda"]
+
+
+def sleeps(config: dict[str, Any]) -> float:
+    time.sleep(config["x"])
+    return 1.0
+
+
+# -- f(config, report) ---------------------------------------------------------------------------------------------------
+
+
+class Reports:
+    """Reports every step up to 9 and writes a line to a journal at its start, at every step and at its end."""
+
+    def __init__(self, journal: str | Path) -> None:
+        self.journal = str(journal)
+
+    def _write(self, *parts: Any) -> None:
+        with open(self.journal, "a", encoding="utf-8") as file:
+            file.write(" ".join(str(part) for part in parts) + "\n")
+
+    def __call__(self, config: dict[str, Any], report: Any) -> None:
+        self._write("begin", config["x"])
+        try:
+            for step in range(1, 10):
+                self._write("step", config["x"], step)
+                report(step, config["x"] ** 2 + 1.0 / step)
+        except BaseException as error:
+            self._write("raised", type(error).__name__, config["x"])
+            raise
+        finally:
+            self._write("end", config["x"])
+
+
+# -- Runs ----------------------------------------------------------------------------------------------------------------
+
+
+class Trace:
+    """A Run whose loss depends on every step and on the rate at every step. It writes to a journal what it trained:
+    (seed, from, to). `slow` is the seconds a step takes."""
+
+    def __init__(self, config: dict[str, Any], seed: int, journal: Path, slow: float) -> None:
+        self.config, self.seed, self.journal, self.slow = config, seed, journal, slow
+        self.step, self.state = 0, 0.0
+
+    def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]:
+        with self.journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([self.seed, self.step, until, os.getpid()]) + "\n")
+        curve = []
+        while self.step < until:
+            time.sleep(self.slow)
+            self.step += 1
+            self.state = math.cos(self.state + 100 * self.config["x"] * self.step + noise(self.seed, self.step))
+            curve.append((self.step, self.state))
+        return {"loss": self.state + 2.0}, curve
+
+    def save(self, path: str) -> None:
+        Path(path).write_text(json.dumps([self.step, self.state]), encoding="utf-8")
+
+    def load(self, path: str) -> None:
+        self.step, self.state = json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+class FolderTrace(Trace):
+    """The same with a folder as its checkpoint."""
+
+    def save(self, path: str) -> None:
+        Path(path, "inner").mkdir(parents=True)
+        super().save(f"{path}/inner/state.json")
+
+    def load(self, path: str) -> None:
+        super().load(f"{path}/inner/state.json")
+
+
+class Traces:
+    """A picklable factory of Traces."""
+
+    def __init__(self, journal: str | Path, slow: float = 0.0, folders: bool = False) -> None:
+        self.journal, self.slow, self.folders = Path(journal), slow, folders
+
+    def __call__(self, config: dict[str, Any], seed: int, horizon: int) -> Trace:
+        return (FolderTrace if self.folders else Trace)(config, seed, self.journal, self.slow)
+
+    def lines(self) -> list[list[int]]:
+        return [json.loads(line) for line in self.journal.read_text(encoding="utf-8").splitlines()]
+
+
+def line() -> Space:
+    return Space(x=Float(0.0, 1.0))
