@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from models.data import Corpus
     from models.train import TrainRun
 
-MIN_RESOURCE = 16_384  # tokens; the lowest rung takes about half a second on one core
-HORIZON = 27 * MIN_RESOURCE  # tokens of a whole training
+MIN_RESOURCE = 49_152  # tokens; the lowest rung takes about a second on one core
+HORIZON = 9 * MIN_RESOURCE  # tokens of a whole training
 REDUCTION = 3
 
 DEFAULT: Mapping[str, Any] = {
-    "layers": 4, "hidden": 128, "heads": 4, "ff_ratio": 4, "batch": 16, "optimizer": "adamw", "beta2": 0.99,
+    "layers": 2, "hidden": 64, "heads": 4, "ff_ratio": 4, "batch": 16, "optimizer": "adamw", "beta2": 0.99,
     "schedule": "cosine", "warmup": 0.02, "weight_decay": 0.1, "dropout": 0.0, "label_smoothing": 0.0, "lr": 1e-3,
 }  # fmt: skip
 
@@ -38,7 +38,7 @@ def space() -> Space:
     """Architecture, optimisation and regularisation; the learning rate last, where a grid varies it fastest."""
     return Space(
         layers=Int(1, 4),
-        hidden=Int(32, 128, step=16),
+        hidden=Int(32, 96, step=16),
         heads=Categorical([1, 2, 4, 8]),
         ff_ratio=Int(1, 4),
         batch=Int(2, 32, log=True),
@@ -58,7 +58,7 @@ def space() -> Space:
 def grid_values() -> dict[str, Sequence[Any]]:
     """What a careful person would list: four learning rates, two shapes, the rest at the default."""
     listed: dict[str, Sequence[Any]] = {name: [value] for name, value in DEFAULT.items()}
-    return {**listed, "layers": [2, 4], "hidden": [64, 128], "momentum": [0.9], "lr": [1e-3, 3e-3, 1e-2, 3e-2]}
+    return {**listed, "layers": [2, 4], "hidden": [64, 96], "momentum": [0.9], "lr": [1e-3, 3e-3, 1e-2, 3e-2]}
 
 
 @lru_cache(maxsize=2)

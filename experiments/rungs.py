@@ -26,7 +26,7 @@ from hpo.study import Study
 
 RESULTS = Path(__file__).parent / "results" / "rungs.jsonl"
 TRIALS = 60
-RUNGS = (MIN_RESOURCE, MIN_RESOURCE * REDUCTION, MIN_RESOURCE * REDUCTION**2)
+RUNGS = (MIN_RESOURCE // REDUCTION, MIN_RESOURCE, MIN_RESOURCE * REDUCTION)  # one below those of the main job
 
 
 def measure(folder: Path) -> None:
