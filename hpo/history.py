@@ -15,7 +15,7 @@ from typing import Any
 
 from hpo.job import Header, Job, Key, Result, differences
 from hpo.logs import Collision, Event, Log, MemoryLog
-from hpo.logs.base import canonical
+from hpo.logs.base import canonical, stored
 from hpo.pareto import pareto_order
 
 
@@ -44,9 +44,8 @@ class History:
         self._open()
 
     def _open(self) -> None:
-        mine = json.loads(canonical(self.header.to_json()))
-        stored = json.loads(canonical(self.log.open(mine)))
-        changed = differences(stored, mine)
+        mine = json.loads(stored(self.header.to_json()))
+        changed = differences(self.log.open(mine), mine)
         if changed:
             raise ValueError(f"the log belongs to another study: {'; '.join(changed)}")
         self._digest.update(canonical(mine).encode())
@@ -98,7 +97,7 @@ class History:
         self._append("run", {})
 
     def _append(self, kind: str, body: dict[str, Any]) -> None:
-        plain = json.loads(canonical(body))  # memory holds exactly what a reader of the log will hold
+        plain = json.loads(stored(body))  # memory holds exactly what a reader of the log will hold
         self.log.append(Event(kind, plain, time.time()))
         self.refresh()
 

@@ -78,7 +78,7 @@ class Result:
 def _number(name: str, value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"the metric {name!r} is {value!r}; allowed is a number") from None
 
 

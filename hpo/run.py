@@ -85,6 +85,7 @@ class _Loop:
         self.running: dict[Key, Job] = {}
         self.end = time.monotonic() + stop.seconds - self.history.elapsed() if stop.seconds is not None else None
         self.history.run()
+        executor.keep(study.keep())  # what a driver left that was killed between a finish and its `keep`
 
     def run(self) -> History:
         while True:

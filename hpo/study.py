@@ -165,9 +165,10 @@ class Study:
     # -- what must stay ----------------------------------------------------------------------------------------------
 
     def keep(self) -> list[Key]:
-        """Checkpoints that must not go: live ones, sources of what is pending, and the best (or Pareto) ones."""
+        """Checkpoints that must not go: live ones, what is pending (another driver may have published it already) with
+        its sources, and the best (or Pareto) ones."""
         waiting = [*self.history.pending.values(), *self.history.retries.values()]
-        sources = [job.source for job in waiting if job.source is not None]
+        sources = [key for job in waiting for key in (job.source, job.key) if key is not None]
         best = [trial.key for trial in self.pareto] if len(self.header.objectives) > 1 else []
         if not best and self.successes():
             best = [self.best.key]

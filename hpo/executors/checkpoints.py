@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hpo.job import Key
 
-NAME = re.compile(r"(\d+)-(\d+)\.ckpt")
+NAME = re.compile(r"(\d+-\d+\.ckpt)(\.\d+\.half)?")
 
 
 class Checkpoints:
@@ -27,10 +27,11 @@ class Checkpoints:
         return self.folder / f"{key[0]}-{key[1]}.ckpt"
 
     def keep(self, keys: Iterable[Key]) -> None:
-        """Deletes every checkpoint of another key. Half-written ones belong to jobs in flight and stay."""
+        """Deletes every checkpoint of another key, and what a dead process left half-written of one."""
         wanted = {self.path(key).name for key in keys}
         for entry in os.scandir(self.folder):
-            if NAME.fullmatch(entry.name) and entry.name not in wanted:
+            match = NAME.fullmatch(entry.name)
+            if match is not None and match[1] not in wanted:
                 remove(Path(entry.path))
 
     def close(self) -> None:

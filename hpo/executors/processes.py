@@ -119,13 +119,13 @@ class Processes:
         self._lock = threading.RLock()
         self._backlog: list[Job] = []
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._taken = 0  # submitted and not yet out of `wait`
+        self._taken: dict[Key, Job] = {}  # submitted and not yet out of `wait`
         self._closed = False
         self._slots = [Slot(*self._arguments) for _ in range(workers)]
 
     @property
     def free(self) -> int:
-        return len(self._slots) + self.lookahead - self._taken
+        return len(self._slots) + self.lookahead - len(self._taken)
 
     @property
     def pids(self) -> list[int]:
@@ -134,7 +134,7 @@ class Processes:
 
     def submit(self, job: Job) -> None:
         with self._lock:
-            self._taken += 1
+            self._taken[job.key] = job
             self._backlog.append(job)
             self._dispatch()
 
@@ -195,7 +195,7 @@ class Processes:
                 if end is not None and time.monotonic() >= end:
                     return None
                 continue
-            self._taken -= 1
+            del self._taken[outcome[0].key]
             return outcome
         return None
 
@@ -215,8 +215,7 @@ class Processes:
 
     def keep(self, keys: Iterable[Key]) -> None:
         with self._lock:
-            busy = [slot.job.key for slot in self._slots if slot.job is not None]
-            self._checkpoints.keep({*keys, *busy, *(job.key for job in self._backlog)})
+            self._checkpoints.keep({*keys, *self._taken})
 
     def close(self) -> None:
         with self._lock:

@@ -39,7 +39,9 @@ class Worker:
         self.birth = 0.0
         try:
             result = self._execute(job, start)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit and a cancelled coroutine are the objective's own fault too
             self._drop(job.trial)
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             result = Result({"seconds": time.perf_counter() - start}, error=said)
@@ -119,6 +121,13 @@ def named(result: Result, objective: str) -> Result:
     """A result whose plain number carries the objective's name, and whose non-finite objective has an error."""
     metrics = {name or objective: value for name, value in result.metrics.items()}
     error = result.error
-    if error is None and objective in metrics and not math.isfinite(metrics[objective]):
+    if error is None and objective in metrics and _diverged(metrics[objective]):
         error = f"diverged: {objective} is {metrics[objective]}"
     return Result(metrics, result.curve, error)
+
+
+def _diverged(value: Any) -> bool:
+    try:
+        return not math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):  # not a number: `Study.told` says so
+        return False

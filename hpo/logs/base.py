@@ -43,8 +43,13 @@ class Event:
         return canonical([self.kind, self.body])
 
 
+def stored(value: Any) -> str:
+    """JSON as it stands in a log: exact floats, names in their order; NaN and the infinities as Python writes them."""
+    return json.dumps(value, separators=(",", ":"))
+
+
 def canonical(value: Any) -> str:
-    """JSON with sorted names and exact floats; NaN and the infinities are kept as Python writes them."""
+    """JSON with sorted names: equal values give equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo.logs.base import Collision, Event, canonical
+from hpo.logs.base import Collision, Event, stored
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS header (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL);
@@ -42,13 +42,13 @@ class SQLiteLog:
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._lock:
-            self._db.execute("INSERT OR IGNORE INTO header VALUES (1, ?)", (canonical(header),))
+            self._db.execute("INSERT OR IGNORE INTO header VALUES (1, ?)", (stored(header),))
             (body,) = self._db.execute("SELECT body FROM header").fetchone()
-        stored: Mapping[str, Any] = json.loads(body)
-        return stored
+        found: Mapping[str, Any] = json.loads(body)
+        return found
 
     def append(self, event: Event) -> None:
-        row = (event.identity, event.kind, canonical(event.body), event.time)
+        row = (event.identity, event.kind, stored(event.body), event.time)
         try:
             with self._lock:
                 self._db.execute("INSERT INTO events (identity, kind, body, time) VALUES (?, ?, ?, ?)", row)
