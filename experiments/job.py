@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from models.data import Corpus
     from models.train import TrainRun
 
-MIN_RESOURCE = 49_152  # tokens; the lowest rung takes about a second on one core
-HORIZON = 9 * MIN_RESOURCE  # tokens of a whole training
+MIN_RESOURCE = 16_384  # tokens; the lowest rung takes about half a second on one core
+HORIZON = 27 * MIN_RESOURCE  # tokens of a whole training
 REDUCTION = 3
 
 DEFAULT: Mapping[str, Any] = {
@@ -50,7 +50,7 @@ def space() -> Space:
         weight_decay=Float(1e-3, 1.0, log=True),
         dropout=Float(0.0, 0.3),
         label_smoothing=Float(0.0, 0.1),
-        lr=Float(1e-4, 1.0, log=True),
+        lr=Float(1e-4, 0.3, log=True),
         constraints=[divides],
     )
 

@@ -25,8 +25,8 @@ from hpo.run import Stop, run
 from hpo.study import Study
 
 RESULTS = Path(__file__).parent / "results" / "rungs.jsonl"
-TRIALS = 60
-RUNGS = (MIN_RESOURCE // REDUCTION, MIN_RESOURCE, MIN_RESOURCE * REDUCTION)  # one below those of the main job
+TRIALS = 40
+RUNGS = tuple(MIN_RESOURCE * REDUCTION**k for k in range(3))
 
 
 def measure(folder: Path) -> None:

@@ -30,7 +30,13 @@ def conditions(when: Mapping[str, Any] | None) -> dict[str, tuple[Any, ...]]:
         return {}
     if not isinstance(when, Mapping):
         raise TypeError(f"`when` is a mapping from a parent's name to its value or values, but {when!r} came")
-    return {name: tuple(v) if isinstance(v, list | tuple | set) else (v,) for name, v in when.items()}
+    return {name: tuple(plain(one) for one in _several(values)) for name, values in when.items()}
+
+
+def _several(values: Any) -> Sequence[Any]:
+    if isinstance(values, set | frozenset):
+        return sorted(values, key=repr)  # the order of a set of strings differs between processes
+    return values if isinstance(values, list | tuple) else (values,)
 
 
 class Parameter(ABC):
@@ -94,6 +100,8 @@ class Float(Parameter):
 
     def __post_init__(self) -> None:
         _check_range("Float", self.lo, self.hi, self.log)
+        for name in ("lo", "hi"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         object.__setattr__(self, "when", conditions(self.when))
 
     def check(self, name: str, value: Any) -> float:

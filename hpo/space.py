@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo.parameters import Categorical, Const, Float, Int, Parameter, parameter
+from hpo.parameters import MAX_LEVELS, Categorical, Const, Float, Int, Parameter, parameter
 from surrogates.domain import Domain
 
 Config = dict[str, Any]
@@ -86,6 +86,10 @@ class Space:
         if not isinstance(owner, Categorical | Int):
             kind = type(owner).__name__
             raise ValueError(f"parameter {name!r} depends on {parent!r}, a {kind}; allowed are Categorical and Int")
+        if owner.kind == "float":  # the rows of its columns do not stand on its values
+            raise ValueError(
+                f"parameter {name!r} depends on {parent!r} with {owner.count} values; allowed are {MAX_LEVELS}"  # type: ignore[union-attr]
+            )
         for value in values:
             owner.check(parent, value)
 
@@ -96,7 +100,7 @@ class Space:
         on: set[str] = set()
         for name in (*self._columns, *self.parameters):  # parents first; constants last, they are nobody's parents
             conditions = self.parameters[name].when
-            if all(parent in on and config.get(parent) in values for parent, values in conditions.items()):
+            if all(parent in on and _among(config.get(parent), values) for parent, values in conditions.items()):
                 on.add(name)
         return [name for name in self.parameters if name in on]
 
@@ -199,3 +203,8 @@ class Space:
 
     def __len__(self) -> int:
         return len(self.parameters)
+
+
+def _among(value: Any, values: tuple[Any, ...]) -> bool:
+    """Whether a value is one of the others; True and 1 are two values."""
+    return value in values and any(value == v and isinstance(value, bool) == isinstance(v, bool) for v in values)

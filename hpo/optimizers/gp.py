@@ -45,8 +45,9 @@ CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev f
 class GP(Sampler):
     """A Gaussian process with an acquisition: "logei", "ei", "pi", "ucb", or any f(posterior, incumbent) -> score.
 
-    `initial` is the number of Sobol points before the model speaks; by default one more than the space has columns,
-    but 4 to 12. `kernel` is "matern52", "matern32" or "rbf". An acquisition of your own sees standardised losses to be
+    `initial` is the number of Sobol points before the model speaks; by default one more than half the number of
+    columns, but 4 to 10: the priors carry a model that early (Hvarfner et al. 2024), and a study of large models is short.
+    As many results at a budget are enough for the model to read it. `kernel` is "matern52", "matern32" or "rbf". An acquisition of your own sees standardised losses to be
     minimised: `posterior.mean` and `posterior.sd` (m,), and the incumbent; a higher score is better.
     """
 
@@ -62,7 +63,7 @@ class GP(Sampler):
         if self.initial is not None and self.initial < 1:
             raise ValueError(f"initial is {self.initial!r}; allowed is an integer of at least 1")
         columns = len(self.space.columns)
-        self._enough = self.initial if self.initial is not None else min(max(columns + 1, 4), 12)
+        self._enough = self.initial if self.initial is not None else min(max(columns // 2 + 1, 4), 10)
         self._sobol = Sobol(self.space, seed=self.seed)
 
     def sample(self, history: History, trial: int) -> Config | None:

@@ -71,7 +71,10 @@ class PBT(Scheduler):
         slots = self._slots(history)
         for slot in range(self.population):
             if slot not in slots:
-                return self.sampler.fresh(history, self.budget(1), {"slot": slot, "generation": 1})
+                job = self.sampler.fresh(history, self.budget(1), {"slot": slot, "generation": 1})
+                if job is not None:
+                    return job
+                break  # the sampler has run dry, and the population is as large as it gets
         # serve the least advanced slot: one worker then walks generation by generation, as eight do
         for slot in sorted(slots, key=lambda s: (len(slots[s]), s)):
             lineage = slots[slot]
@@ -94,7 +97,7 @@ class PBT(Scheduler):
         generation = len(slots[slot])
         peers = [s[generation - 1] for s in slots.values() if len(s) >= generation]
         done = [key for key in peers if key in history.results]
-        if len(done) < math.ceil(self.quorum * self.population - 1e-9):
+        if len(done) < math.ceil(self.quorum * len(slots) - 1e-9):
             return None
         mine = slots[slot][-1]
         ranked = history.rank(done)
