@@ -204,6 +204,11 @@ class History:
         """Number of starts before a key's finish: what a rung that is judged once compares against."""
         return self._epoch[key]
 
+    @property
+    def starts(self) -> int:
+        """Number of starts so far: a key of this epoch has seen none since its finish."""
+        return self._starts
+
     def elapsed(self) -> float:
         """Wall-clock seconds that drivers have worked so far: from every `run` event to the last event before the next."""
         total, begun, last = 0.0, None, 0.0

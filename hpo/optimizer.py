@@ -217,6 +217,10 @@ class Scheduler(Optimizer):
             raise TypeError(f"{name} takes a sampler such as Random(space) or GP(space), but {self.sampler!r} came")
 
     @property
+    def endless(self) -> bool:  # type: ignore[override]
+        return self.sampler.endless
+
+    @property
     def space(self) -> Space:  # type: ignore[override]
         return self.sampler.space
 

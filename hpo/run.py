@@ -154,7 +154,7 @@ def minimize(
     """
     chosen = make(optimizer, space, seed) if isinstance(optimizer, str) else optimizer
     names = objectives if objectives is not None else {"loss": direction}
-    refuse(chosen, kind(objective), 1 if kind(objective) == "function" else horizon or chosen.horizon)
+    refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
     if executor not in EXECUTORS:
         raise ValueError(f"unknown executor {executor!r}; allowed are {list(EXECUTORS)}")
     store = SQLiteLog(log) if log is not None else None

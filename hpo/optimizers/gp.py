@@ -47,8 +47,10 @@ class GP(Sampler):
 
     `initial` is the number of Sobol points before the model speaks; by default one more than half the number of
     columns, but 4 to 10: the priors carry a model that early (Hvarfner et al. 2024), and a study of large models is short.
-    As many results at a budget are enough for the model to read it. `kernel` is "matern52", "matern32" or "rbf". An acquisition of your own sees standardised losses to be
-    minimised: `posterior.mean` and `posterior.sd` (m,), and the incumbent; a higher score is better.
+    As many results at a budget are enough for the model to read it. `kernel` is "matern52", "matern32" or "rbf".
+
+    An acquisition of your own sees standardised losses to be minimised: `posterior.mean` and `posterior.sd` (m,), and
+    the incumbent; a higher score is better.
     """
 
     acquisition: str | Acquisition | Callable[..., Any] = "logei"

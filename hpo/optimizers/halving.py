@@ -49,6 +49,10 @@ def geometric(lowest: int, highest: int, factor: float) -> list[int]:
 class Brackets(Scheduler):
     """A scheduler over numbered brackets, each with a ladder."""
 
+    @property
+    def endless(self) -> bool:  # type: ignore[override]
+        return self.ladder(10**9) is not None and self.sampler.endless
+
     @abstractmethod
     def ladder(self, bracket: int) -> Ladder | None:
         """The rungs of bracket number 0, 1, ...; None behind the last."""

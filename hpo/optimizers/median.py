@@ -73,5 +73,14 @@ class MedianStopping(Scheduler):
         return ranked.index(key) <= len(others) / 2
 
     def live(self, history: History) -> Sequence[Key]:
-        """What passed and waits for a worker."""
-        return self._waiting(history)
+        """What passed and waits for a worker; then what no start has judged for good, for a finish may still save it."""
+        open_ = [
+            key
+            for until in reversed(self.rungs)
+            for key in history.at(until)
+            if "rung" in history.jobs[key].note
+            and history.trials[key[0]][-1] == key
+            and history.epoch(key) == history.starts
+            and not history.failed(key)
+        ]
+        return list(dict.fromkeys([*self._waiting(history), *open_]))

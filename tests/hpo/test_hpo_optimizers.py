@@ -6,6 +6,6 @@ for _name in CASES:
     _title = "".join(part.capitalize() for part in _name.replace(")", "").split("("))
     globals()[f"Test{_title}"] = type(f"Test{_title}", (OptimizerLaws,), {"name": _name})
 
-for _name in ("gp", "asha(gp)", "median(gp)"):
+for _name, _jobs in (("gp", {}), ("asha(gp)", {}), ("median(gp)", {"jobs": 40})):
     _title = "".join(part.capitalize() for part in _name.replace(")", "").split("("))
-    globals()[f"TestLearner{_title}"] = type(f"TestLearner{_title}", (LearnerLaws,), {"name": _name})
+    globals()[f"TestLearner{_title}"] = type(f"TestLearner{_title}", (LearnerLaws,), {"name": _name, **_jobs})

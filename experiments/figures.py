@@ -1,0 +1,221 @@
+"""The report's figures as inline SVG. Colours are variables of the page's style sheet, so that they follow light and dark.
+
+Every colour below is a placeholder that Matplotlib draws with and that `svg` replaces. The series colours are Okabe and
+Ito's, which people with any colour vision can tell apart.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from experiments.facts import best_so_far, clock, rung_points
+from experiments.importance import Effect, Importance
+from experiments.live import amount
+from hpo.job import Key
+from hpo.parameters import Categorical
+from hpo.space import Space
+from hpo.study import Study
+
+INK, MUTED, GRID = "#010203", "#040506", "#070809"
+BEST, DEFAULT, THIN, FIRST = "#0a0b0c", "#0d0e0f", "#101112", "#131415"
+VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", BEST: "best", DEFAULT: "default", THIN: "thin", FIRST: "first"}
+Point = tuple[float, float]
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 11,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+}
+
+
+def draw(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """An empty figure in the report's style."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(1, columns, squeeze=False, sharey=True)[0])
+
+
+def svg(figure: Figure, name: str, title: str) -> str:
+    """The figure as an element of a page: no declarations, no addresses, colours as variables, its own ids."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = re.sub(
+        r'<svg\b[^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', text, count=1
+    )
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var(--{variable})")
+    return re.sub(r'id="((?:figure|axes|patch|text|line2d|matplotlib|xtick|ytick|legend|PathC)[^"]*)"', "", text)
+
+
+def _losses(axes: Axes, values: Sequence[float]) -> None:
+    """Limits that show the good end: losses of diverged trials may leave the picture at the top."""
+    good = sorted(values)
+    top = good[int(0.9 * (len(good) - 1))]
+    margin = max(0.06 * (top - good[0]), 0.01)
+    axes.set_ylim(good[0] - margin, top + margin)
+    axes.set_ylabel("validation loss (nats per token)")
+
+
+def progress(study: Study, default: Point | None) -> str:
+    """Best so far over the seconds of the search, with every finished training, beside the default configuration."""
+    history, times = study.history, clock(study.history)
+    good = [key for key in history.results if not history.failed(key)]
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = draw(8.6, 3.7)
+        _scatter_by_budget(axes, study, good, times)
+        steps = [(seconds, history.losses(key)[0]) for seconds, key in best_so_far(history)]
+        end = max(times.values())
+        x, y = [*(s for s, _ in steps), end], [*(loss for _, loss in steps), steps[-1][1]]
+        axes.step(x, y, where="post", color=BEST, linewidth=2.2, label="best so far")
+        if default is not None:
+            axes.axhline(default[1], color=DEFAULT, linewidth=1.6, linestyle=(0, (5, 3)), label=_at_default(default))
+        axes.set_xlabel("seconds of search")
+        axes.set_xlim(0, end * 1.02)
+        _losses(axes, [*(history.losses(key)[0] for key in good), *([default[1]] if default else [])])
+        _legend(figure)
+        return svg(figure, "progress", "Best validation loss so far over the seconds of the search")
+
+
+def _at_default(default: Point) -> str:
+    return f"default configuration at {amount(default[0])} tokens"
+
+
+def _scatter_by_budget(axes: Axes, study: Study, keys: Sequence[Key], times: Mapping[Key, float]) -> None:
+    budgets = study.history.budgets
+    for place, until in enumerate(budgets):
+        here = [key for key in keys if key[1] == until]
+        size = 8 + 26 * (place + 1) / len(budgets)
+        label = None if place else "every training, longer ones larger"
+        x, y = [times[key] for key in here], [study.history.losses(key)[0] for key in here]
+        axes.scatter(x, y, s=size, color=THIN, alpha=0.55, linewidths=0, label=label)
+
+
+def curves(study: Study, best: Key, default: Sequence[Point]) -> str:
+    """Every trial's learning curve by rung, thin; the best and the default configuration above them."""
+    history = study.history
+    ends = {key[0]: key for key in history.finished if not history.failed(key)}  # the furthest of every trial
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = draw(8.6, 3.9)
+        for key in ends.values():
+            x, y = zip(*rung_points(history, key[0]), strict=True)
+            axes.plot(x, y, color=THIN, linewidth=0.9, alpha=0.6, marker="o", markersize=2.2, markeredgewidth=0)
+        if default:
+            x, y = zip(*default, strict=True)
+            axes.plot(x, y, color=DEFAULT, linewidth=1.8, marker="s", markersize=4.5, linestyle=(0, (5, 3)))
+            axes.lines[-1].set_label("default configuration")
+        x, y = zip(*rung_points(history, best[0]), strict=True)
+        axes.plot(x, y, color=BEST, linewidth=2.4, marker="o", markersize=5.5, label=f"best: trial {best[0]}")
+        axes.set_xscale("log")
+        _rung_ticks(axes, sorted({*history.budgets, *(step for step, _ in default[-1:])}))
+        axes.set_xlabel("tokens trained")
+        shown = [history.losses(key)[0] for key in history.finished if not history.failed(key)]
+        _losses(axes, [*shown, *(loss for _, loss in default)])
+        _legend(figure)
+        return svg(figure, "curves", "Validation loss of every trial over the tokens it was trained on")
+
+
+def _legend(figure: Figure) -> None:
+    """Above the picture, where it covers no data."""
+    figure.legend(loc="outside upper left", ncols=3, handlelength=1.8, columnspacing=1.6, borderaxespad=0.2)
+
+
+def _rung_ticks(axes: Axes, budgets: Sequence[float]) -> None:
+    shown = budgets if len(budgets) <= 6 else budgets[:: (len(budgets) + 5) // 6]
+    axes.set_xticks(shown, [amount(until) for until in shown])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
+
+
+def indices(found: Importance) -> str:
+    """Total index as a bar, its first-order part solid: what is left is interaction."""
+    names = list(found.total)
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = draw(8.6, 0.9 + 0.29 * len(names))
+        places = range(len(names))
+        first = [min(found.first[name], found.total[name]) for name in names]
+        axes.barh(
+            places,
+            [found.total[name] for name in names],
+            height=0.66,
+            color=THIN,
+            alpha=0.55,
+            label="with interactions",
+        )
+        axes.barh(places, first, height=0.66, color=FIRST, label="by itself")
+        for place, name in enumerate(names):
+            axes.annotate(f"{100 * found.total[name]:.0f} %", (found.total[name], place), (5, 0), textcoords="offset points",
+                          va="center", fontsize=10, color=MUTED)  # fmt: skip
+        axes.set_yticks(places, names)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.set_xlim(0, 1.12 * max(found.total.values()))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
+        axes.set_xlabel("share of the variance of the modelled loss")
+        axes.legend(loc="lower right")
+        return svg(figure, "indices", "Sobol indices of the hyperparameters")
+
+
+def effects(found: Importance, space: Space, best: Mapping[str, object]) -> str:
+    """Marginal effects of the parameters that mattered most, on one scale of loss; a mark at the best configuration."""
+    with matplotlib.rc_context(STYLE):
+        figure, all_axes = draw(8.6, 3.1, len(found.effects))
+        for axes, effect in zip(all_axes, found.effects, strict=True):
+            _effect(axes, effect, space, best.get(effect.name))
+        all_axes[0].set_ylabel("modelled loss")
+        marks = [Line2D([], [], color=FIRST, linewidth=2), Line2D([], [], color=BEST, linewidth=2)]
+        words = ["averaged over all others", "all others as in the best configuration"]
+        figure.legend(marks, words, loc="outside upper left", ncols=2, handlelength=1.8, borderaxespad=0.2)
+        return svg(figure, "effects", "Marginal effects of the most important hyperparameters")
+
+
+def _effect(axes: Axes, effect: Effect, space: Space, chosen: object) -> None:
+    axes.set_xlabel(effect.name)
+    if isinstance(space.parameters[effect.name], Categorical):
+        x: Sequence[Any] = list(range(len(effect.values)))
+        style: dict[str, Any] = {"marker": "o", "markersize": 5.5, "linestyle": "none"}
+        axes.set_xticks(x, [str(value) for value in effect.values], rotation=30 if len(x) > 3 else 0)
+        axes.set_xlim(-0.5, len(x) - 0.5)
+        at: Any = effect.values.index(chosen) if chosen in effect.values else None
+    else:
+        x, style, at = effect.values, {"linewidth": 2}, chosen
+        _number_axis(axes, bool(getattr(space.parameters[effect.name], "log", False)))
+    axes.plot(x, effect.losses, color=FIRST, **style)
+    if effect.around:
+        axes.plot(x, effect.around, color=BEST, **style)
+    if at is not None:
+        axes.axvline(at, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+
+
+def _number_axis(axes: Axes, log: bool) -> None:
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=4))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))

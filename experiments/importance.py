@@ -1,0 +1,168 @@
+"""Which hyperparameters mattered: Sobol indices of a Gaussian process's mean, and marginal effects.
+
+f is the posterior mean of a GP fitted to the losses at one budget, over the whole space; x_1 .. x_d are independent and
+uniform on the scale of the search (a logarithmic range is uniform in its logarithm). With V = Var f(x):
+
+    first-order S_j = Var_{x_j} E[f | x_j] / V       what parameter j explains by itself
+    total       T_j = 1 - Var_{x_-j} E[f | x_-j] / V what is lost when j is the only one unknown; T_j - S_j: interactions
+
+A and B (n, d) are two halves of one scrambled Sobol sequence in 2 d dimensions, AB_j is A with column j of B:
+
+    S_j = 1 - mean (f(B) - f(AB_j))^2 / 2 V          Jansen 1999; Saltelli et al. 2010, table 2 (c) and (f)
+    T_j =     mean (f(A) - f(AB_j))^2 / 2 V
+
+A conditional parameter has its uniform number everywhere and counts where it is active (`Domain.from_unit`). Constraints
+between parameters are left aside: they would make the parameters dependent. Deterministic: a function of the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.stats import qmc
+
+from hpo.history import History
+from hpo.job import Key
+from hpo.space import Space
+from surrogates import Domain, GaussianProcess, Standardised, fit, standardise
+from surrogates.domain import Array
+
+POINTS = 2048  # rows of A and of B; a power of two
+AVERAGED = 512  # rows over which a marginal effect is averaged
+STEPS = 33  # positions of a continuous parameter's marginal effect
+CURVES = 4  # parameters whose marginal effect is shown
+CHUNK = 4096  # rows predicted at once
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The modelled loss (in nats per token) as a function of one parameter.
+
+    losses   averaged over all the others
+    around   the others as in the best configuration; empty where the parameter is inactive there
+    """
+
+    name: str
+    values: tuple[Any, ...]
+    losses: tuple[float, ...]
+    around: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Indices by parameter, the largest total first, with what they stand on.
+
+    explained   the share of the losses' variance that the model predicts when each result is left out in turn
+    """
+
+    until: int
+    results: int
+    explained: float
+    first: dict[str, float]
+    total: dict[str, float]
+    effects: tuple[Effect, ...]
+
+
+def importance(history: History, space: Space, best: Mapping[str, Any] | None = None) -> Importance | None:
+    """Of the highest budget with at least 2 (d + 2) results, else of the fullest one; None below d + 2 results.
+
+    best: the configuration around which the effects are shown as well.
+    """
+    keys = readable(history, 2 * (len(space.columns) + 2))
+    if len(keys) < len(space.columns) + 2:
+        return None
+    rows = np.array([space.encode(history.jobs[key].config) for key in keys])
+    scaled = standardise(np.array([history.losses(key)[0] for key in keys]))
+    if not np.ptp(scaled.z):
+        return None
+    theta = fit(rows, scaled.z, space.domain, SEED)
+    gp = GaussianProcess(space.domain, rows, scaled.z, theta)
+    first, total = sobol_indices(gp, space.domain)
+    order = sorted(range(space.domain.d), key=lambda j: (-total[j], j))
+    names = space.columns
+    centre = space.encode(best) if best is not None else None
+    effects = tuple(effect(gp, space, j, scaled, centre) for j in order[:CURVES])
+    return Importance(
+        until=keys[0][1],
+        results=len(keys),
+        explained=left_out(gp),
+        first={names[j]: float(first[j]) for j in order},
+        total={names[j]: float(total[j]) for j in order},
+        effects=effects,
+    )
+
+
+def readable(history: History, enough: int) -> Sequence[Key]:
+    """Finished keys of trials with their own weights at the highest budget with enough of them, else at the fullest."""
+    levels = [[key for key in history.at(until) if history.own(key)] for until in reversed(history.budgets)]
+    return next((keys for keys in levels if len(keys) >= enough), max(levels, key=len, default=[]))
+
+
+def sobol_indices(gp: GaussianProcess, domain: Domain) -> tuple[Array, Array]:
+    """First-order and total indices (d,), (d,); zero where the mean is constant."""
+    d = domain.d
+    unit = qmc.Sobol(2 * d, scramble=True, rng=np.random.default_rng(SEED)).random(POINTS)
+    A, B = unit[:, :d], unit[:, d:]
+    at_a, at_b = _mean(gp, domain.from_unit(A)), _mean(gp, domain.from_unit(B))
+    variance = float(np.concatenate([at_a, at_b]).var())
+    first, total = np.zeros(d), np.zeros(d)
+    if variance <= 1e-12:
+        return first, total
+    for j in range(d):
+        mixed = A.copy()
+        mixed[:, j] = B[:, j]
+        at_mixed = _mean(gp, domain.from_unit(mixed))
+        first[j] = 1.0 - float(np.mean((at_b - at_mixed) ** 2)) / (2 * variance)
+        total[j] = float(np.mean((at_a - at_mixed) ** 2)) / (2 * variance)
+    return np.clip(first, 0.0, 1.0), np.clip(total, 0.0, None)
+
+
+def _mean(gp: GaussianProcess, rows: Array) -> Array:
+    return np.concatenate([gp.predict(rows[i : i + CHUNK])[0] for i in range(0, len(rows), CHUNK)])
+
+
+def effect(gp: GaussianProcess, space: Space, column: int, scaled: Standardised, centre: Array | None = None) -> Effect:
+    """The mean over AVERAGED rows in which one parameter is set to each of its values (only rows where it is active),
+    and the same for the one row `centre` (d,)."""
+    domain, name = space.domain, space.columns[column]
+    positions = _positions(domain, column)
+
+    def losses(rows: Array) -> tuple[float, ...]:
+        there = rows[~np.isnan(rows[:, column])]
+        means = [_set_mean(gp, there, column, position) for position in positions] if len(there) else []
+        return tuple(float(scaled.shift + scaled.scale * z) for z in means)
+
+    values = tuple(space.parameters[name].decode(float(position)) for position in positions)
+    around = losses(centre[None, :]) if centre is not None else ()
+    return Effect(name, values, losses(domain.from_unit(domain_unit(domain))), around)
+
+
+def domain_unit(domain: Domain) -> Array:
+    """AVERAGED uniform rows (n, d)."""
+    return np.asarray(qmc.Sobol(domain.d, scramble=True, rng=np.random.default_rng(SEED)).random(AVERAGED))
+
+
+def _positions(domain: Domain, column: int) -> Array:
+    if domain.kinds[column] == "float":
+        return np.linspace(0.0, 1.0, STEPS)
+    values = domain.values(column)
+    keep = np.unique(np.linspace(0, len(values) - 1, min(len(values), STEPS)).round().astype(int))
+    return np.asarray(values[keep])
+
+
+def _set_mean(gp: GaussianProcess, rows: Array, column: int, position: float) -> float:
+    there = rows.copy()
+    there[:, column] = position
+    return float(_mean(gp, gp.domain.snap(there)).mean())
+
+
+def left_out(gp: GaussianProcess) -> float:
+    """1 - (mean squared leave-one-out error) / (variance): Rasmussen & Williams 2006, eq. 5.12."""
+    inverse = solve_triangular(gp.L, np.eye(len(gp.y)), lower=True)
+    errors = gp.alpha / (inverse**2).sum(axis=0)
+    return float(1.0 - np.mean(errors**2) / np.var(gp.y))

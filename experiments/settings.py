@@ -1,0 +1,150 @@
+"""Everything that decides a study of the main job, as one frozen dataclass that is read from and written to TOML.
+
+Flags of the command line override a file, a file overrides the defaults. What stands in `CHANGEABLE` may differ when a
+study is continued; everything else is part of what the study is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.job import HORIZON, MIN_RESOURCE, REDUCTION
+from hpo.optimizer import Scheduler
+from hpo.optimizers import OPTIMIZERS
+
+SAMPLERS = tuple(name for name, cls in OPTIMIZERS.items() if not issubclass(cls, Scheduler))
+SCHEDULERS = ("none", *(name for name, cls in OPTIMIZERS.items() if issubclass(cls, Scheduler)))
+TOKENIZERS = {"char": "char", "bpe": "gpt2"}  # our name -> that of models.tokenizers
+PRECISIONS = ("float32", "bf16", "fp16")
+LARGEST_BATCH = 32  # sequences; the upper end of `batch` in the space
+CHANGEABLE = ("seconds", "trials", "workers", "folder")
+MADE_WITH = "made_with"  # a table of the file that is no setting: versions, and the digest of the text
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Budgets are in tokens. Raises ValueError that names the setting, what came and what is allowed."""
+
+    sampler: str = "gp"
+    scheduler: str = "asha"
+    seconds: float = 180.0
+    trials: int | None = None  # fresh trials; None: as many as the seconds allow
+    text: str = "shakespeare"  # a name, a path, or hf:PATH[:CONFIG[:COLUMN]]
+    tokenizer: str = "char"
+    workers: int = 2
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "float32"
+    horizon: int = HORIZON
+    min_resource: int = MIN_RESOURCE
+    reduction_factor: float = REDUCTION
+    context: int = 64
+    population: int | None = None  # of PBT; None: what the seconds allow
+    folder: str = "runs/tune"
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise refused(name, getattr(self, name), f"one of {', '.join(allowed)}")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise refused(name, value, f"a whole number of at least {least}")
+        for name, above in ABOVE.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not above < value < float("inf"):
+                raise refused(name, value, f"a finite number above {above}")
+        for name in ("text", "folder", "device"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise refused(name, value, "a string that is not empty")
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise refused("device", self.device, "cpu, cuda or cuda:N")
+        if self.min_resource > self.horizon:
+            raise refused("min_resource", self.min_resource, f"at most the horizon, {self.horizon} tokens")
+        step = LARGEST_BATCH * self.context
+        if self.min_resource < step:
+            words = f"at least {step} tokens, one step of {LARGEST_BATCH} sequences of context {self.context}"
+            raise refused("min_resource", self.min_resource, words)
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def to_toml(self, made_with: Mapping[str, str] | None = None) -> str:
+        """The settings as TOML; None is left out, because TOML has no word for it."""
+        there = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        lines = [f"{name} = {_literal(value)}" for name, value in there.items()]
+        if made_with:
+            lines += ["", f"[{MADE_WITH}]", *(f"{name} = {_literal(value)}" for name, value in made_with.items())]
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from names and values; ValueError for a name that is none."""
+        names = [f.name for f in fields(cls)]
+        unknown = [name for name in values if name not in names]
+        if unknown:
+            raise ValueError(f"unknown setting {unknown[0]!r}; allowed are {', '.join(names)}")
+        return cls(**values)
+
+    def differences(self, stored: Settings) -> list[str]:
+        """In words, what may not differ and does: `seed was 0 and is now 1`."""
+        fixed = [f.name for f in fields(self) if f.name not in CHANGEABLE]
+        pairs = [(name, getattr(stored, name), getattr(self, name)) for name in fixed]
+        return [f"{name} was {old!r} and is now {new!r}" for name, old, new in pairs if old != new]
+
+    def completed(self, stored: Settings | None = None) -> Settings:
+        """With what was left to be decided: PBT's population, from an earlier run or from the time there is."""
+        if self.population is not None:
+            return self
+        known = stored.population if stored is not None else population(self)
+        return replace(self, population=known) if self.scheduler == "pbt" else self
+
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "sampler": SAMPLERS,
+    "scheduler": SCHEDULERS,
+    "tokenizer": tuple(TOKENIZERS),
+    "precision": PRECISIONS,
+}
+LEAST = {"trials": 1, "workers": 1, "seed": 0, "horizon": 1, "min_resource": 1, "context": 2, "population": 2}
+ABOVE = {"seconds": 0, "reduction_factor": 1}
+
+
+def refused(name: str, value: Any, allowed: str) -> ValueError:
+    """One sentence: the setting, what came, what is allowed."""
+    return ValueError(f"{name} is {value!r}, but must be {allowed}")
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)  # of strings and numbers JSON writes what TOML reads
+
+
+def read_toml(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """(settings by name, the table `made_with`) of a file. FileNotFoundError or ValueError in one sentence."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"the settings file {str(path)!r} does not exist")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"the settings file {str(path)!r} is not TOML: {error}") from None
+    return values, values.pop(MADE_WITH, {})
+
+
+TOKENS_PER_SECOND = 33_000  # of an average configuration of the space on one core; only sizes PBT's population
+SHARE = 0.7  # of the time that the population may take
+
+
+def population(settings: Settings) -> int:
+    """As many members as can all be trained to the horizon in the given seconds; 4 to 32."""
+    affordable = SHARE * settings.seconds * settings.workers * TOKENS_PER_SECOND / settings.horizon
+    return min(max(int(affordable), 4), 32)

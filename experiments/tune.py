@@ -1,0 +1,200 @@
+"""Tune a small GPT on a text, live, and leave a folder with a report. The same command goes on where it stopped.
+
+    python -m experiments.tune                                        # ASHA over a GP, three minutes, Shakespeare
+    python -m experiments.tune --scheduler pbt --sampler random --seconds 600 --text my.txt --folder runs/mine
+    python -m experiments.tune --config runs/tune/settings.toml --seconds 600      # go on for longer
+
+Exit codes: 0 done, 2 a setting or a file that cannot be used (one sentence says which), 130 ended by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from experiments import build, facts
+from experiments.folder import TEXT, Folder
+from experiments.job import DEFAULT
+from experiments.live import Display
+from experiments.settings import SAMPLERS, SCHEDULERS, TOKENIZERS, Settings, read_toml
+from hpo.executors.processes import Processes
+from hpo.logs import SQLiteLog
+from hpo.run import Stop, run
+from hpo.study import Study
+
+if TYPE_CHECKING:
+    from models.data import Corpus
+
+INTERRUPTED = 130
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A study that can be run: everything that could be refused has been looked at."""
+
+    settings: Settings
+    folder: Folder
+    corpus: Corpus
+    study: Study
+    command: str
+
+
+def prepare(values: Mapping[str, Any], command: str) -> Search:
+    """Settings, text, folder and log, in the order in which they can be wrong. ValueError, OSError or
+    ModuleNotFoundError in one sentence."""
+    settings = Settings.of(values)
+    build.check_device(settings)
+    build.optimizer(settings)  # a ladder that does not fit is refused before a folder is made
+    corpus = build.corpus(settings)
+    folder = Folder(settings.folder)
+    settings = folder.adopt(settings, {**build.versions(), TEXT: build.digest(corpus)})
+    log = SQLiteLog(folder / "log.sqlite")
+    study = Study(build.optimizer(settings), unit="tokens", horizon=settings.horizon, log=log)
+    if not study.history.events:
+        study.optimizer.enqueue(DEFAULT)  # the default takes part as trial 0
+    return Search(settings, folder, corpus, study, command)
+
+
+def search(work: Search) -> None:
+    """Runs the study until its seconds or trials are used up. KeyboardInterrupt leaves everything told in the log."""
+    settings = work.settings
+    with deaf():
+        objective, checkpoints = build.objective(settings), work.folder / "checkpoints"
+        pool = Processes(objective, settings.horizon, checkpoints, settings.workers, lookahead=1)
+    with Display(settings, work.study.history.elapsed()) as display:
+        run(work.study, pool, Stop(settings.trials, settings.seconds), display)
+    work.folder.remember(complete={"seconds": settings.seconds, "trials": settings.trials})
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """What is spawned in here ignores Ctrl-C from its first instruction on: the driver alone answers to it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def conclude(work: Search, hurry: bool) -> None:
+    """Everything that stands in the folder beside the log; in a hurry, after a Ctrl-C, without measurements."""
+    from experiments.after import After
+    from experiments.report import write_report
+
+    after = After(work.study, work.settings, work.folder, work.corpus)
+    key = after.best()
+    if not hurry and not after.measured():
+        typer.echo("measuring the default configuration and the best on more of the validation text")
+        after.measure()
+    sample = after.sample()
+    write_report(work.folder, work.study, work.settings, work.corpus, sample, work.command)
+    typer.echo(summary(work, key is not None))
+
+
+def summary(work: Search, success: bool) -> str:
+    """The last lines on the screen."""
+    folder, history = work.folder, work.study.history
+    lines = [f"{len(history.trials)} trials, {facts.tokens(history):,} tokens in {history.elapsed():.0f} s"]
+    if success:
+        best, default = work.study.best, folder.remembered().get("default", {}).get("loss")
+        beside = "" if default is None else f"; the default configuration at {work.settings.horizon:,}: {default:.4f}"
+        lines.append(f"best loss {best.value:.4f} (trial {best.number} at {best.until:,} tokens){beside}")
+    else:
+        lines.append("no trial has succeeded yet")
+    return "\n".join([*lines, f"report: {folder / 'report.html'}"])
+
+
+def go(work: Search) -> int:
+    """The whole job; the exit code. A Ctrl-C in the search or in the measurements still leaves a report; a second one
+    leaves the log."""
+    try:
+        try:
+            if work.folder.finished(work.settings):
+                typer.echo(f"{settled(work)}; the report is written anew")
+            else:
+                search(work)
+            conclude(work, hurry=False)
+            return 0
+        except KeyboardInterrupt:
+            conclude(work, hurry=True)
+    except KeyboardInterrupt:
+        pass
+    typer.echo(f"interrupted; everything told is in the log, and this goes on: {work.command}")
+    return INTERRUPTED
+
+
+def settled(work: Search) -> str:
+    """That there is nothing left to search, and how to go on."""
+    used = work.folder.remembered()["complete"]
+    more = f"--seconds {2 * used['seconds']:g}"
+    if used["trials"] is not None:
+        more += f" --trials {2 * used['trials']}"
+    return f"the study in {str(work.folder.path)!r} is finished; go on with more: {more}"
+
+
+def listed(names: tuple[str, ...] | Mapping[str, str]) -> str:
+    return ", ".join(names)
+
+
+@app.command(help=__doc__.partition("\n")[0] if __doc__ else None)
+def tune(
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; flags override it")] = None,
+    sampler: Annotated[str | None, typer.Option(help=f"what to try: {listed(SAMPLERS)} [gp]")] = None,
+    scheduler: Annotated[str | None, typer.Option(help=f"how long: {listed(SCHEDULERS)} [asha]")] = None,
+    seconds: Annotated[float | None, typer.Option(help="wall-clock time of the search, over all runs [180]")] = None,
+    trials: Annotated[int | None, typer.Option(help="fresh trials at most [no limit]")] = None,
+    text: Annotated[str | None, typer.Option(help="shakespeare, a file, or hf:PATH:CONFIG [shakespeare]")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help=f"{listed(TOKENIZERS)} [char]")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes that train [2]")] = None,
+    seed: Annotated[int | None, typer.Option(help="of the search and of every training [0]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N [cpu]")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bf16 or fp16 [float32]")] = None,
+    horizon: Annotated[int | None, typer.Option(help="tokens of a whole training")] = None,
+    min_resource: Annotated[int | None, typer.Option(help="tokens of the lowest rung")] = None,
+    reduction_factor: Annotated[float | None, typer.Option(help="between two rungs [3]")] = None,
+    context: Annotated[int | None, typer.Option(help="tokens that the model sees at once [64]")] = None,
+    population: Annotated[int | None, typer.Option(help="of PBT [what the seconds allow]")] = None,
+    folder: Annotated[str | None, typer.Option(help="where everything is left [runs/tune]")] = None,
+) -> int:
+    flags = {name: value for name, value in locals().items() if name != "config" and value is not None}
+    command = shlex.join(["python", "-m", "experiments.tune", *sys.argv[1:]])
+    try:
+        stored = read_toml(config)[0] if config is not None else {}
+        work = prepare({**stored, **flags}, command)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        return refuse(error)
+    return go(work)
+
+
+def refuse(error: Exception) -> int:
+    """One sentence on stderr, and the exit code."""
+    words = " ".join(str(error).split())
+    print(f"tune: {words}", file=sys.stderr)
+    return 2
+
+
+def main() -> int:
+    """The command line; usage errors in one sentence too."""
+    try:
+        code = typer.main.get_command(app)(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):  # before there was anything to conclude
+        print("tune: interrupted before it began", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what every usage error has, in whichever package it lives
+            raise
+        return refuse(ValueError(error.format_message()))
+    return int(code or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

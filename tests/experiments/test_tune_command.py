@@ -1,0 +1,216 @@
+"""The command itself: really run on a tiny text, interrupted, resumed, refused."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.job import space
+from hpo.logs.sqlite import SQLiteLog
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SMALL = ["--context", "16", "--min-resource", "512", "--horizon", "4608", "--workers", "1", "--sampler", "random"]
+LEFT = ("log.sqlite", "settings.toml", "search.json", "best.json", "best.ckpt", "sample.txt", "report.html")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "tiny.txt"
+    path.write_text("the quick brown fox jumps over the lazy dog, <b>&amp; so on</b>\n" * 60)
+    return path
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "experiments.tune", *map(str, arguments)]
+
+
+def environment(tmp: Path) -> dict[str, str]:
+    return {**os.environ, "HPO_CACHE": str(tmp / "cache"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def tune(tmp: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), cwd=tmp, env=environment(tmp), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def results(folder: Path) -> dict[tuple[int, int], str]:
+    log = SQLiteLog(folder / "log.sqlite")
+    told = {(e.body["trial"], e.body["until"]): str(e.body["result"]) for e in log.read(0) if e.kind == "finish"}
+    log.close()
+    return told
+
+
+@pytest.fixture(scope="module")
+def finished(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the command has run to its end."""
+    tmp = tmp_path_factory.mktemp("finished")
+    done = tune(tmp, "--text", text, "--folder", "run", "--seconds", 8, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "report: run/report.html" in done.stdout
+    return tmp
+
+
+def test_it_leaves_everything(finished: Path) -> None:
+    there = {path.name for path in (finished / "run").iterdir()}
+    assert {*LEFT, "checkpoints"} <= there
+    assert not [name for name in there if name.endswith(".half")]
+    best = json.loads((finished / "run/best.json").read_text())
+    assert space().check(best["config"]) == best["config"]
+    assert (best["trial"], best["until"]) in results(finished / "run")
+    assert best["judged"]["judged_loss"] > 0
+    assert len((finished / "run/sample.txt").read_text()) > 1000
+
+
+def test_the_default_configuration_took_part_and_was_measured(finished: Path) -> None:
+    assert any(trial == 0 for trial, _ in results(finished / "run"))
+    default = json.loads((finished / "run/search.json").read_text())["default"]
+    assert default["until"] == 4608
+    assert default["loss"] == default["curve"][-1][1]
+
+
+def test_the_report_is_one_self_contained_file(finished: Path) -> None:
+    page = (finished / "run/report.html").read_text()
+    assert not re.search(r"https?://|\bsrc=|url\((?!#)|@import|<link", page)
+    assert page.count("<svg") >= 2
+    assert "<b>&amp; so on" not in page.replace("&lt;b&gt;&amp;amp; so on", "")  # the sample is escaped
+    assert not re.search(r"#0[0-9a-f]0[0-9a-f]0[0-9a-f]\b", page)  # no placeholder colour was left
+    assert str(ROOT) not in page
+
+
+def test_the_same_command_again_says_finished(finished: Path, text: Path) -> None:
+    before = results(finished / "run")
+    again = tune(finished, "--text", text, "--folder", "run", "--seconds", 8, *SMALL)
+    assert again.returncode == 0, again.stderr
+    assert "is finished; go on with more: --seconds 16" in again.stdout
+    assert results(finished / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--seed", 1], "seed was 0 and is now 1"),
+        (["--scheduler", "median"], "scheduler was 'asha' and is now 'median'"),
+    ],
+)
+def test_other_settings_are_refused(finished: Path, text: Path, flags: list[object], said: str) -> None:
+    refused(tune(finished, "--text", text, "--folder", "run", *SMALL, *flags), said)
+
+
+def test_another_text_of_the_same_name_is_refused(finished: Path, text: Path) -> None:
+    settings = finished / "run/settings.toml"
+    kept = settings.read_text()
+    settings.write_text(re.sub(r'text_digest = "\w+"', 'text_digest = "0"', kept))
+    refused(tune(finished, "--config", "run/settings.toml"), "the content of the text")
+    settings.write_text(kept)
+
+
+def test_two_at_once_are_refused(finished: Path) -> None:
+    with open(finished / "run/.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        refused(tune(finished, "--config", "run/settings.toml"), "another run is working in 'run'")
+
+
+def refused(done: subprocess.CompletedProcess[str], said: str) -> None:
+    """One sentence on stderr that says so, nothing on stdout, exit code 2."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert done.stderr.startswith("tune: ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--sped", "3"], "--sped"),
+        (["--seconds", "long"], "--seconds"),
+        (["--sampler", "magic"], "sampler is 'magic', but must be one of manual, grid, random, sobol, gp"),
+        (["--scheduler", "gp"], "scheduler is 'gp', but must be one of none, "),
+        (["--text", "no.txt"], "no corpus or file is named 'no.txt'"),
+        (["--text", "empty.txt"], "corpus 'empty.txt' is empty"),
+        (["--text", "short.txt"], "but context 64 needs 65"),
+        (["--config", "no.toml"], "the settings file 'no.toml' does not exist"),
+        (["--config", "odd.toml"], "unknown setting 'speed'"),
+        (["--device", "cuda:99"], "device is 'cuda:99', but this machine has "),
+        (["--folder", "empty.txt"], "the folder 'empty.txt' cannot be used"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_sentence(tmp_path: Path, flags: list[str], said: str) -> None:
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "short.txt").write_text("too short")
+    (tmp_path / "odd.toml").write_text("speed = 3\n")
+    (tmp_path / "long.txt").write_text("long enough for this. " * 200)
+    text = [] if "--text" in flags else ["--text", "long.txt"]
+    refused(tune(tmp_path, *text, *flags), said)
+    assert not (tmp_path / "runs").exists()
+
+
+def heed() -> None:
+    """Ctrl-C counts even where the tests run in the background of a shell, which has its children ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path, text: Path) -> None:
+    folder = tmp_path / "run"
+    arguments = ["--text", text, "--folder", folder, "--seconds", 10, *SMALL]
+    with subprocess.Popen(
+        command(*arguments), cwd=tmp_path, env=environment(tmp_path), text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        for _ in range(2):
+            assert running.stdout.readline().startswith("trial")
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, out + err
+    assert "Traceback" not in out + err
+    assert "interrupted; everything told is in the log" in out
+    before = results(folder)
+    assert len(before) >= 2
+    assert (folder / "report.html").exists()
+    assert "stopped before" in (folder / "report.html").read_text()
+    done = tune(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    after = results(folder)
+    assert len(after) > len(before)
+    assert before.items() <= after.items()
+
+
+@pytest.mark.slow
+def test_the_report_opens_in_a_browser_and_sorts(finished: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium on this machine")
+    page = (finished / "run/report.html").read_text()
+    click = "<script>document.querySelectorAll('#trials button')[2].click(); document.title = 'sorted';</script>"
+    (finished / "clicked.html").write_text(page.replace("</body>", click + "</body>"))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom"]
+    opened = subprocess.run(
+        [browser, *flags, (finished / "clicked.html").as_uri()], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert "<title>sorted</title>" in opened
+    body = opened[opened.index('id="trials"') :]
+    losses = [float(v) for row in body.split("<tr")[2:] for v in re.findall(r'data-value="([^"]*)"', row)[2:3] if v]
+    assert losses == sorted(losses)
+    assert len(losses) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["none", "halving", "hyperband", "median", "pbt"])
+def test_every_scheduler_runs(tmp_path: Path, text: Path, scheduler: str) -> None:
+    begun = time.monotonic()
+    sizes = [*SMALL, "--population", 4] if scheduler == "pbt" else SMALL
+    done = tune(tmp_path, "--text", text, "--folder", "run", "--seconds", 8, *sizes, "--scheduler", scheduler)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/report.html").exists()
+    assert time.monotonic() - begun < 60

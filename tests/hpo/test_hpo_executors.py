@@ -1,0 +1,277 @@
+"""Executors: every one that is listed under the laws; death, hangs and races of the pools."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo import ASHA, EXECUTORS, Executor, Float, Job, Manual, Random, Result, Space, Stop, Study, run
+from tests.hpo.objectives import ODD, Reports, Traces, odd, sleeps, square, waits
+
+
+def make(name: str, objective: Any, horizon: int = 1, folder: Path | None = None, **options: Any) -> Any:
+    if name != "inline":
+        options.setdefault("workers", 1)
+    return EXECUTORS[name](objective, horizon, folder, **options)
+
+
+def outcome(executor: Executor, job: Job) -> Result:
+    executor.submit(job)
+    found = executor.wait(60.0)
+    assert found is not None and found[0] == job and found[1] is not None
+    return found[1]
+
+
+class ExecutorLaws:
+    """What every executor keeps."""
+
+    name: str
+
+    def test_a_function(self) -> None:
+        executor = make(self.name, square)
+        try:
+            assert executor.kind == "function" and executor.free == 1 and executor.wait(0.0) is None
+            executor.submit(Job(0, {"x": 3.0}, 1))
+            assert executor.free == 0
+            found = executor.wait(60.0)
+            assert found is not None and found[1] is not None and found[1].metrics[""] == 9.0
+            assert found[1].error is None and found[1].metrics["seconds"] >= 0 and executor.free == 1
+            assert executor.wait(0.0) is None
+        finally:
+            executor.close()
+
+    def test_odd_answers_are_errors(self, tmp_path: Path) -> None:
+        """Through the whole loop: whatever an objective does, the study goes on and the failure is a result."""
+        space = Space(what=ODD)
+        configs = [{"what": what} for what in ODD] + [{"what": "raise"}]
+        study = Study(Manual(space, configs=configs))
+        done: list[Any] = []
+        thread = threading.Thread(target=lambda: done.append(run(study, make(self.name, odd))), daemon=True)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive(), f"hangs at {[job.config for job in study.history.pending.values()]}"
+        assert done and len(study.history.results) == len(configs), study.rows()[-1:]
+        assert all(study.history.failed(key) for key in study.history.results)
+        errors = [result.error or "" for result in study.history.results.values()]
+        assert "boom" in errors[0] and all(errors)
+
+    def test_pause_resume_and_clone(self, tmp_path: Path) -> None:
+        traces = Traces(tmp_path / "journal")
+        executor = make(self.name, traces, 9, tmp_path / "checkpoints")
+        try:
+            first = outcome(executor, Job(0, {"x": 0.3}, 3, seed=5))
+            assert (tmp_path / "checkpoints/0-3.ckpt").exists(), "a checkpoint is durable before its job comes out"
+            assert len(first.curve) == 3
+            onwards = outcome(executor, Job(0, {"x": 0.3}, 9, (0, 3), seed=5))
+            assert [step for step, _ in onwards.curve] == [4, 5, 6, 7, 8, 9]
+            clone = outcome(executor, Job(1, {"x": 0.7}, 6, (0, 3), seed=6))
+            assert [step for step, _ in clone.curve] == [4, 5, 6]
+            whole = outcome(executor, Job(2, {"x": 0.3}, 9, seed=5))
+            assert whole.metrics[""] if "" in whole.metrics else whole.metrics["loss"] == onwards.metrics["loss"]
+            gone = outcome(executor, Job(3, {"x": 0.7}, 6, (8, 3), seed=6))
+            assert gone.error is not None and "8-3.ckpt" in gone.error
+            assert executor.free == 1
+        finally:
+            executor.close()
+        assert [line[:3] for line in traces.lines()] == [[5, 0, 3], [5, 3, 9], [6, 3, 6], [5, 0, 9]]
+
+    def test_keep_deletes_the_others(self, tmp_path: Path) -> None:
+        for folders in (False, True):
+            folder = tmp_path / f"checkpoints{folders}"
+            executor = make(self.name, Traces(tmp_path / "journal", folders=folders), 9, folder)
+            try:
+                for trial in range(4):
+                    outcome(executor, Job(trial, {"x": 0.3}, 3))
+                    outcome(executor, Job(trial, {"x": 0.3}, 3)) if trial == 1 else None  # given out again: replaced
+                (folder / "notes.txt").write_text("not ours")
+                executor.keep([(1, 3), (2, 3), (7, 3)])
+                assert sorted(p.name for p in folder.iterdir()) == ["1-3.ckpt", "2-3.ckpt", "notes.txt"]
+            finally:
+                executor.close()
+            assert (folder / "1-3.ckpt").exists(), "a folder that was given stays"
+
+    def test_keep_spares_what_has_not_come_out(self, tmp_path: Path) -> None:
+        """A job that has finished but not been waited for is in flight: its checkpoint must stay."""
+        if self.name == "inline":
+            pytest.skip("runs a job inside wait")
+        executor = make(self.name, Traces(tmp_path / "journal"), 9, tmp_path / "c", workers=2)
+        try:
+            executor.submit(Job(0, {"x": 0.3}, 3))
+            executor.submit(Job(1, {"x": 0.4}, 3))
+            assert executor.wait(60.0) is not None
+            until(lambda: len(list((tmp_path / "c").glob("*.ckpt"))) == 2)
+            time.sleep(0.3)
+            executor.keep([])
+            found = executor.wait(60.0)
+            assert found is not None and (tmp_path / f"c/{found[0].trial}-3.ckpt").exists()
+        finally:
+            executor.close()
+
+    def test_a_temporary_folder_goes(self) -> None:
+        executor = make(self.name, square)
+        folder = executor._checkpoints.folder
+        assert folder.is_dir()
+        executor.close()
+        assert not folder.exists()
+
+    def test_reports_are_parked_and_resumed(self, tmp_path: Path) -> None:
+        journal = tmp_path / "journal"
+        executor = make(self.name, Reports(journal), 9)
+        try:
+            assert executor.kind == "report"
+            first = outcome(executor, Job(0, {"x": 0.5}, 3))
+            assert [step for step, _ in first.curve] == [1, 2, 3] and first.metrics[""] == 0.25 + 1 / 3
+            outcome(executor, Job(1, {"x": 0.25}, 3))
+            second = outcome(executor, Job(0, {"x": 0.5}, 5, (0, 3)))
+            assert [step for step, _ in second.curve] == [4, 5]
+            lines = journal.read_text().splitlines()
+            assert lines.count("begin 0.5") == 1 and not any(line.startswith("end") for line in lines)
+            clone = outcome(executor, Job(2, {"x": 0.5}, 5, (0, 3)))
+            assert clone.error is not None and "cannot be cloned" in clone.error
+            last = outcome(executor, Job(0, {"x": 0.5}, 9, (0, 5)))
+            assert [step for step, _ in last.curve] == [6, 7, 8, 9] and last.metrics[""] == 0.25 + 1 / 9
+        finally:
+            executor.close()
+        if self.name != "processes":  # a process is killed: nothing runs in it afterwards
+            until(lambda: journal.read_text().count("end ") == 2)
+            assert journal.read_text().count("raised Closed") == 2
+
+    def test_a_study_gives_the_same_everywhere(self, tmp_path: Path) -> None:
+        space = Space(x=Float(0.0, 1.0))
+        study = Study(ASHA(Random(space, seed=3), max_resource=9))
+        traces = Traces(tmp_path / "journal")
+        run(study, make(self.name, traces, 9, tmp_path / "c"), Stop(trials=9))
+        found = {key: result.metrics["loss"] for key, result in study.history.results.items()}
+        again = Study(ASHA(Random(space, seed=3), max_resource=9))
+        run(again, make("inline", Traces(tmp_path / "other"), 9), Stop(trials=9))
+        assert found == {key: result.metrics["loss"] for key, result in again.history.results.items()}
+        assert max(until for _, until in found) == 9
+        best = f"{study.best.number}-9.ckpt"
+        left = {path.name for path in (tmp_path / "c").iterdir()}
+        assert best in left and left == {f"{t}-{u}.ckpt" for t, u in study.keep()}
+
+
+for _name in EXECUTORS:
+    globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (ExecutorLaws,), {"name": _name})
+
+
+def until(condition: Any, seconds: float = 15.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+@pytest.mark.parametrize("name", ["threads", "processes"])
+def test_a_hang_is_an_error_and_the_pool_goes_on(name: str) -> None:
+    executor = make(name, sleeps, workers=2, timeout=1.0)
+    try:
+        if name == "processes":
+            assert len(executor.pids) == 2
+        executor.submit(Job(0, {"x": 100.0}, 1))
+        executor.submit(Job(1, {"x": 0.01}, 1))
+        first = executor.wait(60.0)
+        assert first is not None and first[0].trial == 1 and first[1] is not None and first[1].error is None
+        begun = time.monotonic()
+        second = executor.wait(60.0)
+        assert second is not None and second[0].trial == 0 and second[1] is not None
+        assert "timeout" in (second[1].error or "") and time.monotonic() - begun < 30
+        for trial in (2, 3):
+            executor.submit(Job(trial, {"x": 0.01}, 1))
+        for _ in range(2):
+            found = executor.wait(60.0)
+            assert found is not None and found[1] is not None and found[1].error is None
+    finally:
+        executor.close()
+
+
+def test_wait_gives_up_after_its_timeout() -> None:
+    executor = make("threads", sleeps)
+    executor.submit(Job(0, {"x": 1.0}, 1))
+    begun = time.monotonic()
+    assert executor.wait(0.1) is None and time.monotonic() - begun < 0.9
+    assert executor.wait() is not None
+    executor.close()
+
+
+def test_coroutines_wait_together() -> None:
+    study = Study(Random(Space(x=Float(0.0, 1.0))))
+    begun = time.monotonic()
+    run(study, make("threads", waits, workers=8), Stop(trials=8))
+    assert len(study.successes()) == 8 and time.monotonic() - begun < 8 * 0.2
+
+
+def test_a_killed_worker_loses_its_job_and_it_is_finished_elsewhere(tmp_path: Path) -> None:
+    """SIGKILL in the middle of a later rung: lost, given out again, resumed from the last checkpoint."""
+    traces = Traces(tmp_path / "journal", slow=0.03)
+    executor = make("processes", traces, 27, tmp_path / "c", workers=2)
+    study = Study(ASHA(Random(Space(x=Float(0.0, 1.0))), min_resource=9, max_resource=27), unit="steps")
+    killed: list[int] = []
+
+    def kill() -> None:
+        until(lambda: traces.journal.exists() and any(line[1] == 9 for line in traces.lines()), 60.0)
+        killed.append(next(line[3] for line in traces.lines() if line[1] == 9))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    history = run(study, executor, Stop(trials=6))
+    killer.join()
+    lost = [event for event in history.events if event.kind == "lost"]
+    assert len(lost) >= 1 and not history.pending and not history.retries
+    assert all(result.error is None for result in history.results.values())
+    trained = [line for line in traces.lines() if line[2] == 27]
+    assert trained[0][1] == 9 and all(line[1] == 9 for line in trained), "resumed from the checkpoint, never retrained"
+    again = [line for line in trained if line[0] == trained[0][0]]
+    assert len(again) == 2 and again[0][3] == killed[0] != again[1][3]
+
+
+def test_a_worker_that_always_dies_is_an_error_at_the_limit(tmp_path: Path) -> None:
+    study = Study(Random(Space(x=Float(0.0, 1.0))), lost_limit=2)
+    run(study, make("processes", suicidal), Stop(trials=2))
+    assert [result.error for result in study.history.results.values()] == ["lost 2 times"] * 2
+    with pytest.raises(ValueError, match=r"no trial has succeeded among 2 results; the last error was: lost 2 times"):
+        _ = study.best
+
+
+def suicidal(config: dict[str, Any]) -> float:
+    os._exit(3)
+
+
+def test_an_idle_worker_that_dies_costs_nothing(tmp_path: Path) -> None:
+    executor = make("processes", square)
+    try:
+        assert outcome(executor, Job(0, {"x": 1.0}, 1)).error is None
+        os.kill(executor.pids[0], signal.SIGKILL)
+        time.sleep(0.5)
+        assert outcome(executor, Job(1, {"x": 1.0}, 1)).error is None
+    finally:
+        executor.close()
+
+
+def test_closing_kills_the_workers(tmp_path: Path) -> None:
+    executor = make("processes", sleeps, workers=2)
+    pids = executor.pids
+    executor.submit(Job(0, {"x": 100.0}, 1))
+    executor.close()
+    until(lambda: not any(alive(pid) for pid in pids))
+
+
+def test_what_cannot_be_sent_is_refused() -> None:
+    with pytest.raises(TypeError, match="the objective cannot be sent to another process"):
+        make("processes", lambda config: 1.0)
+    for name in ("threads", "processes"):
+        with pytest.raises(ValueError, match="workers is 0; allowed is an integer of at least 1"):
+            make(name, square, workers=0)

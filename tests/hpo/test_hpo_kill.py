@@ -1,0 +1,117 @@
+"""The durability order: a driver really killed between every two steps, and what a new one makes of what is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo import ASHA, Random, SQLiteLog, Study
+from tests.hpo.killing import CASES, STEPS
+from tests.hpo.laws import ROOT
+from tests.hpo.objectives import Traces, line
+from tests.hpo.test_hpo_executors import alive, until
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_between_every_two_steps(case: str, tmp_path: Path) -> None:
+    every = "3" if case in ("asha", "pbt") else "7"
+    command = [sys.executable, "-m", "tests.hpo.killing", case, str(tmp_path / "deaths"), every]
+    (tmp_path / "deaths").mkdir()
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    said = json.loads(done.stdout)
+    whole, found = said["whole"], said["found"]
+    assert whole["open"] == 0 and not whole["missing"]
+    assert {tuple(entry["death"][:2]) for entry in found} >= {(s, w) for s in STEPS for w in ("before", "after")}
+    assert len(found) >= 10 * len(whole["results"]) // int(every)
+    for entry in found:
+        end, death = entry["end"], entry["death"]
+        assert end["starts"] == whole["starts"], f"{death}: another job came"
+        assert end["results"] == whole["results"], death
+        assert all(end["all"][key] == metrics for key, metrics in end["told"].items()), f"{death}: a told result changed"
+        assert end["open"] == 0 and not end["missing"], death
+        whole_files = [name for name in end["files"] if name.endswith(".ckpt")]
+        assert whole_files == end["kept"], f"{death}: {whole_files} stand, {end['kept']} should"
+
+
+@pytest.mark.parametrize("case", ["asha"])
+def test_half_written_checkpoints_do_not_pile_up(case: str, tmp_path: Path) -> None:
+    """What a dead process left half-written is nobody's: it goes once its job has finished."""
+    from tests.hpo.killing import suffer
+
+    died, end = suffer(case, tmp_path / "deaths", [("replace", "before", n) for n in (1, 2, 3)])
+    assert died == 3
+    assert [name for name in end["files"] if not name.endswith(".ckpt")] == []
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from hpo import *
+from tests.hpo.objectives import Traces, line
+if __name__ == "__main__":
+    root = Path(sys.argv[1])
+    study = Study(ASHA(Random(line(), seed=1), max_resource=27), unit="steps", log=SQLiteLog(root / "log.db"))
+    executor = Processes(Traces(root / "journal", slow=float(sys.argv[2])), 27, root / "checkpoints", workers=2)
+    print("workers", *executor.pids, flush=True)
+    run(study, executor, Stop(trials=6))
+    print("done", len(study.history.results), flush=True)
+"""
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Any:
+    """Starts a driver with two worker processes in a script of its own."""
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+
+    def start(slow: float) -> tuple[subprocess.Popen[str], list[int]]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path), str(slow)], cwd=ROOT, env=environment, text=True,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        return process, [int(pid) for pid in process.stdout.readline().split()[1:]]
+
+    return start
+
+
+def test_a_killed_driver_takes_its_workers_along_and_the_next_goes_on(driver: Any, tmp_path: Path) -> None:
+    first, pids = driver(0.05)
+    assert len(pids) == 2 and all(alive(pid) for pid in pids)
+    traces = Traces(tmp_path / "journal")
+    until(lambda: traces.journal.exists() and any(line[1] == 3 for line in traces.lines()), 60.0)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    until(lambda: not any(alive(pid) for pid in pids), 10.0)
+    said = Study(ASHA(Random(line(), seed=1), max_resource=27), unit="steps", log=SQLiteLog(tmp_path / "log.db"))
+    told, pending = dict(said.history.results), dict(said.history.pending)
+    assert told and pending
+    before = len(traces.lines())
+    second, _ = driver(0.0)
+    out, _ = second.communicate(timeout=100)
+    assert second.returncode == 0 and "done" in out
+    said.history.refresh()
+    assert all(said.history.results[key] == result for key, result in told.items())
+    assert not said.history.pending and all(result.error is None for result in said.history.results.values())
+    sources = {(job.seed, job.until): job.source for job in said.history.jobs.values()}
+    for seed, begun, upto, _ in traces.lines()[before:]:
+        source = sources[seed, upto]
+        assert begun == (source[1] if source else 0), "a resumed job was trained from its beginning"
+
+
+def test_ctrl_c_leaves_the_jobs_pending(driver: Any, tmp_path: Path) -> None:
+    first, pids = driver(0.05)
+    time.sleep(0.5)
+    first.send_signal(signal.SIGINT)
+    assert first.wait(timeout=20) != 0
+    until(lambda: not any(alive(pid) for pid in pids), 10.0)
+    study = Study(ASHA(Random(line(), seed=1), max_resource=27), unit="steps", log=SQLiteLog(tmp_path / "log.db"))
+    assert study.history.pending and all(result.error is None for result in study.history.results.values())

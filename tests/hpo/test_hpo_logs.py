@@ -1,0 +1,268 @@
+"""Logs: every one that is listed under the laws, and what only a file can get wrong."""
+
+import json
+import math
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from hpo import LOGS, History, Job, MemoryLog, Random, Result, SQLiteLog, Study
+from hpo.logs import Collision, Event, Log
+from hpo.logs.sqlite import stored_header
+from tests.hpo.laws import ROOT, Drive, build, starts
+from tests.hpo.objectives import line, mixed
+
+HEADER = {"space": {}, "seed": 0, "horizon": 1}
+
+
+def start(trial: int, until: int = 1, attempt: int = 0) -> Event:
+    return Event("start", {"job": Job(trial, {"x": 0.1}, until).to_json(), "seen": 0, "attempt": attempt}, 1.5)
+
+
+class LogLaws:
+    """What every log keeps."""
+
+    name: str
+
+    @pytest.fixture
+    def log(self, tmp_path: Path) -> Log:
+        return LOGS["sqlite"](tmp_path / "log.db") if self.name == "sqlite" else LOGS[self.name]()
+
+    def test_the_first_header_stands(self, log: Log) -> None:
+        assert log.open(HEADER) == HEADER
+        assert log.open({"other": 1}) == HEADER
+
+    def test_reads_what_was_appended_in_order(self, log: Log) -> None:
+        log.open(HEADER)
+        assert list(log.read(0)) == []
+        events = [start(0), Event("run", {}, 2.0), Event("finish", {"trial": 0, "until": 1, "result": {}}, 3.0)]
+        for event in events:
+            log.append(event)
+        assert list(log.read(0)) == events and list(log.read(2)) == events[2:] and list(log.read(3)) == []
+
+    def test_odd_values_survive(self, log: Log) -> None:
+        log.open(HEADER)
+        values = [math.inf, -math.inf, 5e-324, 0.1 + 0.2, -0.0, 2**70, "ä\n'\"\u2028", None, True, [], {}]
+        log.append(Event("enqueue", {"config": values}, 1e9 + 1 / 3))
+        (event,) = log.read(0)
+        assert event.body["config"] == values and event.time == 1e9 + 1 / 3
+        assert [type(v) for v in event.body["config"]] == [type(v) for v in values]
+        log.append(Event("enqueue", {"config": [math.nan]}, 0.0))
+        assert math.isnan(log.read(1)[0].body["config"][0])
+
+    def test_a_collision_changes_nothing(self, log: Log) -> None:
+        log.open(HEADER)
+        log.append(start(0))
+        with pytest.raises(Collision):
+            log.append(start(0))
+        with pytest.raises(Collision):  # an addition takes the number of a trial
+            log.append(Event("add", {"job": Job(0, {}, 1).to_json(), "result": {}}, 0.0))
+        log.append(start(0, attempt=1))
+        log.append(start(0, until=2))
+        log.append(Event("run", {}, 0.0))
+        log.append(Event("run", {}, 0.0))
+        assert len(log.read(0)) == 5 and len(log.read(1)) == 4
+
+    def test_threads_append_without_loss(self, log: Log) -> None:
+        log.open(HEADER)
+        collisions = []
+
+        def append(offset: int) -> None:
+            for i in range(20):
+                try:
+                    log.append(start(i))
+                except Collision:
+                    collisions.append(i)
+                log.append(start(1000 + offset * 100 + i))
+
+        threads = [threading.Thread(target=append, args=(k,)) for k in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(log.read(0)) == 100 and len(collisions) == 60
+
+    def test_the_same_study_as_in_memory(self, log: Log) -> None:
+        a = Drive(build("asha", mixed(), 0), log=log).go(20, lost=0.1, foreign=0.1)
+        b = Drive(build("asha", mixed(), 0), log=MemoryLog()).go(20, lost=0.1, foreign=0.1)
+        assert a.digest == b.digest and starts(a) == starts(b)
+
+    def test_two_histories_on_one_log_share_it(self, log: Log) -> None:
+        one, two = Study(build("asha", mixed(), 0), log=log), Study(build("asha", mixed(), 0), log=log)
+        keys = set()
+        for i in range(20):
+            study = (one, two)[i % 2]
+            job = study.optimizer.ask()
+            assert job is not None and job.key not in keys
+            keys.add(job.key)
+            if i % 3:
+                study.optimizer.tell(job, float(i))
+        one.history.refresh(), two.history.refresh()
+        assert one.history.digest == two.history.digest and one.history.results == two.history.results
+
+    def test_a_late_reader_proposes_again(self, log: Log) -> None:
+        """Between a driver's reading and its appending, another one appends: the loser reads on."""
+        one, two = Study(Random(line()), log=log), Study(Random(line()), log=log)
+        real, interfered = one.history.start, []
+
+        def start(job: Job, seen: int) -> None:
+            if not interfered:
+                interfered.append(two.optimizer.ask())
+            real(job, seen)
+
+        one.history.start = start  # type: ignore[method-assign]
+        job = one.optimizer.ask()
+        assert interfered[0].key == (0, 1) and job is not None and job.key == (1, 1)
+        assert interfered[0].config != job.config and interfered[0].seed != job.seed
+        one.history.start = real  # type: ignore[method-assign]
+        assert not two.optimizer.tell(interfered[0], 1.0) or not one.optimizer.tell(interfered[0], 2.0)
+        one.history.refresh()
+        assert one.history.results[0, 1].metrics == {"loss": 1.0}
+
+
+for _name in LOGS:
+    globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (LogLaws,), {"name": _name})
+
+
+def test_sqlite_reopens(tmp_path: Path) -> None:
+    first = Drive(build("hyperband", mixed(), 0), log=SQLiteLog(tmp_path / "log.db")).go(10)
+    log = SQLiteLog(tmp_path / "log.db")
+    again = Study(build("hyperband", mixed(), 0), log=log).history
+    assert again.digest == first.digest and again.losses((0, 1)) == first.losses((0, 1))
+    assert stored_header(tmp_path / "log.db") == json.loads(json.dumps(first.header.to_json()))
+    assert stored_header(tmp_path / "none.db") is None
+    log.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        log.append(start(99))
+
+
+def test_header_mismatch_names_the_difference(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    Study(build("asha", mixed(), 0), log=SQLiteLog(path))
+    for make, sentence in [
+        (lambda: Study(build("asha", mixed(), 1), log=SQLiteLog(path)), "seed was 0 and is now 1"),
+        (lambda: Study(build("asha", line(), 0), log=SQLiteLog(path)), "space.parameters.x was None and is now"),
+        (lambda: Study(build("asha", mixed(), 0), unit="steps", log=SQLiteLog(path)),
+         "unit was 'evaluations' and is now 'steps'"),
+        (lambda: Study(build("asha", mixed(), 0), horizon=10, log=SQLiteLog(path)), "horizon was 9 and is now 10"),
+        (lambda: Study(build("asha", mixed(), 0), objectives={"loss": "max"}, log=SQLiteLog(path)), "objectives was"),
+        (lambda: Study(build("asha(gp)", mixed(), 0), log=SQLiteLog(path)),
+         "optimizer.sampler.name was 'Random' and is now 'GP'"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match="the log belongs to another study") as caught:
+            make()
+        assert sentence in str(caught.value)
+    Study(build("asha", mixed(), 0), log=SQLiteLog(path))
+
+
+def test_not_a_log(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("this is no database, and long enough to be looked at " * 10)
+    with pytest.raises(ValueError, match=r"text\.db.*is not a log of this framework"):
+        SQLiteLog(tmp_path / "text.db")
+    with pytest.raises(FileNotFoundError, match="no/such"):
+        SQLiteLog(tmp_path / "no/such/log.db")
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE events (a)")
+    other.commit()
+    with pytest.raises(ValueError, match="is not a log"):
+        SQLiteLog(tmp_path / "other.db")
+
+
+DRIVER = """
+import sys, random, time
+from hpo import *
+from tests.hpo.laws import build, SPACES
+study = Study(build("asha", SPACES["mixed"](), 0), log=SQLiteLog(sys.argv[1]))
+mine = []
+for i in range(25):
+    job = study.optimizer.ask()
+    mine.append(job.key)
+    study.optimizer.tell(job, random.random())
+print(mine)
+"""
+
+
+def test_three_drivers_in_three_processes(tmp_path: Path) -> None:
+    """They open a new file at once, append without duplicates, and every proposal follows from what it had read."""
+    command = [sys.executable, "-c", DRIVER, str(tmp_path / "log.db")]
+    drivers = [
+        subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)
+    ]
+    keys = []
+    for driver in drivers:
+        out, err = driver.communicate(timeout=100)
+        assert driver.returncode == 0, err
+        keys += eval(out)
+    assert len(keys) == len(set(keys)) == 75
+    history = Study(build("asha", mixed(), 0), log=SQLiteLog(tmp_path / "log.db")).history
+    assert len(history.results) == 75 and not history.pending
+    for event in history.events:
+        if event.kind == "start":
+            job = build("asha", mixed(), 0).decide(history.prefix(event.body["seen"]))
+            assert job is not None and job.to_json() == event.body["job"]
+
+
+OPENERS = """
+import sys, threading
+from hpo.logs import SQLiteLog
+gate, wrong = threading.Barrier(8), []
+def go(path):
+    gate.wait()
+    try:
+        SQLiteLog(path).open({"a": 1})
+    except BaseException as error:
+        wrong.append(repr(error))
+for i in range(15):
+    threads = [threading.Thread(target=go, args=(f"{sys.argv[1]}/log{i}.db",)) for _ in range(8)]
+    [t.start() for t in threads]; [t.join() for t in threads]
+print(wrong)
+"""
+
+
+def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", OPENERS, str(tmp_path)], cwd=ROOT, text=True, capture_output=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_history_refuses_what_cannot_be() -> None:
+    history = Study(Random(line())).history
+    with pytest.raises(ValueError, match="until=2; allowed is 1 to the horizon 1"):
+        history.start(Job(0, {"x": 0.5}, 2), 0)
+    with pytest.raises(ValueError, match=r"job \(7, 1\) was never started here"):
+        history.finish(Job(7, {"x": 0.5}, 1), Result({"loss": 1.0}))
+    assert not history.lost(Job(7, {"x": 0.5}, 1)) and len(history) == 0
+
+
+def test_the_log_is_written_before_memory_changes() -> None:
+    class Full(MemoryLog):
+        full = False
+
+        def append(self, event: Event) -> None:
+            if self.full:
+                raise OSError("no space left on device")
+            super().append(event)
+
+    log = Full()
+    study = Study(Random(line()), log=log)
+    job = study.optimizer.ask()
+    assert job is not None
+    log.full, digest = True, study.history.digest
+    for act in (study.optimizer.ask, lambda: study.optimizer.tell(job, 1.0), lambda: study.optimizer.lose(job),
+                lambda: study.optimizer.add({"x": 0.1}, 1.0)):  # fmt: skip
+        with pytest.raises(OSError):
+            act()
+    assert study.history.digest == digest and study.history.pending == {job.key: job}
+
+
+def test_prefix_and_elapsed() -> None:
+    history = History(Random(line()).header())
+    for time, event in enumerate([Event("run", {}, 10.0), start(0), Event("run", {}, 100.0)]):
+        history.log.append(Event(event.kind, event.body, 10.0 + time if time < 2 else 100.0))
+    history.log.append(Event("finish", {"trial": 0, "until": 1, "result": Result({"loss": 1.0}).to_json()}, 103.0))
+    history.refresh()
+    assert history.elapsed() == 4.0  # one second before the break, three after it
+    assert history.prefix(2).pending.keys() == {(0, 1)} and history.prefix(len(history)).digest == history.digest
