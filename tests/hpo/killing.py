@@ -117,8 +117,8 @@ def main(case: str, root: Path, every: int) -> None:
                     break
                 found.append({"death": [step, when, count], "end": end})
     rng = random.Random(0)
-    for again in range(5):
-        deaths = [(rng.choice(list(STEPS)), rng.choice(["before", "after"]), rng.randint(1, 4)) for _ in range(8)]
+    for again in range(3):
+        deaths = [(rng.choice(list(STEPS)), rng.choice(["before", "after"]), rng.randint(1, 4)) for _ in range(6)]
         died, end = suffer(case, root / f"many-{again}", deaths)
         found.append({"death": ["many", again, died], "end": end})
     print(json.dumps({"whole": whole, "found": found}))

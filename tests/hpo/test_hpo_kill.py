@@ -12,16 +12,26 @@ from typing import Any
 import pytest
 
 from hpo import ASHA, Random, SQLiteLog, Study
-from tests.hpo.killing import CASES, STEPS
+from tests.hpo.killing import CASES, STEPS, suffer
 from tests.hpo.laws import ROOT
 from tests.hpo.objectives import Traces, line
 from tests.hpo.test_hpo_executors import alive, until
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["asha", "pbt", "asha(gp)"])
 def test_killed_between_every_two_steps(case: str, tmp_path: Path) -> None:
-    every = "3" if case in ("asha", "pbt") else "7"
-    command = [sys.executable, "-m", "tests.hpo.killing", case, str(tmp_path / "deaths"), every]
+    """Every step, before and after it, at its first, fifth, ... occurrence."""
+    deaths(case, 8 if case == "asha(gp)" else 4, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_killed_at_every_occurrence_of_every_step(case: str, tmp_path: Path) -> None:
+    deaths(case, 1, tmp_path)
+
+
+def deaths(case: str, every: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.hpo.killing", case, str(tmp_path / "deaths"), str(every)]
     (tmp_path / "deaths").mkdir()
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -29,7 +39,7 @@ def test_killed_between_every_two_steps(case: str, tmp_path: Path) -> None:
     whole, found = said["whole"], said["found"]
     assert whole["open"] == 0 and not whole["missing"]
     assert {tuple(entry["death"][:2]) for entry in found} >= {(s, w) for s in STEPS for w in ("before", "after")}
-    assert len(found) >= 10 * len(whole["results"]) // int(every)
+    assert len(found) >= 10 * len(whole["results"]) // every
     for entry in found:
         end, death = entry["end"], entry["death"]
         assert end["starts"] == whole["starts"], f"{death}: another job came"
@@ -40,14 +50,12 @@ def test_killed_between_every_two_steps(case: str, tmp_path: Path) -> None:
         assert whole_files == end["kept"], f"{death}: {whole_files} stand, {end['kept']} should"
 
 
-@pytest.mark.parametrize("case", ["asha"])
+@pytest.mark.parametrize("case", ["asha", "pbt"])
 def test_half_written_checkpoints_do_not_pile_up(case: str, tmp_path: Path) -> None:
-    """What a dead process left half-written is nobody's: it goes once its job has finished."""
-    from tests.hpo.killing import suffer
-
+    """What a dead process left half-written goes with the checkpoint of its key."""
     died, end = suffer(case, tmp_path / "deaths", [("replace", "before", n) for n in (1, 2, 3)])
     assert died == 3
-    assert [name for name in end["files"] if not name.endswith(".ckpt")] == []
+    assert {name.partition(".ckpt")[0] + ".ckpt" for name in end["files"]} == set(end["kept"])
 
 
 DRIVER = """

@@ -5,14 +5,12 @@ from pathlib import Path
 import pytest
 
 from hpo import SQLiteLog
-from tests.hpo.laws import Drive, replayed_elsewhere, starts
+from tests.hpo.laws import Drive, build, replayed_elsewhere, starts
+from tests.hpo.objectives import mixed
 
 
 @pytest.mark.parametrize("name", ["asha(gp)", pytest.param("gp", marks=pytest.mark.slow)])
 def test_sixty_jobs_on_four_workers(name: str, tmp_path: Path) -> None:
-    from tests.hpo.laws import build
-    from tests.hpo.objectives import mixed
-
     drive = Drive(build(name, mixed(), 7), workers=4, seed=7, log=SQLiteLog(tmp_path / "log.db"))
     history = drive.go(60, lost=0.05, foreign=0.03)
     noted = [job for job in history.jobs.values() if "gp" in job.note]

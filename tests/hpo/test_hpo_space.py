@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_integers_get_their_fair_share() -> None:
     drawn = [space.decode(row) for row in space.domain.random(np.random.default_rng(0), 4000)]
     assert all(abs(sum(c["n"] == n for c in drawn) - 1000) < 120 for n in range(1, 5))
     shares = [sum(c["p"] == p for c in drawn) for p in range(1, 9)]
-    assert all(a > b - 60 for a, b in zip(shares, shares[1:], strict=False)), "each wider in the logarithm than the next"
+    assert all(a > b - 60 for a, b in pairwise(shares)), "each wider in the logarithm"
 
 
 def test_short_form() -> None:
@@ -115,7 +116,7 @@ def test_conditions() -> None:
     assert space.check(adamw) == {**adamw, "vocab": 256}
     with pytest.raises(ValueError, match="parameter 'momentum' came, but it is allowed only when"):
         space.check({**adamw, "momentum": 0.9})
-    with pytest.raises(ValueError, match="parameter 'momentum' is missing; allowed is a number from 0.0 to 0.99"):
+    with pytest.raises(ValueError, match=r"parameter 'momentum' is missing; allowed is a number from 0.0 to 0.99"):
         space.check({**adamw, "optimizer": "sgd", "nesterov": True})
     with pytest.raises(ValueError, match="is excluded by a constraint"):
         space.check({**adamw, "heads": 3})
