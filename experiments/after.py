@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import build, facts
 from experiments.folder import Folder, copy, write
-from experiments.job import DEFAULT
+from experiments.job import DEFAULT, flat
 from experiments.settings import Settings
 from hpo.job import Key
 from hpo.rng import training_seed
@@ -115,7 +115,7 @@ class After:
             return ""
         from models.sample import sample_text
 
-        config = {"context": self.settings.context, **self.study.history.jobs[key].config}
+        config = {"context": self.settings.context, **flat(self.study.history.jobs[key].config)}
         length = SAMPLED[self.settings.tokenizer]
         path, device = self.folder / "best.ckpt", self.settings.device
         text = sample_text(path, config, self.corpus, tokens=length, seed=self.settings.seed, device=device)

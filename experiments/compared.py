@@ -29,10 +29,10 @@ def shown(values: Sequence[float], sign: str = "") -> str:
 
 
 def overhead(row: Row) -> float:
-    """The share of the worker's time that was not training: its birth (spawn, imports), loading, waiting for asks."""
-    idle = row["worker_birth_seconds"] + row["worker_idle_seconds"]
-    lost = idle + row["worker_setup_seconds"] + row["worker_save_seconds"]
-    return float(lost / (idle + row["worker_seconds"]))
+    """The share of a study's seconds in which its worker could not train: the driver's imports, the worker's birth
+    (spawn, imports, data), waiting for asks, building and loading Runs, writing checkpoints."""
+    parts = ("driver_seconds", "worker_birth_seconds", "worker_idle_seconds", "worker_setup_seconds", "worker_save_seconds")
+    return float(sum(row[part] for part in parts) / row["seconds"])
 
 
 def line(name: str, mine: Mapping[int, Row], default: Mapping[int, Row]) -> str:

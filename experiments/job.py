@@ -26,7 +26,7 @@ DEFAULT: Mapping[str, Any] = {
 }  # fmt: skip
 
 # What PBT may change while a model trains: not its shape, and not what its optimizer's moments belong to.
-TRAINABLE = ("batch", "beta2", "momentum", "weight_decay", "dropout", "label_smoothing", "lr")
+TRAINABLE = ("batch", "beta2", "momentum", "weight_decay", "dropout", "label_smoothing", "sgd_lr", "lr")
 
 
 def divides(config: Mapping[str, Any]) -> bool:
@@ -50,15 +50,24 @@ def space() -> Space:
         weight_decay=Float(1e-3, 1.0, log=True),
         dropout=Float(0.0, 0.3),
         label_smoothing=Float(0.0, 0.1),
-        lr=Float(1e-4, 0.3, log=True),
+        sgd_lr=Float(1e-2, 1.0, log=True, when={"optimizer": "sgd"}),  # the two optimizers' rates have nothing in common
+        lr=Float(3e-4, 3e-2, log=True, when={"optimizer": "adamw"}),
         constraints=[divides],
     )
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of the space in the names of `models`: one learning rate, whichever optimizer it is for."""
+    plain = dict(config)
+    if "sgd_lr" in plain:
+        plain["lr"] = plain.pop("sgd_lr")
+    return plain
 
 
 def grid_values() -> dict[str, Sequence[Any]]:
     """What a careful person would list: four learning rates, two shapes, the rest at the default."""
     listed: dict[str, Sequence[Any]] = {name: [value] for name, value in DEFAULT.items()}
-    return {**listed, "layers": [2, 4], "hidden": [64, 96], "momentum": [0.9], "lr": [1e-3, 3e-3, 1e-2, 3e-2]}
+    return {**listed, "layers": [2, 4], "hidden": [64, 96], "momentum": [0.9], "sgd_lr": [0.1], "lr": [1e-3, 3e-3, 1e-2, 3e-2]}
 
 
 @lru_cache(maxsize=2)
@@ -93,4 +102,4 @@ class GPTObjective:
 
         fixed = {"context": self.context, "eval_tokens": self.eval_tokens, "precision": self.precision}
         corpus = _corpus(self.corpus, self.tokenizer, self.cache)
-        return TrainRun({**fixed, **config}, seed, horizon, corpus, self.unit, self.device, self.threads)
+        return TrainRun({**fixed, **flat(config)}, seed, horizon, corpus, self.unit, self.device, self.threads)

@@ -17,7 +17,7 @@ from experiments import facts, figures
 from experiments.build import versions
 from experiments.folder import Folder, write
 from experiments.importance import Importance, importance
-from experiments.job import DEFAULT
+from experiments.job import DEFAULT, flat
 from experiments.live import amount, method
 from experiments.settings import Settings
 from hpo.display import short
@@ -182,7 +182,7 @@ def comparison(study: Study, corpus: Corpus, settings: Settings) -> list[tuple[s
         chosen, standard = (short(config[name]) if name in config else "–" for config in (best, DEFAULT))
         rows.append((name, chosen, standard, spec.allowed(), chosen != standard))
     fixed = {"vocabulary": corpus.vocabulary, "context": settings.context}
-    mine, usual = cost({**fixed, **best}), cost({**fixed, **DEFAULT})
+    mine, usual = cost({**fixed, **flat(best)}), cost({**fixed, **DEFAULT})
     follows = "follows from the above"
     rows.append(("parameters", f"{mine.parameters:,}", f"{usual.parameters:,}", follows, False))
     rows.append(("FLOPs per token", amount(mine.flops_per_token), amount(usual.flops_per_token), follows, False))

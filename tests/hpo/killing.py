@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hpo.executors.worker as worker
-from hpo import ASHA, PBT, GP, History, Hyperband, Inline, Optimizer, Random, SQLiteLog, Stop, Study, run
+from hpo import ASHA, GP, PBT, History, Hyperband, Inline, Optimizer, Random, SQLiteLog, Stop, Study, run
 from hpo.executors.checkpoints import Checkpoints
 from hpo.logs.base import canonical
 from tests.hpo.objectives import Traces, line

@@ -222,7 +222,7 @@ class OptimizerLaws:
 
     @property
     def jobs(self) -> int:
-        return 15 if self.learns else 24  # the model speaks from the eleventh on
+        return 13 if self.learns else 24  # the model speaks from the eleventh on
 
     def make(self, space: str = "mixed", seed: int = 0) -> Optimizer:
         return build(self.name, SPACES[space](), seed)
@@ -343,7 +343,7 @@ class LearnerLaws:
     """What optimizers keep that learn from results, on an easy quadratic: a sign test over fixed seeds."""
 
     name: str
-    seeds = range(8)
+    seeds = range(16)
     jobs = 25
 
     def best(self, name: str, seed: int) -> float:
@@ -355,4 +355,4 @@ class LearnerLaws:
         scheduler, _, _ = self.name.partition("(")
         peer = "random" if scheduler == self.name else f"{scheduler}(random)"
         wins = sum(self.best(self.name, seed) < self.best(peer, seed) for seed in self.seeds)
-        assert wins >= 7  # by chance 0.035
+        assert wins >= 12  # by chance 0.038

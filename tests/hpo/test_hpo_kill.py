@@ -20,8 +20,8 @@ from tests.hpo.test_hpo_executors import alive, until
 
 @pytest.mark.parametrize("case", ["asha", "pbt", "asha(gp)"])
 def test_killed_between_every_two_steps(case: str, tmp_path: Path) -> None:
-    """Every step, before and after it, at its first, fifth, ... occurrence."""
-    deaths(case, 8 if case == "asha(gp)" else 4, tmp_path)
+    """Every step, before and after it, at its first, seventh, ... occurrence."""
+    deaths(case, 12 if case == "asha(gp)" else 6, tmp_path)
 
 
 @pytest.mark.slow
