@@ -53,7 +53,7 @@ def method(name: str, seed: int) -> Optimizer:
         "Hyperband": lambda: Hyperband(Random(whole, seed=seed), low, high, eta),
         "ASHA(random)": lambda: ASHA(Random(whole, seed=seed), low, high, eta),
         "ASHA(GP)": lambda: ASHA(GP(whole, seed=seed), low, high, eta),
-        "PBT": lambda: PBT(Random(whole, seed=seed), population=4, generations=9, max_resource=high, explore=TRAINABLE),
+        "PBT": lambda: PBT(Random(whole, seed=seed), population=10, generations=9, max_resource=high, explore=TRAINABLE),
     }
     optimizer: Optimizer = made[name]()
     return optimizer

@@ -30,8 +30,9 @@ class Lines:
     def __call__(self, study: Study, key: Key | None) -> None:
         if not self._begun:
             self._begun = True
-            if type(study.optimizer).__str__ is not object.__str__:
-                self._print(str(study.optimizer))
+            sampler = getattr(study.optimizer, "sampler", study.optimizer)
+            if type(sampler).__str__ is not object.__str__:
+                self._print(str(sampler))
         if key is not None:
             self._print(self.line(study, key))
 

@@ -39,6 +39,7 @@ class History:
         self._epoch: dict[Key, int] = {}  # number of starts before a key's finish
         self._lost: dict[Key, int] = {}
         self._queue: dict[int, Mapping[str, Any]] = {}  # enqueued configurations by the position of their event
+        self.limited = False  # whether this run may start no more fresh trials
         self._starts = 0
         self._digest = hashlib.blake2b(digest_size=16)
         self._open()
@@ -96,6 +97,10 @@ class History:
         """Records that a driver begins to work; what `elapsed` counts from. No proposal reads it."""
         self._append("run", {})
 
+    def limit(self) -> None:
+        """Records that no fresh trial may start until the next `run`: samplers are dry, what was started may go on."""
+        self._append("limit", {})
+
     def _append(self, kind: str, body: dict[str, Any]) -> None:
         plain = json.loads(stored(body))  # memory holds exactly what a reader of the log will hold
         self.log.append(Event(kind, plain, time.time()))
@@ -117,6 +122,8 @@ class History:
             self._apply_finish(key, Result.from_json(body["result"]))
         elif event.kind == "lost":
             self._apply_lost((body["trial"], body["until"]))
+        elif event.kind in ("run", "limit"):
+            self.limited = event.kind == "limit"
         elif event.kind == "enqueue":
             self._queue[len(self.events)] = body["config"]
         self.events.append(event)
@@ -127,8 +134,9 @@ class History:
         if key not in self.jobs:
             self.trials.setdefault(job.trial, []).append(key)
         self.jobs[key] = job
-        self.pending[key] = job
         self.retries.pop(key, None)
+        if key not in self.results:  # else another driver has finished it meanwhile
+            self.pending[key] = job
         if added:
             self.added.add(job.trial)
         if job.source is not None and job.source[0] != job.trial:
@@ -140,6 +148,8 @@ class History:
     def _apply_finish(self, key: Key, result: Result) -> None:
         self.pending.pop(key, None)
         self.retries.pop(key, None)
+        if key in self.results:  # lost too often here, told by another driver there: the first stands
+            return
         self.results[key] = result
         self._losses[key] = self.header.losses(result)
         self._epoch[key] = self._starts

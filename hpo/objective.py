@@ -43,9 +43,13 @@ def kind(objective: Objective) -> str:
         parameters = inspect.signature(objective).parameters.values()
     except (TypeError, ValueError):
         raise TypeError(f"the objective must be a function with a signature, but {objective!r} came") from None
-    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    placed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if [p.name for p in placed[1:2]] == ["report"]:
+        return "report"
+    needed = [p for p in placed if p.default is p.empty]
     kinds = {1: "function", 2: "report", 3: "run"}
-    if len(needed) not in kinds:
+    named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if len(needed) not in kinds or named:
         names = [p.name for p in parameters]
         raise TypeError(
             f"the objective takes {names}; allowed are f(config), f(config, report) and factory(config, seed, horizon)"
@@ -100,11 +104,13 @@ class ReportRun:
         self._outcome: Any = None
         self._error: BaseException | None = None
         self._ended = False
-        self._curve: list[tuple[int, float]] = []
+        self._curve: list[tuple[int, Any]] = []
         self._thread: threading.Thread | None = None
 
     def advance(self, until: int) -> tuple[Any, Curve]:
         with self._turn:
+            if self._curve and self._curve[-1][0] >= until:  # reports are coarser than rungs: this one is known
+                return self._outcome, ()
             start = len(self._curve)
             self._until = until
             if not self._ended:
@@ -143,8 +149,7 @@ class ReportRun:
         """Called by the objective: this step has that value. Waits here while the trial is parked at a rung."""
         with self._turn:
             self._outcome = value
-            metric = next(iter(value.values())) if isinstance(value, Mapping) else value
-            self._curve.append((int(step), float(metric)))
+            self._curve.append((int(step), value))  # of a mapping, the driver takes the study's objective
             if step >= self._until:
                 self._parked = True
                 self._turn.notify_all()

@@ -8,7 +8,7 @@ everything remembered stands in the history, everything random comes from `hpo.r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ from hpo.history import History
 from hpo.job import Header, Job, Key, Result
 from hpo.logs import Collision
 from hpo.rng import training_seed
-from hpo.space import Config, Space
+from hpo.space import Config, Space, code_name
 
+CANDIDATES = 3  # results that may be recommended
 COLLISIONS = 1000  # proposals in a row that may lose against other drivers before that is an error
 
 
@@ -65,7 +66,12 @@ class Optimizer(ABC):
         return self._history
 
     def bind(self, history: History) -> None:
-        """Makes ask and tell read and write this history."""
+        """Makes ask and tell read and write this history. ValueError if it has written another one already."""
+        if self._history is not None and self._history is not history and len(self._history):
+            raise ValueError(
+                f"this {type(self).__name__} already has a history of {len(self._history)} events; make a new one for a "
+                f"new study, and add to it or enqueue after Study(...)"
+            )
         self._history = history
 
     def header(
@@ -92,14 +98,14 @@ class Optimizer(ABC):
             return next(iter(history.retries.values()))
         return self.propose(history)
 
-    def ask(self, admit: Callable[[Job], bool] | None = None) -> Job | None:
-        """The next job, recorded as started; None if there is none before another tell (or `admit` refuses it)."""
+    def ask(self) -> Job | None:
+        """The next job, recorded as started; None if there is none before another tell."""
         history = self.history
         for _ in range(COLLISIONS):
             history.refresh()
             seen = len(history)
             job = self.decide(history)
-            if job is None or (admit is not None and not admit(job)):
+            if job is None:
                 return None
             try:
                 history.start(job, seen)
@@ -110,6 +116,8 @@ class Optimizer(ABC):
 
     def tell(self, job: Job, result: Any) -> bool:
         """Records a number, a mapping of metrics or a Result. False if the job had a result already (which stands)."""
+        if not isinstance(job, Job):
+            raise TypeError(f"tell takes a job that ask returned, but {job!r} came; add() takes a configuration")
         return self.history.finish(job, Result.of(result, self.history.header.objectives))
 
     def lose(self, job: Job) -> bool:
@@ -139,11 +147,16 @@ class Optimizer(ABC):
 
     def recommend(self, history: History) -> Key | None:
         """The key to use: the lowest observed at the highest budget that has a success; None without one."""
+        return next(iter(self.candidates(history)), None)
+
+    def candidates(self, history: History) -> list[Key]:
+        """The few lowest successes at the highest budget that has any: what `recommend` chooses from, and what `run`
+        therefore keeps the checkpoints of."""
         for until in reversed(history.budgets):
             good = [key for key in history.at(until) if not history.failed(key)]
             if good:
-                return history.rank(good)[0]
-        return None
+                return history.rank(good)[:CANDIDATES]
+        return []
 
     # -- description -------------------------------------------------------------------------------------------------
 
@@ -157,7 +170,7 @@ def _json(value: Any) -> Any:
     if isinstance(value, Optimizer):
         return value.describe()
     if callable(value):
-        return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+        return code_name(value)
     if isinstance(value, Mapping):
         return {str(k): _json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -175,10 +188,12 @@ class Sampler(Optimizer):
 
     def __post_init__(self) -> None:
         self.space = Space.of(self.space)
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise ValueError(f"seed is {self.seed!r}; allowed is an integer of at least 0")
 
     @abstractmethod
     def sample(self, history: History, trial: int) -> Config | None:
-        """A configuration for the fresh trial; None if there is none (yet)."""
+        """A configuration for the fresh trial; None if there are no more."""
 
     def suggest(self, history: History, trial: int) -> Draft | None:
         """`sample` with what is to be recorded beside it; a sampler that fits or counts overrides this one."""
@@ -193,7 +208,9 @@ class Sampler(Optimizer):
         return self.suggest(history, trial)
 
     def fresh(self, history: History, until: int, note: Mapping[str, Any] | None = None) -> Job | None:
-        """A job that starts a new trial; None if there is no configuration for it."""
+        """A job that starts a new trial; None if there is no configuration for it, or the run's limit is reached."""
+        if history.limited:
+            return None
         trial = history.next_trial
         draft = self.draft(history, trial)
         if draft is None:

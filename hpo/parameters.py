@@ -269,6 +269,8 @@ class Const(Parameter):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", plain(self.value))
+        if not isinstance(self.value, str | int | float | bool | None) or self.value != self.value:
+            raise TypeError(f"Const got {self.value!r}; allowed are strings, numbers, booleans and None")
         object.__setattr__(self, "when", conditions(self.when))
 
     def check(self, name: str, value: Any) -> Any:

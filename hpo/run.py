@@ -37,17 +37,17 @@ class Stop:
     when: Callable[[History], bool] | None = None
 
     def __post_init__(self) -> None:
-        if self.trials is not None and self.trials < 0:
+        if self.trials is not None and (not isinstance(self.trials, int) or self.trials < 0):
             raise ValueError(f"trials is {self.trials!r}; allowed is an integer of at least 0")
         if self.seconds is not None and self.seconds < 0:
             raise ValueError(f"seconds is {self.seconds!r}; allowed is a number of at least 0")
 
-    def admits(self, history: History, job: Job) -> bool:
-        """Whether the job may start: a fresh trial only while there are fewer than `trials`."""
-        if self.trials is None or job.source is not None or job.key in history.jobs:
-            return True
+    def full(self, history: History) -> bool:
+        """Whether as many fresh trials have started as may."""
+        if self.trials is None:
+            return False
         fresh = sum(history.jobs[keys[0]].source is None for keys in history.trials.values())
-        return fresh - len(history.added) < self.trials
+        return fresh - len(history.added) >= self.trials
 
 
 def run(study: Study, executor: Executor, stop: Stop | None = None, watch: Watch | None = None) -> History:
@@ -57,6 +57,8 @@ def run(study: Study, executor: Executor, stop: Stop | None = None, watch: Watch
     """
     stop = stop if stop is not None else Stop()
     try:
+        if study.optimizer.history is not study.history:
+            raise ValueError("the study's optimizer has been bound to another study since; make one optimizer a study")
         refuse(study.optimizer, executor.kind, study.header.horizon)
         return _Loop(study, executor, stop, watch).run()
     finally:
@@ -103,10 +105,9 @@ class _Loop:
 
     def _fill(self) -> None:
         while self.executor.free > 0 and not self._over():
-            if self.waiting:
-                job: Job | None = self.waiting.pop(0)
-            else:
-                job = self.study.optimizer.ask(lambda proposed: self.stop.admits(self.history, proposed))
+            if not self.history.limited and self.stop.full(self.history):
+                self.history.limit()
+            job = self.waiting.pop(0) if self.waiting else self.study.optimizer.ask()
             if job is None:
                 return
             self.running[job.key] = job
@@ -141,29 +142,46 @@ def minimize(
     log: str | Path | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
-    direction: str = "min",
 ) -> Study:
     """Searches the space for the configuration with the lowest value.
 
     objective    f(config), f(config, report) or factory(config, seed, horizon) -> Run
-    optimizer    a name of `hpo.OPTIMIZERS` or an instance (then space and seed are its own)
+    optimizer    a name of `hpo.OPTIMIZERS` or an instance over the same space (then the seed is its own)
     trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
     executor     "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
     log          a SQLite file: the same call again resumes it
-    folder       where checkpoints stand (default: a temporary folder)
+    folder       where checkpoints stand (default: beside the log; without one a temporary folder)
     """
     chosen = make(optimizer, space, seed) if isinstance(optimizer, str) else optimizer
-    names = objectives if objectives is not None else {"loss": direction}
+    _refuse_mismatch(chosen, Space.of(space), seed)
+    stop = Stop(trials, seconds)
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
     if executor not in EXECUTORS:
         raise ValueError(f"unknown executor {executor!r}; allowed are {list(EXECUTORS)}")
+    if log is not None and folder is None and kind(objective) == "run":
+        folder = f"{log}.checkpoints"  # a study that is resumed needs them as much as its log
     store = SQLiteLog(log) if log is not None else None
-    study = Study(chosen, objectives=names, unit=unit, horizon=horizon, log=store)
-    pool = _executor(executor, objective, study.header.horizon, folder, workers, timeout)
+    try:
+        study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=store)
+    except ValueError:
+        if store is not None:
+            store.close()
+        raise
     if trials is None and seconds is None and chosen.endless:
-        trials = 50
-    run(study, pool, Stop(trials, seconds), None if quiet else Lines())
+        stop = Stop(50)
+    pool = _executor(executor, objective, study.header.horizon, folder, workers, timeout)
+    run(study, pool, stop, None if quiet else Lines())
     return study
+
+
+def _refuse_mismatch(optimizer: Optimizer, space: Space, seed: int) -> None:
+    """An instance comes with its own space and seed; another one beside it would be ignored."""
+    if optimizer.space.describe() != space.describe():
+        raise ValueError(f"the {type(optimizer).__name__} that came is over another space than the one beside it")
+    if seed not in (0, optimizer.seed):
+        raise ValueError(
+            f"the {type(optimizer).__name__} that came has the seed {optimizer.seed}, but seed={seed} came too"
+        )
 
 
 def _executor(
@@ -199,8 +217,8 @@ def maximize(
     folder: str | Path | None = None,
     quiet: bool = False,
 ) -> Study:
-    """`minimize` for the configuration with the highest value."""
+    """`minimize` for the configuration with the highest value, an objective named "value"."""
     return minimize(
-        objective, space, optimizer, trials, seed=seed, seconds=seconds, horizon=horizon, unit=unit, executor=executor,
-        workers=workers, timeout=timeout, log=log, folder=folder, quiet=quiet, direction="max",
+        objective, space, optimizer, trials, seed=seed, seconds=seconds, objectives={"value": "max"}, horizon=horizon,
+        unit=unit, executor=executor, workers=workers, timeout=timeout, log=log, folder=folder, quiet=quiet,
     )  # fmt: skip

@@ -14,7 +14,7 @@ Optimizers never see this file's classes: `Space.domain` is the same space as ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,19 @@ Config = dict[str, Any]
 Constraint = Callable[[Mapping[str, Any]], bool]
 
 __all__ = ["Categorical", "Config", "Const", "Constraint", "Float", "Int", "Parameter", "Space"]
+
+
+def code_name(code: Callable[..., Any]) -> Any:
+    """What a header records of code: a function's name, what a partial binds, an instance's repr or else its class.
+
+    Never an address, which no other process repeats.
+    """
+    if isinstance(code, partial):
+        return [code_name(code.func), [repr(value) for value in code.args], {k: repr(v) for k, v in code.keywords.items()}]
+    if not hasattr(code, "__qualname__") and " at 0x" not in repr(code):
+        return repr(code)
+    owner: Any = code if hasattr(code, "__qualname__") else type(code)
+    return f"{owner.__module__}.{owner.__qualname__}"
 
 
 class Space:
@@ -133,7 +146,17 @@ class Space:
 
     def feasible(self, config: Mapping[str, Any]) -> bool:
         """Whether every constraint allows the configuration."""
-        return all(bool(predicate(config)) for predicate in self.constraints)
+        return all(self._allows(predicate, config) for predicate in self.constraints)
+
+    def _allows(self, predicate: Constraint, config: Mapping[str, Any]) -> bool:
+        try:
+            return bool(predicate(config))
+        except Exception as error:
+            name = getattr(predicate, "__qualname__", repr(predicate))
+            raise ValueError(
+                f"the constraint {name} raised {type(error).__name__}: {error} for {dict(config)}; inactive parameters are "
+                f"absent there, so it should read them with config.get"
+            ) from error
 
     def midpoint(self) -> Config:
         """The middle of every range and the first of every choice; the nearest feasible row after it where needed."""
@@ -192,9 +215,7 @@ class Space:
 
     def describe(self) -> dict[str, Any]:
         """The space as JSON values, for the header of a log. Constraints are recorded by name: they are code."""
-        named = [
-            f"{p.__module__}.{p.__qualname__}" if hasattr(p, "__qualname__") else repr(p) for p in self.constraints
-        ]
+        named = [code_name(predicate) for predicate in self.constraints]
         return {"parameters": {n: spec.describe() for n, spec in self.parameters.items()}, "constraints": named}
 
     def __repr__(self) -> str:

@@ -166,12 +166,11 @@ class Study:
 
     def keep(self) -> list[Key]:
         """Checkpoints that must not go: live ones, what is pending (another driver may have published it already) with
-        its sources, and the best (or Pareto) ones."""
+        its sources, and the best (or Pareto) ones, which may be recommended."""
         waiting = [*self.history.pending.values(), *self.history.retries.values()]
         sources = [key for job in waiting for key in (job.source, job.key) if key is not None]
         best = [trial.key for trial in self.pareto] if len(self.header.objectives) > 1 else []
-        if not best and self.successes():
-            best = [self.best.key]
+        best += self.optimizer.candidates(self.history)
         return list(dict.fromkeys([*self.optimizer.live(self.history), *sources, *best]))
 
     def told(self, result: Result) -> Result:

@@ -37,7 +37,9 @@ class Inline:
         return job, result
 
     def keep(self, keys: Iterable[Key]) -> None:
-        self._checkpoints.keep({*keys, *(job.key for job in self._jobs)})
+        kept = {*keys, *(job.key for job in self._jobs)}
+        self._worker.keep(kept)
+        self._checkpoints.keep(kept)
 
     def close(self) -> None:
         self._worker.close()

@@ -47,7 +47,9 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _execute(job: Job) -> Result:
+def _execute(job: Job, kept: frozenset[Key] | None) -> Result:
+    if kept is not None:
+        _worker.keep(kept)
     return _worker.execute(job)
 
 
@@ -56,7 +58,9 @@ class Slot:
 
     def __init__(self, objective: Objective, horizon: int, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(objective, horizon, folder, time.time()))
+        self.pool = ProcessPoolExecutor(
+            1, context, initializer=_begin, initargs=(objective, horizon, folder, time.time())
+        )
         self.ready = math.inf  # when the process had started; a job's time runs from then at the earliest
         self.pid: Future[int] = self.pool.submit(os.getpid)
         self.pid.add_done_callback(self._started)
@@ -66,7 +70,8 @@ class Slot:
         self.holds: set[int] = set()  # trials whose Run it had last
 
     def _started(self, pid: Future[int]) -> None:
-        self.ready = time.monotonic()
+        if not pid.cancelled() and pid.exception() is None:
+            self.ready = time.monotonic()
 
     def elapsed(self) -> float:
         """Seconds its job has had, not counting the start of the process."""
@@ -120,6 +125,8 @@ class Processes:
         self._backlog: list[Job] = []
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._taken: dict[Key, Job] = {}  # submitted and not yet out of `wait`
+        self._kept: frozenset[Key] | None = None  # what `keep` said last; workers hear it with their next job
+        self._barren: BaseException | None = None  # why a worker could not even start
         self._closed = False
         self._slots = [Slot(*self._arguments) for _ in range(workers)]
 
@@ -152,12 +159,20 @@ class Processes:
     def _give(self, slot: Slot, job: Job) -> None:
         slot.job, slot.since = job, time.monotonic()
         try:
-            future = slot.pool.submit(_execute, job)
-        except BrokenProcessPool:  # it died idle, and no job with it
+            future = slot.pool.submit(_execute, job, self._held(job))
+        except BrokenProcessPool as error:  # it died idle, and no job with it
+            self._barren = error if slot.ready == math.inf else None
             slot = self._replace(slot)
-            slot.job = job
-            future = slot.pool.submit(_execute, job)
+            slot.job, slot.since = job, time.monotonic()
+            future = slot.pool.submit(_execute, job, self._held(job))
         future.add_done_callback(lambda done: self._done(slot, job, done))
+
+    def _held(self, job: Job) -> frozenset[Key] | None:
+        """Keys whose Runs a worker may hold: what was kept, and what jobs in flight start from."""
+        if self._kept is None:
+            return None
+        flying = [key for taken in self._taken.values() for key in (taken.source, taken.key) if key is not None]
+        return self._kept.union(flying)
 
     def _replace(self, slot: Slot) -> Slot:
         slot.close()
@@ -172,6 +187,7 @@ class Processes:
                 return
             slot.job = None
             if future.cancelled() or isinstance(future.exception(), BrokenProcessPool):
+                self._barren = future.exception() if slot.ready == math.inf and not future.cancelled() else None
                 seconds = time.monotonic() - slot.since
                 late = Result({"seconds": seconds}, error=f"timeout: still running after {self.timeout or 0:g} s")
                 self._outcomes.put((job, late if slot.late else None))
@@ -183,7 +199,10 @@ class Processes:
                     other.holds.discard(job.trial)
                 slot.holds.add(job.trial)
                 self._outcomes.put((job, result))
-            self._dispatch()
+                if slot.late:  # it was killed in the moment in which its job came out; the next one is innocent
+                    self._replace(slot)
+            if self._barren is None:
+                self._dispatch()
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         end = None if timeout is None else time.monotonic() + timeout
@@ -196,6 +215,11 @@ class Processes:
                     return None
                 continue
             del self._taken[outcome[0].key]
+            if self._barren is not None:
+                raise RuntimeError(
+                    "a worker died before its first job: see its message above; a script that uses processes must guard "
+                    'its main part with if __name__ == "__main__", and warm() must not raise'
+                )
             return outcome
         return None
 
@@ -215,7 +239,8 @@ class Processes:
 
     def keep(self, keys: Iterable[Key]) -> None:
         with self._lock:
-            self._checkpoints.keep({*keys, *self._taken})
+            self._kept = frozenset({*keys, *self._taken})
+            self._checkpoints.keep(self._kept)
 
     def close(self) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -37,6 +38,7 @@ class Simulator:
         self.kept: set[Key] = set()  # checkpoints that stand; what is not here cannot be a source
         self._running: list[tuple[float, int, Job, Result | None]] = []
         self._count = 0
+        self._attempts: Counter[Key] = Counter()
 
     @property
     def free(self) -> int:
@@ -45,7 +47,8 @@ class Simulator:
     def submit(self, job: Job) -> None:
         if job.source is not None and job.source not in self.kept:
             raise AssertionError(f"job {job.key} starts from {job.source}, a checkpoint that is not there")
-        rng = stream(self.seed, job.trial, f"simulator {job.until} {self._count}")
+        rng = stream(self.seed, job.trial, f"simulator {job.until} {self._attempts[job.key]}")
+        self._attempts[job.key] += 1
         seconds = self.duration(job, job.source[1] if job.source is not None else 0)
         seconds *= 1.0 + abs(rng.normal(0.0, self.straggle)) if self.straggle else 1.0
         result: Result | None = self._result(job)

@@ -51,7 +51,11 @@ class Threads:
         threading.Thread(target=self._execute, args=(worker, job), daemon=True).start()
 
     def _execute(self, worker: Worker, job: Job) -> None:
-        self._outcomes.put((worker, job, worker.execute(job)))
+        try:
+            result = worker.execute(job)
+        except BaseException as error:  # KeyboardInterrupt raised by the objective: `wait` must not wait for ever
+            result = Result(error=f"{type(error).__name__}: {error}")
+        self._outcomes.put((worker, job, result))
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         end = None if timeout is None else time.monotonic() + timeout
@@ -76,15 +80,19 @@ class Threads:
         return None
 
     def _late(self, now: float) -> Outcome | None:
-        for key, (job, _, begun) in self._running.items():
+        for key, (job, worker, begun) in self._running.items():
             if self.timeout is not None and now - begun >= self.timeout:
                 del self._running[key]
+                worker.close()  # what else it holds; the abandoned thread itself cannot be ended
                 self._idle.append(self._worker())
                 return job, Result({"seconds": now - begun}, error=f"timeout: still running after {self.timeout:g} s")
         return None
 
     def keep(self, keys: Iterable[Key]) -> None:
-        self._checkpoints.keep({*keys, *self._running})
+        kept = {*keys, *self._running}
+        for worker in self._idle:  # a busy one is asked at the next keep
+            worker.keep(kept)
+        self._checkpoints.keep(kept)
 
     def close(self) -> None:
         for worker in self._idle:

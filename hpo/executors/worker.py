@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class Worker:
         return Result({**times, "": value}, curve)  # the executor's caller knows the objective's name
 
     def _run(self, job: Job) -> Any:
-        """The Run at the job's source: held, loaded, or (own trials only) built anew and trained from its beginning."""
+        """The Run at the job's source: held, loaded, or (for f(config, report)) run again from its beginning."""
         key, run = self.held.pop(job.trial, (None, None))
         if run is not None and key == job.source:
             return run
@@ -74,16 +74,14 @@ class Worker:
         run = build(self.objective, job.config, job.seed, self.horizon)
         if job.source is None or isinstance(run, FunctionRun):
             return run
-        cloned = job.source[0] != job.trial
         if isinstance(run, ReportRun):
-            if cloned:
+            if job.source[0] != job.trial:
                 raise TypeError("f(config, report) cannot be cloned; give a Run factory(config, seed, horizon)")
             return run
         path = self.folder / f"{job.source[0]}-{job.source[1]}.ckpt"
-        if path.exists():
-            run.load(str(path))
-        elif cloned:
-            raise FileNotFoundError(f"the checkpoint {path.name} of the donor is gone")
+        if not path.exists():
+            raise FileNotFoundError(f"the checkpoint {path.name}, which the job starts from, is gone")
+        run.load(str(path))
         return run
 
     def _save(self, run: Any, key: Key) -> None:
@@ -106,6 +104,12 @@ class Worker:
         _, run = self.held.pop(trial, (None, None))
         _close(run)
 
+    def keep(self, keys: Collection[Key]) -> None:
+        """Drops held Runs at keys that no job will name again: a parked trial that was not continued is closed."""
+        for trial, (key, _) in list(self.held.items()):
+            if key not in keys:
+                self._drop(trial)
+
     def close(self) -> None:
         """Ends every held Run."""
         for trial in list(self.held):
@@ -120,10 +124,11 @@ def _close(run: Any) -> None:
 def named(result: Result, objective: str) -> Result:
     """A result whose plain number carries the objective's name, and whose non-finite objective has an error."""
     metrics = {name or objective: value for name, value in result.metrics.items()}
+    curve = [(step, v.get(objective, math.nan) if isinstance(v, Mapping) else v) for step, v in result.curve]
     error = result.error
     if error is None and objective in metrics and _diverged(metrics[objective]):
         error = f"diverged: {objective} is {metrics[objective]}"
-    return Result(metrics, result.curve, error)
+    return Result(metrics, curve, error)
 
 
 def _diverged(value: Any) -> bool:

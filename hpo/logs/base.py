@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-KINDS = ("run", "start", "finish", "lost", "add", "enqueue")
+KINDS = ("run", "limit", "start", "finish", "lost", "add", "enqueue")
 
 
 class Collision(Exception):

@@ -64,12 +64,3 @@ class SQLiteLog:
 
     def close(self) -> None:
         self._db.close()
-
-
-def stored_header(path: str | Path) -> Mapping[str, Any] | None:
-    """The header in a log file, read without changing it; None where there is no file."""
-    if not Path(path).is_file():
-        return None
-    with sqlite3.connect(f"file:{Path(path)}?mode=ro", uri=True) as db:
-        row = db.execute("SELECT body FROM header").fetchone()
-    return json.loads(row[0]) if row else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Scheduler
-from hpo.optimizers.halving import check_resources, levels
+from hpo.optimizers.halving import check_rate, check_resources, levels
 
 
 @dataclass(eq=False)
@@ -28,11 +28,7 @@ class ASHA(Scheduler):
         super().__post_init__()
         check_resources(self.min_resource, self.max_resource, self.reduction_factor)
         deepest = levels(self.min_resource, self.max_resource, self.reduction_factor)
-        if not 0 <= self.min_early_stopping_rate <= deepest:
-            raise ValueError(
-                f"min_early_stopping_rate is {self.min_early_stopping_rate!r}; allowed is 0 to {deepest} "
-                f"between min_resource {self.min_resource} and max_resource {self.max_resource}"
-            )
+        check_rate(self.min_early_stopping_rate, deepest)
         start = self.min_early_stopping_rate
         below = {round(self.min_resource * self.reduction_factor**k) for k in range(start, deepest + 1)}
         self.rungs = sorted({r for r in below if r < self.max_resource} | {self.max_resource})

@@ -155,7 +155,8 @@ class GP(Sampler):
 
     def recommend(self, history: History) -> Key | None:
         """By the model where it has learned that the results are noisy, else the lowest observed."""
-        observed = super().recommend(history)
+        kept = self.candidates(history)
+        observed = kept[0] if kept else None
         if observed is None or len(history.header.objectives) > 1:
             return observed
         keys = [key for key in history.at(observed[1]) if history.own(key)]
@@ -165,6 +166,5 @@ class GP(Sampler):
         theta = fit(rows, z, self.space.domain, self._fit_seed(0), None, self.kernel)
         if np.exp(theta.log_noise) <= NOISY:
             return observed
-        mean = GaussianProcess(self.space.domain, rows, z, theta).predict(rows)[0]
-        good = [i for i, key in enumerate(keys) if not history.failed(key)]
-        return keys[min(good, key=lambda i: (mean[i], i))] if good else observed
+        mean = GaussianProcess(self.space.domain, rows, z, theta).predict(self._rows(history, kept))[0]
+        return kept[int(np.argmin(mean))]

@@ -31,6 +31,12 @@ def check_resources(lowest: int, highest: int, factor: float) -> None:
         raise ValueError(f"reduction_factor is {factor!r}; allowed is a number above 1")
 
 
+def check_rate(rate: int, deepest: int) -> None:
+    """Raises ValueError in one sentence if so many of the lowest rungs cannot be left out."""
+    if not isinstance(rate, int) or not 0 <= rate <= deepest:
+        raise ValueError(f"min_early_stopping_rate is {rate!r}; allowed is 0 to {deepest} between these resources")
+
+
 def levels(lowest: int, highest: int, factor: float) -> int:
     """The largest k with lowest * factor^k <= highest, by counting: a logarithm of 243 to base 3 is below 5."""
     k = 0
@@ -113,11 +119,13 @@ class Brackets(Scheduler):
 @dataclass(eq=False)
 class SuccessiveHalving(Brackets):
     """Brackets of one shape: `configs` trials at the lowest rung (default: reduction_factor^rungs, so that one
-    reaches the top), repeated `rounds` times (default: until stopped)."""
+    reaches the top; without the
+    `min_early_stopping_rate` lowest rungs), repeated `rounds` times (default: until stopped)."""
 
     min_resource: int = 1
     max_resource: int = 81
     reduction_factor: float = 3
+    min_early_stopping_rate: int = 0
     configs: int | None = None
     rounds: int | None = None
 
@@ -127,6 +135,8 @@ class SuccessiveHalving(Brackets):
         if self.configs is not None and self.configs < 1:
             raise ValueError(f"configs is {self.configs!r}; allowed is an integer of at least 1")
         budgets = geometric(self.min_resource, self.max_resource, self.reduction_factor)
+        check_rate(self.min_early_stopping_rate, len(budgets) - 1)
+        budgets = budgets[self.min_early_stopping_rate :]
         first = self.configs if self.configs is not None else round(self.reduction_factor ** (len(budgets) - 1))
         sizes = [max(1, math.floor(first / self.reduction_factor**i + 1e-9)) for i in range(len(budgets))]
         self._ladder = list(zip(sizes, budgets, strict=True))
@@ -142,17 +152,20 @@ class SuccessiveHalving(Brackets):
 @dataclass(eq=False)
 class Hyperband(Brackets):
     """All brackets s = s_max ... 0 in turn (Li et al. 2018, Algorithm 1), repeated `rounds` times (default: until
-    stopped). For R = 81 and eta = 3: (81, 1) (34, 3) (15, 9) (8, 27) (5, 81)."""
+    stopped), without the
+    `min_early_stopping_rate` most aggressive. For R = 81 and eta = 3: (81, 1) (34, 3) (15, 9) (8, 27) (5, 81)."""
 
     min_resource: int = 1
     max_resource: int = 81
     reduction_factor: float = 3
+    min_early_stopping_rate: int = 0
     rounds: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_resources(self.min_resource, self.max_resource, self.reduction_factor)
-        self._ladders = self.table()
+        check_rate(self.min_early_stopping_rate, levels(self.min_resource, self.max_resource, self.reduction_factor))
+        self._ladders = self.table()[self.min_early_stopping_rate :]
 
     @property
     def horizon(self) -> int:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
+import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property
 from typing import Any, Literal
-
-import numpy as np
 
 from hpo.history import History
 from hpo.optimizer import Draft, Sampler
 from hpo.parameters import Categorical, Const, Int, Parameter
 from hpo.space import Config
+
+COUNTED = 100_000  # places of a grid that are looked at for its feasible ones
 
 
 @dataclass(eq=False)
@@ -22,18 +22,26 @@ class Listed(Sampler):
 
     endless = False
 
-    @cached_property
-    def listed(self) -> Sequence[Config]:
-        """The configurations in order."""
-        raise NotImplementedError
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many places the list has."""
+
+    @abstractmethod
+    def at(self, index: int) -> Config | None:
+        """The configuration at a place; None where there is none (infeasible, or the same as an earlier one)."""
 
     def sample(self, history: History, trial: int) -> Config | None:
         draft = self.suggest(history, trial)
         return None if draft is None else draft.config
 
     def suggest(self, history: History, trial: int) -> Draft | None:
-        index = 1 + max((job.note.get("listed", -1) for job in history.jobs.values()), default=-1)
-        return Draft(dict(self.listed[index]), {"listed": index}) if index < len(self.listed) else None
+        first = 1 + max((job.note.get("listed", -1) for job in history.jobs.values()), default=-1)
+        for index in range(first, self.count):
+            config = self.at(index)
+            if config is not None:
+                return Draft(config, {"listed": index})
+        return None
 
 
 @dataclass(eq=False)
@@ -46,9 +54,12 @@ class Manual(Listed):
         super().__post_init__()
         self.configs = tuple(self.space.check(config) for config in self.configs)
 
-    @cached_property
-    def listed(self) -> Sequence[Config]:
-        return [dict(config) for config in self.configs] or [self.space.midpoint()]
+    @property
+    def count(self) -> int:
+        return max(1, len(self.configs))
+
+    def at(self, index: int) -> Config | None:
+        return dict(self.configs[index]) if self.configs else self.space.midpoint()
 
 
 @dataclass(eq=False)
@@ -102,24 +113,29 @@ class Grid(Listed):
             return spec.lo + steps * spec.step
         return float(min(max(value, lo), hi))
 
-    @cached_property
-    def _product(self) -> tuple[int, list[Config]]:
-        """How many distinct configurations the grid has, and those that are feasible."""
-        seen: dict[tuple[Any, ...], Config] = {}
-        for values in itertools.product(*self._axes.values()):
-            full = dict(zip(self._axes, values, strict=True))
-            config = {name: full[name] for name in self.space.active(full)}
-            seen.setdefault(tuple((n, type(v), v) for n, v in config.items()), config)
-        return len(seen), [config for config in seen.values() if self.space.feasible(config)]
+    @property
+    def count(self) -> int:
+        return math.prod(len(axis) for axis in self._axes.values())
 
-    @cached_property
-    def listed(self) -> Sequence[Config]:
-        return self._product[1]
+    def at(self, index: int) -> Config | None:
+        """Place `index` of the product. What differs only in inactive parameters stands at the first of its places."""
+        digits = []
+        for axis in reversed(self._axes.values()):
+            index, digit = divmod(index, len(axis))
+            digits.append(digit)
+        places = dict(zip(self._axes, reversed(digits), strict=True))
+        full = {name: self._axes[name][digit] for name, digit in places.items()}
+        config = {name: full[name] for name in self.space.active(full)}
+        if any(digit for name, digit in places.items() if name not in config):
+            return None
+        return config if self.space.feasible(config) else None
 
     def __str__(self) -> str:
         """What a person reads before it starts: `grid 3 x 3 x 3 x 3 = 81, of which 63 feasible`."""
         sizes = " x ".join(str(len(axis)) for axis in self._axes.values())
-        crossed = int(np.prod([len(axis) for axis in self._axes.values()]))
-        total, feasible = self._product[0], len(self.listed)
-        distinct = f", {total} distinct" if total != crossed else ""
-        return f"grid {sizes} = {crossed}{distinct}" + (f", of which {feasible} feasible" if feasible != total else "")
+        said = f"grid {sizes} = {self.count}"
+        if self.count > COUNTED:
+            return f"{said}, too many to count the feasible ones"
+        usable = sum(self.at(index) is not None for index in range(self.count))
+        kind = "distinct and feasible" if any(spec.when for spec in self.space.parameters.values()) else "feasible"
+        return said + (f", of which {usable} {kind}" if usable != self.count else "")

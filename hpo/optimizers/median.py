@@ -1,4 +1,8 @@
-"""The median stopping rule (Golovin et al. 2017, Vizier, section 3.2.2), at given rungs."""
+"""A median stopping rule at given rungs.
+
+A simplification of Golovin et al. 2017 (Vizier, section 3.2.2), who compare a trial's best so far with the median of the
+others' running averages: here both are the losses at the rung, so that only their order matters.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +68,7 @@ class MedianStopping(Scheduler):
         if history.failed(key):
             return False
         epoch = history.epoch(key)
-        others = [k for k in history.at(key[1]) if k != key and history.epoch(k) <= epoch and history.own(k)]
+        others = [k for k in history.at(key[1]) if k != key and history.epoch(k) <= epoch and k[0] not in history.added]
         if len(others) < self.grace_trials:
             return True
         if len(history.header.objectives) == 1:

@@ -78,7 +78,9 @@ Value = Callable[[Mapping[str, Any], int, int], Any]
 class Drive:
     """Asks and tells an optimizer by hand: `workers` at a time, finishing in random order, with everything checked."""
 
-    def __init__(self, optimizer: Optimizer, value: Value = value, workers: int = 3, seed: int = 0, **study: Any) -> None:
+    def __init__(
+        self, optimizer: Optimizer, value: Value = value, workers: int = 3, seed: int = 0, **study: Any
+    ) -> None:
         self.optimizer, self.value, self.workers = optimizer, value, workers
         self.study = Study(optimizer, **study)
         self.history = self.study.history

@@ -44,7 +44,9 @@ def deaths(case: str, every: int, tmp_path: Path) -> None:
         end, death = entry["end"], entry["death"]
         assert end["starts"] == whole["starts"], f"{death}: another job came"
         assert end["results"] == whole["results"], death
-        assert all(end["all"][key] == metrics for key, metrics in end["told"].items()), f"{death}: a told result changed"
+        assert all(end["all"][key] == metrics for key, metrics in end["told"].items()), (
+            f"{death}: a told result changed"
+        )
         assert end["open"] == 0 and not end["missing"], death
         whole_files = [name for name in end["files"] if name.endswith(".ckpt")]
         assert whole_files == end["kept"], f"{death}: {whole_files} stand, {end['kept']} should"

@@ -189,7 +189,9 @@ def test_two_thousand_studies(workers: int, part: int) -> None:
     for seed in range(part * 167, (part + 1) * 167):
         optimizer = MAKERS[seed % len(MAKERS)](seed)
         sampler: Sampler = getattr(optimizer, "sampler", optimizer)
-        ends = isinstance(optimizer, PBT | Hyperband | SuccessiveHalving) and getattr(optimizer, "rounds", 1) is not None
+        ends = (
+            isinstance(optimizer, PBT | Hyperband | SuccessiveHalving) and getattr(optimizer, "rounds", 1) is not None
+        )
         trials = None if ends else 14
         study = simulate(optimizer, workers, seed, trials)
         try:

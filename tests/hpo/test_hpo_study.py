@@ -79,7 +79,9 @@ def test_the_thread_of_a_stopped_report_ends(tmp_path: Path) -> None:
 def test_coroutines(tmp_path: Path) -> None:
     study = hpo.minimize(waits, line(), "random", 4, executor="threads", workers=4, quiet=True)
     assert len(study.successes()) == 4
-    assert hpo.minimize(waits, line(), "random", 1, quiet=True).best.value == square(dict(study.history.jobs[0, 1].config))
+    assert hpo.minimize(waits, line(), "random", 1, quiet=True).best.value == square(
+        dict(study.history.jobs[0, 1].config)
+    )
 
 
 def test_several_objectives() -> None:
@@ -111,7 +113,7 @@ REFUSED: list[tuple[Any, str]] = [
     (lambda: hpo.minimize(Reports("j"), line(), "pbt", 3), r"PBT clones trials, but f\(config, report\) cannot be cloned"),
     (lambda: hpo.minimize(square, line(), "random", 3, executor="gpu"), "unknown executor 'gpu'; allowed are"),
     (lambda: hpo.minimize(square, line(), "random", 3, workers=2), "the inline executor has one worker and no timeout"),
-    (lambda: hpo.minimize(square, line(), "random", 3, direction="down"), "direction 'down'; allowed are 'min' and 'max'"),
+    (lambda: hpo.minimize(square, line(), "random", 3, objectives={"a": "down"}), "direction 'down'"),
     (lambda: hpo.minimize(square, line(), "random", 3, objectives={}), "at least one objective"),
     (lambda: hpo.minimize(square, line(), "random", -1), "trials is -1; allowed is an integer of at least 0"),
     (lambda: hpo.minimize(lambda: 1, line(), "random", 3), r"the objective takes \[\]; allowed are f\(config\)"),

@@ -73,7 +73,7 @@ def test_finite_without_variance_and_forty_sigma_away(name):
     mean, sd = (values.ravel() for values in grid)
     for values in acquisition(name).gradient(Normal(mean, sd), 0.0):
         assert np.isfinite(values).all()
-    score, by_mean, by_sd = acquisition("logei").gradient(Normal(np.array([40.0]), np.ones(1)), 0.0)
+    _, by_mean, by_sd = acquisition("logei").gradient(Normal(np.array([40.0]), np.ones(1)), 0.0)
     assert by_mean[0] == pytest.approx(-40, rel=0.01) and by_sd[0] == pytest.approx(1600, rel=0.01)
 
 
