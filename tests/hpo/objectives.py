@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,65 @@ class Traces:
 
 def line() -> Space:
     return Space(x=Float(0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class DiesOnce:
+    """A Run factory whose first worker is ended at one step between a job's training and its delivery."""
+
+    folder: str
+    point: str  # "half": checkpoint written, not yet named; "named": named; "done": result made, not yet sent; "": never
+    job: int = 1  # at which job of the worker, counted from 0
+
+    def warm(self) -> None:
+        """In a fresh worker: arms the step, once for all workers together."""
+        from hpo.executors import worker
+
+        flag = Path(self.folder) / "died"
+        seen = [0]
+        publish, execute = worker.publish, worker.Worker.execute
+
+        def end() -> None:
+            if seen[0] == self.job and not flag.exists():
+                flag.touch()
+                os._exit(9)
+
+        def publishing(half: Path, path: Path) -> None:
+            if self.point == "half":
+                end()
+            publish(half, path)
+            if self.point == "named":
+                end()
+
+        def executing(self_: Any, job: Any) -> Any:
+            result = execute(self_, job)
+            if self.point == "done":
+                end()
+            seen[0] += 1
+            return result
+
+        worker.publish = publishing  # type: ignore[assignment]
+        worker.Worker.execute = executing  # type: ignore[method-assign]
+
+    def __call__(self, config: Any, seed: int, horizon: int) -> Any:
+        return Counting(config, seed)
+
+
+class Counting:
+    """A Run whose loss depends on every unit it has been trained for, and on its seed."""
+
+    def __init__(self, config: Any, seed: int) -> None:
+        self.config, self.seed, self.units, self.sum = config, seed, 0, 0.0
+
+    def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]:
+        while self.units < until:
+            self.units += 1
+            self.sum += ((self.seed * self.units) % 97) / 97
+        return {"loss": self.config["x"] + self.sum / self.units}, []
+
+    def save(self, path: str) -> None:
+        Path(path).write_text(f"{self.units} {self.sum!r}")
+
+    def load(self, path: str) -> None:
+        units, total = Path(path).read_text().split()
+        self.units, self.sum = int(units), float(total)
