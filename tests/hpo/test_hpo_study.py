@@ -38,7 +38,7 @@ def test_minimize_and_maximize_a_function(capsys: pytest.CaptureFixture[str]) ->
     assert len(lines) == 12 and lines[3].startswith("trial    3  loss=") and "x=" in lines[3] and "best" in lines[3]
     top = hpo.maximize(square, {"x": (-1.0, 1.0)}, "random", trials=12, seed=0, quiet=True)
     assert capsys.readouterr().out == ""
-    values = [trial.metrics["loss"] for trial in top.history.results.values()]
+    values = [trial.metrics["value"] for trial in top.history.results.values()]
     assert top.best.value == max(values) == top.recommend().value and top.header.objectives == {"loss": "max"}
     again = hpo.minimize(square, {"x": (-1.0, 1.0)}, trials=12, seed=0, quiet=True)
     assert [j.config for j in again.history.jobs.values()] == [j.config for j in study.history.jobs.values()]
