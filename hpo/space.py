@@ -34,7 +34,11 @@ def code_name(code: Callable[..., Any]) -> Any:
     Never an address, which no other process repeats.
     """
     if isinstance(code, partial):
-        return [code_name(code.func), [repr(value) for value in code.args], {k: repr(v) for k, v in code.keywords.items()}]
+        return [
+            code_name(code.func),
+            [repr(value) for value in code.args],
+            {k: repr(v) for k, v in code.keywords.items()},
+        ]
     if not hasattr(code, "__qualname__") and " at 0x" not in repr(code):
         return repr(code)
     owner: Any = code if hasattr(code, "__qualname__") else type(code)

@@ -1,8 +1,9 @@
 """Bayesian optimisation with a Gaussian process (Jones et al. 1998; Snoek et al. 2012), over any space.
 
-What happens at an ask, with n results read at budget L:
+What happens at an ask, with n results read:
 
-    1. L is the highest budget with enough results (fidelities are never pooled); only trials with their own weights.
+    1. The results of all trials with their own weights are read, at every budget: where there are several, the budget is
+       an input of the model, and proposals are judged at the horizon (see fidelity.py).
     2. Losses are standardised robustly; several objectives are first made one (ParEGO, Knowles 2006).
     3. Hyperparameters: those of the last fit that stands in a note, or a new fit if n has grown by an eighth. A new
        fit is recorded in the job's note, so that a reopened study never fits its past again.
@@ -22,6 +23,7 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import Draft, Sampler
+from hpo.optimizers.fidelity import AtHorizon, View, levelled, readable
 from hpo.optimizers.random import Sobol
 from hpo.rng import stream
 from hpo.space import Config
@@ -47,7 +49,7 @@ class GP(Sampler):
 
     `initial` is the number of Sobol points before the model speaks; by default one more than half the number of
     columns, but 4 to 10: the priors carry a model that early (Hvarfner et al. 2024), and a study of large models is short.
-    As many results at a budget are enough for the model to read it. `kernel` is "matern52", "matern32" or "rbf".
+    `kernel` is "matern52", "matern32" or "rbf".
 
     An acquisition of your own sees standardised losses to be minimised: `posterior.mean` and `posterior.sd` (m,), and
     the incumbent; a higher score is better.
@@ -73,38 +75,32 @@ class GP(Sampler):
         return None if draft is None else draft.config
 
     def suggest(self, history: History, trial: int) -> Draft | None:
-        keys = self.readable(history)
+        keys = readable(history)
         if len(history.trials) < self._enough or not keys or not self.space.columns:
             return self._sobol.suggest(history, trial)
-        domain = self.space.domain
-        rows, z = self._rows(history, keys), self.targets(history, keys, trial)
-        theta, note = self._hyperparameters(history, keys, rows, z, trial)
-        gp = GaussianProcess(domain, rows, z, theta)
-        pending = self._pending(history, set(domain.keys(rows)))
-        incumbent = float(gp.predict(rows)[0].min())
-        score = Score(gp.condition(pending) if len(pending) else gp, self._score, incumbent)
+        view, domain = View.of(self.space, history, keys), self.space.domain
+        rows, z = view.rows(history, keys), self.targets(history, keys, trial)
+        theta, note = self._hyperparameters(history, view, rows, z, trial)
+        gp = GaussianProcess(view.domain, rows, z, theta)
+        plain = rows[:, : domain.d]
+        mean = gp.predict(view.lift(plain))[0]  # of what was told, at the horizon
+        pending = self._pending(history, view, set(view.domain.keys(rows)))
+        gp = gp.condition(pending) if len(pending) else gp
+        score = AtHorizon(Score(gp, self._score, float(mean.min())), view)
         seed = int(stream(self.seed, trial, "maximise").integers(2**31))
-        tried = [self.space.encode(history.jobs[started[0]].config) for started in history.trials.values()]
-        best = rows[np.argsort(z, kind="stable")]
-        row = maximize(score, domain, seed, best_rows=best, exclude=set(domain.keys(np.array(tried))))
+        tried = np.array([self.space.encode(history.jobs[started[0]].config) for started in history.trials.values()])
+        best = plain[np.argsort(mean, kind="stable")]
+        row = maximize(score, domain, seed, best_rows=best, exclude=set(domain.keys(tried)))
         if row is None:  # every point of a finite space was started: replicate where it is worth most
             row = maximize(score, domain, seed, best_rows=best)
         return None if row is None else Draft(self.space.decode(row), note)
 
     # -- what is read ------------------------------------------------------------------------------------------------
 
-    def readable(self, history: History) -> list[Key]:
-        """Keys the model learns from: own weights, at the highest budget with enough of them, else at the fullest."""
-        levels = [[key for key in history.at(until) if history.own(key)] for until in reversed(history.budgets)]
-        for keys in levels:
-            if len(keys) >= self._enough:
-                return keys
-        return max(levels, key=len, default=[])  # the first of equals is the highest
-
     def targets(self, history: History, keys: Sequence[Key], trial: int) -> np.ndarray:
         """(n,) standardised losses; several objectives through an augmented Chebyshev function with random weights
         (Knowles 2006, eq. 2)."""
-        losses = np.array([history.losses(key) for key in keys])
+        losses = levelled(history, keys)
         z = np.column_stack([standardise(column).z for column in losses.T])
         if z.shape[1] == 1:
             return np.asarray(z[:, 0])
@@ -112,30 +108,27 @@ class GP(Sampler):
         weighted = (z - z.min(0)) * weights
         return np.asarray(standardise(weighted.max(1) + CHEBYSHEV * weighted.sum(1)).z)
 
-    def _rows(self, history: History, keys: Sequence[Key]) -> np.ndarray:
-        return np.array([self.space.encode(history.jobs[key].config) for key in keys])
-
-    def _pending(self, history: History, told: set[bytes]) -> np.ndarray:
+    def _pending(self, history: History, view: View, told: set[bytes]) -> np.ndarray:
         """Rows of jobs in flight that the model has no result for."""
-        jobs = {**history.pending, **history.retries}
-        rows = [self.space.encode(jobs[key].config) for key in sorted(jobs)]
-        names = self.space.domain.keys(np.array(rows)) if rows else []
+        keys = sorted([*history.pending, *history.retries])
+        rows = view.rows(history, keys) if keys else np.zeros((0, view.domain.d))
+        names = view.domain.keys(rows)
         return np.array([row for row, name in zip(rows, names, strict=True) if name not in told])
 
     # -- hyperparameters ---------------------------------------------------------------------------------------------
 
     def _hyperparameters(
-        self, history: History, keys: Sequence[Key], rows: np.ndarray, z: np.ndarray, trial: int
+        self, history: History, view: View, rows: np.ndarray, z: np.ndarray, trial: int
     ) -> tuple[Hyperparameters, dict[str, Any]]:
         """The fit that stands in a note if it is fresh enough, else a new one with the note that records it."""
-        level, several = keys[0][1], len(history.header.objectives) > 1
-        last = self._last_fit(history, level)
+        several = len(history.header.objectives) > 1
+        last = self._last_fit(history, view.domain.d)
         start = None if last is None else Hyperparameters.from_list(last["theta"], self.kernel)
         # with several objectives every trial has another target, and the last fit is only a start
-        if last is not None and start is not None and not several and not self.due(last["n"], len(keys)):
+        if last is not None and start is not None and not several and not self.due(last["n"], len(z)):
             return start, {}
-        theta = fit(rows, z, self.space.domain, self._fit_seed(trial), start, self.kernel)
-        return theta, {"gp": {"theta": theta.to_list(), "n": len(keys), "until": level}}
+        theta = fit(rows, z, view.domain, self._fit_seed(trial), start, self.kernel)
+        return theta, {"gp": {"theta": theta.to_list(), "n": len(z)}}
 
     @staticmethod
     def due(fitted: int, n: int) -> bool:
@@ -143,10 +136,11 @@ class GP(Sampler):
         return n >= fitted + max(1, fitted // 8)
 
     @staticmethod
-    def _last_fit(history: History, level: int) -> dict[str, Any] | None:
+    def _last_fit(history: History, columns: int) -> dict[str, Any] | None:
+        """The last recorded fit of a model with so many columns."""
         for job in reversed(history.jobs.values()):
             found = job.note.get("gp")
-            if found is not None and found["until"] == level:
+            if found is not None and len(found["theta"]) == columns + 3:
                 return dict(found)
         return None
 
@@ -162,9 +156,10 @@ class GP(Sampler):
         keys = [key for key in history.at(observed[1]) if history.own(key)]
         if len(keys) < self._enough or not self.space.columns:
             return observed
-        rows, z = self._rows(history, keys), self.targets(history, keys, 0)
-        theta = fit(rows, z, self.space.domain, self._fit_seed(0), None, self.kernel)
+        view = View.of(self.space, history, keys)
+        rows, z = view.rows(history, keys), self.targets(history, keys, 0)
+        theta = fit(rows, z, view.domain, self._fit_seed(0), None, self.kernel)
         if np.exp(theta.log_noise) <= NOISY:
             return observed
-        mean = GaussianProcess(self.space.domain, rows, z, theta).predict(self._rows(history, kept))[0]
+        mean = GaussianProcess(view.domain, rows, z, theta).predict(view.rows(history, kept))[0]
         return kept[int(np.argmin(mean))]

@@ -39,7 +39,7 @@ def test_minimize_and_maximize_a_function(capsys: pytest.CaptureFixture[str]) ->
     top = hpo.maximize(square, {"x": (-1.0, 1.0)}, "random", trials=12, seed=0, quiet=True)
     assert capsys.readouterr().out == ""
     values = [trial.metrics["value"] for trial in top.history.results.values()]
-    assert top.best.value == max(values) == top.recommend().value and top.header.objectives == {"loss": "max"}
+    assert top.best.value == max(values) == top.recommend().value and top.header.objectives == {"value": "max"}
     again = hpo.minimize(square, {"x": (-1.0, 1.0)}, trials=12, seed=0, quiet=True)
     assert [j.config for j in again.history.jobs.values()] == [j.config for j in study.history.jobs.values()]
 
