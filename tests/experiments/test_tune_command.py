@@ -53,7 +53,7 @@ def results(folder: Path) -> dict[tuple[int, int], str]:
 def finished(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the command has run to its end."""
     tmp = tmp_path_factory.mktemp("finished")
-    done = tune(tmp, "--text", text, "--folder", "run", "--seconds", 8, *SMALL)
+    done = tune(tmp, "--text", text, "--folder", "run", "--seconds", 15, *SMALL)
     assert done.returncode == 0, done.stderr
     assert "report: run/report.html" in done.stdout
     return tmp
@@ -88,9 +88,9 @@ def test_the_report_is_one_self_contained_file(finished: Path) -> None:
 
 def test_the_same_command_again_says_finished(finished: Path, text: Path) -> None:
     before = results(finished / "run")
-    again = tune(finished, "--text", text, "--folder", "run", "--seconds", 8, *SMALL)
+    again = tune(finished, "--text", text, "--folder", "run", "--seconds", 15, *SMALL)
     assert again.returncode == 0, again.stderr
-    assert "is finished; go on with more: --seconds 16" in again.stdout
+    assert "is finished; go on with more: --seconds 30" in again.stdout
     assert results(finished / "run") == before
 
 
@@ -210,7 +210,7 @@ def test_the_report_opens_in_a_browser_and_sorts(finished: Path) -> None:
 def test_every_scheduler_runs(tmp_path: Path, text: Path, scheduler: str) -> None:
     begun = time.monotonic()
     sizes = [*SMALL, "--population", 4] if scheduler == "pbt" else SMALL
-    done = tune(tmp_path, "--text", text, "--folder", "run", "--seconds", 8, *sizes, "--scheduler", scheduler)
+    done = tune(tmp_path, "--text", text, "--folder", "run", "--seconds", 15, *sizes, "--scheduler", scheduler)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/report.html").exists()
     assert time.monotonic() - begun < 60
