@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 Row = Mapping[str, Any]
-HEAD = "| method | loss, mean of seeds [95 %] | against the default [95 %] | trained to the end | trials | overhead |"
+HEAD = "| method | median loss | mean loss [95 %] | against the default [95 %] | trained to the end | trials | overhead |"
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -43,7 +43,9 @@ def line(name: str, mine: Mapping[int, Row], default: Mapping[int, Row]) -> str:
     trials = np.mean([row["trials"] for row in mine.values()])
     share = np.mean([overhead(row) for row in mine.values()])
     against = "" if name == "default" else shown(pairs, "+")
-    return f"| {name} | {shown(losses)} | {against} | {whole} of {len(mine)} | {trials:.1f} | {100 * share:.1f} % |"
+    middle = f"{np.median(losses):.3f}"
+    ends = f"{whole} of {len(mine)} | {trials:.1f} | {100 * share:.1f} %"
+    return f"| {name} | {middle} | {shown(losses)} | {against} | {ends} |"
 
 
 def table(rows: Sequence[Row], methods: Sequence[str]) -> str:
@@ -52,4 +54,4 @@ def table(rows: Sequence[Row], methods: Sequence[str]) -> str:
     filled = [{**row, "loss": worst if row["loss"] is None else row["loss"]} for row in rows]
     by = {name: {row["seed"]: row for row in filled if row["method"] == name} for name in methods}
     lines = [line(name, mine, by["default"]) for name, mine in by.items() if mine]
-    return "\n".join([HEAD, "|---|---|---|---|---|---|", *lines])
+    return "\n".join([HEAD, "|---|---|---|---|---|---|---|", *lines])
