@@ -42,6 +42,7 @@ class History:
         self.limited = False  # whether this run may start no more fresh trials
         self._starts = 0
         self._digest = hashlib.blake2b(digest_size=16)
+        self.memo: dict[Any, Any] = {}  # what readers computed from these events and may use again; never saved
         self._open()
 
     def _open(self) -> None:

@@ -34,11 +34,14 @@ from surrogates.acquisition import (
     acquisition,
 )
 from surrogates.domain import Domain
+from surrogates.evidence import log_marginal_likelihood
 from surrogates.fit import fit
-from surrogates.gp import GaussianProcess, Hyperparameters, log_marginal_likelihood
+from surrogates.gp import GaussianProcess
+from surrogates.hyperparameters import Hyperparameters
 from surrogates.kernels import KERNELS
 from surrogates.maximize import maximize
 from surrogates.priors import LogNormal, default_prior
+from surrogates.slices import draw
 from surrogates.transform import Standardised, standardise
 
 __all__ = [
@@ -61,6 +64,7 @@ __all__ = [
     "Standardised",
     "acquisition",
     "default_prior",
+    "draw",
     "fit",
     "log_marginal_likelihood",
     "maximize",

@@ -3,7 +3,10 @@
 The mean mu is profiled out: given the kernel its best value is known in closed form (generalised least squares with a
 N(0, 1) prior on standardised targets), which saves a dimension of the search and, by the envelope theorem, leaves the
 other gradients as they are. The prior keeps mu near the data where long length scales would let it drift away.
-What is left is t = (log l (d,), log s, log v), (p,) = (d + 2,).
+What is left is t = (log l (d,), log s, log v), with warping (..., log a (d,), log b (d,)).
+
+An evaluation costs O(n^3), and what is learned early is learned cheaply: with many rows, the multi-start happens on
+COARSE of them, a first climb on MIDDLE, and only the last few steps on all.
 """
 
 from __future__ import annotations
@@ -13,90 +16,122 @@ from math import log
 import numpy as np
 from scipy.optimize import minimize
 
-from surrogates.domain import Array, Domain
-from surrogates.gp import Hyperparameters, evidence
-from surrogates.kernels import pair_differences
+from surrogates.domain import Array, Domain, Mask
+from surrogates.evidence import Likelihood
+from surrogates.hyperparameters import Hyperparameters
 from surrogates.linalg import one_thread
 from surrogates.priors import LogNormal, default_prior
 
 NOISE_FLOOR = 1e-6  # noise variance of standardised targets; low enough for deterministic functions to converge
 MEAN_PRIOR = 1.0  # variance of the prior of mu
 DRAWS = 8  # random starts that are looked at, of which the best two are climbed from
-LARGE = 200  # with more rows than this, a multi-start fit of COARSE of them comes first and one climb follows
-COARSE = 150
+COARSE, MIDDLE = 80, 300  # rows
+FEW, SOME, MANY = 3, 60, 200  # evaluations: on all rows when there are more than MIDDLE; before that on MIDDLE; else
 BIG = 1e25  # the value of hyperparameters that overflow
 
 
 @one_thread
 def fit(X: Array, y: Array, domain: Domain, seed: int, start: Hyperparameters | None = None, kernel: str = "matern52",
-        prior: LogNormal | None = None, noise_floor: float = NOISE_FLOOR) -> Hyperparameters:
+        prior: LogNormal | None = None, noise_floor: float = NOISE_FLOOR, warped: bool = False) -> Hyperparameters:
     """MAP hyperparameters of a GP for rows X (n, d) and standardised targets y (n,), n >= 1.
 
-    start: climbed from too, as a warm start (an earlier fit). prior: over t, default_prior(d) if None. noise_floor:
-    least noise variance. The same arguments give the same bits. ValueError when n = 0, a target is not finite, or
-    start has another number of columns.
+    start: climbed from too, as a warm start (an earlier fit). prior: over t, default_prior(d, warped) if None.
+    noise_floor: least noise variance. warped: fit a warping of the numeric columns too. The same arguments give the same
+    bits. ValueError when n = 0, a target is not finite, or start has another number of columns.
     """
-    y = np.asarray(y, dtype=float)
-    if len(y) == 0 or not np.isfinite(y).all():
-        raise ValueError("fit needs at least one target, and all targets finite: standardise them first")
-    Z = domain.features(np.asarray(X, dtype=float).reshape(len(y), domain.d))
-    if start is not None and len(start.log_lengthscales) != domain.d:
-        raise ValueError(f"a start with {len(start.log_lengthscales)} length scales does not fit {domain.d} columns")
-    prior, bounds = prior or default_prior(domain.d), _bounds(domain.d, noise_floor)
-    warm = [] if start is None else [np.clip(start.to_list()[:-1], bounds[:, 0], bounds[:, 1])]
-    objective = Objective(pair_differences(Z, domain.categorical), y, kernel, prior)
-    if len(y) <= LARGE:
-        starts = warm + _starts(objective, bounds, seed, 2 - len(warm))
-    else:
-        rows = np.linspace(0, len(y) - 1, COARSE).round().astype(int)
-        coarse = Objective(pair_differences(Z[rows], domain.categorical), y[rows], kernel, prior)
-        starts = _better(objective, [*warm, _climb(coarse, _starts(coarse, bounds, seed, 2), bounds)])
-    return objective.hyperparameters(_climb(objective, starts, bounds))
-
-
-def _better(objective: Objective, starts: list[Array]) -> list[Array]:
-    """Only the most probable start."""
-    return starts if len(starts) == 1 else [min(starts, key=lambda t: objective(t)[0])]
+    objective = Objective.of(X, y, domain, kernel, prior, noise_floor, warped)
+    warm = [] if start is None else [objective.point(start)]
+    first, *later = [*(objective.some(rows) for rows in (COARSE, MIDDLE) if len(objective.y) > rows), objective]
+    t = first.climb(first.starts(seed, 1, warm) if later and warm else first.starts(seed, 3, warm))
+    for level in later:
+        t = level.climb([level.better([*warm, t])], MANY if len(later) == 1 else FEW if level is objective else SOME)
+    return objective.hyperparameters(t)
 
 
 class Objective:
-    """Negative log posterior of t, and its gradient, over precomputed pair differences D (d, n(n-1)/2)."""
+    """Negative log posterior of t, and its gradient, given features Z (n, d) and targets y (n,)."""
 
-    def __init__(self, D: Array, y: Array, kernel: str, prior: LogNormal) -> None:
-        self.D, self.y, self.kernel, self.prior = D, y, kernel, prior
+    def __init__(self, Z: Array, y: Array, categorical: Mask, kernel: str, prior: LogNormal | None = None,
+                 noise_floor: float = NOISE_FLOOR, warped: bool = False) -> None:
+        self.Z, self.y, self.categorical, self.kernel = Z, y, categorical, kernel
+        self.noise_floor, self.warped = noise_floor, warped
+        self.prior = prior or default_prior(Z.shape[1], warped)
+        self.likelihood = Likelihood(Z, categorical, y, kernel, warped)
+        self._means: dict[bytes, float] = {}  # mu at every t looked at
+
+    @classmethod
+    def of(cls, X: Array, y: Array, domain: Domain, kernel: str = "matern52", prior: LogNormal | None = None,
+           noise_floor: float = NOISE_FLOOR, warped: bool = False) -> Objective:
+        """From rows X (n, d). ValueError when n = 0 or a target is not finite."""
+        y = np.asarray(y, dtype=float)
+        if len(y) == 0 or not np.isfinite(y).all():
+            raise ValueError("fit needs at least one target, and all targets finite: standardise them first")
+        Z = domain.features(np.asarray(X, dtype=float).reshape(len(y), domain.d))
+        return cls(Z, y, domain.categorical, kernel, prior, noise_floor, warped)
+
+    def some(self, n: int) -> Objective:
+        """The same on n rows, evenly spaced."""
+        rows = np.linspace(0, len(self.y) - 1, n).round().astype(int)
+        return Objective(self.Z[rows], self.y[rows], self.categorical, self.kernel, self.prior, self.noise_floor, self.warped)
 
     def __call__(self, t: Array) -> tuple[float, Array]:
-        found, mu = evidence(self.D, self.y, t[:-2], t[-2], t[-1], self.kernel, MEAN_PRIOR)
+        found = self.likelihood(t, mean_prior=MEAN_PRIOR)
+        self._means[t.tobytes()] = found.mean
         density, slope = self.prior.log_density(t)
-        value = found.value - 0.5 * mu * mu / MEAN_PRIOR + density
+        value = found.value - 0.5 * found.mean**2 / MEAN_PRIOR + density
         if not np.isfinite(value):
             return BIG, np.zeros_like(t)
         return -value, -(found.gradient + slope)
 
+    @property
+    def bounds(self) -> Array:
+        """(p, 2): l in [0.005, 2000], s in [0.01, 1000], v in [noise_floor, 10], a and b in [0.05, 20]."""
+        d, noise = self.Z.shape[1], (self.noise_floor, max(10.0, self.noise_floor))
+        warp = [(5e-2, 2e1)] * (2 * d if self.warped else 0)
+        return np.asarray(np.log([(5e-3, 2e3)] * d + [(1e-2, 1e3), noise, *warp]))
+
+    def point(self, theta: Hyperparameters) -> Array:
+        """The t of hyperparameters, within bounds. ValueError if they have another number of columns."""
+        d = self.Z.shape[1]
+        if len(theta.log_lengthscales) != d:
+            raise ValueError(f"a start with {len(theta.log_lengthscales)} length scales does not fit {d} columns")
+        warp = (theta.log_warp or (0.0,) * (2 * d)) if self.warped else ()
+        return self.clip(np.array([*theta.log_lengthscales, theta.log_outputscale, theta.log_noise, *warp]))
+
+    def clip(self, t: Array) -> Array:
+        """t within bounds."""
+        return np.asarray(np.clip(t, self.bounds[:, 0], self.bounds[:, 1]))
+
     def hyperparameters(self, t: Array) -> Hyperparameters:
         """t with its profiled mean, as plain floats."""
-        _, mu = evidence(self.D, self.y, t[:-2], t[-2], t[-1], self.kernel, MEAN_PRIOR)
-        return Hyperparameters(tuple(map(float, t[:-2])), float(t[-2]), float(t[-1]), float(mu), self.kernel)
+        if t.tobytes() not in self._means:
+            self(t)
+        d, mean = self.Z.shape[1], self._means[t.tobytes()]
+        values = [*map(float, t[: d + 2]), float(mean), *map(float, t[d + 2 :])]
+        return Hyperparameters.from_list(values, self.kernel, self.warped)
 
+    # --- the search --------------------------------------------------------------------------------------------------
 
-def _bounds(d: int, noise_floor: float) -> Array:
-    """(d + 2, 2): l in [0.005, 2000], s in [0.01, 1000], v in [noise_floor, 10]."""
-    return np.asarray(np.log([(5e-3, 2e3)] * d + [(1e-2, 1e3), (noise_floor, max(10.0, noise_floor))]))
+    def starts(self, seed: int, n: int, warm: list[Array]) -> list[Array]:
+        """At most n: warm ones, then a point a little above the mode of the prior, then the most probable of a few draws
+        from its middle. The best of the last two kinds alone if n is 1."""
+        prior, rng, d = self.prior, np.random.default_rng(seed), self.Z.shape[1]
+        smooth = prior.mode.copy()
+        smooth[:d] += log(2.0)  # the evidence is far steeper towards short length scales than towards long ones
+        spread = rng.normal(prior.mode + 0.5 * prior.sigma**2, 0.7 * prior.sigma, size=(DRAWS, len(prior.mu)))
+        draws = [self.clip(t) for t in spread]
+        if n == 1:
+            return [self.better([self.clip(smooth), *draws])]
+        best = np.argsort([self(t)[0] for t in draws], kind="stable")
+        return [*warm, self.clip(smooth), *(draws[i] for i in best)][:n]
 
+    def better(self, starts: list[Array]) -> Array:
+        """The most probable start."""
+        return starts[0] if len(starts) == 1 else min(starts, key=lambda t: self(t)[0])
 
-def _starts(objective: Objective, bounds: Array, seed: int, n: int) -> list[Array]:
-    """A point a little above the mode of the prior, and the most probable n of a few draws from its middle."""
-    prior, rng = objective.prior, np.random.default_rng(seed)
-    smooth = prior.mode.copy()
-    smooth[:-2] += log(2.0)  # the evidence is far steeper towards short length scales than towards long ones
-    draws = rng.normal(prior.mode + 0.5 * prior.sigma**2, 0.7 * prior.sigma, size=(DRAWS, len(prior.mu)))
-    draws = np.clip(draws, bounds[:, 0], bounds[:, 1])
-    best = np.argsort([objective(t)[0] for t in draws], kind="stable")[:n]
-    return [np.clip(smooth, bounds[:, 0], bounds[:, 1]), *draws[best]]
-
-
-def _climb(objective: Objective, starts: list[Array], bounds: Array) -> Array:
-    results = [minimize(objective, t, jac=True, method="L-BFGS-B", bounds=bounds,
-                        options={"maxiter": 200, "ftol": 1e-8, "gtol": 1e-3}) for t in starts]
-    best = min(results, key=lambda result: float(result.fun))  # the first of equals
-    return np.asarray(best.x)
+    def climb(self, starts: list[Array], evaluations: int = MANY) -> Array:
+        """The most probable point that L-BFGS-B reaches from any start."""
+        results = [minimize(self, t, jac=True, method="L-BFGS-B", bounds=self.bounds,
+                            options={"maxiter": evaluations, "maxfun": evaluations, "ftol": 1e-8, "gtol": 1e-3}) for t in starts]
+        best = min(results, key=lambda result: float(result.fun))  # the first of equals
+        return np.asarray(best.x)

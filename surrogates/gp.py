@@ -4,8 +4,8 @@
 
 Notation
     n, m, d   training rows, query rows, columns
-    X (n, d)  encoded rows          Z (n, d)  their features               y (n,)  standardised targets
-    theta     Hyperparameters: log l (d,), log s, log v, mu, and the name of the kernel
+    X (n, d)  encoded rows          Z (n, d)  their features, warped          y (n,)  standardised targets
+    theta     Hyperparameters: log l (d,), log s, log v, mu, the name of the kernel, and a warping of the columns
     alpha     C^-1 (y - mu), (n,)   L (n, n)  lower Cholesky factor of C   K* (n, m)  s k(X, X*)
 
 Equation numbers: Rasmussen & Williams 2006, Gaussian Processes for Machine Learning.
@@ -13,106 +13,16 @@ Equation numbers: Rasmussen & Williams 2006, Gaussian Processes for Machine Lear
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import exp, log, pi
+from math import exp
 
 import numpy as np
-from scipy.spatial.distance import squareform
 
 from surrogates.domain import Array, Domain
-from surrogates.kernels import KERNELS, contract_theta, contract_x, distances, pair_differences
-from surrogates.linalg import append_rows, cholesky, inverse_upper, one_thread, solve_lower
+from surrogates.hyperparameters import Hyperparameters
+from surrogates.kernels import KERNELS, contract_x, distances
+from surrogates.linalg import Factor, append_rows, one_thread, solve_lower
 
 VARIANCE_FLOOR = 1e-14  # times s: rounding must not make a variance zero or negative
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What is fitted, and all that a log needs to rebuild the posterior bit for bit."""
-
-    log_lengthscales: tuple[float, ...]  # (d,)
-    log_outputscale: float  # log s
-    log_noise: float  # log v
-    mean: float  # mu
-    kernel: str = "matern52"
-
-    def __post_init__(self) -> None:
-        if self.kernel not in KERNELS:
-            raise ValueError(f"kernel {self.kernel!r} is not one of {', '.join(KERNELS)}")
-
-    @property
-    def log_l(self) -> Array:
-        """(d,) log length scales as an array."""
-        return np.array(self.log_lengthscales, dtype=float)
-
-    def to_list(self) -> list[float]:
-        """d + 3 floats: log length scales, log output scale, log noise, mean. JSON keeps every bit of them."""
-        return [*self.log_lengthscales, self.log_outputscale, self.log_noise, self.mean]
-
-    @classmethod
-    def from_list(cls, values: Sequence[float], kernel: str = "matern52") -> Hyperparameters:
-        """The inverse of to_list. ValueError with fewer than three values."""
-        if len(values) < 3:
-            raise ValueError(f"{len(values)} values cannot be hyperparameters: at least 3 are needed")
-        *lengthscales, outputscale, noise, mean = (float(value) for value in values)
-        return cls(tuple(lengthscales), outputscale, noise, mean, kernel)
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """log N(y | mu, C) and what its gradient is made of; log_marginal_likelihood and fit share it."""
-
-    value: float  # eq. 5.8
-    gradient: Array  # (d + 2,) with respect to log l, log s, log v, at fixed mu
-    alpha: Array  # (n,) C^-1 (y - mu)
-
-
-def evidence(
-    D: Array, y: Array, log_l: Array, log_s: float, log_v: float, kernel: str, mean_prior: float
-) -> tuple[Evidence, float]:
-    """Evidence from precomputed pair differences D, with the mean profiled out; returns (evidence, mu).
-
-    mu maximises log N(y | mu 1, C) + log N(mu | 0, mean_prior), in closed form.
-    """
-    n, s, v = len(y), exp(log_s), exp(log_v)
-    k, slope = KERNELS[kernel](np.exp(-2.0 * log_l) @ D)  # (pairs,)
-    C = _square(s * k, s + v, n)
-    L, _ = cholesky(C)
-    ones = solve_lower(L, solve_lower(L, np.ones(n)), transposed=True)
-    mu = float(ones @ y) / (float(ones.sum()) + 1.0 / mean_prior)
-    return _evidence(D, y - mu, L, (k, slope), (log_l, s, v)), mu
-
-
-def _square(pairs: Array, diagonal: float, n: int) -> Array:
-    C = squareform(pairs, checks=False) if n > 1 else np.zeros((n, n))
-    C[np.diag_indices(n)] = diagonal
-    return np.asarray(C)
-
-
-def _evidence(
-    D: Array, r: Array, L: Array, kernel: tuple[Array, Array], scales: tuple[Array, float, float]
-) -> Evidence:
-    n, (k, slope), (log_l, s, v) = len(r), kernel, scales
-    alpha = solve_lower(L, solve_lower(L, r), transposed=True)
-    value = -0.5 * float(r @ alpha) - float(np.log(np.diag(L)).sum()) - 0.5 * n * log(2 * pi)  # eq. 5.8
-    G = np.outer(alpha, alpha) - inverse_upper(L)  # eq. 5.9: d value = 1/2 tr(G dC); upper triangle only
-    trace = float(np.diag(G).sum())
-    pairs = squareform(G, checks=False) if n > 1 else np.zeros(0)
-    lengths = contract_theta(pairs * slope * s, D, log_l)
-    gradient = np.concatenate([lengths, [s * (float(pairs @ k) + 0.5 * trace), 0.5 * v * trace]])
-    return Evidence(value, gradient, alpha)
-
-
-@one_thread
-def log_marginal_likelihood(X: Array, y: Array, domain: Domain, theta: Hyperparameters) -> tuple[float, Array]:
-    """log N(y | mu, C) (eq. 5.8) and its gradient (d + 3,) in the order of theta.to_list() (eq. 5.9)."""
-    n, log_l, s, v = len(y), theta.log_l, exp(theta.log_outputscale), exp(theta.log_noise)
-    D = pair_differences(domain.features(X), domain.categorical)
-    kernel = KERNELS[theta.kernel](np.exp(-2.0 * log_l) @ D)
-    L, _ = cholesky(_square(s * kernel[0], s + v, n))
-    found = _evidence(D, np.asarray(y, dtype=float) - theta.mean, L, kernel, (log_l, s, v))
-    return found.value, np.append(found.gradient, found.alpha.sum())
 
 
 class GaussianProcess:
@@ -129,12 +39,19 @@ class GaussianProcess:
             raise ValueError(f"{len(theta.log_lengthscales)} length scales do not fit {domain.d} columns")
         if not np.isfinite(y).all():
             raise ValueError("targets must be finite: standardise them first")
-        self.domain, self.theta, self.y = domain, theta, y
+        self.domain, self.theta = domain, theta
         self._s, self._v = exp(theta.log_outputscale), exp(theta.log_noise)
         self._log_l, self._kernel = theta.log_l, KERNELS[theta.kernel]
-        self.Z = domain.features(X)
-        self.L, self.jitter = cholesky(self._noisy(self.Z))
-        self.alpha = solve_lower(self.L, solve_lower(self.L, y - theta.mean), transposed=True)
+        self.Z = self.features(X)
+        self._take(Factor.of(self._noisy(self.Z)), y)
+
+    def _take(self, factor: Factor, y: Array) -> None:
+        self._factor, self.L, self.jitter, self.y = factor, factor.L, factor.jitter, y
+        self.alpha = solve_lower(self.L, solve_lower(self.L, y - self.theta.mean), transposed=True)
+
+    def features(self, X: Array) -> Array:
+        """What the kernel compares of the rows X (m, d): the domain's features, warped where theta says so."""
+        return self.theta.warp(self.domain.features(X), self.domain.categorical)
 
     def _noisy(self, Z: Array) -> Array:
         C = self._covariance(Z, Z)[0]
@@ -149,7 +66,7 @@ class GaussianProcess:
     @one_thread
     def predict(self, X: Array, noise: bool = False) -> tuple[Array, Array]:
         """Mean (m,) and variance (m,) of f at the rows X (m, d) (eq. 2.25, 2.26); of a new observation with noise."""
-        K = self._covariance(self.domain.features(X), self.Z)[0]  # (m, n)
+        K = self._covariance(self.features(X), self.Z)[0]  # (m, n)
         mean = self.theta.mean + K @ self.alpha
         V = solve_lower(self.L, K.T)
         return mean, self._positive(np.einsum("nm,nm->m", V, V)) + (self._v if noise else 0.0)
@@ -163,7 +80,7 @@ class GaussianProcess:
 
         Zero at categorical and inactive columns; at an int column the slope of the kernel through its levels.
         """
-        A = self.domain.features(X)
+        A = self.features(X)
         K, slope = self._covariance(A, self.Z)
         V = solve_lower(self.L, K.T)  # (n, m)
         B = solve_lower(self.L, V, transposed=True).T  # (m, n) C^-1 k*
@@ -176,7 +93,25 @@ class GaussianProcess:
         return mean, variance, d_mean, d_variance
 
     def _slopes(self, W: Array, A: Array) -> Array:
-        return contract_x(W, A, self.Z, self._log_l, self.domain.categorical)
+        slopes = contract_x(W, A, self.Z, self._log_l, self.domain.categorical)
+        return slopes * self.theta.unwarped_slope(A, self.domain.categorical) if self.theta.log_warp else slopes
+
+    @one_thread
+    def extend(self, X: Array, y: Array) -> GaussianProcess:
+        """With the rows X (m, d) after its own, and the targets y (n + m,) of all rows; O(n^2) a row.
+
+        The same bits come out however the rows are divided into calls, so a posterior that grew during a study is the
+        one that is rebuilt from its log: GaussianProcess(the rows that were fitted).extend(the rows since).
+        """
+        y = np.asarray(y, dtype=float)
+        Z = self.features(np.asarray(X, dtype=float).reshape(-1, self.domain.d))
+        if len(y) != len(self.Z) + len(Z) or not np.isfinite(y).all():
+            raise ValueError(f"{len(self.Z) + len(Z)} rows need as many finite targets, and {len(y)} came")
+        grown = object.__new__(GaussianProcess)
+        grown.__dict__.update(self.__dict__)
+        grown.Z = np.concatenate([self.Z, Z])
+        grown._take(self._factor.grow(self._covariance(self.Z, Z)[0], self._noisy(Z)) if len(Z) else self._factor, y)
+        return grown
 
     @one_thread
     def condition(self, X: Array) -> GaussianProcess:
@@ -187,12 +122,13 @@ class GaussianProcess:
         only the Cholesky factor grows, by m rows.
         """
         X = np.asarray(X, dtype=float).reshape(-1, self.domain.d)
-        Z = self.domain.features(X)
+        Z = self.features(X)
         K = self._covariance(Z, self.Z)[0]  # (m, n)
         grown = object.__new__(GaussianProcess)
         grown.__dict__.update(self.__dict__)
         grown.L, jitter = append_rows(self.L, K.T, self._noisy(Z))
         grown.jitter = max(self.jitter, jitter)
+        grown._factor = Factor.whole(grown.L, grown.jitter)
         grown.Z = np.concatenate([self.Z, Z])
         grown.y = np.concatenate([self.y, self.theta.mean + K @ self.alpha])
         grown.alpha = np.concatenate([self.alpha, np.zeros(len(Z))])

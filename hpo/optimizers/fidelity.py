@@ -25,12 +25,25 @@ MOST = 500  # results that are read; beyond, the highest budgets and the lowest 
 
 
 def readable(history: History) -> list[Key]:
-    """Keys to learn from, sorted: trials with their own weights, at every budget."""
+    """Keys to learn from: trials with their own weights, at every budget, in the order in which they could be read.
+
+    That order is by the number of starts before a finish, then by key: results that arrive between two starts stand in
+    one order however they arrived, and what an earlier proposal had read stays in front.
+    """
     keys = [key for key in history.finished if history.own(key)]
-    if len(keys) <= MOST or len({until for _, until in keys}) == 1:
-        return keys
-    ranked = [key for until in reversed(history.budgets) for key in history.rank(history.at(until)) if history.own(key)]
-    return sorted(ranked[:MOST])
+    if len(keys) > MOST and len({until for _, until in keys}) > 1:
+        ranked = (key for until in reversed(history.budgets) for key in history.rank(history.at(until)))
+        keys = list(itertools.islice((key for key in ranked if history.own(key)), MOST))
+    return sorted(keys, key=lambda key: (history.epoch(key), key))
+
+
+def encoded(history: History, space: Space, keys: Sequence[Key]) -> np.ndarray:
+    """(n, d) rows of started keys; every configuration is encoded once a history."""
+    owner, rows = history.memo.setdefault(("rows", id(space)), (space, {}))  # the space is kept, so its id stays its own
+    for key in keys:
+        if key not in rows:
+            rows[key] = owner.encode(history.jobs[key].config)
+    return np.array([rows[key] for key in keys]).reshape(len(keys), len(space.columns))
 
 
 def levelled(history: History, keys: Sequence[Key]) -> np.ndarray:
@@ -85,7 +98,7 @@ class View:
 
     def rows(self, history: History, keys: Sequence[Key]) -> np.ndarray:
         """(n, d) or (n, d + 1) rows of started keys."""
-        plain = np.array([self.space.encode(history.jobs[key].config) for key in keys])
+        plain = encoded(history, self.space, keys)
         if not self.several:
             return plain
         span = math.log(self.horizon / self.lowest)

@@ -24,20 +24,11 @@ from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import Draft, Sampler
 from hpo.optimizers.fidelity import AtHorizon, View, levelled, readable
+from hpo.optimizers.model import Recipe, posteriors
 from hpo.optimizers.random import Sobol
 from hpo.rng import stream
 from hpo.space import Config
-from surrogates import (
-    KERNELS,
-    Acquisition,
-    GaussianProcess,
-    Hyperparameters,
-    Score,
-    acquisition,
-    fit,
-    maximize,
-    standardise,
-)
+from surrogates import Acquisition, GaussianProcess, Score, acquisition, maximize, standardise
 
 NOISY = 0.02  # a learned noise variance (of standardised losses) above which the model's opinion beats one observation
 CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev function
@@ -62,8 +53,7 @@ class GP(Sampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._score = acquisition(self.acquisition)
-        if self.kernel not in KERNELS:
-            raise ValueError(f"kernel is {self.kernel!r}; allowed are {list(KERNELS)}")
+        self._recipe = Recipe(self.kernel)
         if self.initial is not None and self.initial < 1:
             raise ValueError(f"initial is {self.initial!r}; allowed is an integer of at least 1")
         columns = len(self.space.columns)
@@ -80,8 +70,8 @@ class GP(Sampler):
             return self._sobol.suggest(history, trial)
         view, domain = View.of(self.space, history, keys), self.space.domain
         rows, z = view.rows(history, keys), self.targets(history, keys, trial)
-        theta, note = self._hyperparameters(history, view, rows, z, trial)
-        gp = GaussianProcess(view.domain, rows, z, theta)
+        several = len(history.header.objectives) > 1  # then every trial has another target
+        (gp,), note = posteriors(history, self._recipe, view, "loss", keys, z, self._fit_seed(trial), several)
         plain = rows[:, : domain.d]
         mean = gp.predict(view.lift(plain))[0]  # of what was told, at the horizon
         pending = self._pending(history, view, set(view.domain.keys(rows)))
@@ -93,7 +83,7 @@ class GP(Sampler):
         row = maximize(score, domain, seed, best_rows=best, exclude=set(domain.keys(tried)))
         if row is None:  # every point of a finite space was started: replicate where it is worth most
             row = maximize(score, domain, seed, best_rows=best)
-        return None if row is None else Draft(self.space.decode(row), note)
+        return None if row is None else Draft(self.space.decode(row), {"gp": note} if note else {})
 
     # -- what is read ------------------------------------------------------------------------------------------------
 
@@ -115,35 +105,6 @@ class GP(Sampler):
         names = view.domain.keys(rows)
         return np.array([row for row, name in zip(rows, names, strict=True) if name not in told])
 
-    # -- hyperparameters ---------------------------------------------------------------------------------------------
-
-    def _hyperparameters(
-        self, history: History, view: View, rows: np.ndarray, z: np.ndarray, trial: int
-    ) -> tuple[Hyperparameters, dict[str, Any]]:
-        """The fit that stands in a note if it is fresh enough, else a new one with the note that records it."""
-        several = len(history.header.objectives) > 1
-        last = self._last_fit(history, view.domain.d)
-        start = None if last is None else Hyperparameters.from_list(last["theta"], self.kernel)
-        # with several objectives every trial has another target, and the last fit is only a start
-        if last is not None and start is not None and not several and not self.due(last["n"], len(z)):
-            return start, {}
-        theta = fit(rows, z, view.domain, self._fit_seed(trial), start, self.kernel)
-        return theta, {"gp": {"theta": theta.to_list(), "n": len(z)}}
-
-    @staticmethod
-    def due(fitted: int, n: int) -> bool:
-        """Whether n results ask for a new fit when the last one had read `fitted`."""
-        return n >= fitted + max(1, fitted // 8)
-
-    @staticmethod
-    def _last_fit(history: History, columns: int) -> dict[str, Any] | None:
-        """The last recorded fit of a model with so many columns."""
-        for job in reversed(history.jobs.values()):
-            found = job.note.get("gp")
-            if found is not None and len(found["theta"]) == columns + 3:
-                return dict(found)
-        return None
-
     def _fit_seed(self, trial: int) -> int:
         return int(stream(self.seed, trial, "fit").integers(2**31))
 
@@ -158,7 +119,7 @@ class GP(Sampler):
             return observed
         view = View.of(self.space, history, keys)
         rows, z = view.rows(history, keys), self.targets(history, keys, 0)
-        theta = fit(rows, z, view.domain, self._fit_seed(0), None, self.kernel)
+        (theta,) = self._recipe.thetas(rows, z, view, self._fit_seed(0))
         if np.exp(theta.log_noise) <= NOISY:
             return observed
         mean = GaussianProcess(view.domain, rows, z, theta).predict(view.rows(history, kept))[0]

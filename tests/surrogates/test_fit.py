@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from surrogates import Domain, GaussianProcess, Score, acquisition, default_prior, fit, maximize, standardise
-from surrogates.fit import Objective, _bounds, _climb, _starts
-from surrogates.kernels import pair_differences
+from surrogates import Domain, GaussianProcess, Score, acquisition, fit, maximize, standardise
+from surrogates.fit import Objective
 
 
 def box(d):
@@ -23,7 +22,7 @@ def mixed():
 def test_gradient_of_the_objective(kernel):
     rng = np.random.default_rng(0)
     X, y = rng.random((15, 3)), rng.normal(size=15)
-    objective = Objective(pair_differences(X, np.zeros(3, dtype=bool)), y, kernel, default_prior(3))
+    objective = Objective.of(X, y, box(3), kernel)
     t = np.array([-0.5, 0.1, -1.0, 0.3, -3.0])
     numeric = [(objective(t + e)[0] - objective(t - e)[0]) / 2e-5 for e in 1e-5 * np.eye(5)]
     np.testing.assert_allclose(objective(t)[1], numeric, rtol=1e-6, atol=1e-7)
@@ -46,7 +45,7 @@ def test_same_arguments_same_bits_and_a_warm_start_is_no_worse():
     y = standardise(np.nan_to_num(X).sum(axis=1) ** 2).z
     theta = fit(X, y, mixed(), seed=3)
     assert fit(X.copy(), y.copy(), mixed(), seed=3) == theta
-    objective = Objective(pair_differences(mixed().features(X), mixed().categorical), y, "matern52", default_prior(4))
+    objective = Objective.of(X, y, mixed())
     warm = fit(X, y, mixed(), seed=4, start=theta)
     values = [objective(np.array(t.to_list()[:-1]))[0] for t in (theta, warm)]
     assert values[1] <= values[0] + 1e-6
@@ -101,9 +100,8 @@ def test_many_rows_reach_what_a_multi_start_on_all_rows_reaches():
     rng = np.random.default_rng(4)
     X = rng.random((230, 3))
     y = standardise(np.sin(5 * X).sum(axis=1) + 0.1 * rng.normal(size=230)).z
-    objective = Objective(pair_differences(X, np.zeros(3, dtype=bool)), y, "matern52", default_prior(3))
-    bounds = _bounds(3, 1e-6)
-    best = objective(_climb(objective, _starts(objective, bounds, 0, 4), bounds))[0]
+    objective = Objective.of(X, y, box(3))
+    best = objective(objective.climb(objective.starts(0, 4, [])))[0]
     for start in (None, fit(X[:100], y[:100], box(3), seed=0)):
         theta = fit(X, y, box(3), seed=0, start=start)
         assert objective(np.array(theta.to_list()[:-1]))[0] <= best + 1e-3

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import squareform
 
 from surrogates import KERNELS, Domain, GaussianProcess, Hyperparameters
-from surrogates.kernels import contract_theta, contract_x, distances, pair_differences
+from surrogates.kernels import Pairs, contract_x, distances
 
 
 @st.composite
@@ -59,15 +60,17 @@ def rows(rng, n):
 def test_derivative_with_respect_to_log_lengthscales(kernel):
     rng = np.random.default_rng(0)
     Z, log_l, h = rows(rng, 7), rng.normal(-0.5, 0.5, 3), 1e-6
-    D, W = pair_differences(Z, CATEGORICAL), rng.normal(size=21)
+    pairs, W = Pairs(Z, CATEGORICAL), rng.normal(size=21)
     upper = np.triu_indices(7, 1)
 
     def value(log_l):
         return W @ KERNELS[kernel](distances(Z, Z, log_l, CATEGORICAL))[0][upper]
 
-    slope = KERNELS[kernel](np.exp(-2 * log_l) @ D)[1]
+    weights = W * KERNELS[kernel](pairs.r2(log_l))[1]
+    np.testing.assert_allclose(pairs.r2(log_l), distances(Z, Z, log_l, CATEGORICAL)[upper], rtol=1e-12, atol=1e-14)
     numeric = [(value(log_l + h * e) - value(log_l - h * e)) / (2 * h) for e in np.eye(3)]
-    np.testing.assert_allclose(contract_theta(W * slope, D, log_l), numeric, rtol=1e-6, atol=1e-9)
+    got = -2 * np.exp(-2 * log_l) * pairs.sums(squareform(weights), weights)
+    np.testing.assert_allclose(got, numeric, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("kernel", sorted(KERNELS))

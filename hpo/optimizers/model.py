@@ -1,0 +1,108 @@
+"""Posteriors of a study's measurements: hyperparameters fitted on a schedule that the log records, rows added in between.
+
+A fit is due when the results have grown by an eighth. It is recorded in the job's note under the name of what was
+modelled, {"gp": {"loss": {"n": 40, "thetas": [[...]]}}}, so that a reopened study never fits its past again. Until the
+next one the Cholesky factor of those n results grows by a row a result, in the order in which they could be read. A
+posterior is a function of the history; that it is kept in `history.memo` and grown there saves time and changes no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpo.history import History
+from hpo.job import Key
+from hpo.optimizers.fidelity import View
+from surrogates import KERNELS, GaussianProcess, Hyperparameters, draw, fit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made of rows and targets.
+
+    kernel   a name of surrogates.KERNELS
+    warp     whether the numeric columns are warped (Snoek et al. 2014)
+    samples  hyperparameters drawn from their posterior (Snoek et al. 2012); 0: the most probable ones alone
+    """
+
+    kernel: str = "matern52"
+    warp: bool = False
+    samples: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kernel not in KERNELS:
+            raise ValueError(f"kernel is {self.kernel!r}; allowed are {list(KERNELS)}")
+        if self.samples < 0:
+            raise ValueError(f"samples is {self.samples!r}; allowed are 0 (the most probable) and more")
+
+    def thetas(
+        self, rows: np.ndarray, z: np.ndarray, view: View, seed: int, start: Hyperparameters | None = None
+    ) -> list[Hyperparameters]:
+        """One or `samples` hyperparameters for rows (n, d) and standardised targets z (n,)."""
+        if self.samples:
+            return draw(rows, z, view.domain, seed, self.samples, start, self.kernel, warped=self.warp)
+        return [fit(rows, z, view.domain, seed, start, self.kernel, warped=self.warp)]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a note records of a fit."""
+
+    n: int  # results that it had read
+    thetas: tuple[Hyperparameters, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that keep every bit."""
+        return {"n": self.n, "thetas": [theta.to_list() for theta in self.thetas]}
+
+    @classmethod
+    def last(cls, history: History, name: str, recipe: Recipe, columns: int) -> Fit | None:
+        """The last recorded fit of a model of this name with so many columns."""
+        length = 3 * columns + 3 if recipe.warp else columns + 3
+        for job in reversed(history.jobs.values()):
+            found: Mapping[str, Any] | None = job.note.get("gp", {}).get(name)
+            if found is not None and len(found["thetas"][0]) == length:
+                thetas = (Hyperparameters.from_list(theta, recipe.kernel, recipe.warp) for theta in found["thetas"])
+                return cls(int(found["n"]), tuple(thetas))
+        return None
+
+    def stale(self, n: int) -> bool:
+        """Whether n results ask for a new fit."""
+        return n >= self.n + max(1, self.n // 8)
+
+
+def posteriors(
+    history: History, recipe: Recipe, view: View, name: str, keys: Sequence[Key], z: np.ndarray, seed: int,
+    afresh: bool = False,
+) -> tuple[list[GaussianProcess], dict[str, Any]]:
+    """The posteriors (one a theta) of z (n,) at the keys, and what the note has to record of a new fit: {} or one entry.
+
+    afresh: fit now, with the last fit as a start, whatever the schedule says: the targets are others than last time.
+    """
+    fitted = Fit.last(history, name, recipe, view.domain.d)
+    note = {}
+    if fitted is None or afresh or fitted.stale(len(keys)):
+        start = None if fitted is None else fitted.thetas[-1]
+        fitted = Fit(len(keys), tuple(recipe.thetas(view.rows(history, keys), z, view, seed, start)))
+        note = {name: fitted.to_json()}
+    base = min(fitted.n, len(keys))
+    return [_grown(history, view, (name, i), keys, z, theta, base) for i, theta in enumerate(fitted.thetas)], note
+
+
+def _grown(
+    history: History, view: View, name: tuple[str, int], keys: Sequence[Key], z: np.ndarray, theta: Hyperparameters, base: int
+) -> GaussianProcess:
+    """The posterior whose first `base` rows were factored at once and the others one by one."""
+    slot, what = ("posterior", id(view.space), name), (theta, base, view.lowest, view.horizon)
+    made, had, kept = history.memo.get(slot, (None, [], None))
+    if made != what or had != list(keys[: len(had)]):
+        kept = GaussianProcess(view.domain, view.rows(history, keys[:base]), z[:base], theta)
+        had = list(keys[:base])
+    new = view.rows(history, keys[len(had) :])
+    gp: GaussianProcess = kept.extend(new, z)
+    history.memo[slot] = (what, list(keys), gp)
+    return gp
