@@ -7,7 +7,9 @@
     gp.py            hyperparameters, marginal likelihood, exact posterior, pending points
     priors.py        what hyperparameters are likely to be
     fit.py           the most probable hyperparameters
-    acquisition.py   how much a point is worth: EI, log EI, PI, UCB, or any function of yours
+    posterior.py     covariances between rows, joint draws, gradients of both
+    paths.py         functions drawn from the posterior
+    acquisitions/    how much a point is worth: EI, PI, UCB, MES, KG, Thompson, under noise, of volumes, or one of yours
     maximize.py      the point that is worth most
 
 One proposal, from rows X (n, d) and raw losses y (n,):
@@ -19,19 +21,38 @@ One proposal, from rows X (n, d) and raw losses y (n,):
     x = maximize(score, domain, seed, best_rows=X[z.argsort()], exclude=set(domain.keys(X)) | set(domain.keys(pending)))
 """
 
-from surrogates.acquisition import (
+from surrogates.acquisitions import (
     ACQUISITIONS,
+    EHVI,
     EI,
+    KG,
+    MES,
+    NEHVI,
+    NEI,
     UCB,
     Acquisition,
     Autograd,
     Belief,
+    Ensemble,
+    Feasibility,
+    Known,
     LogEI,
     LogPI,
+    ModelAcquisition,
     Normal,
     Numerical,
+    PosteriorMean,
     Score,
+    ScoreFunction,
+    Situation,
+    Sum,
+    Thompson,
     acquisition,
+    constrained,
+    cost_aware,
+    ensemble_of,
+    pibo,
+    score_of,
 )
 from surrogates.domain import Domain
 from surrogates.evidence import log_marginal_likelihood
@@ -46,27 +67,46 @@ from surrogates.transform import Standardised, standardise
 
 __all__ = [
     "ACQUISITIONS",
+    "EHVI",
     "EI",
     "KERNELS",
+    "KG",
+    "MES",
+    "NEHVI",
+    "NEI",
     "UCB",
     "Acquisition",
     "Autograd",
     "Belief",
     "Domain",
+    "Ensemble",
+    "Feasibility",
     "GaussianProcess",
     "Hyperparameters",
+    "Known",
     "LogEI",
     "LogNormal",
     "LogPI",
+    "ModelAcquisition",
     "Normal",
     "Numerical",
+    "PosteriorMean",
     "Score",
+    "ScoreFunction",
+    "Situation",
     "Standardised",
+    "Sum",
+    "Thompson",
     "acquisition",
+    "constrained",
+    "cost_aware",
     "default_prior",
     "draw",
+    "ensemble_of",
     "fit",
     "log_marginal_likelihood",
     "maximize",
+    "pibo",
+    "score_of",
     "standardise",
 ]

@@ -37,11 +37,28 @@ class Standardised:
     scale: float
 
 
-def standardise(y: Array) -> Standardised:
+def standardise(y: Array, power: bool = False) -> Standardised:
     """Robustly standardised targets (n,), lower is better; all equal or all failed gives z = 0 (n = 0 too).
 
-    Where the finite values are all equal, failures get z = 1 before centring.
+    Where the finite values are all equal, failures get z = 1 before centring. power: z is then bent by the Yeo-Johnson
+    transform that makes it most nearly normal, and standardised again (as HEBO does; Cowen-Rivers et al. 2022); shift and
+    scale are those from before.
     """
+    plain = _standardise(y)
+    return Standardised(_bent(plain.z), plain.shift, plain.scale) if power and len(plain.z) > 2 else plain
+
+
+def _bent(z: Array) -> Array:
+    """Yeo-Johnson with its most likely parameter, within [-2, 4] so that no tail is stretched out of proportion."""
+    if np.ptp(z) == 0.0:
+        return z
+    from scipy.stats import yeojohnson, yeojohnson_normmax  # here, because importing it takes most of a second
+
+    w = np.asarray(yeojohnson(z, float(np.clip(yeojohnson_normmax(z), -2.0, 4.0))))
+    return np.asarray((w - w.mean()) / w.std())
+
+
+def _standardise(y: Array) -> Standardised:
     y = np.asarray(y, dtype=float)
     good = np.isfinite(y)
     if not good.any():

@@ -19,7 +19,7 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Key
 from hpo.space import Space
-from surrogates import Domain, Score
+from surrogates import Domain, ScoreFunction
 
 MOST = 500  # results that are read; beyond, the highest budgets and the lowest losses come first
 
@@ -114,8 +114,12 @@ class View:
 class AtHorizon:
     """A score over the space's own rows (m, d): the model's score at the horizon."""
 
-    score: Score
+    score: ScoreFunction
     view: View
+
+    @property
+    def log_scale(self) -> bool:
+        return self.score.log_scale
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         return self.score(self.view.lift(X))

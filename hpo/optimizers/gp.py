@@ -4,31 +4,44 @@ What happens at an ask, with n results read:
 
     1. The results of all trials with their own weights are read, at every budget: where there are several, the budget is
        an input of the model, and proposals are judged at the horizon (see fidelity.py).
-    2. Losses are standardised robustly; several objectives are first made one (ParEGO, Knowles 2006).
-    3. Hyperparameters: those of the last fit that stands in a note, or a new fit if n has grown by an eighth. A new
-       fit is recorded in the job's note, so that a reopened study never fits its past again.
-    4. Pending configurations are conditioned on, the acquisition is maximised, nothing ever started is proposed again.
+    2. Losses are standardised robustly. Several objectives get a model each, or are first made one (ParEGO, Knowles 2006).
+    3. Hyperparameters: those of the last fit that stands in a note, or a new fit if n has grown by an eighth; between two
+       fits the model grows row by row (see model.py).
+    4. The acquisition is told the situation, what is pending included; terms are added to it (see beliefs.py); it is
+       maximised, and nothing ever started is proposed again.
 
 Every step is a function of the history and of `stream(seed, trial, role)`: the same log gives the same next job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from hpo.history import History
 from hpo.job import Key
-from hpo.optimizer import Draft, Sampler
-from hpo.optimizers.fidelity import AtHorizon, View, levelled, readable
+from hpo.optimizer import CANDIDATES, Draft, Sampler
+from hpo.optimizers.beliefs import Beliefs
+from hpo.optimizers.fidelity import AtHorizon, View, encoded, levelled, readable
 from hpo.optimizers.model import Recipe, posteriors
 from hpo.optimizers.random import Sobol
 from hpo.rng import stream
 from hpo.space import Config
-from surrogates import Acquisition, GaussianProcess, Score, acquisition, maximize, standardise
+from surrogates import (
+    Acquisition,
+    Ensemble,
+    GaussianProcess,
+    ModelAcquisition,
+    ScoreFunction,
+    Situation,
+    acquisition,
+    maximize,
+    score_of,
+    standardise,
+)
 
 NOISY = 0.02  # a learned noise variance (of standardised losses) above which the model's opinion beats one observation
 CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev function
@@ -36,24 +49,42 @@ CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev f
 
 @dataclass(eq=False)
 class GP(Sampler):
-    """A Gaussian process with an acquisition: "logei", "ei", "pi", "ucb", or any f(posterior, incumbent) -> score.
-
-    `initial` is the number of Sobol points before the model speaks; by default one more than half the number of
-    columns, but 4 to 10: the priors carry a model that early (Hvarfner et al. 2024), and a study of large models is short.
-    `kernel` is "matern52", "matern32" or "rbf".
+    """A Gaussian process with an acquisition: a name of surrogates.ACQUISITIONS, or any f(posterior, incumbent) -> score.
 
     An acquisition of your own sees standardised losses to be minimised: `posterior.mean` and `posterior.sd` (m,), and
-    the incumbent; a higher score is better.
+    the incumbent; a higher score is better. "auto" is log EI; where noise was learned, noisy EI; with several objectives
+    (noisy) expected hypervolume improvement. An acquisition of one objective is used with several through ParEGO.
+
+    kernel       "matern52", "matern32" or "rbf"
+    initial      Sobol points before the model speaks; by default one more than half the number of columns, but 4 to 10:
+                 the priors carry a model that early (Hvarfner et al. 2024), and a study of large models is short
+    warp         fit a warping of the numeric parameters too (Snoek et al. 2014)
+    power        a power transform of the losses, fitted to make them normal (Yeo & Johnson 2000), after robust scaling
+    samples      so many hyperparameters drawn from their posterior by slice sampling, over which the acquisition is
+                 averaged (Snoek et al. 2012); 0: the most probable ones
+    cost         what improvement is divided by: the name of a metric that results report, such as "seconds", or a
+                 function of a configuration, such as its FLOPs (Snoek et al. 2012, section 3.2)
+    constraints  {metric: bound}: results should have metric <= bound, and only such are recommended (Gardner et al. 2014)
+    prior        log density over configurations of where the optimum may be, for example Around(space, config); it fades
+                 as results come in (PiBO, Hvarfner et al. 2022). prior_weight: how many results it weighs
     """
 
-    acquisition: str | Acquisition | Callable[..., Any] = "logei"
+    acquisition: str | Acquisition | ModelAcquisition | Callable[..., Any] = "auto"
     kernel: str = "matern52"
     initial: int | None = None
+    warp: bool = False
+    power: bool = False
+    samples: int = 0
+    cost: str | Callable[[Config], float] | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    prior: Callable[[Config], float] | None = None
+    prior_weight: float = 10.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._score = acquisition(self.acquisition)
-        self._recipe = Recipe(self.kernel)
+        self._acquisition = acquisition(self.acquisition)
+        self._recipe = Recipe(self.kernel, self.warp, self.samples)
+        self._beliefs = Beliefs(self.space, self.cost, dict(self.constraints), self.prior, self.prior_weight)
         if self.initial is not None and self.initial < 1:
             raise ValueError(f"initial is {self.initial!r}; allowed is an integer of at least 1")
         columns = len(self.space.columns)
@@ -69,44 +100,87 @@ class GP(Sampler):
         if len(history.trials) < self._enough or not keys or not self.space.columns:
             return self._sobol.suggest(history, trial)
         view, domain = View.of(self.space, history, keys), self.space.domain
-        rows, z = view.rows(history, keys), self.targets(history, keys, trial)
-        several = len(history.header.objectives) > 1  # then every trial has another target
-        (gp,), note = posteriors(history, self._recipe, view, "loss", keys, z, self._fit_seed(trial), several)
-        plain = rows[:, : domain.d]
-        mean = gp.predict(view.lift(plain))[0]  # of what was told, at the horizon
-        pending = self._pending(history, view, set(view.domain.keys(rows)))
-        gp = gp.condition(pending) if len(pending) else gp
-        score = AtHorizon(Score(gp, self._score, float(mean.min())), view)
-        seed = int(stream(self.seed, trial, "maximise").integers(2**31))
-        tried = np.array([self.space.encode(history.jobs[started[0]].config) for started in history.trials.values()])
-        best = plain[np.argsort(mean, kind="stable")]
-        row = maximize(score, domain, seed, best_rows=best, exclude=set(domain.keys(tried)))
+        models, note = self._models(history, view, keys, trial)
+        score, best = self._score(history, view, keys, models, trial)
+        score, more = self._beliefs.added(score, history, self._recipe.plain, view, keys, self._draw(trial, "fit"))
+        seed, climbed = self._draw(trial, "maximise"), AtHorizon(score, view)
+        started = encoded(history, self.space, [keys[0] for keys in history.trials.values()])
+        row = maximize(climbed, domain, seed, best_rows=best, exclude=set(domain.keys(started)))
         if row is None:  # every point of a finite space was started: replicate where it is worth most
-            row = maximize(score, domain, seed, best_rows=best)
-        return None if row is None else Draft(self.space.decode(row), {"gp": note} if note else {})
+            row = maximize(climbed, domain, seed, best_rows=best)
+        found = note | more
+        return None if row is None else Draft(self.space.decode(row), {"gp": found} if found else {})
 
-    # -- what is read ------------------------------------------------------------------------------------------------
+    def _draw(self, trial: int, role: str) -> int:
+        return int(stream(self.seed, trial, role).integers(2**31))
 
-    def targets(self, history: History, keys: Sequence[Key], trial: int) -> np.ndarray:
-        """(n,) standardised losses; several objectives through an augmented Chebyshev function with random weights
-        (Knowles 2006, eq. 2)."""
-        losses = levelled(history, keys)
-        z = np.column_stack([standardise(column).z for column in losses.T])
-        if z.shape[1] == 1:
-            return np.asarray(z[:, 0])
+    # -- what is modelled --------------------------------------------------------------------------------------------
+
+    def _models(
+        self, history: History, view: View, keys: Sequence[Key], trial: int
+    ) -> tuple[list[list[GaussianProcess]], dict[str, Any]]:
+        """Posteriors by objective (or of the one that ParEGO makes), each one or `samples`; and the note of new fits."""
+        names, z = list(history.header.objectives), self.targets(history, keys)
+        parego = len(names) > 1 and not getattr(self._acquisition, "several", False)
+        if parego:
+            names, z = ["parego"], self._chebyshev(z, trial)[:, None]
+        models: list[list[GaussianProcess]] = []
+        note: dict[str, Any] = {}
+        seed = self._draw(trial, "fit")
+        for name, column in zip(names, z.T, strict=True):
+            gps, found = posteriors(history, self._recipe, view, name, keys, column, seed, afresh=parego)
+            models.append(gps)
+            note |= found
+        return models, note
+
+    def targets(self, history: History, keys: Sequence[Key]) -> np.ndarray:
+        """(n, objectives) standardised losses."""
+        return np.column_stack([standardise(column, self.power).z for column in levelled(history, keys).T])
+
+    def _chebyshev(self, z: np.ndarray, trial: int) -> np.ndarray:
+        """(n,) an augmented Chebyshev function with random weights: another one every trial (Knowles 2006, eq. 2)."""
         weights = stream(self.seed, trial, "weights").dirichlet(np.ones(z.shape[1]))
         weighted = (z - z.min(0)) * weights
-        return np.asarray(standardise(weighted.max(1) + CHEBYSHEV * weighted.sum(1)).z)
+        return standardise(weighted.max(1) + CHEBYSHEV * weighted.sum(1)).z
+
+    # -- what is maximised -------------------------------------------------------------------------------------------
+
+    def _score(
+        self, history: History, view: View, keys: Sequence[Key], models: list[list[GaussianProcess]], trial: int
+    ) -> tuple[ScoreFunction, np.ndarray]:
+        """The acquisition in this situation, averaged over samples of the hyperparameters; and the rows, best first."""
+        rows, plain = view.rows(history, keys), encoded(history, self.space, keys)
+        told = view.lift(plain)
+        means = np.mean([gp.predict(told)[0] for gp in models[0]], axis=0)
+        valid = np.array([self._beliefs.feasible(history, key) for key in keys])
+        told = told[valid] if valid.any() else told
+        pending, seed = self._pending(history, view, set(view.domain.keys(rows))), self._draw(trial, "acquisition")
+        scores = []
+        for gps in zip(*models, strict=True):  # one of each objective's, a sample of the hyperparameters at a time
+            noisy = any(np.exp(gp.theta.log_noise) > NOISY for gp in gps)
+            incumbent = float(gps[0].predict(told)[0].min())
+            held = (view.domain.d - 1,) if view.several else ()
+            situation = Situation(gps, told, pending, incumbent, seed, noisy, held=held)
+            scores.append(score_of(self._acquisition, situation))
+        return scores[0] if len(scores) == 1 else Ensemble(scores), plain[np.argsort(means, kind="stable")]
 
     def _pending(self, history: History, view: View, told: set[bytes]) -> np.ndarray:
-        """Rows of jobs in flight that the model has no result for."""
+        """(p, d) rows of jobs in flight that the model has no result for."""
         keys = sorted([*history.pending, *history.retries])
         rows = view.rows(history, keys) if keys else np.zeros((0, view.domain.d))
-        names = view.domain.keys(rows)
-        return np.array([row for row, name in zip(rows, names, strict=True) if name not in told])
+        return rows[[name not in told for name in view.domain.keys(rows)]] if keys else rows
 
-    def _fit_seed(self, trial: int) -> int:
-        return int(stream(self.seed, trial, "fit").integers(2**31))
+    # -- what is recommended -----------------------------------------------------------------------------------------
+
+    def candidates(self, history: History) -> list[Key]:
+        """With constraints, only results that kept them."""
+        if not self.constraints:
+            return super().candidates(history)
+        for until in reversed(history.budgets):
+            good = [key for key in history.at(until) if not history.failed(key) and self._beliefs.feasible(history, key)]
+            if good:
+                return history.rank(good)[:CANDIDATES]
+        return []
 
     def recommend(self, history: History) -> Key | None:
         """By the model where it has learned that the results are noisy, else the lowest observed."""
@@ -118,8 +192,8 @@ class GP(Sampler):
         if len(keys) < self._enough or not self.space.columns:
             return observed
         view = View.of(self.space, history, keys)
-        rows, z = view.rows(history, keys), self.targets(history, keys, 0)
-        (theta,) = self._recipe.thetas(rows, z, view, self._fit_seed(0))
+        rows, z = view.rows(history, keys), self.targets(history, keys)[:, 0]
+        (theta,) = self._recipe.plain.thetas(rows, z, view, self._draw(0, "fit"))
         if np.exp(theta.log_noise) <= NOISY:
             return observed
         mean = GaussianProcess(view.domain, rows, z, theta).predict(view.rows(history, kept))[0]

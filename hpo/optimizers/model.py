@@ -9,7 +9,7 @@ posterior is a function of the history; that it is kept in `history.memo` and gr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,11 @@ class Recipe:
             raise ValueError(f"kernel is {self.kernel!r}; allowed are {list(KERNELS)}")
         if self.samples < 0:
             raise ValueError(f"samples is {self.samples!r}; allowed are 0 (the most probable) and more")
+
+    @property
+    def plain(self) -> Recipe:
+        """The same with the most probable hyperparameters alone."""
+        return replace(self, samples=0)
 
     def thetas(
         self, rows: np.ndarray, z: np.ndarray, view: View, seed: int, start: Hyperparameters | None = None

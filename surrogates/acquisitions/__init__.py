@@ -1,0 +1,82 @@
+"""Acquisitions: how much a row is worth to be tried next. Minimisation, standardised targets, higher is better.
+
+    tails.py         normal tails in log space: log h, Mills ratios, log Phi, log of a mean of exponentials
+    marginal.py      f(posterior, incumbent) of means and sds, Score of rows, anybody's function with derivatives
+      ei.py pi.py ucb.py
+    situation.py     what an acquisition of the whole model gets, and what a score of rows is
+    draws.py         f drawn at told and pending rows, and the posterior given each draw
+    minima.py        where a model, or functions drawn from it, are least
+    envelope.py      the expected maximum of lines
+    pareto.py        fronts, reference points, boxes
+      nei.py kg.py mes.py thompson.py     one objective
+      ehvi.py nehvi.py                    several
+      auto.py                             one of them, by the situation
+    score.py         score_of(acquisition, situation): any acquisition as a score of rows
+    terms.py         what is added to a score on a log scale: cost, constraints, a prior
+    ensemble.py      one acquisition averaged over samples of the hyperparameters
+    table.py         all acquisitions by name
+
+A marginal acquisition is one function f(posterior, incumbent) -> score. One of the whole model is one class with
+`log_scale` and `score(situation) -> ScoreFunction`; listed in table.py it inherits every test.
+"""
+
+from surrogates.acquisitions.auto import Auto
+from surrogates.acquisitions.ehvi import EHVI
+from surrogates.acquisitions.ei import EI, LogEI
+from surrogates.acquisitions.ensemble import Ensemble
+from surrogates.acquisitions.kg import KG
+from surrogates.acquisitions.marginal import (
+    Acquisition,
+    AcquisitionFunction,
+    Autograd,
+    Belief,
+    Normal,
+    Numerical,
+    Score,
+)
+from surrogates.acquisitions.mes import MES
+from surrogates.acquisitions.nehvi import NEHVI
+from surrogates.acquisitions.nei import NEI
+from surrogates.acquisitions.pi import LogPI
+from surrogates.acquisitions.score import ensemble_of, score_of
+from surrogates.acquisitions.situation import ModelAcquisition, ScoreFunction, Situation
+from surrogates.acquisitions.table import ACQUISITIONS, acquisition
+from surrogates.acquisitions.terms import Feasibility, Known, PosteriorMean, Sum, constrained, cost_aware, pibo
+from surrogates.acquisitions.thompson import Thompson
+from surrogates.acquisitions.ucb import UCB
+
+__all__ = [
+    "ACQUISITIONS",
+    "EHVI",
+    "EI",
+    "KG",
+    "MES",
+    "NEHVI",
+    "NEI",
+    "UCB",
+    "Acquisition",
+    "AcquisitionFunction",
+    "Auto",
+    "Autograd",
+    "Belief",
+    "Ensemble",
+    "Feasibility",
+    "Known",
+    "LogEI",
+    "LogPI",
+    "ModelAcquisition",
+    "Normal",
+    "Numerical",
+    "PosteriorMean",
+    "Score",
+    "ScoreFunction",
+    "Situation",
+    "Sum",
+    "Thompson",
+    "acquisition",
+    "constrained",
+    "cost_aware",
+    "ensemble_of",
+    "pibo",
+    "score_of",
+]

@@ -1,0 +1,28 @@
+"""The acquisition that fits the situation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from surrogates.acquisitions.ehvi import EHVI
+from surrogates.acquisitions.ei import LogEI
+from surrogates.acquisitions.nehvi import NEHVI
+from surrogates.acquisitions.nei import NEI
+from surrogates.acquisitions.score import score_of
+from surrogates.acquisitions.situation import ScoreFunction, Situation
+
+
+@dataclass(frozen=True)
+class Auto:
+    """One objective: NEI where targets are noisy, else LogEI. Several: NEHVI where targets are noisy, else EHVI."""
+
+    log_scale: ClassVar[bool] = True
+    several: ClassVar[bool] = True
+    several: ClassVar[bool] = True  # takes one posterior an objective
+
+    def score(self, situation: Situation) -> ScoreFunction:
+        """That of the acquisition."""
+        if len(situation.gps) > 1:
+            return score_of(NEHVI() if situation.noisy else EHVI(), situation)
+        return score_of(NEI() if situation.noisy else LogEI(), situation)

@@ -1,0 +1,46 @@
+"""One acquisition under several models: hyperparameters are integrated over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from surrogates.acquisitions.situation import ScoreFunction
+from surrogates.acquisitions.tails import log_mean_exp
+from surrogates.domain import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """The average worth over scores of one acquisition, one a sample of the hyperparameters (Snoek et al. 2012, 3.1).
+
+    log of the mean of exp(score) where scores are logarithms, the mean where they are not. ValueError for none, or
+    when some are logarithms and some are not.
+    """
+
+    scores: Sequence[ScoreFunction]
+
+    def __post_init__(self) -> None:
+        if len(self.scores) == 0 or len({score.log_scale for score in self.scores}) > 1:
+            raise ValueError(f"{len(self.scores)} scores came to an ensemble; allowed are one or more of one acquisition")
+
+    @property
+    def log_scale(self) -> bool:
+        """That of the scores."""
+        return self.scores[0].log_scale
+
+    def __call__(self, X: Array) -> Array:
+        """(m,)"""
+        values = np.stack([score(X) for score in self.scores], axis=-1)
+        return log_mean_exp(values)[0] if self.log_scale else values.mean(axis=-1)
+
+    def gradient(self, X: Array) -> tuple[Array, Array]:
+        """With derivatives (m, d)."""
+        found = [score.gradient(X) for score in self.scores]
+        values, slopes = np.stack([v for v, _ in found], axis=-1), np.stack([s for _, s in found], axis=-1)
+        if not self.log_scale:
+            return values.mean(axis=-1), slopes.mean(axis=-1)
+        value, weights = log_mean_exp(values)
+        return value, np.einsum("mds,ms->md", slopes, weights)

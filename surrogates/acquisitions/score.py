@@ -1,0 +1,32 @@
+"""The one call that turns any acquisition into a score of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from surrogates.acquisitions.ensemble import Ensemble
+from surrogates.acquisitions.marginal import Acquisition, Score
+from surrogates.acquisitions.situation import ModelAcquisition, ScoreFunction, Situation
+from surrogates.linalg import one_thread
+
+
+@one_thread
+def score_of(acquisition: Acquisition | ModelAcquisition, situation: Situation) -> ScoreFunction:
+    """What the maximiser climbs in this situation.
+
+    Proposals of a batch are made one after the other, each with those before it among situation.pending: nei and nehvi
+    integrate over their outcomes, thompson needs not know them, all others hallucinate them at their posterior mean,
+    which also counts as a value to beat (the kriging believer, Ginsbourger et al. 2010): else a pending row that is
+    expected to be the best stays the most promising one. ValueError when several objectives come to an acquisition of one.
+    """
+    if isinstance(acquisition, ModelAcquisition):
+        return acquisition.score(situation)
+    incumbent = min(situation.incumbent, situation.gp.predict(situation.pending)[0].min(initial=np.inf))
+    return Score(situation.hallucinated, acquisition, float(incumbent))
+
+
+def ensemble_of(acquisition: Acquisition | ModelAcquisition, situations: Iterable[Situation]) -> Ensemble:
+    """The acquisition averaged over situations that differ in their hyperparameters."""
+    return Ensemble([score_of(acquisition, situation) for situation in situations])

@@ -1,0 +1,39 @@
+"""Every acquisition by name."""
+
+from __future__ import annotations
+
+from surrogates.acquisitions.auto import Auto
+from surrogates.acquisitions.ehvi import EHVI
+from surrogates.acquisitions.ei import EI, LogEI
+from surrogates.acquisitions.kg import KG
+from surrogates.acquisitions.marginal import Acquisition, AcquisitionFunction, Numerical
+from surrogates.acquisitions.mes import MES
+from surrogates.acquisitions.nehvi import NEHVI
+from surrogates.acquisitions.nei import NEI
+from surrogates.acquisitions.pi import LogPI
+from surrogates.acquisitions.situation import ModelAcquisition
+from surrogates.acquisitions.thompson import Thompson
+from surrogates.acquisitions.ucb import UCB
+
+ACQUISITIONS: dict[str, Acquisition | ModelAcquisition] = {
+    "logei": LogEI(),
+    "ei": EI(),
+    "pi": LogPI(),
+    "ucb": UCB(),
+    "thompson": Thompson(),
+    "mes": MES(),
+    "kg": KG(),
+    "nei": NEI(),
+    "ehvi": EHVI(),
+    "nehvi": NEHVI(),
+    "auto": Auto(),
+}
+
+
+def acquisition(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> Acquisition | ModelAcquisition:
+    """An acquisition from a name, an acquisition, or any f(posterior, incumbent). ValueError for an unknown name."""
+    if isinstance(chosen, str):
+        if chosen not in ACQUISITIONS:
+            raise ValueError(f"acquisition {chosen!r} is not one of {', '.join(ACQUISITIONS)}")
+        return ACQUISITIONS[chosen]
+    return chosen if isinstance(chosen, (Acquisition, ModelAcquisition)) else Numerical(chosen)

@@ -1,0 +1,46 @@
+"""Thompson sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from surrogates.acquisitions.situation import Situation
+from surrogates.domain import Array
+from surrogates.paths import FREQUENCIES, Paths
+
+
+@dataclass(frozen=True)
+class Thompson:
+    """The negative of one function drawn from the posterior (Thompson 1933; drawn as in Wilson et al. 2020).
+
+    Pending rows play no part: a draw of f is a draw whatever they turn out to be, and another seed is another function,
+    which is what parallel Thompson sampling lives on (Kandasamy et al. 2018).
+    """
+
+    frequencies: int = FREQUENCIES
+
+    log_scale: ClassVar[bool] = False
+
+    def score(self, situation: Situation) -> ThompsonScore:
+        """The function that belongs to the seed."""
+        return ThompsonScore(Paths(situation.gp, np.random.default_rng(situation.seed), 1, self.frequencies))
+
+
+@dataclass(frozen=True, eq=False)
+class ThompsonScore:
+    """The score of rows."""
+
+    paths: Paths
+
+    log_scale: ClassVar[bool] = False
+
+    def __call__(self, X: Array) -> Array:
+        """(m,) -f(x)."""
+        return -self.paths(X)[:, 0]
+
+    def gradient(self, X: Array) -> tuple[Array, Array]:
+        """With derivatives (m, d)."""
+        return self.paths.gradient(X, np.full((len(X), 1), -1.0))

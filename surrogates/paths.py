@@ -1,0 +1,85 @@
+"""Functions drawn from the posterior: pathwise conditioning, that is Matheron's rule with random Fourier features.
+
+    f(x) = mu + phi(x)' w + K(x, Z) C^-1 (y - mu - phi(Z)' w - e),   w ~ N(0, I),   e ~ N(0, v I)
+
+Wilson, Borovitskiy, Terenin, Mostowsky, Deisenroth 2020, "Efficiently sampling functions from Gaussian process
+posteriors", section 3. phi' phi approximates s k, with an error of order 1/sqrt(F) that only the prior's share has:
+the data's share is exact, so paths do not lose their variance as data grow.
+
+phi: r2 is the squared Euclidean distance between images of rows: x_c / l_c in a numeric column, a one-hot vector over
+sqrt(2) l_c in a categorical one (an inactive column is a category of its own). There Bochner's theorem holds
+(Rahimi & Recht 2007): frequencies are standard normal for the RBF, and for a Matern kernel of smoothness nu
+multivariate t with 2 nu degrees of freedom, exact in the limit of many features.
+
+Notation     q paths     F frequencies     p (m, F) phases     w (2, F, q) weights of cos p and sin p     G (m, q)
+"""
+
+from __future__ import annotations
+
+from math import exp, sqrt
+
+import numpy as np
+
+from surrogates.domain import Array
+from surrogates.gp import GaussianProcess
+from surrogates.linalg import one_thread, solve_lower
+from surrogates.posterior import by_rows, contract
+
+FREQUENCIES = 512
+FREEDOM = {"matern52": 5.0, "matern32": 3.0, "rbf": np.inf}  # 2 nu
+
+
+class Paths:
+    """q functions drawn from the posterior of gp, which share their frequencies."""
+
+    @one_thread
+    def __init__(self, gp: GaussianProcess, rng: np.random.Generator, q: int = 1, frequencies: int = FREQUENCIES) -> None:
+        self.gp = gp
+        self._numeric = np.flatnonzero(~gp.domain.categorical)
+        self._draw_frequencies(rng, frequencies)
+        self._w = rng.standard_normal((2, frequencies, q)) * sqrt(exp(gp.theta.log_outputscale) / frequencies)
+        noise = sqrt(exp(gp.theta.log_noise)) * rng.standard_normal((len(gp.Z), q))
+        drawn = solve_lower(gp.L, solve_lower(gp.L, self._prior(gp.Z) + noise), transposed=True)
+        self._update = gp.alpha[:, None] - drawn  # (n, q)
+
+    def _draw_frequencies(self, rng: np.random.Generator, F: int) -> None:
+        domain, l = self.gp.domain, np.exp(self.gp.theta.log_l)
+        freedom = FREEDOM[self.gp.theta.kernel]
+        spread = np.ones(F) if np.isinf(freedom) else np.sqrt(freedom / rng.chisquare(freedom, F))
+        self._omega = spread * rng.standard_normal((len(self._numeric), F)) / l[self._numeric, None]
+        self._levels = {  # a frequency for every category, and one for inactive
+            int(c): spread * rng.standard_normal((domain.sizes[c] + 1, F)) / (sqrt(2.0) * l[c])
+            for c in np.flatnonzero(domain.categorical)
+        }
+
+    def _phase(self, A: Array) -> Array:
+        """(m, F) for features A (m, d)."""
+        p = A[:, self._numeric] @ self._omega
+        for c, omega in self._levels.items():
+            p += omega[A[:, c].astype(int)]
+        return np.asarray(p)
+
+    def _prior(self, A: Array) -> Array:
+        """(m, q) phi' w."""
+        p = self._phase(A)
+        return np.asarray(np.cos(p) @ self._w[0] + np.sin(p) @ self._w[1])
+
+    @one_thread
+    def __call__(self, X: Array) -> Array:
+        """(m, q) values at the rows X (m, d)."""
+        A = self.gp.features(X)
+        return np.asarray(self.gp.theta.mean + self._prior(A) + self.gp._covariance(A, self.gp.Z)[0] @ self._update)
+
+    @one_thread
+    def gradient(self, X: Array, G: Array) -> tuple[Array, Array]:
+        """sum_j G_ij f_j(x_i), (m,), and its gradient (m, d) by the rows; G (m, q) are fixed weights."""
+        A = self.gp.features(X)
+        K, slope = self.gp._covariance(A, self.gp.Z)
+        p = self._phase(A)
+        cos, sin, W = np.cos(p), np.sin(p), G @ self._update.T  # (m, n)
+        by_cos, by_sin = G @ self._w[0].T, G @ self._w[1].T  # (m, F)
+        value = self.gp.theta.mean * G.sum(axis=1) + np.einsum("mf,mf->m", cos, by_cos)
+        value += np.einsum("mf,mf->m", sin, by_sin) + np.einsum("mn,mn->m", K, W)
+        by_features = contract(self.gp, W * slope, A, self.gp.Z)
+        by_features[:, self._numeric] += (cos * by_sin - sin * by_cos) @ self._omega.T
+        return value, by_rows(self.gp, X, A, by_features)
