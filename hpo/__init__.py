@@ -33,13 +33,14 @@ from hpo.optimizers import (
     SuccessiveHalving,
     make,
 )
+from hpo.optimizers.beliefs import Around
 from hpo.run import Stop, maximize, minimize, run
 from hpo.space import Categorical, Const, Float, Int, Space
 from hpo.study import Study, Trial
 
 __all__ = [
-    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Categorical", "Const", "Draft", "Executor", "Float", "Grid",
-    "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping", "MemoryLog", "Optimizer",
+    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Float",
+    "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping", "MemoryLog", "Optimizer",
     "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop",
     "Study", "SuccessiveHalving", "Threads", "Trial", "make", "maximize", "minimize", "run",
 ]  # fmt: skip

@@ -22,7 +22,17 @@ from hpo.job import Key
 from hpo.optimizers.fidelity import View
 from hpo.optimizers.model import Recipe, posteriors
 from hpo.space import Config, Space
-from surrogates import Feasibility, Known, PosteriorMean, ScoreFunction, constrained, cost_aware, pibo, standardise
+from surrogates import (
+    Feasibility,
+    GaussianProcess,
+    Known,
+    PosteriorMean,
+    ScoreFunction,
+    constrained,
+    cost_aware,
+    pibo,
+    standardise,
+)
 
 LEAST_COST = 1e-12  # costs are compared by their logarithm
 
@@ -42,30 +52,29 @@ class Beliefs:
         metrics = history.results[key].metrics
         return all(metrics.get(name, float("inf")) <= bound for name, bound in self.constraints.items())
 
-    def measured(self, history: History, keys: Sequence[Key]) -> list[str]:
-        """Metrics that need a model. ValueError for one that no success has reported."""
-        names = [*self.constraints, *([self.cost] if isinstance(self.cost, str) else [])]
+    def _check(self, history: History, keys: Sequence[Key]) -> None:
+        """ValueError for a metric that no success has reported."""
         good = [key for key in keys if not history.failed(key)]
-        for name in names:
+        for name in [*self.constraints, *([self.cost] if isinstance(self.cost, str) else [])]:
             if good and not any(name in history.results[key].metrics for key in good):
                 there = sorted(history.results[good[0]].metrics)
                 raise ValueError(f"no result has the metric {name!r}; the last ones hold {there}")
-        return names
 
     def added(
         self, score: ScoreFunction, history: History, recipe: Recipe, view: View, keys: Sequence[Key], seed: int
     ) -> tuple[ScoreFunction, dict[str, Any]]:
         """The score with its terms, and what the note has to record of their fits."""
-        models: dict[str, Any] = {}
+        self._check(history, keys)
         note: dict[str, Any] = {}
-        for name in self.measured(history, keys):
-            models[name], found = self._model(name, history, recipe, view, keys, seed)
-            note |= found
-        if isinstance(self.cost, str) and models[self.cost] is not None:
-            score = cost_aware(score, models[self.cost])
+        if isinstance(self.cost, str):
+            cost, found = self._cost(self.cost, history, recipe, view, keys, seed)
+            score, note = (score if cost is None else cost_aware(score, cost)), note | found
         elif callable(self.cost):
             score = cost_aware(score, self._known(self.cost, view, logarithm=True))
-        gps = [models[name] for name in self.constraints if models[name] is not None]
+        gps: list[GaussianProcess] = []
+        for name in self.constraints:
+            more, found = self._excess(name, history, recipe, view, keys, seed)
+            gps, note = gps + more, note | found
         if gps:
             known = any(self.feasible(history, key) for key in keys)
             score = constrained(score, Feasibility(gps, [0.0] * len(gps)), known)
@@ -73,19 +82,24 @@ class Beliefs:
             score = pibo(score, self._known(self.prior, view, logarithm=False), self.weight, len(keys))
         return score, note
 
-    def _model(
+    def _excess(
         self, name: str, history: History, recipe: Recipe, view: View, keys: Sequence[Key], seed: int
-    ) -> tuple[Any, dict[str, Any]]:
-        """A GP of (metric - bound) squeezed, or the posterior mean of the logarithm of a cost; None without results."""
-        keys = [key for key in keys if np.isfinite(history.results[key].metrics.get(name, np.nan))]
+    ) -> tuple[list[GaussianProcess], dict[str, Any]]:
+        """A GP of how far a metric exceeds its bound (squeezed: 0 stays 0); none without results."""
+        keys, values = _reported(history, keys, name)
+        if not keys:
+            return [], {}
+        return posteriors(history, recipe, view, f"{name} bound", keys, squeezed(values - self.constraints[name]), seed)
+
+    def _cost(
+        self, name: str, history: History, recipe: Recipe, view: View, keys: Sequence[Key], seed: int
+    ) -> tuple[PosteriorMean | None, dict[str, Any]]:
+        """The posterior mean of the logarithm of a metric; None without results."""
+        keys, values = _reported(history, keys, name)
         if not keys:
             return None, {}
-        values = np.array([history.results[key].metrics[name] for key in keys])
-        if name in self.constraints:
-            (gp,), note = posteriors(history, recipe, view, name, keys, squeezed(values - self.constraints[name]), seed)
-            return gp, note
         scaled = standardise(np.log(np.maximum(values, LEAST_COST)))
-        (gp,), note = posteriors(history, recipe, view, name, keys, scaled.z, seed)
+        (gp,), note = posteriors(history, recipe, view, f"log {name}", keys, scaled.z, seed)
         return PosteriorMean(gp, scaled.shift, scaled.scale), note
 
     def _known(self, function: Callable[[Config], float], view: View, logarithm: bool) -> Known:
@@ -96,6 +110,13 @@ class Beliefs:
             return np.log(np.maximum(found, LEAST_COST)) if logarithm else np.asarray(found)
 
         return Known(values, view.domain)
+
+
+def _reported(history: History, keys: Sequence[Key], name: str) -> tuple[list[Key], np.ndarray]:
+    """The keys whose result has a finite metric of this name, and the metric (n,)."""
+    metrics = [history.results[key].metrics.get(name, np.nan) for key in keys]
+    there = np.isfinite(metrics)
+    return [key for key, finite in zip(keys, there, strict=True) if finite], np.array(metrics, dtype=float)[there]
 
 
 def squeezed(excess: np.ndarray) -> np.ndarray:

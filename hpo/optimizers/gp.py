@@ -47,6 +47,15 @@ NOISY = 0.02  # a learned noise variance (of standardised losses) above which th
 CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev function
 
 
+def worst(gps: Sequence[GaussianProcess], told: np.ndarray) -> np.ndarray:
+    """(M,) a little worse than any told row is believed to be: the point below which hypervolume counts.
+
+    A point at the worst of the front itself would give its ends no reason to be extended.
+    """
+    means = np.column_stack([gp.predict(told)[0] for gp in gps])
+    return np.asarray(means.max(axis=0) + 0.1 * np.ptp(means, axis=0))
+
+
 @dataclass(eq=False)
 class GP(Sampler):
     """A Gaussian process with an acquisition: a name of surrogates.ACQUISITIONS, or any f(posterior, incumbent) -> score.
@@ -87,6 +96,11 @@ class GP(Sampler):
         self._beliefs = Beliefs(self.space, self.cost, dict(self.constraints), self.prior, self.prior_weight)
         if self.initial is not None and self.initial < 1:
             raise ValueError(f"initial is {self.initial!r}; allowed is an integer of at least 1")
+        if not self.prior_weight > 0:
+            raise ValueError(f"prior_weight is {self.prior_weight!r}; allowed is a number above 0")
+        for name, bound in self.constraints.items():
+            if not isinstance(bound, int | float) or not np.isfinite(bound):
+                raise ValueError(f"the bound of the constraint {name!r} is {bound!r}; allowed is a finite number")
         columns = len(self.space.columns)
         self._enough = self.initial if self.initial is not None else min(max(columns // 2 + 1, 4), 10)
         self._sobol = Sobol(self.space, seed=self.seed)
@@ -160,7 +174,7 @@ class GP(Sampler):
             noisy = any(np.exp(gp.theta.log_noise) > NOISY for gp in gps)
             incumbent = float(gps[0].predict(told)[0].min())
             held = (view.domain.d - 1,) if view.several else ()
-            situation = Situation(gps, told, pending, incumbent, seed, noisy, held=held)
+            situation = Situation(gps, told, pending, incumbent, seed, noisy, worst(gps, told), held)
             scores.append(score_of(self._acquisition, situation))
         return scores[0] if len(scores) == 1 else Ensemble(scores), plain[np.argsort(means, kind="stable")]
 

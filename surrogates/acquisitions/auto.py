@@ -19,7 +19,6 @@ class Auto:
 
     log_scale: ClassVar[bool] = True
     several: ClassVar[bool] = True
-    several: ClassVar[bool] = True  # takes one posterior an objective
 
     def score(self, situation: Situation) -> ScoreFunction:
         """That of the acquisition."""

@@ -43,7 +43,6 @@ class EHVI:
 
     log_scale: ClassVar[bool] = True
     several: ClassVar[bool] = True
-    several: ClassVar[bool] = True  # takes one posterior an objective
 
     @one_thread
     def score(self, situation: Situation) -> EHVIScore:

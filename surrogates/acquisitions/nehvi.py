@@ -31,7 +31,6 @@ class NEHVI:
 
     log_scale: ClassVar[bool] = True
     several: ClassVar[bool] = True
-    several: ClassVar[bool] = True  # takes one posterior an objective
 
     @one_thread
     def score(self, situation: Situation) -> NEHVIScore:

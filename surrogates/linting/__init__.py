@@ -1,0 +1,41 @@
+"""What is wrong with an acquisition, before a study finds out: `print(lint(mine))`, `python -m surrogates.linting a:f`.
+
+    findings.py   Finding and Report; checks that cannot crash what they check
+    marginal.py   what is checked of a function f(posterior, incumbent)
+    whole.py      what is checked of an acquisition of the whole model
+    __main__.py   the command
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from surrogates.acquisitions import AcquisitionFunction, ModelAcquisition, Numerical, acquisition
+from surrogates.acquisitions.marginal import Acquisition
+from surrogates.linting import marginal, whole
+from surrogates.linting.findings import Finding, Report
+
+__all__ = ["Finding", "Report", "lint"]
+
+
+def lint(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> Report:
+    """Checks an acquisition: a name, any f(posterior, incumbent) -> score, one with derivatives, or one of the model.
+
+    What it raises is reported, not raised. ValueError for an unknown name, as in `acquisition`.
+    """
+    if isinstance(chosen, type):
+        wrong = f"{chosen.__name__} is a class"
+        remedy = f"Pass an instance, such as {chosen.__name__}()."
+        return Report(label(chosen), "not an acquisition", (Finding("runs", "fail", wrong, remedy),))
+    found = acquisition(chosen)
+    if isinstance(found, ModelAcquisition):
+        return Report(label(chosen), "an acquisition of the whole model", whole.findings(found))
+    derivatives = "derivatives by differences" if isinstance(found, Numerical) else "with derivatives of its own"
+    return Report(label(chosen), f"a function of mean and sd, {derivatives}", marginal.findings(found))
+
+
+def label(chosen: Any) -> str:
+    """What a report calls it: a name, module:function, or how it prints."""
+    if isinstance(chosen, str):
+        return chosen
+    return f"{chosen.__module__}:{chosen.__qualname__}" if hasattr(chosen, "__qualname__") else repr(chosen)

@@ -1,0 +1,252 @@
+"""What is checked of a marginal acquisition f(posterior, incumbent) -> score, on made-up posteriors.
+
+Which invariances are right. Targets are standardised: their zero is the middle of whatever happened to be tried, so an
+order of points that depends on it is wrong. Their unit is the spread of what was tried, and a margin of "a hundredth of
+the spread" may well be meant: an order that depends on the unit is only noted.
+
+Notation     mean, sd (m,)  the posterior at m points     B  the incumbent     slopes  d score / d mean, d score / d sd
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from surrogates.acquisitions.marginal import Acquisition, Normal, Numerical
+from surrogates.domain import Array
+from surrogates.linting.findings import STEEP, Check, Finding, Measured, ask, close, fail_if, listed, order, spread
+
+B = -1.3  # the incumbent of every made-up posterior
+FAR = (5.0, 10.0, 20.0, 40.0)  # standard deviations above it
+SMALL = (0.0, 1e-12, 1e-6)  # standard deviations that must not break anything; 1e-7 is what a GP without noise has
+SDS = (0.05, 0.3, 1.0, 2.0)
+NEAR = np.linspace(-8.0, 8.0, 64)  # in standard deviations from the incumbent, which is not among them: there may be a kink
+TOLERANCE = 1e-9  # of the range of the scores: a difference of this much is none
+SHIFTS, SCALES = (-5.0, 5.0), (0.1, 10.0)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An acquisition that is given fresh arrays every time."""
+
+    acquisition: Acquisition
+
+    def raw(self, mean: Array, sd: Array, incumbent: float = B) -> Any:
+        """What the function returns, as it is."""
+        chosen = self.acquisition
+        f: Callable[..., Any] = chosen.f if isinstance(chosen, Numerical) else chosen
+        return f(Normal(np.array(mean), np.array(sd)), incumbent)
+
+    def score(self, mean: Array, sd: Array, incumbent: float = B) -> Array:
+        """(m,)"""
+        return np.asarray(self.raw(mean, sd, incumbent), dtype=float)
+
+    def slopes(self, mean: Array, sd: Array) -> tuple[Array, Array]:
+        """By mean (m,) and by sd (m,), as the maximiser gets them."""
+        _, by_mean, by_sd = self.acquisition.gradient(Normal(np.array(mean), np.array(sd)), B)
+        return np.asarray(by_mean, dtype=float), np.asarray(by_sd, dtype=float)
+
+
+def cloud(m: int = 60) -> tuple[Array, Array]:
+    """Means and sds (m,) as a study has them: means between -2 and 2, sds between 0.1 and 1.5."""
+    rng = np.random.default_rng(0)
+    return rng.uniform(-2.0, 2.0, m), np.exp(rng.uniform(np.log(0.1), np.log(1.5), m))
+
+
+def grid() -> tuple[Array, Array]:
+    """Means and sds, both (sds, means): NEAR at every one of SDS, means rising."""
+    sd = np.repeat(np.array(SDS)[:, None], len(NEAR), axis=1)
+    return B + sd * NEAR, sd
+
+
+def place(mean: float, sd: float) -> str:
+    """A point in words."""
+    side = "at" if mean == B else f"{abs(mean - B):.3g} {'above' if mean > B else 'below'}"
+    return f"sd = {sd:.3g} and a mean {side} the incumbent"
+
+
+# --- whether it can be asked ------------------------------------------------------------------------------------------
+
+
+def runs(probe: Probe) -> Measured:
+    """One call."""
+    probe.raw(*cloud(7))
+    return "pass", "7 points were scored"
+
+
+def shape(probe: Probe) -> Measured:
+    """(m,) for m points."""
+    shapes = {m: np.shape(probe.raw(*cloud(m))) for m in (1, 2, 7)}
+    wrong = [f"{m} points gave an array of shape {got}" for m, got in shapes.items() if got != (m,)]
+    return fail_if("; ".join(wrong), "1, 2 and 7 points gave as many scores")
+
+
+def numbers(probe: Probe) -> Measured:
+    """float64, and none of them NaN at ordinary points."""
+    mean, sd = (part.ravel() for part in grid())
+    scores = np.asarray(probe.raw(mean, sd))
+    if scores.dtype != np.float64:
+        return "fail", f"scores are of type {scores.dtype}"
+    bad = np.flatnonzero(np.isnan(scores))
+    wrong = f"{len(bad)} of {len(scores)} scores are NaN, one at {place(mean[bad[0]], sd[bad[0]])}" if len(bad) else ""
+    return fail_if(wrong, f"float64, and none of {len(scores)} scores is NaN")
+
+
+def repeatable(probe: Probe) -> Measured:
+    """The same question twice."""
+    first, second = (probe.score(*cloud()) for _ in range(2))
+    changed = int((~close(first, second, 0.0)).sum())
+    return fail_if(f"{changed} of {len(first)} scores differ between two calls" if changed else "",
+                   "two calls gave the same bits")  # fmt: skip
+
+
+# --- whether it can be climbed ----------------------------------------------------------------------------------------
+
+
+def gradient(probe: Probe) -> Measured:
+    """Derivatives of its own against central differences."""
+    if isinstance(probe.acquisition, Numerical):
+        return "skip", "it has none of its own: differences are taken"
+    mean, sd = (part.ravel() for part in grid())
+    came = [np.asarray(part) for part in probe.acquisition.gradient(Normal(mean.copy(), sd.copy()), B)]
+    if [part.shape for part in came] != [mean.shape] * 3:
+        return "fail", f"for {len(mean)} points it gave arrays of shapes {[part.shape for part in came]}"
+    expected = Numerical(probe.acquisition, step=1e-4).gradient(Normal(mean, sd), B)
+    for name, got, wanted in zip(("score", "d score / d mean", "d score / d sd"), came, expected, strict=True):
+        off = np.flatnonzero(~close(got, wanted))
+        if len(off):
+            at = place(mean[off[0]], sd[off[0]])
+            return "fail", f"{name} is {got[off[0]]:.6g} where {wanted[off[0]]:.6g} was measured, at {at}"
+    return "pass", f"agrees with differences at {len(mean)} points"
+
+
+def climbable(probe: Probe) -> Measured:
+    """Score and slopes far above the incumbent, at sd = 1."""
+    mean, sd = B + np.array(FAR), np.ones(len(FAR))
+    score, slopes = probe.score(mean, sd), np.abs(probe.slopes(mean, sd)).max(axis=0)
+    said = f"{listed(FAR)} sd above the incumbent scores are {listed(score)} and slopes {listed(slopes)}"
+    good = np.isfinite(score) & np.isfinite(slopes) & (slopes >= STEEP)
+    return fail_if("" if good.all() else f"{said}; the maximiser stops at {STEEP:.0e}", said)
+
+
+def settled(probe: Probe) -> Measured:
+    """Score and slopes where sd is as good as zero: below, at and above the incumbent."""
+    mean, sd = (part.ravel() for part in np.meshgrid(B + np.array([-1.0, 0.0, 1.0]), np.array(SMALL)))
+    said = ("score", probe.score(mean, sd)), *zip(("slope by mean", "slope by sd"), probe.slopes(mean, sd), strict=True)
+    for name, values in said:
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            return "fail", f"the {name} is {values[bad[0]]} at {place(mean[bad[0]], sd[bad[0]])}"
+    return "pass", f"finite at sd = {listed(SMALL)}, below, at and above the incumbent"
+
+
+# --- whether it keeps to itself ---------------------------------------------------------------------------------------
+
+
+def harmless(probe: Probe) -> Measured:
+    """The posterior's arrays after a call."""
+    posterior, before = Normal(*cloud()), Normal(*cloud())
+    probe.acquisition(posterior, B)
+    changed = [name for name in ("mean", "sd") if not np.array_equal(getattr(posterior, name), getattr(before, name))]
+    return fail_if(f"a call changed posterior.{' and posterior.'.join(changed)}" if changed else "",
+                   "posterior.mean and posterior.sd are as before")  # fmt: skip
+
+
+def alone(probe: Probe) -> Measured:
+    """Points in another order, in halves, and one by one."""
+    mean, sd = cloud()
+    together = probe.score(mean, sd)
+    shuffled = np.random.default_rng(1).permutation(len(mean))
+    halves = [probe.score(mean[part], sd[part]) for part in (slice(0, 30), slice(30, 60))]
+    single = [probe.score(mean[i : i + 1], sd[i : i + 1]) for i in range(8)]
+    ways = {
+        "in another order": (together[shuffled], probe.score(mean[shuffled], sd[shuffled])),
+        "in halves": (together, np.concatenate(halves)),
+        "one by one": (together[:8], np.concatenate(single)),
+    }
+    wrong = [way for way, (before, after) in ways.items() if not close(after, before, TOLERANCE).all()]
+    return fail_if(f"scores change when points come {' and '.join(wrong)}" if wrong else "",
+                   "scores are the same in another order, in halves and one by one")  # fmt: skip
+
+
+# --- whether it wants the right thing ---------------------------------------------------------------------------------
+
+
+def greedy(probe: Probe) -> Measured:
+    """The score along rising means."""
+    mean, sd = grid()
+    scores = probe.score(mean.ravel(), sd.ravel()).reshape(mean.shape)
+    rises = np.array([np.diff(line, prepend=line[0]) / (spread(line) or 1.0) for line in scores])
+    rises = np.where(np.isnan(rises), 0.0, rises)  # from one infinity to the next
+    i, j = np.unravel_index(int(rises.argmax()), rises.shape)
+    wrong = f"the score rises from {scores[i, j - 1]:.4g} to {scores[i, j]:.4g} at {place(mean[i, j], sd[i, j])}"
+    return fail_if(wrong if rises[i, j] > TOLERANCE else "", "never rises with the mean")
+
+
+def curious(probe: Probe) -> Measured:
+    """The score along rising sds, with the mean at and above the incumbent."""
+    sd = np.geomspace(0.01, 3.0, 40)
+    at, above = (probe.score(np.full_like(sd, mean), sd) for mean in (B, B + 1.0))
+    if (np.diff(at) < -TOLERANCE * spread(at)).any():
+        return "note", f"it avoids risk: at the incumbent the score falls from {at[0]:.4g} to {at[-1]:.4g} as sd grows"
+    if max(spread(at), spread(above)) == 0.0:
+        return "note", "it never explores: at and above the incumbent the score is the same at every sd"
+    return "pass", "does not fall as sd grows, at the incumbent"
+
+
+def reordered(probe: Probe, shift: float, scale: float) -> str:
+    """How the order of points changes when all targets do; empty where it does not."""
+    mean, sd = cloud()
+    before = probe.score(mean, sd)
+    return order(before, probe.score(scale * mean + shift, scale * sd, scale * B + shift), TOLERANCE)
+
+
+def shifted(probe: Probe) -> Measured:
+    """Whether the order of points depends on where zero is."""
+    said = [f"moved by {shift:g}: {change}" for shift in SHIFTS if (change := reordered(probe, shift, 1.0))]
+    return fail_if("; ".join(said), f"the order of 60 points is the same when all targets are moved by {listed(SHIFTS)}")
+
+
+def scaled(probe: Probe) -> Measured:
+    """Whether the order of points depends on the unit."""
+    said = [f"times {scale:g}: {change}" for scale in SCALES if (change := reordered(probe, 0.0, scale))]
+    right = f"the order of 60 points is the same when all targets are multiplied by {listed(SCALES)}"
+    return ("note", "; ".join(said)) if said else ("pass", right)
+
+
+GATES = (
+    Check("runs", runs, "Score arrays posterior.mean (m,) and posterior.sd (m,) against a number; a function of torch "
+                        "tensors is wrapped: Autograd(f).", gate=True),
+    Check("shape", shape, "Return an array (m,), one score a point.", gate=True),
+    Check("numbers", numbers, "Compute in float64, and give every ordinary point a number.", gate=True),
+    Check("repeatable", repeatable, "Draw random numbers in the score(situation) of a ModelAcquisition, from "
+                                    "situation.seed.", gate=True),
+)  # fmt: skip
+GRADIENT = Check("gradient", gradient, "Correct `gradient`, or leave it out: differences are taken then.")
+REST = (
+    Check("far from data", climbable, "Return the logarithm of the worth, from functions that do not underflow "
+                                      "(scipy.special.log_ndtr, surrogates.acquisitions.tails.log_h)."),
+    Check("sd near zero", settled, "Keep sd away from zero (np.maximum(posterior.sd, 1e-12)) and take logarithms of "
+                                   "positive numbers only."),
+    Check("in place", harmless, "Work on copies: other acquisitions and the differences read the same arrays."),
+    Check("company", alone, "Score each point by its own mean and sd: nothing summed, ranked or scaled over the points "
+                            "of a call."),
+    Check("mean", greedy, "Let the score fall as the mean grows: lower is better."),
+    Check("sd", curious, "If it is to explore, let the score grow with sd where the mean is no better than the incumbent."),
+    Check("shift", shifted, "Read the mean only as incumbent - posterior.mean: zero is the middle of what was tried, not "
+                            "of the problem."),
+    Check("scale", scaled, "If it should not know the unit, divide everything by sd, or give every term the unit of the "
+                           "targets."),
+)  # fmt: skip
+
+
+def findings(acquisition: Acquisition) -> tuple[Finding, ...]:
+    """All checks. Where its own gradient is wrong, the others take differences, so that each fault is found alone."""
+    first = ask((*GATES, GRADIENT), Probe(acquisition))
+    if not all(finding.passed for finding in first[:-1]):
+        return (*first, *(Finding(check.name, "skip", first[-1].measured) for check in REST))
+    trusted = acquisition if first[-1].passed else Numerical(acquisition)
+    return (*first, *ask(REST, Probe(trusted)))

@@ -1,0 +1,271 @@
+"""What is checked of an acquisition of the whole model, in a small situation: 12 told rows, 2 pending, 3 columns.
+
+The posteriors are those of known hyperparameters: two, if the acquisition says that it takes one an objective (`several`),
+else one. Scores are asked at rows inside the domain, so that differences can be taken on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from surrogates.acquisitions.situation import ModelAcquisition, ScoreFunction, Situation
+from surrogates.domain import Array, Domain
+from surrogates.gp import GaussianProcess
+from surrogates.hyperparameters import Hyperparameters
+from surrogates.linting.findings import STEEP, Check, Finding, Measured, ask, close, fail_if, order, spread
+
+MIXED = Domain(("float", "float", "categorical"), (None,) * 3, (0, 0, 3), ((),) * 3)
+LINE = Domain(("float",), (None,), (0,), ((),))
+STEP = 1e-4  # of differences, to fourth order
+SHIFT, SCALE = 4.0, 8.0
+TOLERANCE = 1e-3  # of the range of the scores: descents end a little elsewhere when the unit changes
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An acquisition, the situation that it is tried in, and rows X (24, 3) that are scored."""
+
+    acquisition: ModelAcquisition
+    situation: Situation
+    X: Array = field(default_factory=lambda: inside(24))
+
+    @classmethod
+    def of(cls, acquisition: ModelAcquisition) -> Trial:
+        """In the situation for everything but what is far from data."""
+        return cls(acquisition, mixed(objectives(acquisition)))
+
+    @cached_property
+    def score(self) -> ScoreFunction:
+        """The score in this situation, made once."""
+        return self.acquisition.score(self.situation)
+
+    def at(self, **changed: object) -> ScoreFunction:
+        """The score in a changed situation."""
+        return self.acquisition.score(replace(self.situation, **changed))  # type: ignore[arg-type]
+
+
+def objectives(acquisition: ModelAcquisition) -> int:
+    """How many posteriors it is given."""
+    return 2 if getattr(acquisition, "several", False) else 1
+
+
+def inside(m: int) -> Array:
+    """(m, 3) rows of MIXED that keep away from the bounds."""
+    X = MIXED.random(np.random.default_rng(7), m)
+    X[:, MIXED.floats] = 0.05 + 0.9 * X[:, MIXED.floats]
+    return X
+
+
+def mixed(many: int, noise: float = 1e-3) -> Situation:
+    """12 rows of MIXED at which a wave was seen, another one an objective."""
+    rows, pending = np.split(MIXED.random(np.random.default_rng(3), 14), [12])
+    theta = Hyperparameters((-0.7, -0.5, 0.0), 0.0, float(np.log(noise)), 0.1)
+    waves = [np.sin(5.0 * rows[:, 0] + i) + rows[:, 1] ** 2 + 0.3 * rows[:, 2] - 1.0 for i in range(many)]
+    gps = tuple(GaussianProcess(MIXED, rows, wave, theta) for wave in waves)
+    return Situation(gps, rows, pending, float(gps[0].predict(rows)[0].min()), seed=0)
+
+
+def steep(many: int) -> Situation:
+    """30 rows on a steep line, nearly without noise: most of it lies hundreds of standard deviations above the best."""
+    rows = np.linspace(0.0, 1.0, 30)[:, None]
+    gp = GaussianProcess(LINE, rows, 3.0 * rows[:, 0] - 1.5, Hyperparameters((-0.7,), 0.2, float(np.log(1e-8)), 0.1))
+    return Situation((gp,) * many, rows, np.zeros((0, 1)), -1.5, seed=0)
+
+
+# --- whether it can be asked ------------------------------------------------------------------------------------------
+
+
+def runs(trial: Trial) -> Measured:
+    """One score, with and without derivatives."""
+    trial.score(trial.X)
+    trial.score.gradient(trial.X)
+    told, pending = len(trial.situation.rows), len(trial.situation.pending)
+    return "pass", f"scored {len(trial.X)} rows after {told} told and {pending} pending ones"
+
+
+def shape(trial: Trial) -> Measured:
+    """(m,) for m rows, and (m, d) derivatives."""
+    wrong = []
+    for m in (1, 2, 7):
+        X = trial.X[:m]
+        values, (again, slopes) = trial.score(X), trial.score.gradient(X)
+        got = np.shape(values), np.shape(again), np.shape(slopes)
+        if got != ((m,), (m,), X.shape):
+            wrong.append(f"for X {X.shape} score(X) is {got[0]} and score.gradient(X) is {got[1]}, {got[2]}")
+    scales = trial.acquisition.log_scale, trial.score.log_scale
+    if not all(isinstance(scale, (bool, np.bool_)) for scale in scales) or scales[0] != scales[1]:
+        wrong.append(f"log_scale is {scales[0]!r} in the acquisition and {scales[1]!r} in its score")
+    return fail_if("; ".join(wrong), "1, 2 and 7 rows gave as many scores and derivatives")
+
+
+def numbers(trial: Trial) -> Measured:
+    """float64, and none of them NaN."""
+    values = np.asarray(trial.score(trial.X))
+    if values.dtype != np.float64:
+        return "fail", f"scores are of type {values.dtype}"
+    bad = int(np.isnan(values).sum())
+    return fail_if(f"{bad} of {len(values)} scores are NaN" if bad else "", f"float64, and none of {len(values)} is NaN")
+
+
+def repeatable(trial: Trial) -> Measured:
+    """The same situation twice, then another seed."""
+    changed = not np.array_equal(trial.score(trial.X), trial.at()(trial.X), equal_nan=True)
+    other = np.array_equal(trial.score(trial.X), trial.at(seed=trial.situation.seed + 1)(trial.X))
+    said = f"the same seed gave the same bits; another seed gave {'the same' if other else 'others'}"
+    return fail_if("the same situation, seed included, gave different scores" if changed else "", said)
+
+
+# --- whether it can be climbed ----------------------------------------------------------------------------------------
+
+
+def gradient(trial: Trial) -> Measured:
+    """Derivatives against differences in the float columns; zero in the others."""
+    score, X = trial.score, trial.X
+    value, slope = score.gradient(X)
+    if not close(np.asarray(value), score(X), 1e-9).all():
+        return "fail", "score.gradient(X) gives other scores than score(X)"
+    for c in np.flatnonzero(MIXED.floats):
+        wanted = difference(score, X, int(c))
+        off = np.abs(slope[:, c] - wanted).max()
+        if not off <= 1e-4 * np.abs(wanted).max():
+            return "fail", f"in column {c} the slopes are off by {off:.2g}, where the steepest is {np.abs(wanted).max():.2g}"
+    if np.any(slope[:, MIXED.categorical] != 0.0):
+        return "fail", "slopes in a categorical column are not zero"
+    return "pass", f"agrees with differences at {len(X)} rows, and is zero in the categorical column"
+
+
+def difference(score: Callable[[Array], Array], X: Array, column: int) -> Array:
+    """(m,) the derivative by one column."""
+    step = STEP * np.eye(X.shape[1])[column]
+    near, far = score(X + step) - score(X - step), score(X + 2 * step) - score(X - 2 * step)
+    return np.asarray((8.0 * near - far) / (12.0 * STEP))
+
+
+def climbable(trial: Trial) -> Measured:
+    """Score and slopes where the mean is hundreds of standard deviations above the best."""
+    score = trial.acquisition.score(steep(objectives(trial.acquisition)))
+    X = np.linspace(0.4, 0.95, 61)[:, None]
+    value, slope = score.gradient(X)
+    if not (np.isfinite(value).all() and np.isfinite(slope).all()):
+        return "fail", "scores or slopes are not finite hundreds of sd above the best"
+    flat = int((np.abs(slope[:, 0]) < STEEP).sum())
+    said = f"hundreds of sd above the best {flat} of {len(X)} slopes are below {STEEP:.0e}, where the maximiser stops"
+    return fail_if(said if flat > len(X) // 5 else "", said)
+
+
+def settled(trial: Trial) -> Measured:
+    """Score and slopes at told and pending rows, nearly without noise."""
+    situation = mixed(len(trial.situation.gps), noise=1e-8)
+    value, slope = trial.acquisition.score(situation).gradient(situation.started)
+    for name, values in (("scores", value), ("rows of slopes", slope)):
+        bad = int((~np.isfinite(values)).reshape(len(value), -1).any(axis=1).sum())
+        if bad:
+            return "fail", f"{bad} of {len(value)} {name} are not finite at told and pending rows"
+    return "pass", "finite at told and pending rows"
+
+
+# --- whether it keeps to itself ---------------------------------------------------------------------------------------
+
+
+def harmless(trial: Trial) -> Measured:
+    """Every array of the situation, and the rows, after a score."""
+    situation, X = mixed(len(trial.situation.gps)), trial.X.copy()
+    before = [array.copy() for array in arrays(situation, X)]
+    trial.acquisition.score(situation).gradient(X)
+    changed = not all(np.array_equal(now, was) for now, was in zip(arrays(situation, X), before, strict=True))
+    return fail_if("scoring changed an array of the situation or the rows" if changed else "",
+                   "rows, pending rows and posteriors are as before")  # fmt: skip
+
+
+def arrays(situation: Situation, X: Array) -> list[Array]:
+    """What must not change."""
+    return [X, situation.rows, situation.pending, *(a for gp in situation.gps for a in (gp.Z, gp.y, gp.L, gp.alpha))]
+
+
+def alone(trial: Trial) -> Measured:
+    """Rows in another order and one by one."""
+    together = trial.score(trial.X)
+    shuffled = np.random.default_rng(1).permutation(len(together))
+    single = np.concatenate([trial.score(x[None]) for x in trial.X])
+    ways = {
+        "in another order": (together[shuffled], trial.score(trial.X[shuffled])),
+        "one by one": (together, single),
+    }
+    wrong = [way for way, (before, after) in ways.items() if not close(after, before, 1e-6).all()]
+    return fail_if(f"scores change when rows come {' and '.join(wrong)}" if wrong else "",
+                   "scores are the same in another order and one by one")  # fmt: skip
+
+
+# --- whether it wants the right thing ---------------------------------------------------------------------------------
+
+
+def respectful(trial: Trial) -> Measured:
+    """What the best row is worth once it is pending."""
+    before = trial.at(pending=np.zeros((0, MIXED.d)))
+    values = before(trial.X)
+    best = trial.X[values.argmax()][None]
+    then, now = float(values.max()), float(trial.at(pending=best)(best)[0])
+    said = f"the best of {len(values)} rows is worth {then:.4g}, and {now:.4g} once it is pending"
+    return ("pass" if now < then - 1e-9 * spread(values) else "note"), said
+
+
+def reordered(trial: Trial, shift: float, scale: float) -> str:
+    """How the order of rows changes when all targets, and what is believed of them, do; empty where it does not."""
+    situation, scaled = trial.situation, []
+    for gp in situation.gps:
+        theta = replace(
+            gp.theta,
+            mean=scale * gp.theta.mean + shift,
+            log_outputscale=gp.theta.log_outputscale + 2.0 * float(np.log(scale)),
+            log_noise=gp.theta.log_noise + 2.0 * float(np.log(scale)),
+        )
+        scaled.append(GaussianProcess(MIXED, situation.rows, scale * gp.y + shift, theta))
+    other = trial.at(gps=tuple(scaled), incumbent=scale * situation.incumbent + shift)
+    return order(trial.score(trial.X), other(trial.X), TOLERANCE)
+
+
+def shifted(trial: Trial) -> Measured:
+    """Whether the order of rows depends on where zero is."""
+    change = reordered(trial, SHIFT, 1.0)
+    return fail_if(change and f"moved by {SHIFT:g}: {change}", f"the order of rows is the same, moved by {SHIFT:g}")
+
+
+def scaled(trial: Trial) -> Measured:
+    """Whether the order of rows depends on the unit."""
+    change = reordered(trial, 0.0, SCALE)
+    if change:
+        return "note", f"times {SCALE:g}: {change}"
+    return "pass", f"the order of rows is the same, times {SCALE:g}"
+
+
+GATES = (
+    Check("runs", runs, "Give score(situation) -> an object with score(X), score.gradient(X) and log_scale.", gate=True),
+    Check("shape", shape, "Return scores (m,) and derivatives (m, d) for rows X (m, d), and one log_scale for both.",
+          gate=True),
+    Check("numbers", numbers, "Compute in float64, and give every row a number.", gate=True),
+    Check("repeatable", repeatable, "Draw random numbers in score(situation), from "
+                                    "np.random.default_rng(situation.seed) alone.", gate=True),
+)  # fmt: skip
+REST = (
+    Check("gradient", gradient, "Correct `gradient`; surrogates.Known takes differences of any function of rows."),
+    Check("far from data", climbable, "Return the logarithm of the worth, from functions that do not underflow "
+                                      "(surrogates.acquisitions.tails)."),
+    Check("sd near zero", settled, "Keep variances away from zero (surrogates.posterior.positive) and take logarithms of "
+                                   "positive numbers only."),
+    Check("in place", harmless, "Work on copies: a posterior is used again for the next proposal."),
+    Check("company", alone, "Score each row by itself: nothing summed, ranked or scaled over the rows of a call."),
+    Check("pending", respectful, "Unless its proposals differ by the seed, score with situation.hallucinated, or integrate "
+                                 "over situation.pending: else parallel workers all try the same row."),
+    Check("shift", shifted, "Read means only as differences: zero is the middle of what was tried, not of the problem."),
+    Check("scale", scaled, "If it should not know the unit, divide by a sd, or give every term the unit of the targets."),
+)  # fmt: skip
+MEANS = "does not apply: it reads the whole model, not one mean and sd a point"
+
+
+def findings(acquisition: ModelAcquisition) -> tuple[Finding, ...]:
+    """All checks, and which of the marginal ones do not apply."""
+    return (*ask((*GATES, *REST), Trial.of(acquisition)), Finding("mean", "skip", MEANS), Finding("sd", "skip", MEANS))

@@ -1,0 +1,288 @@
+"""A picture of a posterior and of what an acquisition makes of it, along one column or over two.
+
+    plot(gp, mine, path="mine.png")              a GaussianProcess, whole or in a slice through its best row
+    plot((X, y), "logei", columns=(0, 3))        rows X (n, d) in [0, 1] and losses y (n,), to which a GP is fitted first
+
+Losses are standardised ones. Colours are Okabe and Ito's, and cividis: people with any colour vision can tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from surrogates.acquisitions import AcquisitionFunction, ModelAcquisition, ScoreFunction, Situation, acquisition, score_of
+from surrogates.acquisitions.marginal import Acquisition
+from surrogates.domain import Array, Domain, Mask
+from surrogates.fit import fit
+from surrogates.gp import GaussianProcess
+from surrogates.transform import standardise
+
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+POINTS = {1: 401, 2: 61}  # a column, by the number of columns
+DEPTH = 20.0  # how far below its maximum a score on a log scale is shown
+ON = 1e-6  # rows this close to the slice lie on it
+BLUE, ORANGE, INK, MUTED, PALE = "#0072b2", "#d55e00", "#1d2327", "#5d6870", "#b9c0c5"
+STYLE: dict[Any, Any] = {
+    "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": MUTED, "axes.linewidth": 0.8,
+    "axes.spines.top": False, "axes.spines.right": False, "xtick.color": MUTED, "ytick.color": MUTED,
+    "legend.frameon": False, "figure.facecolor": "white",
+}  # fmt: skip
+
+
+def plot(
+    model: GaussianProcess | tuple[Array, Array],
+    chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction = "logei",
+    *,
+    columns: Sequence[int] | None = None,
+    at: Array | None = None,
+    pending: Array | None = None,
+    incumbent: float | None = None,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+    path: str | Path | None = None,
+) -> Figure:
+    """Posterior and acquisition along one column, or over two; the place with the highest score in the picture is marked.
+
+    model      a GaussianProcess without pending rows; or rows (n, d) of floats in [0, 1] with their losses (n,)
+    chosen     a name, any f(posterior, incumbent), or an acquisition
+    columns    one or two; by default all of one or two, else the two with the shortest length scales
+    at         (d,) the row in which the other columns stay; by default the told row with the least posterior mean
+    pending    (p, d) rows in flight
+    incumbent  by default the least posterior mean of a told row, as in a study
+    names      (d,) of the columns
+    seed       of acquisitions that draw
+    path       where the figure is saved, too; the suffix says how
+    ValueError for columns, rows or names that do not fit.
+    """
+    gp = model if isinstance(model, GaussianProcess) else fitted(*model)
+    domain, rows = gp.domain, told(gp)
+    means = gp.predict(rows)[0]
+    flight = np.reshape(np.zeros((0, domain.d)) if pending is None else pending, (-1, domain.d))
+    best = float(means.min()) if incumbent is None else incumbent
+    situation = Situation((gp,), rows, flight, best, seed)
+    base = rows[means.argmin()] if at is None else np.asarray(at, dtype=float)
+    view = View(situation, chosen_columns(gp, columns), base, named(domain, names))
+    return drawn(view, score_of(acquisition(chosen), situation), path)
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def fitted(X: Array, y: Array) -> GaussianProcess:
+    """A GP of standardised losses y (n,) over float columns X (n, d), or (n,) for one."""
+    X = np.asarray(X, dtype=float).reshape(len(y), -1)
+    if len(y) == 0 or not ((X >= 0.0) & (X <= 1.0)).all():
+        raise ValueError(f"{len(y)} rows came, with positions from {X.min(initial=1):g} to {X.max(initial=0):g}; allowed is "
+                         f"at least one row, and positions in [0, 1]")  # fmt: skip
+    d = X.shape[1]
+    domain, z = Domain(("float",) * d, (None,) * d, (0,) * d, ((),) * d), standardise(y).z
+    return GaussianProcess(domain, X, z, fit(X, z, domain, seed=0))
+
+
+def told(gp: GaussianProcess) -> Array:
+    """(n, d) the rows that a posterior was given: its features, with the warping undone."""
+    Z, warp = gp.Z, gp.theta.log_warp
+    if warp:
+        a, b = np.exp(np.array(warp)).reshape(2, -1)
+        numeric = np.where(gp.domain.categorical, 0.5, Z)
+        Z = np.where(gp.domain.categorical, Z, (1.0 - (1.0 - numeric) ** (1.0 / b)) ** (1.0 / a))
+    return gp.domain.snap(Z)
+
+
+def chosen_columns(gp: GaussianProcess, columns: Sequence[int] | None) -> tuple[int, ...]:
+    """One or two columns. ValueError for others."""
+    d = gp.domain.d
+    if columns is None:
+        shortest = np.argsort(gp.theta.log_l, kind="stable")[:2]
+        return tuple(sorted(int(c) for c in shortest))
+    if len(columns) not in (1, 2) or len(set(columns)) < len(columns) or not set(columns) <= set(range(d)):
+        raise ValueError(f"columns are {tuple(columns)}; allowed are one or two different ones of 0 to {d - 1}")
+    return tuple(columns)
+
+
+def named(domain: Domain, names: Sequence[str] | None) -> tuple[str, ...]:
+    """A name for every column. ValueError when their number does not fit."""
+    if names is None:
+        return tuple(f"column {c}" for c in range(domain.d))
+    if len(names) != domain.d:
+        raise ValueError(f"{len(names)} names came for {domain.d} columns: allowed is one each")
+    return tuple(names)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A slice of the domain: `columns` move, the others stay as in `base` (d,)."""
+
+    situation: Situation
+    columns: tuple[int, ...]
+    base: Array
+    names: tuple[str, ...]
+
+    @property
+    def domain(self) -> Domain:
+        """The domain of the rows."""
+        return self.situation.domain
+
+    def axis(self, column: int) -> Array:
+        """(k,) values of a column, in small steps: between levels and categories the nearest one is shown."""
+        k = POINTS[len(self.columns)]
+        if self.domain.categorical[column]:
+            return np.linspace(-0.5, self.domain.sizes[column] - 0.5, k)
+        return np.linspace(0.0, 1.0, k)
+
+    def rows(self) -> Array:
+        """(k, d) or (k * k, d) legal rows, the first column changing slowest."""
+        axes = np.meshgrid(*(self.axis(column) for column in self.columns), indexing="ij")
+        X = np.repeat(self.base[None], axes[0].size, axis=0)
+        for column, values in zip(self.columns, axes, strict=True):
+            X[:, column] = values.ravel()
+        return self.domain.snap(X)
+
+    def on(self, rows: Array) -> Mask:
+        """(n,) which rows lie in the slice."""
+        others = [c for c in range(self.domain.d) if c not in self.columns]
+        features = self.domain.features(rows)[:, others] - self.domain.features(self.base[None])[:, others]
+        return np.asarray((np.abs(features) < ON).all(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """What is drawn of k or k * k rows: mean, sd and score, NaN where nothing is feasible; and the best of them."""
+
+    mean: Array
+    sd: Array
+    score: Array  # as shown: between `low` and its maximum
+    best: int | None  # None where no score is finite
+    label: str
+
+    @classmethod
+    def of(cls, view: View, score: ScoreFunction) -> Values:
+        """All rows of a view."""
+        X = view.rows()
+        mean, variance = view.situation.hallucinated.predict(X)
+        with np.errstate(all="ignore"):
+            values = np.asarray(score(X), dtype=float)
+        values = np.where(np.isnan(values), -np.inf, values)
+        shown, label = cut(values, score.log_scale)
+        off = ~view.domain.ok(X)
+        mean, sd, shown = (np.where(off, np.nan, part) for part in (mean, np.sqrt(variance), shown))
+        reached = np.where(off | ~np.isfinite(values), -np.inf, values)
+        return cls(mean, sd, shown, int(reached.argmax()) if np.isfinite(reached).any() else None, label)
+
+
+def cut(values: Array, log_scale: bool) -> tuple[Array, str]:
+    """Scores that can be drawn, and how they are called: what is infinite, or too far down a log scale, is cut off."""
+    finite = values[np.isfinite(values)]
+    if len(finite) == 0:
+        return np.zeros_like(values), "score (nowhere finite)"
+    low, high = float(finite.min()), float(finite.max())
+    deep = log_scale and low < high - DEPTH
+    low = high - DEPTH if deep else low
+    label = "log score" if log_scale else "score"
+    return np.clip(values, low, high), f"{label}, cut {DEPTH:g} below its maximum" if deep else label
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def drawn(view: View, score: ScoreFunction, path: str | Path | None) -> Figure:
+    """The figure; saved too if there is a path."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        values = Values.of(view, score)
+        figure = curves(view, values) if len(view.columns) == 1 else maps(view, values)
+        if path is not None:
+            figure.savefig(path, dpi=120)
+    return figure
+
+
+def curves(view: View, values: Values) -> Figure:
+    """One column: the posterior above, the acquisition below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 5.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    (column,) = view.columns
+    x, situation = view.axis(column), view.situation
+    upper.fill_between(x, values.mean - 2 * values.sd, values.mean + 2 * values.sd, color=BLUE, alpha=0.18, lw=0,
+                       label="mean ± 2 sd")  # fmt: skip
+    upper.plot(x, values.mean, color=BLUE, lw=1.8)
+    upper.axhline(situation.incumbent, color=MUTED, lw=0.9, ls=(0, (5, 3)), label="incumbent")
+    for label, looks, rows, heights in seen(view):
+        upper.plot(rows[:, column], heights, ls="none", label=label, **looks)
+    lower.fill_between(x, values.score, np.nanmin(values.score), color=ORANGE, alpha=0.18, lw=0)
+    lower.plot(x, values.score, color=ORANGE, lw=1.8)
+    if values.best is not None:
+        for axes in (upper, lower):
+            axes.axvline(x[values.best], color=ORANGE, lw=0.9, zorder=1)
+        lower.plot(x[values.best], values.score[values.best], "v", color=ORANGE, ms=9, label="maximum")
+    upper.set_ylabel("standardised loss")
+    lower.set(ylabel=values.label, xlim=(x[0], x[-1]))
+    label_axis(lower, view, column, "x")
+    figure.legend(loc="outside upper center", ncols=6, handlelength=1.6, columnspacing=1.4)
+    return figure
+
+
+def maps(view: View, values: Values) -> Figure:
+    """Two columns: mean, sd and acquisition as filled contours."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.0, 4.3), layout="constrained")
+    first, second = view.columns
+    x, y = view.axis(first), view.axis(second)
+    every: list[Any] = list(figure.subplots(1, 3, sharex=True, sharey=True))
+    titles = ("posterior mean", "posterior sd", f"acquisition: {values.label}")
+    for axes, title, part in zip(every, titles, (values.mean, values.sd, values.score), strict=True):
+        filled = axes.contourf(x, y, part.reshape(len(x), len(y)).T, levels=levels(part), cmap="cividis")
+        figure.colorbar(filled, ax=axes, pad=0.02, aspect=30)
+        axes.set_title(title, fontsize=10)
+        for label, looks, rows, _ in seen(view):
+            axes.plot(rows[:, first], rows[:, second], ls="none", label=label, clip_on=False, **looks)
+        if values.best is not None:
+            i, j = np.unravel_index(values.best, (len(x), len(y)))
+            axes.plot(x[i], y[j], "*", color=ORANGE, mec="white", mew=0.9, ms=16, ls="none", clip_on=False, zorder=5,
+                      label="maximum of the acquisition")  # fmt: skip
+        label_axis(axes, view, first, "x")
+    label_axis(every[0], view, second, "y")
+    handles, labels = every[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=5, handlelength=1.2)
+    return figure
+
+
+def seen(view: View) -> list[tuple[str, dict[str, Any], Array, Array]]:
+    """Label, looks, rows (k, d) and losses (k,) of what was told and what is pending; without what there is none of."""
+    situation = view.situation
+    rows, losses, on = situation.rows, situation.gp.y, view.on(situation.rows)
+    whole = len(view.columns) == view.domain.d
+    dots = {"marker": "o", "ms": 6, "mfc": INK, "mec": "white", "mew": 0.9, "zorder": 4}
+    faint = {"marker": "o", "ms": 5, "mfc": "none", "mec": PALE, "mew": 1.1, "zorder": 3}
+    flying = {"marker": "D", "ms": 6, "mfc": "white", "mec": ORANGE, "mew": 1.4, "zorder": 4}
+    groups = [
+        ("told", dots, rows[on], losses[on]) if whole else ("told, in this slice", dots, rows[on], losses[on]),
+        ("told, elsewhere", faint, rows[~on], losses[~on]),
+        ("pending", flying, situation.pending, situation.gp.predict(situation.pending)[0]),
+    ]
+    return [group for group in groups if len(group[2])]
+
+
+def levels(values: Array) -> Array:
+    """Contour levels; around a surface that is flat, too."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = 0.0 if high - low > 1e-12 * max(abs(low), abs(high)) else 1e-6 * max(abs(low), 1.0)
+    return np.linspace(low - margin, high + margin, 21)
+
+
+def label_axis(axes: Axes, view: View, column: int, side: str) -> None:
+    """The column's name, and a tick at every category."""
+    axes.set(**{f"{side}label": view.names[column]})
+    if view.domain.categorical[column]:
+        axes.set(**{f"{side}ticks": range(view.domain.sizes[column])})

@@ -1,0 +1,199 @@
+"""What a GP can be told beside the space: constraints, costs, beliefs, several objectives, how it is fitted."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpo import GP, Around, Categorical, Float, History, Int, MemoryLog, Random, Result, Space, Study
+from hpo.pareto import fronts
+
+PLANE = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0))
+Objective = Callable[[Mapping[str, Any]], Any]
+
+
+def go(optimizer: Any, f: Objective, n: int, objectives: Mapping[str, str] | None = None) -> Study:
+    study = Study(optimizer, objectives=objectives)
+    for _ in range(n):
+        job = optimizer.ask()
+        optimizer.tell(job, f(job.config))
+    return study
+
+
+# -- constraints -----------------------------------------------------------------------------------------------------
+
+
+def excluded(config: Mapping[str, Any]) -> dict[str, float]:
+    """The least loss lies at (1, 1), what is allowed lies on and below x + y = 1, where the loss is at least 0.5."""
+    x, y = config["x"], config["y"]
+    return {"loss": (x - 1) ** 2 + (y - 1) ** 2, "bytes": 1e9 * (x + y)}
+
+
+def test_constraints_are_kept_by_what_is_recommended_and_soon_by_what_is_tried() -> None:
+    study = go(GP(PLANE, seed=0, constraints={"bytes": 1e9}), excluded, 25)
+    best = study.recommend()
+    assert best.metrics["bytes"] <= 1e9 and best.value < 0.52
+    tried = [study.history.results[key].metrics["bytes"] for key in study.history.finished]
+    assert np.mean([value <= 1.05e9 for value in tried[4:15]]) > 0.4
+    free = go(GP(PLANE, seed=0), excluded, 25)
+    assert free.recommend().metrics["bytes"] > 1.5e9, "without the constraint it goes where it may not"
+
+
+def test_where_nothing_is_feasible_yet_feasibility_is_searched() -> None:
+    def far(config: Mapping[str, Any]) -> dict[str, float]:
+        return {"loss": -config["x"], "bytes": 10 * math.hypot(config["x"] - 0.1, config["y"] - 0.9) + 0.1}
+
+    study = go(GP(PLANE, seed=1, constraints={"bytes": 1.0}), far, 20)
+    assert study.recommend().metrics["bytes"] <= 1.0
+
+
+def test_nothing_feasible_nothing_recommended_and_failures_are_no_metric() -> None:
+    def never(config: Mapping[str, Any]) -> Result | dict[str, float]:
+        return Result(error="out of memory") if config["x"] > 0.7 else {"loss": config["x"], "bytes": 5.0 + config["x"]}
+
+    study = go(GP(PLANE, seed=0, constraints={"bytes": 1.0}), never, 12)
+    with pytest.raises(ValueError):
+        study.recommend()
+
+
+def test_a_metric_that_nobody_reports_is_named() -> None:
+    optimizer = GP(PLANE, seed=0, constraints={"memory": 1.0})
+    with pytest.raises(ValueError, match=r"no result has the metric 'memory'; the last ones hold \['bytes', 'loss'\]"):
+        go(optimizer, excluded, 12)
+    assert len(optimizer.history.results) == 4, "what was told stays"
+
+
+# -- cost ------------------------------------------------------------------------------------------------------------
+
+
+def twins(config: Mapping[str, Any]) -> dict[str, float]:
+    """Two equal minima, at x = 0.2 for a second and at x = 0.8 for a hundred."""
+    x, y = config["x"], config["y"]
+    loss = min((x - 0.2) ** 2, (x - 0.8) ** 2) + 0.1 * (y - 0.5) ** 2
+    return {"loss": loss, "seconds": 100.0 if x > 0.5 else 1.0}
+
+
+@pytest.mark.parametrize("cost", ["seconds", lambda config: 100.0 if config["x"] > 0.5 else 1.0])
+def test_the_cheap_minimum_is_searched_first(cost: Any) -> None:
+    def spent(optimizer: GP) -> tuple[float, float]:
+        study = go(optimizer, twins, 20)
+        seconds = [study.history.results[key].metrics["seconds"] for key in study.history.finished][4:]
+        return sum(seconds), study.recommend().value
+
+    (cheap, loss), (dear, _) = spent(GP(PLANE, seed=2, cost=cost)), spent(GP(PLANE, seed=2))
+    assert cheap < 0.5 * dear and loss < 0.01
+
+
+# -- beliefs ---------------------------------------------------------------------------------------------------------
+
+
+def hidden(config: Mapping[str, Any]) -> float:
+    return (config["x"] - 0.15) ** 2 + (config["y"] - 0.85) ** 2
+
+
+def test_a_right_belief_helps_and_a_wrong_one_fades() -> None:
+    def reached(at: dict[str, float] | None, n: int) -> float:
+        prior = None if at is None else Around(PLANE, at, sd=0.1)
+        return float(np.median([go(GP(PLANE, seed=s, prior=prior), hidden, n).recommend().value for s in range(3)]))
+
+    assert reached({"x": 0.17, "y": 0.83}, 6) < reached(None, 6)
+    assert reached({"x": 0.9, "y": 0.1}, 30) < 1e-3
+
+
+def test_a_belief_over_any_space() -> None:
+    space = Space(lr=Float(1e-4, 1.0, log=True), k=Categorical(["a", "b", "c"]), n=Int(1, 9, when={"k": "a"}))
+    belief = Around(space, {"lr": 1e-2, "k": "a", "n": 5}, sd=0.1, sure=0.8)
+    assert belief({"lr": 1e-2, "k": "a", "n": 5}) == pytest.approx(math.log(0.8))
+    assert belief({"lr": 1e-2, "k": "b"}) == pytest.approx(math.log(0.1))
+    assert belief({"lr": 1.0, "k": "a", "n": 5}) == pytest.approx(math.log(0.8) - 12.5)
+    study = go(GP(space, seed=0, prior=belief), lambda c: math.log10(c["lr"]) ** 2, 9)
+    assert len(study.history.results) == 9
+    with pytest.raises(ValueError, match="allowed are sd > 0"):
+        Around(space, {"lr": 1e-2, "k": "b"}, sd=0.0)
+    with pytest.raises(ValueError, match="unknown parameter 'depth'"):
+        Around(space, {"depth": 3})
+
+
+# -- several objectives ----------------------------------------------------------------------------------------------
+
+
+def trade(config: Mapping[str, Any]) -> dict[str, float]:
+    """The front is y = 0.5, f1 = x^2, f2 = (x - 1)^2."""
+    x, away = config["x"], (config["y"] - 0.5) ** 2
+    return {"loss": x**2 + away, "seconds": (x - 1) ** 2 + away}
+
+
+def volume(study: Study) -> float:
+    """The area that the front dominates below (1.1, 1.1)."""
+    losses = np.array([study.history.losses(key) for key in study.history.finished])
+    front = losses[fronts(losses.tolist())[0]]
+    front = front[np.argsort(front[:, 0])]
+    front = front[(front < 1.1).all(axis=1)]
+    ends = [*front[1:, 0], 1.1]
+    return float(sum((end - a) * (1.1 - b) for (a, b), end in zip(front, ends, strict=True)))
+
+
+BOTH = {"loss": "min", "seconds": "min"}
+
+
+@pytest.mark.parametrize("name", ["auto", "ehvi", "nehvi", "logei"])
+def test_the_front_is_found(name: str) -> None:
+    def reached(make: Callable[[int], Any]) -> float:
+        return float(np.median([volume(go(make(seed), trade, 18, BOTH)) for seed in range(3)]))
+
+    assert reached(lambda s: GP(PLANE, seed=s, acquisition=name)) > reached(lambda s: Random(PLANE, seed=s)) + 0.03
+
+
+# -- how it is fitted ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [
+    {"samples": 3}, {"warp": True}, {"power": True}, {"warp": True, "power": True, "samples": 2, "kernel": "rbf"},
+    {"cost": "seconds", "constraints": {"seconds": 50.0}}, {"acquisition": "nei", "samples": 2},
+    {"acquisition": "thompson"}, {"acquisition": "kg"}, {"acquisition": "mes"},
+])  # fmt: skip
+def test_every_way_learns_and_replays_from_its_log(options: dict[str, Any]) -> None:
+    study = go(GP(PLANE, seed=3, **options), twins, 16)
+    assert study.recommend().value < 0.05
+    log = MemoryLog()
+    for event in study.history.events:
+        log.append(event)
+    again = Study(GP(PLANE, seed=3, **options), log=log)
+    assert again.optimizer.propose(again.history) == study.optimizer.propose(study.history)
+    for seen in (6, 15, 29):
+        prefix: History = study.history.prefix(seen)
+        started = [e for e in study.history.events if e.kind == "start" and e.body["seen"] == seen]
+        for event in started:
+            proposal = GP(PLANE, seed=3, **options).propose(prefix)
+            assert proposal is not None and proposal.to_json() == event.body["job"]
+
+
+def test_fits_are_recorded_where_they_are_due() -> None:
+    study = go(GP(PLANE, seed=0, samples=2, constraints={"seconds": 50.0}), twins, 40)
+    fits = [job.note["gp"] for job in study.history.jobs.values() if "gp" in job.note]
+    read = [fit["loss"]["n"] for fit in fits if "loss" in fit]
+    assert read == sorted(set(read)) and read[0] == 4 and 15 < len(read) < 30
+    assert all(b >= a + max(1, a // 8) for a, b in itertools.pairwise(read))
+    assert {len(fit["loss"]["thetas"]) for fit in fits if "loss" in fit} == {2}
+    assert {len(fit["seconds bound"]["thetas"]) for fit in fits if "seconds bound" in fit} == {1}
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    ({"samples": -1}, "samples is -1; allowed are 0"), ({"kernel": "cubic"}, "kernel is 'cubic'; allowed are"),
+    ({"initial": 0}, "initial is 0"), ({"prior_weight": 0.0}, "prior_weight is 0.0"),
+    ({"constraints": {"bytes": float("nan")}}, "the bound of the constraint 'bytes' is nan"),
+    ({"acquisition": "eii"}, "acquisition 'eii' is not one of"),
+])  # fmt: skip
+def test_nonsense_is_refused_in_one_sentence(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        GP(PLANE, **options)
+
+
+def test_terms_need_a_score_on_a_log_scale() -> None:
+    with pytest.raises(ValueError, match="log scale"):
+        go(GP(PLANE, seed=0, acquisition="ucb", cost="seconds"), twins, 6)
