@@ -169,13 +169,11 @@ class Optimizer(ABC):
 def _json(value: Any) -> Any:
     if isinstance(value, Optimizer):
         return value.describe()
-    if callable(value):
-        return code_name(value)
     if isinstance(value, Mapping):
         return {str(k): _json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_json(v) for v in value]
-    return value
+    return value if value is None or isinstance(value, str | int | float) else code_name(value)
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ Optimizers never see this file's classes: `Space.domain` is the same space as ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -39,6 +40,10 @@ def code_name(code: Callable[..., Any]) -> Any:
             [repr(value) for value in code.args],
             {k: repr(v) for k, v in code.keywords.items()},
         ]
+    if is_dataclass(code) and not isinstance(code, type) and not isinstance(code, Space):
+        parts = {field.name: getattr(code, field.name) for field in fields(code)}
+        named = {name: code_name(part) if callable(part) else repr(part) for name, part in parts.items()}
+        return [f"{type(code).__module__}.{type(code).__qualname__}", named] if named else type(code).__qualname__
     if not hasattr(code, "__qualname__") and " at 0x" not in repr(code):
         return repr(code)
     owner: Any = code if hasattr(code, "__qualname__") else type(code)

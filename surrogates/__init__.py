@@ -60,7 +60,9 @@ from surrogates.fit import fit
 from surrogates.gp import GaussianProcess
 from surrogates.hyperparameters import Hyperparameters
 from surrogates.kernels import KERNELS
+from surrogates.linting import lint
 from surrogates.maximize import maximize
+from surrogates.plotting import plot
 from surrogates.priors import LogNormal, default_prior
 from surrogates.slices import draw
 from surrogates.transform import Standardised, standardise
@@ -104,9 +106,11 @@ __all__ = [
     "draw",
     "ensemble_of",
     "fit",
+    "lint",
     "log_marginal_likelihood",
     "maximize",
     "pibo",
+    "plot",
     "score_of",
     "standardise",
 ]

@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surrogates.acquisitions import AcquisitionFunction, ModelAcquisition, ScoreFunction, Situation, acquisition, score_of
-from surrogates.acquisitions.marginal import Acquisition
-from surrogates.domain import Array, Domain, Mask
+from surrogates.acquisitions import (
+    Acquisition,
+    AcquisitionFunction,
+    ModelAcquisition,
+    ScoreFunction,
+    Situation,
+    acquisition,
+    score_of,
+)
+from surrogates.domain import Array, Domain, Kind, Mask
 from surrogates.fit import fit
 from surrogates.gp import GaussianProcess
 from surrogates.transform import standardise
@@ -28,8 +35,9 @@ if TYPE_CHECKING:  # matplotlib is imported where something is drawn
 
 POINTS = {1: 401, 2: 61}  # a column, by the number of columns
 DEPTH = 20.0  # how far below its maximum a score on a log scale is shown
+DEEP = 5.0  # any other one, in units of the way from its median to its maximum
 ON = 1e-6  # rows this close to the slice lie on it
-BLUE, ORANGE, INK, MUTED, PALE = "#0072b2", "#d55e00", "#1d2327", "#5d6870", "#b9c0c5"
+BLUE, ORANGE, INK, MUTED = "#0072b2", "#d55e00", "#1d2327", "#5d6870"
 STYLE: dict[Any, Any] = {
     "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": MUTED, "axes.linewidth": 0.8,
     "axes.spines.top": False, "axes.spines.right": False, "xtick.color": MUTED, "ytick.color": MUTED,
@@ -55,20 +63,20 @@ def plot(
     chosen     a name, any f(posterior, incumbent), or an acquisition
     columns    one or two; by default all of one or two, else the two with the shortest length scales
     at         (d,) the row in which the other columns stay; by default the told row with the least posterior mean
-    pending    (p, d) rows in flight
+    pending    (p, d) rows in flight; the posterior is shown with them observed at their mean
     incumbent  by default the least posterior mean of a told row, as in a study
     names      (d,) of the columns
     seed       of acquisitions that draw
     path       where the figure is saved, too; the suffix says how
-    ValueError for columns, rows or names that do not fit.
+    ValueError for columns, rows or names that do not fit, and where nothing that would be shown is feasible.
     """
     gp = model if isinstance(model, GaussianProcess) else fitted(*model)
     domain, rows = gp.domain, told(gp)
     means = gp.predict(rows)[0]
-    flight = np.reshape(np.zeros((0, domain.d)) if pending is None else pending, (-1, domain.d))
+    flight = legal(domain, np.zeros((0, domain.d)) if pending is None else pending, "pending")
     best = float(means.min()) if incumbent is None else incumbent
     situation = Situation((gp,), rows, flight, best, seed)
-    base = rows[means.argmin()] if at is None else np.asarray(at, dtype=float)
+    base = legal(domain, rows[means.argmin()] if at is None else at, "at")[0]
     view = View(situation, chosen_columns(gp, columns), base, named(domain, names))
     return drawn(view, score_of(acquisition(chosen), situation), path)
 
@@ -78,12 +86,15 @@ def plot(
 
 def fitted(X: Array, y: Array) -> GaussianProcess:
     """A GP of standardised losses y (n,) over float columns X (n, d), or (n,) for one."""
-    X = np.asarray(X, dtype=float).reshape(len(y), -1)
-    if len(y) == 0 or not ((X >= 0.0) & (X <= 1.0)).all():
-        raise ValueError(f"{len(y)} rows came, with positions from {X.min(initial=1):g} to {X.max(initial=0):g}; allowed is "
-                         f"at least one row, and positions in [0, 1]")  # fmt: skip
+    X = np.asarray(X, dtype=float)
+    X = X[:, None] if X.ndim == 1 else X
+    if X.ndim != 2 or len(X) != len(y) or len(X) == 0:
+        raise ValueError(f"rows of shape {X.shape} came with {len(y)} losses; allowed are rows (n, d) with a loss each, n > 0")
+    if not ((X >= 0.0) & (X <= 1.0)).all():
+        raise ValueError(f"rows have positions from {X.min():g} to {X.max():g}; allowed are positions in [0, 1]")
     d = X.shape[1]
-    domain, z = Domain(("float",) * d, (None,) * d, (0,) * d, ((),) * d), standardise(y).z
+    kind: Kind = "float"
+    domain, z = Domain((kind,) * d, (None,) * d, (0,) * d, ((),) * d), standardise(y).z
     return GaussianProcess(domain, X, z, fit(X, z, domain, seed=0))
 
 
@@ -95,6 +106,15 @@ def told(gp: GaussianProcess) -> Array:
         numeric = np.where(gp.domain.categorical, 0.5, Z)
         Z = np.where(gp.domain.categorical, Z, (1.0 - (1.0 - numeric) ** (1.0 / b)) ** (1.0 / a))
     return gp.domain.snap(Z)
+
+
+def legal(domain: Domain, rows: Array, name: str) -> Array:
+    """Legal rows (k, d). ValueError when their columns do not fit."""
+    rows = np.asarray(rows, dtype=float)
+    rows = rows[None] if rows.ndim == 1 else rows
+    if rows.ndim != 2 or rows.shape[1] != domain.d:
+        raise ValueError(f"{name} has shape {rows.shape}; allowed are rows of {domain.d} columns")
+    return domain.snap(rows) if len(rows) else rows
 
 
 def chosen_columns(gp: GaussianProcess, columns: Sequence[int] | None) -> tuple[int, ...]:
@@ -155,12 +175,12 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """What is drawn of k or k * k rows: mean, sd and score, NaN where nothing is feasible; and the best of them."""
+    """What is drawn of the m rows of a view: mean, sd and score (m,), NaN where nothing is feasible."""
 
     mean: Array
     sd: Array
-    score: Array  # as shown: between `low` and its maximum
-    best: int | None  # None where no score is finite
+    score: Array
+    best: Array | None  # (d,) the row with the highest score; None where no score is finite
     label: str
 
     @classmethod
@@ -170,24 +190,27 @@ class Values:
         mean, variance = view.situation.hallucinated.predict(X)
         with np.errstate(all="ignore"):
             values = np.asarray(score(X), dtype=float)
-        values = np.where(np.isnan(values), -np.inf, values)
+        on = view.domain.ok(X)
+        if not on.any():
+            raise ValueError("nothing in the picture is feasible: choose other columns, or another row to go through (at)")
+        mean, sd = np.where(on, mean, np.nan), np.where(on, np.sqrt(variance), np.nan)
+        reached = np.where(on & np.isfinite(values), values, -np.inf)
+        best = X[reached.argmax()] if np.isfinite(reached).any() else None
         shown, label = cut(values, score.log_scale)
-        off = ~view.domain.ok(X)
-        mean, sd, shown = (np.where(off, np.nan, part) for part in (mean, np.sqrt(variance), shown))
-        reached = np.where(off | ~np.isfinite(values), -np.inf, values)
-        return cls(mean, sd, shown, int(reached.argmax()) if np.isfinite(reached).any() else None, label)
+        return cls(mean, sd, np.where(on, shown, np.nan), best, label)
 
 
 def cut(values: Array, log_scale: bool) -> tuple[Array, str]:
     """Scores that can be drawn, and how they are called: what is infinite, or too far down a log scale, is cut off."""
     finite = values[np.isfinite(values)]
     if len(finite) == 0:
-        return np.zeros_like(values), "score (nowhere finite)"
+        return np.zeros_like(values), "score: nowhere finite"
     low, high = float(finite.min()), float(finite.max())
-    deep = log_scale and low < high - DEPTH
-    low = high - DEPTH if deep else low
+    depth = DEPTH if log_scale else DEEP * (high - float(np.median(finite)))
     label = "log score" if log_scale else "score"
-    return np.clip(values, low, high), f"{label}, cut {DEPTH:g} below its maximum" if deep else label
+    if 0.0 < depth < high - low:
+        low, label = high - depth, f"{label} (cut at maximum − {depth:.3g})"
+    return np.clip(np.where(np.isnan(values), low, values), low, high), label
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
@@ -209,7 +232,7 @@ def curves(view: View, values: Values) -> Figure:
     """One column: the posterior above, the acquisition below."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 5.0), layout="constrained")
+    figure = Figure(figsize=(7.5, 5.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     (column,) = view.columns
     x, situation = view.axis(column), view.situation
@@ -223,12 +246,13 @@ def curves(view: View, values: Values) -> Figure:
     lower.plot(x, values.score, color=ORANGE, lw=1.8)
     if values.best is not None:
         for axes in (upper, lower):
-            axes.axvline(x[values.best], color=ORANGE, lw=0.9, zorder=1)
-        lower.plot(x[values.best], values.score[values.best], "v", color=ORANGE, ms=9, label="maximum")
+            axes.axvline(values.best[column], color=ORANGE, lw=0.9, zorder=1)
+        lower.plot(values.best[column], np.nanmax(values.score), "v", color=ORANGE, ms=9, ls="none", label="maximum")
     upper.set_ylabel("standardised loss")
-    lower.set(ylabel=values.label, xlim=(x[0], x[-1]))
+    lower.set(ylabel="acquisition", xlim=(x[0], x[-1]))
+    lower.set_title(values.label, fontsize=9, loc="right", color=MUTED)
     label_axis(lower, view, column, "x")
-    figure.legend(loc="outside upper center", ncols=6, handlelength=1.6, columnspacing=1.4)
+    figure.legend(loc="outside upper center", ncols=6, fontsize=9, handlelength=1.4, columnspacing=1.2)
     return figure
 
 
@@ -240,7 +264,7 @@ def maps(view: View, values: Values) -> Figure:
     first, second = view.columns
     x, y = view.axis(first), view.axis(second)
     every: list[Any] = list(figure.subplots(1, 3, sharex=True, sharey=True))
-    titles = ("posterior mean", "posterior sd", f"acquisition: {values.label}")
+    titles = ("posterior mean", "posterior sd", f"acquisition, {values.label}")
     for axes, title, part in zip(every, titles, (values.mean, values.sd, values.score), strict=True):
         filled = axes.contourf(x, y, part.reshape(len(x), len(y)).T, levels=levels(part), cmap="cividis")
         figure.colorbar(filled, ax=axes, pad=0.02, aspect=30)
@@ -248,9 +272,8 @@ def maps(view: View, values: Values) -> Figure:
         for label, looks, rows, _ in seen(view):
             axes.plot(rows[:, first], rows[:, second], ls="none", label=label, clip_on=False, **looks)
         if values.best is not None:
-            i, j = np.unravel_index(values.best, (len(x), len(y)))
-            axes.plot(x[i], y[j], "*", color=ORANGE, mec="white", mew=0.9, ms=16, ls="none", clip_on=False, zorder=5,
-                      label="maximum of the acquisition")  # fmt: skip
+            axes.plot(*values.best[list(view.columns)], "*", color=ORANGE, mec="white", mew=0.9, ms=16, ls="none",
+                      clip_on=False, zorder=5, label="maximum of the acquisition")  # fmt: skip
         label_axis(axes, view, first, "x")
     label_axis(every[0], view, second, "y")
     handles, labels = every[0].get_legend_handles_labels()
@@ -264,10 +287,10 @@ def seen(view: View) -> list[tuple[str, dict[str, Any], Array, Array]]:
     rows, losses, on = situation.rows, situation.gp.y, view.on(situation.rows)
     whole = len(view.columns) == view.domain.d
     dots = {"marker": "o", "ms": 6, "mfc": INK, "mec": "white", "mew": 0.9, "zorder": 4}
-    faint = {"marker": "o", "ms": 5, "mfc": "none", "mec": PALE, "mew": 1.1, "zorder": 3}
+    faint = {"marker": "o", "ms": 4, "mfc": "white", "mec": MUTED, "mew": 0.8, "zorder": 3}
     flying = {"marker": "D", "ms": 6, "mfc": "white", "mec": ORANGE, "mew": 1.4, "zorder": 4}
     groups = [
-        ("told", dots, rows[on], losses[on]) if whole else ("told, in this slice", dots, rows[on], losses[on]),
+        ("told" if whole else "told, in the slice", dots, rows[on], losses[on]),
         ("told, elsewhere", faint, rows[~on], losses[~on]),
         ("pending", flying, situation.pending, situation.gp.predict(situation.pending)[0]),
     ]
@@ -275,10 +298,14 @@ def seen(view: View) -> list[tuple[str, dict[str, Any], Array, Array]]:
 
 
 def levels(values: Array) -> Array:
-    """Contour levels; around a surface that is flat, too."""
+    """Contour levels at round numbers; around a surface that is flat, too."""
+    from matplotlib.ticker import MaxNLocator
+
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    margin = 0.0 if high - low > 1e-12 * max(abs(low), abs(high)) else 1e-6 * max(abs(low), 1.0)
-    return np.linspace(low - margin, high + margin, 21)
+    margin = 0.0 if high - low > 1e-9 * max(abs(low), abs(high)) else 1e-3 * max(abs(low), 1.0)
+    found = np.asarray(MaxNLocator(20).tick_values(low - margin, high + margin))
+    found[0], found[-1] = min(found[0], low), max(found[-1], high)  # a tick may be rounded to the inner side
+    return found
 
 
 def label_axis(axes: Axes, view: View, column: int, side: str) -> None:

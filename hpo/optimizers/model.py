@@ -19,6 +19,8 @@ from hpo.job import Key
 from hpo.optimizers.fidelity import View
 from surrogates import KERNELS, GaussianProcess, Hyperparameters, draw, fit
 
+MOST = 1000  # results that a model is made of at a fit; until the next one, an eighth more
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -91,11 +93,25 @@ def posteriors(
     fitted = Fit.last(history, name, recipe, view.domain.d)
     note = {}
     if fitted is None or afresh or fitted.stale(len(keys)):
-        start = None if fitted is None else fitted.thetas[-1]
-        fitted = Fit(len(keys), tuple(recipe.thetas(view.rows(history, keys), z, view, seed, start)))
+        core, start = kept(z), None if fitted is None else fitted.thetas[-1]
+        rows = view.rows(history, [keys[i] for i in core])
+        fitted = Fit(len(keys), tuple(recipe.thetas(rows, z[core], view, seed, start)))
         note = {name: fitted.to_json()}
-    base = min(fitted.n, len(keys))
-    return [_grown(history, view, (name, i), keys, z, theta, base) for i, theta in enumerate(fitted.thetas)], note
+    core = kept(z[: fitted.n])
+    used = np.append(core, np.arange(min(fitted.n, len(keys)), len(keys)))
+    keys, z = [keys[i] for i in used], z[used]
+    return [_grown(history, view, (name, i), keys, z, theta, len(core)) for i, theta in enumerate(fitted.thetas)], note
+
+
+def kept(z: np.ndarray) -> np.ndarray:
+    """Indices, in order, of the results that a model is made of: all of them, or of many the best half of MOST and as
+    many evenly spaced ones of the others (see experiments/many.py for what else was measured)."""
+    if len(z) <= MOST:
+        return np.arange(len(z))
+    order = np.argsort(z, kind="stable")
+    others = np.sort(order[MOST // 2 :])
+    spaced = others[np.linspace(0, len(others) - 1, MOST - MOST // 2).round().astype(int)]
+    return np.sort(np.append(order[: MOST // 2], spaced))
 
 
 def _grown(
@@ -103,11 +119,10 @@ def _grown(
 ) -> GaussianProcess:
     """The posterior whose first `base` rows were factored at once and the others one by one."""
     slot, what = ("posterior", id(view.space), name), (theta, base, view.lowest, view.horizon)
-    made, had, kept = history.memo.get(slot, (None, [], None))
+    made, had, gp = history.memo.get(slot, (None, [], None))
     if made != what or had != list(keys[: len(had)]):
-        kept = GaussianProcess(view.domain, view.rows(history, keys[:base]), z[:base], theta)
         had = list(keys[:base])
-    new = view.rows(history, keys[len(had) :])
-    gp: GaussianProcess = kept.extend(new, z)
-    history.memo[slot] = (what, list(keys), gp)
-    return gp
+        gp = GaussianProcess(view.domain, view.rows(history, had), z[:base], theta)
+    grown: GaussianProcess = gp.extend(view.rows(history, keys[len(had) :]), z)
+    history.memo[slot] = (what, list(keys), grown)
+    return grown

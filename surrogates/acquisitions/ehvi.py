@@ -6,7 +6,9 @@ What is not dominated is cut into disjoint boxes (pareto.boxes). With independen
 
 exactly: for two objectives these are strips (Yang, Emmerich, Deutz, Baeck 2019, "Multi-objective Bayesian global
 optimization using expected hypervolume improvement gradient"), for more the cells of Couckuyt et al. 2014. M objectives
-with k points on the front need of order k^(M - 1) boxes.
+with k points on the front need about k^(M - 1) / (M - 1)! boxes. Fronts that need more than BOXES in all are thinned to
+their best and most remote points, which changes nothing for two objectives: it begins at 89 points for three, at 28 for
+four, and with 16 drawn fronts at 22 and 11.
 
 In log space. Everything below a box's upper corner is not dominated either, so prod_i psi_i(high_i) is never more than
 the whole sum: after division by the greatest of these products the sum is at least 1, and no difference can spoil it.
@@ -19,18 +21,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import factorial
 from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from surrogates.acquisitions.pareto import boxes, pareto_front, reference_point
+from surrogates.acquisitions.pareto import boxes, pareto_front, reference_point, thinned
 from surrogates.acquisitions.situation import Situation
 from surrogates.acquisitions.tails import log_h
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
 from surrogates.linalg import one_thread
 
+BOXES = 4000
 Moments = tuple[Array, Array]  # means (m, q) and sd (m,) of one objective
 
 
@@ -49,7 +53,7 @@ class EHVI:
         """Cuts what is not dominated into boxes."""
         means = np.column_stack([gp.predict(situation.started)[0] for gp in situation.gps])
         reference = reference_point(means) if situation.reference is None else situation.reference
-        return EHVIScore(situation.conditioned, Improvement([pareto_front(means)], reference))
+        return EHVIScore(situation.conditioned, Improvement([means], reference))
 
 
 class EHVIScore:
@@ -76,14 +80,17 @@ class EHVIScore:
 
 
 class Improvement:
-    """log of the expected hypervolume improvement, averaged over q fronts (k, M) with means of their own."""
+    """log of the expected hypervolume improvement, averaged over q sets of points (k, M) with means of their own."""
 
     def __init__(self, fronts: Sequence[Array], reference: Array) -> None:
-        cut = [boxes(front, reference) for front in fronts]
+        M = len(reference)
+        most = int((BOXES / len(fronts) * factorial(M - 1)) ** (1.0 / max(M - 1, 1)))
+        kept = [pareto_front(front[(front < reference).all(axis=1)]) for front in fronts]
+        cut = [boxes(thinned(front, most), reference) for front in kept]
         draw = np.concatenate([np.full(len(low), j) for j, (low, _) in enumerate(cut)])
         low, high = (np.concatenate(corners) for corners in zip(*cut, strict=True))
         self.q = len(fronts)
-        self.sides = [Side(draw, low[:, i], high[:, i], self.q) for i in range(len(reference))]
+        self.sides = [Side(draw, low[:, i], high[:, i], self.q) for i in range(M)]
 
     def __call__(self, moments: Sequence[Moments]) -> Array:
         """(m,) log of the mean over fronts."""
@@ -110,7 +117,7 @@ class Improvement:
 
         scale is prod_i psi_i(high_i), relative to the greatest of them; a part is 1 - psi_i(low_i) / psi_i(high_i).
         """
-        logs = np.sum([p.log[:, side.high] for side, p in zip(self.sides, psi, strict=True)], axis=0)
+        logs = np.sum([np.take(p.log, side.high, axis=1) for side, p in zip(self.sides, psi, strict=True)], axis=0)
         top = logs.max(axis=1)
         return top, np.exp(logs - top[:, None]), [1.0 - p.ratio(side) for side, p in zip(self.sides, psi, strict=True)]
 
@@ -132,7 +139,7 @@ class Side:
     def psi(self, means: Array, sd: Array) -> Psi:
         """At means (m, q) and sd (m,)."""
         finite = np.isfinite(self.edge)
-        z = (np.where(finite, self.edge, 0.0) - means[:, self.draw]) / sd[:, None]
+        z = (np.where(finite, self.edge, 0.0) - np.take(means, self.draw, axis=1)) / sd[:, None]
         value, first, second = log_h(z)
         return Psi(np.where(finite, np.log(sd)[:, None] + value, -np.inf), -first / sd[:, None], second / sd[:, None])
 
@@ -147,7 +154,7 @@ class Psi:
 
     def ratio(self, side: Side) -> Array:
         """(m, N) psi(low) / psi(high) of every box, at most 1."""
-        return np.minimum(np.exp(self.log[:, side.low] - self.log[:, side.high]), 1.0)
+        return np.minimum(np.exp(np.take(self.log, side.low, axis=1) - np.take(self.log, side.high, axis=1)), 1.0)
 
     def pull(self, side: Side, weights: Array) -> Moments:
         """Derivatives by means (m, q) and sd (m,) of sum_N weights (m, N) (psi(high) - psi(low)) / psi(high)."""

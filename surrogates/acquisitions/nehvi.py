@@ -10,7 +10,7 @@ import numpy as np
 from surrogates.acquisitions.draws import Draws
 from surrogates.acquisitions.ehvi import Improvement
 from surrogates.acquisitions.nei import rows_to_draw
-from surrogates.acquisitions.pareto import pareto_front, reference_point
+from surrogates.acquisitions.pareto import reference_point
 from surrogates.acquisitions.situation import Situation
 from surrogates.domain import Array
 from surrogates.linalg import one_thread
@@ -42,7 +42,7 @@ class NEHVI:
         if reference is None:
             reference = reference_point(np.column_stack([gp.predict(situation.started)[0] for gp in situation.gps]))
         points = np.stack([draw.values for draw in draws], axis=-1)  # (q, k, M)
-        return NEHVIScore(draws, Improvement([pareto_front(F) for F in points], reference))
+        return NEHVIScore(draws, Improvement(list(points), reference))
 
 
 class NEHVIScore:

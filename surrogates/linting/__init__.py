@@ -10,8 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from surrogates.acquisitions import AcquisitionFunction, ModelAcquisition, Numerical, acquisition
-from surrogates.acquisitions.marginal import Acquisition
+from surrogates.acquisitions import (
+    Acquisition,
+    AcquisitionFunction,
+    Autograd,
+    ModelAcquisition,
+    Numerical,
+    acquisition,
+)
 from surrogates.linting import marginal, whole
 from surrogates.linting.findings import Finding, Report
 
@@ -21,7 +27,8 @@ __all__ = ["Finding", "Report", "lint"]
 def lint(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> Report:
     """Checks an acquisition: a name, any f(posterior, incumbent) -> score, one with derivatives, or one of the model.
 
-    What it raises is reported, not raised. ValueError for an unknown name, as in `acquisition`.
+    What it raises is reported, not raised. One that takes several objectives is tried with two. ValueError for an unknown
+    name, as in `acquisition`.
     """
     if isinstance(chosen, type):
         wrong = f"{chosen.__name__} is a class"
@@ -35,7 +42,9 @@ def lint(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> 
 
 
 def label(chosen: Any) -> str:
-    """What a report calls it: a name, module:function, or how it prints."""
+    """What a report calls it: a name, module:function, Autograd(module:function), or how it prints."""
     if isinstance(chosen, str):
         return chosen
+    if isinstance(chosen, (Numerical, Autograd)):
+        return f"{type(chosen).__name__}({label(chosen.f)})"
     return f"{chosen.__module__}:{chosen.__qualname__}" if hasattr(chosen, "__qualname__") else repr(chosen)

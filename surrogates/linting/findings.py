@@ -68,7 +68,7 @@ class Report:
         for finding in self.findings:
             mark = "FAIL" if finding.verdict == "fail" else finding.verdict
             lines += _wrapped(finding.measured, f"{mark}  {finding.name:<{width}}  ", 8 + width)
-            lines += _wrapped(finding.remedy, " " * (8 + width), 8 + width) if finding.remedy else []
+            lines += _wrapped(finding.remedy, f"{'->':>{7 + width}} ", 8 + width) if finding.remedy else []
         return "\n".join([*lines, "", self.summary])
 
     @property

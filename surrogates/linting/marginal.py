@@ -218,8 +218,8 @@ def scaled(probe: Probe) -> Measured:
 
 
 GATES = (
-    Check("runs", runs, "Score arrays posterior.mean (m,) and posterior.sd (m,) against a number; a function of torch "
-                        "tensors is wrapped: Autograd(f).", gate=True),
+    Check("runs", runs, "Read arrays posterior.mean (m,) and posterior.sd (m,), and a number; assign to none of them; "
+                        "wrap a function of torch tensors: Autograd(f).", gate=True),
     Check("shape", shape, "Return an array (m,), one score a point.", gate=True),
     Check("numbers", numbers, "Compute in float64, and give every ordinary point a number.", gate=True),
     Check("repeatable", repeatable, "Draw random numbers in the score(situation) of a ModelAcquisition, from "

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -41,11 +42,12 @@ class Trial:
     @cached_property
     def score(self) -> ScoreFunction:
         """The score in this situation, made once."""
-        return self.acquisition.score(self.situation)
+        return self.at(seed=self.situation.seed)
 
-    def at(self, **changed: object) -> ScoreFunction:
-        """The score in a changed situation."""
-        return self.acquisition.score(replace(self.situation, **changed))  # type: ignore[arg-type]
+    def at(self, **changed: Any) -> ScoreFunction:
+        """A new score in a changed situation, with rows of its own."""
+        rows, pending = self.situation.rows.copy(), self.situation.pending.copy()
+        return self.acquisition.score(replace(self.situation, **{"rows": rows, "pending": pending, **changed}))
 
 
 def objectives(acquisition: ModelAcquisition) -> int:
@@ -113,7 +115,7 @@ def numbers(trial: Trial) -> Measured:
 
 def repeatable(trial: Trial) -> Measured:
     """The same situation twice, then another seed."""
-    changed = not np.array_equal(trial.score(trial.X), trial.at()(trial.X), equal_nan=True)
+    changed = not np.array_equal(trial.score(trial.X), trial.at(seed=trial.situation.seed)(trial.X), equal_nan=True)
     other = np.array_equal(trial.score(trial.X), trial.at(seed=trial.situation.seed + 1)(trial.X))
     said = f"the same seed gave the same bits; another seed gave {'the same' if other else 'others'}"
     return fail_if("the same situation, seed included, gave different scores" if changed else "", said)

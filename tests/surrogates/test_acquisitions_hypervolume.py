@@ -8,7 +8,7 @@ import pytest
 
 from surrogates import EHVI, NEHVI, GaussianProcess, Normal, acquisition, score_of
 from surrogates.acquisitions.ehvi import Improvement
-from surrogates.acquisitions.pareto import boxes, dominators, pareto_front, reference_point
+from surrogates.acquisitions.pareto import boxes, dominators, pareto_front, reference_point, thinned
 from surrogates.acquisitions.tails import log_mean_exp
 from tests.surrogates.situations import DOMAINS, box, inside, situation
 
@@ -39,8 +39,10 @@ def test_dominators_and_front():
 
 
 def test_reference_point():
-    np.testing.assert_allclose(reference_point(np.array([[0.0, 2.0], [1.0, 0.0], [5.0, 5.0]])), [1.1, 2.2])
-    np.testing.assert_allclose(reference_point(np.array([[0.0, 0.0], [5.0, 3.0]])), [0.5, 0.3])  # a single point
+    front = np.column_stack([np.arange(5.0), np.arange(5.0)[::-1]])
+    far = np.array([[9.0, 9.0]])
+    np.testing.assert_allclose(reference_point(np.concatenate([front, far])), [4.4, 4.4])
+    np.testing.assert_allclose(reference_point(np.concatenate([front[:4], far])), [9.9, 9.8])  # too few on the front
     np.testing.assert_allclose(reference_point(np.array([[2.0, 3.0]])), [2.1, 3.1])
 
 
@@ -60,6 +62,25 @@ def test_boxes_fill_what_is_not_dominated_once(M):
 def test_without_a_point_below_the_reference_there_is_one_box():
     low, high = boxes(np.array([[2.0, 2.0]]), np.ones(2))
     assert (low == -np.inf).all() and (high == 1).all() and low.shape == (1, 2)
+
+
+def test_a_thinned_front_keeps_its_ends_and_its_spread():
+    angle = np.linspace(0, np.pi / 2, 101)
+    front = np.column_stack([1 - np.cos(angle), 1 - np.sin(angle)])
+    assert thinned(front, 101) is front
+    few = thinned(front, 5)
+    assert len(few) == 5
+    np.testing.assert_array_equal(few[[0, -1]], front[[0, -1]])
+    assert np.diff(few[:, 0]).max() < 0.45 and (np.diff(few[:, 0]) > 0).all()
+    assert len(thinned(pareto_front(points(4, 300)), 2)) == 4  # the best in each objective
+
+
+def test_many_objectives_do_not_explode():
+    rng = np.random.default_rng(0)
+    improvement = Improvement(list(rng.normal(size=(4, 200, 5))), np.full(5, 3.0))
+    assert len(improvement.sides[0].low) < 2 * 4000
+    value, _ = improvement.gradient([(rng.normal(size=(3, 4)), np.ones(3)) for _ in range(5)])
+    assert np.isfinite(value).all()
 
 
 # --- EHVI -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,141 @@
+"""The linter on acquisitions of the whole model: every fault found alone."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from surrogates import EI, LogEI, Numerical, Thompson, lint, score_of
+from tests.surrogates.test_linting import anchored, in_units, remarks
+
+LOG_EI = LogEI()
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """LogEI, or another one, and how its score is spoilt: spoil(score, situation) -> score."""
+
+    spoil: Any
+    base: Any = LOG_EI
+    log_scale: bool = True
+
+    def score(self, situation):
+        return self.spoil(score_of(self.base, situation), situation)
+
+
+@dataclass(frozen=True, eq=False)
+class Spoilt:
+    """A score whose values, or whose slopes, are replaced."""
+
+    inner: Any
+    value: Any = None  # (X, value) -> value
+    slope: Any = None  # (X, slope) -> slope
+    log_scale: bool = True
+
+    def __call__(self, X):
+        return self.inner(X) if self.value is None else self.value(X, self.inner(X))
+
+    def gradient(self, X):
+        slope = self.inner.gradient(X)[1]
+        return self(X), slope if self.slope is None else self.slope(X, slope)
+
+
+def whole_raising(score, situation):
+    return Spoilt(score, value=lambda X, value: 1 / 0)
+
+
+def flat_slopes(score, situation):
+    return Spoilt(score, slope=lambda X, slope: slope[:, :1])
+
+
+def other_scale(score, situation):
+    return Spoilt(score, log_scale=False)
+
+
+def whole_coarse(score, situation):
+    return Spoilt(score, value=lambda X, value: value.astype(np.float32))
+
+
+def whole_nan(score, situation):
+    return Spoilt(score, value=lambda X, value: np.where(X[:, 0] > 0.5, np.nan, value))
+
+
+def unseeded(score, situation):
+    offset = np.random.default_rng().normal()
+    return Spoilt(score, value=lambda X, value: value + offset)
+
+
+def off_slopes(score, situation):
+    return Spoilt(score, slope=lambda X, slope: 1.001 * slope)
+
+
+def two_values(score, situation):
+    class Two(Spoilt):
+        def gradient(self, X):
+            return score(X) + 1.0, score.gradient(X)[1]
+
+    return Two(score)
+
+
+def categorical_slopes(score, situation):
+    return Spoilt(score, slope=lambda X, slope: slope + (np.arange(slope.shape[1]) == 2))
+
+
+def infinite_at_told(score, situation):
+    told = set(situation.domain.keys(situation.started))
+
+    def value(X, value):
+        return np.where([key in told for key in situation.domain.keys(X)], -np.inf, value)
+
+    return Spoilt(score, value=value)
+
+
+def writing_rows(score, situation):
+    situation.rows[:, 0] *= 0.5
+    return score
+
+
+def whole_centred(score, situation):
+    return Spoilt(score, lambda X, value: value - 0.5 * value.mean(), lambda X, slope: slope - 0.5 * slope.mean(axis=0))
+
+
+def regardless(score, situation):
+    return score_of(LogEI(), replace(situation, pending=situation.pending[:0]))
+
+
+def as_it_is(score, situation):
+    return score
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        (Whole(whole_raising), {"runs": "fail"}),
+        (Whole(flat_slopes), {"shape": "fail"}),
+        (Whole(other_scale), {"shape": "fail"}),
+        (Whole(whole_coarse), {"numbers": "fail"}),
+        (Whole(whole_nan), {"numbers": "fail"}),
+        (Whole(unseeded), {"repeatable": "fail"}),
+        (Whole(off_slopes), {"gradient": "fail"}),
+        (Whole(two_values), {"gradient": "fail"}),
+        (Whole(categorical_slopes), {"gradient": "fail"}),
+        (Whole(as_it_is, EI(), log_scale=False), {"far from data": "fail"}),
+        (Whole(infinite_at_told), {"sd near zero": "fail"}),
+        (Whole(writing_rows), {"in place": "fail"}),
+        (Whole(whole_centred), {"company": "fail"}),
+        (Whole(regardless), {"pending": "note"}),
+        (Whole(as_it_is, Numerical(anchored), log_scale=False), {"shift": "fail"}),
+        (Whole(as_it_is, Numerical(in_units), log_scale=False), {"scale": "note"}),
+        (Whole(as_it_is), {}),
+    ],
+    ids=lambda value: value.spoil.__name__ if isinstance(value, Whole) else "-".join(value),
+)
+def test_a_fault_in_the_whole_model_is_found_alone(chosen: Whole, found: dict[str, str]) -> None:
+    report = lint(chosen)
+    assert remarks(report) == found, str(report)
+
+
+def test_seeds_are_told_apart() -> None:
+    assert "another seed gave others" in lint(Thompson())["repeatable"].measured
+    assert "another seed gave the same" in lint(Whole(as_it_is))["repeatable"].measured
