@@ -1,0 +1,263 @@
+"""What the benchmark found: regrets, ranks with their uncertainty, where ours lost, seconds, versions.
+
+    table(results)           a short Markdown table
+    write(results, folder)   index.html (self-contained), summary.csv, ranks.csv, lost.csv, seconds.csv, the figures
+
+Ours is "GP", the peers are everybody else except "GP(...)", which is ours with somebody's acquisition. How ranks are made
+stands in ranks.py, who and what is ranked in field.py, how files are read in collected.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from experiments.benchmark import plots
+from experiments.benchmark.collected import OURS, Collected, collect, kind, variant
+from experiments.benchmark.field import Ranking, ranking
+from experiments.benchmark.ranks import DRAWS, Friedman
+from experiments.benchmark.summary import Cell, Loss, cells, lost, read_reasons, seconds
+from experiments.benchmark.tasks import TASKS
+
+FOLDER = Path("runs") / "benchmark"
+REASONS = Path(__file__).parent / "reasons.toml"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that the page and the short table show."""
+
+    found: Collected
+    cells: Sequence[Cell]
+    ranking: Ranking | None
+    losses: Sequence[Loss]
+    compared: int  # (task, checkpoint) pairs at which ours had a peer
+    seconds: Sequence[Row]
+    remarks: Sequence[str]  # what is missing, left out, or suspicious
+
+
+def analyse(results: Path) -> Analysis:
+    """Of a folder of *.jsonl. ValueError if it holds no study."""
+    found = collect(results)
+    made, said = ranking(found)
+    reasons = read_reasons(REASONS)
+    losses, compared = lost(found, reasons)
+    if unknown := sorted({*reasons} - {loss.task for loss in losses}):
+        said.append(f"{REASONS.name} explains tasks on which nothing was lost: {', '.join(unknown)}.")
+    return Analysis(found, cells(found), made, losses, compared, seconds(found), [*found.remarks, *said])
+
+
+# -- in words ----------------------------------------------------------------------------------------------------------
+
+
+def number(value: float, digits: int = 3) -> str:
+    """So many significant digits: `0.0123`, `1.2e-05`; `∞` where there was no incumbent."""
+    return "∞" if value == np.inf else f"{value:.{digits}g}"
+
+
+def percent(share: float) -> str:
+    """To two decimals, which is what 10,000 draws can tell."""
+    return f"{100 * share:.2f} %"
+
+
+def headline(made: Ranking) -> str:
+    """Where ours stands, in one sentence, or who leads where ours is absent."""
+    place = made.methods.index(OURS) if OURS in made.methods else made.order[0]
+    first = {drawn: percent(share[0, place]) for drawn, share in made.first.items()}
+    others = [other for other in made.order if other != place]
+    leads = made.means[0, place] <= made.means[0, others[0]]
+    name, other, counts = made.methods[place], made.methods[others[0]], ", ".join(map(str, made.checkpoints))
+    return (
+        f"{name} has a mean rank of {made.means[0, place]:.2f} among {len(made.methods)} methods over {len(made.tasks)} "
+        f"tasks, each after {counts} evaluations; the {'next' if leads else 'first'} is {other} with "
+        f"{made.means[0, others[0]]:.2f}. The mean rank of {name} is the lowest in {first['seeds']} of {DRAWS:,} bootstrap "
+        f"draws of the seeds on these tasks, and in {first['tasks']} if the tasks are drawn too."
+    )
+
+
+def tested(found: Friedman | None, checkpoint: str) -> str:
+    """One line of the Friedman test."""
+    if found is None:
+        return f"{checkpoint}: no Friedman test; it needs three methods and two tasks that do not all tie."
+    return (
+        f"{checkpoint}: Friedman χ² = {found.chi2:.1f}, p = {found.p:.2g}; F = {found.f:.1f}, p = {found.p_f:.2g}; "
+        f"critical difference of mean ranks {found.critical:.2f} (Nemenyi, 5 %, {found.tasks} tasks)."
+    )
+
+
+def tests(made: Ranking) -> list[str]:
+    """Every Friedman test in a line."""
+    names = ["All checkpoints", *(f"{count} evaluations" for count in made.checkpoints)]
+    return [tested(found, name) for found, name in zip(made.friedman, names, strict=True)]
+
+
+def losses_in_words(made: Analysis) -> str:
+    """How often some peer's median was better."""
+    if not made.compared:
+        return f"There is no task on which both {OURS} and a peer have studies."
+    return (
+        f"Some peer's median is better than {OURS}'s at {len(made.losses)} of {made.compared} pairs of a task and a number "
+        f"of evaluations."
+    )
+
+
+def in_place(made: Ranking) -> list[str]:
+    """One sentence for every GP(...)."""
+    said = []
+    for method in filter(variant, made.found.methods):
+        if (found := made.in_place(method)) is not None:
+            tasks, means = found
+            said.append(
+                f"{method} in {OURS}'s place would have a mean rank of {means[0, 0]:.2f}, where {OURS} has "
+                f"{means[1, 0]:.2f} ({len(tasks)} tasks)."
+            )
+    return said
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def rank_rows(made: Ranking) -> list[Row]:
+    """One row a method, the best first."""
+    low, high = np.quantile(made.draws.seeds[:, 0], (0.025, 0.975), axis=0)
+    wide = np.quantile(made.draws.tasks[:, 0], (0.025, 0.975), axis=0)
+    rows = []
+    for place in made.order:
+        method = made.methods[place]
+        beaten, p, holm = made.against.get(method, (None, None, None))
+        rows.append({
+            "method": method,
+            "seeds": _seeds(made, method),
+            "mean_rank": made.means[0, place],
+            "low": low[place], "high": high[place], "low_tasks": wide[0, place], "high_tasks": wide[1, place],
+            **{f"at_{count}": made.means[1 + i, place] for i, count in enumerate(made.checkpoints)},
+            "first_seeds": made.first["seeds"][0, place],
+            "first_tasks": made.first["tasks"][0, place],
+            **{f"first_seeds_at_{count}": made.first["seeds"][1 + i, place] for i, count in enumerate(made.checkpoints)},
+            **{f"first_tasks_at_{count}": made.first["tasks"][1 + i, place] for i, count in enumerate(made.checkpoints)},
+            "friedman_rank": None if made.friedman[0] is None else made.friedman[0].ranks[place],
+            "beaten_by_ours": beaten, "wilcoxon_p": p, "holm_p": holm,
+        })  # fmt: skip
+    return rows
+
+
+def _seeds(made: Ranking, method: str) -> str:
+    """`20`, or `3–20` where tasks differ."""
+    counts = {len(made.found.regrets(task, method, made.checkpoints)) for task in made.tasks}
+    return "–".join(map(str, sorted({min(counts), max(counts)})))
+
+
+def version_rows(found: Collected) -> list[Row]:
+    """What every method's studies were run with; a row for each set of versions, machine and sources."""
+    rows = []
+    for method in found.methods:
+        kinds = Counter(json.dumps([t.versions, t.machine, t.digest], sort_keys=True) for t in found.of(method))
+        for text, count in kinds.most_common():
+            versions, machine, digest = json.loads(text)
+            rows.append({"method": method, "studies": count, "versions": _listed(versions), "machine": _listed(machine),
+                         "sources": digest or ""})  # fmt: skip
+    return rows
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value)
+
+
+# -- what is written ---------------------------------------------------------------------------------------------------
+
+
+def short_table(made: Analysis) -> str:
+    """The short table of an analysis."""
+    parts: list[str] = []
+    if (ranked := made.ranking) is not None:
+        counts = [f"at {count}" for count in ranked.checkpoints]
+        head = ["method", "seeds", "mean rank [95 %]", *counts, "first, seeds drawn", "first, tasks drawn too",
+                f"beaten by {OURS}", "p (Wilcoxon, Holm)"]  # fmt: skip
+        lines = [head, ["---"] * len(head), *(_line(row, ranked) for row in rank_rows(ranked))]
+        parts += [headline(ranked), "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+        parts += ["\n".join([tests(ranked)[0], *in_place(ranked)])]
+    parts.append(losses_in_words(made))
+    if made.remarks:
+        parts.append("\n".join(["Missing or left out:", *(f"- {remark}" for remark in made.remarks)]))
+    return "\n\n".join(parts)
+
+
+def _line(row: Row, made: Ranking) -> list[str]:
+    against = ["", ""] if row["beaten_by_ours"] is None else [f"{row['beaten_by_ours']:.2f}", f"{row['holm_p']:.2g}"]
+    return [
+        row["method"], row["seeds"], f"{row['mean_rank']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+        *(f"{row[f'at_{count}']:.2f}" for count in made.checkpoints),
+        percent(row["first_seeds"]), percent(row["first_tasks"]), *against,
+    ]  # fmt: skip
+
+
+def table(results: Path) -> str:
+    """Mean ranks, the test over tasks, losses and what is missing, in Markdown. ValueError if there is no study."""
+    return short_table(analyse(results))
+
+
+def write(results: Path, folder: Path = FOLDER) -> None:
+    """The page, the CSV files and the figures; prints the short table. ValueError if there is no study."""
+    made = analyse(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows_of(folder / "summary.csv", [{"kind": kind(cell.task), **asdict(cell)} for cell in made.cells])
+    rows_of(folder / "ranks.csv", [] if made.ranking is None else rank_rows(made.ranking))
+    rows_of(folder / "lost.csv", [asdict(loss) for loss in made.losses])
+    rows_of(folder / "seconds.csv", made.seconds)
+    drawn = plots.every(made.found, made.ranking)
+    for name in plots.NAMES:
+        (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier call with more to show
+    for name, png in drawn.items():
+        (folder / f"{name}.png").write_bytes(png)
+    (folder / "index.html").write_text(page(made, drawn), encoding="utf-8")
+    print(f"{short_table(made)}\n\nEverything: {folder / 'index.html'}")
+
+
+def rows_of(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A CSV file; an empty one for no rows, so that none is left from an earlier call."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        if rows:
+            out = csv.DictWriter(file, list(rows[0]))
+            out.writeheader()
+            out.writerows({name: f"{v:.7g}" if isinstance(v, float) else v for name, v in row.items()} for row in rows)
+
+
+def page(made: Analysis, drawn: Mapping[str, bytes]) -> str:
+    """index.html: one file, figures inside."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": number, "percent": percent}
+    ranked, found = made.ranking, made.found
+    return environment.get_template("index.html.j2").render(
+        ours=OURS,
+        draws=DRAWS,
+        found=found,
+        studies=sum(len(mine) for mine in found.traces.values()),
+        headline=None if ranked is None else headline(ranked),
+        ranks=[] if ranked is None else rank_rows(ranked),
+        tests=[] if ranked is None else tests(ranked),
+        places=[] if ranked is None else in_place(ranked),
+        ranked_tasks=[] if ranked is None else ranked.tasks,
+        cells={(cell.evaluations, cell.task, cell.method): cell for cell in made.cells},
+        losses=made.losses,
+        lost=losses_in_words(made),
+        kinds=list(dict.fromkeys(kind(task) for task in found.tasks)),
+        seconds={(row["method"], row["kind"]): row for row in made.seconds},
+        versions=version_rows(found),
+        about={task: TASKS[task].about if task in TASKS else "" for task in found.tasks},
+        kind=kind,
+        remarks=made.remarks,
+        figures={name: base64.b64encode(png).decode() for name, png in drawn.items()},
+    )

@@ -1,0 +1,133 @@
+"""METHODS: who is compared. Ours, and the peers that have an adapter; cheapest first, as they are run."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.benchmark.digest import digest
+from experiments.benchmark.peers import Peer
+from hpo.space import Space
+
+PEERS = "experiments.benchmark.peers"
+GP, RANDOM = ("hpo/optimizers/gp.py",), ("hpo/optimizers/random.py",)
+PROTOTYPE = re.compile(r"GP\((?P<function>[\w.]+:\w+)\)")
+
+
+class Absent(Exception):
+    """A peer's packages or its adapter cannot be imported; the message is the sentence to show."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """An optimizer under the name that tables show.
+
+    module     where its adapter is: "module:attribute" below experiments.benchmark.peers
+    packages   what must be installed for it, as names of modules
+    sources    our files that decide what it proposes, with what they import; empty for a peer, whose versions are recorded
+    """
+
+    name: str
+    seeds: int
+    module: str
+    packages: tuple[str, ...] = ()
+    extra: str = "peers"
+    sources: tuple[str, ...] = ()
+    acquisition: str | None = None
+
+    @property
+    def ours(self) -> bool:
+        return bool(self.sources)
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot run here, in one sentence; None if it can, as far as can be said without importing it."""
+        for package in self.packages:
+            if importlib.util.find_spec(package) is None:
+                return self.absent(f"{package} is not installed")
+        return None
+
+    def absent(self, why: str) -> str:
+        return f"{self.name} is skipped: {why}; pip install '.[{self.extra}]' installs it"
+
+    def make(self, space: Space, seed: int, budget: int) -> Peer:
+        """A fresh optimizer. Raises Absent where its packages cannot be imported.
+
+        All of them are imported here, so that no ask is charged for an import.
+        """
+        module, _, attribute = self.module.partition(":")
+        try:
+            for package in self.packages:
+                importlib.import_module(package)
+            made: Callable[..., Peer] = getattr(importlib.import_module(f"{PEERS}.{module}"), attribute)
+        except ImportError as error:
+            raise Absent(self.absent(str(error))) from error
+        options = {} if self.acquisition is None else {"acquisition": function(self.acquisition)}
+        return made(space, seed, budget, **options)
+
+    @property
+    def digest(self) -> str | None:
+        """Names the code that decides what it proposes; None for a peer."""
+        extra = () if self.acquisition is None else (source(self.acquisition),)
+        return digest(*self.sources, *extra) if self.ours else None
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("random", 20, "ours:random", sources=RANDOM),
+        Method("Optuna TPE", 20, "optuna:tpe", ("optuna",)),
+        Method("Optuna CMA-ES", 20, "optuna:cmaes", ("optuna", "cmaes")),
+        Method("Nevergrad", 20, "nevergrad:Nevergrad", ("nevergrad",)),
+        Method("GP", 20, "ours:gp", sources=GP),
+        Method("Optuna GP", 20, "optuna:gp", ("optuna", "torch")),
+        Method("BoTorch", 10, "botorch:BoTorch", ("botorch",)),
+        Method("SMAC", 5, "smac:SMAC", ("smac",)),
+        Method("HEBO", 5, "hebo:HEBO", ("hebo",)),
+    )
+}
+
+
+def find(name: str) -> Method:
+    """A method by name; "GP(module:function)" is ours with another acquisition. ValueError for an unknown name."""
+    prototype = PROTOTYPE.fullmatch(name)
+    if prototype:
+        return Method(name, 20, "ours:gp", sources=GP, acquisition=prototype["function"])
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; allowed are {list(METHODS)}")
+    return METHODS[name]
+
+
+def function(spec: str) -> Callable[..., Any]:
+    """The function that "module:function" names. ValueError in one sentence if there is none."""
+    module, _, attribute = spec.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"the acquisition {spec!r} cannot be imported as module:function: {error}") from None
+    if not callable(found):
+        raise ValueError(f"the acquisition {spec!r} is {found!r}; allowed is a function f(posterior, incumbent)")
+    return found  # type: ignore[no-any-return]
+
+
+def source(spec: str) -> str:
+    """The file in which "module:function" stands; ValueError if there is none."""
+    try:
+        found = importlib.util.find_spec(spec.partition(":")[0])
+    except ImportError:
+        found = None
+    if found is None or found.origin is None:
+        raise ValueError(f"the acquisition {spec!r} stands in no module that can be found")
+    return found.origin
+
+
+def ordered(names: list[str]) -> list[Method]:
+    """The methods of these names, each once, cheapest first (as in METHODS; a prototype stands beside our GP); all of
+    METHODS if no name is given. ValueError for an unknown name."""
+    chosen = [find(name) for name in dict.fromkeys(names or METHODS)]
+    order = list(METHODS)
+    return sorted(chosen, key=lambda method: order.index(method.name if method.name in order else "GP"))

@@ -1,0 +1,87 @@
+"""The lines that studies leave: one file a method, one line a study, appended whole.
+
+A line is found again by its task, method, seed and number of evaluations. Lines of ours count only if they were made by
+the sources as they are now; older ones stay in the file until every study they hold was made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmark import methods
+
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "benchmark"
+TIMING = "timing.jsonl"  # beside them, and no study
+Record = dict[str, Any]
+Name = tuple[str, str, int, int]
+
+
+def slug(method: str) -> str:
+    """A method's name as the name of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", method.lower()).strip("-")
+
+
+def name(record: Record) -> Name:
+    """What a study is found by: task, method, seed, evaluations."""
+    return record["task"], record["method"], record["seed"], record["n"]
+
+
+def append(path: Path, record: Record) -> None:
+    """One line at the end of a file, in one write; a line that was cut off by a crash is closed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        line = json.dumps(record, allow_nan=False, separators=(",", ":"))
+        os.write(handle, (("\n" if torn else "") + line + "\n").encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def lines(path: Path) -> Iterator[Record]:
+    """The whole lines of a file, in order; one that was cut off by a crash is passed over."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def counts(record: Record) -> bool:
+    """Whether a line was made by the code as it is now. Peers' lines always count: their versions stand in them."""
+    try:
+        return record.get("digest") == methods.find(record["method"]).digest
+    except ValueError:  # a prototype whose module is gone, or a method that is listed no longer
+        return False
+
+
+def of(folder: Path, method: str) -> dict[Name, Record]:
+    """The counting records of one method; where a study was recorded twice, the first."""
+    found: dict[Name, Record] = {}
+    for record in lines(folder / f"{slug(method)}.jsonl"):
+        if counts(record):
+            found.setdefault(name(record), record)
+    return found
+
+
+def clean(folder: Path, method: str) -> int:
+    """Drops the lines that do not count once every study of theirs has one that does; how many were dropped."""
+    path = folder / f"{slug(method)}.jsonl"
+    every, current = list(lines(path)), of(folder, method)
+    old = [record for record in every if not counts(record)]
+    if not old or any(name(record) not in current for record in old):
+        return 0
+    kept = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in current.values())
+    beside = path.with_suffix(".new")
+    beside.write_text(kept, encoding="utf-8")
+    os.replace(beside, path)
+    return len(every) - len(current)

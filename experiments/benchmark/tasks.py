@@ -1,0 +1,119 @@
+"""The tasks of the benchmark: what is tuned, what is true, what an optimizer sees, and the least value there is.
+
+A task's `true` value is hidden; its regret is true(config) - best. An optimizer sees `observe(config, seed)`: the true
+value, or one with noise drawn from `seed` alone. Give each evaluation of a study a seed of its own (an integer from 0):
+under one seed for all of them the error is the same everywhere.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from experiments.benchmark import functions, lm, tables
+from hpo.space import Config, Space
+
+HARTMANN6 = -3.322368011415515  # Nelder-Mead from the published optimiser, to the last digit
+HARTMANN_NOISE = 0.3  # standard deviation
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A function of (config, random numbers) as one of (config, seed).
+
+    The random numbers come from the seed alone: two methods that are compared on the same seeds meet the same noise.
+    """
+
+    draw: Callable[[Config, np.random.Generator], float]
+
+    def __call__(self, config: Config, seed: int) -> float:
+        return self.draw(config, np.random.default_rng(seed))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One function to minimise over a space.
+
+    kind    "classical" | "mixed" | "noisy" | "lm" | "tabular"
+    space   makes the space when it is called
+    true    the hidden value of a configuration, always finite
+    best    the least true value over the space: exact, but for lm_pretrain and Hartmann, where it was found by search
+    noise   (config, seed) -> what an optimizer sees, NaN where it diverges; None: it sees `true`
+    needs   a file below the shared data folder, without which `true` raises FileNotFoundError
+    """
+
+    name: str
+    kind: str
+    space: Callable[[], Space]
+    true: Callable[[Config], float]
+    best: float
+    noise: Callable[[Config, int], float] | None = None
+    needs: str | None = None
+    about: str = ""
+
+    @property
+    def available(self) -> bool:
+        """Whether the file that the task reads is there."""
+        return self.needs is None or tables.data_file(self.needs).exists()
+
+    def observe(self, config: Config, seed: int) -> float:
+        """What an optimizer is told of a configuration: deterministic in (config, seed), NaN where it diverged."""
+        return self.true(config) if self.noise is None else self.noise(config, seed)
+
+
+def _noisy_hartmann6(config: Config, rng: np.random.Generator) -> float:
+    return functions.hartmann6(config) + HARTMANN_NOISE * float(rng.standard_normal())
+
+
+def _classical(name: str, space: Callable[[], Space], true: Callable[[Config], float], best: float, about: str) -> Task:
+    return Task(name, "classical", space, true, best, about=about)
+
+
+def _taskset(name: str, task: str, best: float, about: str) -> Task:
+    seen = partial(tables.taskset_seen, task)
+    return Task(name, "lm", tables.taskset_space, partial(tables.taskset_true, task), best, seen, tables.TASKSET,
+                f"8-d, 1000 real runs of a text classifier (TaskSet), {about}, interpolated; loss up to 2 ln 2")  # fmt: skip
+
+
+def _fcnet(name: str, data: str, best: float) -> Task:
+    seen = Noise(partial(tables.fcnet_seen, data))
+    return Task(name, "tabular", tables.fcnet_space, partial(tables.fcnet_true, data), best, seen, tables.fcnet_file(data),
+                "9-d, 62,208 measured networks x 4 repeats (FCNet); log10 of the validation MSE")  # fmt: skip
+
+
+def _grid(name: str, grid: tables.Grid, best: float, about: str) -> Task:
+    return Task(name, "tabular", grid.space, grid.true, best, needs=grid.file, about=about)
+
+
+_TASKS = (
+    _classical("branin", functions.branin_space, functions.branin, 10 / (8 * math.pi), "2-d, three equal minima"),
+    _classical("hartmann6", partial(functions.box, 6, 0.0, 1.0), functions.hartmann6, HARTMANN6, "6-d, six local minima"),
+    _classical("ackley5", partial(functions.box, 5, -32.768, 32.768), functions.ackley, 0.0,
+               "5-d, many local minima, optimum at 7.3 in every dimension"),
+    _classical("levy8", partial(functions.box, 8, -10.0, 10.0), functions.levy, 0.0, "8-d, many local minima"),
+    _classical("rosenbrock4", partial(functions.box, 4, -5.0, 10.0), functions.rosenbrock, 0.0, "4-d, a bent valley"),
+    Task("mixed8", "mixed", functions.mixed8_space, functions.mixed8, 0.0,
+         about="8-d: 3 floats, 2 integers, choices of 3, 4 and 2 that move the optimum of the numbers; ours"),
+    Task("conditional", "mixed", functions.conditional_space, functions.conditional, 0.0,
+         about="12 parameters of which 5 to 7 are active, 3 branches and a second level; ours"),
+    Task("hartmann6_noisy", "noisy", partial(functions.box, 6, 0.0, 1.0), functions.hartmann6, HARTMANN6,
+         Noise(_noisy_hartmann6), about="hartmann6 seen with normal noise of standard deviation 0.3"),
+    Task("lm_pretrain", "lm", lm.space, lm.true, lm.BEST, Noise(lm.noise),
+         about="9-d made-up surface of a language model's loss at fixed compute, nats a token; diverges; noise 0.004"),
+    _taskset("taskset_irnn", "patch32_IRNN64_relu_avg_bs128", 0.48932790756225586, "a recurrent ReLU network"),
+    _taskset("taskset_lstm", "patch32_LSTM128_E128_bs128", 0.5244767665863037, "an LSTM"),
+    _fcnet("fcnet_protein", "protein_structure", -0.6548662822964808),
+    _fcnet("fcnet_naval", "naval_propulsion", -4.498957859526099),
+    _grid("lda_grid", tables.LDA, 1266.167382, "3-d, 288 points, online LDA; perplexity (Snoek et al. 2012)"),
+    _grid("svm_grid", tables.SVM, 0.2411, "3-d, 1400 points, a latent structured SVM; error rate (Snoek et al. 2012)"),
+)  # fmt: skip
+TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
+SUITES: dict[str, tuple[str, ...]] = {
+    "all": tuple(TASKS),
+    **{
+        kind: tuple(t.name for t in _TASKS if t.kind == kind)
+        for kind in ("classical", "mixed", "noisy", "lm", "tabular")
+    },
+}

@@ -1,0 +1,193 @@
+"""What optimizers cost: seconds of whole runs and of single asks, ours and two peers side by side.
+
+    run, n = 200          everything spent in ask and tell over a study of 200 evaluations
+    ask, n = 500, 1000    one cold ask of a fresh optimizer that was told n random points in one go: its fit is in it
+
+Each measurement has a spawned process of its own with one thread, which first plays a short study of another seed, so that
+nobody is charged for imports and first calls. The contenders take turns within each repeat, so that whatever disturbs
+the machine disturbs all of them; what is shown are medians over repeats, in wall-clock and in processor seconds.
+A measurement that runs into the limit is stopped and shown as "> limit".
+"""
+
+from __future__ import annotations
+
+import datetime
+import multiprocessing
+import os
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmark import methods, runner, store
+from experiments.benchmark.peers import Peer
+from experiments.benchmark.study import Clock, about, noise_seed, still
+from experiments.benchmark.tasks import TASKS
+from hpo.rng import stream
+from hpo.space import Config
+
+OURS = "GP"
+CONTENDERS = (OURS, "Optuna GP", "BoTorch")
+WHAT = (("run", 200), ("ask", 500), ("ask", 1000))
+ON = ("hartmann6", "mixed8")
+WARM = 12  # evaluations of the short study before: more than any contender's first design at that budget
+START = 600.0  # seconds within which a process must have warmed up
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number to be measured."""
+
+    what: str
+    n: int
+    task: str
+    method: str
+    repeat: int
+
+
+# -- in the measuring process ------------------------------------------------------------------------------------------
+
+
+def play(peer: Peer, task: str, seed: int, n: int, clock: Clock) -> None:
+    """n evaluations of a task; asks and tells are on the clock."""
+    for i in range(n):
+        config = clock(peer.ask)
+        value = TASKS[task].observe(config, noise_seed(seed, i))
+        clock(peer.tell, config, value)
+
+
+def told(peer: Peer, task: str, seed: int, n: int) -> None:
+    """Tells a fresh optimizer n random points that it has not asked, in one go where it can."""
+    space = TASKS[task].space()
+    rows = space.domain.random(stream(seed, n, "timing"), n)
+    configs: list[Config] = [space.decode(row) for row in rows]
+    values = [TASKS[task].observe(config, noise_seed(seed, i)) for i, config in enumerate(configs)]
+    add: Callable[..., None] | None = getattr(peer, "add", None)
+    if add is not None:
+        add(configs, values)
+        return
+    for config, value in zip(configs, values, strict=True):
+        peer.tell(config, value)
+
+
+def child(pipe: Connection, m: Measurement) -> None:
+    """Warms up, says so, measures, and sends what it found."""
+    try:
+        method, space = methods.find(m.method), TASKS[m.task].space()
+        still(m.repeat)
+        play(method.make(space, m.repeat + 1000, WARM), m.task, m.repeat + 1000, WARM, Clock())
+        peer, clock = method.make(space, m.repeat, m.n), Clock()
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(1)
+        if m.what == "ask":
+            told(peer, m.task, m.repeat, m.n)
+        pipe.send("warm")
+        if m.what == "ask":
+            clock(peer.ask)
+        else:
+            play(peer, m.task, m.repeat, m.n, clock)
+        pipe.send({"seconds": round(clock.seconds, 4), "cpu": round(clock.cpu, 4), **about(method, peer)})
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+
+
+# -- in the measuring command ------------------------------------------------------------------------------------------
+
+
+def measured(m: Measurement, limit: float) -> dict[str, Any]:
+    """The number; past the limit {"seconds": limit, "over": True}. RuntimeError if the process fails."""
+    runner.single_threaded()
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=child, args=(there, m), daemon=True)
+    process.start()
+    there.close()
+    try:
+        first = here.recv() if here.poll(START) else f"not ready after {START:.0f} seconds"
+        if first != "warm":
+            raise RuntimeError(f"{m.method} on {m.task}: {first}")
+        if not here.poll(limit):
+            return {"seconds": limit, "cpu": None, "over": True}
+        found = here.recv()
+    except EOFError:
+        raise RuntimeError(f"{m.method} on {m.task}: the measuring process died") from None
+    finally:
+        process.kill()
+        process.join()
+    if isinstance(found, str):
+        raise RuntimeError(f"{m.method} on {m.task}: {found}")
+    return {**found, "over": False}
+
+
+def measure(
+    folder: Path,
+    repeats: int,
+    limit: float,
+    say: Callable[[str], None],
+    on: Sequence[str] = ON,
+    contenders: Sequence[str] = CONTENDERS,
+    what: Sequence[tuple[str, int]] = WHAT,
+) -> int:
+    """Measures everything once a repeat, stores each number as it comes, and shows the medians; 1 if any measurement
+    failed, else 0."""
+    missing = {name: methods.find(name).missing for name in contenders}
+    for sentence in filter(None, missing.values()):
+        say(sentence)
+    chosen = [name for name in contenders if missing[name] is None]
+    run, failed = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), 0
+    for r in range(repeats):
+        for m in (Measurement(kind, n, task, name, r) for kind, n in what for task in on for name in chosen):
+            load = round(os.getloadavg()[0], 2)  # before: what else the machine was doing
+            try:
+                record = {"run": run, **asdict(m), "limit": limit, "load": load, **measured(m, limit)}
+            except RuntimeError as error:
+                say(str(error))
+                failed = 1
+                continue
+            store.append(folder / store.TIMING, record)
+            say(f"{m.what} n={m.n} {m.task} {m.method}, repeat {r}: {_seconds(record['seconds'], record['over'])}")
+    for line in table(folder):
+        say(line)
+    return failed
+
+
+def latest(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the last measuring run: numbers of different runs are not compared."""
+    every = list(store.lines(folder / store.TIMING))
+    return [line for line in every if line["run"] == every[-1]["run"]]
+
+
+def table(folder: Path) -> list[str]:
+    """One line a measurement and contender: median wall-clock and processor seconds, and the ratio to ours."""
+    groups: dict[tuple[str, int, str, str], list[dict[str, Any]]] = {}
+    for line in latest(folder):
+        groups.setdefault((line["what"], line["n"], line["task"], line["method"]), []).append(line)
+    head = f"{'what':<5}{'n':>5}  {'task':<12}{'method':<12}{'seconds':>12}{'cpu':>12}{'ratio to ours':>16}"
+    return [head, *[_row(groups, key) for key in groups]]
+
+
+def _row(groups: dict[tuple[str, int, str, str], list[dict[str, Any]]], key: tuple[str, int, str, str]) -> str:
+    what, n, task, method = key
+    seconds, over = median(groups[key], "seconds")
+    cpu, unknown = median(groups[key], "cpu")
+    own = groups.get((what, n, task, OURS))
+    ratio = "" if own is None else f"{'> ' if over else ''}{seconds / median(own, 'seconds')[0]:.1f}"
+    shown = "" if unknown else _seconds(cpu, False)
+    return f"{what:<5}{n:>5}  {task:<12}{method:<12}{_seconds(seconds, over):>12}{shown:>12}{ratio:>16}"
+
+
+def median(lines: Sequence[dict[str, Any]], name: str) -> tuple[float, bool]:
+    """The median of a number over repeats, and whether that is a lower bound only: a repeat that was stopped counts as
+    slower than every other."""
+    ordered = sorted(lines, key=lambda line: (line["over"], line["seconds"] if line["over"] else line[name]))
+    middle = ordered[len(ordered) // 2]
+    if any(line["over"] for line in ordered):  # no mean of a number and a bound: the upper of the two middle ones
+        return (middle["limit"] if middle["over"] else middle[name]), middle["over"]
+    return statistics.median(line[name] for line in ordered), False
+
+
+def _seconds(seconds: float, over: bool) -> str:
+    return f"{'> ' if over else ''}{seconds:.3g} s"

@@ -1,0 +1,338 @@
+"""The benchmark's runner: studies that repeat and diverge, what is stored of them, and the queue."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from experiments.benchmark import digest, methods, peers, recheck, runner, store, study
+from experiments.benchmark.methods import METHODS, Absent, Method
+from experiments.benchmark.peers import Exhausted
+from experiments.benchmark.study import Plan, Trace
+from experiments.benchmark.tasks import TASKS, Task
+from hpo import Categorical, Float, Int, Space
+from tests.test_structure import imports
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+QUICK = [name for name, method in METHODS.items() if method.seeds == 20]
+OWN = [name for name in QUICK if METHODS[name].ours]
+
+
+def method(name: str) -> Method:
+    """A method whose packages are here; else the test is skipped."""
+    for package in METHODS[name].packages:
+        pytest.importorskip(package)
+    return METHODS[name]
+
+
+def odd_space() -> Space:
+    """Everything an adapter must translate: logarithms, steps, both, choices of all types, two levels of conditions."""
+    return Space(
+        lr=Float(1e-5, 1e-1, log=True),
+        width=Int(32, 250, log=True, step=32),
+        depth=Int(2, 11, step=3),
+        batch=Int(1, 512, log=True),
+        kind=Categorical(["a", None, True, 1, 0.5]),
+        fixed=3,
+        momentum=Float(-1.0, 1.0, when={"kind": ["a", True]}),
+        levels=Int(1, 3, when={"kind": ["a", True]}),
+        third=Categorical([0.1, 0.2], when={"levels": 3}),
+    )
+
+
+def odd(config: dict[str, Any]) -> float:
+    return (math.log10(config["lr"]) + 3) ** 2 + abs(config["width"] - 128) / 64 + config.get("momentum", 0.5)
+
+
+def diverging(config: dict[str, Any], seed: int) -> float:
+    return math.nan if config["lr"] > 2e-3 else odd(config)
+
+
+ODD = Task("odd", "mixed", odd_space, odd, -1.0)
+DIVERGING = Task("diverging", "mixed", odd_space, odd, -1.0, diverging)
+HOPELESS = Task("hopeless", "mixed", odd_space, odd, -1.0, lambda config, seed: math.nan)
+
+
+# -- studies -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_seed_gives_the_same_study_whatever_ran_before(name: str) -> None:
+    first = study.study(TASKS["conditional"], method(name), 3, 13)
+    study.study(TASKS["branin"], method("random"), 4, 3)
+    again = study.study(TASKS["conditional"], method(name), 3, 13)
+    other = study.study(TASKS["conditional"], method(name), 4, 13)
+    assert again["values"] == first["values"] and again["regret"] == first["regret"]
+    assert other["values"] != first["values"]
+    assert None not in first["values"] and len(set(first["values"])) > 6
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_asked_configuration_lies_in_the_space(name: str) -> None:
+    space = odd_space()
+    peer = method(name).make(space, 0, 30)
+    asked = []
+    for _ in range(30):
+        config = peer.ask()
+        assert space.check(config) == config
+        assert [type(config[n]) for n in ("lr", "width", "depth", "batch")] == [float, int, int, int]
+        asked.append(dict(config))
+        peer.tell(config, odd(config))
+    assert {"momentum" in config for config in asked} == {True, False}
+    assert peer.best() in asked or name == "Nevergrad"  # which may recommend what it has not asked
+    assert space.check(peer.best()) == peer.best()
+
+
+@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("task", [DIVERGING, HOPELESS])
+def test_diverged_runs_are_survived(name: str, task: Task) -> None:
+    record = study.study(task, method(name), 0, 16)
+    assert len(record["values"]) == 16
+    if name != "Nevergrad":  # which stays near the middle of the space
+        assert None in record["values"]
+    assert (record["regret"][-1] is None) == (task is HOPELESS)
+    json.dumps(record, allow_nan=False)
+
+
+@pytest.mark.parametrize("name", ["Optuna TPE", "Optuna GP", "GP", "random"])
+def test_results_that_were_not_asked_are_learnt_from(name: str) -> None:
+    space = odd_space()
+    peer: Any = method(name).make(space, 0, 30)
+    configs = [space.decode(row) for row in space.domain.sobol(0, 12)]
+    for config in configs:
+        peer.tell(config, odd(config))
+    assert peer.best() == min(configs, key=odd)
+    assert space.check(peer.ask())
+    assert len(peer.optimizer.history.results) == 12 if name in OWN else len(peer.study.trials) == 13
+
+
+def test_nevergrad_is_told_the_worst_loss_for_a_diverged_run() -> None:
+    peer: Any = method("Nevergrad").make(odd_space(), 0, 10)
+    told: list[float] = []
+    peer.optimizer = SimpleNamespace(ask=peer.optimizer.ask, tell=lambda candidate, loss: told.append(loss))
+    for value in (math.nan, 2.0, 5.0, 3.0, math.nan):
+        peer.tell(peer.ask(), value)
+    assert told == [math.inf, 2.0, 5.0, 3.0, 5.0]
+
+
+class Scripted(Method):
+    """A method that asks for what it is given and recommends the first."""
+
+    def make(self, space: Space, seed: int, budget: int) -> Any:
+        left: Iterator[dict[str, float]] = iter([{"x": x} for x in (3.0, 1.0, 2.0, 0.5)])
+
+        def ask() -> dict[str, float]:
+            try:
+                return next(left)
+            except StopIteration:
+                raise Exhausted from None
+
+        return SimpleNamespace(ask=ask, tell=lambda *_: None, best=lambda: {"x": 3.0}, versions=lambda: {"it": "1"})
+
+
+def test_a_record_says_what_was_seen_and_how_good_the_incumbent_was() -> None:
+    task = Task("line", "classical", lambda: Space(x=Float(0.0, 4.0)), lambda config: config["x"] ** 2, 0.0)
+    record = study.study(task, Scripted("scripted", 1, "none"), 0, 100)
+    assert record["values"] == [9.0, 1.0, 4.0, 0.25]  # it ended early, having nothing left to ask
+    assert record["regret"] == [9.0, 1.0, 1.0, 0.25]
+    assert record["n"] == 100 and record["regret_at"] == {} and record["versions"]["it"] == "1"
+    assert record["ask_seconds"] >= 0 and "digest" not in record
+
+
+def test_regret_of_a_noisy_task_is_that_of_the_recommendation() -> None:
+    task = Task(
+        "line", "noisy", lambda: Space(x=Float(0, 4)), lambda config: config["x"], 0.5, lambda config, seed: 0.0
+    )
+    trace, recommended = Trace(task, 30), iter([2.0, 1.0, 3.0])
+    for i in range(30):
+        trace.add({"x": 0.1}, math.nan if i == 0 else 1.0, lambda: {"x": next(recommended)})
+    assert all(math.isnan(value) for value in trace.regret[:9])
+    assert trace.regret[9:] == [1.5] * 15 + [0.5] * 5 + [2.5]
+    assert trace.record()["regret_at"] == {"25": 0.5}
+
+
+def test_numbers_keep_seven_digits() -> None:
+    assert study.number(1234.56789) == 1234.568
+    assert study.number(math.inf) is None and study.number(math.nan) is None
+
+
+def test_every_evaluation_has_noise_of_its_own() -> None:
+    assert len({study.noise_seed(seed, i) for seed in range(20) for i in range(100)}) == 2000
+
+
+# -- methods and digests -----------------------------------------------------------------------------------------------
+
+
+def test_a_digest_is_of_what_the_code_does(tmp_path: Path) -> None:
+    texts = [
+        "def f(x):\n    return x + 1\n",
+        '"""New."""\n\n\ndef f(x):  # a comment\n    """What it does."""\n    return (x + 1)\n',
+        "def f(x):\n    return x + 2\n",
+    ]
+    digests = []
+    for i, text in enumerate(texts):
+        file = tmp_path / str(i) / "same.py"
+        file.parent.mkdir()
+        file.write_text(text)
+        digests.append(digest.digest(str(file)))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_digest_covers_what_our_gp_is_made_of() -> None:
+    made_of = {str(file.relative_to(ROOT)) for file in digest.closure(*METHODS["GP"].sources)}
+    direct = [
+        f"{module}.{name}" for module, name in imports((ROOT / "hpo/optimizers/gp.py").read_text(), "hpo.optimizers")
+    ]
+    named = {module.rpartition(".")[0].replace(".", "/") + ".py" for module in direct if "hpo.optimizers." in module}
+    assert named <= made_of
+    assert {"hpo/optimizers/gp.py", "hpo/space.py", "hpo/rng.py", "surrogates/gp.py", "surrogates/fit.py"} <= made_of
+    assert not made_of & {"hpo/optimizers/__init__.py", "hpo/optimizers/asha.py", "hpo/history.py"}
+    random = {str(file.relative_to(ROOT)) for file in digest.closure(*METHODS["random"].sources)}
+    assert "surrogates/domain.py" in random and "surrogates/gp.py" not in random
+
+
+def test_a_prototype_is_a_method_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "greedy.py").write_text("def greedy(posterior, incumbent):\n    return -posterior.mean\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    made = methods.find("GP(greedy:greedy)")
+    assert made.ours and made.digest != METHODS["GP"].digest
+    assert store.slug(made.name) == "gp-greedy-greedy"
+    greedy, usual = (study.study(TASKS["branin"], m, 0, 8)["values"] for m in (made, METHODS["GP"]))
+    assert greedy[:4] == usual[:4] and greedy != usual
+
+
+@pytest.mark.parametrize("name", ["gp", "GP()", "GP(one)", "GP(a:b:c)"])
+def test_unknown_methods_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="unknown method"):
+        methods.find(name)
+
+
+def test_a_peer_that_is_not_installed_says_how_to_install_it() -> None:
+    absent = Method("Nobody", 1, "nobody:Nobody", ("surely_not_installed",))
+    assert absent.missing is not None
+    assert "Nobody" in absent.missing and "surely_not_installed" in absent.missing and "[peers]" in absent.missing
+    with pytest.raises(Absent, match="Nobody is skipped"):
+        absent.make(odd_space(), 0, 1)
+    assert METHODS["GP"].missing is None
+
+
+def test_versions_leave_out_what_is_absent() -> None:
+    assert [*peers.versions("numpy", "surely-not-installed")] == ["numpy"]
+
+
+# -- what is stored ----------------------------------------------------------------------------------------------------
+
+
+def line(name: str = "GP", task: str = "branin", seed: int = 0, **more: Any) -> dict[str, Any]:
+    own = {"digest": METHODS[name].digest} if METHODS[name].ours else {}
+    return {"task": task, "method": name, "seed": seed, "n": 5, "values": [1.0], "regret": [1.0], **own, **more}
+
+
+def fill(folder: Path, name: str, *records: dict[str, Any]) -> Path:
+    for record in records:
+        store.append(folder / f"{store.slug(name)}.jsonl", record)
+    return folder / f"{store.slug(name)}.jsonl"
+
+
+def test_older_lines_of_ours_do_not_count_and_go_when_all_are_replaced(tmp_path: Path) -> None:
+    old = [line(seed=0, digest="old"), line(seed=1, digest="old")]
+    path = fill(tmp_path, "GP", *old, line(seed=0, values=[2.0]))
+    every = [Plan("branin", "GP", seed, 5) for seed in range(2)]
+    assert runner.missing(every, tmp_path) == [every[1]]
+    assert store.clean(tmp_path, "GP") == 0 and len([*store.lines(path)]) == 3
+    fill(tmp_path, "GP", line(seed=1), line(seed=1))
+    assert store.clean(tmp_path, "GP") == 3  # two older ones and a repetition
+    assert [record["values"] for record in store.lines(path)] == [[2.0], [1.0]]
+    assert store.clean(tmp_path, "GP") == 0
+
+
+def test_lines_of_peers_always_count(tmp_path: Path) -> None:
+    fill(tmp_path, "SMAC", line("SMAC", versions={"smac": "0.1"}))
+    assert len(store.of(tmp_path, "SMAC")) == 1
+    assert store.clean(tmp_path, "SMAC") == 0
+
+
+def test_another_number_of_evaluations_is_another_study(tmp_path: Path) -> None:
+    fill(tmp_path, "GP", line())
+    assert runner.missing([Plan("branin", "GP", 0, 6)], tmp_path) == [Plan("branin", "GP", 0, 6)]
+
+
+def test_a_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
+    path = fill(tmp_path, "GP", line(seed=0))
+    path.write_text(path.read_text() + json.dumps(line(seed=1))[:40])
+    fill(tmp_path, "GP", line(seed=2))
+    assert [record["seed"] for record in store.lines(path)] == [0, 2]
+    assert [name[2] for name in store.of(tmp_path, "GP")] == [0, 2]
+
+
+# -- the queue ---------------------------------------------------------------------------------------------------------
+
+
+def test_work_goes_seed_by_seed() -> None:
+    some = [Method("cheap", 2, ""), Method("dear", 1, "")]
+    order = [(p.seed, p.method, p.task) for p in runner.plans(["s", "t"], some, None, 5)]
+    first = [(0, "cheap", "s"), (0, "cheap", "t"), (0, "dear", "s"), (0, "dear", "t")]
+    assert order == [*first, (1, "cheap", "s"), (1, "cheap", "t")]
+    assert len(runner.plans(["s", "t"], some, 1, 5)) == 4
+    assert runner.plans(["s"], [], None, 5) == []
+
+
+def work(folder: Path, left: list[Plan], **more: Any) -> tuple[runner.Work, list[str]]:
+    said: list[str] = []
+    return runner.Work(left, folder, said.append, **more), said
+
+
+def test_an_absent_peer_is_named_once_and_passed_over(tmp_path: Path) -> None:
+    one, two, three = Plan("s", "HEBO", 0, 5), Plan("t", "HEBO", 0, 5), Plan("t", "random", 0, 5)
+    queue, said = work(tmp_path, [two, three])
+    for plan in (one, two):
+        future: Future[store.Record] = Future()
+        future.set_exception(Absent("HEBO is skipped"))
+        queue.finish(plan, future)
+    assert said == ["HEBO is skipped"] and queue.failed == 0
+    assert queue.next() == three and queue.next() is None
+
+
+def test_a_study_that_fails_is_reported_and_not_stored(tmp_path: Path) -> None:
+    queue, said = work(tmp_path, [])
+    future: Future[store.Record] = Future()
+    future.set_exception(KeyError("oops"))
+    queue.finish(Plan("branin", "random", 0, 5), future)
+    assert queue.failed == 1 and "random on branin, seed 0: failed with KeyError" in said[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_started_after_the_deadline(tmp_path: Path) -> None:
+    queue, _ = work(tmp_path, [Plan("branin", "random", 0, 5)], deadline=time.monotonic() - 1)
+    runner.go(queue, 1)
+    assert len(queue.left) == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_study_that_fails_in_its_process_leaves_the_others(tmp_path: Path) -> None:
+    bad, good = Plan("no such task", "random", 0, 5), Plan("branin", "random", 0, 5)
+    queue, said = work(tmp_path, [bad, good])
+    runner.go(queue, 2)
+    assert (queue.done, queue.failed) == (1, 1) and any("no such task" in sentence for sentence in said)
+    (record,) = store.lines(tmp_path / "random.jsonl")
+    assert record["values"] == study.study(TASKS["branin"], METHODS["random"], 0, 5)["values"]
+
+
+# -- recheck -----------------------------------------------------------------------------------------------------------
+
+
+def test_recheck_takes_two_studies_of_each_and_says_what_differs(tmp_path: Path) -> None:
+    records = [line("SMAC", task, seed) for task in ("branin", "levy8", "mixed8") for seed in range(3)]
+    fill(tmp_path, "SMAC", *records)
+    again = recheck.chosen(tmp_path, METHODS["SMAC"], ["branin", "levy8"])
+    assert [(record["task"], record["seed"]) for record in again] == [("branin", 0), ("levy8", 1)]
+    then = line("SMAC", values=[1.0, None, 3.0], versions={"smac": "1", "numpy": "2"})
+    assert recheck.compared(then, then).endswith("the same 3 values (same versions)")
+    now = {**then, "values": [1.0, None, 4.0], "versions": {"smac": "2", "numpy": "2"}}
+    assert recheck.compared(then, now).endswith("differs from evaluation 3 on (smac 1 then, 2 now)")
+    assert "differs from evaluation 3 on" in recheck.compared(then, {**then, "values": [1.0, None]})
