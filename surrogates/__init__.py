@@ -1,16 +1,23 @@
 """Surrogates for optimisation: arrays in, arrays out. Knows nothing of studies, jobs or configurations.
 
-    domain.py        what is known of a search space: columns, levels, conditions, feasibility; draws and moves
-    transform.py     targets made fit for a model: standardised, failures finite, divergence harmless
-    kernels.py       Matern-5/2, Matern-3/2 and RBF over mixed and conditional columns, with their derivatives
-    linalg.py        Cholesky with reported jitter, growing factors, one BLAS thread
-    gp.py            hyperparameters, marginal likelihood, exact posterior, pending points
-    priors.py        what hyperparameters are likely to be
-    fit.py           the most probable hyperparameters
-    posterior.py     covariances between rows, joint draws, gradients of both
-    paths.py         functions drawn from the posterior
-    acquisitions/    how much a point is worth: EI, PI, UCB, MES, KG, Thompson, under noise, of volumes, or one of yours
-    maximize.py      the point that is worth most
+    domain.py           what is known of a search space: columns, levels, conditions, feasibility; draws and moves
+    transform.py        targets made fit for a model: standardised, failures finite, divergence harmless
+    kernels.py          Matern-5/2, Matern-3/2 and RBF over mixed and conditional columns, with their derivatives
+    linalg.py           Cholesky with reported jitter, factors that grow by rows, one BLAS thread
+    hyperparameters.py  what is fitted, and input warping
+    priors.py           what hyperparameters are likely to be
+    evidence.py         the log marginal likelihood and its gradient
+    fitting.py          the most probable hyperparameters
+    slices.py           hyperparameters drawn from their posterior
+    gp.py               the exact posterior, growing by rows, with pending points
+    posterior.py        covariances between rows, joint draws, gradients of both
+    paths.py            functions drawn from the posterior
+    acquisitions/       how much a point is worth: EI, PI, UCB, MES, KG, Thompson, under noise, of volumes, or one of yours
+    maximizer.py        the point that is worth most
+    linting/            what is wrong with an acquisition
+    plotting.py         a picture of a posterior and an acquisition
+
+To write an acquisition of your own, begin with README.md beside this file.
 
 One proposal, from rows X (n, d) and raw losses y (n,):
 
@@ -56,12 +63,12 @@ from surrogates.acquisitions import (
 )
 from surrogates.domain import Domain
 from surrogates.evidence import log_marginal_likelihood
-from surrogates.fit import fit
+from surrogates.fitting import fit
 from surrogates.gp import GaussianProcess
 from surrogates.hyperparameters import Hyperparameters
 from surrogates.kernels import KERNELS
 from surrogates.linting import lint
-from surrogates.maximize import maximize
+from surrogates.maximizer import maximize
 from surrogates.plotting import plot
 from surrogates.priors import LogNormal, default_prior
 from surrogates.slices import draw

@@ -25,7 +25,7 @@ from surrogates.acquisitions import (
     score_of,
 )
 from surrogates.domain import Array, Domain, Kind, Mask
-from surrogates.fit import fit
+from surrogates.fitting import fit
 from surrogates.gp import GaussianProcess
 from surrogates.transform import standardise
 

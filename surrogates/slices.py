@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from surrogates.domain import Array, Domain
-from surrogates.fit import MEAN_PRIOR, NOISE_FLOOR, Objective, fit
+from surrogates.fitting import MEAN_PRIOR, NOISE_FLOOR, Objective, fit
 from surrogates.hyperparameters import Hyperparameters
 from surrogates.linalg import one_thread
 from surrogates.priors import LogNormal

@@ -65,8 +65,9 @@ class GP(Sampler):
     (noisy) expected hypervolume improvement. An acquisition of one objective is used with several through ParEGO.
 
     kernel       "matern52", "matern32" or "rbf"
-    initial      Sobol points before the model speaks; by default one more than half the number of columns, but 4 to 10:
-                 the priors carry a model that early (Hvarfner et al. 2024), and a study of large models is short
+    initial      points before the model speaks: the middle of the space, since people lay ranges around what they believe,
+                 then a Sobol sequence. By default one more than half the number of columns, but 4 to 10: the priors carry
+                 a model that early (Hvarfner et al. 2024), and a study of large models is short
     warp         fit a warping of the numeric parameters too (Snoek et al. 2014)
     power        a power transform of the losses, fitted to make them normal (Yeo & Johnson 2000), after robust scaling
     samples      so many hyperparameters drawn from their posterior by slice sampling, over which the acquisition is
@@ -110,6 +111,8 @@ class GP(Sampler):
         return None if draft is None else draft.config
 
     def suggest(self, history: History, trial: int) -> Draft | None:
+        if not history.trials:
+            return Draft(self.space.midpoint(), {})
         keys = readable(history)
         if len(history.trials) < self._enough or not keys or not self.space.columns:
             return self._sobol.suggest(history, trial)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 Verdict = Literal["pass", "note", "fail", "skip"]
 Measured = tuple[Verdict, str]
 WIDTH = 110
-STEEP = 1e-6  # the slope at which the maximiser stops (gtol in maximize.py)
+STEEP = 1e-6  # the slope at which the maximiser stops (gtol in maximizer.py)
 
 
 @dataclass(frozen=True)

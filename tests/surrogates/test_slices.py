@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import trapezoid
 
 from surrogates import Domain, draw, fit
-from surrogates.fit import Objective
+from surrogates.fitting import Objective
 from surrogates.slices import Chain
 
 

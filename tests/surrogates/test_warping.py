@@ -12,7 +12,7 @@ from surrogates import (
     log_marginal_likelihood,
     standardise,
 )
-from surrogates.fit import Objective
+from surrogates.fitting import Objective
 from surrogates.hyperparameters import kumaraswamy
 
 DOMAIN = Domain(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from surrogates import Domain, GaussianProcess, Score, acquisition, fit, maximize, standardise
-from surrogates.fit import Objective
+from surrogates.fitting import Objective
 
 
 def box(d):

@@ -169,7 +169,7 @@ def propose(theta):
 def test_a_fresh_process_proposes_the_same_bits_from_the_log():
     X = mixed().sobol(5, 40)[:36]
     theta = fit(X, standardise(-bowl(X)).z, mixed(), seed=0).to_list()
-    code = "import json, sys; from test_maximize import propose; print(propose(json.loads(sys.argv[1])))"
+    code = "import json, sys; from test_maximizer import propose; print(propose(json.loads(sys.argv[1])))"
     here = Path(__file__).parent
     path = os.pathsep.join([str(here.parents[1]), str(here)])
     for hash_seed, threads in (("1", "1"), ("2", "2")):

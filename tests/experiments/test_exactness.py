@@ -1,0 +1,253 @@
+"""The measurements of exactness in small; that they see what is wrong; that what is stored meets the claims."""
+
+import json
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gpytorch")
+pytest.importorskip("mpmath")
+
+from experiments.exactness import __main__ as command
+from experiments.exactness import fuzz as fuzzing
+from experiments.exactness import gradients as slopes
+from experiments.exactness import posterior as posteriors
+from experiments.exactness import store
+from experiments.exactness.measure import FULL, QUICK, Problem, Size, Worst, box, mixed
+from experiments.exactness.tails import NAMES, exact, tails
+from experiments.exactness.ugly import ugly
+from surrogates import ACQUISITIONS, KERNELS, LogEI
+
+SMALL = Size(rows=(1, 12), columns=(1, 3), noises=(1e-4,), seeds=1, points=45, cases=3)
+
+
+def met(part: str, found: dict[str, Any]) -> bool:
+    """Whether every error is there and within the claim."""
+    errors = [entry["error"] for entry in found["errors"].values()]
+    return len(errors) > 0 and max(errors) <= store.CLAIMS[part]
+
+
+# --- the claims -------------------------------------------------------------------------------------------------------
+
+
+def test_posterior_equals_gpytorch() -> None:
+    found = posteriors.posterior(QUICK)
+    assert met("posterior", found)
+    assert len(found["errors"]) == 12 and found["problems"] == 96
+
+
+def test_gradients_equal_autograd() -> None:
+    found = slopes.gradients(QUICK)
+    assert met("gradients", found)
+    assert {name.split()[0] for name in found["errors"]} == {"likelihood", "mean", "variance", "logei", "ei", "pi", "ucb"}
+
+
+def test_log_ei_equals_eighty_digits() -> None:
+    found = tails(QUICK)
+    assert met("tails", found)
+    assert set(found["errors"]) == set(NAMES)
+    assert found["orders"]["EI"] >= 80 and found["orders"]["log EI"] > 1e11
+
+
+def test_sixty_ugly_data_sets() -> None:
+    found = fuzzing.fuzz(QUICK)
+    assert (found["cases"], found["failures"], found["warnings"]) == (60, {}, {})
+    assert found["what"].keys() >= {*KERNELS, *ACQUISITIONS, "conditional", "constrained", "discrete", "warped", "all failed"}
+
+
+@pytest.mark.slow
+def test_ten_thousand_ugly_data_sets() -> None:
+    found = fuzzing.fuzz(FULL)
+    assert (found["cases"], found["failures"], found["warnings"]) == (10_000, {}, {})
+
+
+def test_what_is_stored_meets_the_claims_and_says_what_made_it() -> None:
+    found = store.read()
+    assert store.broken(found) == []
+    assert found["fuzz"]["cases"] == FULL.cases and found["fuzz"]["seed"] == fuzzing.SEED
+    assert found["posterior"]["problems"] == 648 and found["tails"]["problems"] > 30_000
+    assert found["versions"].keys() == {"python", *store.MEASURED_WITH, "surrogates"}
+    assert all(re.fullmatch(r"[0-9]+\.[0-9].*|[0-9a-f]{12}", value) for value in found["versions"].values())
+    assert found["fuzz"]["what"]["no row left"] > 0 and found["fuzz"]["what"]["jitter"] > 0
+    assert f"fuzz: {FULL.cases:,} cases, 0 failures, 0 warnings" in store.table(found)
+
+
+# --- that errors are seen ---------------------------------------------------------------------------------------------
+
+
+def test_the_largest_error_is_kept_and_nothing_hides_behind_a_nan() -> None:
+    worst = Worst()
+    worst.see("a", [1.0, 2.0], [1.0, 2.0 + 2e-6], 0.0, "first")
+    worst.see("a", [1.0], [1.0], 0.0, "second")
+    assert worst["a"]["where"] == "first" and worst["a"]["error"] == pytest.approx(1e-6)
+    worst.see("a", [np.nan], [1.0], 0.0, "third")
+    worst.see("a", [5.0], [1.0], 0.0, "fourth")
+    assert worst["a"] == {"error": np.inf, "where": "third"}
+    worst.see("b", [1e-9], [0.0], 1e-3, "floor")
+    assert worst["b"]["error"] == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("change", [{"mean": 0.3 + 1e-6}, {"log_noise": np.log(1e-4) + 1e-6}, {"kernel": "matern32"}])
+def test_a_wrong_posterior_is_seen(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    right = posteriors.GaussianProcess
+    monkeypatch.setattr(posteriors, "GaussianProcess", lambda domain, X, y, theta: right(domain, X, y, replace(theta, **change)))
+    found = posteriors.posterior(SMALL)
+    assert not met("posterior", found)
+    assert found["errors"]["gpytorch against 40 digits: mean"]["error"] < 1e-9  # the references do not change
+
+
+def test_a_wrong_gradient_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = slopes.log_marginal_likelihood
+    monkeypatch.setattr(slopes, "log_marginal_likelihood", lambda *given: (0.0, right(*given)[1] * (1 + 1e-5)))
+    found = slopes.gradients(SMALL)
+    wrong = {name for name, entry in found["errors"].items() if entry["error"] > store.CLAIMS["gradients"]}
+    assert wrong == {"likelihood by hyperparameters"}
+
+
+def test_a_plain_log_ei_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy.stats import norm
+
+    def gradient(self: LogEI, posterior: Any, incumbent: float) -> Any:
+        z = (incumbent - posterior.mean) / posterior.sd
+        h = np.maximum(norm.pdf(z) + z * norm.cdf(z), 1e-300)
+        return np.log(posterior.sd * h), -norm.cdf(z) / (posterior.sd * h), norm.pdf(z) / (posterior.sd * h)
+
+    monkeypatch.setattr(LogEI, "gradient", gradient)
+    errors = tails(SMALL)["errors"]
+    assert min(errors[name]["error"] for name in NAMES[:4]) > 1e-3
+
+
+def test_forty_and_eighty_digits_are_right_where_the_answer_is_known() -> None:
+    p = Problem.of(box, "rbf", 1, 1, 0.25, 0)
+    mean, variance, evidence = posteriors.by_digits(p)
+    s, v, r = np.exp(p.theta.log_outputscale), 0.25, p.y[0] - p.theta.mean
+    k = s * np.exp(-0.5 * (p.asked[:, 0] - p.X[0, 0]) ** 2 / np.exp(2 * p.theta.log_l[0]))
+    np.testing.assert_allclose(mean, p.theta.mean + k * r / (s + v), rtol=1e-13)
+    np.testing.assert_allclose(variance, s - k * k / (s + v), rtol=1e-13)
+    assert evidence == pytest.approx(-0.5 * r * r / (s + v) - 0.5 * np.log(2 * np.pi * (s + v)), rel=1e-13)
+    found = [float(value) for value in exact(0.0, 2.0, 0.0)]  # z = 0: EI = sd phi(0)
+    np.testing.assert_allclose(found[3:], [2 / np.sqrt(2 * np.pi), -0.5, 1 / np.sqrt(2 * np.pi)], rtol=1e-15)
+
+
+def test_one_hot_vectors_are_one_apart() -> None:
+    p = Problem.of(mixed, "rbf", 20, 3, 1e-2, 0)
+    A, owner = posteriors.one_hot(p, p.X)
+    first = A[:, owner == 0]
+    apart = np.linalg.norm(first[:, None] - first[None], axis=-1)
+    np.testing.assert_allclose(apart, p.X[:, None, 0] != p.X[None, :, 0], atol=1e-15)
+
+
+# --- the fuzz ---------------------------------------------------------------------------------------------------------
+
+
+def outcome(monkeypatch: pytest.MonkeyPatch, name: str, value: Any, number: int) -> str:
+    """What is said of the case, with something in the walk replaced."""
+    monkeypatch.setattr(fuzzing, name, value)
+    monkeypatch.setattr(fuzzing, "range", lambda cases: [number], raising=False)
+    return str(fuzzing.fuzz(SMALL)["failures"].get(str(number), ""))
+
+
+PLAIN = next(i for i in range(100) if str(ugly(i)).count("d=3 float, rows plain"))
+FREE = next(i for i in range(100) if ugly(i).domain.floats.any() and ugly(i).domain.feasible is None)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (lambda score, domain, seed, best, taken: best[0], "the proposal was told or is pending"),
+        (lambda score, domain, seed, best, taken: best[0] + 2.0, "the proposal is not on the domain's values"),
+        (lambda score, domain, seed, best, taken: best[0][:-1], "the proposal's shape is"),
+        (lambda score, domain, seed, best, taken: None, "no proposal came though rows are left"),
+        (lambda *given: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda *given: np.zeros(1) / 0.0, "RuntimeWarning: invalid value encountered in divide"),
+    ],
+)
+def test_a_wrong_proposal_is_seen(value: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said in outcome(monkeypatch, "maximize", value, FREE)
+
+
+def test_an_infeasible_proposal_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    number = next(i for i in range(200) if ugly(i).domain.feasible is not None and ugly(i).domain.floats.all())
+
+    def outside(score: Any, domain: Any, *_: Any) -> Any:
+        rows = np.random.default_rng(0).random((1000, domain.d))
+        return rows[~domain.ok(rows)][0]
+
+    assert "the proposal is not feasible" in outcome(monkeypatch, "maximize", outside, number)
+
+
+def test_what_is_not_finite_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = fuzzing.score_of
+
+    class Broken:
+        def __init__(self, *given: Any) -> None:
+            self.score = right(*given)
+
+        def __call__(self, X: Any) -> Any:
+            return self.score(X)
+
+        def gradient(self, X: Any) -> Any:
+            value, slope = self.score.gradient(X)
+            return value, np.where(np.arange(len(X))[:, None] == 1, np.nan, slope)
+
+    assert "a derivative of the score is not finite" in outcome(monkeypatch, "score_of", Broken, FREE)
+
+
+def test_other_warnings_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = fuzzing.standardise
+
+    def loud(y: Any, power: bool) -> Any:
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        return right(y, power)
+
+    monkeypatch.setattr(fuzzing, "standardise", loud)
+    found = fuzzing.fuzz(SMALL)
+    assert found["failures"] == {} and found["warnings"]["DeprecationWarning: old"] >= SMALL.cases
+
+
+def test_a_case_is_a_function_of_its_number() -> None:
+    for number in range(20):
+        one, two = ugly(number), ugly(number)
+        assert str(one) == str(two)
+        np.testing.assert_array_equal(one.rows, two.rows)
+        np.testing.assert_array_equal(one.targets, two.targets)
+    assert len({str(ugly(number)) for number in range(20)}) == 20
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_a_case_is_replayed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command.main(["--case", str(FREE)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"case {FREE}: n=") and "passed: with a proposal" in said
+    monkeypatch.setattr(fuzzing, "maximize", lambda *given: None)
+    with pytest.raises(AssertionError, match="no proposal came though rows are left"):
+        command.main(["--case", str(FREE)])
+
+
+def test_the_command_stores_prints_and_says_what_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "RESULTS", tmp_path / "results" / "exactness.json")
+    monkeypatch.setattr(command, "FULL", SMALL)
+    assert command.main([]) == 0
+    printed = capsys.readouterr().out
+    assert command.main(["--table"]) == 0 and capsys.readouterr().out == printed
+    found = store.read()
+    found["fuzz"]["failures"]["17"] = "ValueError: no"
+    found["tails"]["errors"]["EI"]["error"] = float("nan")
+    found["versions"]["surrogates"] = "0" * 12
+    store.RESULTS.write_text(json.dumps(found))
+    assert command.main(["--table"]) == 1
+    said = capsys.readouterr().out
+    assert "NOT MET: fuzz: case 17 failed: ValueError: no" in said and "NOT MET: tails: EI is nan off" in said
+    assert "other sources of surrogates" in said and "other sources of surrogates" not in printed
+    with pytest.raises(SystemExit):
+        command.main(["--case", "-1"])
