@@ -115,6 +115,9 @@ class Domain:
         A NaN in an active column becomes 0.5, the level nearest to 0.5, or category 0.
         """
         X = np.array(X, dtype=float, ndmin=2, order="C")  # one memory layout: sums are taken in one order
+        if self._plain:
+            X[np.isnan(X)] = 0.5
+            return np.clip(X, 0.0, 1.0, out=X)
         fill = np.where(self.categorical, 0.0, 0.5)
         X = np.where(np.isnan(X), fill, X)
         np.clip(X, 0.0, np.where(self.categorical, np.array(self.sizes) - 1.0, 1.0), out=X)
@@ -126,6 +129,11 @@ class Domain:
         if self.conditional:
             X[~self.active(X)] = np.nan
         return X
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Nothing but floats that are always active."""
+        return bool(self.floats.all()) and not self.conditional
 
     @cached_property
     def _midpoints(self) -> tuple[Array, ...]:

@@ -86,7 +86,8 @@ class GaussianProcess:
         B = solve_lower(self.L, V, transposed=True).T  # (m, n) C^-1 k*
         mean = self.theta.mean + K @ self.alpha
         variance = self._positive(np.einsum("nm,nm->m", V, V))
-        d_mean, d_variance = self._slopes(slope * self.alpha, A), -2.0 * self._slopes(slope * B, A)
+        both = self._slopes(np.concatenate([slope * self.alpha, slope * B]), np.concatenate([A, A]))
+        d_mean, d_variance = both[: len(A)], -2.0 * both[len(A) :]
         if self.domain.conditional:
             off = ~self.domain.active(self.domain.snap(X))
             d_mean[off], d_variance[off] = 0.0, 0.0

@@ -101,8 +101,10 @@ def _mismatch(column: Array) -> Array:
 
 def distances(A: Array, B: Array, log_l: Array, categorical: Mask) -> Array:
     """r2 (m, n) between the features A (m, d) and B (n, d)."""
-    numeric = ~categorical
     inverse = np.exp(-log_l)  # (d,) 1 / l
+    if not categorical.any() and len(log_l):
+        return np.asarray(cdist(A * inverse, B * inverse, "sqeuclidean"))
+    numeric = ~categorical
     if not numeric.any():
         r2 = np.zeros((len(A), len(B)))
     else:

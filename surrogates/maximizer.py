@@ -22,6 +22,7 @@ NEAR = 128  # candidates close to the best rows
 STARTS = 8  # candidates that are refined
 APART = 0.05  # starts that agree in every discrete column are at least this far apart (largest column)
 ROUNDS = 3  # of gradients and moves
+STEPS = 18  # of L-BFGS on all starts together; the winner then goes on alone
 ENUMERABLE = 5_000  # a discrete domain of at most this size is scored whole
 EXHAUSTIBLE = 200_000  # and one of at most this size is searched whole for a row that is not excluded
 SLIDES, SLIDERS = 12, 32  # rounds and rows of the search along a constraint's edge
@@ -139,7 +140,7 @@ class Search:
 
     # --- floats ------------------------------------------------------------------------------------------------------
 
-    def _climb(self, X: Array, values: Array, steps: int = 30) -> tuple[Array, Array]:
+    def _climb(self, X: Array, values: Array, steps: int = STEPS) -> tuple[Array, Array]:
         """Joint L-BFGS-B on the active float columns of all rows: one batched model call a step."""
         free = self.domain.floats & ~np.isnan(X)
         usable = np.isfinite(values)

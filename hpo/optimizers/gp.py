@@ -177,7 +177,7 @@ class GP(Sampler):
             noisy = any(np.exp(gp.theta.log_noise) > NOISY for gp in gps)
             incumbent = float(gps[0].predict(told)[0].min())
             held = (view.domain.d - 1,) if view.several else ()
-            situation = Situation(gps, told, pending, incumbent, seed, noisy, worst(gps, told), held)
+            situation = Situation(gps, told, pending, incumbent, seed, noisy, worst(gps, told) if len(gps) > 1 else None, held)
             scores.append(score_of(self._acquisition, situation))
         return scores[0] if len(scores) == 1 else Ensemble(scores), plain[np.argsort(means, kind="stable")]
 

@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_the_largest_error_is_kept_and_nothing_hides_behind_a_nan() -> None:
     worst = Worst()
     worst.see("a", [1.0, 2.0], [1.0, 2.0 + 2e-6], 0.0, "first")
     worst.see("a", [1.0], [1.0], 0.0, "second")
-    assert worst["a"]["where"] == "first" and worst["a"]["error"] == pytest.approx(1e-6)
+    assert worst["a"]["where"] == "first" and worst["a"]["error"] == pytest.approx(1e-6, rel=1e-5)
     worst.see("a", [np.nan], [1.0], 0.0, "third")
     worst.see("a", [5.0], [1.0], 0.0, "fourth")
     assert worst["a"] == {"error": np.inf, "where": "third"}
@@ -93,8 +94,6 @@ def test_the_largest_error_is_kept_and_nothing_hides_behind_a_nan() -> None:
 
 @pytest.mark.parametrize("change", [{"mean": 0.3 + 1e-6}, {"log_noise": np.log(1e-4) + 1e-6}, {"kernel": "matern32"}])
 def test_a_wrong_posterior_is_seen(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     right = posteriors.GaussianProcess
     monkeypatch.setattr(posteriors, "GaussianProcess", lambda domain, X, y, theta: right(domain, X, y, replace(theta, **change)))
     found = posteriors.posterior(SMALL)
@@ -120,7 +119,7 @@ def test_a_plain_log_ei_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(LogEI, "gradient", gradient)
     errors = tails(SMALL)["errors"]
-    assert min(errors[name]["error"] for name in NAMES[:4]) > 1e-3
+    assert min(errors[name]["error"] for name in NAMES[:3]) > 1e-3 and errors["EI"]["error"] > store.CLAIMS["tails"]
 
 
 def test_forty_and_eighty_digits_are_right_where_the_answer_is_known() -> None:
@@ -153,7 +152,6 @@ def outcome(monkeypatch: pytest.MonkeyPatch, name: str, value: Any, number: int)
     return str(fuzzing.fuzz(SMALL)["failures"].get(str(number), ""))
 
 
-PLAIN = next(i for i in range(100) if str(ugly(i)).count("d=3 float, rows plain"))
 FREE = next(i for i in range(100) if ugly(i).domain.floats.any() and ugly(i).domain.feasible is None)
 
 
