@@ -72,7 +72,7 @@ from surrogates.maximizer import maximize
 from surrogates.plotting import plot
 from surrogates.priors import LogNormal, default_prior
 from surrogates.slices import draw
-from surrogates.transform import Standardised, standardise
+from surrogates.transform import Standardised, isolation, standardise
 
 __all__ = [
     "ACQUISITIONS",
@@ -113,6 +113,7 @@ __all__ = [
     "draw",
     "ensemble_of",
     "fit",
+    "isolation",
     "lint",
     "log_marginal_likelihood",
     "maximize",

@@ -17,14 +17,16 @@ Multiplying y by a power of two changes no bit of z: y is first scaled, by a pow
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import frexp
+from math import frexp, sqrt
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
-from surrogates.domain import Array
+from surrogates.domain import Array, Mask
 
 KNEE = 3.0  # in units of the good half's spread; for normal targets 3.8 standard deviations above the median
 MARGIN = 0.1  # of the range of w: how much worse a failure is than the worst result
+WIDTH = 0.1  # a share of the diagonal of the unit cube: rows this near count as one another's neighbours
 TIE = 16 * float(np.finfo(float).eps)  # relative differences below this are rounding
 
 
@@ -37,14 +39,14 @@ class Standardised:
     scale: float
 
 
-def standardise(y: Array, power: bool = False) -> Standardised:
+def standardise(y: Array, power: bool = False, weights: Array | None = None) -> Standardised:
     """Robustly standardised targets (n,), lower is better; all equal or all failed gives z = 0 (n = 0 too).
 
     Where the finite values are all equal, failures get z = 1 before centring. power: z is then bent by the Yeo-Johnson
     transform that makes it most nearly normal, and standardised again (as HEBO does; Cowen-Rivers et al. 2022); shift and
-    scale are those from before.
+    scale are those from before. weights (n,): how much every target counts in m, g, mean and sd; equally if None.
     """
-    plain = _standardise(y)
+    plain = _standardise(y, weights)
     return Standardised(_bent(plain.z), plain.shift, plain.scale) if power and len(plain.z) > 2 else plain
 
 
@@ -58,14 +60,27 @@ def _bent(z: Array) -> Array:
     return np.asarray((w - w.mean()) / w.std())
 
 
-def _standardise(y: Array) -> Standardised:
+def isolation(Z: Array, categorical: Mask) -> Array:
+    """(n,) one over the number of rows that lie where each of the features Z (n, d) lies: a crowd counts as one.
+
+    Rows lie together as exp(-r^2 / (2 d WIDTH^2)), where two different choices are at distance 1. A search crowds where
+    it found something good; weighted so, its results stand for the space again.
+    """
+    numbers = Z[:, ~categorical]
+    r2 = cdist(numbers, numbers, "sqeuclidean") if numbers.shape[1] else np.zeros((len(Z), len(Z)))
+    for column in Z[:, categorical].T:
+        r2 += column[:, None] != column
+    return np.asarray(1.0 / np.exp(-r2 / (2.0 * WIDTH**2 * max(Z.shape[1], 1))).sum(axis=1))
+
+
+def _standardise(y: Array, weights: Array | None) -> Standardised:
     y = np.asarray(y, dtype=float)
     good = np.isfinite(y)
     if not good.any():
         return Standardised(np.zeros(len(y)), 0.0, 1.0)
     exponent = frexp(float(np.abs(y[good]).max()))[1]
     w = np.full(len(y), np.nan)
-    squeezed = _squeeze(np.ldexp(y[good], -exponent))
+    squeezed = _squeeze(np.ldexp(y[good], -exponent), None if weights is None else weights[good])
     second = frexp(float(np.abs(squeezed).max()))[1]  # again, because squeezing may have taken away 300 digits
     w[good], exponent = np.ldexp(squeezed, -second), exponent + second
     span = float(w[good].max() - w[good].min())
@@ -75,13 +90,14 @@ def _standardise(y: Array) -> Standardised:
     if tied:
         w[good] = w[good][0]
     w[~good] = w[good].max() + (1.0 if tied else MARGIN * span)
-    mean, sd = float(w.mean()), float(w.std())
+    mean = float(np.average(w, weights=weights)) if weights is not None else float(w.mean())
+    sd = sqrt(float(np.average((w - mean) ** 2, weights=weights))) if weights is not None else float(w.std())
     return Standardised((w - mean) / sd, float(np.ldexp(mean, exponent)), float(np.ldexp(sd, exponent)))
 
 
-def _squeeze(y: Array) -> Array:
+def _squeeze(y: Array, weights: Array | None) -> Array:
     """w(y) for finite y in [-1, 1]."""
-    middle, low = float(np.median(y)), float(np.quantile(y, 0.1))
+    middle, low = (_quantile(y, weights, q) for q in (0.5, 0.1))
     spread, tie = middle - low, TIE * max(abs(middle), abs(low))
     if spread <= tie:  # half of the results tie at the best value
         differences = np.abs(y - middle)
@@ -92,3 +108,11 @@ def _squeeze(y: Array) -> Array:
     knee = middle + KNEE * spread
     beyond = np.clip(y - knee, 0.0, 1e300 * spread) / spread  # the quotient must not overflow
     return np.where(y > knee, knee + spread * np.log1p(np.log1p(beyond)), y)
+
+
+def _quantile(y: Array, weights: Array | None, q: float) -> float:
+    if weights is None:
+        return float(np.quantile(y, q))
+    order = np.argsort(y, kind="stable")
+    total = np.cumsum(weights[order])
+    return float(np.interp(q, (total - 0.5 * weights[order]) / total[-1], y[order]))

@@ -38,6 +38,7 @@ from surrogates import (
     ScoreFunction,
     Situation,
     acquisition,
+    isolation,
     maximize,
     score_of,
     standardise,
@@ -74,6 +75,9 @@ class GP(Sampler):
                  averaged (Snoek et al. 2012); 0: the most probable ones
     cost         what improvement is divided by: the name of a metric that results report, such as "seconds", or a
                  function of a configuration, such as its FLOPs (Snoek et al. 2012, section 3.2)
+    overview     every so many proposals one comes from a model of the whole space, 0: none. The scale of the losses follows
+                 the results, and those crowd where something good was found: the others then see a basin ever finer, and
+                 nothing else. In this one a crowd counts as one result
     constraints  {metric: bound}: results should have metric <= bound, and only such are recommended (Gardner et al. 2014)
     prior        log density over configurations of where the optimum may be, for example Around(space, config); it fades
                  as results come in (PiBO, Hvarfner et al. 2022). prior_weight: how many results it weighs
@@ -85,6 +89,7 @@ class GP(Sampler):
     warp: bool = False
     power: bool = False
     samples: int = 0
+    overview: int = 5
     cost: str | Callable[[Config], float] | None = None
     constraints: Mapping[str, float] = field(default_factory=dict)
     prior: Callable[[Config], float] | None = None
@@ -97,6 +102,8 @@ class GP(Sampler):
         self._beliefs = Beliefs(self.space, self.cost, dict(self.constraints), self.prior, self.prior_weight)
         if self.initial is not None and self.initial < 1:
             raise ValueError(f"initial is {self.initial!r}; allowed is an integer of at least 1")
+        if self.overview < 0:
+            raise ValueError(f"overview is {self.overview!r}; allowed are 0 (never) and more")
         if not self.prior_weight > 0:
             raise ValueError(f"prior_weight is {self.prior_weight!r}; allowed is a number above 0")
         for name, bound in self.constraints.items():
@@ -137,7 +144,10 @@ class GP(Sampler):
         self, history: History, view: View, keys: Sequence[Key], trial: int
     ) -> tuple[list[list[GaussianProcess]], dict[str, Any]]:
         """Posteriors by objective (or of the one that ParEGO makes), each one or `samples`; and the note of new fits."""
-        names, z = list(history.header.objectives), self.targets(history, keys)
+        names = list(history.header.objectives)
+        whole = self.overview > 0 and trial % self.overview == self.overview - 1 and len(names) == 1
+        z = self.targets(history, keys, whole)
+        names = [f"{names[0]} overall"] if whole else names
         parego = len(names) > 1 and not getattr(self._acquisition, "several", False)
         if parego:
             names, z = ["parego"], self._chebyshev(z, trial)[:, None]
@@ -150,9 +160,13 @@ class GP(Sampler):
             note |= found
         return models, note
 
-    def targets(self, history: History, keys: Sequence[Key]) -> np.ndarray:
-        """(n, objectives) standardised losses."""
-        return np.column_stack([standardise(column, self.power).z for column in levelled(history, keys).T])
+    def targets(self, history: History, keys: Sequence[Key], whole: bool = False) -> np.ndarray:
+        """(n, objectives) standardised losses; for the whole space a crowd of results counts as one."""
+        weights = None
+        if whole:
+            domain = self.space.domain
+            weights = isolation(domain.features(encoded(history, self.space, keys)), domain.categorical)
+        return np.column_stack([standardise(column, self.power, weights).z for column in levelled(history, keys).T])
 
     def _chebyshev(self, z: np.ndarray, trial: int) -> np.ndarray:
         """(n,) an augmented Chebyshev function with random weights: another one every trial (Knowles 2006, eq. 2)."""

@@ -175,7 +175,7 @@ def test_every_way_learns_and_replays_from_its_log(options: dict[str, Any]) -> N
 
 
 def test_fits_are_recorded_where_they_are_due() -> None:
-    study = go(GP(PLANE, seed=0, samples=2, constraints={"seconds": 50.0}), twins, 40)
+    study = go(GP(PLANE, seed=0, samples=2, overview=0, constraints={"seconds": 50.0}), twins, 40)
     fits = [job.note["gp"] for job in study.history.jobs.values() if "gp" in job.note]
     read = [fit["loss"]["n"] for fit in fits if "loss" in fit]
     assert read == sorted(set(read)) and read[0] == 4 and 15 < len(read) < 30
@@ -198,3 +198,24 @@ def test_nonsense_is_refused_in_one_sentence(options: dict[str, Any], sentence: 
 def test_terms_need_a_score_on_a_log_scale() -> None:
     with pytest.raises(ValueError, match="log scale"):
         go(GP(PLANE, seed=0, acquisition="ucb", cost="seconds"), twins, 6)
+
+
+TREE = Space(
+    k=Categorical(["wide", "deep"]), x=Float(0.0, 1.0), a=Float(0.0, 1.0, when={"k": "wide"}),
+    b=Float(0.0, 1.0, when={"k": "deep"}), c=Float(0.0, 1.0, when={"k": "deep"}),
+)  # fmt: skip
+
+
+def branches(config: Mapping[str, Any]) -> float:
+    """A shallow branch with a minimum of 0.3, and a steep one that is worse nearly everywhere and has one of 0."""
+    x = (config["x"] - 0.3) ** 2
+    if config["k"] == "wide":
+        return 0.3 + 0.3 * x + 0.4 * (config["a"] - 0.4) ** 2
+    return 1.5 * x + 4 * (config["b"] - 0.15) ** 2 + 3 * (config["c"] - 0.85) ** 2
+
+
+def test_a_converged_basin_is_left() -> None:
+    reached = [go(GP(TREE, seed=s), branches, 60).recommend().value for s in range(3)]
+    assert sorted(reached)[1] < 0.05
+    names = {name for job in go(GP(TREE, seed=0), branches, 12).history.jobs.values() for name in job.note.get("gp", {})}
+    assert names == {"loss", "loss overall"}

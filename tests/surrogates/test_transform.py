@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from surrogates import standardise
+from surrogates import isolation, standardise
 
 special = st.sampled_from([np.inf, np.nan, -np.inf, 1e9, 0.0])
 targets = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False) | special, min_size=1, max_size=40)
@@ -68,3 +68,41 @@ def test_three_hundred_orders_of_magnitude_between_results_do_not_overflow():
     with np.errstate(all="raise", under="ignore"):
         z = standardise(np.array([1e-13, 3e-13, 2e-13, 5e-13, 1e300])).z
     assert np.isfinite(z).all() and z[4] > z[:4].max()
+
+
+def test_a_crowd_counts_as_one():
+    rng = np.random.default_rng(0)
+    spread, crowd = rng.random((20, 6)), 0.5 + 1e-4 * rng.standard_normal((60, 6))
+    Z, numeric = np.concatenate([spread, crowd]), np.zeros(6, dtype=bool)
+    weights = isolation(Z, numeric)
+    assert weights[20:].sum() == pytest.approx(1.0, rel=0.1) and weights[:20].mean() > 0.5
+    y = np.concatenate([rng.normal(size=20), -3.0 + 1e-6 * rng.normal(size=60)])
+    alone, all_ = standardise(np.append(y[:20], -3.0)).z, standardise(y, weights=weights).z
+    np.testing.assert_allclose(all_[:20], alone[:20], atol=0.5)  # as if there were one of the crowd
+    zoomed = standardise(y).z
+    assert np.ptp(zoomed[20:]) > 10 * np.ptp(all_[20:]), "without weights the crowd sets the scale"
+    choices = np.array([[0.0], [0.0], [1.0], [2.0]])
+    np.testing.assert_allclose(isolation(choices, np.array([True])), [0.5, 0.5, 1.0, 1.0], atol=1e-10)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(targets, st.integers(-100, 100))
+def test_weights_keep_the_invariances(values, power):
+    y = np.array(values)
+    y[np.abs(y) < 1e-100] = 0.0
+    weights = np.linspace(0.1, 1.0, len(y))
+    a, b = standardise(y, weights=weights), standardise(np.ldexp(y, power), weights=weights)
+    good = np.isfinite(y)
+    assert a.z.tobytes() == b.z.tobytes() and np.isfinite(a.z).all()
+    assert (np.diff(a.z[good][np.argsort(y[good])]) >= 0).all()
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_a_power_transform_makes_a_skewed_sample_more_nearly_normal(power):
+    from scipy.stats import skew
+
+    y = np.random.default_rng(0).gamma(2.0, size=200)
+    z = standardise(y, power=power).z
+    assert (abs(skew(z)) < 0.2) == power and z.std() == pytest.approx(1.0)
+    assert (np.diff(z[np.argsort(y)]) > 0).all()
+    assert np.isfinite(standardise(np.array([1.0, 1.0, np.nan, 5.0]), power=power).z).all()
