@@ -92,7 +92,14 @@ def _standardise(y: Array, weights: Array | None) -> Standardised:
     w[~good] = w[good].max() + (1.0 if tied else MARGIN * span)
     mean = float(np.average(w, weights=weights)) if weights is not None else float(w.mean())
     sd = sqrt(float(np.average((w - mean) ** 2, weights=weights))) if weights is not None else float(w.std())
-    return Standardised((w - mean) / sd, float(np.ldexp(mean, exponent)), float(np.ldexp(sd, exponent)))
+    return Standardised((w - mean) / sd, _scaled(mean, exponent), _scaled(sd, exponent))
+
+
+def _scaled(value: float, exponent: int) -> float:
+    """value 2^exponent, or the largest float where the margin of a failure leads beyond it."""
+    largest = float(np.finfo(float).max)
+    with np.errstate(over="ignore"):
+        return float(np.clip(np.ldexp(value, exponent), -largest, largest))
 
 
 def _squeeze(y: Array, weights: Array | None) -> Array:
