@@ -27,6 +27,7 @@ from hpo.optimizer import CANDIDATES, Draft, Sampler
 from hpo.optimizers.beliefs import Beliefs
 from hpo.optimizers.fidelity import AtHorizon, View, encoded, levelled, readable
 from hpo.optimizers.model import Recipe, posteriors
+from hpo.optimizers.parts import Part, elsewhere
 from hpo.optimizers.random import Sobol
 from hpo.rng import stream
 from hpo.space import Config
@@ -75,9 +76,9 @@ class GP(Sampler):
                  averaged (Snoek et al. 2012); 0: the most probable ones
     cost         what improvement is divided by: the name of a metric that results report, such as "seconds", or a
                  function of a configuration, such as its FLOPs (Snoek et al. 2012, section 3.2)
-    overview     every so many proposals one comes from a model of the whole space, 0: none. The scale of the losses follows
-                 the results, and those crowd where something good was found: the others then see a basin ever finer, and
-                 nothing else. In this one a crowd counts as one result
+    overview     every so many proposals one is made for another part of the space (parts.py), by a model of the whole in
+                 which a crowd of results counts as one; 0: none. The others see the basin in which results crowd ever
+                 finer, and nothing else
     constraints  {metric: bound}: results should have metric <= bound, and only such are recommended (Gardner et al. 2014)
     prior        log density over configurations of where the optimum may be, for example Around(space, config); it fades
                  as results come in (PiBO, Hvarfner et al. 2022). prior_weight: how many results it weighs
@@ -124,12 +125,16 @@ class GP(Sampler):
         if len(history.trials) < self._enough or not keys or not self.space.columns:
             return self._sobol.suggest(history, trial)
         view, domain = View.of(self.space, history, keys), self.space.domain
-        models, note = self._models(history, view, keys, trial)
-        score, best = self._score(history, view, keys, models, trial)
+        whole = self.overview > 0 and trial % self.overview == self.overview - 1 and len(history.header.objectives) == 1
+        models, note = self._models(history, view, keys, trial, whole)
+        score, best, part = self._score(history, view, keys, models, trial, whole)
         score, more = self._beliefs.added(score, history, self._recipe.plain, view, keys, self._draw(trial, "fit"))
         seed, climbed = self._draw(trial, "maximise"), AtHorizon(score, view)
         started = encoded(history, self.space, [keys[0] for keys in history.trials.values()])
-        row = maximize(climbed, domain, seed, best_rows=best, exclude=set(domain.keys(started)))
+        where, exclude = domain if part is None else part.of(domain), set(domain.keys(started))
+        row = maximize(climbed, where, seed, best_rows=best, exclude=exclude)
+        if row is None and part is not None:
+            row = maximize(climbed, domain, seed, best_rows=best, exclude=exclude)
         if row is None:  # every point of a finite space was started: replicate where it is worth most
             row = maximize(climbed, domain, seed, best_rows=best)
         found = note | more
@@ -141,11 +146,10 @@ class GP(Sampler):
     # -- what is modelled --------------------------------------------------------------------------------------------
 
     def _models(
-        self, history: History, view: View, keys: Sequence[Key], trial: int
+        self, history: History, view: View, keys: Sequence[Key], trial: int, whole: bool
     ) -> tuple[list[list[GaussianProcess]], dict[str, Any]]:
         """Posteriors by objective (or of the one that ParEGO makes), each one or `samples`; and the note of new fits."""
         names = list(history.header.objectives)
-        whole = self.overview > 0 and trial % self.overview == self.overview - 1 and len(names) == 1
         z = self.targets(history, keys, whole)
         names = [f"{names[0]} overall"] if whole else names
         parego = len(names) > 1 and not getattr(self._acquisition, "several", False)
@@ -177,23 +181,29 @@ class GP(Sampler):
     # -- what is maximised -------------------------------------------------------------------------------------------
 
     def _score(
-        self, history: History, view: View, keys: Sequence[Key], models: list[list[GaussianProcess]], trial: int
-    ) -> tuple[ScoreFunction, np.ndarray]:
-        """The acquisition in this situation, averaged over samples of the hyperparameters; and the rows, best first."""
-        rows, plain = view.rows(history, keys), encoded(history, self.space, keys)
-        told = view.lift(plain)
+        self, history: History, view: View, keys: Sequence[Key], models: list[list[GaussianProcess]], trial: int, whole: bool
+    ) -> tuple[ScoreFunction, np.ndarray, Part | None]:
+        """The acquisition in this situation, averaged over samples of the hyperparameters; the rows that it is compared
+        with, best first; and the part of the space that is searched (None: all of it)."""
+        plain = encoded(history, self.space, keys)
+        told, valid = view.lift(plain), np.array([self._beliefs.feasible(history, key) for key in keys])
         means = np.mean([gp.predict(told)[0] for gp in models[0]], axis=0)
-        valid = np.array([self._beliefs.feasible(history, key) for key in keys])
-        told = told[valid] if valid.any() else told
-        pending, seed = self._pending(history, view, set(view.domain.keys(rows))), self._draw(trial, "acquisition")
+        valid = valid if valid.any() else np.ones(len(keys), dtype=bool)
+        best = int(np.argmin(np.where(valid, means, np.inf)))
+        part = elsewhere(self.space.domain, plain[best], stream(self.seed, trial, "part")) if whole else None
+        compared = valid & part.holds(plain) if part is not None else valid
+        compared = compared if compared.any() else valid
+        pending = self._pending(history, view, set(view.domain.keys(view.rows(history, keys))))
+        seed, held = self._draw(trial, "acquisition"), (view.domain.d - 1,) if view.several else ()
         scores = []
         for gps in zip(*models, strict=True):  # one of each objective's, a sample of the hyperparameters at a time
             noisy = any(np.exp(gp.theta.log_noise) > NOISY for gp in gps)
-            incumbent = float(gps[0].predict(told)[0].min())
-            held = (view.domain.d - 1,) if view.several else ()
-            situation = Situation(gps, told, pending, incumbent, seed, noisy, worst(gps, told) if len(gps) > 1 else None, held)
+            incumbent = float(gps[0].predict(told[compared])[0].min())
+            reference = worst(gps, told[compared]) if len(gps) > 1 else None
+            situation = Situation(gps, told[compared], pending, incumbent, seed, noisy, reference, held)
             scores.append(score_of(self._acquisition, situation))
-        return scores[0] if len(scores) == 1 else Ensemble(scores), plain[np.argsort(means, kind="stable")]
+        order = np.argsort(np.where(compared, means, np.inf), kind="stable")[: int(compared.sum())]
+        return scores[0] if len(scores) == 1 else Ensemble(scores), plain[order], part
 
     def _pending(self, history: History, view: View, told: set[bytes]) -> np.ndarray:
         """(p, d) rows of jobs in flight that the model has no result for."""

@@ -1,0 +1,54 @@
+"""Another part of the space: where the best result differs in one parameter.
+
+Expected improvement against the best of all results polishes one basin to the last digit before it looks at another, and
+a crowd of results in that basin makes the model surer of the rest than it should be. Proposals made against the best
+result *of another part* climb there instead: in another branch of a tree of conditions, or far away along one column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from surrogates import Domain
+
+REACH = 0.25  # of a numeric column's range: how far away another part begins
+TRIES = 64  # rows drawn to see whether a part has a feasible one
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows (n, d) that differ from `at` in a column: another choice, a number farther away than `reach`, or inactive."""
+
+    column: int
+    at: float
+    reach: float
+
+    def holds(self, X: np.ndarray) -> np.ndarray:
+        """(n,) bool."""
+        x = X[:, self.column]
+        return np.asarray(np.isnan(x) | (np.abs(x - self.at) > self.reach))
+
+    def of(self, domain: Domain) -> Domain:
+        """The domain with no other rows feasible."""
+        return replace(domain, feasible=lambda X: self.holds(X) & domain.ok(X))
+
+
+def elsewhere(domain: Domain, best: np.ndarray, rng: np.random.Generator) -> Part | None:
+    """A part that excludes the row best (d,); None where no feasible row was found in it.
+
+    Along a random column, half of the time a choice if there is one: another branch has basins of its own.
+    """
+    columns = [c for c in range(domain.d) if not np.isnan(best[c]) and domain.sizes[c] != 1]
+    choices = [c for c in columns if domain.categorical[c]]
+    if not columns:
+        return None
+    c = int(rng.choice(choices if choices and rng.random() < 0.5 else columns))
+    if domain.categorical[c]:
+        reach = 0.0
+    else:
+        ends = np.array([0.0, 1.0]) if domain.floats[c] else domain.values(c)[[0, -1]]
+        reach = min(REACH, 0.99 * float(np.abs(ends - best[c]).max()))
+    part = Part(c, float(best[c]), reach)
+    return part if len(part.of(domain).some(rng, TRIES)) else None
