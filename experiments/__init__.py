@@ -12,5 +12,8 @@
       figures.py, report.py, report.html.j2   the report
     compare.py    `python -m experiments.compare`: every method on one-minute studies of the job, paired seeds
     rungs.py      `python -m experiments.rungs`: how well a short training predicts the whole
+    benchmark/    `python -m experiments.benchmark`: ours against Optuna, BoTorch, SMAC, HEBO, Nevergrad on fixed tasks
+    exactness/    `python -m experiments.exactness`: our mathematics against references; ugly data
+    many.py       `python -m experiments.many`: what an exact GP should be made of when results are thousands
     results/      what was measured, as data
 """
