@@ -10,8 +10,9 @@ Acquisition qLogNoisyExpectedImprovement (Ament et al. 2023), their advice with 
 Maximiser   floats: optimize_acqf(num_restarts=10, raw_samples=512); at most 10,000 points: optimize_acqf_discrete over
             the unseen ones; mixed: optimize_acqf_mixed or optimize_acqf_mixed_alternating by their own rule.
 
-What BoTorch has no answer to: in a space with conditions the model sees an inactive number in the middle of its range and
-an inactive choice as a category of its own (an input transform, so the acquisition does not depend on it either); a
+What had to be decided: in a space with conditions the model sees an inactive number in the middle of its range and an
+inactive choice as a category of its own (an input transform, so the acquisition does not depend on it either), because
+their HierarchicalConditionalKernelGP allows a parameter under one value of one parent only, and has no choices' kernel; a
 candidate that a constraint excludes, or that a discrete space has seen, gives way to the best of random feasible points;
 a diverged run (nan) counts as the worst finite value so far.
 """

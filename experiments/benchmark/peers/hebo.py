@@ -13,8 +13,10 @@ Versions    It pins numpy below 1.25 and pymoo 0.6.0, so it runs in an environme
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,6 @@ import pandas as pd
 import torch
 from hebo.design_space.design_space import DesignSpace
 from hebo.optimizers.hebo import HEBO as Optimizer
-from pymoo.config import Config as PymooConfig  # type: ignore[import-not-found]
 
 from experiments.benchmark import peers
 from experiments.benchmark.peers.seeded import seeded
@@ -35,7 +36,7 @@ EXCLUDED = 20  # consecutive suggestions that a constraint excludes, before a ra
 def theirs(name: str, spec: Parameter) -> dict[str, Any]:
     """One of our parameters as one of theirs; a choice by its index."""
     if isinstance(spec, Categorical):
-        if all(isinstance(choice, bool) for choice in spec.choices):
+        if _boolean(spec):
             return {"name": name, "type": "bool"}
         return {"name": name, "type": "cat", "categories": list(range(spec.size))}
     if isinstance(spec, Float):
@@ -47,15 +48,19 @@ def theirs(name: str, spec: Parameter) -> dict[str, Any]:
     return ends | ({"type": "int"} if spec.step == 1 else {"type": "step_int", "step": spec.step})
 
 
+def _boolean(spec: Parameter) -> bool:
+    return isinstance(spec, Categorical) and all(isinstance(choice, bool) for choice in spec.choices)
+
+
 def _in(spec: Parameter, value: Any) -> Any:
     """Our value as theirs."""
-    return int(spec.encode(value)) if isinstance(spec, Categorical) and not isinstance(value, bool) else value
+    return int(spec.encode(value)) if isinstance(spec, Categorical) and not _boolean(spec) else value
 
 
 def _out(spec: Parameter, value: Any) -> Any:
     """Their value as ours: within the range (they compute in single precision), on a step, plain."""
     if isinstance(spec, Categorical):
-        return bool(value) if isinstance(spec.choices[0], bool) else spec.choices[int(value)]
+        return bool(value) if _boolean(spec) else spec.choices[int(value)]
     if isinstance(spec, Int):
         return spec.lo + min(max(round((value - spec.lo) / spec.step), 0), spec.count - 1) * spec.step
     return float(min(max(value, spec.lo), spec.hi))  # type: ignore[attr-defined]
@@ -66,7 +71,6 @@ class HEBO:
 
     def __init__(self, space: Space, seed: int, budget: int) -> None:
         torch.set_num_threads(1)
-        PymooConfig.warnings["not_compiled"] = False
         self.space, self.seed = space, seed
         self.searched = [name for name in space.columns if space.parameters[name].size != 1]
         self.middle = {name: self._middle(space.parameters[name]) for name in self.searched}
@@ -94,7 +98,8 @@ class HEBO:
 
     def _suggested(self) -> Config:
         self._asked += 1
-        with seeded(self.seed, self._asked), warnings.catch_warnings():
+        # it prints the jitter of every Cholesky factor, and a hint about compiled modules
+        with seeded(self.seed, self._asked), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             row = self.study.suggest(n_suggestions=1).iloc[0]
         values = {name: _out(self.space.parameters[name], row[name]) for name in self.searched}

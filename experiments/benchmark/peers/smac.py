@@ -10,6 +10,7 @@ Diverged    nan is StatusType.CRASHED at the worst finite cost so far (told late
 Constraints A configuration that a constraint of ours excludes is told at once as CRASHED and the next one is asked:
             ConfigSpace has forbidden clauses, but no predicates.
 Exhausted   A discrete space of at most 1,000 points is searched to its last point: SMAC advises more retries for that.
+Repeatable  Only under one PYTHONHASHSEED: SMAC goes through sets of its configurations, whose order that decides.
 Files       It writes some for every study; they go to a temporary directory that is deleted with the adapter.
 """
 
@@ -22,7 +23,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import joblib
+import joblib  # type: ignore[import-untyped]
 import numpy as np
 from ConfigSpace import (
     AndConjunction,

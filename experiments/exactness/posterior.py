@@ -1,0 +1,106 @@
+"""The posterior and the log marginal likelihood against gpytorch's.
+
+Floors: 0 for variances, 1 for likelihoods, 0.001 for means (targets have a standard deviation of about 1). For means of
+`white` targets 0.1: the model does not believe them, so that its weights C^-1 (y - mu) are of the order |y| / v, ten
+thousand where v = 1e-4, and the mean is what their cancellation leaves, in gpytorch's arithmetic as in ours: digits.py.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.exactness.digits import by_digits
+from experiments.exactness.measure import Problem, Size, Worst, box, mixed, shown
+from surrogates import KERNELS, GaussianProcess, log_marginal_likelihood
+from surrogates.domain import Array
+
+Answers = tuple[Array, Array, float]  # mean and variance of f at the rows asked about, log marginal likelihood
+
+
+def posterior(size: Size) -> dict[str, Any]:
+    """Against gpytorch; and both against 40 digits where those are quickly had."""
+    found = Worst()
+    grid = product((box, mixed), KERNELS, size.rows, size.columns, size.noises, range(size.seeds), (False, True))
+    problems = list(grid)
+    for make, kernel, n, d, noise, seed, white in shown(problems, "posterior"):
+        p = Problem.of(make, kernel, n, d, noise, seed, white=white)
+        own, other = ours(p), by_gpytorch(p)
+        compare(found, p, "white targets: " * white, own, other)
+        if d == 3 and n <= 50 and noise == min(size.noises) and seed == 0 and not white:
+            exact = by_digits(p)
+            compare(found, p, "ours against 40 digits: ", own, exact)
+            compare(found, p, "gpytorch against 40 digits: ", other, exact)
+    return {"errors": found, "problems": len(problems)}
+
+
+def compare(found: Worst, p: Problem, what: str, ours: Answers, theirs: Answers) -> None:
+    """Answers to one problem."""
+    floors = (0.1 if "white" in what else 1e-3, 0.0, 1.0)
+    for name, a, b, floor in zip(("mean", "variance", "likelihood"), ours, theirs, floors, strict=True):
+        found.see(what + name, a, b, floor, p.name)
+
+
+def ours(p: Problem) -> Answers:
+    """Ours, which must not have taken any jitter."""
+    gp = GaussianProcess(p.domain, p.X, p.y, p.theta)
+    assert gp.jitter == 0.0, p.name
+    mean, variance = gp.predict(p.asked)
+    return mean, variance, log_marginal_likelihood(p.X, p.y, p.domain, p.theta)[0]
+
+
+def by_gpytorch(p: Problem) -> Answers:
+    """Theirs, by Cholesky factors."""
+    from gpytorch import settings
+
+    (A, owner), (B, _) = one_hot(p, p.X), one_hot(p, p.asked)
+    model, likelihood = exact_gp(p, torch.from_numpy(A), torch.from_numpy(p.y), owner)
+    with torch.no_grad(), settings.fast_computations(False, False, False), settings.max_cholesky_size(10_000), \
+            settings.fast_pred_var(False):
+        evidence = likelihood(model(*model.train_inputs)).log_prob(model.train_targets).item()
+        model.eval(), likelihood.eval()
+        predicted = model(torch.from_numpy(B))
+        return predicted.mean.numpy(), predicted.variance.numpy(), evidence
+
+
+def exact_gp(p: Problem, x: torch.Tensor, t: torch.Tensor, owner: np.ndarray) -> tuple[Any, Any]:
+    """gpytorch's model and likelihood with the hyperparameters of p."""
+    import gpytorch
+
+    nu = {"matern52": 2.5, "matern32": 1.5, "rbf": None}[p.theta.kernel]
+    many = len(owner)
+    base = gpytorch.kernels.MaternKernel(nu, ard_num_dims=many) if nu else gpytorch.kernels.RBFKernel(ard_num_dims=many)
+
+    class Exact(gpytorch.models.ExactGP):
+        def __init__(self, likelihood: Any) -> None:
+            super().__init__(x, t, likelihood)
+            self.mean_module, self.covar_module = gpytorch.means.ConstantMean(), gpytorch.kernels.ScaleKernel(base)
+
+        def forward(self, rows: torch.Tensor) -> Any:
+            return gpytorch.distributions.MultivariateNormal(self.mean_module(rows), self.covar_module(rows))
+
+    floor = gpytorch.constraints.GreaterThan(1e-8)
+    likelihood = gpytorch.likelihoods.GaussianLikelihood(noise_constraint=floor).double()
+    model = Exact(likelihood).double()
+    model.initialize(**{
+        "covar_module.base_kernel.lengthscale": torch.tensor(np.exp(p.theta.log_l)[owner]),  # shared by a one-hot vector
+        "covar_module.outputscale": torch.tensor(np.exp(p.theta.log_outputscale)),
+        "likelihood.noise": torch.tensor([np.exp(p.theta.log_noise)]),
+        "mean_module.constant": torch.tensor(p.theta.mean, dtype=torch.float64),
+    })
+    return model, likelihood
+
+
+def one_hot(p: Problem, X: Array) -> tuple[Array, np.ndarray]:
+    """Rows (m, k) in which a category is a one-hot vector over sqrt 2, and the column (k,) that each belongs to.
+
+    Two such vectors are 1 apart, which makes a Euclidean kernel a Hamming one. Inactive is a category of its own.
+    """
+    F, sizes = p.domain.features(X), p.domain.sizes
+    parts = [np.eye(sizes[c] + 1)[F[:, c].astype(int)] / sqrt(2) if p.domain.categorical[c] else F[:, c : c + 1]
+             for c in range(p.domain.d)]
+    return np.concatenate(parts, axis=1), np.repeat(np.arange(len(parts)), [part.shape[1] for part in parts])
