@@ -118,7 +118,7 @@ def test_a_killed_driver_takes_its_workers_along_and_the_next_goes_on(driver: An
 
 
 def test_ctrl_c_leaves_the_jobs_pending(driver: Any, tmp_path: Path) -> None:
-    first, pids = driver(0.05)
+    first, pids = driver(0.5)  # slow enough for the study to be under way when it is interrupted
     time.sleep(0.5)
     first.send_signal(signal.SIGINT)
     assert first.wait(timeout=20) != 0
