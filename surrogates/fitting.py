@@ -11,6 +11,7 @@ COARSE of them, a first climb on MIDDLE, and only the last few steps on all.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import log
 
 import numpy as np
@@ -26,7 +27,7 @@ NOISE_FLOOR = 1e-6  # noise variance of standardised targets; low enough for det
 MEAN_PRIOR = 1.0  # variance of the prior of mu
 DRAWS = 8  # random starts that are looked at, of which the best two are climbed from
 COARSE, MIDDLE = 80, 300  # rows
-FEW, SOME, MANY = 3, 60, 200  # evaluations: on all rows when there are more than MIDDLE; before that on MIDDLE; else
+FEW, SOME, MANY = 4, 60, 200  # evaluations: on all rows when there are more than MIDDLE; before that on MIDDLE; else
 BIG = 1e25  # the value of hyperparameters that overflow
 
 
@@ -85,8 +86,11 @@ class Objective:
 
     @property
     def bounds(self) -> Array:
-        """(p, 2): l in [0.005, 2000], s in [0.01, 1000], v in [noise_floor, 10], a and b in [0.05, 20]."""
-        d, noise = self.Z.shape[1], (self.noise_floor, max(10.0, self.noise_floor))
+        """(p, 2): l in [0.005, 2000], s in [0.01, 1000], v from noise_floor on, a and b in [0.05, 20].
+
+        v has no upper bound, because with all variables in a box L-BFGS-B begins with a step into one of its corners.
+        """
+        d, noise = self.Z.shape[1], (self.noise_floor, np.inf)
         warp = [(5e-2, 2e1)] * (2 * d if self.warped else 0)
         return np.asarray(np.log([(5e-3, 2e3)] * d + [(1e-2, 1e3), noise, *warp]))
 
@@ -130,8 +134,23 @@ class Objective:
         return starts[0] if len(starts) == 1 else min(starts, key=lambda t: self(t)[0])
 
     def climb(self, starts: list[Array], evaluations: int = MANY) -> Array:
-        """The most probable point that L-BFGS-B reaches from any start."""
-        results = [minimize(self, t, jac=True, method="L-BFGS-B", bounds=self.bounds,
-                            options={"maxiter": evaluations, "maxfun": evaluations, "ftol": 1e-8, "gtol": 1e-3}) for t in starts]
-        best = min(results, key=lambda result: float(result.fun))  # the first of equals
-        return np.asarray(best.x)
+        """The most probable point that L-BFGS-B reaches from any start, in at most so many evaluations from each."""
+        seen: list[tuple[float, Array]] = []
+
+        def counted(t: Array) -> tuple[float, Array]:
+            if len(seen) >= end:
+                raise _Enough  # a line search does not count its evaluations
+            value, slope = self(t)
+            seen.append((value, t.copy()))
+            return value, slope
+
+        for t in starts:
+            end = len(seen) + evaluations
+            with suppress(_Enough):
+                minimize(counted, t, jac=True, method="L-BFGS-B", bounds=self.bounds,
+                         options={"maxiter": evaluations, "maxfun": evaluations, "ftol": 1e-8, "gtol": 1e-3})
+        return min(seen, key=lambda found: found[0])[1]  # the first of equals
+
+
+class _Enough(Exception):
+    """The evaluations are spent."""

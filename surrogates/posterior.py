@@ -100,7 +100,7 @@ def beside(gp: GaussianProcess, A: Array) -> tuple[Functionals, Array]:
     F = gp.features(A)
     told = _told(gp.Z, F)
     known, new, n = told >= 0, np.flatnonzero(told < 0), len(gp.Z)
-    v = _noise(gp)[told]  # (k,), meaningless at new rows
+    v = np.append(_noise(gp), 0.0)[told]  # (k,), meaningless at new rows
     right = gp._covariance(gp.Z, F)[0]  # (n, k)
     right[:, known] = np.eye(n)[:, told[known]]
     solved = solve_lower(gp.L, solve_lower(gp.L, right), transposed=True)

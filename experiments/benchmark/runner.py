@@ -48,9 +48,13 @@ def missing(every: Sequence[Plan], folder: Path) -> list[Plan]:
 
 
 def single_threaded() -> None:
-    """The processes that are spawned from here on use one thread each: their libraries read this when they are loaded."""
+    """The processes that are spawned from here on use one thread each: their libraries read this when they are loaded.
+
+    They hash strings alike too: SMAC's proposals depend on the order of its sets.
+    """
     for variable in THREADS:
         os.environ[variable] = "1"
+    os.environ["PYTHONHASHSEED"] = "0"
 
 
 def pool(workers: int) -> ProcessPoolExecutor:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from surrogates import GaussianProcess
+from surrogates import Domain, GaussianProcess, Hyperparameters
 from surrogates.paths import Paths
 from surrogates.posterior import beside, cross, cross_gradient, factor, joint, sample
 from tests.surrogates.situations import DOMAINS, box, conditional, differences, hyperparameters, inside, situation
@@ -128,3 +128,12 @@ def test_conditional_rows_share_an_inactive_category():
     s = situation(domain)
     asleep = np.array([[0.3, 0.0, np.nan, np.nan]])
     assert np.isfinite(Paths(s.gp, np.random.default_rng(0), 2)(asleep)).all()
+
+
+def test_without_observations_the_joint_posterior_is_the_prior():
+    domain = Domain(("float",) * 2, (None,) * 2, (0,) * 2, ((),) * 2)
+    theta = Hyperparameters((0.0, 0.0), 0.5, -4.0, 0.7)
+    gp, X = GaussianProcess(domain, np.zeros((0, 2)), np.zeros(0), theta), np.random.default_rng(0).random((4, 2))
+    mean, covariance = joint(gp, X)
+    np.testing.assert_allclose(mean, 0.7)
+    np.testing.assert_allclose(covariance, gp._covariance(X, X)[0], rtol=1e-12)
