@@ -31,9 +31,10 @@ def crowding(losses: Sequence[Sequence[float]]) -> np.ndarray:
     distance = np.zeros(len(values))
     for column in values.T:
         order = np.argsort(column, kind="stable")
-        spread = column[order[-1]] - column[order[0]]
+        low, high = column[order[0]], column[order[-1]]
+        spread = high - low if np.isfinite([low, high]).all() else 0.0
         distance[order[[0, -1]]] = np.inf
-        if np.isfinite(spread) and spread > 0:
+        if spread > 0:
             distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / spread
     return distance
 

@@ -26,6 +26,8 @@ from surrogates.domain import Domain
 Config = dict[str, Any]
 Constraint = Callable[[Mapping[str, Any]], bool]
 
+AROUND = 256  # feasible rows of which the nearest stands for an infeasible middle
+
 __all__ = ["Categorical", "Config", "Const", "Constraint", "Float", "Int", "Parameter", "Space"]
 
 
@@ -168,11 +170,13 @@ class Space:
             ) from error
 
     def midpoint(self) -> Config:
-        """The middle of every range and the first of every choice; the nearest feasible row after it where needed."""
+        """The middle of every range and the first of every choice; the nearest of some feasible rows where it is not feasible."""
         row = np.array([0.0 if self.parameters[n].kind == "categorical" else 0.5 for n in self._columns])
         rows = self.domain.snap(row[None, :])
         if self.constraints and not bool(self.domain.ok(rows)[0]):
-            rows = self.domain.random(np.random.default_rng(0), 1)
+            near, middle = self.domain.random(np.random.default_rng(0), AROUND), self.domain.features(rows)
+            apart = np.where(self.domain.categorical, self.domain.features(near) != middle, self.domain.features(near) - middle)
+            rows = near[[int((apart**2).sum(axis=1).argmin())]]
         return self.decode(rows[0])
 
     # -- arrays -----------------------------------------------------------------------------------------------------

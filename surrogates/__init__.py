@@ -24,7 +24,7 @@ One proposal, from rows X (n, d) and raw losses y (n,):
     z = standardise(y).z
     theta = fit(X, z, domain, seed)  # record theta.to_list(): the rest replays from it bit for bit
     gp = GaussianProcess(domain, X, z, theta)
-    score = Score(gp.condition(pending), acquisition("logei"), incumbent=gp.predict(X)[0].min())  # not z.min(): noise
+    score = Score(gp.condition(pending), acquisition("logei"), incumbent=gp.mean(X).min())  # not z.min(): noise
     x = maximize(score, domain, seed, best_rows=X[z.argsort()], exclude=set(domain.keys(X)) | set(domain.keys(pending)))
 """
 

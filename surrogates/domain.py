@@ -4,6 +4,7 @@ A row x (d,) of the float64 matrix X (n, d):
     float column        a position in [0, 1]
     int column          the position in [0, 1] of one of its levels
     categorical column  the index 0 .. size-1, as a float
+    budget column       a share of the horizon, in [0, 1]
     inactive column     NaN (some condition on a parent does not hold)
 """
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Kind = Literal["float", "int", "categorical"]
+Kind = Literal["float", "int", "categorical", "budget"]
 Condition = tuple[int, tuple[float, ...]]  # (parent column, allowed encoded values)
 
 MATCH = 1e-9  # two encoded values this close are the same value
@@ -34,9 +35,10 @@ def _legal_levels(levels: Array, size: int) -> bool:
 class Domain:
     """d columns and the rules that hold between them.
 
-    kinds     (d,) "float" | "int" | "categorical"
+    kinds     (d,) "float" | "int" | "categorical" | "budget". The last column alone may be a budget: told at any share of
+              the horizon, searched and drawn at the horizon only
     levels    (d,) int: the sorted positions in [0, 1] of every representable value; else None
-    sizes     (d,) number of values; 0 for float
+    sizes     (d,) number of values that are searched; 0 for float, 1 for budget
     parents   (d,) conditions that must all hold for the column to be active; () is always active. A parent has a
               smaller column number than its child.
     feasible  (n, d) snapped rows -> (n,) bool; None: everything is feasible
@@ -58,8 +60,10 @@ class Domain:
 
     def _check_column(self, j: int, kind: str) -> None:
         levels, size = self.levels[j], self.sizes[j]
-        if kind not in ("float", "int", "categorical"):
-            raise ValueError(f"column {j}: kind {kind!r} is not float, int or categorical")
+        if kind not in ("float", "int", "categorical", "budget"):
+            raise ValueError(f"column {j}: kind {kind!r} is not float, int, categorical or budget")
+        if kind == "budget" and (j != self.d - 1 or size != 1 or self.parents[j]):
+            raise ValueError(f"column {j}: a budget must be the last column, of size 1 and without parents")
         if (levels is not None) != (kind == "int"):
             raise ValueError(f"column {j}: levels belong to int columns, and every int column needs them")
         if levels is not None and not _legal_levels(levels, size):
@@ -85,6 +89,16 @@ class Domain:
     def categorical(self) -> Mask:
         """(d,) True at categorical columns."""
         return np.array([kind == "categorical" for kind in self.kinds], dtype=bool)
+
+    @property
+    def budget(self) -> bool:
+        """True when the last column is a budget."""
+        return self.kinds[-1:] == ("budget",)
+
+    @cached_property
+    def unwarped(self) -> Mask:
+        """(d,) True at columns that are never warped: categorical ones and the budget."""
+        return np.array([kind in ("categorical", "budget") for kind in self.kinds], dtype=bool)
 
     @cached_property
     def conditional(self) -> bool:
@@ -112,13 +126,16 @@ class Domain:
     def snap(self, X: Array) -> Array:
         """The nearest legal rows (n, d), as a copy: clipped, ints on levels, categories whole, inactive columns NaN.
 
-        A NaN in an active column becomes 0.5, the level nearest to 0.5, or category 0.
+        A NaN in an active column becomes 0.5, the level nearest to 0.5, category 0, or the horizon.
         """
         X = np.array(X, dtype=float, ndmin=2, order="C")  # one memory layout: sums are taken in one order
+        if X.shape[-1] != self.d:
+            raise ValueError(f"rows of shape {X.shape} do not fit a domain of {self.d} columns")
         if self._plain:
             X[np.isnan(X)] = 0.5
             return np.clip(X, 0.0, 1.0, out=X)
         fill = np.where(self.categorical, 0.0, 0.5)
+        fill[self.d - self.budget :] = 1.0
         X = np.where(np.isnan(X), fill, X)
         np.clip(X, 0.0, np.where(self.categorical, np.array(self.sizes) - 1.0, 1.0), out=X)
         for j, levels in enumerate(self.levels):
@@ -140,6 +157,13 @@ class Domain:
         none = np.zeros(0)
         return tuple(none if levels is None else (levels[1:] + levels[:-1]) / 2 for levels in self.levels)
 
+    def rows_for(self, y: Array, X: Array) -> Array:
+        """X as rows (n, d) for targets y (n,). ValueError for other shapes."""
+        X = np.asarray(X, dtype=float)
+        if y.ndim != 1 or X.size != len(y) * self.d:
+            raise ValueError(f"rows of shape {X.shape} and targets of shape {y.shape} came; allowed are (n, {self.d}) and (n,)")
+        return X.reshape(len(y), self.d)
+
     def ok(self, X: Array) -> Mask:
         """(n,) bool: rows that satisfy the constraint. Expects snapped rows."""
         if self.feasible is None or len(X) == 0:
@@ -156,6 +180,14 @@ class Domain:
             return X
         return np.where(np.isnan(X), np.where(self.categorical, np.array(self.sizes, dtype=float), 0.5), X)
 
+    def at_horizon(self, X: Array) -> Array:
+        """Rows or features X (n, d) with the budget, where there is one, at the horizon; else X itself."""
+        if not self.budget:
+            return X
+        X = np.array(X, dtype=float)
+        X[:, -1] = 1.0
+        return X
+
     def keys(self, X: Array) -> list[bytes]:
         """One bytes key a row; equal keys mean the same point (positions rounded to 12 decimals, one kind of NaN)."""
         X = np.round(np.asarray(X, dtype=float), 12) + 0.0  # + 0.0 turns -0.0 into 0.0
@@ -165,8 +197,9 @@ class Domain:
     # --- draws -------------------------------------------------------------------------------------------------------
 
     def from_unit(self, U: Array) -> Array:
-        """Rows (n, d) from uniforms in [0, 1): an int level gets the width of its cell, a category 1/size."""
+        """Rows (n, d) from uniforms in [0, 1): an int level gets the width of its cell, a category 1/size; a budget is 1."""
         X = np.array(U, dtype=float, ndmin=2)
+        X[:, self.d - self.budget :] = 1.0
         for j, levels in enumerate(self.levels):
             if levels is not None:
                 X[:, j] = levels[np.searchsorted(self._midpoints[j], self._stretch(j, X[:, j]))]
@@ -221,6 +254,8 @@ class Domain:
 
     def values(self, j: int) -> Array:
         """(sizes[j],) every encoded value of a discrete column."""
+        if self.kinds[j] == "budget":
+            return np.ones(1)
         levels = self.levels[j]
         return np.arange(self.sizes[j], dtype=float) if levels is None else levels
 

@@ -3,7 +3,8 @@
 The mean mu is profiled out: given the kernel its best value is known in closed form (generalised least squares with a
 N(0, 1) prior on standardised targets), which saves a dimension of the search and, by the envelope theorem, leaves the
 other gradients as they are. The prior keeps mu near the data where long length scales would let it drift away.
-What is left is t = (log l (d,), log s, log v), with warping (..., log a (d,), log b (d,)).
+What is left is t = (log l (d,), log s, log v), with warping (..., log a (d,), log b (d,)), and where the last column is a
+budget (..., log r, log q, log a), with log b in the place of its length scale (see budget.py).
 
 An evaluation costs O(n^3), and what is learned early is learned cheaply: with many rows, the multi-start happens on
 COARSE of them, a first climb on MIDDLE, and only the last few steps on all.
@@ -17,9 +18,11 @@ from math import log
 import numpy as np
 from scipy.optimize import minimize
 
+from surrogates.budget import BOUNDS
 from surrogates.domain import Array, Domain, Mask
 from surrogates.evidence import Likelihood
 from surrogates.hyperparameters import Hyperparameters
+from surrogates.kernels import KERNELS
 from surrogates.linalg import one_thread
 from surrogates.priors import LogNormal, default_prior
 
@@ -27,8 +30,10 @@ NOISE_FLOOR = 1e-6  # noise variance of standardised targets; low enough for det
 MEAN_PRIOR = 1.0  # variance of the prior of mu
 DRAWS = 8  # random starts that are looked at, of which the best two are climbed from
 COARSE, MIDDLE = 80, 300  # rows
-FEW, SOME, MANY = 4, 60, 200  # evaluations: on all rows when there are more than MIDDLE; before that on MIDDLE; else
+FEW, SOME, MANY = 5, 60, 200  # evaluations: on all rows when there are more than MIDDLE; before that on MIDDLE; else
+FINE, ROUGH = (1e-8, 1e-3), (3e-4, 3e-1)  # ftol and gtol of L-BFGS-B: on all rows, and on some of them
 BIG = 1e25  # the value of hyperparameters that overflow
+FAR = 300.0  # a logarithm beyond which they do: the noise has no upper bound, and a line search may step anywhere
 
 
 @one_thread
@@ -43,9 +48,12 @@ def fit(X: Array, y: Array, domain: Domain, seed: int, start: Hyperparameters | 
     objective = Objective.of(X, y, domain, kernel, prior, noise_floor, warped)
     warm = [] if start is None else [objective.point(start)]
     first, *later = [*(objective.some(rows) for rows in (COARSE, MIDDLE) if len(objective.y) > rows), objective]
-    t = first.climb(first.starts(seed, 1, warm) if later and warm else first.starts(seed, 3, warm))
-    for level in later:
-        t = level.climb([level.better([*warm, t])], MANY if len(later) == 1 else FEW if level is objective else SOME)
+    starts = first.starts(seed, 3 if not later else 1 if warm else 2, warm)
+    t = first.climb(starts, MANY, ROUGH if later else FINE)
+    for level in later[:-1]:
+        t = level.climb([level.better([*warm, t])], SOME, ROUGH)
+    for level in later[-1:]:
+        t = level.climb([level.better([*warm, t])], MANY if len(later) == 1 else FEW)
     return objective.hyperparameters(t)
 
 
@@ -53,11 +61,11 @@ class Objective:
     """Negative log posterior of t, and its gradient, given features Z (n, d) and targets y (n,)."""
 
     def __init__(self, Z: Array, y: Array, categorical: Mask, kernel: str, prior: LogNormal | None = None,
-                 noise_floor: float = NOISE_FLOOR, warped: bool = False) -> None:
+                 noise_floor: float = NOISE_FLOOR, warped: bool = False, budget: bool = False) -> None:
         self.Z, self.y, self.categorical, self.kernel = Z, y, categorical, kernel
-        self.noise_floor, self.warped = noise_floor, warped
-        self.prior = prior or default_prior(Z.shape[1], warped)
-        self.likelihood = Likelihood(Z, categorical, y, kernel, warped)
+        self.noise_floor, self.warped, self.budget = noise_floor, warped, budget
+        self.prior = prior or default_prior(Z.shape[1], warped, budget)
+        self.likelihood = Likelihood(Z, categorical, y, kernel, warped, budget)
         self._means: dict[bytes, float] = {}  # mu at every t looked at
 
     @classmethod
@@ -67,15 +75,20 @@ class Objective:
         y = np.asarray(y, dtype=float)
         if len(y) == 0 or not np.isfinite(y).all():
             raise ValueError("fit needs at least one target, and all targets finite: standardise them first")
-        Z = domain.features(np.asarray(X, dtype=float).reshape(len(y), domain.d))
-        return cls(Z, y, domain.categorical, kernel, prior, noise_floor, warped)
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel is {kernel!r}; allowed are {', '.join(KERNELS)}")
+        Z = domain.features(domain.rows_for(y, X))
+        return cls(Z, y, domain.categorical, kernel, prior, noise_floor, warped, domain.budget)
 
     def some(self, n: int) -> Objective:
         """The same on n rows, evenly spaced."""
         rows = np.linspace(0, len(self.y) - 1, n).round().astype(int)
-        return Objective(self.Z[rows], self.y[rows], self.categorical, self.kernel, self.prior, self.noise_floor, self.warped)
+        return Objective(self.Z[rows], self.y[rows], self.categorical, self.kernel, self.prior, self.noise_floor, self.warped,
+                         self.budget)
 
     def __call__(self, t: Array) -> tuple[float, Array]:
+        if np.abs(t).max() > FAR:
+            return BIG, np.zeros_like(t)
         found = self.likelihood(t, mean_prior=MEAN_PRIOR)
         self._means[t.tobytes()] = found.mean
         density, slope = self.prior.log_density(t)
@@ -86,21 +99,26 @@ class Objective:
 
     @property
     def bounds(self) -> Array:
-        """(p, 2): l in [0.005, 2000], s in [0.01, 1000], v from noise_floor on, a and b in [0.05, 20].
+        """(p, 2): l in [0.005, 2000], s in [0.01, 1000], v from noise_floor on, a and b in [0.05, 20]; of a budget BOUNDS.
 
         v has no upper bound, because with all variables in a box L-BFGS-B begins with a step into one of its corners.
         """
         d, noise = self.Z.shape[1], (self.noise_floor, np.inf)
         warp = [(5e-2, 2e1)] * (2 * d if self.warped else 0)
-        return np.asarray(np.log([(5e-3, 2e3)] * d + [(1e-2, 1e3), noise, *warp]))
+        lengths, decay = [(5e-3, 2e3)] * d, list(BOUNDS[1:] if self.budget else ())
+        lengths[d - self.budget :] = BOUNDS[: int(self.budget)]
+        return np.asarray(np.log([*lengths, (1e-2, 1e3), noise, *warp, *decay]))
 
     def point(self, theta: Hyperparameters) -> Array:
         """The t of hyperparameters, within bounds. ValueError if they have another number of columns."""
         d = self.Z.shape[1]
         if len(theta.log_lengthscales) != d:
             raise ValueError(f"a start with {len(theta.log_lengthscales)} length scales does not fit {d} columns")
+        if bool(theta.log_decay) != self.budget:
+            raise ValueError("a start with a decay fits a domain with a budget, and one without fits one without")
         warp = (theta.log_warp or (0.0,) * (2 * d)) if self.warped else ()
-        return self.clip(np.array([*theta.log_lengthscales, theta.log_outputscale, theta.log_noise, *warp]))
+        plain = [*theta.log_lengthscales, theta.log_outputscale, theta.log_noise]
+        return self.clip(np.array([*plain, *warp, *theta.log_decay]))
 
     def clip(self, t: Array) -> Array:
         """t within bounds."""
@@ -112,7 +130,7 @@ class Objective:
             self(t)
         d, mean = self.Z.shape[1], self._means[t.tobytes()]
         values = [*map(float, t[: d + 2]), float(mean), *map(float, t[d + 2 :])]
-        return Hyperparameters.from_list(values, self.kernel, self.warped)
+        return Hyperparameters.from_list(values, self.kernel, self.warped, self.budget)
 
     # --- the search --------------------------------------------------------------------------------------------------
 
@@ -133,7 +151,7 @@ class Objective:
         """The most probable start."""
         return starts[0] if len(starts) == 1 else min(starts, key=lambda t: self(t)[0])
 
-    def climb(self, starts: list[Array], evaluations: int = MANY) -> Array:
+    def climb(self, starts: list[Array], evaluations: int = MANY, tolerance: tuple[float, float] = FINE) -> Array:
         """The most probable point that L-BFGS-B reaches from any start, in at most so many evaluations from each."""
         seen: list[tuple[float, Array]] = []
 
@@ -148,7 +166,7 @@ class Objective:
             end = len(seen) + evaluations
             with suppress(_Enough):
                 minimize(counted, t, jac=True, method="L-BFGS-B", bounds=self.bounds,
-                         options={"maxiter": evaluations, "maxfun": evaluations, "ftol": 1e-8, "gtol": 1e-3})
+                         options={"maxiter": evaluations, "maxfun": evaluations, "ftol": tolerance[0], "gtol": tolerance[1]})
         return min(seen, key=lambda found: found[0])[1]  # the first of equals
 
 

@@ -6,6 +6,7 @@ Notation
     n, m, d   training rows, query rows, columns
     X (n, d)  encoded rows          Z (n, d)  their features, warped          y (n,)  standardised targets
     theta     Hyperparameters: log l (d,), log s, log v, mu, the name of the kernel, and a warping of the columns
+              where the last column is a budget, what budgets add to s k (see budget.py)
     alpha     C^-1 (y - mu), (n,)   L (n, n)  lower Cholesky factor of C   K* (n, m)  s k(X, X*)
 
 Equation numbers: Rasmussen & Williams 2006, Gaussian Processes for Machine Learning.
@@ -34,9 +35,11 @@ class GaussianProcess:
     @one_thread
     def __init__(self, domain: Domain, X: Array, y: Array, theta: Hyperparameters) -> None:
         y = np.asarray(y, dtype=float)
-        X = np.asarray(X, dtype=float).reshape(len(y), domain.d)
+        X = domain.rows_for(y, X)
         if len(theta.log_lengthscales) != domain.d:
             raise ValueError(f"{len(theta.log_lengthscales)} length scales do not fit {domain.d} columns")
+        if domain.budget != (theta.decay is not None):
+            raise ValueError("a decay belongs to a budget column, and every budget column needs one")
         if not np.isfinite(y).all():
             raise ValueError("targets must be finite: standardise them first")
         self.domain, self.theta = domain, theta
@@ -51,7 +54,13 @@ class GaussianProcess:
 
     def features(self, X: Array) -> Array:
         """What the kernel compares of the rows X (m, d): the domain's features, warped where theta says so."""
-        return self.theta.warp(self.domain.features(X), self.domain.categorical)
+        return self.theta.warp(self.domain.features(X), self.domain.unwarped)
+
+    def stretch(self, X: Array) -> Array:
+        """(m, d), or (1, 1) without warping: how fast the features of rows X (m, d) move with the rows."""
+        if not self.theta.log_warp:
+            return np.ones((1, 1))
+        return self.theta.stretch(self.domain.features(X), self.domain.unwarped)
 
     def _noisy(self, Z: Array) -> Array:
         C = self._covariance(Z, Z)[0]
@@ -61,41 +70,52 @@ class GaussianProcess:
     def _covariance(self, A: Array, B: Array) -> tuple[Array, Array]:
         """s k and s dk/dr2, both (m, n), between features."""
         k, slope = self._kernel(distances(A, B, self._log_l, self.domain.categorical))
+        if self.theta.decay is not None:
+            k, slope = self.theta.decay.covariance(k, slope, A[:, -1], B[:, -1])
         return self._s * k, self._s * slope
+
+    def prior(self, A: Array) -> Array:
+        """(m,) variance of f at features A (m, d) before anything was observed: s, and what a budget adds."""
+        more = self.theta.decay.variance(A[:, -1]) if self.theta.decay is not None else np.zeros(len(A))
+        return self._s + self._s * more
+
+    @one_thread
+    def mean(self, X: Array) -> Array:
+        """(m,) the mean of `predict` alone, which costs O(n) a row where the variance costs O(n^2)."""
+        return np.asarray(self.theta.mean + self._covariance(self.features(X), self.Z)[0] @ self.alpha)
 
     @one_thread
     def predict(self, X: Array, noise: bool = False) -> tuple[Array, Array]:
         """Mean (m,) and variance (m,) of f at the rows X (m, d) (eq. 2.25, 2.26); of a new observation with noise."""
-        K = self._covariance(self.features(X), self.Z)[0]  # (m, n)
+        A = self.features(X)
+        K = self._covariance(A, self.Z)[0]  # (m, n)
         mean = self.theta.mean + K @ self.alpha
         V = solve_lower(self.L, K.T)
-        return mean, self._positive(np.einsum("nm,nm->m", V, V)) + (self._v if noise else 0.0)
+        return mean, self._positive(A, np.einsum("nm,nm->m", V, V)) + (self._v if noise else 0.0)
 
-    def _positive(self, explained: Array) -> Array:
-        return np.maximum(self._s - explained, VARIANCE_FLOOR * self._s)
+    def _positive(self, A: Array, explained: Array) -> Array:
+        return np.maximum(self.prior(A) - explained, VARIANCE_FLOOR * self._s)
 
     @one_thread
     def predict_gradient(self, X: Array) -> tuple[Array, Array, Array, Array]:
         """Mean (m,), variance (m,) of f, and their derivatives (m, d) with respect to the rows X (m, d).
 
-        Zero at categorical and inactive columns; at an int column the slope of the kernel through its levels.
+        Zero at categorical, budget and inactive columns; at an int column the slope of the kernel through its levels.
         """
         A = self.features(X)
         K, slope = self._covariance(A, self.Z)
         V = solve_lower(self.L, K.T)  # (n, m)
         B = solve_lower(self.L, V, transposed=True).T  # (m, n) C^-1 k*
         mean = self.theta.mean + K @ self.alpha
-        variance = self._positive(np.einsum("nm,nm->m", V, V))
-        both = self._slopes(np.concatenate([slope * self.alpha, slope * B]), np.concatenate([A, A]))
-        d_mean, d_variance = both[: len(A)], -2.0 * both[len(A) :]
+        variance = self._positive(A, np.einsum("nm,nm->m", V, V))
+        both = contract_x(np.concatenate([slope * self.alpha, slope * B]), np.concatenate([A, A]), self.Z, self._log_l,
+                          self.domain.categorical)
+        stretch = self.stretch(X)
+        d_mean, d_variance = stretch * both[: len(A)], -2.0 * stretch * both[len(A) :]
         if self.domain.conditional:
             off = ~self.domain.active(self.domain.snap(X))
             d_mean[off], d_variance[off] = 0.0, 0.0
         return mean, variance, d_mean, d_variance
-
-    def _slopes(self, W: Array, A: Array) -> Array:
-        slopes = contract_x(W, A, self.Z, self._log_l, self.domain.categorical)
-        return slopes * self.theta.unwarped_slope(A, self.domain.categorical) if self.theta.log_warp else slopes
 
     @one_thread
     def extend(self, X: Array, y: Array) -> GaussianProcess:

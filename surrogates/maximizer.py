@@ -21,7 +21,8 @@ CANDIDATES = 384  # uniform candidates
 NEAR = 128  # candidates close to the best rows
 STARTS = 8  # candidates that are refined
 APART = 0.05  # starts that agree in every discrete column are at least this far apart (largest column)
-ROUNDS = 3  # of gradients and moves
+ROUNDS = 2  # of gradients and moves
+KEPT = 4  # rows that are refined after the first round
 STEPS = 18  # of L-BFGS on all starts together; the winner then goes on alone
 ENUMERABLE = 5_000  # a discrete domain of at most this size is scored whole
 EXHAUSTIBLE = 200_000  # and one of at most this size is searched whole for a row that is not excluded
@@ -41,6 +42,8 @@ def maximize(score: ScoreFunction, domain: Domain, seed: int, best_rows: Array |
     exclude    domain.keys of rows never to be returned: told or pending
     The same arguments give the same bits. ValueError when no feasible point can be found.
     """
+    if not callable(score):
+        raise ValueError(f"score is {score!r}; allowed is a function of rows (m, d), such as score_of(...) gives")
     if not domain.floats.any() and domain.size <= ENUMERABLE:
         rows = domain.enumerate()
         return _first_free(domain, rows, _scores(score, rows), frozenset(exclude))
@@ -74,10 +77,13 @@ class Search:
 
     def run(self, best_rows: Array | None) -> Array | None:
         """The whole search."""
-        best = np.zeros((0, self.domain.d)) if best_rows is None else self.domain.snap(best_rows)
+        best = np.zeros((0, self.domain.d)) if best_rows is None else self.domain.at_horizon(self.domain.snap(best_rows))
         X = self._candidates(best[self.domain.ok(best)])
         X, values = self._pick(X, self._look(X))
-        for _ in range(ROUNDS if not self.domain.floats.all() else 1):
+        for i in range(ROUNDS if not self.domain.floats.all() else 1):
+            if i:
+                best_half = np.argsort(-values, kind="stable")[:KEPT]
+                X, values = X[best_half], values[best_half]
             X, values = self._climb(X, values)
             X, values, moved = self._walk(X, values)
             if not moved:
@@ -112,7 +118,7 @@ class Search:
         moved = centres + width * self.rng.standard_normal(centres.shape)
         fresh = domain.from_unit(self.rng.random(centres.shape))
         jump = domain.categorical | np.isnan(centres) | (~domain.floats & (self.rng.random(centres.shape) < 0.3))
-        rows = domain.snap(self._activate(np.where(change, np.where(jump, fresh, moved), centres)))
+        rows = domain.at_horizon(domain.snap(self._activate(np.where(change, np.where(jump, fresh, moved), centres))))
         return rows[domain.ok(rows)]
 
     def _activate(self, X: Array) -> Array:

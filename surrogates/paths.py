@@ -1,6 +1,9 @@
 """Functions drawn from the posterior: pathwise conditioning, that is Matheron's rule with random Fourier features.
 
-    f(x) = mu + phi(x)' w + K(x, Z) C^-1 (y - mu - phi(Z)' w - e),   w ~ N(0, I),   e ~ N(0, v I)
+    f(x) = mu + phi(x)' w + K(x, Z) C^-1 (y - mu - phi(Z)' w - e),   w ~ N(0, I),   e ~ N(0, E)
+
+E is v I, and where the last column is a budget what it adds to s k among the rows Z: functions are drawn at the horizon,
+wherever the budget of a row stands.
 
 Wilson, Borovitskiy, Terenin, Mostowsky, Deisenroth 2020, "Efficiently sampling functions from Gaussian process
 posteriors", section 3. phi' phi approximates s k, with an error of order 1/sqrt(F) that only the prior's share has:
@@ -22,7 +25,7 @@ import numpy as np
 
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
-from surrogates.linalg import one_thread, solve_lower
+from surrogates.linalg import cholesky, one_thread, solve_lower
 from surrogates.posterior import by_rows, contract
 
 FREQUENCIES = 512
@@ -38,9 +41,17 @@ class Paths:
         self._numeric = np.flatnonzero(~gp.domain.categorical)
         self._draw_frequencies(rng, frequencies)
         self._w = rng.standard_normal((2, frequencies, q)) * sqrt(exp(gp.theta.log_outputscale) / frequencies)
-        noise = sqrt(exp(gp.theta.log_noise)) * rng.standard_normal((len(gp.Z), q))
+        noise = sqrt(exp(gp.theta.log_noise)) * rng.standard_normal((len(gp.Z), q)) + self._beyond(rng, q)
         drawn = solve_lower(gp.L, solve_lower(gp.L, self._prior(gp.Z) + noise), transposed=True)
         self._update = gp.alpha[:, None] - drawn  # (n, q)
+
+    def _beyond(self, rng: np.random.Generator, q: int) -> Array | float:
+        """(n, q) how far the told rows are from the horizon; 0 without a budget."""
+        if self.gp.theta.decay is None:
+            return 0.0
+        Z, top = self.gp.Z, self.gp.domain.at_horizon(self.gp.Z)
+        more = self.gp._covariance(Z, Z)[0] - self.gp._covariance(top, top)[0]
+        return np.asarray(cholesky(more)[0] @ rng.standard_normal((len(Z), q)))
 
     def _draw_frequencies(self, rng: np.random.Generator, F: int) -> None:
         domain, l = self.gp.domain, np.exp(self.gp.theta.log_l)
@@ -67,13 +78,13 @@ class Paths:
     @one_thread
     def __call__(self, X: Array) -> Array:
         """(m, q) values at the rows X (m, d)."""
-        A = self.gp.features(X)
+        A = self.gp.domain.at_horizon(self.gp.features(X))
         return np.asarray(self.gp.theta.mean + self._prior(A) + self.gp._covariance(A, self.gp.Z)[0] @ self._update)
 
     @one_thread
     def gradient(self, X: Array, G: Array) -> tuple[Array, Array]:
         """sum_j G_ij f_j(x_i), (m,), and its gradient (m, d) by the rows; G (m, q) are fixed weights."""
-        A = self.gp.features(X)
+        A = self.gp.domain.at_horizon(self.gp.features(X))
         K, slope = self.gp._covariance(A, self.gp.Z)
         p = self._phase(A)
         cos, sin, W = np.cos(p), np.sin(p), G @ self._update.T  # (m, n)
@@ -82,4 +93,4 @@ class Paths:
         value += np.einsum("mf,mf->m", sin, by_sin) + np.einsum("mn,mn->m", K, W)
         by_features = contract(self.gp, W * slope, A, self.gp.Z)
         by_features[:, self._numeric] += (cos * by_sin - sin * by_cos) @ self._omega.T
-        return value, by_rows(self.gp, X, A, by_features)
+        return value, by_rows(self.gp, X, by_features)

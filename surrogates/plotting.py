@@ -72,11 +72,11 @@ def plot(
     """
     gp = model if isinstance(model, GaussianProcess) else fitted(*model)
     domain, rows = gp.domain, told(gp)
-    means = gp.predict(rows)[0]
+    means = gp.mean(domain.at_horizon(rows))
     flight = legal(domain, np.zeros((0, domain.d)) if pending is None else pending, "pending")
     best = float(means.min()) if incumbent is None else incumbent
-    situation = Situation((gp,), rows, flight, best, seed)
-    base = legal(domain, rows[means.argmin()] if at is None else at, "at")[0]
+    situation = Situation((gp,), domain.at_horizon(rows), flight, best, seed)
+    base = legal(domain, situation.rows[means.argmin()] if at is None else at, "at")[0]
     view = View(situation, chosen_columns(gp, columns), base, named(domain, names))
     return drawn(view, score_of(acquisition(chosen), situation), path)
 
@@ -103,8 +103,8 @@ def told(gp: GaussianProcess) -> Array:
     Z, warp = gp.Z, gp.theta.log_warp
     if warp:
         a, b = np.exp(np.array(warp)).reshape(2, -1)
-        numeric = np.where(gp.domain.categorical, 0.5, Z)
-        Z = np.where(gp.domain.categorical, Z, (1.0 - (1.0 - numeric) ** (1.0 / b)) ** (1.0 / a))
+        numeric = np.where(gp.domain.unwarped, 0.5, Z)
+        Z = np.where(gp.domain.unwarped, Z, (1.0 - (1.0 - numeric) ** (1.0 / b)) ** (1.0 / a))
     return gp.domain.snap(Z)
 
 
@@ -292,7 +292,7 @@ def seen(view: View) -> list[tuple[str, dict[str, Any], Array, Array]]:
     groups = [
         ("told" if whole else "told, in the slice", dots, rows[on], losses[on]),
         ("told, elsewhere", faint, rows[~on], losses[~on]),
-        ("pending", flying, situation.pending, situation.gp.predict(situation.pending)[0]),
+        ("pending", flying, situation.flying, situation.gp.mean(situation.flying)),
     ]
     return [group for group in groups if len(group[2])]
 

@@ -43,7 +43,7 @@ class Probe:
         K, self._slope = gp._covariance(self._A, functionals.basis)  # (m, b)
         self._V = solve_lower(gp.L, K[:, :n].T)  # (n, m)
         self.mean = gp.theta.mean + K[:, :n] @ gp.alpha  # eq. 2.25
-        self.variance = positive(gp, exp(gp.theta.log_outputscale) - np.einsum("nm,nm->m", self._V, self._V))  # eq. 2.26
+        self.variance = positive(gp, gp.prior(self._A) - np.einsum("nm,nm->m", self._V, self._V))  # eq. 2.26
         self.cross = K @ functionals.weights
 
     @one_thread
@@ -57,7 +57,7 @@ class Probe:
         W = by_cross @ self._functionals.weights.T  # (m, b)
         W[:, :n] += by_mean[:, None] * gp.alpha - 2.0 * by_variance[:, None] * explained
         slope = contract(gp, W * self._slope, self._A, self._functionals.basis)
-        return by_rows(gp, self._X, self._A, slope)
+        return by_rows(gp, self._X, slope)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +84,9 @@ def contract(gp: GaussianProcess, W: Array, A: Array, B: Array) -> Array:
     return np.asarray((A * W.sum(axis=1, keepdims=True) - W @ B) * scale)
 
 
-def by_rows(gp: GaussianProcess, X: Array, A: Array, slope: Array) -> Array:
-    """Derivatives (m, d) by the rows X from those by their features A: through the warping, zero at inactive columns."""
-    if gp.theta.log_warp:
-        slope = slope * gp.theta.unwarped_slope(A, gp.domain.categorical)
+def by_rows(gp: GaussianProcess, X: Array, slope: Array) -> Array:
+    """Derivatives (m, d) by the rows X from those by their features: through the warping, zero at inactive columns."""
+    slope = slope * gp.stretch(X)
     return np.where(gp.domain.active(gp.domain.snap(X)), slope, 0.0) if gp.domain.conditional else slope
 
 
@@ -123,14 +122,14 @@ def _told(Z: Array, F: Array) -> np.ndarray:
 
 def _noise(gp: GaussianProcess) -> Array:
     """(n,) v, and the jitter where C took some: L L' - K is what the identities above are about."""
-    diagonal = exp(gp.theta.log_outputscale) + exp(gp.theta.log_noise)
+    diagonal = gp.prior(gp.Z) + exp(gp.theta.log_noise)
     excess = np.einsum("ij,ij->i", gp.L, gp.L) - diagonal
     return exp(gp.theta.log_noise) + np.where(excess > JITTER * diagonal, excess, 0.0)
 
 
 def joint(gp: GaussianProcess, X: Array) -> tuple[Array, Array]:
     """Mean (m,) and covariance (m, m) of f at the rows X (m, d), without noise (eq. 2.23, 2.24)."""
-    return gp.predict(X)[0], beside(gp, X)[1]
+    return gp.mean(X), beside(gp, X)[1]
 
 
 def cross(gp: GaussianProcess, X: Array, A: Array) -> Array:

@@ -2,10 +2,16 @@
 
 One coordinate of t at a time (Neal 2003, "Slice sampling", figures 3 and 5): a level u below the density at t, an interval
 stepped out until both of its ends lie below the level, and draws from it that shrink it towards t until one lies above.
-The mean mu stays profiled out, so what is sampled is t alone; the density is that of t, whose parameters are logarithms.
+The mean mu is integrated out and drawn given t, whose parameters are logarithms: with p the variance of its prior and
+A = 1'C^-1 1 + 1/p,
+
+    p(t | y) ~ N(y | mu*, C) N(mu* | 0, p) sqrt(2 pi / A) p(t),   mu | t, y ~ N(mu*, 1/A),   mu* = 1'C^-1 y / A
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from math import log, sqrt
 
 import numpy as np
 
@@ -38,7 +44,7 @@ def draw(X: Array, y: Array, domain: Domain, seed: int, n: int, start: Hyperpara
     for i in range(n):
         for _ in range(THIN if i else 1):
             chain.sweep()
-        found.append(objective.hyperparameters(chain.t))
+        found.append(chain.hyperparameters())
     return found
 
 
@@ -54,10 +60,17 @@ class Chain:
         for c in self.rng.permutation(len(self.t)):
             self._move(int(c))
 
+    def hyperparameters(self) -> Hyperparameters:
+        """Where the chain is, with a mean drawn given it."""
+        found = self.objective.likelihood(self.t, mean_prior=MEAN_PRIOR, slope=False)
+        mean = found.mean + float(self.rng.standard_normal()) / sqrt(found.precision + 1.0 / MEAN_PRIOR)
+        return replace(self.objective.hyperparameters(self.t), mean=mean)
+
     def _density(self, t: Array) -> float:
         """log p(t | data) up to a constant; the objective's prior is a density of e^t, hence the Jacobian."""
         found = self.objective.likelihood(t, mean_prior=MEAN_PRIOR, slope=False)
-        value = found.value - 0.5 * found.mean**2 / MEAN_PRIOR + self.objective.prior.log_density(t)[0] + float(t.sum())
+        value = found.value - 0.5 * found.mean**2 / MEAN_PRIOR - 0.5 * log(found.precision + 1.0 / MEAN_PRIOR)
+        value += self.objective.prior.log_density(t)[0] + float(t.sum())
         return value if np.isfinite(value) else -np.inf
 
     def _at(self, c: int, value: float) -> float:

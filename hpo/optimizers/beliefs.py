@@ -2,7 +2,7 @@
 
 Each is one term that is added to an acquisition on a log scale:
 
-    log a(x) - cooling log cost(x) + sum_c log P[metric c <= bound c at x] + (weight / n) log prior(x)
+    log a(x) - log cost(x) + sum_c log P[metric c <= bound c at x] + (weight / n) log prior(x)
 
 Costs and constrained metrics that are measured get a Gaussian process each, fitted, recorded and grown like that of the
 loss; known ones are functions of a configuration.
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 from typing import Any
 
 import numpy as np
 
 from hpo.history import History
 from hpo.job import Key
-from hpo.optimizers.fidelity import View
+from hpo.optimizers.fidelity import View, encoded
 from hpo.optimizers.model import Recipe, posteriors
 from hpo.space import Config, Space
 from surrogates import (
@@ -31,7 +31,6 @@ from surrogates import (
     constrained,
     cost_aware,
     pibo,
-    standardise,
 )
 
 LEAST_COST = 1e-12  # costs are compared by their logarithm
@@ -47,6 +46,24 @@ class Beliefs:
     prior: Callable[[Config], float] | None
     weight: float
 
+    def __post_init__(self) -> None:
+        if not (self.cost is None or isinstance(self.cost, str) or callable(self.cost)):
+            raise ValueError(f"cost is {self.cost!r}; allowed are the name of a metric and a function of a configuration")
+        if not isinstance(self.constraints, Mapping):
+            raise ValueError(f"constraints is {self.constraints!r}; allowed is {{metric: bound}}")
+        for name, bound in self.constraints.items():
+            if not isinstance(name, str) or not _number(bound):
+                raise ValueError(f"the bound of the constraint {name!r} is {bound!r}; allowed is a finite number")
+        if not (self.prior is None or callable(self.prior)):
+            raise ValueError(f"prior is {self.prior!r}; allowed is a function of a configuration, its log density")
+        if not _number(self.weight) or self.weight <= 0:
+            raise ValueError(f"prior_weight is {self.weight!r}; allowed is a number above 0")
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any term."""
+        return self.cost is not None or bool(self.constraints) or self.prior is not None
+
     def feasible(self, history: History, key: Key) -> bool:
         """Whether a finished key kept every bound; a metric that is missing did not."""
         metrics = history.results[key].metrics
@@ -60,27 +77,25 @@ class Beliefs:
                 there = sorted(history.results[good[0]].metrics)
                 raise ValueError(f"no result has the metric {name!r}; the last ones hold {there}")
 
-    def added(
-        self, score: ScoreFunction, history: History, recipe: Recipe, view: View, keys: Sequence[Key], seed: int
-    ) -> tuple[ScoreFunction, dict[str, Any]]:
-        """The score with its terms, and what the note has to record of their fits."""
+    def fitted(self, history: History, recipe: Recipe, view: View, keys: Sequence[Key], seed: int) -> Terms:
+        """The models of what is measured."""
         self._check(history, keys)
+        cost: ScoreFunction | None = None
         note: dict[str, Any] = {}
         if isinstance(self.cost, str):
-            cost, found = self._cost(self.cost, history, recipe, view, keys, seed)
-            score, note = (score if cost is None else cost_aware(score, cost)), note | found
-        elif callable(self.cost):
-            score = cost_aware(score, self._known(self.cost, view, logarithm=True))
+            cost, note = self._cost(self.cost, history, recipe, view, keys, seed)
+        elif self.cost is not None:
+            cost = self._known(self.cost, view, logarithm=True)
         gps: list[GaussianProcess] = []
         for name in self.constraints:
             more, found = self._excess(name, history, recipe, view, keys, seed)
             gps, note = gps + more, note | found
-        if gps:
-            known = any(self.feasible(history, key) for key in keys)
-            score = constrained(score, Feasibility(gps, [0.0] * len(gps)), known)
-        if self.prior is not None:
-            score = pibo(score, self._known(self.prior, view, logarithm=False), self.weight, len(keys))
-        return score, note
+        seen = np.array([self.feasible(history, key) for key in keys], dtype=bool)
+        if view.several and self.constraints:  # what a short training kept may be exceeded by a long one
+            told = view.lift(encoded(history, self.space, keys))
+            seen = np.all([gp.mean(told) <= 0.0 for gp in gps], axis=0) if gps else np.zeros(len(keys), dtype=bool)
+        prior = None if self.prior is None else self._known(self.prior, view, logarithm=False)
+        return Terms(cost, gps, prior, self.weight, np.asarray(seen), note)
 
     def _excess(
         self, name: str, history: History, recipe: Recipe, view: View, keys: Sequence[Key], seed: int
@@ -98,9 +113,10 @@ class Beliefs:
         keys, values = _reported(history, keys, name)
         if not keys:
             return None, {}
-        scaled = standardise(np.log(np.maximum(values, LEAST_COST)))
-        (gp,), note = posteriors(history, recipe, view, f"log {name}", keys, scaled.z, seed)
-        return PosteriorMean(gp, scaled.shift, scaled.scale), note
+        logs = np.log(np.maximum(values, LEAST_COST))
+        shift, scale = float(logs.mean()), float(logs.std()) or 1.0  # not robustly: all of a cost counts
+        (gp,), note = posteriors(history, recipe, view, f"log {name}", keys, (logs - shift) / scale, seed)
+        return PosteriorMean(gp, shift, scale), note
 
     def _known(self, function: Callable[[Config], float], view: View, logarithm: bool) -> Known:
         d = self.space.domain.d
@@ -110,6 +126,35 @@ class Beliefs:
             return np.log(np.maximum(found, LEAST_COST)) if logarithm else np.asarray(found)
 
         return Known(values, view.domain)
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """What is added to an acquisition in one situation.
+
+    cost     log cost; None without     excess  a GP of how far each constrained metric exceeds its bound
+    prior    log prior; None without    valid   (n,) whether each read result keeps every bound, at the horizon
+    note     what the job's note has to record of the fits
+    """
+
+    cost: ScoreFunction | None
+    excess: Sequence[GaussianProcess]
+    prior: ScoreFunction | None
+    weight: float
+    valid: np.ndarray
+    note: Mapping[str, Any]
+
+    def added(self, score: ScoreFunction) -> ScoreFunction:
+        """The score with these terms."""
+        if self.cost is not None:
+            score = cost_aware(score, self.cost)
+        if self.excess:
+            score = constrained(score, Feasibility(self.excess, [0.0] * len(self.excess)), bool(self.valid.any()))
+        return score if self.prior is None else pibo(score, self.prior, self.weight, len(self.valid))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _reported(history: History, keys: Sequence[Key], name: str) -> tuple[list[Key], np.ndarray]:

@@ -25,8 +25,8 @@ from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import CANDIDATES, Draft, Sampler
 from hpo.optimizers.beliefs import Beliefs
-from hpo.optimizers.fidelity import AtHorizon, View, encoded, levelled, readable
-from hpo.optimizers.model import Recipe, posteriors
+from hpo.optimizers.fidelity import AtHorizon, View, encoded, readable
+from hpo.optimizers.model import Recipe, check_count, posteriors
 from hpo.optimizers.parts import Part, elsewhere
 from hpo.optimizers.random import Sobol
 from hpo.rng import stream
@@ -46,6 +46,7 @@ from surrogates import (
 )
 
 NOISY = 0.02  # a learned noise variance (of standardised losses) above which the model's opinion beats one observation
+SKIPS = 64  # points of the initial sequence that may have been started already
 CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev function
 
 
@@ -54,7 +55,7 @@ def worst(gps: Sequence[GaussianProcess], told: np.ndarray) -> np.ndarray:
 
     A point at the worst of the front itself would give its ends no reason to be extended.
     """
-    means = np.column_stack([gp.predict(told)[0] for gp in gps])
+    means = np.column_stack([gp.mean(told) for gp in gps])
     return np.asarray(means.max(axis=0) + 0.1 * np.ptp(means, axis=0))
 
 
@@ -100,16 +101,15 @@ class GP(Sampler):
         super().__post_init__()
         self._acquisition = acquisition(self.acquisition)
         self._recipe = Recipe(self.kernel, self.warp, self.samples)
-        self._beliefs = Beliefs(self.space, self.cost, dict(self.constraints), self.prior, self.prior_weight)
-        if self.initial is not None and self.initial < 1:
-            raise ValueError(f"initial is {self.initial!r}; allowed is an integer of at least 1")
-        if self.overview < 0:
-            raise ValueError(f"overview is {self.overview!r}; allowed are 0 (never) and more")
-        if not self.prior_weight > 0:
-            raise ValueError(f"prior_weight is {self.prior_weight!r}; allowed is a number above 0")
-        for name, bound in self.constraints.items():
-            if not isinstance(bound, int | float) or not np.isfinite(bound):
-                raise ValueError(f"the bound of the constraint {name!r} is {bound!r}; allowed is a finite number")
+        self._beliefs = Beliefs(self.space, self.cost, self.constraints, self.prior, self.prior_weight)
+        if self.initial is not None:
+            check_count("initial", self.initial, 1)
+        check_count("overview", self.overview, 0)
+        if not isinstance(self.power, bool):
+            raise ValueError(f"power is {self.power!r}; allowed are True and False")
+        if self._beliefs.any and not getattr(self._acquisition, "log_scale", False):
+            raise ValueError(f"acquisition {self.acquisition!r} is not on a log scale, so that neither cost nor constraints nor "
+                             "a prior can be added to it; allowed are logei, pi, mes, kg, nei and others with log_scale = True")
         columns = len(self.space.columns)
         self._enough = self.initial if self.initial is not None else min(max(columns // 2 + 1, 4), 10)
         self._sobol = Sobol(self.space, seed=self.seed)
@@ -121,29 +121,42 @@ class GP(Sampler):
     def suggest(self, history: History, trial: int) -> Draft | None:
         if not history.trials:
             return Draft(self.space.midpoint(), {})
-        keys = readable(history)
-        if len(history.trials) < self._enough or not keys or not self.space.columns:
+        keys, domain = readable(history), self.space.domain
+        if not self.space.columns:
             return self._sobol.suggest(history, trial)
-        view, domain = View.of(self.space, history, keys), self.space.domain
+        started = encoded(history, self.space, [keys[0] for keys in history.trials.values()])
+        exclude = set(domain.keys(started))
+        if len(history.trials) < self._enough or not keys:
+            fresh = self._sobol.next(history, SKIPS, exclude)
+            if fresh is not None or not keys:
+                return fresh or self._sobol.suggest(history, trial)
+        view = self.view(history, keys)
         whole = self.overview > 0 and trial % self.overview == self.overview - 1 and len(history.header.objectives) == 1
         models, note = self._models(history, view, keys, trial, whole)
-        score, best, part = self._score(history, view, keys, models, trial, whole)
-        score, more = self._beliefs.added(score, history, self._recipe.plain, view, keys, self._draw(trial, "fit"))
-        seed, climbed = self._draw(trial, "maximise"), AtHorizon(score, view)
-        started = encoded(history, self.space, [keys[0] for keys in history.trials.values()])
-        where, exclude = domain if part is None else part.of(domain), set(domain.keys(started))
+        terms = self._beliefs.fitted(history, self._recipe.plain, view, keys, self._draw(trial, "fit"))
+        score, best, part = self._score(history, view, keys, models, trial, whole, terms.valid)
+        seed, climbed = self._draw(trial, "maximise"), AtHorizon(terms.added(score), view)
+        where = domain if part is None else part.of(domain)
         row = maximize(climbed, where, seed, best_rows=best, exclude=exclude)
         if row is None and part is not None:
             row = maximize(climbed, domain, seed, best_rows=best, exclude=exclude)
         if row is None:  # every point of a finite space was started: replicate where it is worth most
             row = maximize(climbed, domain, seed, best_rows=best)
-        found = note | more
+        found = {**note, **terms.note}
         return None if row is None else Draft(self.space.decode(row), {"gp": found} if found else {})
 
     def _draw(self, trial: int, role: str) -> int:
         return int(stream(self.seed, trial, role).integers(2**31))
 
     # -- what is modelled --------------------------------------------------------------------------------------------
+
+    def view(self, history: History, keys: Sequence[Key]) -> View:
+        """How results are rows of the model: what another model of several budgets overrides, with `losses`."""
+        return View.of(self.space, history, keys)
+
+    def losses(self, history: History, keys: Sequence[Key]) -> np.ndarray:
+        """(n, objectives) losses as the model reads them: as they were measured, infinite for failures."""
+        return np.array([history.losses(key) for key in keys])
 
     def _models(
         self, history: History, view: View, keys: Sequence[Key], trial: int, whole: bool
@@ -170,7 +183,7 @@ class GP(Sampler):
         if whole:
             domain = self.space.domain
             weights = isolation(domain.features(encoded(history, self.space, keys)), domain.categorical)
-        return np.column_stack([standardise(column, self.power, weights).z for column in levelled(history, keys).T])
+        return np.column_stack([standardise(column, self.power, weights).z for column in self.losses(history, keys).T])
 
     def _chebyshev(self, z: np.ndarray, trial: int) -> np.ndarray:
         """(n,) an augmented Chebyshev function with random weights: another one every trial (Knowles 2006, eq. 2)."""
@@ -181,35 +194,40 @@ class GP(Sampler):
     # -- what is maximised -------------------------------------------------------------------------------------------
 
     def _score(
-        self, history: History, view: View, keys: Sequence[Key], models: list[list[GaussianProcess]], trial: int, whole: bool
+        self, history: History, view: View, keys: Sequence[Key], models: list[list[GaussianProcess]], trial: int, whole: bool,
+        valid: np.ndarray,
     ) -> tuple[ScoreFunction, np.ndarray, Part | None]:
         """The acquisition in this situation, averaged over samples of the hyperparameters; the rows that it is compared
         with, best first; and the part of the space that is searched (None: all of it)."""
         plain = encoded(history, self.space, keys)
-        told, valid = view.lift(plain), np.array([self._beliefs.feasible(history, key) for key in keys])
-        means = np.mean([gp.predict(told)[0] for gp in models[0]], axis=0)
+        told = view.lift(plain)
+        means = [gp.mean(told) for gp in models[0]]
+        mean = np.mean(means, axis=0)
         valid = valid if valid.any() else np.ones(len(keys), dtype=bool)
-        best = int(np.argmin(np.where(valid, means, np.inf)))
+        best = int(np.argmin(np.where(valid, mean, np.inf)))
         part = elsewhere(self.space.domain, plain[best], stream(self.seed, trial, "part")) if whole else None
         compared = valid & part.holds(plain) if part is not None else valid
         compared = compared if compared.any() else valid
         pending = self._pending(history, view, set(view.domain.keys(view.rows(history, keys))))
-        seed, held = self._draw(trial, "acquisition"), (view.domain.d - 1,) if view.several else ()
-        scores = []
-        for gps in zip(*models, strict=True):  # one of each objective's, a sample of the hyperparameters at a time
+        beside = part.holds(pending) if part is not None else np.ones(len(pending), dtype=bool)
+        seed, scores = self._draw(trial, "acquisition"), []
+        for i, gps in enumerate(zip(*models, strict=True)):  # one of each objective's, a sample of the hyperparameters at a time
             noisy = any(np.exp(gp.theta.log_noise) > NOISY for gp in gps)
-            incumbent = float(gps[0].predict(told[compared])[0].min())
+            incumbent = float(means[i][compared].min())
             reference = worst(gps, told[compared]) if len(gps) > 1 else None
-            situation = Situation(gps, told[compared], pending, incumbent, seed, noisy, reference, held)
+            if not beside.all():  # pending elsewhere: known as well as it will be, and nothing to beat here
+                gps = tuple(gp.condition(pending[~beside]) for gp in gps)
+            situation = Situation(gps, told[compared], pending[beside], incumbent, seed, noisy, reference)
             scores.append(score_of(self._acquisition, situation))
-        order = np.argsort(np.where(compared, means, np.inf), kind="stable")[: int(compared.sum())]
+        order = np.argsort(np.where(compared, mean, np.inf), kind="stable")[: int(compared.sum())]
         return scores[0] if len(scores) == 1 else Ensemble(scores), plain[order], part
 
     def _pending(self, history: History, view: View, told: set[bytes]) -> np.ndarray:
-        """(p, d) rows of jobs in flight that the model has no result for."""
-        keys = sorted([*history.pending, *history.retries])
-        rows = view.rows(history, keys) if keys else np.zeros((0, view.domain.d))
-        return rows[[name not in told for name in view.domain.keys(rows)]] if keys else rows
+        """(p, d) rows of jobs in flight that the model has no result for, at the horizon: what a short training will say
+        now, its continuation will say later, and nobody else needs to ask."""
+        keys = sorted({key[0]: key for key in [*history.pending, *history.retries]}.values())
+        rows = view.lift(encoded(history, self.space, keys))
+        return rows[[name not in told for name in view.domain.keys(rows)]]
 
     # -- what is recommended -----------------------------------------------------------------------------------------
 
@@ -232,10 +250,10 @@ class GP(Sampler):
         keys = [key for key in history.at(observed[1]) if history.own(key)]
         if len(keys) < self._enough or not self.space.columns:
             return observed
-        view = View.of(self.space, history, keys)
+        view = self.view(history, keys)
         rows, z = view.rows(history, keys), self.targets(history, keys)[:, 0]
         (theta,) = self._recipe.plain.thetas(rows, z, view, self._draw(0, "fit"))
         if np.exp(theta.log_noise) <= NOISY:
             return observed
-        mean = GaussianProcess(view.domain, rows, z, theta).predict(view.rows(history, kept))[0]
+        mean = GaussianProcess(view.domain, rows, z, theta).mean(view.rows(history, kept))
         return kept[int(np.argmin(mean))]

@@ -17,9 +17,15 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizers.fidelity import View
-from surrogates import KERNELS, GaussianProcess, Hyperparameters, draw, fit
+from surrogates import KERNELS, Domain, GaussianProcess, Hyperparameters, draw, fit
 
 MOST = 1000  # results that a model is made of at a fit; until the next one, an eighth more
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """ValueError unless an option is an integer of at least so much."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; allowed is an integer of at least {least}")
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.kernel not in KERNELS:
             raise ValueError(f"kernel is {self.kernel!r}; allowed are {list(KERNELS)}")
-        if self.samples < 0:
-            raise ValueError(f"samples is {self.samples!r}; allowed are 0 (the most probable) and more")
+        if not isinstance(self.warp, bool):
+            raise ValueError(f"warp is {self.warp!r}; allowed are True and False")
+        check_count("samples", self.samples, 0)
 
     @property
     def plain(self) -> Recipe:
@@ -67,14 +74,14 @@ class Fit:
         return {"n": self.n, "thetas": [theta.to_list() for theta in self.thetas]}
 
     @classmethod
-    def last(cls, history: History, name: str, recipe: Recipe, columns: int) -> Fit | None:
-        """The last recorded fit of a model of this name with so many columns."""
-        length = 3 * columns + 3 if recipe.warp else columns + 3
+    def last(cls, history: History, name: str, recipe: Recipe, domain: Domain) -> Fit | None:
+        """The last recorded fit of a model of this name over such a domain."""
+        length = Hyperparameters.count(domain.d, recipe.warp, domain.budget)
         for job in reversed(history.jobs.values()):
             found: Mapping[str, Any] | None = job.note.get("gp", {}).get(name)
             if found is not None and len(found["thetas"][0]) == length:
-                thetas = (Hyperparameters.from_list(theta, recipe.kernel, recipe.warp) for theta in found["thetas"])
-                return cls(int(found["n"]), tuple(thetas))
+                how = recipe.kernel, recipe.warp, domain.budget
+                return cls(int(found["n"]), tuple(Hyperparameters.from_list(theta, *how) for theta in found["thetas"]))
         return None
 
     def stale(self, n: int) -> bool:
@@ -90,7 +97,7 @@ def posteriors(
 
     afresh: fit now, with the last fit as a start, whatever the schedule says: the targets are others than last time.
     """
-    fitted = Fit.last(history, name, recipe, view.domain.d)
+    fitted = Fit.last(history, name, recipe, view.domain)
     note = {}
     if fitted is None or afresh or fitted.stale(len(keys)):
         core, start = kept(z), None if fitted is None else fitted.thetas[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,12 +37,20 @@ class Sobol(Sampler):
         return None if draft is None else draft.config
 
     def suggest(self, history: History, trial: int) -> Draft | None:
+        draft = self.next(history, SKIPS)
+        if draft is None:
+            raise ValueError(f"no feasible configuration among {SKIPS} Sobol points; loosen the constraints of the space")
+        return draft
+
+    def next(self, history: History, skips: int, besides: Collection[bytes] = ()) -> Draft | None:
+        """The next feasible point whose key (domain.keys) is not among `besides`; None if `skips` points hold none."""
+        domain = self.space.domain
         first = 1 + max((job.note.get("sobol", -1) for job in history.jobs.values()), default=-1)
-        for index in range(first, first + SKIPS):
+        for index in range(first, first + skips):
             row = self.row(index)
-            if bool(self.space.domain.ok(row[None, :])[0]):
+            if bool(domain.ok(row[None, :])[0]) and domain.keys(row[None, :])[0] not in besides:
                 return Draft(self.space.decode(row), {"sobol": index})
-        raise ValueError(f"no feasible configuration among {SKIPS} Sobol points; loosen the constraints of the space")
+        return None
 
     def row(self, index: int) -> np.ndarray:
         """(d,) point `index` of the sequence as a row of the domain."""

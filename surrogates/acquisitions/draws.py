@@ -41,7 +41,7 @@ class Draws:
         functionals, covariance = beside(gp, S)
         T = factor(gp, covariance + np.diag(NUGGET * np.diag(covariance)))
         self.gp, self.u = gp, quasi_normal(seed, q, len(S))
-        self.values = gp.predict(S)[0] + self.u @ T.T
+        self.values = gp.mean(S) + self.u @ T.T
         self._t = Functionals(gp, functionals.basis, solve_lower(T, functionals.weights.T).T)
 
     def at(self, X: Array) -> Given:

@@ -51,7 +51,7 @@ class EHVI:
     @one_thread
     def score(self, situation: Situation) -> EHVIScore:
         """Cuts what is not dominated into boxes."""
-        means = np.column_stack([gp.predict(situation.started)[0] for gp in situation.gps])
+        means = np.column_stack([gp.mean(situation.started) for gp in situation.gps])
         reference = reference_point(means) if situation.reference is None else situation.reference
         return EHVIScore(situation.conditioned, Improvement([means], reference))
 

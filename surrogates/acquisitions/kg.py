@@ -44,8 +44,7 @@ class KG:
     def score(self, situation: Situation) -> KGScore:
         """A, and all that depends on it only."""
         gp, told = situation.hallucinated, situation.promising(self.most)
-        pending = np.reshape(situation.pending, (-1, gp.domain.d))
-        return KGScore(gp, apart(gp, np.concatenate([minima_of_mean(gp, situation, self.minima), told, pending])))
+        return KGScore(gp, apart(gp, np.concatenate([minima_of_mean(gp, situation, self.minima), told, situation.flying])))
 
 
 def apart(gp: GaussianProcess, rows: Array) -> Array:
@@ -66,7 +65,7 @@ class KGScore:
 
     def __init__(self, gp: GaussianProcess, A: Array) -> None:
         self.gp, self.noise = gp, exp(gp.theta.log_noise)
-        self.means = gp.predict(A)[0]  # (k,)
+        self.means = gp.mean(A)  # (k,)
         self._functionals = beside(gp, A)[0]
 
     def __call__(self, X: Array) -> Array:

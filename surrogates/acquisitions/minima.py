@@ -18,16 +18,13 @@ Slope = Callable[[Array], tuple[Array, Array]]  # (m, d) rows -> values (m,) and
 
 
 def candidates(situation: Situation, rng: np.random.Generator) -> Array:
-    """(k, d) told and pending rows, and random feasible ones; held columns as in the told rows."""
-    rows = situation.domain.some(rng, SPREAD)
-    rows[:, list(situation.held)] = situation.rows[0, list(situation.held)]
-    return distinct(situation.domain, np.concatenate([situation.started, rows]))
+    """(k, d) told and pending rows, and random feasible ones."""
+    return distinct(situation.domain, np.concatenate([situation.started, situation.domain.some(rng, SPREAD)]))
 
 
-def descend(slope: Slope, X: Array, domain: Domain, held: tuple[int, ...]) -> Array:
+def descend(slope: Slope, X: Array, domain: Domain) -> Array:
     """(m, d) rows with lower values, all descended at once; a row that gets infeasible or no better stays."""
     free = domain.floats & ~np.isnan(X)
-    free[:, list(held)] = False
     if not free.any():
         return X
 
@@ -50,17 +47,17 @@ def minima_of_draws(gp: GaussianProcess, situation: Situation, q: int) -> Array:
     rng = np.random.default_rng(situation.seed)
     paths, X = Paths(gp, rng, q), candidates(situation, rng)
     values = paths(X)
-    end = descend(lambda rows: paths.gradient(rows, np.eye(q)), X[values.argmin(axis=0)], gp.domain, situation.held)
+    end = descend(lambda rows: paths.gradient(rows, np.eye(q)), X[values.argmin(axis=0)], gp.domain)
     return np.minimum(values.min(axis=0), np.diag(paths(end)))
 
 
 def minima_of_mean(gp: GaussianProcess, situation: Situation, q: int) -> Array:
     """(k, d) at most q different local minima of the posterior mean, found from the candidates with the least mean."""
     X = candidates(situation, np.random.default_rng(situation.seed))
-    start = X[np.argsort(gp.predict(X)[0], kind="stable")[:q]]
+    start = X[np.argsort(gp.mean(X), kind="stable")[:q]]
 
     def slope(rows: Array) -> tuple[Array, Array]:
         mean, _, d_mean, _ = gp.predict_gradient(rows)
         return mean, d_mean
 
-    return distinct(gp.domain, descend(slope, start, gp.domain, situation.held))
+    return distinct(gp.domain, descend(slope, start, gp.domain))

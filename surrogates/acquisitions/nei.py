@@ -40,7 +40,7 @@ class NEI:
 def rows_to_draw(situation: Situation, most: int) -> Array:
     """S (k, d): the promising told rows, best first, then the pending ones."""
     domain, told = situation.domain, situation.promising(most)
-    return np.concatenate([told, distinct(domain, situation.pending, domain.keys(told))])
+    return np.concatenate([told, distinct(domain, situation.flying, domain.keys(told))])
 
 
 class NEIScore:

@@ -23,7 +23,7 @@ def score_of(acquisition: Acquisition | ModelAcquisition, situation: Situation) 
     """
     if isinstance(acquisition, ModelAcquisition):
         return acquisition.score(situation)
-    incumbent = min(situation.incumbent, situation.gp.predict(situation.pending)[0].min(initial=np.inf))
+    incumbent = min(situation.incumbent, situation.gp.mean(situation.flying).min(initial=np.inf))
     return Score(situation.hallucinated, acquisition, float(incumbent))
 
 

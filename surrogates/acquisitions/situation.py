@@ -34,12 +34,11 @@ class Situation:
 
     gps        one posterior an objective, all over the same domain and without pending rows
     rows       (n, d) told rows, n >= 1, in the domain of the gps; at the horizon where the budget is a column
-    pending    (p, d) rows in flight, p >= 0
+    pending    (p, d) rows in flight, p >= 0, at the budgets at which they will be told
     incumbent  the least posterior mean of the first objective among told rows: what marginal acquisitions beat
     seed       everything random comes from it
     noisy      whether the targets are noisy enough for the noise to be integrated over ("auto" reads it)
     reference  (M,) a point that every useful result dominates; None: see pareto.reference_point
-    held       columns in which a search for a model's minimum stays at the value of the told rows: the budget's
     """
 
     gps: tuple[GaussianProcess, ...]
@@ -49,7 +48,6 @@ class Situation:
     seed: int
     noisy: bool = False
     reference: Array | None = None
-    held: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.gps or len(self.rows) == 0:
@@ -81,9 +79,14 @@ class Situation:
         return self.gps[0].domain
 
     @property
+    def flying(self) -> Array:
+        """(p, d) the pending rows as candidates: at the horizon, whatever budget they are trained to now."""
+        return self.domain.at_horizon(np.reshape(self.pending, (-1, self.domain.d)))
+
+    @property
     def started(self) -> Array:
-        """(n + p, d) told and pending rows."""
-        return np.concatenate([self.rows, np.reshape(self.pending, (-1, self.domain.d))])
+        """(n + p, d) told and pending rows, all at the horizon."""
+        return np.concatenate([self.rows, self.flying])
 
     def promising(self, most: int) -> Array:
         """(k, d) at most so many different told rows that may be the best, by mean and by lower bound in turn; best first.

@@ -36,4 +36,8 @@ def acquisition(chosen: str | Acquisition | ModelAcquisition | AcquisitionFuncti
         if chosen not in ACQUISITIONS:
             raise ValueError(f"acquisition {chosen!r} is not one of {', '.join(ACQUISITIONS)}")
         return ACQUISITIONS[chosen]
-    return chosen if isinstance(chosen, (Acquisition, ModelAcquisition)) else Numerical(chosen)
+    if isinstance(chosen, (Acquisition, ModelAcquisition)):
+        return chosen
+    if not callable(chosen):
+        raise ValueError(f"acquisition is {chosen!r}; allowed are {', '.join(ACQUISITIONS)} and any f(posterior, incumbent)")
+    return Numerical(chosen)

@@ -102,7 +102,7 @@ class PosteriorMean:
 
     def __call__(self, X: Array) -> Array:
         """(m,)"""
-        return np.asarray(self.shift + self.scale * self.gp.predict(X)[0])
+        return np.asarray(self.shift + self.scale * self.gp.mean(X))
 
     def gradient(self, X: Array) -> tuple[Array, Array]:
         """With derivatives (m, d)."""

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from hpo import GP, Around, Categorical, Float, History, Int, MemoryLog, Random, Result, Space, Study
+from hpo.optimizers import gp
 from hpo.pareto import fronts
+from surrogates import Situation, score_of
 
 PLANE = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0))
 Objective = Callable[[Mapping[str, Any]], Any]
@@ -185,19 +187,48 @@ def test_fits_are_recorded_where_they_are_due() -> None:
 
 
 @pytest.mark.parametrize(("options", "sentence"), [
-    ({"samples": -1}, "samples is -1; allowed are 0"), ({"kernel": "cubic"}, "kernel is 'cubic'; allowed are"),
+    ({"samples": -1}, "samples is -1; allowed is an integer of at least 0"), ({"samples": 2.5}, "samples is 2.5"),
+    ({"kernel": "cubic"}, "kernel is 'cubic'; allowed are"),
     ({"initial": 0}, "initial is 0"), ({"prior_weight": 0.0}, "prior_weight is 0.0"),
     ({"constraints": {"bytes": float("nan")}}, "the bound of the constraint 'bytes' is nan"),
-    ({"acquisition": "eii"}, "acquisition 'eii' is not one of"),
+    ({"acquisition": "eii"}, "acquisition 'eii' is not one of"), ({"acquisition": 3}, "acquisition is 3; allowed are"),
+    ({"initial": "x"}, "initial is 'x'"), ({"overview": 2.5}, "overview is 2.5"), ({"warp": "yes"}, "warp is 'yes'"),
+    ({"power": 1}, "power is 1"), ({"prior": 3}, "prior is 3"), ({"prior_weight": "x"}, "prior_weight is 'x'"),
+    ({"cost": 3}, "cost is 3"), ({"constraints": 3}, "constraints is 3"), ({"constraints": ["a"]}, "constraints is"),
+    ({"acquisition": "ucb", "cost": "seconds"}, "not on a log scale"),
+    ({"acquisition": "ei", "constraints": {"bytes": 1.0}}, "not on a log scale"),
+    ({"acquisition": lambda posterior, best: -posterior.mean, "prior": lambda config: 0.0}, "not on a log scale"),
 ])  # fmt: skip
 def test_nonsense_is_refused_in_one_sentence(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         GP(PLANE, **options)
 
 
-def test_terms_need_a_score_on_a_log_scale() -> None:
-    with pytest.raises(ValueError, match="log scale"):
-        go(GP(PLANE, seed=0, acquisition="ucb", cost="seconds"), twins, 6)
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("space", [
+    Space(x=Int(1, 5)), Space(**{c: Categorical([0, 1]) for c in "abcd"}),
+    Space(k=Categorical(["none", "some"]), x=Float(0.0, 1.0, when={"k": "some"})),
+])  # fmt: skip
+def test_the_first_design_repeats_nothing(space: Space, seed: int) -> None:
+    """Before the model speaks, and as long as something is left."""
+    optimizer = GP(space, seed=seed)
+    configs = [optimizer.ask().config for _ in range(4)]
+    assert len({str(config) for config in configs}) == 4
+
+
+def test_what_is_pending_elsewhere_is_nothing_to_beat_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overview takes what is in flight outside of its part of the space as known, and does not compare with it."""
+    optimizer = go(GP(PLANE, seed=0, acquisition="logei"), lambda c: sum((v - 0.2) ** 2 for v in c.values()), 29).optimizer
+    flying = [optimizer.ask() for _ in range(5)]
+    seen: list[Situation] = []
+    monkeypatch.setattr(gp, "score_of", lambda chosen, situation: seen.append(situation) or score_of(chosen, situation))
+    assert optimizer.ask().trial == 34
+    (situation,) = seen
+    rows = np.array([PLANE.encode(job.config) for job in flying])
+    inside = [row.tolist() for row in rows if row.tolist() in situation.pending.tolist()]
+    assert len(inside) == len(situation.pending) < 5
+    assert len(situation.gp.Z) == 29 + 5 - len(inside)
+    assert situation.incumbent == pytest.approx(situation.gp.mean(situation.rows).min())
 
 
 TREE = Space(

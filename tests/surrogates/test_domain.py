@@ -109,7 +109,7 @@ def test_no_columns_at_all():
         ((("int",), (None,), (3,), ((),)), "levels"),
         ((("int",), (np.array([0.0, 0.0]),), (2,), ((),)), "strictly increasing"),
         ((("categorical",), (None,), (0,), ((),)), "size 0"),
-        ((("complex",), (None,), (0,), ((),)), "not float, int or categorical"),
+        ((("complex",), (None,), (0,), ((),)), "not float, int, categorical or budget"),
         ((("float",), (), (0,), ((),)), "one entry a column"),
     ],
 )

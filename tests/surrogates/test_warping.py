@@ -14,6 +14,8 @@ from surrogates import (
 )
 from surrogates.fitting import Objective
 from surrogates.hyperparameters import kumaraswamy
+from surrogates.paths import Paths
+from surrogates.posterior import beside
 
 DOMAIN = Domain(
     ("float", "categorical", "float", "int"), (None, None, None, np.linspace(0, 1, 4)), (0, 3, 0, 4),
@@ -71,6 +73,49 @@ def test_gradient_of_the_posterior(domain):
         np.testing.assert_allclose(d_mean[:, c], (up - down) / 2e-6, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(d_variance[:, c], (above - below) / 2e-6, rtol=1e-6, atol=1e-6)
     assert (d_mean[:, domain.categorical] == 0).all()
+
+
+EXTREMES = [(a, b) for a in (0.05, 0.7, 20.0) for b in (0.05, 1.3, 20.0)]
+
+
+@pytest.mark.parametrize(("a", "b"), EXTREMES)
+def test_a_strong_bend_near_the_edges(a, b):
+    """The function and its three derivatives against 300 digits, relative, where either edge is steep or flat."""
+    mpmath = pytest.importorskip("mpmath")
+    x = np.array([2e-6, 1e-4, 0.03, 0.5, 0.97, 1 - 1e-4, 1 - 2e-6])
+    logs = np.log([a]), np.log([b])
+    theta = Hyperparameters((0.0,), 0.0, 0.0, 0.0, log_warp=(*logs[0], *logs[1]))
+    found = [*kumaraswamy(x[:, None], *logs), theta.stretch(x[:, None], np.zeros(1, dtype=bool))]
+    with mpmath.workdps(300):
+        A, B = (mpmath.exp(mpmath.mpf(float(log[0]))) for log in logs)
+        for i, xi in enumerate(map(mpmath.mpf, map(float, x))):
+            power, log_rest = xi**A, mpmath.log(1 - xi**A)
+            rest = mpmath.exp(B * log_rest)
+            wanted = [1 - rest, B * rest / (1 - power) * power * mpmath.log(xi) * A, -rest * log_rest * B,
+                      A * B * power / xi * rest / (1 - power)]  # fmt: skip
+            for values, exact in zip(found, wanted, strict=True):
+                assert values[i, 0] == pytest.approx(float(exact), rel=1e-10, abs=1e-300)
+
+
+@pytest.mark.parametrize(("a", "b"), EXTREMES)
+def test_slopes_of_the_posterior_under_a_strong_bend(a, b):
+    """Of the mean, the variance, a covariance and a path; near the edges, by steps that are small beside the distance."""
+    domain, rng = box(2), np.random.default_rng(3)
+    theta = Hyperparameters((-1.0, -0.5), 0.1, -3.0, 0.2, log_warp=(*np.log([a, 1.0, b, 1.0]),))
+    gp = GaussianProcess(domain, rng.random((12, 2)), rng.normal(size=12), theta)
+    edge = np.array([2e-5, 0.02, 0.5, 0.98, 1 - 2e-5])
+    X, far = np.column_stack([edge, np.full(5, 0.4)]), np.array([[0.6, 0.7]])
+    paths, beyond, ones, none = Paths(gp, rng, 1), beside(gp, far)[0], np.ones(5), np.zeros(5)
+    functions = [lambda x: gp.predict(x)[0], lambda x: gp.predict(x)[1], lambda x: beyond.at(x).cross[:, 0],
+                 lambda x: paths(x)[:, 0]]  # fmt: skip
+    slopes = [*gp.predict_gradient(X)[2:], beyond.at(X).pull(none, none, ones[:, None]), paths.gradient(X, ones[:, None])[1]]
+    for c in range(2):
+        h = 1e-3 * np.minimum(X[:, c], 1 - X[:, c])
+        step = h[:, None] * np.eye(2)[c]
+        for f, slope in zip(functions, slopes, strict=True):
+            near, beside_it = f(X + step) - f(X - step), f(X + 2 * step) - f(X - 2 * step)
+            rounding = 1e-13 / h  # of values near 1, in their differences
+            assert (np.abs(slope[:, c] - (8 * near - beside_it) / (12 * h)) < 1e-6 * np.abs(slope[:, c]) + rounding).all()
 
 
 def test_no_warping_is_the_middle_of_its_prior():
