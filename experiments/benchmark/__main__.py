@@ -2,6 +2,7 @@
 
     python -m experiments.benchmark                                     # everything that is missing, one process
     python -m experiments.benchmark --suite mixed --seeds 3 --workers 2
+    python -m experiments.benchmark --suite fresh                       # the eight held-out tasks
     python -m experiments.benchmark --task branin --method GP --method random
     python -m experiments.benchmark --acquisition my_module:my_function # our GP with an acquisition of your own, too
     python -m experiments.benchmark --table | --timing | --recheck | --list
@@ -112,7 +113,7 @@ def write(folder: Path) -> None:
 
 @app.command()
 def main(
-    suite: Annotated[str, typer.Option(help="which tasks: all, or one kind")] = "all",
+    suite: Annotated[str, typer.Option(help="which tasks: all, one kind of them, or fresh, which are held out")] = "all",
     task: Annotated[list[str] | None, typer.Option(help="a task by name; may come several times")] = None,
     method: Annotated[list[str] | None, typer.Option(help="a method by name; may come several times")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="at most so many seeds a method")] = None,

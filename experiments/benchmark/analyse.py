@@ -1,7 +1,8 @@
 """What the benchmark found: regrets, ranks with their uncertainty, where ours lost, seconds, versions.
 
-    table(results)           a short Markdown table
-    write(results, folder)   index.html (self-contained), summary.csv, ranks.csv, lost.csv, seconds.csv, the figures
+    table(results)           a short Markdown table for each suite of tasks of which there are studies
+    write(results, folder)   index.html (self-contained), summary.csv, ranks.csv, lost.csv, seconds.csv, the figures;
+                             those of the held-out suite lie in folder/fresh
 
 Ours is "GP", the peers are everybody else except "GP(...)", which is ours with somebody's acquisition. How ranks are made
 stands in ranks.py, who and what is ranked in field.py, how files are read in collected.py.
@@ -22,13 +23,15 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from experiments.benchmark import plots
-from experiments.benchmark.collected import OURS, Collected, collect, kind, variant
+from experiments.benchmark.collected import OURS, Collected, collect, kind, suite_of, variant
 from experiments.benchmark.field import Ranking, ranking
-from experiments.benchmark.ranks import DRAWS, Friedman
+from experiments.benchmark.ranks import DRAWS, FEW, Friedman
+from experiments.benchmark.store import lines
 from experiments.benchmark.summary import Cell, Loss, cells, lost, read_reasons, seconds
 from experiments.benchmark.tasks import TASKS
 
 FOLDER = Path("runs") / "benchmark"
+TITLES = {"all": "", "fresh": "The held-out suite, fresh: tasks that nothing of ours was chosen on."}
 REASONS = Path(__file__).parent / "reasons.toml"
 Row = dict[str, Any]
 
@@ -44,17 +47,24 @@ class Analysis:
     compared: int  # (task, checkpoint) pairs at which ours had a peer
     seconds: Sequence[Row]
     remarks: Sequence[str]  # what is missing, left out, or suspicious
+    suite: str = "all"
 
 
-def analyse(results: Path) -> Analysis:
-    """Of a folder of *.jsonl. ValueError if it holds no study."""
-    found = collect(results)
+def analyse(results: Path, suite: str = "all") -> Analysis:
+    """Of a folder of *.jsonl, one suite. ValueError if it holds no study of that."""
+    found = collect(results, suite)
     made, said = ranking(found)
-    reasons = read_reasons(REASONS)
+    reasons = {task: reason for task, reason in read_reasons(REASONS).items() if suite_of(task) == suite}
     losses, compared = lost(found, reasons)
     if unknown := sorted({*reasons} - {loss.task for loss in losses}):
         said.append(f"{REASONS.name} explains tasks on which nothing was lost: {', '.join(unknown)}.")
-    return Analysis(found, cells(found), made, losses, compared, seconds(found), [*found.remarks, *said])
+    return Analysis(found, cells(found), made, losses, compared, seconds(found), [*found.remarks, *said], suite)
+
+
+def suites(results: Path) -> list[Analysis]:
+    """Of every suite that has a study. ValueError if none has."""
+    there = {suite_of(row["task"]) for file in results.glob("*.jsonl") for row in lines(file) if "regret" in row}
+    return [analyse(results, suite) for suite in TITLES if suite in there] or [analyse(results)]
 
 
 # -- in words ----------------------------------------------------------------------------------------------------------
@@ -65,9 +75,14 @@ def number(value: float, digits: int = 3) -> str:
     return "∞" if value == np.inf else f"{value:.{digits}g}"
 
 
-def percent(share: float) -> str:
-    """To two decimals, which is what 10,000 draws can tell."""
-    return f"{100 * share:.2f} %"
+def percent(share: float | None) -> str:
+    """To two decimals, which is what 10,000 draws can tell; `-` for nothing."""
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """An interval; `-` for nothing."""
+    return "-" if low is None or high is None else f"{low:.2f} – {high:.2f}"
 
 
 def headline(made: Ranking) -> str:
@@ -77,12 +92,27 @@ def headline(made: Ranking) -> str:
     others = [other for other in made.order if other != place]
     leads = made.means[0, place] <= made.means[0, others[0]]
     name, other, counts = made.methods[place], made.methods[others[0]], ", ".join(map(str, made.checkpoints))
-    return (
+    said = (
         f"{name} has a mean rank of {made.means[0, place]:.2f} among {len(made.methods)} methods over {len(made.tasks)} "
         f"tasks, each after {counts} evaluations; the {'next' if leads else 'first'} is {other} with "
-        f"{made.means[0, others[0]]:.2f}. The mean rank of {name} is the lowest in {first['seeds']} of {DRAWS:,} bootstrap "
-        f"draws of the seeds on these tasks, and in {first['tasks']} if the tasks are drawn too."
+        f"{made.means[0, others[0]]:.2f}."
     )
+    if name in made.few:
+        return said
+    return (
+        f"{said} The mean rank of {name} is the lowest in {first['seeds']} of {DRAWS:,} bootstrap draws of the seeds on these "
+        f"tasks, and in {first['tasks']} if the tasks are drawn too."
+    )
+
+
+def few_in_words(made: Ranking) -> list[str]:
+    """One sentence about methods with too few seeds for a bootstrap; [] if there are none."""
+    if not made.few:
+        return []
+    return [
+        f"No interval and no probability of being first is shown of {', '.join(made.few)}: of fewer than {FEW} seeds a "
+        f"bootstrap says nothing."
+    ]
 
 
 def tested(found: Friedman | None, checkpoint: str) -> str:
@@ -128,23 +158,26 @@ def in_place(made: Ranking) -> list[str]:
 
 
 def rank_rows(made: Ranking) -> list[Row]:
-    """One row a method, the best first."""
+    """One row a method, the best first; None for what cannot be said of it."""
     low, high = np.quantile(made.draws.seeds[:, 0], (0.025, 0.975), axis=0)
     wide = np.quantile(made.draws.tasks[:, 0], (0.025, 0.975), axis=0)
     rows = []
     for place in made.order:
         method = made.methods[place]
         beaten, p, holm = made.against.get(method, (None, None, None))
-        rows.append({
-            "method": method,
-            "seeds": _seeds(made, method),
-            "mean_rank": made.means[0, place],
+        drawn: Row = {
             "low": low[place], "high": high[place], "low_tasks": wide[0, place], "high_tasks": wide[1, place],
-            **{f"at_{count}": made.means[1 + i, place] for i, count in enumerate(made.checkpoints)},
             "first_seeds": made.first["seeds"][0, place],
             "first_tasks": made.first["tasks"][0, place],
             **{f"first_seeds_at_{count}": made.first["seeds"][1 + i, place] for i, count in enumerate(made.checkpoints)},
             **{f"first_tasks_at_{count}": made.first["tasks"][1 + i, place] for i, count in enumerate(made.checkpoints)},
+        }  # fmt: skip
+        rows.append({
+            "method": method,
+            "seeds": _seeds(made, method),
+            "mean_rank": made.means[0, place],
+            **{f"at_{count}": made.means[1 + i, place] for i, count in enumerate(made.checkpoints)},
+            **(dict.fromkeys(drawn) if method in made.few else drawn),
             "friedman_rank": None if made.friedman[0] is None else made.friedman[0].ranks[place],
             "beaten_by_ours": beaten, "wilcoxon_p": p, "holm_p": holm,
         })  # fmt: skip
@@ -178,14 +211,14 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 def short_table(made: Analysis) -> str:
     """The short table of an analysis."""
-    parts: list[str] = []
+    parts = [TITLES[made.suite]] if TITLES[made.suite] else []
     if (ranked := made.ranking) is not None:
         counts = [f"at {count}" for count in ranked.checkpoints]
         head = ["method", "seeds", "mean rank [95 %]", *counts, "first, seeds drawn", "first, tasks drawn too",
                 f"beaten by {OURS}", "p (Wilcoxon, Holm)"]  # fmt: skip
-        lines = [head, ["---"] * len(head), *(_line(row, ranked) for row in rank_rows(ranked))]
-        parts += [headline(ranked), "\n".join(f"| {' | '.join(line)} |" for line in lines)]
-        parts += ["\n".join([tests(ranked)[0], *in_place(ranked)])]
+        rows = [head, ["---"] * len(head), *(_line(row, ranked) for row in rank_rows(ranked))]
+        parts += [headline(ranked), "\n".join(f"| {' | '.join(line)} |" for line in rows)]
+        parts += ["\n".join([*few_in_words(ranked), tests(ranked)[0], *in_place(ranked)])]
     parts.append(losses_in_words(made))
     if made.remarks:
         parts.append("\n".join(["Missing or left out:", *(f"- {remark}" for remark in made.remarks)]))
@@ -194,8 +227,9 @@ def short_table(made: Analysis) -> str:
 
 def _line(row: Row, made: Ranking) -> list[str]:
     against = ["", ""] if row["beaten_by_ours"] is None else [f"{row['beaten_by_ours']:.2f}", f"{row['holm_p']:.2g}"]
+    interval = "-" if row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
     return [
-        row["method"], row["seeds"], f"{row['mean_rank']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+        row["method"], row["seeds"], f"{row['mean_rank']:.2f} {interval}",
         *(f"{row[f'at_{count}']:.2f}" for count in made.checkpoints),
         percent(row["first_seeds"]), percent(row["first_tasks"]), *against,
     ]  # fmt: skip
@@ -203,12 +237,19 @@ def _line(row: Row, made: Ranking) -> list[str]:
 
 def table(results: Path) -> str:
     """Mean ranks, the test over tasks, losses and what is missing, in Markdown. ValueError if there is no study."""
-    return short_table(analyse(results))
+    return "\n\n".join(short_table(made) for made in suites(results))
 
 
 def write(results: Path, folder: Path = FOLDER) -> None:
-    """The page, the CSV files and the figures; prints the short table. ValueError if there is no study."""
-    made = analyse(results)
+    """The pages, the CSV files and the figures; prints the short tables. ValueError if there is no study."""
+    for made in suites(results):
+        place = folder if made.suite == "all" else folder / made.suite
+        files(made, place)
+        print(f"{short_table(made)}\n\nEverything: {place / 'index.html'}\n")
+
+
+def files(made: Analysis, folder: Path) -> None:
+    """The page, the CSV files and the figures of one suite."""
     folder.mkdir(parents=True, exist_ok=True)
     rows_of(folder / "summary.csv", [{"kind": kind(cell.task), **asdict(cell)} for cell in made.cells])
     rows_of(folder / "ranks.csv", [] if made.ranking is None else rank_rows(made.ranking))
@@ -220,7 +261,6 @@ def write(results: Path, folder: Path = FOLDER) -> None:
     for name, png in drawn.items():
         (folder / f"{name}.png").write_bytes(png)
     (folder / "index.html").write_text(page(made, drawn), encoding="utf-8")
-    print(f"{short_table(made)}\n\nEverything: {folder / 'index.html'}")
 
 
 def rows_of(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -238,15 +278,17 @@ def page(made: Analysis, drawn: Mapping[str, bytes]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": number, "percent": percent}
+    environment.filters |= {"number": number, "percent": percent, "between": between}
     ranked, found = made.ranking, made.found
     return environment.get_template("index.html.j2").render(
         ours=OURS,
+        title=TITLES[made.suite],
         draws=DRAWS,
         found=found,
         studies=sum(len(mine) for mine in found.traces.values()),
         headline=None if ranked is None else headline(ranked),
         ranks=[] if ranked is None else rank_rows(ranked),
+        few=[] if ranked is None else few_in_words(ranked),
         tests=[] if ranked is None else tests(ranked),
         places=[] if ranked is None else in_place(ranked),
         ranked_tasks=[] if ranked is None else ranked.tasks,

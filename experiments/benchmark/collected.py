@@ -3,7 +3,8 @@
 A line is a study; where one was recorded twice the first counts, as in store.py, and of two lengths the longer. A study
 that ended before its n evaluations, because its optimizer had no more to ask, keeps its last incumbent up to n. No
 incumbent yet (null) is an infinite regret. A regret of at most 1e-10 of the median first regret of its task counts as
-zero: below that, rounding would rank methods that have both solved the task.
+zero: below that, rounding would rank methods that have both solved the task. A line whose task has changed since is left
+out. The two suites of tasks.py are never mixed.
 """
 
 from __future__ import annotations
@@ -79,19 +80,27 @@ def kind(task: str) -> str:
     return str(TASKS[task].kind) if task in TASKS else "unknown"
 
 
+def suite_of(task: str) -> str:
+    """The suite that a task is shown with; one that TASKS does not know, with all."""
+    return str(TASKS[task].suite) if task in TASKS else "all"
+
+
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def collect(results: Path) -> Collected:
-    """Every study below a folder of *.jsonl. ValueError if there is none."""
+def collect(results: Path, suite: str = "all") -> Collected:
+    """Every study on a suite's tasks below a folder of *.jsonl. ValueError if there is none."""
     remarks: list[str] = []
     kept: dict[tuple[str, str, int], Trace] = {}
-    for trace in _present(list(_read(results)), remarks):
+    for trace in _present(list(_read(results, suite, remarks)), remarks):
         name = trace.task, trace.method, trace.seed
         if name not in kept or len(kept[name].regret) < len(trace.regret):
             kept[name] = trace
     if not kept:
-        raise ValueError(f"there is no study with regrets in {str(results)!r}; expected are lines in its *.jsonl files")
+        raise ValueError(
+            f"there is no study with regrets in {str(results)!r} on tasks of suite {suite!r}; expected are lines in its *.jsonl "
+            f"files"
+        )
     traces: dict[tuple[str, str], list[Trace]] = {}
     for _, trace in sorted(kept.items()):
         traces.setdefault((trace.task, trace.method), []).append(trace)
@@ -99,7 +108,8 @@ def collect(results: Path) -> Collected:
     tasks += sorted({key[0] for key in traces} - {*TASKS})
     methods = sorted({key[1] for key in traces}, key=_place)
     settled = {key: mine for task in tasks for key, mine in _settled(traces, task, remarks)}
-    return Collected(settled, tasks, methods, [*remarks, *_missing(settled, tasks, methods)])
+    wanted = [name for name in TASKS if suite_of(name) == suite]
+    return Collected(settled, tasks, methods, [*remarks, *_missing(settled, tasks, methods, wanted)])
 
 
 def _place(method: str) -> tuple[bool, bool, int, str]:
@@ -107,11 +117,18 @@ def _place(method: str) -> tuple[bool, bool, int, str]:
     return variant(method), method != OURS, order.index(method) if method in order else len(order), method
 
 
-def _read(results: Path) -> Iterator[Trace]:
+def _read(results: Path, suite: str, remarks: list[str]) -> Iterator[Trace]:
+    changed: Counter[str] = Counter()
     for file in sorted(results.glob("*.jsonl")):
         for row in store.lines(file):
-            if "regret" in row:
+            if "regret" not in row or suite_of(row["task"]) != suite:
+                continue
+            if store.same_task(row):
                 yield _trace(row)
+            else:
+                changed[row["task"]] += 1
+    for task, count in changed.items():
+        remarks.append(f"{task}: {count} studies are of the task as it was before; they are left out.")
 
 
 def _trace(row: Mapping[str, Any]) -> Trace:
@@ -155,10 +172,10 @@ def _settled(
 
 
 def _missing(
-    traces: Mapping[tuple[str, str], Sequence[Trace]], tasks: Sequence[str], methods: Sequence[str]
+    traces: Mapping[tuple[str, str], Sequence[Trace]], tasks: Sequence[str], methods: Sequence[str], suite: Sequence[str]
 ) -> Iterator[str]:
     """One sentence for every hole, from large to small."""
-    if absent := [name for name in TASKS if name not in tasks]:
+    if absent := [name for name in suite if name not in tasks]:
         yield f"No study of any method on {', '.join(absent)}."
     if absent := [name for name in METHODS if name not in methods]:
         yield f"No study of {', '.join(absent)}."

@@ -1,8 +1,9 @@
 """A name for the code that decides what our optimizers propose, so that runs of older code are told apart.
 
 It covers a file and what that imports of SCOPE, and what those import, and so on. It is a function of what the files say
-to the interpreter: comments, docstrings and layout do not change it. Left out is what only carries results about
-(history, log, protocol): a change there that changes proposals must be followed by deleting the results of ours.
+to the interpreter: comments, docstrings and layout do not change it. Left out is what decides no proposal (ASIDE), and
+what only carries results about (history, log, protocol): a change there that changes proposals must be followed by
+deleting the results of ours.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SCOPE = ("surrogates", "hpo.optimizers.", "hpo.parameters", "hpo.space", "hpo.rng")
+SCOPE = ("surrogates", "hpo.optimizer", "hpo.optimizers.", "hpo.parameters", "hpo.space", "hpo.rng")
+ASIDE = ("surrogates.plotting", "surrogates.linting")  # pictures and complaints
 
 
 @cache
-def digest(*start: str) -> str:
-    """16 hex digits of some files, given from the root of the repository or absolute, and what they import of SCOPE."""
+def digest(*start: str, alone: tuple[str, ...] = ()) -> str:
+    """16 hex digits of some files, given from the root of the repository or absolute, and what they import of SCOPE.
+
+    alone: further files, without what they import.
+    """
     total = hashlib.sha256()
-    for file in closure(*start):
+    for file in [*closure(*start), *(ROOT / name for name in alone)]:
         total.update(repr([file.name, canonical(parsed(file))]).encode())
     return total.hexdigest()[:16]
 
@@ -56,10 +61,15 @@ def imports(tree: ast.Module) -> Iterator[str]:
 
 def path(module: str) -> Path | None:
     """The file of a module in SCOPE; None for any other name."""
-    if not module.startswith(SCOPE):
+    if not _below(module, SCOPE) or _below(module, ASIDE):
         return None
     place = ROOT / module.replace(".", "/")
     return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()), None)
+
+
+def _below(module: str, names: tuple[str, ...]) -> bool:
+    """Whether a module is one of the names or in one of their packages; a name that ends in a dot is only the package's."""
+    return any(module == name or module.startswith(f"{name.rstrip('.')}.") for name in names)
 
 
 def canonical(node: Any) -> Any:

@@ -57,6 +57,12 @@ class Ranking:
         return ranks.bootstrap(self.seeds)
 
     @cached_property
+    def few(self) -> list[str]:
+        """Methods with so few seeds on some task that no interval and no share of draws is shown of them."""
+        counts = {name: [len(self.found.regrets(t, name, self.checkpoints)) for t in self.tasks] for name in self.methods}
+        return [name for name, seeds in counts.items() if min(seeds) < ranks.FEW]
+
+    @cached_property
     def first(self) -> dict[str, Floats]:
         """(1 + C, k) shares of the draws in which a method has the lowest mean rank, by what was drawn."""
         return {"seeds": ranks.first(self.draws.seeds), "tasks": ranks.first(self.draws.tasks)}

@@ -1,4 +1,5 @@
-"""Test functions with a known least value: five classical ones, one of mixed types, one with conditional parameters.
+"""Test functions with a known least value: five classical ones and three translated ones, one of mixed types, one with
+conditional parameters.
 
 The classical functions and their minima: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments;
 Hartmann 6 with the constants of L. C. W. Dixon and G. P. Szegö (1978). A configuration of theirs is x1 .. xd.
@@ -85,6 +86,38 @@ def rosenbrock(config: Values) -> float:
     """Zero at (1, .., 1), at the end of a bent valley; up to millions in the corners."""
     x = vector(config)
     return float(np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (x[:-1] - 1) ** 2))
+
+
+# --- translated ----------------------------------------------------------------------------------------------------------
+# The optimum was drawn once, uniformly in the box: np.random.default_rng([3, d]).uniform(lo, hi, d), to three decimals.
+# What is moved out of the box on one side comes in on the other; none of the three is lower anywhere than at its optimum.
+
+DRAWN = {
+    "griewank": np.array([-51.609, 399.204, -233.592, -519.25, -204.161, 499.077]),
+    "rastrigin": np.array([4.079, -0.453, -3.919, -4.065]),
+    "styblinski_tang": np.array([-3.633, 3.838, 3.986, 0.777, 1.906]),
+}
+VALLEY = -2.903534027771177  # where x^4 - 16 x^2 + 5 x is least
+WELL = (VALLEY**4 - 16 * VALLEY**2 + 5 * VALLEY) / 2  # -39.16616570377141
+
+
+def griewank(config: Values) -> float:
+    """Zero at the point drawn."""
+    x = vector(config) - DRAWN["griewank"]
+    waves = np.prod(np.cos(x / np.sqrt(np.arange(1, len(x) + 1))))
+    return float(np.sum(x**2) / 4000 + (1 - waves))
+
+
+def rastrigin(config: Values) -> float:
+    """Zero at the point drawn; a local minimum about every unit."""
+    x = vector(config) - DRAWN["rastrigin"]
+    return float(np.sum(x**2 + 10 * (1 - np.cos(2 * math.pi * x))))
+
+
+def styblinski_tang(config: Values) -> float:
+    """WELL a dimension at the point drawn; a second well 5.65 further in each, 14.1 higher; steep far from both."""
+    x = vector(config) - DRAWN["styblinski_tang"] + VALLEY
+    return float(np.sum(x**4 - 16 * x**2 + 5 * x) / 2)
 
 
 # --- mixed types -------------------------------------------------------------------------------------------------------

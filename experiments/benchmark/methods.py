@@ -14,6 +14,7 @@ from experiments.benchmark.peers import Peer
 from hpo.space import Space
 
 PEERS = "experiments.benchmark.peers"
+ADAPTER = "experiments/benchmark/peers/ours.py"
 GP, RANDOM = ("hpo/optimizers/gp.py",), ("hpo/optimizers/random.py",)
 PROTOTYPE = re.compile(r"GP\((?P<function>[\w.]+:\w+)\)")
 
@@ -73,7 +74,7 @@ class Method:
     def digest(self) -> str | None:
         """Names the code that decides what it proposes; None for a peer."""
         extra = () if self.acquisition is None else (source(self.acquisition),)
-        return digest(*self.sources, *extra) if self.ours else None
+        return digest(*self.sources, *extra, alone=(ADAPTER,)) if self.ours else None
 
 
 METHODS: dict[str, Method] = {

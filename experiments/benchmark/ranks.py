@@ -29,6 +29,7 @@ from scipy import stats
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 DRAWS = 10_000  # of the bootstrap
+FEW = 5  # seeds below which a bootstrap says nothing of a method's spread
 SAME = 1e-5  # mean ranks of draws nearer than this are equal: they are sums in float32
 
 

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.benchmark import methods, store
+from experiments.benchmark import store
 from experiments.benchmark.methods import Absent, Method
 from experiments.benchmark.study import Plan, run
 
@@ -165,7 +165,7 @@ def _several(work: Work, count: int) -> Iterator[Plan]:
 
 
 def clean(folder: Path, names: Iterable[str], say: Say) -> None:
-    """Drops our older lines where every study of theirs was made anew."""
+    """Drops older lines where every study of theirs was made anew."""
     for name in sorted(names):
-        if methods.find(name).ours and (dropped := store.clean(folder, name)):
+        if dropped := store.clean(folder, name):
             say(f"{name}: {dropped} older lines replaced")

@@ -1,7 +1,8 @@
 """The lines that studies leave: one file a method, one line a study, appended whole.
 
-A line is found again by its task, method, seed and number of evaluations. Lines of ours count only if they were made by
-the sources as they are now; older ones stay in the file until every study they hold was made anew.
+A line is found again by its task, method, seed and number of evaluations. It counts only if its task is still defined as it
+was then (lines from before that was recorded do count), and a line of ours only if it was made by the sources as they
+are now. Older ones stay in the file until every study they hold was made anew.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmark import methods
+from experiments.benchmark.tasks import TASKS
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "benchmark"
 TIMING = "timing.jsonl"  # beside them, and no study
@@ -56,10 +58,16 @@ def lines(path: Path) -> Iterator[Record]:
             continue
 
 
+def same_task(record: Record) -> bool:
+    """Whether a line's task is defined as it was then, as far as can be said: where both digests are there."""
+    then, task = record.get("task_digest"), TASKS.get(record["task"])
+    return then is None or task is None or task.digest in (None, then)
+
+
 def counts(record: Record) -> bool:
-    """Whether a line was made by the code as it is now. Peers' lines always count: their versions stand in them."""
+    """Whether a line was made by the code as it is now. Of a peer only the task: its versions stand in the line."""
     try:
-        return record.get("digest") == methods.find(record["method"]).digest
+        return same_task(record) and record.get("digest") == methods.find(record["method"]).digest
     except ValueError:  # a prototype whose module is gone, or a method that is listed no longer
         return False
 

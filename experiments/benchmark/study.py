@@ -7,6 +7,7 @@
                  carried on in between (null before the first)
     ask_seconds, tell_seconds, recommend_seconds   wall-clock totals; ask_cpu, tell_cpu: seconds of processor time
     ask_seconds_at   the asks' total after each checkpoint
+    task_digest      names the definition of the task; digest: our sources that decide, where the method is ours
 
 A study whose optimizer has nothing left to ask ends before its n evaluations; its lists are shorter then. A value that
 is not finite is told as nan. Each evaluation of a study has noise of its own, whose seed comes from (seed, evaluation).
@@ -92,7 +93,7 @@ def study(task: Task, method: Method, seed: int, n: int) -> dict[str, Any]:
         "ask_seconds": ask.seconds, "ask_cpu": ask.cpu, "tell_seconds": tell.seconds, "tell_cpu": tell.cpu,
         "recommend_seconds": recommend.seconds,
     }  # fmt: skip
-    named = {"task": task.name, "method": method.name, "seed": seed, "n": n}
+    named = {"task": task.name, "task_digest": task.digest, "method": method.name, "seed": seed, "n": n}
     spent = {**{name: round(value, 4) for name, value in seconds.items()}, "ask_seconds_at": at}
     return {**named, **trace.record(), **spent, **about(method, peer)}
 

@@ -17,10 +17,10 @@ from experiments.benchmark.collected import collect
 from experiments.benchmark.field import ranking
 
 TASKS = {
-    name: SimpleNamespace(kind=kind, best=0.0, about=f"about {name}")
+    name: SimpleNamespace(kind=kind, best=0.0, about=f"about {name}", suite="all")
     for name, kind in (("valley", "smooth"), ("bowl", "smooth"), ("steps", "rough"))
 }
-METHODS = {name: SimpleNamespace(seeds=seeds) for name, seeds in (("random", 3), ("tpe", 3), ("GP", 3), ("slow", 2))}
+METHODS = {name: SimpleNamespace(seeds=seeds) for name, seeds in (("random", 5), ("tpe", 5), ("GP", 5), ("slow", 2))}
 SPEED = {"GP": 8.0, "tpe": 2.0, "random": 0.5, "slow": 4.0}
 
 
@@ -104,9 +104,9 @@ def test_tasks_and_methods_in_order_and_what_is_missing(tmp_path: Path) -> None:
         "No study of any method on steps.",
         "No study of random, slow.",
         "GP has no study on 1 of 3 tasks: other.",
-        "GP has fewer than 3 seeds on 2 of 3 tasks: valley 1, bowl 1.",
+        "GP has fewer than 5 seeds on 2 of 3 tasks: valley 1, bowl 1.",
         "tpe has no study on 2 of 3 tasks: bowl, other.",
-        "tpe has fewer than 3 seeds on 1 of 3 tasks: valley 1.",
+        "tpe has fewer than 5 seeds on 1 of 3 tasks: valley 1.",
         "zz has no study on 2 of 3 tasks: valley, bowl.",
         "GP(my:own) has no study on 2 of 3 tasks: valley, other.",
     ]
@@ -230,8 +230,8 @@ def test_a_reason_without_a_loss_is_said(tmp_path: Path) -> None:
 
 def test_seconds_by_kind(tmp_path: Path) -> None:
     found = collect(stored(tmp_path, [*every(["GP"]), row("steps", "tpe", 0, [1.0])]))
-    both = {"method": "GP", "ask_seconds": 3.0, "tell_seconds": 0.5, "seconds": 3.5}
-    assert summary.seconds(found) == [{**both, "kind": "smooth", "studies": 6}, {**both, "kind": "rough", "studies": 3}]
+    both = {"method": "GP", "ask_seconds": 4.0, "tell_seconds": 0.5, "seconds": 4.5}
+    assert summary.seconds(found) == [{**both, "kind": "smooth", "studies": 10}, {**both, "kind": "rough", "studies": 5}]
 
 
 # -- the page and the table --------------------------------------------------------------------------------------------
@@ -242,20 +242,65 @@ def test_everything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
     analyse.write(results, tmp_path / "out")
     printed = capsys.readouterr().out
     assert analyse.table(results) in printed
-    assert "| GP | 3 | 1.00 [1.00, 1.00] | 1.00 | 1.00 | 1.00 | 100.00 % | 100.00 % |  |  |" in printed
+    assert "| GP | 5 | 1.00 [1.00, 1.00] | 1.00 | 1.00 | 1.00 | 100.00 % | 100.00 % |  |  |" in printed
     assert "GP has a mean rank of 1.00 among 4 methods over 3 tasks, each after 25, 50, 100 evaluations" in printed
     assert "Some peer's median is better than GP's at 0 of 9 pairs" in printed
     names = {"index.html", "summary.csv", "ranks.csv", "lost.csv", "seconds.csv", "curves.png", "ranks.png", "critical.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     cells = {(cell["task"], cell["method"], cell["evaluations"]): cell for cell in rows_in(tmp_path / "out" / "summary.csv")}
     assert len(cells) == 3 * 4 * 3
-    assert float(cells["bowl", "GP", "50"]["median"]) == pytest.approx(1.01 / 401, rel=1e-6)
+    assert float(cells["bowl", "GP", "50"]["median"]) == pytest.approx(1.02 / 401, rel=1e-6)
     assert [line["method"] for line in rows_in(tmp_path / "out" / "ranks.csv")] == ["GP", "slow", "tpe", "random"]
     page = (tmp_path / "out" / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 3
     assert "http" not in page
     assert "about steps" in page
     assert "Nowhere." in page
+
+
+def test_of_few_seeds_nothing_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    analyse.write(stored(tmp_path, every()), tmp_path / "out")
+    said = capsys.readouterr().out
+    sentence = "No interval and no probability of being first is shown of slow: of fewer than 5 seeds a bootstrap says nothing."
+    assert sentence in said and sentence in (tmp_path / "out" / "index.html").read_text()
+    assert "| slow | 2 | 2.00 - | 2.00 | 2.00 | 2.00 | - | - |" in said
+    (slow,) = (line for line in rows_in(tmp_path / "out" / "ranks.csv") if line["method"] == "slow")
+    assert {name for name, value in slow.items() if value == ""} == {
+        "low", "high", "low_tasks", "high_tasks",
+        *(f"first_{drawn}{at}" for drawn in ("seeds", "tasks") for at in ("", "_at_25", "_at_50", "_at_100")),
+    }  # fmt: skip
+    enough = [each for each in every() if each["method"] != "slow"]
+    assert "a bootstrap says nothing" not in analyse.table(stored(tmp_path / "enough", enough))
+    few = analyse.table(stored(tmp_path / "few", [each for each in every() if each["seed"] < 2]))
+    assert "bootstrap draws" not in few and "GP, random, tpe, slow" in few
+
+
+def test_suites_are_shown_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TASKS, "steps", SimpleNamespace(kind="rough", best=0.0, about="about steps", suite="fresh"))
+    analyse.REASONS.write_text('steps = "They are steep."\n')
+    assert "steps" not in collect(stored(tmp_path / "one", every())).tasks
+    results = stored(tmp_path, [each for each in every() if (each["task"], each["method"]) != ("steps", "tpe")])
+    assert collect(results, "fresh").tasks == ["steps"]
+    analyse.write(results, tmp_path / "out")
+    first, second = capsys.readouterr().out.split(analyse.TITLES["fresh"])
+    assert "among 4 methods over 2 tasks" in first and "reasons.toml" not in first
+    assert "among 3 methods over 1 tasks" in second and "reasons.toml explains" in second
+    assert "No study of tpe." in second and "valley" not in second
+    ranked = rows_in(tmp_path / "out" / "fresh" / "ranks.csv")
+    assert [line["method"] for line in ranked] == ["GP", "slow", "random"]
+    assert analyse.TITLES["fresh"] in (tmp_path / "out" / "fresh" / "index.html").read_text()
+    only = stored(tmp_path / "only", every(tasks=["steps"]))
+    assert analyse.table(only).startswith(analyse.TITLES["fresh"])
+
+
+def test_studies_of_a_task_that_has_changed_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "TASKS", {"bowl": SimpleNamespace(digest="new")})
+    rows = [row("bowl", "tpe", seed, [1.0], task_digest=at) for seed, at in enumerate(("old", "new", None))]
+    found = collect(stored(tmp_path, rows))
+    assert [trace.seed for trace in found.of("tpe")] == [1, 2]
+    assert "bowl: 1 studies are of the task as it was before; they are left out." in found.remarks
 
 
 def test_it_is_said_who_is_ahead_of_ours(tmp_path: Path) -> None:

@@ -143,6 +143,7 @@ def test_a_record_says_what_was_seen_and_how_good_the_incumbent_was() -> None:
     assert record["regret"] == [9.0, 1.0, 1.0, 0.25]
     assert record["n"] == 100 and record["regret_at"] == {} and record["versions"]["it"] == "1"
     assert record["ask_seconds"] >= 0 and "digest" not in record
+    assert record["task_digest"] == task.digest
 
 
 def test_regret_of_a_noisy_task_is_that_of_the_recommendation() -> None:
@@ -182,6 +183,8 @@ def test_a_digest_is_of_what_the_code_does(tmp_path: Path) -> None:
         file.write_text(text)
         digests.append(digest.digest(str(file)))
     assert digests[0] == digests[1] != digests[2]
+    beside = [digest.digest("hpo/rng.py", alone=(str(tmp_path / str(i) / "same.py"),)) for i in range(3)]
+    assert beside[0] == beside[1] != beside[2] and digest.digest("hpo/rng.py") not in beside
 
 
 def test_the_digest_covers_what_our_gp_is_made_of() -> None:
@@ -193,6 +196,8 @@ def test_the_digest_covers_what_our_gp_is_made_of() -> None:
     assert named <= made_of
     assert {"hpo/optimizers/gp.py", "hpo/space.py", "hpo/rng.py", "surrogates/gp.py", "surrogates/fitting.py"} <= made_of
     assert not made_of & {"hpo/optimizers/__init__.py", "hpo/optimizers/asha.py", "hpo/history.py"}
+    assert "hpo/optimizer.py" in made_of
+    assert not [name for name in made_of if "plotting" in name or "linting" in name]  # they decide no proposal
     random = {str(file.relative_to(ROOT)) for file in digest.closure(*METHODS["random"].sources)}
     assert "surrogates/domain.py" in random and "surrogates/gp.py" not in random
 
@@ -256,6 +261,17 @@ def test_lines_of_peers_always_count(tmp_path: Path) -> None:
     fill(tmp_path, "SMAC", line("SMAC", versions={"smac": "0.1"}))
     assert len(store.of(tmp_path, "SMAC")) == 1
     assert store.clean(tmp_path, "SMAC") == 0
+
+
+def test_lines_of_a_task_that_has_changed_do_not_count(tmp_path: Path) -> None:
+    now = TASKS["branin"].digest
+    path = fill(tmp_path, "SMAC", line("SMAC", seed=0, task_digest="old"), line("SMAC", seed=1, task_digest=now))
+    fill(tmp_path, "SMAC", line("SMAC", seed=2), line("SMAC", "no such task", task_digest="old"))
+    assert {(name[0], name[2]) for name in store.of(tmp_path, "SMAC")} == {("branin", 1), ("branin", 2), ("no such task", 0)}
+    assert store.clean(tmp_path, "SMAC") == 0
+    fill(tmp_path, "SMAC", line("SMAC", seed=0, task_digest=now))
+    runner.clean(tmp_path, ["SMAC"], lambda said: None)
+    assert [record.get("task_digest") for record in store.lines(path)] == [now, None, "old", now]
 
 
 def test_another_number_of_evaluations_is_another_study(tmp_path: Path) -> None:

@@ -1,29 +1,32 @@
-"""The benchmark's tasks: known optima, bounds, streams of noise, conditions, and grids that are complete."""
+"""The benchmark's tasks: known optima, bounds, streams of noise, conditions; their tables in test_benchmark_tables.py."""
 
-import csv
 import math
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.benchmark import functions, lm, tables
+from experiments.benchmark import functions, lm
 from experiments.benchmark.tasks import HARTMANN6, SUITES, TASKS, Task
-from hpo.space import Config, Float
+from hpo.space import Config, Float, Space
 
 NAMES = (
     "branin", "hartmann6", "ackley5", "levy8", "rosenbrock4", "mixed8", "conditional", "hartmann6_noisy",
     "lm_pretrain", "taskset_irnn", "taskset_lstm", "fcnet_protein", "fcnet_naval", "lda_grid", "svm_grid",
 )  # fmt: skip
-NOISY = ("hartmann6_noisy", "lm_pretrain", "fcnet_protein", "fcnet_naval")
+FRESH = (
+    "griewank6", "rastrigin4", "styblinski5", "taskset_lstm2", "taskset_vrnn", "fcnet_slice", "fcnet_parkinsons", "logreg_grid",
+)  # fmt: skip
+NOISY = ("hartmann6_noisy", "lm_pretrain", "fcnet_protein", "fcnet_naval", "fcnet_slice", "fcnet_parkinsons")
 HARTMANN_AT = (0.20168951, 0.15001069, 0.47687398, 0.27533243, 0.31165162, 0.65730053)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=NAMES + FRESH)
 def task(request: pytest.FixtureRequest, shared_data: Callable[[str], Path]) -> Task:
     """Each task; one that reads a file skips by that file's name where it is absent."""
     found = TASKS[request.param]
@@ -46,9 +49,10 @@ def point(*x: float) -> Config:
 
 
 def test_the_list_is_the_one_that_was_fixed() -> None:
-    assert tuple(TASKS) == SUITES["all"] == NAMES
-    assert [len(SUITES[kind]) for kind in ("classical", "mixed", "noisy", "lm", "tabular")] == [5, 2, 1, 3, 4]
-    assert all(TASKS[name].kind == kind for kind, names in SUITES.items() if kind != "all" for name in names)
+    assert SUITES["all"] == NAMES and SUITES["fresh"] == FRESH and tuple(TASKS) == NAMES + FRESH
+    kinds = ("classical", "mixed", "noisy", "lm", "tabular")
+    assert [len(SUITES[kind]) for kind in kinds] == [5, 2, 1, 3, 4]
+    assert all(TASKS[name].kind == kind and name in NAMES for kind in kinds for name in SUITES[kind])
     assert all(task.about for task in TASKS.values())
 
 
@@ -81,11 +85,25 @@ def test_space_accepts_its_own_draws_and_a_task_survives_pickle(task: Task) -> N
 
 def test_a_task_whose_file_is_absent_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HPO_DATA", str(tmp_path))
-    assert [name for name in NAMES if not TASKS[name].available] == [n for n in NAMES if TASKS[n].needs is not None]
+    assert [name for name in TASKS if not TASKS[name].available] == [n for n in TASKS if TASKS[n].needs is not None]
+    assert replace(TASKS["lda_grid"]).digest is None
     path = tmp_path / "tables" / "svm_on_grid.csv"
     path.parent.mkdir()
     path.touch()
     assert TASKS["svm_grid"].available
+
+
+def test_a_digest_names_what_a_task_is(task: Task) -> None:
+    assert task.digest is not None and len(task.digest) == 16
+    assert replace(task, name="other", about="", kind="", suite="").digest == task.digest  # and not how it is called
+    others = {
+        replace(task, best=task.best - 1.0).digest,
+        replace(task, true=lambda config: task.true(config) + 1e-3).digest,
+        replace(task, noise=lambda config, seed: task.observe(config, seed + 1) * 1.001).digest,
+        replace(task, space=lambda: Space(task.space().parameters, constraints=[lambda config: True])).digest,
+    }
+    assert len(others) == 4 and task.digest not in others
+    assert len({one.digest for one in TASKS.values() if one.available}) == sum(one.available for one in TASKS.values())
 
 
 # --- functions ---------------------------------------------------------------------------------------------------------
@@ -101,6 +119,9 @@ OPTIMA = [
     ("mixed8", functions.MIXED8_OPTIMUM),
     ("conditional", functions.CONDITIONAL_OPTIMUM),
     ("hartmann6_noisy", point(*HARTMANN_AT)),
+    ("griewank6", point(*functions.DRAWN["griewank"])),
+    ("rastrigin4", point(*functions.DRAWN["rastrigin"])),
+    ("styblinski5", point(*functions.DRAWN["styblinski_tang"])),
 ]
 
 
@@ -132,6 +153,27 @@ REFERENCES = [
     ("rosenbrock4", point(-1.0, 1.0, -1.0, 1.0), 4.0 + 0.0 + 4.0 + 400.0),
     ("levy8", point(*[-3.0] * 7, 1.0), 7 * (1 + 10 * math.sin(1.0) ** 2)),
 ]
+
+
+@pytest.mark.parametrize(
+    ("name", "d", "lo", "hi"), [("griewank", 6, -600, 600), ("rastrigin", 4, -5.12, 5.12), ("styblinski_tang", 5, -5, 5)]
+)
+def test_the_optimum_of_a_translated_function_is_the_one_draw(name: str, d: int, lo: float, hi: float) -> None:
+    np.testing.assert_allclose(functions.DRAWN[name], np.random.default_rng([3, d]).uniform(lo, hi, d), atol=5e-4)
+
+
+def test_translated_functions_have_the_published_values() -> None:
+    """By the formulas of the library at points relative to the optimum; beyond the box they are nowhere lower."""
+    g, r, s = (functions.DRAWN[name] for name in ("griewank", "rastrigin", "styblinski_tang"))
+    step = np.array([3.0, -1.0, 0.5, 2.0, 0.0, 1.0])
+    waves = math.prod(math.cos(v / math.sqrt(i)) for i, v in enumerate(step, 1))
+    assert TASKS["griewank6"].true(point(*(g + step))) == pytest.approx(step @ step / 4000 - waves + 1, rel=1e-9)
+    assert TASKS["rastrigin4"].true(point(*(r + np.array([1.0, 0.5, 0.0, -2.0])))) == pytest.approx(1 + 20.25 + 4, rel=1e-9)
+    assert TASKS["styblinski5"].true(point(*(s - functions.VALLEY))) == pytest.approx(0.0, abs=1e-9)
+    assert TASKS["styblinski5"].best == pytest.approx(-39.16617 * 5, abs=5e-5)
+    far = np.random.default_rng(0).uniform(-3, 3, (20_000, 6))
+    for name, at, width in (("griewank6", g, 600.0), ("rastrigin4", r, 5.12), ("styblinski5", s, 5.0)):
+        assert min(TASKS[name].true(point(*row)) for row in at + width * far[:, : len(at)]) > TASKS[name].best
 
 
 @pytest.mark.parametrize(("name", "config", "value"), REFERENCES)
@@ -269,100 +311,3 @@ def test_lm_compute_budget_has_a_size_in_the_middle_that_is_best() -> None:
 
 def test_lm_warm_up_raises_the_edge() -> None:
     assert lm.edge({**lm.BEST_AT, "warmup": 0.1}) > lm.edge({**lm.BEST_AT, "warmup": 0.0}) + 0.5
-
-
-# --- tables ------------------------------------------------------------------------------------------------------------
-
-
-def taskset_config(task: str, row: int) -> Config:
-    space = tables.taskset_space()
-    return space.decode(tables.taskset_table(task).U[row])
-
-
-@pytest.mark.parametrize(("name", "task"), list(zip(("taskset_irnn", "taskset_lstm"), tables.METRIC, strict=True)))
-def test_taskset_passes_through_its_rows_and_its_best_is_the_least_of_them(
-    name: str, task: str, shared_data: Callable[[str], Path]
-) -> None:
-    shared_data(tables.TASKSET)
-    table = tables.taskset_table(task)
-    values = np.array([TASKS[name].true(taskset_config(task, row)) for row in range(len(table.y))])
-    np.testing.assert_allclose(values, table.y, rtol=0, atol=1e-6)
-    assert TASKS[name].best == table.y.min() == values[table.y.argmin()]
-    seen = np.array([TASKS[name].observe(taskset_config(task, row), 0) for row in range(len(table.y))])
-    np.testing.assert_array_equal(np.isnan(seen), table.diverged)
-    assert (table.y[table.diverged] == tables.WORST).all()
-
-
-@pytest.mark.parametrize("task", tables.METRIC)
-def test_taskset_is_continuous_away_from_divergence(task: str, shared_data: Callable[[str], Path]) -> None:
-    shared_data(tables.TASKSET)
-    space, rng = tables.taskset_space(), np.random.default_rng(2)
-    ends = rng.random((20, 2, 8))
-    for a, b in ends:
-        path = [tables.interpolated(task, space.decode(a + t * (b - a))) for t in np.linspace(0, 1e-3, 200)]
-        steps = np.abs(np.diff(path))
-        assert np.nanmax(steps, initial=0.0) < 1e-3
-
-
-def test_the_two_taskset_tasks_are_the_pair_that_agrees_least(shared_data: Callable[[str], Path]) -> None:
-    from scipy.stats import spearmanr
-
-    with np.load(shared_data(tables.TASKSET)) as file:
-        loss, names = file["loss"][:, :, list(file["split"]).index("valid"), -1], file["tasks"].tolist()
-    rank = spearmanr(np.where(np.isnan(loss), np.inf, loss).T).statistic
-    least = min(combinations(range(len(names)), 2), key=lambda pair: rank[pair])
-    assert {names[i] for i in least} == set(tables.METRIC)
-
-
-@pytest.mark.parametrize(
-    ("name", "data"), [("fcnet_protein", "protein_structure"), ("fcnet_naval", "naval_propulsion")]
-)
-def test_fcnet_is_complete_and_reads_the_rows_of_the_file(
-    name: str, data: str, shared_data: Callable[[str], Path]
-) -> None:
-    path = shared_data(tables.fcnet_file(data))
-    names, grid = tables.fcnet_grid(data)
-    assert np.isfinite(grid).all() and grid.size == 4 * 62_208 == 4 * TASKS[name].space().domain.size
-    assert TASKS[name].best == grid.mean(axis=-1).min()
-    with np.load(path) as file:
-        rows = np.random.default_rng(0).integers(0, 62_208, 50)
-        idx, vals = file["idx"][rows], file["vals"][rows].astype(float)
-    for at, repeats in zip(idx, vals, strict=True):
-        index = dict(zip(names, map(int, at), strict=True))
-        choices = {n: c[index[n]] for n, c in tables.FCNET_CHOICES.items()}
-        config = {**{n + "_index": index[n] for n in tables.FCNET_ORDERED}, **choices}
-        assert TASKS[name].true(config) == pytest.approx(np.log10(repeats).mean(), rel=1e-12)
-        seen = {TASKS[name].observe(config, seed) for seed in range(60)}
-        assert seen == set(np.log10(repeats).tolist())
-
-
-def test_fcnet_choices_are_those_of_the_file(shared_data: Callable[[str], Path]) -> None:
-    import json
-
-    space = json.loads(shared_data("tables/fcnet/space.json").read_text("utf-8"))["space"]
-    assert {n: tuple(space[n]) for n in tables.FCNET_CHOICES} == tables.FCNET_CHOICES
-    assert {n: len(space[n]) for n in tables.FCNET_ORDERED} == tables.FCNET_ORDERED
-    assert all(space[n] == sorted(space[n]) for n in tables.FCNET_ORDERED)
-
-
-@pytest.mark.parametrize(("name", "grid"), [("lda_grid", tables.LDA), ("svm_grid", tables.SVM)])
-def test_a_grid_is_complete_and_its_best_is_exact(
-    name: str, grid: tables.Grid, shared_data: Callable[[str], Path]
-) -> None:
-    path = shared_data(grid.file)
-    values = tables.grid_values(grid)
-    assert values.shape == tuple(n for _, n in grid.axes) and np.isfinite(values).all()
-    every = [TASKS[name].true({n + "_index": i for (n, _), i in zip(grid.axes, at, strict=True)})
-             for at in product(*(range(n) for _, n in grid.axes))]  # fmt: skip
-    assert min(every) == TASKS[name].best == values.min()
-    with path.open(newline="") as file:
-        best = min(csv.DictReader(file), key=lambda row: float(row[grid.objective]))
-    axes = [sorted({float(row[n]) for row in csv.DictReader(path.open(newline=""))}) for n, _ in grid.axes]
-    at = {n + "_index": axis.index(float(best[n])) for axis, (n, _) in zip(axes, grid.axes, strict=True)}
-    assert TASKS[name].true(at) == TASKS[name].best
-
-
-def test_the_point_that_lda_holds_twice_is_the_mean_of_both(shared_data: Callable[[str], Path]) -> None:
-    shared_data(tables.LDA.file)
-    twice = {"kappa_index": 0, "tau_index": 5, "batch_s_index": 3}
-    assert tables.LDA.true(twice) == pytest.approx((1520.06445 + 1523.244259) / 2, rel=1e-12)
