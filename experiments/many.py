@@ -4,16 +4,23 @@
     python -m experiments.many --table         # only prints it, from experiments/results/many.jsonl
 
 A search leaves its results crowded around good places: two thirds of the N results are random, one third lies around the
-best of them, ever closer. Every way makes a model from them and proposes one point by log EI; what is shown is
+best of them, ever closer. Every way makes a model from them and goes on with the search by log EI; what is shown is
 
-    seconds    fit, posterior and proposal, one thread
-    near, all  root mean squared error of the mean at 500 fresh points around the best, at 500 random points; in standard
-               deviations of all targets
-    proposal   true value of the proposed point, less the best of the N: negative is an improvement
+    seconds    fit, posterior and the first proposal, one thread
+    near, all  root mean squared error of the mean at 500 fresh points around the best, at 500 random points; in the units
+               in which the model was told its targets (Scale): a perfect model has 0
+    regret     of the best of the N, and of the best after STEPS proposals. They are made one after the other, each told its
+               true value before the next, hyperparameters kept; one proposal alone may explore, and says little of a model
+
+The question is asked of a study that has grown too large for a GP of everything: rows are worth what the next proposals
+gain, which is what the regret after them measures; the errors say why. Shown are medians over seeds, and the range.
 
 Ways: all N results; 1000 of them: `kept` (the best half, and as many evenly spaced ones of the others: what the GP sampler
 does, hpo/optimizers/model.py), the best, the latest, random ones; and gpytorch's variational GP with 500 inducing points
-(Hensman et al. 2015), whose proposal is the best of 4000 candidates.
+(Hensman et al. 2015), which proposes the best of 4000 candidates and is trained five more epochs after every result.
+
+A line counts as long as the sources that decide are what they were (benchmark/digest.py); else it is measured again, and
+the table says how many of its lines are older.
 """
 
 from __future__ import annotations
@@ -21,23 +28,29 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from experiments.benchmark.digest import digest
 from experiments.benchmark.tasks import TASKS, Task
 from hpo.optimizers.model import MOST, kept
 from hpo.space import Space
 from surrogates import GaussianProcess, LogEI, Normal, Score, fit, maximize, standardise
 from surrogates.domain import Array, Domain
+from surrogates.transform import KNEE
 
 RESULTS = Path(__file__).parent / "results" / "many.jsonl"
 ON, SIZES, SEEDS = ("hartmann6", "levy8", "mixed8"), (3000,), 3
-FRESH = 500
-Predict = Callable[[Array], Array]
+FRESH, STEPS = 500, 5
+EPOCHS, MORE = 60, 5  # of the variational GP: at first, and after a result
+
+Row = dict[str, Any]
+
+
+# -- results -----------------------------------------------------------------------------------------------------------
 
 
 def results(task: Task, n: int, seed: int) -> tuple[Space, Array, Array]:
@@ -61,6 +74,38 @@ def values(task: Task, space: Space, X: Array) -> Array:
     return np.array([task.true(space.decode(row)) for row in X])
 
 
+class Scale:
+    """What the model is told of true values: those of surrogates.standardise for finite targets y (n,), and for any others.
+
+    Beyond the knee c = m + 3 g, with the median m and g = m - (10 % quantile), values are bent; see surrogates/transform.py.
+    """
+
+    def __init__(self, y: Array) -> None:
+        made, middle = standardise(y), float(np.median(y))
+        self.z, self.shift, self.scale = made.z, made.shift, made.scale
+        self.spread = middle - float(np.quantile(y, 0.1))
+        self.knee = middle + KNEE * self.spread
+
+    def of(self, true: Array) -> Array:
+        """(m,) on the scale of z."""
+        beyond = np.maximum(true - self.knee, 0.0) / self.spread
+        bent = np.where(true > self.knee, self.knee + self.spread * np.log1p(np.log1p(beyond)), true)
+        return np.asarray((bent - self.shift) / self.scale)
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+class Model(Protocol):
+    """What can be asked for means, for a row that it is told the result of, and again."""
+
+    def mean(self, rows: Array) -> Array: ...
+
+    def propose(self, taken: set[bytes], step: int) -> Array: ...
+
+    def tell(self, row: Array, z: float) -> None: ...
+
+
 def chosen(way: str, z: Array, rng: np.random.Generator) -> Any:
     """Indices of the results that a model is made of."""
     if way == "all":
@@ -68,111 +113,181 @@ def chosen(way: str, z: Array, rng: np.random.Generator) -> Any:
     return {
         "kept": lambda: kept(z),
         "best": lambda: np.sort(np.argsort(z, kind="stable")[:MOST]),
-        "latest": lambda: np.arange(len(z) - MOST, len(z)),
-        "random": lambda: np.sort(rng.choice(len(z), MOST, replace=False)),
+        "latest": lambda: np.arange(max(0, len(z) - MOST), len(z)),
+        "random": lambda: np.sort(rng.choice(len(z), min(MOST, len(z)), replace=False)),
     }[way]()  # fmt: skip
 
 
-def exact(way: str, domain: Domain, X: Array, z: Array, seed: int) -> tuple[Predict, Array]:
-    """The posterior mean of an exact GP of some of the results, and what it proposes."""
-    use = chosen(way, z, np.random.default_rng(seed))
-    X, z = X[use], z[use]
-    gp = GaussianProcess(domain, X, z, fit(X, z, domain, seed))
-    mean = gp.predict(X)[0]
-    row = maximize(Score(gp, LogEI(), float(mean.min())), domain, seed, X[np.argsort(mean)], set(domain.keys(X)))
-    assert row is not None
-    return lambda rows: gp.predict(rows)[0], row
+class Exact:
+    """An exact GP of some of the results."""
+
+    def __init__(self, way: str, domain: Domain, X: Array, z: Array, seed: int) -> None:
+        use = chosen(way, z, np.random.default_rng(seed))
+        self.domain, self.seed, self.rows = domain, seed, X[use]
+        self.gp = GaussianProcess(domain, X[use], z[use], fit(X[use], z[use], domain, seed))
+
+    def mean(self, rows: Array) -> Array:
+        return self.gp.mean(rows)
+
+    def propose(self, taken: set[bytes], step: int) -> Array:
+        mean = self.mean(self.rows)
+        score = Score(self.gp, LogEI(), float(mean.min()))
+        row = maximize(score, self.domain, 100 * self.seed + step, self.rows[np.argsort(mean)], taken)
+        assert row is not None
+        return row
+
+    def tell(self, row: Array, z: float) -> None:
+        self.rows = np.concatenate([self.rows, row[None]])
+        self.gp = self.gp.extend(row[None], np.append(self.gp.y, z))
 
 
-def sparse(domain: Domain, X: Array, z: Array, seed: int) -> tuple[Predict, Array]:
-    """The same of gpytorch's variational GP, over one-hot features for choices."""
-    import gpytorch
-    import torch
+class Sparse:
+    """gpytorch's variational GP of all results, over one-hot features for choices."""
 
-    torch.manual_seed(seed)
-    torch.set_num_threads(1)
+    def __init__(self, domain: Domain, X: Array, z: Array, seed: int) -> None:
+        import gpytorch
+        import torch
 
-    def features(rows: Array) -> torch.Tensor:
-        Z = domain.features(rows)
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+
+        class Variational(gpytorch.models.ApproximateGP):
+            def __init__(self, inducing: torch.Tensor) -> None:
+                distribution = gpytorch.variational.CholeskyVariationalDistribution(len(inducing))
+                super().__init__(gpytorch.variational.VariationalStrategy(self, inducing, distribution))
+                kernel = gpytorch.kernels.MaternKernel(2.5, ard_num_dims=inducing.shape[1])
+                self.mean_module, self.covar_module = gpytorch.means.ConstantMean(), gpytorch.kernels.ScaleKernel(kernel)
+
+            def forward(self, A: torch.Tensor) -> gpytorch.distributions.MultivariateNormal:
+                return gpytorch.distributions.MultivariateNormal(self.mean_module(A), self.covar_module(A))
+
+        self.domain, self.X, self.z, self.rng = domain, X, z, np.random.default_rng(seed)
+        A = self.features(X)
+        self.model = Variational(A[self.rng.choice(len(A), min(500, len(A)), replace=False)]).double()
+        self.likelihood = gpytorch.likelihoods.GaussianLikelihood().double()
+        self.adam = torch.optim.Adam([*self.model.parameters(), *self.likelihood.parameters()], lr=0.02)
+        self.train(EPOCHS)
+
+    def features(self, rows: Array) -> Any:
+        """(m, k) as a tensor."""
+        import torch
+
+        Z, domain = self.domain.features(rows), self.domain
         hot = [np.eye(domain.sizes[c] + 1)[Z[:, c].astype(int)] / np.sqrt(2) for c in np.flatnonzero(domain.categorical)]
         return torch.tensor(np.column_stack([Z[:, ~domain.categorical], *hot]), dtype=torch.float64)
 
-    class Model(gpytorch.models.ApproximateGP):
-        def __init__(self, inducing: torch.Tensor) -> None:
-            distribution = gpytorch.variational.CholeskyVariationalDistribution(len(inducing))
-            super().__init__(gpytorch.variational.VariationalStrategy(self, inducing, distribution))
-            self.mean_module = gpytorch.means.ConstantMean()
-            self.covar_module = gpytorch.kernels.ScaleKernel(gpytorch.kernels.MaternKernel(2.5, ard_num_dims=inducing.shape[1]))
+    def train(self, epochs: int) -> None:
+        """So many epochs of three batches."""
+        import gpytorch
+        import torch
 
-        def forward(self, A: torch.Tensor) -> gpytorch.distributions.MultivariateNormal:
-            return gpytorch.distributions.MultivariateNormal(self.mean_module(A), self.covar_module(A))
+        self.model.train()
+        A, z = self.features(self.X), torch.tensor(self.z)
+        loss = gpytorch.mlls.VariationalELBO(self.likelihood, self.model, len(A))
+        for _ in range(epochs):
+            for batch in np.array_split(self.rng.permutation(len(A)), 3):
+                self.adam.zero_grad()
+                (-loss(self.model(A[batch]), z[batch])).backward()
+                self.adam.step()
+        self.model.eval()
 
-    A, y, rng = features(X), torch.tensor(z), np.random.default_rng(seed)
-    model = Model(A[rng.choice(len(A), 500, replace=False)]).double()
-    likelihood = gpytorch.likelihoods.GaussianLikelihood().double()
-    loss = gpytorch.mlls.VariationalELBO(likelihood, model, len(A))
-    adam = torch.optim.Adam([*model.parameters(), *likelihood.parameters()], lr=0.02)
-    for _ in range(60):  # epochs of three batches
-        for batch in np.array_split(rng.permutation(len(A)), 3):
-            adam.zero_grad()
-            (-loss(model(A[batch]), y[batch])).backward()
-            adam.step()
-    model.eval()
+    def posterior(self, rows: Array) -> Normal:
+        """Of f."""
+        import torch
 
-    def posterior(rows: Array) -> Normal:
         with torch.no_grad():
-            found = model(features(rows))
+            found = self.model(self.features(rows))
             return Normal(found.mean.numpy(), found.variance.clamp_min(1e-12).sqrt().numpy())
 
-    candidates = np.concatenate([domain.random(rng, 2000), around(domain, X[np.argsort(z)[:20]], 2000, rng)])
-    score = LogEI()(posterior(candidates), float(posterior(X).mean.min()))
-    return lambda rows: posterior(rows).mean, candidates[np.argmax(score)]
+    def mean(self, rows: Array) -> Array:
+        return self.posterior(rows).mean
+
+    def propose(self, taken: set[bytes], step: int) -> Array:
+        best = self.X[np.argsort(self.z)[:20]]
+        candidates = np.concatenate([self.domain.random(self.rng, 2000), around(self.domain, best, 2000, self.rng)])
+        candidates = candidates[[key not in taken for key in self.domain.keys(candidates)]]
+        score = LogEI()(self.posterior(candidates), float(self.mean(self.X).min()))
+        return np.asarray(candidates[np.argmax(score)])
+
+    def tell(self, row: Array, z: float) -> None:
+        self.X, self.z = np.concatenate([self.X, row[None]]), np.append(self.z, z)
+        self.train(MORE)
 
 
 WAYS = ("all", "kept", "best", "latest", "random", "variational")
 
 
-def measure(name: str, n: int, way: str, seed: int) -> dict[str, Any]:
-    """One model."""
+# -- measurements ------------------------------------------------------------------------------------------------------
+
+
+def error(model: Model, scaled: Scale, rows: Array, true: Array) -> float:
+    """Root mean squared error of the mean at rows whose values are true, in units of z."""
+    return float(np.sqrt(np.mean((model.mean(rows) - scaled.of(true)) ** 2)))
+
+
+def measure(name: str, n: int, way: str, seed: int) -> Row:
+    """One model, and STEPS proposals of it."""
     task = TASKS[name]
     space, X, y = results(task, n, seed)
-    scaled, rng = standardise(y), np.random.default_rng(seed + 1000)
+    scaled, domain, taken = Scale(y), space.domain, set(space.domain.keys(X))
     begun = time.process_time()
-    made = sparse(space.domain, X, scaled.z, seed) if way == "variational" else exact(way, space.domain, X, scaled.z, seed)
-    seconds, (predict, row) = time.process_time() - begun, made
-    near, far = around(space.domain, X[np.argsort(y)[:10]], FRESH, rng), space.domain.random(rng, FRESH)
-
-    def error(rows: Array) -> float:
-        true = standardise(np.concatenate([y, values(task, space, rows)])).z[n:]
-        return float(np.sqrt(np.mean((predict(rows) - true) ** 2)))
-
-    gain = float(values(task, space, row[None])[0] - y.min())
+    model: Model = Sparse(domain, X, scaled.z, seed) if way == "variational" else Exact(way, domain, X, scaled.z, seed)
+    row, seconds = model.propose(taken, 0), time.process_time() - begun
+    rng = np.random.default_rng(seed + 1000)
+    places = around(domain, X[np.argsort(y)[:10]], FRESH, rng), domain.random(rng, FRESH)
+    near, far = (error(model, scaled, rows, values(task, space, rows)) for rows in places)
+    found = []
+    for step in range(1, STEPS + 1):
+        found.append(float(values(task, space, row[None])[0]))
+        if step < STEPS:
+            taken |= set(domain.keys(row[None]))
+            model.tell(row, float(scaled.of(np.array(found[-1:]))[0]))
+            row = model.propose(taken, step)
     about = {package: version(package) for package in ("numpy", "scipy", "gpytorch", "torch")}
-    return {"task": name, "n": n, "way": way, "seed": seed, "seconds": round(seconds, 3), "near": error(near),
-            "all": error(far), "proposal": gain, "versions": about}  # fmt: skip
+    return {"task": name, "n": n, "way": way, "seed": seed, "seconds": round(seconds, 3), "near": near, "all": far,
+            "before": float(y.min()) - task.best, "after": min(*found, float(y.min())) - task.best,
+            "proposed": [value - task.best for value in found], "versions": about, "digest": sources(name)}  # fmt: skip
 
 
-def stored() -> list[dict[str, Any]]:
-    """What has been measured."""
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+def sources(name: str) -> str:
+    """Names the code that decides what is measured on a task."""
+    return f"{digest('experiments/many.py')} {TASKS[name].digest}"
+
+
+def current(row: Row) -> bool:
+    """Whether a line was made by the sources as they are now."""
+    return bool(row["digest"] == sources(row["task"]))
+
+
+def stored() -> dict[tuple[str, int, str, int], Row]:
+    """What has been measured: the last line of each, those of the sources as they are now before all others."""
+    rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    rows = sorted((row for row in rows if "digest" in row), key=current)
+    return {(row["task"], row["n"], row["way"], row["seed"]): row for row in rows}
 
 
 def table() -> str:
-    """Medians over seeds."""
-    lines = ["| task | n | way | seconds | error near the best | error everywhere | proposal |", "|---|---|---|---|---|---|---|"]
-    records = stored()
-    for name, n, way in dict.fromkeys((r["task"], r["n"], r["way"]) for r in records):
-        mine = [r for r in records if (r["task"], r["n"], r["way"]) == (name, n, way)]
-        cells = [f"{np.median([r[what] for r in mine]):.3g}" for what in ("seconds", "near", "all", "proposal")]
-        lines.append(f"| {name} | {n} | {way} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    """Medians over seeds, and the range of the regrets after the proposals."""
+    head = ["task", "n", "way", "seeds", "seconds", "error near the best", "error everywhere", "regret before",
+            f"after {STEPS} proposals [range]"]  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    records = list(stored().values())
+    for name, n, way in [(name, n, way) for name in ON for n in SIZES for way in WAYS]:
+        if mine := [r for r in records if (r["task"], r["n"], r["way"]) == (name, n, way)]:
+            cells = [f"{np.median([r[what] for r in mine]):.3g}" for what in ("seconds", "near", "all", "before", "after")]
+            after = [r["after"] for r in mine]
+            lines.append(f"| {name} | {n} | {way} | {len(mine)} | {' | '.join(cells)} [{min(after):.2g}, {max(after):.2g}] |")
+    older = sum(not current(row) for row in records)
+    return "\n".join([*lines, *([f"{older} of {len(records)} lines are by older sources."] if older else [])])
 
 
 def main(arguments: list[str]) -> None:
-    """Measures what is missing, one record a line."""
-    done = {(r["task"], r["n"], r["way"], r["seed"]) for r in stored()}
-    for key in [(name, n, way, seed) for seed in range(SEEDS) for name in ON for n in SIZES for way in WAYS]:
+    """Measures what is missing, one record a line; what costs most comes last."""
+    done = {key for key, row in stored().items() if current(row)}
+    every = [(name, n, way, seed) for seed in range(SEEDS) for name in ON for n in SIZES for way in WAYS]
+    for key in sorted(every, key=lambda key: key[2] == "variational"):
         if "--table" not in arguments and key not in done:
+            RESULTS.parent.mkdir(exist_ok=True)
             with RESULTS.open("a") as file:
                 file.write(json.dumps(measure(*key)) + "\n")
             print(*key, flush=True)

@@ -24,6 +24,7 @@ from hpo.optimizers import (
     GP,
     OPTIMIZERS,
     PBT,
+    FreezeThaw,
     Grid,
     Hyperband,
     Manual,
@@ -40,7 +41,7 @@ from hpo.study import Study, Trial
 
 __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Float",
-    "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping", "MemoryLog", "Optimizer",
-    "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop",
-    "Study", "SuccessiveHalving", "Threads", "Trial", "make", "maximize", "minimize", "run",
+    "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
+    "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
+    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "make", "maximize", "minimize", "run",
 ]  # fmt: skip

@@ -127,7 +127,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="of every measurement of --timing")] = 3,
     limit: Annotated[float, typer.Option(min=1, help="seconds after which a measurement of --timing stops")] = 900,
     recheck: Annotated[
-        bool, typer.Option("--recheck", help="only run two recorded studies of each peer again")
+        bool, typer.Option("--recheck", help="only run two recorded studies of each peer again (of ours, one a task)")
     ] = False,
     show: Annotated[bool, typer.Option("--list", help="only list tasks, methods and suites")] = False,
 ) -> None:
@@ -140,7 +140,7 @@ def main(
         if show:
             listed()
         elif recheck:
-            for line in again(results, [one for one in chosen if not one.ours and present(one)], available(names)):
+            for line in again(results, [one for one in chosen if (method or not one.ours) and present(one)], available(names)):
                 say(line)
         elif timing:
             contenders = [*(method or CONTENDERS), *([f"GP({acquisition})"] if acquisition else [])]

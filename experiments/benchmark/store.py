@@ -2,7 +2,8 @@
 
 A line is found again by its task, method, seed and number of evaluations. It counts only if its task is still defined as it
 was then (lines from before that was recorded do count), and a line of ours only if it was made by the sources as they
-are now. Older ones stay in the file until every study they hold was made anew.
+are now. Older ones stay in the file until every study they hold was made anew, or until one of every task was, and came out the
+same to the last digit (recheck.py): then they are adopted.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,29 @@ def of(folder: Path, method: str) -> dict[Name, Record]:
     return found
 
 
+def older(folder: Path, method: str) -> dict[Name, Record]:
+    """The last lines of ours that only their sources keep from counting, of studies without one that counts."""
+    current = of(folder, method)
+    every = [record for record in lines(folder / f"{slug(method)}.jsonl") if same_task(record)]
+    return {name(record): record for record in every if record.get("digest") and name(record) not in current}
+
+
+def adopt(folder: Path, method: str) -> int:
+    """Lets these older lines count, with the sources that made them under "measured_by"; how many there are."""
+    path, old, now = folder / f"{slug(method)}.jsonl", older(folder, method), methods.find(method).digest
+    told = {**of(folder, method), **{key: {"measured_by": line["digest"], **line, "digest": now} for key, line in old.items()}}
+    replace(path, told.values())
+    return len(old)
+
+
+def replace(path: Path, records: Iterable[Record]) -> None:
+    """A file with these lines in its place."""
+    beside = path.with_suffix(".new")
+    text = "".join(json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n" for record in records)
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
 def clean(folder: Path, method: str) -> int:
     """Drops the lines that do not count once every study of theirs has one that does; how many were dropped."""
     path = folder / f"{slug(method)}.jsonl"
@@ -88,8 +112,5 @@ def clean(folder: Path, method: str) -> int:
     old = [record for record in every if not counts(record)]
     if not old or any(name(record) not in current for record in old):
         return 0
-    kept = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in current.values())
-    beside = path.with_suffix(".new")
-    beside.write_text(kept, encoding="utf-8")
-    os.replace(beside, path)
+    replace(path, current.values())
     return len(every) - len(current)

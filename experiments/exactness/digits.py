@@ -20,13 +20,14 @@ def by_digits(p: Problem) -> tuple[Array, Array, float]:
     """Mean and variance of f at the rows asked about, and the log marginal likelihood; rounded to float64 at the end."""
     with mpmath.workdps(40):
         A, B = rows(p.domain.features(p.X)), rows(p.domain.features(p.asked))
-        s, v, n = mpmath.exp(p.theta.log_outputscale), mpmath.exp(p.theta.log_noise), len(A)
+        v, n = mpmath.exp(p.theta.log_noise), len(A)
         L = cholesky(covariance(p, A, A) + v * np.eye(n, dtype=int))
         right = np.column_stack([covariance(p, A, B), rows(p.y) - mpmath.mpf(p.theta.mean)])
         for i in range(n):
             right[i] = (right[i] - L[i, :i] @ right[:i]) / L[i, i]
         V, r = right[:, :-1], right[:, -1]
-        mean, variance = mpmath.mpf(p.theta.mean) + r @ V, s - (V * V).sum(axis=0)
+        prior = np.array([covariance(p, row[None], row[None])[0, 0] for row in B])
+        mean, variance = mpmath.mpf(p.theta.mean) + r @ V, prior - (V * V).sum(axis=0)
         evidence = -(r @ r) / 2 - sum(mpmath.log(x) for x in np.diag(L)) - n * mpmath.log(2 * mpmath.pi) / 2
         return mean.astype(float), variance.astype(float), float(evidence)
 
@@ -37,12 +38,23 @@ def rows(values: Array) -> Rows:
 
 
 def covariance(p: Problem, A: Rows, B: Rows) -> Rows:
-    """(n, m) s k between features (Rasmussen & Williams 2006, eq. 4.9, 4.17)."""
+    """(n, m) between features: s k (Rasmussen & Williams 2006, eq. 4.9, 4.17), and what budgets add (surrogates/budget.py)."""
     gaps = A[:, None] - B[None]
     squares = np.where(p.domain.categorical, gaps != 0, gaps * gaps)
     scale = np.array([mpmath.exp(2 * mpmath.mpf(value)) for value in p.theta.log_lengthscales])
-    s = mpmath.exp(p.theta.log_outputscale)
-    return np.vectorize(lambda r2: s * unit(p.theta.kernel, r2), otypes=[object])((squares / scale).sum(axis=-1))
+    s, numbers = mpmath.exp(p.theta.log_outputscale), p.domain.d - p.domain.budget  # a budget is no part of a distance
+    k = np.vectorize(lambda r2: unit(p.theta.kernel, r2), otypes=[object])((squares / scale)[..., :numbers].sum(axis=-1))
+    if not p.domain.budget:
+        return s * k
+    r, q, a = (mpmath.exp(mpmath.mpf(value)) for value in p.theta.log_decay)
+    b = scale[-1] ** (mpmath.mpf(1) / 2)
+    D = np.vectorize(lambda t, u: decayed(t, u, a, b), otypes=[object])(A[:, None, -1], B[None, :, -1])
+    return s * (k * (1 + r * D) + q * D)
+
+
+def decayed(t: Any, u: Any, a: Any, b: Any) -> Any:
+    """E[(exp(-w t) - exp(-w)) (exp(-w u) - exp(-w))] for w ~ Gamma(a, rate b): D of surrogates/budget.py."""
+    return sum(sign * (b / (b + both)) ** a for sign, both in ((1, t + u), (-1, t + 1), (-1, u + 1), (1, mpmath.mpf(2))))
 
 
 def unit(kernel: str, r2: Any) -> Any:

@@ -69,7 +69,8 @@ def tags(case: Case) -> list[str]:
     found = {"d > 20": d > 20, "n = 1": n == 1, "n = 300": n == 300, "conditional": case.domain.conditional,
              "constrained": case.domain.feasible is not None, "warped": case.warped, "power": case.power,
              "weighted": case.weighted, "pending": len(case.pending) > 0, "some failed": any(failed), "all failed": n in failed,
-             "two objectives": len(case.targets) > 1, "discrete": not case.domain.floats.any()}
+             "two objectives": len(case.targets) > 1, "discrete": not case.domain.floats.any(),
+             "budgets": case.domain.budget}
     return [case.acquisition, case.kernel, *(name for name, holds in found.items() if holds)]
 
 
@@ -85,13 +86,14 @@ def require(holds: Any, what: str) -> None:
 def walk(case: Case) -> list[str]:
     """All steps. What is worth counting: whether jitter was needed, whether no row was left."""
     gps = tuple(model(case, y) for y in case.targets)
-    incumbent = float(gps[0].predict(case.rows)[0].min())
-    situation = Situation(gps, case.rows, case.pending, incumbent, case.number, case.noisy)
+    told = case.domain.at_horizon(case.rows)
+    incumbent = float(gps[0].predict(told)[0].min())
+    situation = Situation(gps, told, case.pending, incumbent, case.number, case.noisy)
     probes = probed(case)
     for gp in (*gps, *situation.conditioned):
         finite_posterior(gp, probes)
     score = score_of(acquisition(case.acquisition), situation)
-    finite_score(score, probes)
+    finite_score(score, case.domain.at_horizon(probes))
     best = case.rows[np.argsort(gps[0].y, kind="stable")]
     taken = set(case.domain.keys(situation.started))
     proposal = maximize(score, case.domain, case.number, best, taken)

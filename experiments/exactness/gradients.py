@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.exactness.measure import Problem, Size, Worst, box, mixed, shown
+from experiments.exactness.measure import DOMAINS, Problem, Size, Worst, shown
 from experiments.exactness.model import SCORES, Model, tensor
 from surrogates import KERNELS, GaussianProcess, Score, acquisition, log_marginal_likelihood
 from surrogates.domain import Array
@@ -23,7 +23,7 @@ from surrogates.domain import Array
 def gradients(size: Size) -> dict[str, Any]:
     """Of the log marginal likelihood by hyperparameters; of mean, variance and four acquisitions by the rows asked about."""
     found = Worst()
-    grid = product((box, mixed), KERNELS, [n for n in size.rows if 1 < n <= 50], size.columns, size.noises,
+    grid = product(DOMAINS, KERNELS, [n for n in size.rows if 1 < n <= 50], size.columns, size.noises,
                    range(size.seeds), (False, True))
     problems = list(grid)
     for make, kernel, n, d, noise, seed, warped in shown(problems, "gradients"):
@@ -46,10 +46,11 @@ def by_rows(found: Worst, p: Problem, model: Model) -> None:
     gp, F = GaussianProcess(p.domain, p.X, p.y, p.theta), tensor(p.domain.features(p.asked)).requires_grad_()
     mean, variance = model.posterior(F)
     incumbent, active = float(gp.predict(p.X)[0].min()), p.domain.active(p.asked)
+    moving = active & (np.array(p.domain.kinds) != "budget")
 
     def see(name: str, ours: Array, value: torch.Tensor) -> None:
         (slope,) = torch.autograd.grad(value.sum(), F, retain_graph=True)
-        theirs = np.where(active, slope.numpy(), 0.0)  # an inactive column has a feature, but cannot be moved
+        theirs = np.where(moving, slope.numpy(), 0.0)  # an inactive column has a feature, but cannot be moved; nor is a budget
         largest = np.maximum(np.abs(theirs).max(axis=1, keepdims=True), 1e-290)
         found.see(name + " by rows", ours, theirs, largest, p.name)
 

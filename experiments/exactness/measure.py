@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from surrogates import Domain, GaussianProcess, Hyperparameters
+from surrogates.budget import PARAMETERS
 from surrogates.domain import Array, Kind
 
 T = TypeVar("T")
@@ -71,6 +72,24 @@ def mixed(d: int) -> Domain:
     return Domain(kinds, levels, sizes, tuple(((0, (1.0, 2.0)),) if j and j % 2 == 0 else () for j in range(d)))
 
 
+def curves(d: int) -> Domain:
+    """mixed(d), and a budget behind it."""
+    plain = mixed(d)
+    return Domain((*plain.kinds, "budget"), (*plain.levels, None), (*plain.sizes, 1), (*plain.parents, ()))
+
+
+DOMAINS = (box, mixed, curves)
+SHARES = np.array([0.02, 0.08, 0.3, 1.0])  # of the horizon, at which learning curves are read; half of the rows are elsewhere
+
+
+def somewhere(domain: Domain, rng: np.random.Generator, n: int) -> Array:
+    """n random rows, at random budgets where those are a column."""
+    X = domain.random(rng, n)
+    if domain.budget:
+        X[:, -1] = np.where(rng.random(n) < 0.5, rng.choice(SHARES, n), rng.random(n))
+    return X
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """Told rows X (n, d) with targets y (n,), a model of them, and rows (ASKED, d) asked about."""
@@ -87,10 +106,12 @@ class Problem:
            white: bool = False) -> Problem:
         """Targets are a draw of the model, with its noise; or white noise of variance 1, whatever the model says."""
         rng, domain = np.random.default_rng(seed), make(d)
-        warp = tuple(rng.normal(0.0, 0.4, 2 * d)) if warped else ()
-        theta = Hyperparameters(tuple(rng.normal(-0.7, 0.5, d)), 0.4, log(noise), 0.3, kernel, warp)
-        X, y = domain.random(rng, n), rng.normal(size=n)
+        warp = tuple(rng.normal(0.0, 0.4, 2 * domain.d)) if warped else ()
+        lengths = tuple(rng.normal(-0.7, 0.5, domain.d))
+        decay = tuple(rng.normal(0.0, 0.7, PARAMETERS)) if domain.budget else ()
+        theta = Hyperparameters(lengths, 0.4, log(noise), 0.3, kernel, warp, decay)
+        X, y = somewhere(domain, rng, n), rng.normal(size=n)
         if not white:
             y = theta.mean + GaussianProcess(domain, X, y, theta).L @ y  # L L' is the covariance of the targets
         name = f"{make.__name__} {kernel} n={n} d={d} noise={noise:g} seed={seed}" + " warped" * warped
-        return cls(domain, X, y, theta, domain.random(rng, ASKED), name)
+        return cls(domain, X, y, theta, somewhere(domain, rng, ASKED), name)

@@ -27,28 +27,38 @@ class Model:
 
     def __init__(self, p: Problem) -> None:
         self.kernel, self.d, self.categorical = p.theta.kernel, p.domain.d, torch.tensor(p.domain.categorical)
+        self.warped, self.budget = bool(p.theta.log_warp), p.domain.budget
         self.t = tensor(np.array(p.theta.to_list())).requires_grad_()
         self.F, self.y = tensor(p.domain.features(p.X)), tensor(p.y)
         self.l, (self.s, self.v), self.mu = self.t[: self.d].exp(), self.t[self.d : self.d + 2].exp(), self.t[self.d + 2]
 
     def warp(self, F: Tensor) -> Tensor:
         """1 - (1 - x^a)^b in numeric columns, if t has a and b."""
-        if len(self.t) == self.d + 3:
+        if not self.warped:
             return F
-        a, b = self.t[self.d + 3 :].exp().reshape(2, -1)
+        a, b = self.t[self.d + 3 : 3 * self.d + 3].exp().reshape(2, -1)
         x = F + (F.clamp(EDGE, 1.0 - EDGE) - F).detach()
         return torch.where(self.categorical, F, 1.0 - (1.0 - x**a) ** b)
 
     def covariance(self, A: Tensor, B: Tensor) -> Tensor:
-        """(m, n) between features. The root of r2 = 0 is kept out of the graph: its slope is infinite, the kernel's is not."""
+        """(m, n) between features: s k, and what budgets add (surrogates/budget.py)."""
+        if not self.budget:
+            return self.s * self.unit(A, B)
+        k, ((r, q, a), b) = self.unit(A, B), (self.t[-3:].exp(), self.l[-1])
+        t, u = A[:, -1:], B[:, -1]
+        D = sum(sign * (b / (b + both)) ** a for sign, both in ((1, t + u), (-1, t + 1), (-1, u + 1), (1, torch.tensor(2.0))))
+        return self.s * (k * (1 + r * D) + q * D)
+
+    def unit(self, A: Tensor, B: Tensor) -> Tensor:
+        """(m, n) k. The root of r2 = 0 is kept out of the graph: its slope is infinite, the kernel's is not."""
         gaps = self.warp(A)[:, None] - self.warp(B)
         gaps = torch.where(self.categorical, (gaps != 0).to(torch.float64), gaps)
-        r2 = ((gaps / self.l) ** 2).sum(-1)
+        r2 = ((gaps / self.l) ** 2)[..., : self.d - self.budget].sum(-1)  # a budget is no part of a distance
         if self.kernel == "rbf":
-            return self.s * torch.exp(-r2 / 2)
+            return torch.exp(-r2 / 2)
         r = torch.where(r2 > 0, torch.where(r2 > 0, r2, 1.0).sqrt(), 0.0)
         a = sqrt(5 if self.kernel == "matern52" else 3) * r
-        return self.s * (1 + a + (a**2 / 3 if self.kernel == "matern52" else 0)) * torch.exp(-a)
+        return (1 + a + (a**2 / 3 if self.kernel == "matern52" else 0)) * torch.exp(-a)
 
     @property
     def noisy(self) -> Tensor:
@@ -64,7 +74,8 @@ class Model:
         L, K = torch.linalg.cholesky(self.noisy), self.covariance(F, self.F)
         V = torch.linalg.solve_triangular(L, K.T, upper=False)
         alpha = torch.cholesky_solve((self.y - self.mu)[:, None], L)[:, 0]
-        return self.mu + K @ alpha, self.s - (V**2).sum(0)
+        prior = torch.stack([self.covariance(row[None], row[None])[0, 0] for row in F])
+        return self.mu + K @ alpha, prior - (V**2).sum(0)
 
 
 # --- acquisitions: mean, sd, incumbent -> score -----------------------------------------------------------------------

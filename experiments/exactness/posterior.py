@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from experiments.exactness.digits import by_digits
-from experiments.exactness.measure import Problem, Size, Worst, box, mixed, shown
+from experiments.exactness.measure import DOMAINS, Problem, Size, Worst, shown
 from surrogates import KERNELS, GaussianProcess, log_marginal_likelihood
 from surrogates.domain import Array
 
@@ -25,7 +25,7 @@ Answers = tuple[Array, Array, float]  # mean and variance of f at the rows asked
 def posterior(size: Size) -> dict[str, Any]:
     """Against gpytorch; and both against 40 digits where those are quickly had."""
     found = Worst()
-    grid = product((box, mixed), KERNELS, size.rows, size.columns, size.noises, range(size.seeds), (False, True))
+    grid = product(DOMAINS, KERNELS, size.rows, size.columns, size.noises, range(size.seeds), (False, True))
     problems = list(grid)
     for make, kernel, n, d, noise, seed, white in shown(problems, "posterior"):
         p = Problem.of(make, kernel, n, d, noise, seed, white=white)
@@ -58,6 +58,7 @@ def by_gpytorch(p: Problem) -> Answers:
     from gpytorch import settings
 
     (A, owner), (B, _) = one_hot(p, p.X), one_hot(p, p.asked)
+    owner = owner[: len(owner) - p.domain.budget]
     model, likelihood = exact_gp(p, torch.from_numpy(A), torch.from_numpy(p.y), owner)
     with torch.no_grad(), settings.fast_computations(False, False, False), settings.max_cholesky_size(10_000), \
             settings.fast_pred_var(False):
@@ -72,13 +73,25 @@ def exact_gp(p: Problem, x: torch.Tensor, t: torch.Tensor, owner: np.ndarray) ->
     import gpytorch
 
     nu = {"matern52": 2.5, "matern32": 1.5, "rbf": None}[p.theta.kernel]
-    many = len(owner)
-    base = gpytorch.kernels.MaternKernel(nu, ard_num_dims=many) if nu else gpytorch.kernels.RBFKernel(ard_num_dims=many)
+    many = len(owner)  # without the budget
+    kernel = gpytorch.kernels.MaternKernel(nu, ard_num_dims=many) if nu else gpytorch.kernels.RBFKernel(ard_num_dims=many)
+    inner = kernel.double()
+
+    class Curves(gpytorch.kernels.Kernel):
+        """base (1 + r D) + q D, where the last column is a budget: the sums and products of surrogates/budget.py."""
+
+        def forward(self, x1: torch.Tensor, x2: torch.Tensor, diag: bool = False, **more: Any) -> torch.Tensor:
+            k = inner.forward(x1[..., :-1], x2[..., :-1], diag=diag, **more)
+            t, u = (x1[..., -1], x2[..., -1]) if diag else (x1[..., -1:], x2[..., None, :, -1])
+            (r, q, a), b = np.exp(p.theta.log_decay), np.exp(p.theta.log_lengthscales[-1])
+            D = (b / (b + t + u)) ** a - (b / (b + t + 1)) ** a - (b / (b + 1 + u)) ** a + (b / (b + 2)) ** a
+            return k * (1 + r * D) + q * D
 
     class Exact(gpytorch.models.ExactGP):
         def __init__(self, likelihood: Any) -> None:
             super().__init__(x, t, likelihood)
-            self.mean_module, self.covar_module = gpytorch.means.ConstantMean(), gpytorch.kernels.ScaleKernel(base)
+            self.mean_module = gpytorch.means.ConstantMean()
+            self.covar_module = gpytorch.kernels.ScaleKernel(Curves() if p.domain.budget else inner)
 
         def forward(self, rows: torch.Tensor) -> Any:
             return gpytorch.distributions.MultivariateNormal(self.mean_module(rows), self.covar_module(rows))
@@ -86,8 +99,8 @@ def exact_gp(p: Problem, x: torch.Tensor, t: torch.Tensor, owner: np.ndarray) ->
     floor = gpytorch.constraints.GreaterThan(1e-8)
     likelihood = gpytorch.likelihoods.GaussianLikelihood(noise_constraint=floor).double()
     model = Exact(likelihood).double()
+    inner.initialize(lengthscale=torch.tensor(np.exp(p.theta.log_l)[owner]))  # shared by a one-hot vector
     model.initialize(**{
-        "covar_module.base_kernel.lengthscale": torch.tensor(np.exp(p.theta.log_l)[owner]),  # shared by a one-hot vector
         "covar_module.outputscale": torch.tensor(np.exp(p.theta.log_outputscale)),
         "likelihood.noise": torch.tensor([np.exp(p.theta.log_noise)]),
         "mean_module.constant": torch.tensor(p.theta.mean, dtype=torch.float64),

@@ -1,14 +1,18 @@
-"""Ugly data sets: what a study can come to know, and worse. Case i is drawn from (SEED, i) and from nothing else."""
+"""Ugly data sets: what a study can come to know, and worse. Case i is drawn from (SEED, i) and from nothing else.
+
+Every seventh or so has a budget behind its columns, which is drawn apart: the others are what they were before there was one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from surrogates import ACQUISITIONS, KERNELS, Domain, Hyperparameters
+from surrogates.budget import PARAMETERS
 from surrogates.domain import Array, Condition, Kind
 
 Rng = np.random.Generator
@@ -24,6 +28,8 @@ SHAPES = {"smooth": 3, "noise": 3, "constant": 1, "nearly constant": 1, "two val
           "every order": 1, "counts": 1, "denormal": 1, "limits": 1}  # targets; the last two are neither scaled nor shifted
 SCALES = {1.0: 3, 1e-12: 1, 1e12: 1}
 OFFSETS = {0.0: 3, 1e9: 1, -1e9: 1}
+BUDGETED = 0.15  # the share of data sets whose results are at several budgets
+BUDGETS = {"rungs": 4, "any": 2, "tiny": 1, "one": 1, "horizon": 1}
 FAILED = {0.0: 12, 0.1: 3, 0.5: 3, 1.0: 1}  # the share of results that are NaN or infinite
 
 
@@ -68,8 +74,10 @@ def ugly(number: int) -> Case:
     base = n if chance(rng, 0.7) else int(rng.integers(1, n + 1))
     words = (f"n={n} d={domain.d} {'+'.join(sorted(set(domain.kinds)))}{' conditional' * domain.conditional}"
              f"{' constrained' * (domain.feasible is not None)}, rows {arranged}, targets {', '.join(w for w, _ in targets)}")
-    return Case(number, domain, rows, tuple(y for _, y in targets), pending, name, str(rng.choice(sorted(KERNELS))),
+    case = Case(number, domain, rows, tuple(y for _, y in targets), pending, name, str(rng.choice(sorted(KERNELS))),
                 chance(rng, 0.25), chance(rng, 0.25), chance(rng, 0.5), chance(rng, 0.2), start, base, words)
+    apart = np.random.default_rng([SEED, number, 2])
+    return budgeted(apart, case) if chance(apart, BUDGETED) else case
 
 
 def one_of(rng: Rng, weights: Mapping[T, float]) -> T:
@@ -129,6 +137,29 @@ def half_of(rng: Rng, domain: Domain) -> Domain:
 
     bound = float(np.quantile(along(domain.random(rng, 500)), one_of(rng, {0.01: 1, 0.3: 2, 0.9: 2}))) + 1e-9
     return Domain(domain.kinds, domain.levels, domain.sizes, domain.parents, lambda X: along(X) <= bound)
+
+
+def budgeted(rng: Rng, case: Case) -> Case:
+    """The case with a budget as its last column: told and pending rows at some budgets, a warm start with a decay."""
+    plain, how = case.domain, one_of(rng, BUDGETS)
+    feasible = plain.feasible
+    domain = Domain((*plain.kinds, "budget"), (*plain.levels, None), (*plain.sizes, 1), (*plain.parents, ()),
+                    None if feasible is None else lambda X: feasible(X[:, :-1]))
+    start = case.start
+    if start is not None:
+        lengths = (*start.log_lengthscales, rng.normal(0, 4))
+        start = replace(start, log_lengthscales=lengths, log_decay=tuple(rng.normal(0, 4, PARAMETERS)))
+    rows, pending = (np.column_stack([X, any_budgets(rng, how, len(X))]) for X in (case.rows, case.pending))
+    return replace(case, domain=domain, rows=rows, pending=pending, start=start, words=f"{case.words}, budgets {how}")
+
+
+def any_budgets(rng: Rng, how: str, n: int) -> Array:
+    """(n,) shares of the horizon."""
+    if how == "rungs":
+        return rng.choice([1 / 27, 1 / 9, 1 / 3, 1.0], n)
+    if how == "tiny":
+        return 10.0 ** rng.uniform(-12, 0, n)
+    return rng.random(n) if how == "any" else np.full(n, 1.0 if how == "horizon" else rng.random())
 
 
 # --- data -------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 from hpo.optimizer import Optimizer, Sampler, Scheduler
 from hpo.optimizers.asha import ASHA
+from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp import GP
 from hpo.optimizers.halving import Hyperband, SuccessiveHalving
 from hpo.optimizers.listed import Grid, Manual
@@ -24,6 +25,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
+    "freezethaw": FreezeThaw,
     "median": MedianStopping,
     "pbt": PBT,
 }
@@ -32,14 +34,14 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: Any) -> Optimizer:
     """An optimizer by name: `make("gp", space, seed=0)`, `make("asha", space, sampler="gp", max_resource=27)`.
 
-    Options are the fields of the class; a scheduler's `sampler` may be a name or an instance (default: random).
+    Options are the fields of the class; a scheduler's `sampler` may be a name or an instance (default: its `usual`, else random).
     Raises ValueError or TypeError that names what came and what is allowed.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; allowed are {list(OPTIMIZERS)}")
     cls, space = OPTIMIZERS[name], Space.of(space)
     if issubclass(cls, Scheduler):
-        sampler = options.pop("sampler", "random")
+        sampler = options.pop("sampler", getattr(cls, "usual", "random"))
         if not isinstance(sampler, Sampler):
             made = make(sampler, space, seed)
             if not isinstance(made, Sampler):
@@ -56,6 +58,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "GP", "OPTIMIZERS", "PBT", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
+    "ASHA", "GP", "OPTIMIZERS", "PBT", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
     "SuccessiveHalving", "make",
 ]  # fmt: skip

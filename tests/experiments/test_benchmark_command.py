@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments.benchmark import store, timing
-from experiments.benchmark.__main__ import app
+from experiments.benchmark.__main__ import app, tasks
 from experiments.benchmark.methods import METHODS
 from experiments.benchmark.tasks import SUITES, TASKS
 
@@ -70,6 +70,11 @@ def test_the_list_names_everything() -> None:
     done = CliRunner().invoke(app, ["--list"])
     assert done.exit_code == 0
     assert all(name in done.output for name in (*TASKS, *METHODS, *SUITES))
+
+
+def test_the_held_out_suite_is_run_only_when_it_is_named() -> None:
+    assert tasks("all", []) == list(SUITES["all"]) and tasks("fresh", []) == list(SUITES["fresh"])
+    assert not {*SUITES["all"]} & {*SUITES["fresh"]}
 
 
 @pytest.mark.parametrize(

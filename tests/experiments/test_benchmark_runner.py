@@ -352,3 +352,23 @@ def test_recheck_takes_two_studies_of_each_and_says_what_differs(tmp_path: Path)
     now = {**then, "values": [1.0, None, 4.0], "versions": {"smac": "2", "numpy": "2"}}
     assert recheck.compared(then, now).endswith("differs from evaluation 3 on (smac 1 then, 2 now)")
     assert "differs from evaluation 3 on" in recheck.compared(then, {**then, "values": [1.0, None]})
+
+
+def test_lines_of_older_sources_count_again_where_every_value_is_the_same(tmp_path: Path) -> None:
+    made = {(task, seed): study.run(Plan(task, "random", seed, 4)) for task in ("branin", "levy8") for seed in (0, 1)}
+    old = [{**record, "digest": "0ld"} for record in made.values()]
+    fill(tmp_path, "random", *old)
+    assert not store.of(tmp_path, "random") and len(store.older(tmp_path, "random")) == 4
+    said = list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin", "levy8"]))
+    assert len(said) == 3 and said[-1] == "random: 4 studies of older sources count again"
+    found = store.of(tmp_path, "random")
+    assert len(found) == 4 and {record["measured_by"] for record in found.values()} == {"0ld"}
+    assert [record["values"] for record in found.values()] == [record["values"] for record in made.values()]
+
+
+def test_one_value_that_differs_keeps_them_out(tmp_path: Path) -> None:
+    records = [study.run(Plan(task, "random", 0, 4)) for task in ("branin", "levy8")]
+    fill(tmp_path, "random", {**records[0], "digest": "0ld"}, {**records[1], "digest": "0ld", "values": [0.0] * 4})
+    said = list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin"]))
+    assert "differs from evaluation 1 on" in said[1] and said[-1].startswith("random: the studies of older sources stay")
+    assert not store.of(tmp_path, "random")

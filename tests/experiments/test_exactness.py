@@ -18,7 +18,7 @@ from experiments.exactness import fuzz as fuzzing
 from experiments.exactness import gradients as slopes
 from experiments.exactness import posterior as posteriors
 from experiments.exactness import store
-from experiments.exactness.measure import FULL, QUICK, Problem, Size, Worst, box, mixed
+from experiments.exactness.measure import FULL, QUICK, SHARES, Problem, Size, Worst, box, curves, mixed
 from experiments.exactness.tails import NAMES, exact, tails
 from experiments.exactness.ugly import ugly
 from surrogates import ACQUISITIONS, KERNELS, LogEI
@@ -38,7 +38,7 @@ def met(part: str, found: dict[str, Any]) -> bool:
 def test_posterior_equals_gpytorch() -> None:
     found = posteriors.posterior(QUICK)
     assert met("posterior", found)
-    assert len(found["errors"]) == 12 and found["problems"] == 96
+    assert len(found["errors"]) == 12 and found["problems"] == 144
 
 
 def test_gradients_equal_autograd() -> None:
@@ -57,7 +57,8 @@ def test_log_ei_equals_eighty_digits() -> None:
 def test_sixty_ugly_data_sets() -> None:
     found = fuzzing.fuzz(QUICK)
     assert (found["cases"], found["failures"], found["warnings"]) == (60, {}, {})
-    assert found["what"].keys() >= {*KERNELS, *ACQUISITIONS, "conditional", "constrained", "discrete", "warped", "all failed"}
+    assert found["what"].keys() >= {*KERNELS, *ACQUISITIONS, "conditional", "constrained", "discrete", "warped", "all failed",
+                                   "budgets"}  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [1065, 1975])  # results at both ends of a double's range: their scale is beyond it
@@ -72,13 +73,18 @@ def test_ten_thousand_ugly_data_sets() -> None:
 
 
 def test_what_is_stored_meets_the_claims_and_says_what_made_it() -> None:
+    """The stored hash names the sources of surrogates that were measured. They need not be the present ones: to measure
+    takes ten minutes, and what is above measures the present ones in small. The table says where they differ."""
     found = store.read()
+    assert ("(other sources of surrogates than these)" in store.table(found)) == (
+        found["versions"]["surrogates"] != store.sources()
+    )
     assert store.broken(found) == []
     assert found["fuzz"]["cases"] == FULL.cases and found["fuzz"]["seed"] == fuzzing.SEED
-    assert [found[part]["problems"] for part in store.CLAIMS] == [1296, 648, 35_982]
+    assert [found[part]["problems"] for part in store.CLAIMS] == [1944, 972, 35_982]
     assert found["versions"].keys() == {"python", *store.MEASURED_WITH, "surrogates"}
     assert all(re.fullmatch(r"[0-9]+\.[0-9].*|[0-9a-f]{12}", value) for value in found["versions"].values())
-    assert min(found["fuzz"]["what"][name] for name in ("no row left", "n = 300", "d > 20", "all failed")) > 0
+    assert min(found["fuzz"]["what"][name] for name in ("no row left", "n = 300", "d > 20", "all failed", "budgets")) > 0
     assert f"fuzz: {FULL.cases:,} cases, 0 failures, 0 warnings" in store.table(found)
 
 
@@ -104,6 +110,26 @@ def test_a_wrong_posterior_is_seen(change: dict[str, Any], monkeypatch: pytest.M
     found = posteriors.posterior(SMALL)
     assert not met("posterior", found)
     assert found["errors"]["gpytorch against 40 digits: mean"]["error"] < 1e-9  # the references do not change
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_wrong_decay_is_seen(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = posteriors.GaussianProcess
+
+    def wrong(domain: Any, X: Any, y: Any, theta: Any) -> Any:
+        decay = np.array(theta.log_decay) + 1e-4 * (np.arange(3) == place)
+        return right(domain, X, y, replace(theta, log_decay=tuple(decay)))
+
+    monkeypatch.setattr(posteriors, "DOMAINS", (curves,))
+    assert met("posterior", posteriors.posterior(SMALL))
+    monkeypatch.setattr(posteriors, "GaussianProcess", wrong)
+    assert not met("posterior", posteriors.posterior(SMALL))
+
+
+def test_problems_have_results_at_many_budgets() -> None:
+    p = Problem.of(curves, "rbf", 50, 3, 1e-2, 0)
+    assert p.domain.budget and p.domain.d == 4 and len(np.unique(p.X[:, -1])) > 10
+    assert {*SHARES} <= {*p.X[:, -1]} and {*SHARES} <= {*p.asked[:, -1]} and len(p.theta.log_decay) == 3
 
 
 def test_a_wrong_gradient_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +183,13 @@ def outcome(monkeypatch: pytest.MonkeyPatch, name: str, value: Any, number: int)
     return str(fuzzing.fuzz(SMALL)["failures"].get(str(number), ""))
 
 
-FREE = next(i for i in range(100) if ugly(i).domain.floats.any() and ugly(i).domain.feasible is None)
+def free(number: int) -> bool:
+    """Floats, and neither a constraint nor a budget."""
+    domain = ugly(number).domain
+    return bool(domain.floats.any()) and domain.feasible is None and not domain.budget
+
+
+FREE = next(i for i in range(100) if free(i))
 
 
 @pytest.mark.parametrize(
@@ -221,6 +253,17 @@ def test_a_case_is_a_function_of_its_number() -> None:
         np.testing.assert_array_equal(one.rows, two.rows)
         np.testing.assert_array_equal(one.targets, two.targets)
     assert len({str(ugly(number)) for number in range(20)}) == 20
+
+
+def test_budgets_are_the_last_column_of_some_cases_and_told_anywhere() -> None:
+    some = [case for case in map(ugly, range(300)) if case.domain.budget]
+    assert 25 < len(some) < 65
+    for case in some:
+        assert case.rows.shape == (len(case.targets[0]), case.domain.d) and case.pending.shape[1] == case.domain.d
+        np.testing.assert_array_equal(case.domain.snap(case.rows), case.rows)
+        assert case.start is None or len(case.start.log_decay) == 3
+    assert any((case.rows[:, -1] < 1e-6).any() for case in some) and any((case.rows[:, -1] == 1).all() for case in some)
+    assert any(case.domain.feasible is not None for case in some) and any(case.start is not None for case in some)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,321 @@
+"""Learning curves in small: their interpolation, models of what ASHA left, searches, and what is stored and shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from experiments.benchmark.tables import TASKSET, WORST, interpolated, taskset_space
+from experiments.curves import data, offline, online, plan, tables
+from experiments.curves.__main__ import app
+from experiments.curves.before import Column, Levelled, levelled, log_share
+from experiments.curves.data import EPOCHS, RUNGS, WEIGHTS, Curves, curves_of
+from experiments.curves.offline import LANGUAGE_MODELS, MODELS, Told
+from experiments.curves.plan import Measurement
+from hpo import ASHA, Float, Random, Simulator, Space, Stop, Study, run
+
+TASK = next(iter(WEIGHTS))
+
+
+@pytest.fixture
+def taskset(shared_data: Callable[[str], Path]) -> None:
+    """Skips by the file's name where it is absent."""
+    shared_data(TASKSET)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No shared data."""
+    monkeypatch.setenv("HPO_DATA", str(tmp_path / "nowhere"))
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------
+
+
+def made_up(n: int = 40) -> Curves:
+    """Curves over the unit cube that fall to |x_0 - 0.3|, and rise again in the test loss; one has diverged."""
+    rng, t = np.random.default_rng(0), np.linspace(0.0, 1.0, EPOCHS + 1)
+    U = rng.random((n, 8))
+    valid = np.abs(U[:, :1] - 0.3) + 0.3 * np.exp(-4.0 * t)
+    valid[0, 10:] = np.inf
+    return Curves(U, valid, valid + 0.1 * t, np.ones(8))
+
+
+def config_at(x: np.ndarray) -> dict[str, float]:
+    return {name: float(value) for name, value in taskset_space().decode(x).items()}
+
+
+def test_interpolation_passes_through_the_table() -> None:
+    curves = made_up()
+    for row in (1, 2, 3):
+        valid, test = curves.at(config_at(curves.U[row]))
+        np.testing.assert_allclose(valid, curves.valid[row], rtol=1e-6)
+        np.testing.assert_allclose(test, curves.test[row], rtol=1e-6)
+    valid, _ = curves.at(config_at(curves.U[0]))
+    assert np.isfinite(valid[:10]).all() and np.isinf(valid[10:]).all()
+    between, _ = curves.at(config_at(0.5 * (curves.U[1] + curves.U[2])))
+    assert (between < np.minimum(curves.valid, WORST).max(axis=0)).all() and (np.diff(between) < 0).all()
+    with pytest.raises(ValueError, match="no weights"):
+        replace(curves, weights=None).at(config_at(curves.U[1]))
+
+
+def test_the_last_loss_is_the_benchmarks(taskset: None) -> None:
+    curves, space = curves_of(TASK), taskset_space()
+    for row in space.domain.random(np.random.default_rng(0), 30):
+        config, last = space.decode(row), curves_of(TASK).at(space.decode(row))[0][-1]
+        expected = interpolated(TASK, config)
+        assert last == pytest.approx(expected, rel=1e-9) if np.isfinite(expected) else np.isinf(last)
+    assert curves.valid.shape == curves.test.shape == (1000, EPOCHS + 1) and np.abs(curves.U - 0.5).max() < 0.5 + 1e-6
+    least, median = curves.scale
+    assert 0 < least < median <= WORST
+
+
+def test_every_searched_task_is_in_the_file(taskset: None) -> None:
+    assert set(WEIGHTS) <= set(data.tasks()) and len(data.tasks()) == 8
+
+
+def test_language_models() -> None:
+    domain, X, y, rungs = data.trainings()
+    assert X.shape == (40, domain.d) and y.shape == (40, len(rungs)) and list(rungs) == sorted(rungs)
+    np.testing.assert_array_equal(domain.snap(X), X)
+    assert np.median(y[:, -1] - y[:, 0]) < 0
+
+
+# --- the model before -------------------------------------------------------------------------------------------------
+
+
+def test_levels_are_brought_together_by_pairs() -> None:
+    inf = float("inf")
+    losses = {(0, 1): 5.0, (1, 1): 4.0, (2, 1): 9.0, (3, 1): inf, (0, 3): 3.0, (1, 3): 3.5, (2, 3): inf, (1, 9): 2.5}
+    shifted = levelled({key: [loss] for key, loss in losses.items()}, list(losses))[:, 0]
+    # from 1 to 3: median of -2 and -0.5 (the failure is no pair); from 3 to 9: -1
+    assert dict(zip(losses, shifted, strict=True)) == {
+        (0, 1): 2.75, (1, 1): 1.75, (2, 1): 6.75, (3, 1): inf, (0, 3): 2.0, (1, 3): 2.5, (2, 3): inf, (1, 9): 2.5,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("sampler", [Column, Levelled])
+def test_another_column(sampler: type[Column]) -> None:
+    optimizer = ASHA(sampler(Space(x=Float(0.0, 1.0))), max_resource=9)
+    run(Study(optimizer), Simulator(lambda config, until, _: config["x"] + 1.0 / until), Stop(9))
+    history = optimizer.history
+    keys = sorted(history.finished)
+    view = sampler(optimizer.space).view(history, keys)
+    assert view.domain.kinds == ("float", "float") and {u for _, u in keys} == {1, 3, 9}
+    places = dict(zip([until for _, until in keys], view.rows(history, keys)[:, -1], strict=True))
+    assert places == pytest.approx({1: 0.0, 3: 0.5, 9: 1.0})
+    assert log_share(3, 1, 9) == pytest.approx(0.5)
+    raw, read = (np.array(of)[:, 0] for of in ([history.losses(key) for key in keys], optimizer.sampler.losses(history, keys)))
+    moved = [until for (_, until), change in zip(keys, read - raw, strict=True) if change != 0.0]
+    assert set(moved) == ({1, 3} if sampler is Levelled else set())
+    notes = [job.note["gp"] for job in history.jobs.values() if "gp" in job.note]
+    fits = [note[name]["thetas"][0] for note in notes for name in note]
+    assert {len(theta) for theta in fits} in ({5}, {4, 5}), "length scales, one more with the column; no decay"
+
+
+# --- offline ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_asha_leaves() -> None:
+    y = np.array([[3.0, 1.0, 0.5], [1.0, 2.0, 0.1], [2.0, 9.0, 9.0], [np.inf, np.inf, np.inf], [0.5, 0.4, 0.3], [4.0, 4.0, 4.0]])
+    found = offline.left(y, (1, 3, 9), range(6), 8)
+    assert list(found) == [(0, 1), (1, 1), (2, 1), (1, 3), (3, 1), (4, 1), (4, 3), (5, 1)]
+    assert all(found[row, until] == y[row, (1, 3, 9).index(until)] for row, until in found)
+    assert offline.promoted({(3, 1): np.inf, (4, 1): np.inf, (5, 1): np.inf}, (1, 3)) is None, "failures do not go on"
+
+
+def told() -> tuple[Told, np.ndarray, np.ndarray]:
+    """What ASHA left of made-up curves; numbers of unseen rows, and the truth there."""
+    curves = made_up(80)
+    y = curves.valid[1:, RUNGS]
+    found = offline.left(y, RUNGS, range(79), 45)
+    asked = np.array([row for row in range(79) if row not in {row for row, _ in found}])
+    return Told(taskset_space().domain, curves.U[1:], found, RUNGS[-1]), asked, y[asked, -1]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models(name: str) -> None:
+    some, asked, truth = told()
+    found = offline.scores(MODELS[name](some, asked, 0), truth)
+    assert set(found) == {"rank", "rank_third", "density", "pick"} and all(value is not None for value in found.values())
+    if name in ("decay", "column", "pooled"):
+        assert (found["rank"] or 0.0) > 0.6
+
+
+def test_which_results_a_model_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    some, asked, _ = told()
+    read: list[tuple[int, int]] = []
+    monkeypatch.setattr(offline, "predicted", lambda domain, rows, y, at, seed: read.append((domain.d, len(y))))
+    for name in ("pooled", "last", "highest", "decay"):
+        MODELS[name](some, asked, 0)
+    trials = len({row for row, _ in some.keys})
+    at = [sum(until == rung for _, until in some.keys) for rung in RUNGS]
+    top = next(n for n in reversed(at) if n >= offline.ENOUGH)
+    assert read == [(8, 45), (8, trials), (8, top), (9, 45)]
+
+
+@pytest.mark.filterwarnings("ignore:An input array is constant")
+def test_scores() -> None:
+    truth = np.array([4.0, 1.0, np.inf, 2.0, 3.0, 5.0])
+    right = offline.Prediction(np.array([4.0, 1.0, 9.0, 2.0, 3.0, 5.0]), np.ones(6), 0.0, 2.0)
+    found = offline.scores(right, truth)
+    assert found["rank"] == pytest.approx(1.0) and found["rank_third"] == pytest.approx(1.0)
+    assert found["pick"] == pytest.approx(np.mean([0, 1, 2, 3, 4]) / 6)
+    z = truth[[1, 3]] / 2.0 - np.array([1.0, 2.0])
+    assert found["density"] == pytest.approx(np.mean(-0.5 * np.log(2 * np.pi) - z**2 / 2) - np.log(2.0))
+    assert offline.scores(right._replace(mean=np.zeros(6)), truth)["rank"] is None
+
+
+def test_the_language_models_are_predicted() -> None:
+    found = offline.offline(LANGUAGE_MODELS, 0, 20, "last")
+    assert found == offline.offline(LANGUAGE_MODELS, 0, 20, "last") != offline.offline(LANGUAGE_MODELS, 1, 20, "last")
+
+
+# --- online -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Curves:
+    curves = made_up()
+    monkeypatch.setattr(online, "curves_of", lambda source: curves)
+    return curves
+
+
+@pytest.mark.parametrize("name", online.METHODS)
+def test_a_search(name: str, small: Curves) -> None:
+    found = online.online("made up", 0, 200, name)
+    assert found["marks"] == list(range(20, 201, 20)) and found["scale"] == small.scale
+    assert json.loads(json.dumps(found)) == {**found, "scale": list(found["scale"])} and set(found["handed"]) == set(online.RULES)
+    high, low = found["handed"].values()
+    for one, other in zip(high, low, strict=True):
+        if one is not None:
+            assert one[0] >= other[0] and one[1] >= other[1]
+    reached = [0 if one is None else one[0] for one in high]
+    assert reached == sorted(reached) and reached[-1] == EPOCHS
+    assert name != online.WHOLE or (high == low and found["results"] == 4)
+
+
+def test_rules_and_spent_epochs() -> None:
+    study = Study(ASHA(Random(Space(x=Float(0.0, 1.0))), RUNGS[0], EPOCHS, 3), unit="epochs", horizon=EPOCHS)
+    simulator = Simulator(lambda config, until, _: config["x"] - 1.0 / until)  # rises with the budget
+    run(study, simulator, Stop(when=lambda history: simulator.now >= 100))
+    spent = dict(online.finishes(study.history))
+    assert list(spent.values()) == sorted(spent.values()) and list(spent.values())[-1] == simulator.now
+    losses = {key: study.history.losses(key)[0] for key in spent}
+    high, low = (min(spent, key=lambda key: rule(study.history, key)) for rule in online.RULES.values())
+    top = max(until for _, until in spent)
+    assert high[1] == top and losses[high] == min(loss for key, loss in losses.items() if key[1] == top)
+    assert losses[low] == min(losses.values()) and low[1] < top
+
+
+# --- what is stored and shown -----------------------------------------------------------------------------------------
+
+
+def line(one: Measurement, **more: Any) -> dict[str, Any]:
+    return {**vars(one), "digest": plan.sources(one.part), **more}
+
+
+def search(name: str, seed: int, losses: list[float | None]) -> dict[str, Any]:
+    handed = [None if loss is None else [50, loss, loss + 0.1] for loss in losses]
+    early = [None if loss is None else [18, loss - 0.05, loss + 0.1 + 0.05 * (-1) ** seed] for loss in losses]
+    return line(Measurement("online", "made up", seed, 100, name), results=9, marks=[50, 100], scale=[0.1, 0.3],
+                handed=dict(zip(online.RULES, (handed, early), strict=True)))  # fmt: skip
+
+
+def test_tables() -> None:
+    rows = [search("ASHA(GP)", 0, [None, 0.1]), search("ASHA(GP)", 1, [0.2, 0.2]), search("ASHA(Levelled)", 0, [None, 0.3]),
+            search("ASHA(Levelled)", 1, [0.3, 0.2]), search("ASHA(GP)", 2, [0.2, 0.2])]  # fmt: skip
+    shown = tables.online(rows)
+    base = np.log2(0.002), np.log2(1.002), np.log2(0.502)
+    gains = [(base[0] - base[1]) / 2, (base[2] - base[1]) / 2]
+    assert f"| ASHA(GP) | 2 | {tables.estimate(gains)} | 2, 0 |" in shown, "the third seed has nothing beside it"
+    assert f"| ASHA(Levelled) | 2 | {tables.estimate([0.0, 0.0])} | 0, 0 |" in shown
+    assert f"| made up | {tables.estimate(gains)} |" in tables.by_task(rows)
+    assert "nothing to compare with" in tables.by_task(rows[:2])
+    rules = tables.by_rule(rows)
+    assert "| 50 | 100% | 2, 1 |" in rules and "| 100 | 100% | 2, 3 |" in rules
+    model = {"rank": 0.5, "rank_third": None, "density": -1.0, "pick": 0.25}
+    models = [line(Measurement("offline", LANGUAGE_MODELS, seed, 20, "last"), scores=model) for seed in range(2)]
+    assert "| language models | 20 | last | 0.50 ± 0.00 | - | -1.00 [-1.00, -1.00] | 0.25 ± 0.00 |" in tables.offline(models)
+    assert tables.quartiles([0.0, 1.0, 2.0, 3.0, 1e9]) == "2.00 [1.00, 3.00]"
+    assert tables.tables([]) == "nothing is measured yet"
+    assert tables.tables([*rows, {**models[0], "digest": "older"}]).startswith("1 of 6 lines were made by other sources")
+
+
+def one_model(monkeypatch: pytest.MonkeyPatch, *draws: int) -> None:
+    every = [Measurement("offline", LANGUAGE_MODELS, draw, 20, "last") for draw in draws]
+    monkeypatch.setattr(plan, "every", lambda say: iter(every))
+
+
+def test_what_is_stored_is_not_measured_again_unless_sources_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, said = tmp_path / "curves.jsonl", []
+    one_model(monkeypatch, 0, 1)
+    assert plan.measure(path, 0.0, said.append) == 2 and not path.exists()
+    assert plan.measure(path, 60.0, said.append) == 0 and len(path.read_text().splitlines()) == 2
+    assert plan.measure(path, 60.0, said.append) == 0 and len(path.read_text().splitlines()) == 2
+    first = plan.stored(path)
+    with path.open("a") as file:
+        file.write('{"part": "off')  # cut off by a crash
+    monkeypatch.setattr(plan, "sources", lambda part: "changed")
+    assert not any(plan.current(row) for row in first.values())
+    assert plan.measure(path, 60.0, said.append) == 0 and len(path.read_text().splitlines()) == 5
+    again = plan.stored(path)
+    assert again.keys() == first.keys() and all(plan.current(row) for row in again.values())
+    assert [row["scores"] for row in again.values()] == [row["scores"] for row in first.values()]
+
+
+def test_the_newest_line_of_these_sources_is_shown(tmp_path: Path) -> None:
+    one, path = Measurement("offline", LANGUAGE_MODELS, 0, 20, "last"), tmp_path / "curves.jsonl"
+    rows = [line(one, about="ours"), {**line(one, about="older"), "digest": "older"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert plan.stored(path)[one]["about"] == "ours"
+    path.write_text("".join(json.dumps({**row, "digest": "older"}) + "\n" for row in rows))
+    assert plan.stored(path)[one]["about"] == "older"
+
+
+def test_sources_name_what_decides() -> None:
+    from experiments.benchmark.digest import closure
+
+    names = {part: {path.name for path in closure(*files)} for part, files in plan.SOURCES.items()}
+    assert {"gp.py", "asha.py", "freezethaw.py", "fidelity.py", "budget.py", "before.py", "online.py"} <= names["online"]
+    assert {"budget.py", "before.py", "offline.py", "fitting.py"} <= names["offline"]
+    assert plan.sources("online") != plan.sources("offline")
+
+
+def test_everything_is_planned_once(taskset: None) -> None:
+    every = list(plan.every(print))
+    assert len(set(every)) == len(every) == 8 * 6 * len(online.METHODS) + (10 * 8 + 30) * 3 * len(MODELS)
+    assert every[0].part == "online" and every[-1].part == "offline"
+
+
+def test_without_the_data_the_language_models_are_left(elsewhere: None) -> None:
+    said: list[str] = []
+    every = list(plan.every(said.append))
+    assert said == [f"TaskSet's curves are skipped: they need {TASKSET} below the folder of shared data (HPO_DATA)"]
+    assert {one.source for one in every} == {LANGUAGE_MODELS}
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_model(monkeypatch, 0, 1)
+    path = tmp_path / "curves.jsonl"
+    call = CliRunner().invoke
+    stopped = call(app, ["--seconds", "0", "--results", str(path)])
+    assert stopped.exit_code == 0 and "2 are left for another time" in stopped.output
+    measured = call(app, ["--results", str(path)])
+    assert measured.exit_code == 0 and "language models, seed 1, n = 20, last" in measured.output
+    shown = call(app, ["--table", "--results", str(path)])
+    assert shown.exit_code == 0 and "| language models | 20 | last |" in shown.output and "to measure" not in shown.output
+    assert call(app, ["--seconds", "-1"]).exit_code == 2
+
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.curves.__main__.measure", interrupted)
+    assert call(app, ["--results", str(path)]).exit_code == 130
