@@ -1,4 +1,4 @@
-"""Test functions with a known least value: five classical ones and three translated ones, one of mixed types, one with
+"""Test functions with a known least value: five classical ones and six translated ones, one of mixed types, one with
 conditional parameters.
 
 The classical functions and their minima: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments;
@@ -89,13 +89,18 @@ def rosenbrock(config: Values) -> float:
 
 
 # --- translated ----------------------------------------------------------------------------------------------------------
-# The optimum was drawn once, uniformly in the box: np.random.default_rng([3, d]).uniform(lo, hi, d), to three decimals.
-# What is moved out of the box on one side comes in on the other; none of the three is lower anywhere than at its optimum.
+# The optimum was drawn once, uniformly in the box: np.random.default_rng([SERIES[name], d]).uniform(lo, hi, d), to three
+# decimals. What is moved out of the box on one side comes in on the other; none is lower anywhere than at its optimum.
+
+SERIES = {"griewank": 3, "rastrigin": 3, "styblinski_tang": 3, "salomon": 4, "dixon_price": 4, "zakharov": 4}
 
 DRAWN = {
     "griewank": np.array([-51.609, 399.204, -233.592, -519.25, -204.161, 499.077]),
     "rastrigin": np.array([4.079, -0.453, -3.919, -4.065]),
     "styblinski_tang": np.array([-3.633, 3.838, 3.986, 0.777, 1.906]),
+    "salomon": np.array([-44.645, -19.232, 22.627, -78.053, -55.802]),
+    "dixon_price": np.array([-2.955, -5.894, -7.145, -4.177, 6.79, -5.166]),
+    "zakharov": np.array([0.283, -1.92, -2.859, -0.633, 7.593, -1.374]),
 }
 VALLEY = -2.903534027771177  # where x^4 - 16 x^2 + 5 x is least
 WELL = (VALLEY**4 - 16 * VALLEY**2 + 5 * VALLEY) / 2  # -39.16616570377141
@@ -118,6 +123,26 @@ def styblinski_tang(config: Values) -> float:
     """WELL a dimension at the point drawn; a second well 5.65 further in each, 14.1 higher; steep far from both."""
     x = vector(config) - DRAWN["styblinski_tang"] + VALLEY
     return float(np.sum(x**4 - 16 * x**2 + 5 * x) / 2)
+
+
+def salomon(config: Values) -> float:
+    """Zero at the point drawn; rings around it, each higher than the one inside."""
+    r = float(np.linalg.norm(vector(config) - DRAWN["salomon"]))
+    return 1 - math.cos(2 * math.pi * r) + 0.1 * r
+
+
+def dixon_price(config: Values) -> float:
+    """Zero at the point drawn; a chain of bent valleys (Dixon and Price 1989)."""
+    i = np.arange(1, 7)
+    x = vector(config) - DRAWN["dixon_price"] + 2.0 ** (2.0 ** (1 - i) - 1)
+    return float((x[0] - 1) ** 2 + np.sum(i[1:] * (2 * x[1:] ** 2 - x[:-1]) ** 2))
+
+
+def zakharov(config: Values) -> float:
+    """Zero at the point drawn, and no other minimum; a plate that rises with the fourth power of one direction."""
+    x = vector(config) - DRAWN["zakharov"]
+    along = float(np.sum(0.5 * np.arange(1, len(x) + 1) * x))
+    return float(np.sum(x**2)) + along**2 + along**4
 
 
 # --- mixed types -------------------------------------------------------------------------------------------------------

@@ -122,6 +122,9 @@ OPTIMA = [
     ("griewank6", point(*functions.DRAWN["griewank"])),
     ("rastrigin4", point(*functions.DRAWN["rastrigin"])),
     ("styblinski5", point(*functions.DRAWN["styblinski_tang"])),
+    ("salomon5", point(*functions.DRAWN["salomon"])),
+    ("dixonprice6", point(*functions.DRAWN["dixon_price"])),
+    ("zakharov6", point(*functions.DRAWN["zakharov"])),
 ]
 
 
@@ -155,11 +158,13 @@ REFERENCES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "d", "lo", "hi"), [("griewank", 6, -600, 600), ("rastrigin", 4, -5.12, 5.12), ("styblinski_tang", 5, -5, 5)]
-)
+@pytest.mark.parametrize(("name", "d", "lo", "hi"), [
+    ("griewank", 6, -600, 600), ("rastrigin", 4, -5.12, 5.12), ("styblinski_tang", 5, -5, 5), ("salomon", 5, -100, 100),
+    ("dixon_price", 6, -10, 10), ("zakharov", 6, -5, 10),
+])  # fmt: skip
 def test_the_optimum_of_a_translated_function_is_the_one_draw(name: str, d: int, lo: float, hi: float) -> None:
-    np.testing.assert_allclose(functions.DRAWN[name], np.random.default_rng([3, d]).uniform(lo, hi, d), atol=5e-4)
+    drawn = np.random.default_rng([functions.SERIES[name], d]).uniform(lo, hi, d)
+    np.testing.assert_allclose(functions.DRAWN[name], drawn, atol=5e-4)
 
 
 def test_translated_functions_have_the_published_values() -> None:
@@ -171,6 +176,11 @@ def test_translated_functions_have_the_published_values() -> None:
     assert TASKS["rastrigin4"].true(point(*(r + np.array([1.0, 0.5, 0.0, -2.0])))) == pytest.approx(1 + 20.25 + 4, rel=1e-9)
     assert TASKS["styblinski5"].true(point(*(s - functions.VALLEY))) == pytest.approx(0.0, abs=1e-9)
     assert TASKS["styblinski5"].best == pytest.approx(-39.16617 * 5, abs=5e-5)
+    o, d, z = (functions.DRAWN[name] for name in ("salomon", "dixon_price", "zakharov"))
+    assert TASKS["salomon5"].true(point(*(o + np.array([0.0, 0.3, 0.4, 0.0, 0.0])))) == pytest.approx(2.05, rel=1e-9)
+    least = np.array([1.0, 2**-0.5, 2**-0.75, 2**-0.875, 2**-0.9375, 2**-0.96875])
+    assert TASKS["dixonprice6"].true(point(*(d - least + 1.0))) == pytest.approx(2 + 3 + 4 + 5 + 6, rel=1e-9)
+    assert TASKS["zakharov6"].true(point(*(z + np.array([0.0, 2.0, 0.0, 0.0, 0.0, 0.0])))) == pytest.approx(24.0, rel=1e-9)
     far = np.random.default_rng(0).uniform(-3, 3, (20_000, 6))
     for name, at, width in (("griewank6", g, 600.0), ("rastrigin4", r, 5.12), ("styblinski5", s, 5.0)):
         assert min(TASKS[name].true(point(*row)) for row in at + width * far[:, : len(at)]) > TASKS[name].best
