@@ -20,7 +20,8 @@ NAMES = (
     "lm_pretrain", "taskset_irnn", "taskset_lstm", "fcnet_protein", "fcnet_naval", "lda_grid", "svm_grid",
 )  # fmt: skip
 FRESH = (
-    "griewank6", "rastrigin4", "styblinski5", "salomon5", "dixonprice6", "zakharov6", "taskset_lstm2", "taskset_vrnn", "fcnet_slice", "fcnet_parkinsons", "logreg_grid",
+    "griewank6", "rastrigin4", "styblinski5", "salomon5", "dixonprice6", "zakharov6", "taskset_lstm2", "taskset_vrnn",
+    "fcnet_slice", "fcnet_parkinsons", "logreg_grid",
 )  # fmt: skip
 NOISY = ("hartmann6_noisy", "lm_pretrain", "fcnet_protein", "fcnet_naval", "fcnet_slice", "fcnet_parkinsons")
 HARTMANN_AT = (0.20168951, 0.15001069, 0.47687398, 0.27533243, 0.31165162, 0.65730053)
