@@ -20,7 +20,7 @@ from experiments.curves.online import METHODS, RULES, WHOLE
 from experiments.curves.plan import current
 
 Row = Mapping[str, Any]
-BASE = "ASHA(Levelled)"
+BASE = "ASHA(Random)"
 HIGHEST, ANY = RULES
 SCORES = ("rank", "rank_third", "density", "pick")
 
