@@ -5,7 +5,8 @@ Losses are read as they were measured, at whatever budget. What a short training
 
 Other ways are measured beside it (python -m experiments.curves): log(until) as one more column of the kernel, and losses
 that are first brought together by the median change of the trials that stand at both of two rungs. Under ASHA this one
-searches better on average; of configurations that nobody trained it tells the best third apart better, and all of them worse.
+searches better on average. Offline, of configurations that nobody trained, it tells the best third of TaskSet's apart better,
+but all of them worse, and is no better on 40 small language models.
 """
 
 from __future__ import annotations
