@@ -30,6 +30,7 @@ class Method:
     module     where its adapter is: "module:attribute" below experiments.benchmark.peers
     packages   what must be installed for it, as names of modules
     sources    our files that decide what it proposes, with what they import; empty for a peer, whose versions are recorded
+    shortcuts  whether its adapter can make it faster without changing anything that it proposes
     """
 
     name: str
@@ -39,6 +40,7 @@ class Method:
     extra: str = "peers"
     sources: tuple[str, ...] = ()
     acquisition: str | None = None
+    shortcuts: bool = False
 
     @property
     def ours(self) -> bool:
@@ -55,8 +57,8 @@ class Method:
     def absent(self, why: str) -> str:
         return f"{self.name} is skipped: {why}; pip install '.[{self.extra}]' installs it"
 
-    def make(self, space: Space, seed: int, budget: int) -> Peer:
-        """A fresh optimizer. Raises Absent where its packages cannot be imported.
+    def make(self, space: Space, seed: int, budget: int, timed: bool = False) -> Peer:
+        """A fresh optimizer; without shortcuts if it is timed. Raises Absent where its packages cannot be imported.
 
         All of them are imported here, so that no ask is charged for an import.
         """
@@ -67,7 +69,8 @@ class Method:
             made: Callable[..., Peer] = getattr(importlib.import_module(f"{PEERS}.{module}"), attribute)
         except ImportError as error:
             raise Absent(self.absent(str(error))) from error
-        options = {} if self.acquisition is None else {"acquisition": function(self.acquisition)}
+        options: dict[str, Any] = {} if self.acquisition is None else {"acquisition": function(self.acquisition)}
+        options |= {"shortcuts": not timed} if self.shortcuts else {}
         return made(space, seed, budget, **options)
 
     @property
@@ -86,9 +89,9 @@ METHODS: dict[str, Method] = {
         Method("Nevergrad", 20, "nevergrad:Nevergrad", ("nevergrad",)),
         Method("GP", 20, "ours:gp", sources=GP),
         Method("Optuna GP", 20, "optuna:gp", ("optuna", "torch")),
-        Method("BoTorch", 10, "botorch:BoTorch", ("botorch",)),
+        Method("BoTorch", 10, "botorch:BoTorch", ("botorch",), shortcuts=True),
         Method("SMAC", 5, "smac:SMAC", ("smac",)),
-        Method("HEBO", 5, "hebo:HEBO", ("hebo",)),
+        Method("HEBO", 5, "hebo:HEBO", ("hebo",), shortcuts=True),
     )
 }
 

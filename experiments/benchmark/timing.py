@@ -6,7 +6,8 @@
 Each measurement has a spawned process of its own with one thread, which first plays a short study of another seed, so that
 nobody is charged for imports and first calls. The contenders take turns within each repeat, so that whatever disturbs
 the machine disturbs all of them; what is shown are medians over repeats, in wall-clock and in processor seconds.
-A measurement that runs into the limit is stopped and shown as "> limit".
+A measurement that runs into the limit is stopped and shown as "> limit". Peers are measured as they come, without the
+shortcuts that their studies take.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def child(pipe: Connection, m: Measurement) -> None:
     try:
         method, space = methods.find(m.method), TASKS[m.task].space()
         still(m.repeat)
-        play(method.make(space, m.repeat + 1000, WARM), m.task, m.repeat + 1000, WARM, Clock())
-        peer, clock = method.make(space, m.repeat, m.n), Clock()
+        play(method.make(space, m.repeat + 1000, WARM, timed=True), m.task, m.repeat + 1000, WARM, Clock())
+        peer, clock = method.make(space, m.repeat, m.n, timed=True), Clock()
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(1)
         if m.what == "ask":

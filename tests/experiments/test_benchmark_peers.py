@@ -42,6 +42,12 @@ def adapter(name: str) -> Any:
     return importlib.import_module(f"experiments.benchmark.peers.{name}")
 
 
+def adapter_file(package: str, name: str) -> Any:
+    """A module beside the adapters, which needs a package."""
+    pytest.importorskip(package)
+    return importlib.import_module(f"experiments.benchmark.peers.{name}")
+
+
 def bowl(space: Space, config: Config) -> float:
     row = space.encode(config)
     return float(np.square(np.where(np.isnan(row), 0.3, row) - 0.3).sum())
@@ -125,6 +131,15 @@ def test_versions_name_the_package(make: Maker) -> None:
     assert all(version[0].isdigit() for version in found.values())
 
 
+@pytest.mark.parametrize("name", ["botorch", "hebo"])
+@pytest.mark.parametrize("space", [FLOATS, MIXED, CONDITIONAL], ids=["floats", "mixed", "conditional"])
+def test_shortcuts_change_nothing_that_is_asked(name: str, space: Space) -> None:
+    maker = next(value for key, value in vars(adapter(name)).items() if key.lower() == name)
+    short, stock = (maker(space, 3, 40, shortcuts=shortcuts) for shortcuts in (True, False))
+    n = 14 if name == "botorch" else 12
+    assert trace(short, space, n, frozenset({2})) == trace(stock, space, n, frozenset({2}))
+
+
 # -- BoTorch ------------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +163,41 @@ def test_botorch_does_not_see_what_is_inactive() -> None:
     mean.sum().backward()
     assert rows.grad[0, column] == 0.0
     assert rows.grad[1, column] != 0.0
+
+
+@pytest.mark.parametrize("space", [FLOATS, MIXED], ids=["floats", "mixed"])
+def test_botorchs_fit_is_the_same_in_every_bit_when_recorded(space: Space) -> None:
+    torch, module = pytest.importorskip("torch"), adapter("botorch")
+    states = []
+    for shortcuts in (True, False):
+        peer = module.BoTorch(space, 0, 40, shortcuts=shortcuts)
+        for row in space.domain.sobol(1, 12):
+            config = space.decode(row)
+            peer.tell(config, bowl(space, config))
+        states.append(peer._model().state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_botorchs_recording_gives_way_where_it_is_not_finite_or_not_the_same() -> None:
+    torch, module, traced = pytest.importorskip("torch"), adapter("botorch"), adapter_file("botorch", "traced")
+    peer = module.BoTorch(FLOATS, 0, 20)
+    trace(peer, FLOATS, 6)
+    model = peer._model()
+    with traced.recording():
+        closure = traced.Traced(module.ExactMarginalLogLikelihood(model.likelihood, model))
+        assert closure.trusted
+        value = closure()
+        assert traced.same(value, closure.original())
+        closure.recorded = lambda nothing: sum(p.sum() for p in closure.parameters.values()) * math.nan
+        assert traced.same(value, closure())
+        closure.trusted, closure.recorded = False, lambda nothing: sum(p.sum() for p in closure.parameters.values())
+        assert traced.same(value, closure())
+    half = (value[0], tuple(-gradient for gradient in value[1]))
+    assert not traced.same(value, half)
+    assert not traced.same(value, (value[0], (None, *value[1][1:])))
+    assert torch.isfinite(value[0])
 
 
 def test_botorch_recommends_by_the_model_and_not_the_lucky_run() -> None:
@@ -234,3 +284,29 @@ def test_hebo_sees_an_inactive_number_in_the_middle_of_its_range() -> None:
     peer.tell({"opt": "adam", "n": 1}, 1.0)
     assert peer.study.X["momentum"].tolist() == [pytest.approx(0.45)]
     assert peer.study.X["act"].tolist() == [0]
+
+
+def test_hebos_shortcuts_find_what_pymoo_finds() -> None:
+    module = adapter_file("hebo", "evolved")
+    from pymoo.core.mixed import MixedVariableDuplicateElimination
+    from pymoo.core.population import Population
+    from pymoo.util.nds.fast_non_dominated_sort import fast_non_dominated_sort
+
+    rng = np.random.default_rng(0)
+
+    def population(n: int) -> Any:
+        floats = np.where(rng.random(n) < 0.9, rng.integers(0, 3, n).astype(float), math.nan)
+        return Population.new(X=[{"a": a, "b": int(b)} for a, b in zip(floats, rng.integers(0, 3, n), strict=True)])
+
+    marked = 0
+    for i in range(300):
+        F = rng.normal(size=(rng.integers(0, 40), 3)).round(int(rng.integers(0, 3)))
+        assert module.fronts(F) == fast_non_dominated_sort(F)
+        pop, other = population(int(rng.integers(1, 12))), population(int(rng.integers(1, 12))) if i % 2 else None
+        theirs, ours = np.zeros(len(pop), dtype=bool), np.zeros(len(pop), dtype=bool)
+        elimination = MixedVariableDuplicateElimination()
+        elimination._do(pop, other, theirs)
+        module.duplicates(elimination, pop, other, ours)
+        assert ours.tolist() == theirs.tolist()
+        marked += ours.sum()
+    assert marked > 300
