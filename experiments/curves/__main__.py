@@ -3,6 +3,7 @@
     python -m experiments.curves                  # searches first, then predictions; hours on one core
     python -m experiments.curves --seconds 600    # begins nothing after ten minutes
     python -m experiments.curves --table          # only prints, from experiments/results/curves.jsonl
+    python -m experiments.curves --recheck        # measures one of each again; if all are the same, older lines count again
 
 What is stored is measured again where our sources have changed since. Exit codes: 0 done, 2 arguments that do not fit,
 130 ended by Ctrl-C (everything that was finished is stored).
@@ -15,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from experiments.curves.again import recheck as again
 from experiments.curves.plan import RESULTS, measure, stored
 from experiments.curves.tables import tables
 
@@ -29,12 +31,15 @@ def say(line: str) -> None:
 @app.command()
 def main(
     table: Annotated[bool, typer.Option("--table", help="only print the tables")] = False,
+    recheck: Annotated[bool, typer.Option("--recheck", help="whether older sources measured the same")] = False,
     seconds: Annotated[float, typer.Option(min=0, help="begin nothing after so many seconds")] = float("inf"),
     results: Annotated[Path, typer.Option(help="file of the measurements")] = RESULTS,
 ) -> None:
     """What a short training says of the whole, and whether a GP that reads it searches better."""
     try:
-        left = 0 if table else measure(results, seconds, say)
+        for line in again(results) if recheck else ():
+            say(line)
+        left = 0 if table or recheck else measure(results, seconds, say)
     except KeyboardInterrupt:
         say("ended by Ctrl-C; what was finished is stored")
         raise typer.Exit(130) from None

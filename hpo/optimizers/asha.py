@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Scheduler
-from hpo.optimizers.halving import check_rate, check_resources, levels
+from hpo.optimizers.halving import ascending, check_rate, check_resources, levels
 
 
 @dataclass(eq=False)
@@ -27,11 +27,9 @@ class ASHA(Scheduler):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_resources(self.min_resource, self.max_resource, self.reduction_factor)
-        deepest = levels(self.min_resource, self.max_resource, self.reduction_factor)
-        check_rate(self.min_early_stopping_rate, deepest)
-        start = self.min_early_stopping_rate
-        below = {round(self.min_resource * self.reduction_factor**k) for k in range(start, deepest + 1)}
-        self.rungs = sorted({r for r in below if r < self.max_resource} | {self.max_resource})
+        resources = self.min_resource, self.max_resource, self.reduction_factor
+        check_rate(self.min_early_stopping_rate, levels(*resources))
+        self.rungs = ascending(*resources, self.min_early_stopping_rate)
 
     @property
     def horizon(self) -> int:

@@ -38,7 +38,7 @@ from hpo.job import Job, Key
 from hpo.optimizer import Draft, Scheduler
 from hpo.optimizers.fidelity import View, encoded, readable
 from hpo.optimizers.gp import GP
-from hpo.optimizers.halving import check_resources, levels
+from hpo.optimizers.halving import ascending, check_resources
 from hpo.optimizers.model import Recipe, posteriors
 from hpo.rng import stream, training_seed
 from surrogates import GaussianProcess, LogEI
@@ -91,9 +91,7 @@ class FreezeThaw(Scheduler):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_resources(self.min_resource, self.max_resource, self.reduction_factor)
-        steps = range(levels(self.min_resource, self.max_resource, self.reduction_factor) + 1)
-        below = {round(self.min_resource * self.reduction_factor**k) for k in steps}
-        self.rungs = sorted({r for r in below if r < self.max_resource} | {self.max_resource})
+        self.rungs = ascending(self.min_resource, self.max_resource, self.reduction_factor)
         self._gp = self.sampler if isinstance(self.sampler, GP) else GP(self.sampler.space, seed=self.sampler.seed)
         if self._gp.cost is not None or self._gp.constraints:
             raise ValueError("FreezeThaw weighs losses by budgets alone; a GP with cost or constraints goes into ASHA")

@@ -46,7 +46,6 @@ from surrogates import (
 )
 
 NOISY = 0.02  # a learned noise variance (of standardised losses) above which the model's opinion beats one observation
-SKIPS = 64  # points of the initial sequence that may have been started already
 CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev function
 
 
@@ -127,7 +126,7 @@ class GP(Sampler):
         started = encoded(history, self.space, [keys[0] for keys in history.trials.values()])
         exclude = set(domain.keys(started))
         if len(history.trials) < self._enough or not keys:
-            fresh = self._sobol.next(history, SKIPS, exclude)
+            fresh = self._sobol.next(history, exclude) if len(exclude) < domain.size else None
             if fresh is not None or not keys:
                 return fresh or self._sobol.suggest(history, trial)
         view = self.view(history, keys)

@@ -45,6 +45,12 @@ def levels(lowest: int, highest: int, factor: float) -> int:
     return k
 
 
+def ascending(lowest: int, highest: int, factor: float, skipped: int = 0) -> list[int]:
+    """Budgets lowest * factor^k from k = skipped on, below the highest, and the highest: the lowest rung is exact."""
+    below = {round(lowest * factor**k) for k in range(skipped, levels(lowest, highest, factor) + 1)}
+    return [*sorted(r for r in below if r < highest), highest]
+
+
 def geometric(lowest: int, highest: int, factor: float) -> list[int]:
     """Budgets highest / factor^k down to at least `lowest`, lowest first: the top rung is always the highest budget."""
     count = levels(lowest, highest, factor)

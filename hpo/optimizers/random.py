@@ -14,7 +14,8 @@ from hpo.optimizer import Draft, Sampler
 from hpo.rng import stream
 from hpo.space import Config
 
-SKIPS = 10_000  # points of the sequence in a row that may be infeasible
+SKIPS = 10_000  # points of the sequence in a row that may be passed over
+BLOCK = 50  # of them are computed at a time; SKIPS is a multiple
 
 
 @dataclass(eq=False)
@@ -37,28 +38,29 @@ class Sobol(Sampler):
         return None if draft is None else draft.config
 
     def suggest(self, history: History, trial: int) -> Draft | None:
-        draft = self.next(history, SKIPS)
+        draft = self.next(history)
         if draft is None:
             raise ValueError(f"no feasible configuration among {SKIPS} Sobol points; loosen the constraints of the space")
         return draft
 
-    def next(self, history: History, skips: int, besides: Collection[bytes] = ()) -> Draft | None:
-        """The next feasible point whose key (domain.keys) is not among `besides`; None if `skips` points hold none."""
+    def next(self, history: History, besides: Collection[bytes] = ()) -> Draft | None:
+        """The next feasible point whose key (domain.keys) is not among `besides`; None if SKIPS points hold none."""
         domain = self.space.domain
         first = 1 + max((job.note.get("sobol", -1) for job in history.jobs.values()), default=-1)
-        for index in range(first, first + skips):
-            row = self.row(index)
-            if bool(domain.ok(row[None, :])[0]) and domain.keys(row[None, :])[0] not in besides:
-                return Draft(self.space.decode(row), {"sobol": index})
+        for index in range(first, first + SKIPS, BLOCK):
+            rows = self.rows(index, BLOCK)
+            for i, key in enumerate(domain.keys(rows)):
+                if key not in besides and bool(domain.ok(rows[i : i + 1])[0]):
+                    return Draft(self.space.decode(rows[i]), {"sobol": index + i})
         return None
 
-    def row(self, index: int) -> np.ndarray:
-        """(d,) point `index` of the sequence as a row of the domain."""
+    def rows(self, index: int, count: int) -> np.ndarray:
+        """(count, d) points index, index + 1, ... of the sequence as rows of the domain."""
         domain = self.space.domain
         engine = qmc.Sobol(len(domain.kinds), scramble=True, rng=stream(self.seed, 0, "sobol"))
         if index:
             engine.fast_forward(index)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # one point at a time is no balanced block, and need not be
-            u = engine.random(1)[0]
-        return domain.snap(domain.from_unit(u[None, :]))[0]
+            warnings.simplefilter("ignore", UserWarning)  # a part of the sequence is no balanced block, and need not be
+            u = engine.random(count)
+        return domain.snap(domain.from_unit(u))

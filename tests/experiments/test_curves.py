@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from experiments.benchmark import store
 from experiments.benchmark.tables import TASKSET, WORST, interpolated, taskset_space
-from experiments.curves import data, offline, online, plan, tables
+from experiments.curves import again, data, offline, online, plan, tables
 from experiments.curves.__main__ import app
 from experiments.curves.before import Column, Levelled, levelled, log_share
 from experiments.curves.data import EPOCHS, RUNGS, WEIGHTS, Curves, curves_of
@@ -269,6 +270,24 @@ def test_what_is_stored_is_not_measured_again_unless_sources_changed(tmp_path: P
     again = plan.stored(path)
     assert again.keys() == first.keys() and all(plan.current(row) for row in again.values())
     assert [row["scores"] for row in again.values()] == [row["scores"] for row in first.values()]
+
+
+def test_older_lines_count_again_if_one_of_each_comes_out_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "curves.jsonl"
+    one_model(monkeypatch, 0, 1)
+    plan.measure(path, 60.0, lambda line: None)
+    assert list(again.recheck(path)) == []
+    rows = [{**row, "digest": "older"} for row in map(json.loads, path.read_text().splitlines())]
+    store.replace(path, [{**rows[0], "scores": "others"}, *rows[1:]])
+    said = list(again.recheck(path))
+    assert len(said) == 2 and said[0].endswith("differs") and "stay what they are" in said[1]
+    assert not any(plan.current(row) for row in plan.stored(path).values())
+    store.replace(path, rows)
+    shown = CliRunner().invoke(app, ["--recheck", "--results", str(path)]).output
+    assert "last: the same" in shown and "2 lines of older sources count again" in shown
+    kept = list(plan.stored(path).values())
+    assert all(plan.current(row) and row["measured_by"] == "older" for row in kept)
+    assert [row["scores"] for row in kept] == [row["scores"] for row in rows]
 
 
 def test_the_newest_line_of_these_sources_is_shown(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpo import GP, Around, Categorical, Float, History, Int, MemoryLog, Random, Result, Space, Study
+from hpo import GP, Around, Categorical, Float, History, Int, MemoryLog, Random, Result, Sobol, Space, Study
 from hpo.optimizers import gp
 from hpo.pareto import fronts
 from surrogates import Situation, score_of
@@ -214,6 +214,21 @@ def test_the_first_design_repeats_nothing(space: Space, seed: int) -> None:
     optimizer = GP(space, seed=seed)
     configs = [optimizer.ask().config for _ in range(4)]
     assert len({str(config) for config in configs}) == 4
+
+
+@pytest.mark.parametrize("index", [0, 1, 49, 50, 137])
+def test_sobols_points_do_not_depend_on_where_a_block_begins(index: int) -> None:
+    sobol = Sobol(PLANE, seed=3)
+    np.testing.assert_array_equal(sobol.rows(index, 5), sobol.rows(0, 200)[index : index + 5])
+    assert len(np.unique(sobol.rows(0, 200), axis=0)) == 200
+
+
+def test_the_first_design_is_full_where_little_is_feasible() -> None:
+    """A constraint that leaves a five-hundredth of the space; and what is infeasible costs the design no point."""
+    space = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0), constraints=[lambda c: (c["x"] - 0.3) ** 2 + (c["y"] - 0.6) ** 2 < 6e-4])
+    optimizer = GP(space, initial=6)
+    jobs = go(optimizer, lambda c: c["x"], 7).history.jobs.values()
+    assert ["sobol" in job.note for job in jobs] == [False, *[True] * 5, False]
 
 
 def test_what_is_pending_elsewhere_is_nothing_to_beat_here(monkeypatch: pytest.MonkeyPatch) -> None:
