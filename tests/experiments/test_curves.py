@@ -279,6 +279,7 @@ def test_older_lines_count_again_if_one_of_each_comes_out_the_same(tmp_path: Pat
     assert list(again.recheck(path)) == []
     rows = [{**row, "digest": "older"} for row in map(json.loads, path.read_text().splitlines())]
     store.replace(path, [{**rows[0], "scores": "others"}, *rows[1:]])
+    assert again.measured({"marks": (1, 2), "digest": "x", "measured_by": "y"}) == {"marks": [1, 2]}
     said = list(again.recheck(path))
     assert len(said) == 2 and said[0].endswith("differs") and "stay what they are" in said[1]
     assert not any(plan.current(row) for row in plan.stored(path).values())
