@@ -26,13 +26,13 @@ the table says how many of its lines are older.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+import typer
 
 from experiments.benchmark.digest import digest
 from experiments.benchmark.tasks import TASKS, Task
@@ -48,6 +48,7 @@ FRESH, STEPS = 500, 5
 EPOCHS, MORE = 60, 5  # of the variational GP: at first, and after a result
 
 Row = dict[str, Any]
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 # -- results -----------------------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ class Model(Protocol):
 
     def mean(self, rows: Array) -> Array: ...
 
-    def propose(self, taken: set[bytes], step: int) -> Array: ...
+    def propose(self, taken: set[bytes]) -> Array: ...
 
     def tell(self, row: Array, z: float) -> None: ...
 
@@ -123,21 +124,22 @@ class Exact:
 
     def __init__(self, way: str, domain: Domain, X: Array, z: Array, seed: int) -> None:
         use = chosen(way, z, np.random.default_rng(seed))
-        self.domain, self.seed, self.rows = domain, seed, X[use]
+        self.domain, self.rows = domain, X[use]
+        self.seed = 100 * seed  # of the next proposal
         self.gp = GaussianProcess(domain, X[use], z[use], fit(X[use], z[use], domain, seed))
 
     def mean(self, rows: Array) -> Array:
         return self.gp.mean(rows)
 
-    def propose(self, taken: set[bytes], step: int) -> Array:
+    def propose(self, taken: set[bytes]) -> Array:
         mean = self.mean(self.rows)
         score = Score(self.gp, LogEI(), float(mean.min()))
-        row = maximize(score, self.domain, 100 * self.seed + step, self.rows[np.argsort(mean)], taken)
+        row = maximize(score, self.domain, self.seed, self.rows[np.argsort(mean)], taken)
         assert row is not None
         return row
 
     def tell(self, row: Array, z: float) -> None:
-        self.rows = np.concatenate([self.rows, row[None]])
+        self.rows, self.seed = np.concatenate([self.rows, row[None]]), self.seed + 1
         self.gp = self.gp.extend(row[None], np.append(self.gp.y, z))
 
 
@@ -202,7 +204,7 @@ class Sparse:
     def mean(self, rows: Array) -> Array:
         return self.posterior(rows).mean
 
-    def propose(self, taken: set[bytes], step: int) -> Array:
+    def propose(self, taken: set[bytes]) -> Array:
         best = self.X[np.argsort(self.z)[:20]]
         candidates = np.concatenate([self.domain.random(self.rng, 2000), around(self.domain, best, 2000, self.rng)])
         candidates = candidates[[key not in taken for key in self.domain.keys(candidates)]]
@@ -232,7 +234,7 @@ def measure(name: str, n: int, way: str, seed: int) -> Row:
     scaled, domain, taken = Scale(y), space.domain, set(space.domain.keys(X))
     begun = time.process_time()
     model: Model = Sparse(domain, X, scaled.z, seed) if way == "variational" else Exact(way, domain, X, scaled.z, seed)
-    row, seconds = model.propose(taken, 0), time.process_time() - begun
+    row, seconds = model.propose(taken), time.process_time() - begun
     rng = np.random.default_rng(seed + 1000)
     places = around(domain, X[np.argsort(y)[:10]], FRESH, rng), domain.random(rng, FRESH)
     near, far = (error(model, scaled, rows, values(task, space, rows)) for rows in places)
@@ -242,7 +244,7 @@ def measure(name: str, n: int, way: str, seed: int) -> Row:
         if step < STEPS:
             taken |= set(domain.keys(row[None]))
             model.tell(row, float(scaled.of(np.array(found[-1:]))[0]))
-            row = model.propose(taken, step)
+            row = model.propose(taken)
     about = {package: version(package) for package in ("numpy", "scipy", "gpytorch", "torch")}
     return {"task": name, "n": n, "way": way, "seed": seed, "seconds": round(seconds, 3), "near": near, "all": far,
             "before": float(y.min()) - task.best, "after": min(*found, float(y.min())) - task.best,
@@ -281,12 +283,13 @@ def table() -> str:
     return "\n".join([*lines, *([f"{older} of {len(records)} lines are by older sources."] if older else [])])
 
 
-def main(arguments: list[str]) -> None:
-    """Measures what is missing, one record a line; what costs most comes last."""
+@app.command()
+def main(only: Annotated[bool, typer.Option("--table", help="only print the table")] = False) -> None:
+    """Which of thousands of results an exact GP should be made of: measures what is missing, prints the table."""
     done = {key for key, row in stored().items() if current(row)}
     every = [(name, n, way, seed) for seed in range(SEEDS) for name in ON for n in SIZES for way in WAYS]
-    for key in sorted(every, key=lambda key: key[2] == "variational"):
-        if "--table" not in arguments and key not in done:
+    for key in sorted(every, key=lambda key: key[2] == "variational"):  # what costs most comes last
+        if not only and key not in done:
             RESULTS.parent.mkdir(exist_ok=True)
             with RESULTS.open("a") as file:
                 file.write(json.dumps(measure(*key)) + "\n")
@@ -295,4 +298,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    app()

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cached_property, partial
+from hashlib import sha256
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,8 @@ __all__ = ["Categorical", "Config", "Const", "Constraint", "Float", "Int", "Para
 def code_name(code: Callable[..., Any]) -> Any:
     """What a header records of code: a function's name, what a partial binds, an instance's repr or else its class.
 
-    Never an address, which no other process repeats.
+    Never an address, which no other process repeats. Lambdas have no names to be told apart by: theirs ends with a digest
+    of what they do, which another version of Python may compile to something else.
     """
     if isinstance(code, partial):
         return [
@@ -49,7 +52,20 @@ def code_name(code: Callable[..., Any]) -> Any:
     if not hasattr(code, "__qualname__") and " at 0x" not in repr(code):
         return repr(code)
     owner: Any = code if hasattr(code, "__qualname__") else type(code)
-    return f"{owner.__module__}.{owner.__qualname__}"
+    name = f"{owner.__module__}.{owner.__qualname__}"
+    return f"{name} {_digest(code)}" if isinstance(code, FunctionType) and name.endswith("<lambda>") else name
+
+
+def _digest(code: FunctionType) -> str:
+    """8 hex digits of a function's instructions, constants and names, and of the plain values it binds."""
+    cells = [cell.cell_contents for cell in code.__closure__ or ()]
+    bound = [repr(value) for value in (*(code.__defaults__ or ()), *cells) if isinstance(value, str | int | float | None)]
+
+    def told(part: CodeType) -> list[Any]:
+        constants = [told(value) if isinstance(value, CodeType) else repr(value) for value in part.co_consts]
+        return [part.co_code.hex(), constants, part.co_names]
+
+    return sha256(repr([told(code.__code__), bound]).encode()).hexdigest()[:8]
 
 
 class Space:
@@ -174,9 +190,13 @@ class Space:
         row = np.array([0.0 if self.parameters[n].kind == "categorical" else 0.5 for n in self._columns])
         rows = self.domain.snap(row[None, :])
         if self.constraints and not bool(self.domain.ok(rows)[0]):
-            near, middle = self.domain.random(np.random.default_rng(0), AROUND), self.domain.features(rows)
-            apart = np.where(self.domain.categorical, self.domain.features(near) != middle, self.domain.features(near) - middle)
-            rows = near[[int((apart**2).sum(axis=1).argmin())]]
+            from surrogates.kernels import (
+                distances,  # here, because it loads scipy's, which most studies' workers do without
+            )
+
+            near, columns = self.domain.random(np.random.default_rng(0), AROUND), self.domain.columns
+            apart = distances(self.domain.features(rows), self.domain.features(near), np.zeros(self.domain.d), columns)
+            rows = near[[int(apart.argmin())]]
         return self.decode(rows[0])
 
     # -- arrays -----------------------------------------------------------------------------------------------------

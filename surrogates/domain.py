@@ -16,10 +16,11 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from surrogates.columns import OFF, Columns
+from surrogates.columns import Array as Array
+from surrogates.columns import Mask as Mask
+
 Kind = Literal["float", "int", "categorical", "budget"]
 Condition = tuple[int, tuple[float, ...]]  # (parent column, allowed encoded values)
 
@@ -89,6 +90,11 @@ class Domain:
     def categorical(self) -> Mask:
         """(d,) True at categorical columns."""
         return np.array([kind == "categorical" for kind in self.kinds], dtype=bool)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """What kernels need to know of them."""
+        return Columns(self.categorical, np.array([bool(parents) for parents in self.parents], dtype=bool) & ~self.categorical)
 
     @property
     def budget(self) -> bool:
@@ -171,14 +177,14 @@ class Domain:
         return np.asarray(self.feasible(X), dtype=bool)
 
     def features(self, X: Array) -> Array:
-        """What kernels compare (n, d): snapped rows in which an inactive column has its canonical value.
+        """What kernels compare (n, d): snapped rows in which what is inactive has a value of its own.
 
-        0.5 for numbers, index `size` (a category of its own) for categoricals.
+        OFF (see columns.py) for numbers, index `size` for categoricals.
         """
         X = self.snap(X)
         if not self.conditional:
             return X
-        return np.where(np.isnan(X), np.where(self.categorical, np.array(self.sizes, dtype=float), 0.5), X)
+        return np.where(np.isnan(X), np.where(self.categorical, np.array(self.sizes, dtype=float), OFF), X)
 
     def at_horizon(self, X: Array) -> Array:
         """Rows or features X (n, d) with the budget, where there is one, at the horizon; else X itself."""

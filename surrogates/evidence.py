@@ -16,7 +16,8 @@ import numpy as np
 from scipy.spatial.distance import squareform
 
 from surrogates.budget import PARAMETERS, Budgets
-from surrogates.domain import Array, Domain, Mask
+from surrogates.columns import OFF, Columns
+from surrogates.domain import Array, Domain
 from surrogates.hyperparameters import Hyperparameters, kumaraswamy
 from surrogates.kernels import KERNELS, Pairs
 from surrogates.linalg import cholesky, inverse_upper, one_thread, solve_lower, subtract_outer
@@ -37,13 +38,14 @@ class Likelihood:
     """log N(y | mu 1, C(t)) of features Z (n, d) and targets y (n,). budget: the last column is one."""
 
     def __init__(
-        self, Z: Array, categorical: Mask, y: Array, kernel: str, warped: bool = False, budget: bool = False
+        self, Z: Array, columns: Columns, y: Array, kernel: str, warped: bool = False, budget: bool = False
     ) -> None:
-        self.Z, self.categorical, self.y = Z, categorical, y
+        self.Z, self.columns, self.y = Z, columns, y
         self.kernel, self.warped = KERNELS[kernel], warped
         self._budgets = Budgets(Z[:, -1]) if budget else None
-        self._still = categorical | (np.arange(Z.shape[1]) == Z.shape[1] - 1) if budget else categorical  # never warped
-        self._plain = None if warped else Pairs(Z, categorical)  # with warping the pairs move with t
+        last = np.arange(Z.shape[1]) == Z.shape[1] - 1
+        self._still = columns.categorical | (last & budget) | (Z == OFF)  # (n, d) what is never warped
+        self._plain = None if warped else Pairs(Z, columns)  # with warping the pairs move with t
 
     def __call__(self, t: Array, mean: float | None = None, mean_prior: float = 1.0, slope: bool = True) -> Evidence:
         """With mu given, or else at the mu that maximises log N(y | mu 1, C) + log N(mu | 0, mean_prior).
@@ -56,8 +58,8 @@ class Likelihood:
         if decayed is not None:
             log_l = np.append(t[: d - 1], np.inf)  # a budget is no part of a distance
         warp = kumaraswamy(self.Z, t[d + 2 : 2 * d + 2], t[2 * d + 2 : 3 * d + 2]) if self.warped else None
-        pairs = self._plain if warp is None else Pairs(np.where(self._still, self.Z, warp[0]), self.categorical)
-        assert pairs is not None
+        Z = self.Z if warp is None else np.where(self._still, self.Z, warp[0])
+        pairs = self._plain or Pairs(Z, self.columns)
         alone, steep = self.kernel(pairs.r2(log_l))
         k, steep, own = (alone, steep, 1.0) if decayed is None else decayed.covariance(alone, steep)
         L, _ = cholesky(square(s * k, s * own + v, n))
@@ -80,19 +82,16 @@ class Likelihood:
         lengths = -2.0 * inverse * pairs.sums(W, by_r2)
         whole = trace if decayed is None else float(by_rows @ own)
         scales = [s * (0.5 * whole - float(g @ k)), 0.5 * v * trace]
-        more = [] if warp is None else [self._bend(W, pairs, moved, inverse) for moved in warp[1:]]
+        more = [] if warp is None else self._bends(W, Z, pairs, warp[1:], inverse)
         if decayed is not None:
             lengths[-1], amounts = decayed.gradient(alone, -s * g, 0.5 * s * by_rows)
             more.append(amounts)
         return Evidence(value, np.concatenate([lengths, scales, *more]), alpha, mean, precision)
 
-    def _bend(self, W: Array, pairs: Pairs, moved: Array, inverse: Array) -> Array:
-        """(d,) sum over pairs of W_ij d r2_ij / d log a_c (or log b_c), with `moved` (n, d) = d w / d log a_c."""
-        found = np.zeros(len(inverse))
-        columns = pairs.numeric
-        push = pairs.Z * W.sum(axis=1, keepdims=True) - W @ pairs.Z  # sum_j W_ij (z_i - z_j)
-        found[columns] = 2.0 * inverse[columns] * np.einsum("nd,nd->d", push, moved[:, columns])
-        return found
+    def _bends(self, W: Array, Z: Array, pairs: Pairs, moved: tuple[Array, Array], inverse: Array) -> list[Array]:
+        """(d,) sums over pairs of W_ij d r2_ij / d log a_c and d log b_c; moved: (n, d) d w / d log a_c and d log b_c."""
+        push = self.columns.pull(Z, pairs.E * W.sum(axis=1, keepdims=True) - W @ pairs.E)  # sum_j W_ij (e_i - e_j), by z_i
+        return [2.0 * inverse * np.einsum("nd,nd->d", push, by) for by in moved]
 
 
 def square(pairs: Array, diagonal: float | Array, n: int) -> Array:
@@ -108,6 +107,6 @@ def log_marginal_likelihood(X: Array, y: Array, domain: Domain, theta: Hyperpara
     d = domain.d
     given, y = np.array(theta.to_list()), np.asarray(y, dtype=float)
     features, warped = domain.features(X), bool(theta.log_warp)
-    likelihood = Likelihood(features, domain.categorical, y, theta.kernel, warped, domain.budget)
+    likelihood = Likelihood(features, domain.columns, y, theta.kernel, warped, domain.budget)
     found = likelihood(np.delete(given, d + 2), theta.mean)
     return found.value, np.insert(found.gradient, d + 2, found.alpha.sum())

@@ -19,7 +19,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from surrogates.budget import BOUNDS
-from surrogates.domain import Array, Domain, Mask
+from surrogates.columns import Columns
+from surrogates.domain import Array, Domain
 from surrogates.evidence import Likelihood
 from surrogates.hyperparameters import Hyperparameters
 from surrogates.kernels import KERNELS
@@ -60,12 +61,12 @@ def fit(X: Array, y: Array, domain: Domain, seed: int, start: Hyperparameters | 
 class Objective:
     """Negative log posterior of t, and its gradient, given features Z (n, d) and targets y (n,)."""
 
-    def __init__(self, Z: Array, y: Array, categorical: Mask, kernel: str, prior: LogNormal | None = None,
+    def __init__(self, Z: Array, y: Array, columns: Columns, kernel: str, prior: LogNormal | None = None,
                  noise_floor: float = NOISE_FLOOR, warped: bool = False, budget: bool = False) -> None:
-        self.Z, self.y, self.categorical, self.kernel = Z, y, categorical, kernel
+        self.Z, self.y, self.columns, self.kernel = Z, y, columns, kernel
         self.noise_floor, self.warped, self.budget = noise_floor, warped, budget
         self.prior = prior or default_prior(Z.shape[1], warped, budget)
-        self.likelihood = Likelihood(Z, categorical, y, kernel, warped, budget)
+        self.likelihood = Likelihood(Z, columns, y, kernel, warped, budget)
         self._means: dict[bytes, float] = {}  # mu at every t looked at
 
     @classmethod
@@ -78,12 +79,12 @@ class Objective:
         if kernel not in KERNELS:
             raise ValueError(f"kernel is {kernel!r}; allowed are {', '.join(KERNELS)}")
         Z = domain.features(domain.rows_for(y, X))
-        return cls(Z, y, domain.categorical, kernel, prior, noise_floor, warped, domain.budget)
+        return cls(Z, y, domain.columns, kernel, prior, noise_floor, warped, domain.budget)
 
     def some(self, n: int) -> Objective:
         """The same on n rows, evenly spaced."""
         rows = np.linspace(0, len(self.y) - 1, n).round().astype(int)
-        return Objective(self.Z[rows], self.y[rows], self.categorical, self.kernel, self.prior, self.noise_floor, self.warped,
+        return Objective(self.Z[rows], self.y[rows], self.columns, self.kernel, self.prior, self.noise_floor, self.warped,
                          self.budget)
 
     def __call__(self, t: Array) -> tuple[float, Array]:

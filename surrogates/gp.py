@@ -69,7 +69,7 @@ class GaussianProcess:
 
     def _covariance(self, A: Array, B: Array) -> tuple[Array, Array]:
         """s k and s dk/dr2, both (m, n), between features."""
-        k, slope = self._kernel(distances(A, B, self._log_l, self.domain.categorical))
+        k, slope = self._kernel(distances(A, B, self._log_l, self.domain.columns))
         if self.theta.decay is not None:
             k, slope = self.theta.decay.covariance(k, slope, A[:, -1], B[:, -1])
         return self._s * k, self._s * slope
@@ -91,10 +91,11 @@ class GaussianProcess:
         K = self._covariance(A, self.Z)[0]  # (m, n)
         mean = self.theta.mean + K @ self.alpha
         V = solve_lower(self.L, K.T)
-        return mean, self._positive(A, np.einsum("nm,nm->m", V, V)) + (self._v if noise else 0.0)
+        return mean, self.positive(self.prior(A) - np.einsum("nm,nm->m", V, V)) + (self._v if noise else 0.0)
 
-    def _positive(self, A: Array, explained: Array) -> Array:
-        return np.maximum(self.prior(A) - explained, VARIANCE_FLOOR * self._s)
+    def positive(self, variance: Array) -> Array:
+        """Variances that rounding has not made zero or negative."""
+        return np.maximum(variance, VARIANCE_FLOOR * self._s)
 
     @one_thread
     def predict_gradient(self, X: Array) -> tuple[Array, Array, Array, Array]:
@@ -107,15 +108,17 @@ class GaussianProcess:
         V = solve_lower(self.L, K.T)  # (n, m)
         B = solve_lower(self.L, V, transposed=True).T  # (m, n) C^-1 k*
         mean = self.theta.mean + K @ self.alpha
-        variance = self._positive(A, np.einsum("nm,nm->m", V, V))
-        both = contract_x(np.concatenate([slope * self.alpha, slope * B]), np.concatenate([A, A]), self.Z, self._log_l,
-                          self.domain.categorical)
+        variance = self.positive(self.prior(A) - np.einsum("nm,nm->m", V, V))
+        both = self.contract(np.concatenate([slope * self.alpha, slope * B]), np.concatenate([A, A]), self.Z)
         stretch = self.stretch(X)
-        d_mean, d_variance = stretch * both[: len(A)], -2.0 * stretch * both[len(A) :]
-        if self.domain.conditional:
-            off = ~self.domain.active(self.domain.snap(X))
-            d_mean[off], d_variance[off] = 0.0, 0.0
-        return mean, variance, d_mean, d_variance
+        return mean, variance, stretch * both[: len(A)], -2.0 * stretch * both[len(A) :]
+
+    def contract(self, W: Array, A: Array, B: Array) -> Array:
+        """sum_j W_ij d r2(a_i, b_j) / d a_i, (m, d), for W (m, b) between features A (m, d) and B (b, d).
+
+        Zero at categorical, budget and inactive columns.
+        """
+        return contract_x(W, A, B, self._log_l, self.domain.columns)
 
     @one_thread
     def extend(self, X: Array, y: Array) -> GaussianProcess:

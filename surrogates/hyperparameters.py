@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from surrogates.budget import PARAMETERS, Decay
-from surrogates.domain import Array, Mask
+from surrogates.columns import OFF, Array, Mask
 from surrogates.kernels import KERNELS
 
 EDGE = 1e-6  # positions are kept this far from 0 and 1, where the slope of w can be infinite
@@ -87,11 +87,11 @@ class Hyperparameters:
         return cls(tuple(floats[:d]), outputscale, noise, mean, kernel, tuple(floats[d + 3 : end]), tuple(floats[end:]))
 
     def warp(self, Z: Array, unwarped: Mask) -> Array:
-        """Features (n, d) as the kernel sees them; `unwarped` columns (domain.unwarped) stay as they are."""
+        """Features (n, d) as the kernel sees them; `unwarped` columns (domain.unwarped) and what is off stay."""
         if not self.log_warp:
             return Z
         log_a, log_b = np.array(self.log_warp).reshape(2, -1)
-        return np.where(unwarped, Z, kumaraswamy(Z, log_a, log_b)[0])
+        return np.where(unwarped | (Z == OFF), Z, kumaraswamy(Z, log_a, log_b)[0])
 
     def stretch(self, Z: Array, unwarped: Mask) -> Array:
         """dw/dx (n, d) at features Z that are not warped yet: what a derivative with respect to w is multiplied by.

@@ -1,21 +1,20 @@
 """Stationary kernels with one length scale a column, over mixed and conditional columns.
 
-    K_ij = s k(r_ij^2),   r_ij^2 = sum_c D_cij / l_c^2,   D_cij = (z_ic - z_jc)^2   for float and int columns
+    K_ij = s k(r_ij^2),   r_ij^2 = sum_c D_cij / l_c^2,   D_cij = |e_ic - e_jc|^2   for float and int columns
                                                           D_cij = 1[z_ic != z_jc]   for categorical columns
 
 Notation
     n, m, d   training rows, query rows, columns          D   differences of pairs, as above
     Z         (n, d) features (domain.features)           r2  scaled squared distances, any shape
+    E         (n, e) their coordinates (columns.py); e_ic is z_ic itself in a column that is always active
     l = exp(log_l)  (d,) length scales                    k   values of the unit kernel; slope = dk / d r2
     pairs     i < j in row-major order, n(n-1)/2 of them  W   a symmetric (n, n) matrix of weights
 
-Positive semi-definite by construction: sqrt(D_c) is a Euclidean distance in every column (of numbers on a line; of
-one-hot vectors over sqrt 2), so r is the Euclidean distance between images of rows in some R^p, and Matern and RBF are
-mixtures of Gaussians, hence positive definite on every R^p (Schoenberg 1938). Nothing here asks where a row comes from,
-so conditional rows are covered too: an inactive column has one canonical feature (0.5, or a category of its own) and
-adds nothing between two rows in which it is inactive. Between an active and an inactive row it adds how far the active
-value is from the canonical one; that an active 0.5 adds nothing does no harm, because the parent column differs
-there and separates the rows. Ints are snapped before they get here: the model is flat where the decoded value is.
+Positive semi-definite by construction: sqrt(D_c) is a Euclidean distance in every column (of numbers on a line, or on an
+arc about the origin; of one-hot vectors over sqrt 2), so r is the Euclidean distance between images of rows in some R^p,
+and Matern and RBF are mixtures of Gaussians, hence positive definite on every R^p (Schoenberg 1938). Conditional rows are
+covered too: a column adds nothing between two rows in which it is inactive, and 1 between an active and an inactive one,
+whatever the active value. Ints are snapped before they get here: the model is flat where the decoded value is.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
 
-from surrogates.domain import Array, Mask
+from surrogates.columns import Array, Columns
 
 Kernel = Callable[[Array], tuple[Array, Array]]  # r2 -> (k, dk/dr2)
 
@@ -64,34 +63,33 @@ KERNELS: dict[str, Kernel] = {"matern52": matern52, "matern32": matern32, "rbf":
 class Pairs:
     """All pairs of the rows Z (n, d), prepared once a fit: their distances, and derivatives of weighted sums of them.
 
-    Numbers are kept as columns, not as n(n-1)/2 differences each: 24 MB less to read for n = 1000 and d = 6, and a
+    Numbers are kept as coordinates, not as n(n-1)/2 differences each: 24 MB less to read for n = 1000 and d = 6, and a
     sum over pairs becomes one matrix product.
     """
 
-    def __init__(self, Z: Array, categorical: Mask) -> None:
-        self.n, self.numeric, self.categorical = len(Z), ~categorical, categorical
-        self.Z = np.ascontiguousarray(Z[:, self.numeric])
+    def __init__(self, Z: Array, columns: Columns) -> None:
+        self.n, self.columns = len(Z), columns
+        self.E = np.ascontiguousarray(columns.embed(Z))
         if self.n:
-            self.Z = self.Z - self.Z.mean(axis=0)  # small numbers cancel less in `sums`
-        columns = np.flatnonzero(categorical)
-        self.H = np.array([_mismatch(Z[:, c : c + 1]) for c in columns]).reshape(len(columns), self.n * (self.n - 1) // 2)
+            self.E = self.E - self.E.mean(axis=0)  # small numbers cancel less in `sums`
+        choices = np.flatnonzero(columns.categorical)
+        self.H = np.array([_mismatch(Z[:, c : c + 1]) for c in choices]).reshape(len(choices), self.n * (self.n - 1) // 2)
 
     def r2(self, log_l: Array) -> Array:
         """(pairs,) sum_c D_c / l_c^2."""
         if self.n < 2:
             return np.zeros(0)
-        weights = np.exp(-2.0 * log_l[self.categorical])
-        if self.Z.shape[1] == 0:
+        weights = np.exp(-2.0 * log_l[self.columns.categorical])
+        if self.E.shape[1] == 0:
             return np.asarray(weights @ self.H)
-        r2 = pdist(self.Z * np.exp(-log_l[self.numeric]), "sqeuclidean")
+        r2 = pdist(self.E * np.exp(-log_l[self.columns.of]), "sqeuclidean")
         return np.asarray(r2 + weights @ self.H) if len(weights) else np.asarray(r2)
 
     def sums(self, W: Array, pairs: Array) -> Array:
         """(d,) sum over pairs of W_ij D_ijc; `pairs` (n(n-1)/2,) is W (n, n, diagonal 0) pair by pair."""
-        found = np.empty(len(self.numeric))
-        Z = self.Z
-        found[self.numeric] = W.sum(axis=1) @ (Z * Z) - np.einsum("nd,nd->d", Z, W @ Z)
-        found[self.categorical] = self.H @ pairs
+        E = self.E
+        found = self.columns.total(W.sum(axis=1) @ (E * E) - np.einsum("ne,ne->e", E, W @ E))
+        found[self.columns.categorical] = self.H @ pairs
         return found
 
 
@@ -99,25 +97,23 @@ def _mismatch(column: Array) -> Array:
     return np.asarray(pdist(column, "hamming")) if len(column) > 1 else np.zeros(0)
 
 
-def distances(A: Array, B: Array, log_l: Array, categorical: Mask) -> Array:
+def distances(A: Array, B: Array, log_l: Array, columns: Columns) -> Array:
     """r2 (m, n) between the features A (m, d) and B (n, d)."""
-    inverse = np.exp(-log_l)  # (d,) 1 / l
-    if not categorical.any() and len(log_l):
-        return np.asarray(cdist(A * inverse, B * inverse, "sqeuclidean"))
-    numeric = ~categorical
-    if not numeric.any():
+    inverse, of = np.exp(-log_l), columns.of  # (d,) 1 / l
+    if not len(of):
         r2 = np.zeros((len(A), len(B)))
     else:
-        r2 = cdist(A[:, numeric] * inverse[numeric], B[:, numeric] * inverse[numeric], "sqeuclidean")
-    for c in np.flatnonzero(categorical):
+        r2 = np.asarray(cdist(columns.embed(A) * inverse[of], columns.embed(B) * inverse[of], "sqeuclidean"))
+    for c in np.flatnonzero(columns.categorical):
         r2 += (A[:, c, None] != B[:, c]) * inverse[c] ** 2
     return r2
 
 
-def contract_x(W: Array, A: Array, B: Array, log_l: Array, categorical: Mask) -> Array:
-    """sum_i W_ai d r2(a, b_i) / d a, (m, d), where d r2 / d a_c = 2 (a_c - b_ic) / l_c^2; 0 at categorical columns.
+def contract_x(W: Array, A: Array, B: Array, log_l: Array, columns: Columns) -> Array:
+    """sum_i W_ai d r2(a, b_i) / d a, (m, d), by the features a; 0 at choices and inactive columns.
 
-    W is (m, n). Two matrix products instead of an (m, n, d) tensor.
+    d r2 / d e = 2 (e - e_i) / l^2 in every coordinate. W is (m, n). Two matrix products instead of an (m, n, d) tensor.
     """
-    scale = np.where(categorical, 0.0, 2.0 * np.exp(-2.0 * log_l))
-    return np.asarray((A * W.sum(axis=1, keepdims=True) - W @ B) * scale)
+    E = columns.embed(A)
+    by_coordinates = (E * W.sum(axis=1, keepdims=True) - W @ columns.embed(B)) * (2.0 * np.exp(-2.0 * log_l[columns.of]))
+    return columns.pull(A, by_coordinates)

@@ -9,8 +9,8 @@ Wilson, Borovitskiy, Terenin, Mostowsky, Deisenroth 2020, "Efficiently sampling 
 posteriors", section 3. phi' phi approximates s k, with an error of order 1/sqrt(F) that only the prior's share has:
 the data's share is exact, so paths do not lose their variance as data grow.
 
-phi: r2 is the squared Euclidean distance between images of rows: x_c / l_c in a numeric column, a one-hot vector over
-sqrt(2) l_c in a categorical one (an inactive column is a category of its own). There Bochner's theorem holds
+phi: r2 is the squared Euclidean distance between images of rows: coordinates over l_c in a numeric column (columns.py), a
+one-hot vector over sqrt(2) l_c in a categorical one (inactive is a category of its own). There Bochner's theorem holds
 (Rahimi & Recht 2007): frequencies are standard normal for the RBF, and for a Matern kernel of smoothness nu
 multivariate t with 2 nu degrees of freedom, exact in the limit of many features.
 
@@ -26,7 +26,6 @@ import numpy as np
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
 from surrogates.linalg import cholesky, one_thread, solve_lower
-from surrogates.posterior import by_rows, contract
 
 FREQUENCIES = 512
 FREEDOM = {"matern52": 5.0, "matern32": 3.0, "rbf": np.inf}  # 2 nu
@@ -38,7 +37,6 @@ class Paths:
     @one_thread
     def __init__(self, gp: GaussianProcess, rng: np.random.Generator, q: int = 1, frequencies: int = FREQUENCIES) -> None:
         self.gp = gp
-        self._numeric = np.flatnonzero(~gp.domain.categorical)
         self._draw_frequencies(rng, frequencies)
         self._w = rng.standard_normal((2, frequencies, q)) * sqrt(exp(gp.theta.log_outputscale) / frequencies)
         noise = sqrt(exp(gp.theta.log_noise)) * rng.standard_normal((len(gp.Z), q)) + self._beyond(rng, q)
@@ -57,7 +55,7 @@ class Paths:
         domain, l = self.gp.domain, np.exp(self.gp.theta.log_l)
         freedom = FREEDOM[self.gp.theta.kernel]
         spread = np.ones(F) if np.isinf(freedom) else np.sqrt(freedom / rng.chisquare(freedom, F))
-        self._omega = spread * rng.standard_normal((len(self._numeric), F)) / l[self._numeric, None]
+        self._omega = spread * rng.standard_normal((len(domain.columns.of), F)) / l[domain.columns.of, None]
         self._levels = {  # a frequency for every category, and one for inactive
             int(c): spread * rng.standard_normal((domain.sizes[c] + 1, F)) / (sqrt(2.0) * l[c])
             for c in np.flatnonzero(domain.categorical)
@@ -65,7 +63,7 @@ class Paths:
 
     def _phase(self, A: Array) -> Array:
         """(m, F) for features A (m, d)."""
-        p = A[:, self._numeric] @ self._omega
+        p = self.gp.domain.columns.embed(A) @ self._omega
         for c, omega in self._levels.items():
             p += omega[A[:, c].astype(int)]
         return np.asarray(p)
@@ -91,6 +89,6 @@ class Paths:
         by_cos, by_sin = G @ self._w[0].T, G @ self._w[1].T  # (m, F)
         value = self.gp.theta.mean * G.sum(axis=1) + np.einsum("mf,mf->m", cos, by_cos)
         value += np.einsum("mf,mf->m", sin, by_sin) + np.einsum("mn,mn->m", K, W)
-        by_features = contract(self.gp, W * slope, A, self.gp.Z)
-        by_features[:, self._numeric] += (cos * by_sin - sin * by_cos) @ self._omega.T
-        return value, by_rows(self.gp, X, by_features)
+        by_features = self.gp.contract(W * slope, A, self.gp.Z)
+        by_features += self.gp.domain.columns.pull(A, (cos * by_sin - sin * by_cos) @ self._omega.T)
+        return value, by_features * self.gp.stretch(X)

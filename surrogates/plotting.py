@@ -24,6 +24,7 @@ from surrogates.acquisitions import (
     acquisition,
     score_of,
 )
+from surrogates.columns import OFF
 from surrogates.domain import Array, Domain, Kind, Mask
 from surrogates.fitting import fit
 from surrogates.gp import GaussianProcess
@@ -70,6 +71,9 @@ def plot(
     path       where the figure is saved, too; the suffix says how
     ValueError for columns, rows or names that do not fit, and where nothing that would be shown is feasible.
     """
+    if not isinstance(model, GaussianProcess | tuple):
+        raise ValueError(f"a {type(model).__name__} came to be plotted; allowed are a GaussianProcess, which an optimizer's "
+                         "posterior() gives, and a tuple of rows and losses")
     gp = model if isinstance(model, GaussianProcess) else fitted(*model)
     domain, rows = gp.domain, told(gp)
     means = gp.mean(domain.at_horizon(rows))
@@ -103,8 +107,9 @@ def told(gp: GaussianProcess) -> Array:
     Z, warp = gp.Z, gp.theta.log_warp
     if warp:
         a, b = np.exp(np.array(warp)).reshape(2, -1)
-        numeric = np.where(gp.domain.unwarped, 0.5, Z)
-        Z = np.where(gp.domain.unwarped, Z, (1.0 - (1.0 - numeric) ** (1.0 / b)) ** (1.0 / a))
+        still = gp.domain.unwarped | (Z == OFF)
+        numeric = np.where(still, 0.5, Z)
+        Z = np.where(still, Z, (1.0 - (1.0 - numeric) ** (1.0 / b)) ** (1.0 / a))
     return gp.domain.snap(Z)
 
 

@@ -19,7 +19,6 @@ Equation numbers: Rasmussen & Williams 2006, Gaussian Processes for Machine Lear
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp
 
@@ -29,7 +28,6 @@ from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
 from surrogates.linalg import cholesky, one_thread, solve_lower
 
-VARIANCE_FLOOR = 1e-14  # times s: rounding must not make a variance zero or negative
 JITTER = 3e-11  # times the diagonal of C: what a factor's squared rows exceed it by is jitter if more, rounding if less
 
 
@@ -43,7 +41,7 @@ class Probe:
         K, self._slope = gp._covariance(self._A, functionals.basis)  # (m, b)
         self._V = solve_lower(gp.L, K[:, :n].T)  # (n, m)
         self.mean = gp.theta.mean + K[:, :n] @ gp.alpha  # eq. 2.25
-        self.variance = positive(gp, gp.prior(self._A) - np.einsum("nm,nm->m", self._V, self._V))  # eq. 2.26
+        self.variance = gp.positive(gp.prior(self._A) - np.einsum("nm,nm->m", self._V, self._V))  # eq. 2.26
         self.cross = K @ functionals.weights
 
     @one_thread
@@ -56,8 +54,7 @@ class Probe:
         explained = solve_lower(gp.L, self._V, transposed=True).T  # (m, n) C^-1 K(Z, x)
         W = by_cross @ self._functionals.weights.T  # (m, b)
         W[:, :n] += by_mean[:, None] * gp.alpha - 2.0 * by_variance[:, None] * explained
-        slope = contract(gp, W * self._slope, self._A, self._functionals.basis)
-        return by_rows(gp, self._X, slope)
+        return gp.contract(W * self._slope, self._A, self._functionals.basis) * gp.stretch(self._X)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,23 +68,6 @@ class Functionals:
     def at(self, X: Array) -> Probe:
         """Their values at the rows X (m, d)."""
         return Probe(self, X)
-
-
-def positive(gp: GaussianProcess, variance: Array) -> Array:
-    """Variances that rounding has not made zero or negative."""
-    return np.maximum(variance, VARIANCE_FLOOR * exp(gp.theta.log_outputscale))
-
-
-def contract(gp: GaussianProcess, W: Array, A: Array, B: Array) -> Array:
-    """sum_j W_ij d r2(a_i, b_j) / d a_i, (m, d), for W (m, b) between features; 0 at categorical columns."""
-    scale = np.where(gp.domain.categorical, 0.0, 2.0 * np.exp(-2.0 * gp.theta.log_l))
-    return np.asarray((A * W.sum(axis=1, keepdims=True) - W @ B) * scale)
-
-
-def by_rows(gp: GaussianProcess, X: Array, slope: Array) -> Array:
-    """Derivatives (m, d) by the rows X from those by their features: through the warping, zero at inactive columns."""
-    slope = slope * gp.stretch(X)
-    return np.where(gp.domain.active(gp.domain.snap(X)), slope, 0.0) if gp.domain.conditional else slope
 
 
 # --- covariances ------------------------------------------------------------------------------------------------------
@@ -137,13 +117,6 @@ def cross(gp: GaussianProcess, X: Array, A: Array) -> Array:
     return beside(gp, A)[0].at(X).cross
 
 
-def cross_gradient(gp: GaussianProcess, X: Array, A: Array) -> tuple[Array, Callable[[Array], Array]]:
-    """cross(gp, X, A), and its vector-Jacobian product: weights (m, k) -> sum_j weights_ij d c(x_i, a_j) / d x_i, (m, d)."""
-    probe = beside(gp, A)[0].at(X)
-    none = np.zeros(len(X))
-    return probe.cross, lambda weights: probe.pull(none, none, weights)
-
-
 # --- draws ------------------------------------------------------------------------------------------------------------
 
 
@@ -153,7 +126,7 @@ def factor(gp: GaussianProcess, covariance: Array) -> Array:
     Taken of the correlations, so that jitter is relative to each row's own variance: told rows may have a variance of
     1e-6 beside pending ones of 1.
     """
-    sd = np.sqrt(positive(gp, np.diag(covariance)))
+    sd = np.sqrt(gp.positive(np.diag(covariance)))
     L, _ = cholesky(covariance / np.outer(sd, sd))
     return np.asarray(sd[:, None] * L)
 

@@ -22,7 +22,7 @@ from math import frexp, sqrt
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from surrogates.domain import Array, Mask
+from surrogates.columns import Array, Columns
 
 KNEE = 3.0  # in units of the good half's spread; for normal targets 3.8 standard deviations above the median
 MARGIN = 0.1  # of the range of w: how much worse a failure is than the worst result
@@ -60,15 +60,15 @@ def _bent(z: Array) -> Array:
     return np.asarray((w - w.mean()) / w.std())
 
 
-def isolation(Z: Array, categorical: Mask) -> Array:
+def isolation(Z: Array, columns: Columns) -> Array:
     """(n,) one over the number of rows that lie where each of the features Z (n, d) lies: a crowd counts as one.
 
     Rows lie together as exp(-r^2 / (2 d WIDTH^2)), where two different choices are at distance 1. A search crowds where
     it found something good; weighted so, its results stand for the space again.
     """
-    numbers = Z[:, ~categorical]
+    numbers = columns.embed(Z)
     r2 = cdist(numbers, numbers, "sqeuclidean") if numbers.shape[1] else np.zeros((len(Z), len(Z)))
-    for column in Z[:, categorical].T:
+    for column in Z[:, columns.categorical].T:
         r2 += column[:, None] != column
     return np.asarray(1.0 / np.exp(-r2 / (2.0 * WIDTH**2 * max(Z.shape[1], 1))).sum(axis=1))
 

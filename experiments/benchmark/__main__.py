@@ -2,10 +2,14 @@
 
     python -m experiments.benchmark                                     # everything that is missing, one process
     python -m experiments.benchmark --suite mixed --seeds 3 --workers 2
-    python -m experiments.benchmark --suite fresh                       # the eight held-out tasks
+    python -m experiments.benchmark --suite fresh                       # the eleven held-out tasks
     python -m experiments.benchmark --task branin --method GP --method random
     python -m experiments.benchmark --acquisition my_module:my_function # our GP with an acquisition of your own, too
+    python -m experiments.benchmark --results runs/mine                 # studies of your own, and their page
     python -m experiments.benchmark --table | --timing | --recheck | --list
+
+Tables and figures are written to runs/benchmark; those of a --results of your own to the folder `page` in it. What is missing
+is said of the tasks that were asked for.
 
 Exit codes: 0 done, 1 some studies failed (they are run again next time), 2 a name that is unknown (one sentence says
 which), 130 ended by Ctrl-C (everything that was finished is stored).
@@ -89,7 +93,7 @@ def listed() -> None:
 
 
 def fill(every: list[Plan], folder: Path, limit: float, workers: int) -> int:
-    """Runs the studies that are not recorded, then writes tables and figures; 1 if some failed, else 0."""
+    """Runs the studies that are not recorded; 1 if some failed, else 0."""
     left = runner.missing(every, folder)
     say(f"{len(every)} studies, {len(every) - len(left)} recorded already, {len(left)} to run")
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
@@ -98,17 +102,16 @@ def fill(every: list[Plan], folder: Path, limit: float, workers: int) -> int:
         runner.go(work, workers)
     runner.clean(folder, {plan.method for plan in every}, say)
     say(f"{work.done} studies run, {work.failed} failed, {len(work.left)} left for another time")
-    write(folder)
     return 1 if work.failed else 0
 
 
-def write(folder: Path) -> None:
-    """Tables and figures of everything that is stored; exit code 2 if nothing is."""
+def write(folder: Path, asked: list[str] | None) -> None:
+    """Tables and figures of everything that is stored, which misses only what was asked for; exit code 2 if nothing is."""
     from experiments.benchmark import analyse  # here: it draws, and most of these commands do not
 
     if all(path.name == store.TIMING for path in folder.glob("*.jsonl")):
         refuse(ValueError(f"no study is recorded in {str(folder)!r}, so there is nothing to show"))
-    analyse.write(folder)
+    analyse.write(folder, asked=asked)
 
 
 @app.command()
@@ -120,7 +123,9 @@ def main(
     n: Annotated[int, typer.Option("--n", min=1, help="evaluations of a study")] = 100,
     workers: Annotated[int, typer.Option(min=1, help="studies at a time, one process and one thread each")] = 1,
     seconds: Annotated[float, typer.Option(min=0, help="start no study after so many seconds")] = float("inf"),
-    results: Annotated[Path, typer.Option(help="folder of the recorded studies")] = store.RESULTS,
+    results: Annotated[
+        Path, typer.Option(help="folder of the recorded studies; the page of one of your own lies in it")
+    ] = store.RESULTS,
     acquisition: Annotated[str | None, typer.Option(help="module:function, an acquisition for our GP")] = None,
     table: Annotated[bool, typer.Option("--table", help="only write tables and figures")] = False,
     timing: Annotated[bool, typer.Option("--timing", help="only measure seconds, side by side")] = False,
@@ -136,6 +141,7 @@ def main(
         names, chosen = tasks(suite, task or []), chosen_methods(method or [], acquisition)
     except ValueError as error:
         refuse(error)
+    asked = names if task or suite not in {one.suite for one in TASKS.values()} else None  # None: a whole suite
     try:
         if show:
             listed()
@@ -146,10 +152,12 @@ def main(
             contenders = [*(method or CONTENDERS), *([f"GP({acquisition})"] if acquisition else [])]
             raise typer.Exit(measure(results, repeats, limit, say, task or ON, contenders))
         elif table:
-            write(results)
+            write(results, asked)
         else:
             every = runner.plans(available(names), [one for one in chosen if present(one)], seeds, n)
-            raise typer.Exit(fill(every, results, seconds, workers))
+            failed = fill(every, results, seconds, workers)
+            write(results, asked)
+            raise typer.Exit(failed)
     except KeyboardInterrupt:
         say("ended by Ctrl-C; what was finished is stored")
         raise typer.Exit(130) from None

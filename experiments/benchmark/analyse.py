@@ -2,7 +2,8 @@
 
     table(results)           a short Markdown table for each suite of tasks of which there are studies
     write(results, folder)   index.html (self-contained), summary.csv, ranks.csv, lost.csv, seconds.csv, the figures;
-                             those of the held-out suite lie in folder/fresh
+                             those of the held-out suite lie in folder/fresh. The folder is runs/benchmark for the
+                             project's own results, and results/page for any others
 
 Ours is "GP", the peers are everybody else except "GP(...)", which is ours with somebody's acquisition. How ranks are made
 stands in ranks.py, who and what is ranked in field.py, how files are read in collected.py.
@@ -14,7 +15,7 @@ import base64
 import csv
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ from experiments.benchmark import plots
 from experiments.benchmark.collected import OURS, Collected, collect, kind, suite_of, variant
 from experiments.benchmark.field import Ranking, ranking
 from experiments.benchmark.ranks import DRAWS, FEW, Friedman
-from experiments.benchmark.store import lines
+from experiments.benchmark.store import RESULTS, lines
 from experiments.benchmark.summary import Cell, Loss, cells, lost, read_reasons, seconds
 from experiments.benchmark.tasks import TASKS
 
 FOLDER = Path("runs") / "benchmark"
+FILES = ("index.html", "summary.csv", "ranks.csv", "lost.csv", "seconds.csv", *(f"{name}.png" for name in plots.NAMES))
 TITLES = {"all": "", "fresh": "The held-out suite, fresh: tasks that were fixed after the defaults of ours."}
 REASONS = Path(__file__).parent / "reasons.toml"
 Row = dict[str, Any]
@@ -50,21 +52,38 @@ class Analysis:
     suite: str = "all"
 
 
-def analyse(results: Path, suite: str = "all") -> Analysis:
-    """Of a folder of *.jsonl, one suite. ValueError if it holds no study of that."""
-    found = collect(results, suite)
+def analyse(results: Path, suite: str = "all", asked: Collection[str] | None = None) -> Analysis:
+    """Of a folder of *.jsonl, one suite. ValueError if it holds no study of that.
+
+    asked: tasks; what is missing of any others is not remarked on. None: the whole suite was asked for.
+    """
+    found = collect(results, suite, asked)
     made, said = ranking(found)
     reasons = {task: reason for task, reason in read_reasons(REASONS).items() if suite_of(task) == suite}
     losses, compared = lost(found, reasons)
-    if unknown := sorted({*reasons} - {loss.task for loss in losses}):
-        said.append(f"{REASONS.name} explains tasks on which nothing was lost: {', '.join(unknown)}.")
+    said += unreasoned(found, losses, reasons, asked)
     return Analysis(found, cells(found), made, losses, compared, seconds(found), [*found.remarks, *said], suite)
 
 
-def suites(results: Path) -> list[Analysis]:
+def unreasoned(
+    found: Collected, losses: Sequence[Loss], reasons: Mapping[str, str], asked: Collection[str] | None
+) -> Iterator[str]:
+    """A sentence about reasons of tasks on which nothing was lost, and one about losses without a reason.
+
+    Only of tasks that are shown and were asked for; and a name that no task has, if all were asked for.
+    """
+    lost_on = list(dict.fromkeys(loss.task for loss in losses))
+    idle = [task for task in sorted({*reasons} - {*lost_on}) if task in found.tasks or task not in TASKS]
+    without = [task for task in lost_on if not reasons.get(task)]
+    for names, said in ((idle, "explains tasks on which nothing was lost"), (without, "has no reason for")):
+        if meant := [task for task in names if asked is None or task in asked]:
+            yield f"{REASONS.name} {said}: {', '.join(meant)}."
+
+
+def suites(results: Path, asked: Collection[str] | None = None) -> list[Analysis]:
     """Of every suite that has a study. ValueError if none has."""
     there = {suite_of(row["task"]) for file in results.glob("*.jsonl") for row in lines(file) if "regret" in row}
-    return [analyse(results, suite) for suite in TITLES if suite in there] or [analyse(results)]
+    return [analyse(results, suite, asked) for suite in TITLES if suite in there] or [analyse(results, asked=asked)]
 
 
 # -- in words ----------------------------------------------------------------------------------------------------------
@@ -240,16 +259,37 @@ def table(results: Path) -> str:
     return "\n\n".join(short_table(made) for made in suites(results))
 
 
-def write(results: Path, folder: Path = FOLDER) -> None:
-    """The pages, the CSV files and the figures; prints the short tables. ValueError if there is no study."""
-    for made in suites(results):
-        place = folder if made.suite == "all" else folder / made.suite
+def write(results: Path, folder: Path | None = None, asked: Collection[str] | None = None) -> None:
+    """The pages, the CSV files and the figures; prints the short tables, and where the pages lie.
+
+    The folder is the one `home` names, if none is given; of what an earlier call wrote there, nothing is left. asked: see
+    `analyse`. ValueError if there is no study.
+    """
+    folder = home(results) if folder is None else folder
+    places = {suite: folder if suite == "all" else folder / suite for suite in TITLES}
+    for made in suites(results, asked):
+        place = places.pop(made.suite)
         files(made, place)
         print(f"{short_table(made)}\n\nEverything: {place / 'index.html'}\n")
+    for place in places.values():
+        clear(place)
+
+
+def home(results: Path) -> Path:
+    """Where the pages of a folder of results lie: those of anybody's own beside them, apart from the project's."""
+    return FOLDER if results.resolve() == RESULTS else results / "page"
+
+
+def clear(folder: Path) -> None:
+    """Removes what `files` wrote to a folder, and the folder if nothing else lies in it."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def files(made: Analysis, folder: Path) -> None:
-    """The page, the CSV files and the figures of one suite."""
+    """FILES of one suite: the page, the CSV files and those figures for which there is something to show."""
     folder.mkdir(parents=True, exist_ok=True)
     rows_of(folder / "summary.csv", [{"kind": kind(cell.task), **asdict(cell)} for cell in made.cells])
     rows_of(folder / "ranks.csv", [] if made.ranking is None else rank_rows(made.ranking))

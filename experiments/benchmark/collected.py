@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,11 @@ def suite_of(task: str) -> str:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def collect(results: Path, suite: str = "all") -> Collected:
-    """Every study on a suite's tasks below a folder of *.jsonl. ValueError if there is none."""
+def collect(results: Path, suite: str = "all", asked: Collection[str] | None = None) -> Collected:
+    """Every study on a suite's tasks below a folder of *.jsonl. ValueError if there is none.
+
+    asked: the tasks that are missed where they have no study; None: all of the suite.
+    """
     remarks: list[str] = []
     kept: dict[tuple[str, str, int], Trace] = {}
     for trace in _present(list(_read(results, suite, remarks)), remarks):
@@ -108,7 +111,7 @@ def collect(results: Path, suite: str = "all") -> Collected:
     tasks += sorted({key[0] for key in traces} - {*TASKS})
     methods = sorted({key[1] for key in traces}, key=_place)
     settled = {key: mine for task in tasks for key, mine in _settled(traces, task, remarks)}
-    wanted = [name for name in TASKS if suite_of(name) == suite]
+    wanted = [name for name in TASKS if suite_of(name) == suite and (asked is None or name in asked)]
     return Collected(settled, tasks, methods, [*remarks, *_missing(settled, tasks, methods, wanted)])
 
 

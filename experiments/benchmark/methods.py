@@ -16,6 +16,7 @@ from hpo.space import Space
 PEERS = "experiments.benchmark.peers"
 ADAPTER = "experiments/benchmark/peers/ours.py"
 GP, RANDOM = ("hpo/optimizers/gp.py",), ("hpo/optimizers/random.py",)
+OWN = "it has an environment of its own, which experiments/benchmark/hebo.txt says how to make"  # HEBO
 PROTOTYPE = re.compile(r"GP\((?P<function>[\w.]+:\w+)\)")
 
 
@@ -29,6 +30,7 @@ class Method:
 
     module     where its adapter is: "module:attribute" below experiments.benchmark.peers
     packages   what must be installed for it, as names of modules
+    install    how they are installed, as the end of a sentence
     sources    our files that decide what it proposes, with what they import; empty for a peer, whose versions are recorded
     shortcuts  whether its adapter can make it faster without changing anything that it proposes
     """
@@ -37,7 +39,7 @@ class Method:
     seeds: int
     module: str
     packages: tuple[str, ...] = ()
-    extra: str = "peers"
+    install: str = "pip install '.[peers]' installs it"
     sources: tuple[str, ...] = ()
     acquisition: str | None = None
     shortcuts: bool = False
@@ -55,7 +57,7 @@ class Method:
         return None
 
     def absent(self, why: str) -> str:
-        return f"{self.name} is skipped: {why}; pip install '.[{self.extra}]' installs it"
+        return f"{self.name} is skipped: {why}; {self.install}"
 
     def make(self, space: Space, seed: int, budget: int, timed: bool = False) -> Peer:
         """A fresh optimizer; without shortcuts if it is timed. Raises Absent where its packages cannot be imported.
@@ -91,7 +93,7 @@ METHODS: dict[str, Method] = {
         Method("Optuna GP", 20, "optuna:gp", ("optuna", "torch")),
         Method("BoTorch", 10, "botorch:BoTorch", ("botorch",), shortcuts=True),
         Method("SMAC", 5, "smac:SMAC", ("smac",)),
-        Method("HEBO", 5, "hebo:HEBO", ("hebo",), shortcuts=True),
+        Method("HEBO", 5, "hebo:HEBO", ("hebo",), install=OWN, shortcuts=True),
     )
 }
 

@@ -1,12 +1,13 @@
 """Whether recorded runs come out the same here: of a peer, seeds 0 and 1 are run again, on a task each.
 
-Of ours, where lines were made by older sources: the lowest seed of every task. If every value is the same, the change did
-not touch what is proposed, and all of these lines count again.
+Of ours, where lines were made by older sources: the lowest seed of every task. Where every value is the same, the change
+did not touch what is proposed on that task, and its older lines count again. Those of a task that differs stay what they
+are, and its studies will be run again. Where several older sources made lines on a task, each is asked for by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -26,10 +27,10 @@ def chosen(folder: Path, method: Method, tasks: Sequence[str]) -> list[store.Rec
 
 
 def one_a_task(records: Iterable[store.Record]) -> list[store.Record]:
-    """The record with the lowest seed of every task."""
-    found: dict[str, store.Record] = {}
+    """The record with the lowest seed of every task and sources."""
+    found: dict[store.Origin, store.Record] = {}
     for record in sorted(records, key=lambda record: record["seed"]):
-        found.setdefault(record["task"], record)
+        found.setdefault(store.origin(record), record)
     return list(found.values())
 
 
@@ -48,20 +49,27 @@ def compared(then: store.Record, now: store.Record) -> str:
 
 
 def recheck(folder: Path, methods: Sequence[Method], tasks: Sequence[str]) -> Iterator[str]:
-    """A sentence for each study that was run again, or for a peer without any."""
+    """A sentence for each study that was run again, or for a peer without any, and for what becomes of older lines."""
     with pool(1) as processes:
         for method in methods:
-            old = one_a_task(store.older(folder, method.name).values()) if method.ours else []
+            older = store.older(folder, method.name).values() if method.ours else ()
+            old = one_a_task(record for record in older if record["task"] in tasks)
             again = old or chosen(folder, method, tasks)
             if not again:
                 yield f"{method.name}: nothing recorded with seed 0 or 1 on these tasks"
-            same = True
+            same: dict[store.Origin, bool] = {}
             for then in again:
                 plan = Plan(then["task"], then["method"], then["seed"], then["n"])
                 now = processes.submit(run, plan).result()
-                same = same and now["values"] == then["values"]
+                same[store.origin(then)] = now["values"] == then["values"]
                 yield compared(then, now)
-            if old and same:
-                yield f"{method.name}: {store.adopt(folder, method.name)} studies of older sources count again"
-            elif old:
-                yield f"{method.name}: the studies of older sources stay what they are, and will be run again"
+            if old:
+                yield from settled(folder, method.name, same)
+
+
+def settled(folder: Path, method: str, same: Mapping[store.Origin, bool]) -> Iterator[str]:
+    """Lets the older lines count where one came out the same; a sentence for these, and one for the others."""
+    if alike := [origin for origin, equal in same.items() if equal]:
+        yield f"{method}: {store.adopt(folder, method, alike)} studies of older sources count again"
+    if differ := dict.fromkeys(task for (task, _), equal in same.items() if not equal):
+        yield f"{method}: the studies of older sources on {', '.join(differ)} stay what they are, and will be run again"

@@ -2,8 +2,8 @@
 
 A line is found again by its task, method, seed and number of evaluations. It counts only if its task is still defined as it
 was then (lines from before that was recorded do count), and a line of ours only if it was made by the sources as they
-are now. Older ones stay in the file until every study they hold was made anew, or until one of every task was, and came out the
-same to the last digit (recheck.py): then they are adopted.
+are now. Older ones stay in the file until every study they hold was made anew, or until one on the same task and by the
+same sources was, and came out the same to the last digit (recheck.py): then these are adopted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "results" / "benchmark"
 TIMING = "timing.jsonl"  # beside them, and no study
 Record = dict[str, Any]
 Name = tuple[str, str, int, int]
+Origin = tuple[str, str | None]
 
 
 def slug(method: str) -> str:
@@ -32,6 +33,11 @@ def slug(method: str) -> str:
 def name(record: Record) -> Name:
     """What a study is found by: task, method, seed, evaluations."""
     return record["task"], record["method"], record["seed"], record["n"]
+
+
+def origin(record: Record) -> Origin:
+    """What a recheck speaks for: task and digest of our sources, None for a peer."""
+    return record["task"], record.get("digest")
 
 
 def append(path: Path, record: Record) -> None:
@@ -89,11 +95,16 @@ def older(folder: Path, method: str) -> dict[Name, Record]:
     return {name(record): record for record in every if record.get("digest") and name(record) not in current}
 
 
-def adopt(folder: Path, method: str) -> int:
-    """Lets these older lines count, with the sources that made them under "measured_by"; how many there are."""
-    path, old, now = folder / f"{slug(method)}.jsonl", older(folder, method), methods.find(method).digest
+def adopt(folder: Path, method: str, origins: Collection[Origin]) -> int:
+    """Lets older lines of these origins count, with the sources that made them under "measured_by"; how many there are.
+
+    All other lines stay, but for those of studies that have one that counts.
+    """
+    path, now = folder / f"{slug(method)}.jsonl", methods.find(method).digest
+    old = {key: line for key, line in older(folder, method).items() if origin(line) in origins}
     told = {**of(folder, method), **{key: {"measured_by": line["digest"], **line, "digest": now} for key, line in old.items()}}
-    replace(path, told.values())
+    rest = [line for line in lines(path) if name(line) not in told]
+    replace(path, [*told.values(), *rest])
     return len(old)
 
 

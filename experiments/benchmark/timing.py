@@ -5,9 +5,9 @@
 
 Each measurement has a spawned process of its own with one thread, which first plays a short study of another seed, so that
 nobody is charged for imports and first calls. The contenders take turns within each repeat, so that whatever disturbs
-the machine disturbs all of them; what is shown are medians over repeats, in wall-clock and in processor seconds.
-A measurement that runs into the limit is stopped and shown as "> limit". Peers are measured as they come, without the
-shortcuts that their studies take.
+the machine disturbs all of them; what is shown are medians over repeats, in wall-clock and in processor seconds, the ratio
+of the medians to ours, and beside it the lowest and the highest ratio within a repeat. A measurement that runs into the
+limit is stopped and shown as "> limit". Peers are measured as they come, without the shortcuts that their studies take.
 """
 
 from __future__ import annotations
@@ -162,11 +162,11 @@ def latest(folder: Path) -> list[dict[str, Any]]:
 
 
 def table(folder: Path) -> list[str]:
-    """One line a measurement and contender: median wall-clock and processor seconds, and the ratio to ours."""
+    """One line a measurement and contender: median wall-clock and processor seconds, their ratio to ours, those of repeats."""
     groups: dict[tuple[str, int, str, str], list[dict[str, Any]]] = {}
     for line in latest(folder):
         groups.setdefault((line["what"], line["n"], line["task"], line["method"]), []).append(line)
-    head = f"{'what':<5}{'n':>5}  {'task':<12}{'method':<12}{'seconds':>12}{'cpu':>12}{'ratio to ours':>16}"
+    head = f"{'what':<5}{'n':>5}  {'task':<12}{'method':<12}{'seconds':>12}{'cpu':>12}{'ratio to ours':>16}{'of repeats':>16}"
     return [head, *[_row(groups, key) for key in groups]]
 
 
@@ -176,8 +176,23 @@ def _row(groups: dict[tuple[str, int, str, str], list[dict[str, Any]]], key: tup
     cpu, unknown = median(groups[key], "cpu")
     own = groups.get((what, n, task, OURS))
     ratio = "" if own is None else f"{'> ' if over else ''}{seconds / median(own, 'seconds')[0]:.1f}"
+    ratios = "" if own is None or method == OURS else spread(groups[key], own)
     shown = "" if unknown else _seconds(cpu, False)
-    return f"{what:<5}{n:>5}  {task:<12}{method:<12}{_seconds(seconds, over):>12}{shown:>12}{ratio:>16}"
+    cells = f"{_seconds(seconds, over):>12}{shown:>12}{ratio:>16}{ratios:>16}"
+    return f"{what:<5}{n:>5}  {task:<12}{method:<12}{cells}".rstrip()
+
+
+def spread(mine: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> str:
+    """The lowest and the highest ratio to ours within a repeat, `5.9–6.8`; "" for fewer than two repeats of both.
+
+    One that was stopped is a lower bound, and marked so; a repeat in which ours was stopped has no ratio.
+    """
+    base = {line["repeat"]: line["seconds"] for line in own if not line["over"]}
+    ratios = [(line["seconds"] / base[line["repeat"]], line["over"]) for line in mine if line["repeat"] in base]
+    if len(ratios) < 2:
+        return ""
+    ends = min(ratios), (max(ratios)[0], any(over for _, over in ratios))  # what was stopped may be above all others
+    return "–".join(f"{'> ' if over else ''}{ratio:.1f}" for ratio, over in ends)
 
 
 def median(lines: Sequence[dict[str, Any]], name: str) -> tuple[float, bool]:

@@ -108,7 +108,7 @@ def walk(case: Case) -> list[str]:
 
 def model(case: Case, y: Array) -> GaussianProcess:
     """The posterior of one objective, on a factor that grew behind its first rows."""
-    weights = isolation(case.domain.features(case.rows), case.domain.categorical) if case.weighted else None
+    weights = isolation(case.domain.features(case.rows), case.domain.columns) if case.weighted else None
     made = standardise(y, case.power, weights)
     z = made.z
     require(z.shape == y.shape and np.isfinite(z).all(), "a standardised target is not finite")

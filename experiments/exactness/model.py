@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from experiments.exactness.measure import Problem
+from surrogates.columns import OFF
 from surrogates.domain import Array
 from surrogates.hyperparameters import EDGE
 
@@ -27,6 +28,7 @@ class Model:
 
     def __init__(self, p: Problem) -> None:
         self.kernel, self.d, self.categorical = p.theta.kernel, p.domain.d, torch.tensor(p.domain.categorical)
+        self.optional = torch.tensor([bool(parents) for parents in p.domain.parents], dtype=torch.bool)
         self.warped, self.budget = bool(p.theta.log_warp), p.domain.budget
         self.t = tensor(np.array(p.theta.to_list())).requires_grad_()
         self.F, self.y = tensor(p.domain.features(p.X)), tensor(p.y)
@@ -38,7 +40,7 @@ class Model:
             return F
         a, b = self.t[self.d + 3 : 3 * self.d + 3].exp().reshape(2, -1)
         x = F + (F.clamp(EDGE, 1.0 - EDGE) - F).detach()
-        return torch.where(self.categorical, F, 1.0 - (1.0 - x**a) ** b)
+        return torch.where(self.categorical | (F == OFF), F, 1.0 - (1.0 - x**a) ** b)
 
     def covariance(self, A: Tensor, B: Tensor) -> Tensor:
         """(m, n) between features: s k, and what budgets add (surrogates/budget.py)."""
@@ -51,9 +53,10 @@ class Model:
 
     def unit(self, A: Tensor, B: Tensor) -> Tensor:
         """(m, n) k. The root of r2 = 0 is kept out of the graph: its slope is infinite, the kernel's is not."""
-        gaps = self.warp(A)[:, None] - self.warp(B)
-        gaps = torch.where(self.categorical, (gaps != 0).to(torch.float64), gaps)
-        r2 = ((gaps / self.l) ** 2)[..., : self.d - self.budget].sum(-1)  # a budget is no part of a distance
+        gaps, on, both = self.warp(A)[:, None] - self.warp(B), (A != OFF)[:, None], B != OFF
+        arcs = torch.where(on & both, 2.0 - 2.0 * torch.cos(gaps), (on | both).to(torch.float64))  # inactive: the centre
+        squares = torch.where(self.categorical, (gaps != 0).to(torch.float64), torch.where(self.optional, arcs, gaps**2))
+        r2 = (squares / self.l**2)[..., : self.d - self.budget].sum(-1)  # a budget is no part of a distance
         if self.kernel == "rbf":
             return torch.exp(-r2 / 2)
         r = torch.where(r2 > 0, torch.where(r2 > 0, r2, 1.0).sqrt(), 0.0)

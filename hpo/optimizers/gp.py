@@ -33,12 +33,12 @@ from hpo.rng import stream
 from hpo.space import Config
 from surrogates import (
     Acquisition,
-    Ensemble,
     GaussianProcess,
     ModelAcquisition,
     ScoreFunction,
     Situation,
     acquisition,
+    combined,
     isolation,
     maximize,
     score_of,
@@ -81,7 +81,8 @@ class GP(Sampler):
                  finer, and nothing else
     constraints  {metric: bound}: results should have metric <= bound, and only such are recommended (Gardner et al. 2014)
     prior        log density over configurations of where the optimum may be, for example Around(space, config); it fades
-                 as results come in (PiBO, Hvarfner et al. 2022). prior_weight: how many results it weighs
+                 as results come in (PiBO, Hvarfner et al. 2022). prior_weight: how many results it weighs. The first
+                 `initial` points are the same without it: a density cannot be drawn from (the paper draws them)
     """
 
     acquisition: str | Acquisition | ModelAcquisition | Callable[..., Any] = "auto"
@@ -149,6 +150,21 @@ class GP(Sampler):
 
     # -- what is modelled --------------------------------------------------------------------------------------------
 
+    def posterior(self, history: History | None = None, objective: int = 0) -> GaussianProcess:
+        """What the model believes of an objective after all that was told, on standardised losses: to be looked at, with
+        surrogates.plot(optimizer.posterior(), acquisition, names=space.columns), or asked by predict.
+
+        history: the optimizer's own by default. With ParEGO there is one model, of a random combination. ValueError while
+        nothing was told, and where the space has no columns.
+        """
+        history = self.history if history is None else history
+        keys = readable(history)
+        if not keys or not self.space.columns:
+            raise ValueError(f"there is no posterior of {len(keys)} results over {len(self.space.columns)} parameters; "
+                             "allowed is at least one of each")
+        models, _ = self._models(history, self.view(history, keys), keys, history.next_trial, False)
+        return models[objective][0]
+
     def view(self, history: History, keys: Sequence[Key]) -> View:
         """How results are rows of the model: what another model of several budgets overrides, with `losses`."""
         return View.of(self.space, history, keys)
@@ -181,7 +197,7 @@ class GP(Sampler):
         weights = None
         if whole:
             domain = self.space.domain
-            weights = isolation(domain.features(encoded(history, self.space, keys)), domain.categorical)
+            weights = isolation(domain.features(encoded(history, self.space, keys)), domain.columns)
         return np.column_stack([standardise(column, self.power, weights).z for column in self.losses(history, keys).T])
 
     def _chebyshev(self, z: np.ndarray, trial: int) -> np.ndarray:
@@ -219,7 +235,7 @@ class GP(Sampler):
             situation = Situation(gps, told[compared], pending[beside], incumbent, seed, noisy, reference)
             scores.append(score_of(self._acquisition, situation))
         order = np.argsort(np.where(compared, mean, np.inf), kind="stable")[: int(compared.sum())]
-        return scores[0] if len(scores) == 1 else Ensemble(scores), plain[order], part
+        return combined(self._acquisition, scores, seed), plain[order], part
 
     def _pending(self, history: History, view: View, told: set[bytes]) -> np.ndarray:
         """(p, d) rows of jobs in flight that the model has no result for, at the horizon: what a short training will say

@@ -2,6 +2,7 @@
 
     tails.py         normal tails in log space: log h, Mills ratios, log Phi, log of a mean of exponentials
     marginal.py      f(posterior, incumbent) of means and sds, Score of rows, anybody's function with derivatives
+    plain.py         whether a function needs autograd or differences
       ei.py pi.py ucb.py
     situation.py     what an acquisition of the whole model gets, and what a score of rows is
     draws.py         f drawn at told and pending rows, and the posterior given each draw
@@ -13,7 +14,7 @@
       auto.py                             one of them, by the situation
     score.py         score_of(acquisition, situation): any acquisition as a score of rows
     terms.py         what is added to a score on a log scale: cost, constraints, a prior
-    ensemble.py      one acquisition averaged over samples of the hyperparameters
+    ensemble.py      one acquisition under samples of the hyperparameters: averaged, or one of its draws
     table.py         all acquisitions by name
 
 A marginal acquisition is one function f(posterior, incumbent) -> score. One of the whole model is one class with
@@ -23,7 +24,7 @@ A marginal acquisition is one function f(posterior, incumbent) -> score. One of 
 from surrogates.acquisitions.auto import Auto
 from surrogates.acquisitions.ehvi import EHVI
 from surrogates.acquisitions.ei import EI, LogEI
-from surrogates.acquisitions.ensemble import Ensemble
+from surrogates.acquisitions.ensemble import Ensemble, combined
 from surrogates.acquisitions.kg import KG
 from surrogates.acquisitions.marginal import (
     Acquisition,
@@ -74,6 +75,7 @@ __all__ = [
     "Sum",
     "Thompson",
     "acquisition",
+    "combined",
     "constrained",
     "cost_aware",
     "ensemble_of",

@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
 from surrogates.linalg import solve_lower
-from surrogates.posterior import Functionals, beside, factor, positive
+from surrogates.posterior import Functionals, beside, factor
 
 
 def quasi_normal(seed: int, q: int, k: int) -> Array:
@@ -56,7 +56,7 @@ class Given:
         self._probe, self._u = draws._t.at(X), draws.u
         t = self._probe.cross  # (m, k)
         self.means = self._probe.mean[:, None] + t @ self._u.T
-        self.sd = np.sqrt(positive(draws.gp, self._probe.variance - np.einsum("mk,mk->m", t, t)))
+        self.sd = np.sqrt(draws.gp.positive(self._probe.variance - np.einsum("mk,mk->m", t, t)))
 
     def pull(self, by_means: Array, by_sd: Array) -> Array:
         """(m, d): the gradient by the rows of a score with these derivatives, (m, q) and (m,)."""

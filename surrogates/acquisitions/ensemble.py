@@ -7,9 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surrogates.acquisitions.situation import ScoreFunction
+from surrogates.acquisitions.marginal import Acquisition
+from surrogates.acquisitions.situation import ModelAcquisition, ScoreFunction
 from surrogates.acquisitions.tails import log_mean_exp
 from surrogates.domain import Array
+
+
+def combined(chosen: Acquisition | ModelAcquisition, scores: Sequence[ScoreFunction], seed: int) -> ScoreFunction:
+    """One score of the acquisition's scores, one a sample of the hyperparameters: as a rule their average worth.
+
+    Where a score is a draw (an attribute drawn = True, as of Thompson), one of them, by the seed: a draw from the mixture
+    is a draw from one of its parts, and an average of draws varies too little to be one. ValueError for no scores.
+    """
+    if len(scores) == 1:
+        return scores[0]
+    if scores and getattr(chosen, "drawn", False):
+        return scores[seed % len(scores)]
+    return Ensemble(scores)
 
 
 @dataclass(frozen=True, eq=False)

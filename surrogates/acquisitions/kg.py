@@ -1,6 +1,7 @@
 """Knowledge gradient: how much lower the least posterior mean will be, once x was observed.
 
-Notation     A (k, d)  rows that may be recommended: promising told rows, pending rows, minima of the posterior mean
+Notation     A (k, d)  rows that may be recommended: promising told rows, pending rows, minima of the posterior mean, and
+                       of functions drawn from the posterior
              s_i(x) = c(x, a_i) / sqrt(var(x) + v)   how the mean at a_i moves with the standardised outcome Z at x
 """
 
@@ -13,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from surrogates.acquisitions.envelope import log_gain
-from surrogates.acquisitions.minima import minima_of_mean
+from surrogates.acquisitions.minima import minima_of_mean, places_of_minima
 from surrogates.acquisitions.situation import Situation
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
@@ -32,19 +33,25 @@ class KG:
     which keeps the score smooth where x becomes the best; where A holds the minimum of the mean, that is no difference.
     Pending rows are hallucinated.
 
-    most, minima  told rows and minima of the posterior mean in A, at most
+    Recommending from A alone, the score is as close to the knowledge gradient of the whole domain as A comes to the minima
+    that the mean may get. Few of these are at told rows: A holds places where f itself may be least.
+
+    most, minima, draws  told rows, minima of the posterior mean, and minima of drawn functions in A, at most
     """
 
-    most: int = 32
+    most: int = 16
     minima: int = 4
+    draws: int = 32
 
     log_scale: ClassVar[bool] = True
 
     @one_thread
     def score(self, situation: Situation) -> KGScore:
         """A, and all that depends on it only."""
-        gp, told = situation.hallucinated, situation.promising(self.most)
-        return KGScore(gp, apart(gp, np.concatenate([minima_of_mean(gp, situation, self.minima), told, situation.flying])))
+        gp = situation.hallucinated
+        lowest, possible = minima_of_mean(gp, situation, self.minima), places_of_minima(gp, situation, self.draws)
+        rows = np.concatenate([lowest, situation.promising(self.most), situation.flying, possible])
+        return KGScore(gp, apart(gp, rows))
 
 
 def apart(gp: GaussianProcess, rows: Array) -> Array:

@@ -10,10 +10,12 @@ from scipy.optimize import minimize
 from surrogates.acquisitions.situation import Situation, distinct
 from surrogates.domain import Array, Domain
 from surrogates.gp import GaussianProcess
-from surrogates.paths import Paths
+from surrogates.paths import FREQUENCIES, Paths
 
 SPREAD = 384  # random candidates
 STEPS = 30  # of L-BFGS-B
+ROUGH = 256, 10  # frequencies and steps where only the places of minima are wanted, and not their values
+BASIN = 0.7  # prior correlation above which two starts are taken to be in one basin
 Slope = Callable[[Array], tuple[Array, Array]]  # (m, d) rows -> values (m,) and derivatives (m, d), row by row
 
 
@@ -22,7 +24,7 @@ def candidates(situation: Situation, rng: np.random.Generator) -> Array:
     return distinct(situation.domain, np.concatenate([situation.started, situation.domain.some(rng, SPREAD)]))
 
 
-def descend(slope: Slope, X: Array, domain: Domain) -> Array:
+def descend(slope: Slope, X: Array, domain: Domain, steps: int = STEPS) -> Array:
     """(m, d) rows with lower values, all descended at once; a row that gets infeasible or no better stays."""
     free = domain.floats & ~np.isnan(X)
     if not free.any():
@@ -35,7 +37,7 @@ def descend(slope: Slope, X: Array, domain: Domain) -> Array:
         return float(values.sum()), slopes[free]
 
     found = minimize(total, X[free], jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * int(free.sum()),
-                     options={"maxiter": STEPS, "maxfun": 2 * STEPS})
+                     options={"maxiter": steps, "maxfun": 2 * steps})
     end = X.copy()
     end[free] = np.clip(found.x, 0.0, 1.0)
     better = domain.ok(end) & (slope(end)[0] < slope(X)[0])
@@ -44,20 +46,44 @@ def descend(slope: Slope, X: Array, domain: Domain) -> Array:
 
 def minima_of_draws(gp: GaussianProcess, situation: Situation, q: int) -> Array:
     """(q,) minima of q functions drawn from the posterior gp (Wang & Jegelka 2017, section 3.2, with Wilson's paths)."""
+    paths, least, end = _drawn(gp, situation, q, FREQUENCIES, STEPS)
+    return np.minimum(least, np.diag(paths(end)))
+
+
+def places_of_minima(gp: GaussianProcess, situation: Situation, q: int) -> Array:
+    """(k, d) different rows, at most q, at which functions drawn from the posterior gp are least: where min f may be."""
+    return distinct(gp.domain, _drawn(gp, situation, q, *ROUGH)[2])
+
+
+def _drawn(gp: GaussianProcess, situation: Situation, q: int, frequencies: int, steps: int) -> tuple[Paths, Array, Array]:
+    """q functions, the least value (q,) of each at the candidates, and the rows (q, d) to which they descend from there."""
     rng = np.random.default_rng(situation.seed)
-    paths, X = Paths(gp, rng, q), candidates(situation, rng)
+    paths, X = Paths(gp, rng, q, frequencies), candidates(situation, rng)
     values = paths(X)
-    end = descend(lambda rows: paths.gradient(rows, np.eye(q)), X[values.argmin(axis=0)], gp.domain)
-    return np.minimum(values.min(axis=0), np.diag(paths(end)))
+    end = descend(lambda rows: paths.gradient(rows, np.eye(q)), X[values.argmin(axis=0)], gp.domain, steps)
+    return paths, values.min(axis=0), end
 
 
 def minima_of_mean(gp: GaussianProcess, situation: Situation, q: int) -> Array:
-    """(k, d) at most q different local minima of the posterior mean, found from the candidates with the least mean."""
+    """(k, d) at most q different local minima of the posterior mean, found from low candidates that are apart."""
     X = candidates(situation, np.random.default_rng(situation.seed))
-    start = X[np.argsort(gp.mean(X), kind="stable")[:q]]
 
     def slope(rows: Array) -> tuple[Array, Array]:
         mean, _, d_mean, _ = gp.predict_gradient(rows)
         return mean, d_mean
 
-    return distinct(gp.domain, descend(slope, start, gp.domain))
+    return distinct(gp.domain, descend(slope, X[_lowest_apart(gp, X, q)], gp.domain))
+
+
+def _lowest_apart(gp: GaussianProcess, X: Array, q: int) -> list[int]:
+    """Numbers of at most q rows X (m, d): each has the least mean of those that are in no basin of one before it."""
+    mean, F = gp.mean(X), gp.features(X)
+    sd, taken = np.sqrt(gp.prior(F)), [int(mean.argmin())]
+    nearest = np.zeros(len(X))  # the largest correlation with a row that was taken
+    for _ in range(q - 1):
+        i = taken[-1]
+        nearest = np.maximum(nearest, gp._covariance(F[i : i + 1], F)[0][0] / (sd[i] * sd))
+        if (nearest > BASIN).all():
+            break
+        taken.append(int(np.where(nearest > BASIN, np.inf, mean).argmin()))
+    return taken

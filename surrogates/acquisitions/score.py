@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from surrogates.acquisitions.ensemble import Ensemble
+from surrogates.acquisitions.ensemble import combined
 from surrogates.acquisitions.marginal import Acquisition, Score
 from surrogates.acquisitions.situation import ModelAcquisition, ScoreFunction, Situation
 from surrogates.linalg import one_thread
@@ -27,6 +27,10 @@ def score_of(acquisition: Acquisition | ModelAcquisition, situation: Situation) 
     return Score(situation.hallucinated, acquisition, float(incumbent))
 
 
-def ensemble_of(acquisition: Acquisition | ModelAcquisition, situations: Iterable[Situation]) -> Ensemble:
-    """The acquisition averaged over situations that differ in their hyperparameters."""
-    return Ensemble([score_of(acquisition, situation) for situation in situations])
+def ensemble_of(acquisition: Acquisition | ModelAcquisition, situations: Iterable[Situation]) -> ScoreFunction:
+    """The acquisition averaged over situations that differ in their hyperparameters; a draw is one of them (`combined`).
+
+    Which one, the seed of the first situation says. ValueError for no situations.
+    """
+    every = list(situations)
+    return combined(acquisition, [score_of(acquisition, one) for one in every], every[0].seed if every else 0)

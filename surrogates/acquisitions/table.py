@@ -6,11 +6,12 @@ from surrogates.acquisitions.auto import Auto
 from surrogates.acquisitions.ehvi import EHVI
 from surrogates.acquisitions.ei import EI, LogEI
 from surrogates.acquisitions.kg import KG
-from surrogates.acquisitions.marginal import Acquisition, AcquisitionFunction, Numerical
+from surrogates.acquisitions.marginal import Acquisition, AcquisitionFunction
 from surrogates.acquisitions.mes import MES
 from surrogates.acquisitions.nehvi import NEHVI
 from surrogates.acquisitions.nei import NEI
 from surrogates.acquisitions.pi import LogPI
+from surrogates.acquisitions.plain import differentiable
 from surrogates.acquisitions.situation import ModelAcquisition
 from surrogates.acquisitions.thompson import Thompson
 from surrogates.acquisitions.ucb import UCB
@@ -31,13 +32,18 @@ ACQUISITIONS: dict[str, Acquisition | ModelAcquisition] = {
 
 
 def acquisition(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> Acquisition | ModelAcquisition:
-    """An acquisition from a name, an acquisition, or any f(posterior, incumbent). ValueError for an unknown name."""
+    """An acquisition from a name, an acquisition, or any f(posterior, incumbent), which is tried once (plain.py).
+
+    ValueError for an unknown name, a class, and what makes no (m,) scores.
+    """
     if isinstance(chosen, str):
         if chosen not in ACQUISITIONS:
             raise ValueError(f"acquisition {chosen!r} is not one of {', '.join(ACQUISITIONS)}")
         return ACQUISITIONS[chosen]
+    if isinstance(chosen, type):  # it has every method of an acquisition, and would fail when it is asked
+        raise ValueError(f"acquisition is the class {chosen.__name__}; allowed is an instance, such as {chosen.__name__}()")
     if isinstance(chosen, (Acquisition, ModelAcquisition)):
         return chosen
     if not callable(chosen):
         raise ValueError(f"acquisition is {chosen!r}; allowed are {', '.join(ACQUISITIONS)} and any f(posterior, incumbent)")
-    return Numerical(chosen)
+    return differentiable(chosen)

@@ -23,6 +23,7 @@ class Thompson:
     frequencies: int = FREQUENCIES
 
     log_scale: ClassVar[bool] = False
+    drawn: ClassVar[bool] = True
 
     def score(self, situation: Situation) -> ThompsonScore:
         """The function that belongs to the seed."""

@@ -34,11 +34,22 @@ def lint(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> 
         wrong = f"{chosen.__name__} is a class"
         remedy = f"Pass an instance, such as {chosen.__name__}()."
         return Report(label(chosen), "not an acquisition", (Finding("runs", "fail", wrong, remedy),))
-    found = acquisition(chosen)
+    found = tried(chosen)
     if isinstance(found, ModelAcquisition):
         return Report(label(chosen), "an acquisition of the whole model", whole.findings(found))
-    derivatives = "derivatives by differences" if isinstance(found, Numerical) else "with derivatives of its own"
+    ways = {Numerical: "derivatives by differences", Autograd: "derivatives by autograd"}
+    derivatives = ways.get(type(found), "with derivatives of its own")
     return Report(label(chosen), f"a function of mean and sd, {derivatives}", marginal.findings(found))
+
+
+def tried(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> Acquisition | ModelAcquisition:
+    """What `acquisition` makes of it. A function that it refuses is taken for one of arrays: the checks say what is wrong."""
+    try:
+        return acquisition(chosen)
+    except ValueError:
+        if isinstance(chosen, str) or not callable(chosen):
+            raise
+        return Numerical(chosen)
 
 
 def label(chosen: Any) -> str:

@@ -256,7 +256,7 @@ REST = (
     Check("gradient", gradient, "Correct `gradient`; surrogates.Known takes differences of any function of rows."),
     Check("far from data", climbable, "Return the logarithm of the worth, from functions that do not underflow "
                                       "(surrogates.acquisitions.tails)."),
-    Check("sd near zero", settled, "Keep variances away from zero (surrogates.posterior.positive) and take logarithms of "
+    Check("sd near zero", settled, "Keep variances away from zero (GaussianProcess.positive) and take logarithms of "
                                    "positive numbers only."),
     Check("in place", harmless, "Work on copies: a posterior is used again for the next proposal."),
     Check("company", alone, "Score each row by itself: nothing summed, ranked or scaled over the rows of a call."),

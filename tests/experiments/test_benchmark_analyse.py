@@ -1,7 +1,6 @@
 """The benchmark's analysis on made-up studies whose answers are known: reading, ranking, losses, the page, partial data."""
 
 import csv
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.benchmark import analyse, collected, plots, store, summary
+from experiments.benchmark import analyse, collected, store, summary
 from experiments.benchmark.collected import collect
 from experiments.benchmark.field import ranking
 
@@ -228,6 +227,32 @@ def test_a_reason_without_a_loss_is_said(tmp_path: Path) -> None:
     assert made.remarks == ["reasons.toml explains tasks on which nothing was lost: bowl."]
 
 
+def test_a_loss_without_a_reason_is_said_with_its_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "steps", SimpleNamespace(kind="rough", best=0.0, about="about steps", suite="fresh"))
+    analyse.REASONS.write_text('bowl = "It is round."\n')
+    slower = [{**each, "regret": falling(1.0, each["seed"])} if each["method"] == "GP" else each for each in every()]
+    usual, fresh = analyse.suites(stored(tmp_path, slower))
+    assert usual.remarks == ["reasons.toml has no reason for: valley."]
+    assert fresh.remarks == ["reasons.toml has no reason for: steps."]
+
+
+def test_only_what_was_asked_for_is_missed(tmp_path: Path) -> None:
+    """Not the tasks nobody asked for, nor reasons of theirs; a misspelt reason is said where everything was asked for."""
+    analyse.REASONS.write_text('bowl = "It is round."\nsteps = "They are steep."\nbowel = "It is misspelt."\n')
+    results = stored(tmp_path, every(tasks=["valley", "bowl"]))
+    explained = "reasons.toml explains tasks on which nothing was lost:"
+    for asked, remarks in (
+        (None, ["No study of any method on steps.", f"{explained} bowel, bowl."]),
+        (["valley"], []),
+        (["bowl"], [f"{explained} bowl."]),
+        (["valley", "steps"], ["No study of any method on steps."]),
+    ):
+        assert analyse.analyse(results, asked=asked).remarks == remarks
+    slower = [{**each, "regret": falling(1.0, each["seed"])} if each["method"] == "GP" else each for each in every()]
+    made = analyse.analyse(stored(tmp_path / "slower", slower), asked=["steps", "valley"])
+    assert made.remarks == ["reasons.toml has no reason for: valley."]
+
+
 def test_seconds_by_kind(tmp_path: Path) -> None:
     found = collect(stored(tmp_path, [*every(["GP"]), row("steps", "tpe", 0, [1.0])]))
     both = {"method": "GP", "ask_seconds": 4.0, "tell_seconds": 0.5, "seconds": 4.5}
@@ -246,7 +271,7 @@ def test_everything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "GP has a mean rank of 1.00 among 4 methods over 3 tasks, each after 25, 50, 100 evaluations" in printed
     assert "Some peer's median is better than GP's at 0 of 9 pairs" in printed
     names = {"index.html", "summary.csv", "ranks.csv", "lost.csv", "seconds.csv", "curves.png", "ranks.png", "critical.png"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names == {*analyse.FILES}
     cells = {(cell["task"], cell["method"], cell["evaluations"]): cell for cell in rows_in(tmp_path / "out" / "summary.csv")}
     assert len(cells) == 3 * 4 * 3
     assert float(cells["bowl", "GP", "50"]["median"]) == pytest.approx(1.02 / 401, rel=1e-6)
@@ -334,13 +359,6 @@ def test_partial_data(rows: list[dict[str, Any]], tmp_path: Path, capsys: pytest
     assert ("nothing to rank" in said) == (len({each["method"] for each in rows}) == 1)
 
 
-def test_an_earlier_figure_does_not_stay(tmp_path: Path) -> None:
-    analyse.write(stored(tmp_path / "much", every()), tmp_path / "out")
-    analyse.write(stored(tmp_path / "little", every(["GP"])), tmp_path / "out")
-    assert not (tmp_path / "out" / "ranks.png").exists()
-    assert (tmp_path / "out" / "ranks.csv").read_text() == ""
-
-
 def test_words() -> None:
     assert [analyse.number(value) for value in (0.012345, 1.2e-7, 0.0, 1234.0, math.inf)] == [
         "0.0123", "1.2e-07", "0", "1.23e+03", "∞",
@@ -354,40 +372,3 @@ def test_versions_are_counted(tmp_path: Path) -> None:
     assert [(line["versions"], line["machine"], line["studies"]) for line in made] == [
         ("numpy 2.4", "machine m", 2), ("numpy 2.5", "machine m", 1),
     ]  # fmt: skip
-
-
-# -- figures -----------------------------------------------------------------------------------------------------------
-
-
-def test_zero_has_a_place_on_a_logarithmic_axis(tmp_path: Path) -> None:
-    rows = [row("bowl", "GP", 0, [1.0, 0.03, 0.0]), row("valley", "GP", 0, [0.0] * 3), row("steps", "GP", 0, [3.0, 2.0, 1.0])]
-    figure = plots.curves(collect(stored(tmp_path, rows)))
-    panels = {panel.get_title(loc="left"): panel for panel in figure.axes if panel.get_visible()}
-    assert {name: panel.get_yscale() for name, panel in panels.items()} == {"valley": "linear", "bowl": "log", "steps": "log"}
-    np.testing.assert_allclose(np.asarray(panels["bowl"].lines[0].get_ydata(), float), [1.0, 0.03, 0.01])
-    assert [text.get_text() for text in panels["bowl"].texts] == ["0"]
-    assert not panels["steps"].texts
-    assert [plots.tick(value, 0.02, False) for value in (0.01, 0.1, 100.0)] == ["", "$10^{-1}$", "$10^{2}$"]
-
-
-def test_no_incumbent_is_a_gap(tmp_path: Path) -> None:
-    figure = plots.curves(collect(stored(tmp_path, [row("bowl", "GP", 0, [None, 2.0, 1.0])])))
-    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [np.nan, 2, 1])
-
-
-@pytest.mark.parametrize("places", [[1.0, 1.0, 1.0], [3.0, 1.0, 1.1, 5.0], [1.0]])
-def test_labels_are_spread_in_order(places: list[float]) -> None:
-    before = np.array(places)
-    after = plots.spread(before, 0.5)
-    order = np.argsort(before, kind="stable")
-    assert np.all(np.diff(after[order]) >= 0.5 - 1e-12)
-    assert after.mean() == pytest.approx(before.mean())
-    far = [place for place, value in enumerate(before) if np.all(np.abs(np.delete(before, place) - value) > 1)]
-    np.testing.assert_allclose(after[far], before[far])
-
-
-def test_every_method_looks_different_and_ours_is_thick() -> None:
-    looks = plots.looks(["GP", "random", *(f"peer {i}" for i in range(12)), "GP(a:b)", "GP(c:d)"])
-    seen = {(style["color"], json.dumps(style.get("linestyle", "-"))) for style in looks.values()}
-    assert len(seen) == len(looks)
-    assert max(looks, key=lambda name: looks[name]["linewidth"]) == "GP"

@@ -1,6 +1,8 @@
 """The benchmark's command: killed and resumed, refused, listed; and the seconds that it measures."""
 
+import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from experiments.benchmark import __main__ as benchmark
 from experiments.benchmark import store, timing
 from experiments.benchmark.__main__ import app, tasks
 from experiments.benchmark.methods import METHODS
@@ -63,6 +66,27 @@ def test_the_table_shows_the_last_run_beside_ours(tmp_path: Path) -> None:
     assert rows[2] == ["ask", "500", "mixed8", "BoTorch", ">", "9", "s", ">", "18.0"]
 
 
+def test_the_table_shows_the_range_of_ratios_within_repeats(tmp_path: Path) -> None:
+    """Of repeats that both have, not of medians; what was stopped is a bound, above which all others may lie."""
+    seconds: dict[str, list[float | None]] = {
+        "GP": [1.0, 2.0, 4.0], "Optuna GP": [3.0, 4.0, 20.0], "BoTorch": [None, 9.0, None], "SMAC": [None, 4.0, None],
+        "HEBO": [6.0],
+    }  # fmt: skip
+    for name, each in seconds.items():
+        for repeat, spent in enumerate(each):
+            over = spent is None
+            store.append(tmp_path / store.TIMING, {
+                "run": "1", "what": "run", "n": 200, "task": "mixed8", "method": name, "repeat": repeat, "limit": 9.0,
+                "seconds": 9.0 if over else spent, "cpu": spent, "over": over,
+            })  # fmt: skip
+    head, *rows = timing.table(tmp_path)
+    assert head.endswith("ratio to ours      of repeats")
+    assert rows[0].endswith(" 1.0") and rows[1].endswith("  2.0         2.0–5.0") and rows[4].endswith("  3.0")
+    assert rows[2].endswith("> 4.5     > 2.2–> 9.0") and rows[3].endswith("> 4.5       2.0–> 9.0")
+    stopped = {"repeat": 0, "seconds": 9.0, "over": True}
+    assert timing.spread([{"repeat": i, "seconds": 2.0, "over": False} for i in range(2)], [stopped]) == ""
+
+
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
@@ -70,6 +94,20 @@ def test_the_list_names_everything() -> None:
     done = CliRunner().invoke(app, ["--list"])
     assert done.exit_code == 0
     assert all(name in done.output for name in (*TASKS, *METHODS, *SUITES))
+
+
+def test_a_method_with_an_environment_of_its_own_names_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (said,) = (line for line in CliRunner().invoke(app, ["--list"]).output.splitlines() if line.startswith("method  HEBO"))
+    file = re.search(r"experiments/benchmark/\S+", said)
+    assert file is not None and (ROOT / file[0]).exists() and "[peers]" not in said
+    others = [method.absent("it is not here") for method in METHODS.values() if method.name != "HEBO"]
+    assert all(sentence.endswith("pip install '.[peers]' installs it") for sentence in others)
+
+
+def test_the_help_counts_the_held_out_tasks() -> None:
+    counted = {8: "eight", 9: "nine", 10: "ten", 11: "eleven", 12: "twelve"}[len(SUITES["fresh"])]
+    assert f"--suite fresh                       # the {counted} held-out tasks" in str(benchmark.__doc__)
 
 
 def test_the_held_out_suite_is_run_only_when_it_is_named() -> None:
@@ -96,6 +134,23 @@ def command(folder: Path, *arguments: object) -> list[str]:
 
 def surroundings() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def test_own_results_are_shown_beside_them_and_miss_only_what_was_asked_for(tmp_path: Path) -> None:
+    for options in (("--seeds", 2, "--n", 5), ("--table",)):
+        done = subprocess.run(
+            command(tmp_path, *options), cwd=tmp_path, env=surroundings(), capture_output=True, text=True, timeout=120,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "Everything: results/page/index.html" in done.stdout
+        assert "of any method on" not in done.stdout
+        assert set(re.findall(r"nothing was lost: (.+)", done.stdout)) <= {"branin.", "hartmann6.", "branin, hartmann6."}
+        assert (tmp_path / "results" / "page" / "index.html").exists() and not (tmp_path / "runs").exists()
+    show = ["--table", "--results", str(tmp_path / "results")]
+    assert "No study of any method on ackley5" in CliRunner().invoke(app, show).output  # where everything was asked for
+    mixed = CliRunner().invoke(app, [*show, "--suite", "mixed"])
+    assert "No study of any method on mixed8, conditional." in mixed.output
 
 
 def test_a_killed_benchmark_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -366,9 +366,33 @@ def test_lines_of_older_sources_count_again_where_every_value_is_the_same(tmp_pa
     assert [record["values"] for record in found.values()] == [record["values"] for record in made.values()]
 
 
-def test_one_value_that_differs_keeps_them_out(tmp_path: Path) -> None:
-    records = [study.run(Plan(task, "random", 0, 4)) for task in ("branin", "levy8")]
-    fill(tmp_path, "random", {**records[0], "digest": "0ld"}, {**records[1], "digest": "0ld", "values": [0.0] * 4})
+def test_one_value_that_differs_keeps_those_of_its_task_out(tmp_path: Path) -> None:
+    """Others count again; those that do not stay in the file, until they were made anew."""
+    made = [study.run(Plan(task, "random", seed, 4)) for task in ("branin", "levy8") for seed in (0, 1)]
+    old = [{**record, "digest": "0ld"} for record in made]
+    old[2]["values"] = [0.0] * 4
+    path = fill(tmp_path, "random", *old)
     said = list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin"]))
-    assert "differs from evaluation 1 on" in said[1] and said[-1].startswith("random: the studies of older sources stay")
-    assert not store.of(tmp_path, "random")
+    assert "the same 4 values" in said[0] and "differs from evaluation 1 on" in said[1]
+    assert said[2:] == [
+        "random: 2 studies of older sources count again",
+        "random: the studies of older sources on levy8 stay what they are, and will be run again",
+    ]
+    assert {(key[0], key[2]) for key in store.of(tmp_path, "random")} == {("branin", 0), ("branin", 1)}
+    assert [*store.lines(path)][2:] == old[2:]
+    every = [Plan(record["task"], "random", record["seed"], 4) for record in made]
+    assert runner.missing(every, tmp_path) == every[2:]
+    assert list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin"]))[1:] == said[3:]
+    fill(tmp_path, "random", *made[2:])
+    assert store.clean(tmp_path, "random") == 2 and len([*store.lines(path)]) == 4
+
+
+def test_each_of_several_older_sources_speaks_for_its_own_lines(tmp_path: Path) -> None:
+    made = [study.run(Plan("branin", "random", seed, 4)) for seed in range(3)]
+    changed = [{**record, "digest": "0lder", "values": [0.0] * 4} for record in made[1:]]
+    fill(tmp_path, "random", {**made[0], "digest": "0ld"}, *changed)
+    assert list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin"]))[2:] == [
+        "random: 1 studies of older sources count again",
+        "random: the studies of older sources on branin stay what they are, and will be run again",
+    ]
+    assert [key[2] for key in store.of(tmp_path, "random")] == [0]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from experiments import many
 from experiments.benchmark.tasks import TASKS
@@ -96,10 +97,40 @@ def test_lines_of_older_sources_are_measured_again(monkeypatch: pytest.MonkeyPat
     assert "| 9 [9, 9] |" in many.table() and "1 of 1 lines are by older sources." in many.table()
     monkeypatch.setattr(many, "measure", measured)
     asked.clear()
-    many.main([])
+    many.main()
     assert len(asked) == 2 * many.SEEDS
     assert "| hartmann6 | 30 | best | 3 | 1 | 0.1 | 0.2 | 0.5 | 0.1 [0, 0.2] |" in capsys.readouterr().out
     assert "older sources" not in many.table()
-    many.main(["--table"])
-    many.main([])
+    many.main(only=True)
+    many.main()
     assert len(asked) == 2 * many.SEEDS
+
+
+def test_only_a_command_without_a_mistake_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def measured(*key: Any) -> dict[str, Any]:
+        asked.append(key)
+        return {}
+
+    monkeypatch.setattr(many, "measure", measured)
+    call = CliRunner().invoke
+    assert call(many.app, ["--help"]).exit_code == 0 and "--table" in call(many.app, ["--help"]).output
+    assert [call(many.app, [wrong]).exit_code for wrong in ("--tabel", "table", "-t")] == [2, 2, 2]
+    shown = call(many.app, ["--table"])
+    assert shown.exit_code == 0 and shown.output.startswith("| task | n | way |")
+    assert not asked and not many.RESULTS.exists()
+    assert call(many.app, []).exit_code == 0
+    assert len(asked) == len(many.ON) * len(many.SIZES) * many.SEEDS * len(many.WAYS) and asked[-1][2] == "variational"
+
+
+def test_every_proposal_of_a_gp_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds, right = [], many.maximize
+
+    def told(score: Any, domain: Any, seed: int, *rest: Any) -> Any:
+        seeds.append(seed)
+        return right(score, domain, seed, *rest)
+
+    monkeypatch.setattr(many, "maximize", told)
+    many.measure("hartmann6", 45, "latest", 2)
+    assert seeds == [200, 201, 202]

@@ -148,6 +148,23 @@ def below(config: Any, limit: float) -> bool:
     return bool(config["x"] < limit)
 
 
+def test_lambdas_are_told_apart_by_what_they_do() -> None:
+    def bound(limit: float) -> Any:
+        return lambda config: config["x"] < limit
+
+    def named(predicate: Any) -> Any:
+        return Space(x=Float(0, 1), constraints=[predicate]).describe()
+
+    assert named(lambda config: config["x"] < 0.5) == named(lambda config: config["x"] < 0.5)
+    assert named(lambda config: config["x"] < 0.5) != named(lambda config: config["x"] < 0.6)
+    assert named(lambda config: config["x"] < 0.5) != named(lambda config: config["x"] > 0.5)
+    some, other = lambda c: any(v < 0.5 for v in c.values()), lambda c: any(v < 1 for v in c.values())
+    assert named(some) != named(other)
+    assert named(bound(0.5)) == named(bound(0.5)) != named(bound(0.6))
+    assert " at 0x" not in repr(named(some))
+
+
+
 def test_a_header_holds_no_addresses() -> None:
     space = Space(x=Float(0, 1), constraints=[functools.partial(below, limit=0.5)])
     assert " at 0x" not in str(Random(space).header())

@@ -123,7 +123,7 @@ def test_told_rows_may_repeat_and_be_few(name):
         assert np.isfinite(value).all() and np.isfinite(slope).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "thompson"])
 def test_an_ensemble_averages_worths(name):
     domain = DOMAINS["mixed"]
     situations = []

@@ -88,6 +88,9 @@ def dense(theta, domain, X, Y):
                 p, q = np.exp(theta.log_warp[c]), np.exp(theta.log_warp[domain.d + c])
                 a, b = (1.0 - (1.0 - np.clip(z, 1e-6, 1 - 1e-6) ** p) ** q for z in (a, b))
             gap = (a[:, None] - b) ** 2
+            if domain.parents[c]:  # on an arc of a circle where active, at its centre where not
+                on, both = (A[:, c] >= 0)[:, None], B[:, c] >= 0
+                gap = np.where(on & both, 2 - 2 * np.cos(a[:, None] - b), on ^ both)
         r2 += gap / np.exp(2.0 * theta.log_lengthscales[c])
     r = np.sqrt(r2)
     k = {"matern52": (1 + np.sqrt(5) * r + 5 * r2 / 3) * np.exp(-np.sqrt(5) * r),

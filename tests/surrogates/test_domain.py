@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from surrogates import Domain
+from surrogates.columns import OFF
 
 LEVELS = np.array([0.0, 0.25, 0.5, 1.0])
 
@@ -38,9 +39,9 @@ def test_snap_clips_rounds_and_puts_to_sleep():
     np.testing.assert_array_equal(mixed().active(X), ~np.isnan(expected))
 
 
-def test_features_give_inactive_columns_a_canonical_value():
+def test_features_give_inactive_columns_a_value_of_their_own():
     Z = mixed().features(np.array([[0.1, 1.0, 0.0, np.nan, np.nan]]))
-    np.testing.assert_array_equal(Z, [[0.1, 1.0, 0.0, 0.5, 2.0]])
+    np.testing.assert_array_equal(Z, [[0.1, 1.0, 0.0, OFF, 2.0]])
 
 
 def test_random_rows_are_legal_and_uniform_over_values():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import squareform
 
 from surrogates import KERNELS, Domain, GaussianProcess, Hyperparameters
+from surrogates.columns import OFF, Columns
 from surrogates.kernels import Pairs, contract_x, distances
 
 
@@ -34,7 +35,7 @@ def test_positive_semi_definite_on_mixed_conditional_domains(domain, kernel, see
     rng = np.random.default_rng(seed)
     Z = domain.features(domain.random(rng, 25))
     log_l = rng.normal(shift, 1, domain.d)
-    K = KERNELS[kernel](distances(Z, Z, log_l, domain.categorical))[0]
+    K = KERNELS[kernel](distances(Z, Z, log_l, domain.columns))[0]
     np.testing.assert_allclose(K, K.T, rtol=0, atol=1e-14)
     assert np.linalg.eigvalsh(K).min() > -1e-12 * len(K)
     assert (np.diag(K) == 1.0).all() and K.max() <= 1.0
@@ -49,26 +50,27 @@ def test_slope_is_the_derivative_of_the_value(kernel):
     assert value[0] == 1.0 and np.isfinite(slope[0])
 
 
-CATEGORICAL = np.array([False, True, False])
+COLUMNS = Columns(np.array([False, True, False, False]), np.array([False, False, True, False]))  # the third may be off
 
 
 def rows(rng, n):
-    return np.column_stack([rng.random(n), rng.integers(0, 3, n), rng.random(n)])
+    optional = np.where(rng.random(n) < 0.3, OFF, rng.random(n))
+    return np.column_stack([rng.random(n), rng.integers(0, 3, n), optional, rng.random(n)])
 
 
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
 def test_derivative_with_respect_to_log_lengthscales(kernel):
     rng = np.random.default_rng(0)
-    Z, log_l, h = rows(rng, 7), rng.normal(-0.5, 0.5, 3), 1e-6
-    pairs, W = Pairs(Z, CATEGORICAL), rng.normal(size=21)
+    Z, log_l, h = rows(rng, 7), rng.normal(-0.5, 0.5, 4), 1e-6
+    pairs, W = Pairs(Z, COLUMNS), rng.normal(size=21)
     upper = np.triu_indices(7, 1)
 
     def value(log_l):
-        return W @ KERNELS[kernel](distances(Z, Z, log_l, CATEGORICAL))[0][upper]
+        return W @ KERNELS[kernel](distances(Z, Z, log_l, COLUMNS))[0][upper]
 
     weights = W * KERNELS[kernel](pairs.r2(log_l))[1]
-    np.testing.assert_allclose(pairs.r2(log_l), distances(Z, Z, log_l, CATEGORICAL)[upper], rtol=1e-12, atol=1e-14)
-    numeric = [(value(log_l + h * e) - value(log_l - h * e)) / (2 * h) for e in np.eye(3)]
+    np.testing.assert_allclose(pairs.r2(log_l), distances(Z, Z, log_l, COLUMNS)[upper], rtol=1e-12, atol=1e-14)
+    numeric = [(value(log_l + h * e) - value(log_l - h * e)) / (2 * h) for e in np.eye(4)]
     got = -2 * np.exp(-2 * log_l) * pairs.sums(squareform(weights), weights)
     np.testing.assert_allclose(got, numeric, rtol=1e-6, atol=1e-9)
 
@@ -76,17 +78,18 @@ def test_derivative_with_respect_to_log_lengthscales(kernel):
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
 def test_derivative_with_respect_to_the_query(kernel):
     rng = np.random.default_rng(1)
-    A, B, log_l, h = rows(rng, 4), rows(rng, 9), rng.normal(-0.5, 0.5, 3), 1e-6
-    W = rng.normal(size=(4, 9))
+    A, B, log_l, h = rows(rng, 8), rows(rng, 9), rng.normal(-0.5, 0.5, 4), 1e-6
+    W, on = rng.normal(size=(8, 9)), A[:, 2] != OFF
 
     def value(A):
-        return (W * KERNELS[kernel](distances(A, B, log_l, CATEGORICAL))[0]).sum(axis=1)
+        return (W * KERNELS[kernel](distances(A, B, log_l, COLUMNS))[0]).sum(axis=1)
 
-    got = contract_x(W * KERNELS[kernel](distances(A, B, log_l, CATEGORICAL))[1], A, B, log_l, CATEGORICAL)
-    for c in (0, 2):
-        e = h * np.eye(3)[c]
-        np.testing.assert_allclose(got[:, c], (value(A + e) - value(A - e)) / (2 * h), rtol=1e-6, atol=1e-8)
-    assert (got[:, 1] == 0).all()
+    got = contract_x(W * KERNELS[kernel](distances(A, B, log_l, COLUMNS))[1], A, B, log_l, COLUMNS)
+    for c, moved in ((0, np.ones(8, dtype=bool)), (2, on), (3, np.ones(8, dtype=bool))):
+        e = h * np.eye(4)[c]
+        expected = (value(A + e) - value(A - e)) / (2 * h)
+        np.testing.assert_allclose(got[moved, c], expected[moved], rtol=1e-6, atol=1e-8)
+    assert 0 < on.sum() < 8 and (got[:, 1] == 0).all() and (got[~on, 2] == 0).all()
 
 
 def test_the_model_is_flat_where_the_decoded_integer_is():
@@ -100,5 +103,25 @@ def test_the_model_is_flat_where_the_decoded_integer_is():
 def test_an_inactive_column_never_separates_two_rows():
     domain = Domain(("categorical", "float"), (None, None), (2, 0), ((), ((0, (1.0,)),)))
     Z = domain.features(np.array([[0.0, 0.1], [0.0, 0.9], [1.0, 0.5], [1.0, 0.9]]))
-    r2 = distances(Z, Z, np.zeros(2), domain.categorical)
-    assert r2[0, 1] == 0.0 and r2[0, 2] == 1.0 and r2[2, 3] > 0
+    r2 = distances(Z, Z, np.zeros(2), domain.columns)
+    assert r2[0, 1] == 0.0 and r2[2, 3] == pytest.approx(2 - 2 * np.cos(0.4))
+    np.testing.assert_allclose(r2[:2, 2:], 2.0)  # 1 for the parent and 1 for the child, whatever its value
+
+
+@pytest.mark.parametrize("warped", [False, True])
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_a_branch_that_was_never_active_is_believed_to_be_flat(kernel, warped):
+    """Nothing was learned of its parameters, so no value of theirs is better or better known; after one row one is."""
+    levels = np.linspace(0, 1, 4)
+    domain = Domain(("categorical", "float", "int", "float"), (None, None, levels, None), (2, 0, 4, 0),
+                    ((), ((0, (1.0,)),), ((0, (1.0,)),), ()))
+    rng = np.random.default_rng(0)
+    X = domain.snap(np.column_stack([np.zeros(8), rng.random((8, 3))]))
+    theta = Hyperparameters((0.0, -1.0, -0.5, -1.0), 0.0, -6.0, 0.3, kernel, tuple(rng.normal(0, 0.4, 8)) if warped else ())
+    gp = GaussianProcess(domain, X, rng.normal(size=8), theta)
+    untried = domain.snap(np.column_stack([np.ones(50), rng.random((50, 2)), np.full(50, 0.7)]))
+    mean, variance, by_mean, by_variance = gp.predict_gradient(untried)
+    np.testing.assert_allclose(mean, mean[0], rtol=1e-12)
+    np.testing.assert_allclose(variance, variance[0], rtol=1e-12)
+    np.testing.assert_allclose([by_mean[:, 1], by_variance[:, 1]], 0.0, atol=1e-12)
+    assert np.ptp(gp.extend(untried[:1], np.append(gp.y, 1.0)).predict(untried)[1]) > 0.1

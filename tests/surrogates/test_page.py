@@ -92,7 +92,7 @@ def test_the_benchmark_names_it(session: Session) -> None:
     assert "GP(my_acquisition:mine) on branin, seed 0: regret" in said
     assert "in GP's place would have a mean rank of" in said and "mean rank [95 %]" in said
     assert len(list((session.folder / "runs" / "mine").glob("*.jsonl"))) == 3
-    assert (session.folder / "runs" / "benchmark" / "index.html").exists()
+    assert (session.folder / "runs" / "mine" / "page" / "index.html").exists()
 
 
 def test_parallel_jobs_keep_apart(session: Session) -> None:

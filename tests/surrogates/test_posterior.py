@@ -5,7 +5,7 @@ import pytest
 
 from surrogates import Domain, GaussianProcess, Hyperparameters
 from surrogates.paths import Paths
-from surrogates.posterior import beside, cross, cross_gradient, factor, joint, sample
+from surrogates.posterior import beside, cross, factor, joint, sample
 from tests.surrogates.situations import DOMAINS, box, conditional, differences, hyperparameters, inside, situation
 
 CASES = [(name, kernel, warped) for name in DOMAINS for kernel, warped in
@@ -38,16 +38,14 @@ def test_gradients_of_mean_variance_and_cross_covariances(name, kernel, warped):
     domain = DOMAINS[name]
     s = situation(domain, kernel=kernel, warped=warped)
     X, A = inside(domain, 6), np.concatenate([inside(domain, 3, seed=2), s.rows[:3]])
-    C, pull = cross_gradient(s.gp, X, A)
-    np.testing.assert_array_equal(C, cross(s.gp, X, A))
+    probe, none, ones = beside(s.gp, A)[0].at(X), np.zeros(len(X)), np.ones(len(X))
+    C = probe.cross
     G = np.random.default_rng(3).normal(size=C.shape)
     expected = differences(lambda rows: (G * cross(s.gp, rows, A)).sum(axis=1), X, domain)
-    slope = pull(G)
+    slope = probe.pull(none, none, G)
     np.testing.assert_allclose(slope[:, domain.floats], expected[:, domain.floats], rtol=1e-7, atol=1e-9)
     assert (slope[:, domain.categorical] == 0).all() and (slope[np.isnan(X)] == 0).all()
-    probe = beside(s.gp, A)[0].at(X)
     mean, variance, d_mean, d_variance = s.gp.predict_gradient(X)
-    none, ones = np.zeros(len(X)), np.ones(len(X))
     np.testing.assert_allclose(probe.mean, mean, rtol=1e-13)
     np.testing.assert_allclose(probe.variance, variance, rtol=1e-12)
     np.testing.assert_allclose(probe.pull(ones, none, 0 * C), d_mean, atol=1e-12)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surrogates import isolation, standardise
+from surrogates.columns import Columns
 
 special = st.sampled_from([np.inf, np.nan, -np.inf, 1e9, 0.0])
 targets = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False) | special, min_size=1, max_size=40)
@@ -73,7 +74,7 @@ def test_three_hundred_orders_of_magnitude_between_results_do_not_overflow():
 def test_a_crowd_counts_as_one():
     rng = np.random.default_rng(0)
     spread, crowd = rng.random((20, 6)), 0.5 + 1e-4 * rng.standard_normal((60, 6))
-    Z, numeric = np.concatenate([spread, crowd]), np.zeros(6, dtype=bool)
+    Z, numeric = np.concatenate([spread, crowd]), Columns(np.zeros(6, dtype=bool))
     weights = isolation(Z, numeric)
     assert weights[20:].sum() == pytest.approx(1.0, rel=0.1) and weights[:20].mean() > 0.5
     y = np.concatenate([rng.normal(size=20), -3.0 + 1e-6 * rng.normal(size=60)])
@@ -82,7 +83,7 @@ def test_a_crowd_counts_as_one():
     zoomed = standardise(y).z
     assert np.ptp(zoomed[20:]) > 10 * np.ptp(all_[20:]), "without weights the crowd sets the scale"
     choices = np.array([[0.0], [0.0], [1.0], [2.0]])
-    np.testing.assert_allclose(isolation(choices, np.array([True])), [0.5, 0.5, 1.0, 1.0], atol=1e-10)
+    np.testing.assert_allclose(isolation(choices, Columns(np.array([True]))), [0.5, 0.5, 1.0, 1.0], atol=1e-10)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

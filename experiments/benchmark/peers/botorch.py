@@ -38,6 +38,7 @@ from experiments.benchmark import peers
 from experiments.benchmark.peers.seeded import seeded
 from experiments.benchmark.peers.traced import Traced, recording
 from hpo.space import Config, Space
+from surrogates.columns import OFF
 from surrogates.domain import Array, Domain
 
 ENUMERATED = 10_000  # a discrete space up to this size is searched point by point, as in botorch.optim.optimize_mixed
@@ -173,7 +174,8 @@ class BoTorch:
         return np.where(np.isfinite(y), y, finite.max() if len(finite) else 0.0)
 
     def _features(self, rows: Array) -> torch.Tensor:
-        return torch.tensor(self.domain.features(rows))
+        features = self.domain.features(rows)
+        return torch.tensor(np.where(features == OFF, 0.5, features))
 
     def _model(self) -> SingleTaskGP:
         """The GP fitted to everything told; fitted once for each number of results."""

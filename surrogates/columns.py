@@ -1,0 +1,74 @@
+"""Columns as kernels see them: points of a Euclidean space, in which an inactive number is equally far from every active one.
+
+    float, int, budget     the number itself
+    the same, conditional  (cos z, sin z) where it is active, the origin where it is not
+
+so that two active values are sqrt(2 - 2 cos(z - z')) apart, which is |z - z'| to third order, and an active value is 1
+from an inactive one, whatever it is: the arc kernel of Swersky, Duvenaud, Snoek, Hutter, Osborne 2013, "Raiders of the
+lost architecture", with an arc of one radian. A model that has seen a branch of the space only where it is off believes
+the same of all its values; any number in the place of "inactive" would draw the values near it. Choices are not embedded:
+they are equal or not, and inactive is a choice of its own.
+
+Notation     n rows, d columns, e coordinates     Z (n, d) features (domain.features)     E (n, e) their coordinates
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+OFF = -1.0  # an inactive number among features: outside of [0, 1]
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """d columns. categorical (d,): choices. optional (d,): numbers that can be inactive; none if it is not given."""
+
+    categorical: Mask
+    optional: Mask | None = None
+
+    @cached_property
+    def always(self) -> np.ndarray:
+        """Numbers of the numeric columns that are always active: the first coordinates."""
+        return np.flatnonzero(~self.categorical & ~self._arcs)
+
+    @cached_property
+    def arcs(self) -> np.ndarray:
+        """Numbers of the numeric columns that can be inactive: their cosines follow, then their sines."""
+        return np.flatnonzero(~self.categorical & self._arcs)
+
+    @property
+    def _arcs(self) -> Mask:
+        return np.zeros(len(self.categorical), dtype=bool) if self.optional is None else self.optional
+
+    @cached_property
+    def of(self) -> np.ndarray:
+        """(e,) the column that each coordinate belongs to."""
+        return np.concatenate([self.always, self.arcs, self.arcs])
+
+    def embed(self, Z: Array) -> Array:
+        """(n, e) coordinates of features (n, d)."""
+        if not len(self.arcs):
+            return Z if len(self.always) == Z.shape[1] else Z[:, self.always]
+        on, z = Z[:, self.arcs] != OFF, Z[:, self.arcs]
+        return np.concatenate([Z[:, self.always], np.where(on, np.cos(z), 0.0), np.where(on, np.sin(z), 0.0)], axis=1)
+
+    def pull(self, Z: Array, G: Array) -> Array:
+        """(n, d) derivatives by features Z (n, d) from those by their coordinates, G (n, e); 0 at choices and what is off."""
+        found = np.zeros(Z.shape)
+        a, c = len(self.always), len(self.arcs)
+        found[:, self.always] = G[:, :a]
+        if c:
+            z = Z[:, self.arcs]
+            found[:, self.arcs] = np.where(z != OFF, np.cos(z) * G[:, a + c :] - np.sin(z) * G[:, a : a + c], 0.0)
+        return found
+
+    def total(self, g: Array) -> Array:
+        """(d,) sums over the coordinates of each column of g (e,); 0 at choices."""
+        return np.bincount(self.of, g, len(self.categorical)).astype(float)
