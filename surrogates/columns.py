@@ -1,11 +1,11 @@
 """Columns as kernels see them: points of a Euclidean space, in which an inactive number is equally far from every active one.
 
     float, int, budget     the number itself
-    the same, conditional  (cos z, sin z) where it is active, the origin where it is not
+    the same, conditional  (cos a z, sin a z) / a where it is active, the origin where it is not
 
-so that two active values are sqrt(2 - 2 cos(z - z')) apart, which is |z - z'| to third order, and an active value is 1
-from an inactive one, whatever it is: the arc kernel of Swersky, Duvenaud, Snoek, Hutter, Osborne 2013, "Raiders of the
-lost architecture", with an arc of one radian. A model that has seen a branch of the space only where it is off believes
+so that two active values are sqrt(2 - 2 cos a (z - z')) / a apart, which is |z - z'| to third order, and an active value is
+1 / a from an inactive one, whatever it is: the arc kernel of Swersky, Duvenaud, Snoek, Hutter, Osborne 2013, "Raiders of
+the lost architecture", with an arc of a = ARC radians. A model that has seen a branch of the space only where it is off believes
 the same of all its values; any number in the place of "inactive" would draw the values near it. Choices are not embedded:
 they are equal or not, and inactive is a choice of its own.
 
@@ -24,6 +24,9 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 OFF = -1.0  # an inactive number among features: outside of [0, 1]
+# The longer, the nearer is what is inactive, which its parent tells apart already; beyond pi the ends of a range would come
+# nearer to one another again.
+ARC = np.pi
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +59,9 @@ class Columns:
         """(n, e) coordinates of features (n, d)."""
         if not len(self.arcs):
             return Z if len(self.always) == Z.shape[1] else Z[:, self.always]
-        on, z = Z[:, self.arcs] != OFF, Z[:, self.arcs]
-        return np.concatenate([Z[:, self.always], np.where(on, np.cos(z), 0.0), np.where(on, np.sin(z), 0.0)], axis=1)
+        on, a = Z[:, self.arcs] != OFF, ARC * Z[:, self.arcs]
+        arcs = [np.where(on, np.cos(a) / ARC, 0.0), np.where(on, np.sin(a) / ARC, 0.0)]
+        return np.concatenate([Z[:, self.always], *arcs], axis=1)
 
     def pull(self, Z: Array, G: Array) -> Array:
         """(n, d) derivatives by features Z (n, d) from those by their coordinates, G (n, e); 0 at choices and what is off."""
@@ -65,8 +69,8 @@ class Columns:
         a, c = len(self.always), len(self.arcs)
         found[:, self.always] = G[:, :a]
         if c:
-            z = Z[:, self.arcs]
-            found[:, self.arcs] = np.where(z != OFF, np.cos(z) * G[:, a + c :] - np.sin(z) * G[:, a : a + c], 0.0)
+            at = ARC * Z[:, self.arcs]
+            found[:, self.arcs] = np.where(at >= 0.0, np.cos(at) * G[:, a + c :] - np.sin(at) * G[:, a : a + c], 0.0)
         return found
 
     def total(self, g: Array) -> Array:

@@ -13,8 +13,8 @@ Notation
 Positive semi-definite by construction: sqrt(D_c) is a Euclidean distance in every column (of numbers on a line, or on an
 arc about the origin; of one-hot vectors over sqrt 2), so r is the Euclidean distance between images of rows in some R^p,
 and Matern and RBF are mixtures of Gaussians, hence positive definite on every R^p (Schoenberg 1938). Conditional rows are
-covered too: a column adds nothing between two rows in which it is inactive, and 1 between an active and an inactive one,
-whatever the active value. Ints are snapped before they get here: the model is flat where the decoded value is.
+covered too: a column adds nothing between two rows in which it is inactive, and the same between an active and an
+inactive one whatever the active value. Ints are snapped before they get here: the model is flat where the decoded value is.
 """
 
 from __future__ import annotations

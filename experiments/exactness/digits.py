@@ -11,7 +11,7 @@ import mpmath
 import numpy as np
 
 from experiments.exactness.measure import Problem
-from surrogates.columns import OFF
+from surrogates.columns import ARC, OFF
 from surrogates.domain import Array
 
 Rows = Any  # an array of mpmath numbers: dtype object
@@ -41,7 +41,7 @@ def rows(values: Array) -> Rows:
 def covariance(p: Problem, A: Rows, B: Rows) -> Rows:
     """(n, m) between features: s k (Rasmussen & Williams 2006, eq. 4.9, 4.17), and what budgets add (surrogates/budget.py)."""
     gaps, on, both = A[:, None] - B[None], (A != OFF)[:, None], (B != OFF)[None]
-    arcs = np.where(on & both, 2 - 2 * np.vectorize(mpmath.cos, otypes=[object])(gaps), on ^ both)  # inactive: the centre
+    arcs = np.where(on & both, 2 - 2 * np.vectorize(mpmath.cos, otypes=[object])(ARC * gaps), on ^ both) / mpmath.mpf(ARC) ** 2
     optional = np.array([bool(parents) for parents in p.domain.parents], dtype=bool)
     squares = np.where(p.domain.categorical, gaps != 0, np.where(optional, arcs, gaps * gaps))
     scale = np.array([mpmath.exp(2 * mpmath.mpf(value)) for value in p.theta.log_lengthscales])

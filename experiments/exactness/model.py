@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from experiments.exactness.measure import Problem
-from surrogates.columns import OFF
+from surrogates.columns import ARC, OFF
 from surrogates.domain import Array
 from surrogates.hyperparameters import EDGE
 
@@ -54,7 +54,7 @@ class Model:
     def unit(self, A: Tensor, B: Tensor) -> Tensor:
         """(m, n) k. The root of r2 = 0 is kept out of the graph: its slope is infinite, the kernel's is not."""
         gaps, on, both = self.warp(A)[:, None] - self.warp(B), (A != OFF)[:, None], B != OFF
-        arcs = torch.where(on & both, 2.0 - 2.0 * torch.cos(gaps), (on | both).to(torch.float64))  # inactive: the centre
+        arcs = torch.where(on & both, 2.0 - 2.0 * torch.cos(ARC * gaps), (on | both).to(torch.float64)) / ARC**2
         squares = torch.where(self.categorical, (gaps != 0).to(torch.float64), torch.where(self.optional, arcs, gaps**2))
         r2 = (squares / self.l**2)[..., : self.d - self.budget].sum(-1)  # a budget is no part of a distance
         if self.kernel == "rbf":

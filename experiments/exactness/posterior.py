@@ -17,7 +17,7 @@ import torch
 from experiments.exactness.digits import by_digits
 from experiments.exactness.measure import DOMAINS, Problem, Size, Worst, shown
 from surrogates import KERNELS, GaussianProcess, log_marginal_likelihood
-from surrogates.columns import OFF
+from surrogates.columns import ARC, OFF
 from surrogates.domain import Array
 
 Answers = tuple[Array, Array, float]  # mean and variance of f at the rows asked about, log marginal likelihood
@@ -113,14 +113,15 @@ def one_hot(p: Problem, X: Array) -> tuple[Array, np.ndarray]:
     """Rows (m, k) in which a category is a one-hot vector over sqrt 2, and the column (k,) that each belongs to.
 
     Two such vectors are 1 apart, which makes a Euclidean kernel a Hamming one. Inactive is a category of its own; an
-    inactive number is the centre of a circle, and an active one lies on it, at an angle of so many radians.
+    inactive number is the centre of a circle of radius 1 / ARC, and an active one lies on its arc.
     """
     F, sizes, parts = p.domain.features(X), p.domain.sizes, []
     for c in range(p.domain.d):
         if p.domain.categorical[c]:
             parts.append(np.eye(sizes[c] + 1)[F[:, c].astype(int)] / sqrt(2))
         elif p.domain.parents[c]:
-            parts.append((F[:, c, None] != OFF) * np.column_stack([np.cos(F[:, c]), np.sin(F[:, c])]))
+            a = ARC * F[:, c]
+            parts.append((F[:, c, None] != OFF) * np.column_stack([np.cos(a), np.sin(a)]) / ARC)
         else:
             parts.append(F[:, c : c + 1])
     return np.concatenate(parts, axis=1), np.repeat(np.arange(len(parts)), [part.shape[1] for part in parts])

@@ -19,6 +19,7 @@ from surrogates import (
     standardise,
 )
 from surrogates.budget import Decay
+from surrogates.columns import ARC
 from surrogates.fitting import Objective
 from surrogates.paths import Paths
 from surrogates.posterior import joint, sample
@@ -90,7 +91,7 @@ def dense(theta, domain, X, Y):
             gap = (a[:, None] - b) ** 2
             if domain.parents[c]:  # on an arc of a circle where active, at its centre where not
                 on, both = (A[:, c] >= 0)[:, None], B[:, c] >= 0
-                gap = np.where(on & both, 2 - 2 * np.cos(a[:, None] - b), on ^ both)
+                gap = np.where(on & both, 2 - 2 * np.cos(ARC * (a[:, None] - b)), on ^ both) / ARC**2
         r2 += gap / np.exp(2.0 * theta.log_lengthscales[c])
     r = np.sqrt(r2)
     k = {"matern52": (1 + np.sqrt(5) * r + 5 * r2 / 3) * np.exp(-np.sqrt(5) * r),

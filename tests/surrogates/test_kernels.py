@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import squareform
 
 from surrogates import KERNELS, Domain, GaussianProcess, Hyperparameters
-from surrogates.columns import OFF, Columns
+from surrogates.columns import ARC, OFF, Columns
 from surrogates.kernels import Pairs, contract_x, distances
 
 
@@ -104,8 +104,8 @@ def test_an_inactive_column_never_separates_two_rows():
     domain = Domain(("categorical", "float"), (None, None), (2, 0), ((), ((0, (1.0,)),)))
     Z = domain.features(np.array([[0.0, 0.1], [0.0, 0.9], [1.0, 0.5], [1.0, 0.9]]))
     r2 = distances(Z, Z, np.zeros(2), domain.columns)
-    assert r2[0, 1] == 0.0 and r2[2, 3] == pytest.approx(2 - 2 * np.cos(0.4))
-    np.testing.assert_allclose(r2[:2, 2:], 2.0)  # 1 for the parent and 1 for the child, whatever its value
+    assert r2[0, 1] == 0.0 and r2[2, 3] == pytest.approx((2 - 2 * np.cos(0.4 * ARC)) / ARC**2)
+    np.testing.assert_allclose(r2[:2, 2:], 1 + 1 / ARC**2)  # for the parent and for the child, whatever its value
 
 
 @pytest.mark.parametrize("warped", [False, True])
