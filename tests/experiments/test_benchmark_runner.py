@@ -371,8 +371,8 @@ def test_one_value_that_differs_keeps_those_of_its_task_out(tmp_path: Path) -> N
     made = [study.run(Plan(task, "random", seed, 4)) for task in ("branin", "levy8") for seed in (0, 1)]
     old = [{**record, "digest": "0ld"} for record in made]
     old[2]["values"] = [0.0] * 4
-    path = fill(tmp_path, "random", *old)
-    said = list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin"]))
+    path, both = fill(tmp_path, "random", *old), ["branin", "levy8"]
+    said = list(recheck.recheck(tmp_path, [METHODS["random"]], both))
     assert "the same 4 values" in said[0] and "differs from evaluation 1 on" in said[1]
     assert said[2:] == [
         "random: 2 studies of older sources count again",
@@ -382,7 +382,8 @@ def test_one_value_that_differs_keeps_those_of_its_task_out(tmp_path: Path) -> N
     assert [*store.lines(path)][2:] == old[2:]
     every = [Plan(record["task"], "random", record["seed"], 4) for record in made]
     assert runner.missing(every, tmp_path) == every[2:]
-    assert list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin"]))[1:] == said[3:]
+    assert list(recheck.recheck(tmp_path, [METHODS["random"]], both))[1:] == said[3:]
+    assert len(list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin"]))) == 2, "seeds 0 and 1, and nothing of levy8"
     fill(tmp_path, "random", *made[2:])
     assert store.clean(tmp_path, "random") == 2 and len([*store.lines(path)]) == 4
 
