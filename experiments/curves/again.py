@@ -1,7 +1,7 @@
-"""Whether older lines come out the same by the code as it is now: of every method and model, one is measured again.
+"""Whether older lines come out the same by the code as it is now: of every source of curves, one of each is measured again.
 
-It is the one with the lowest seed, on the first source and with the fewest results that has an older line. If all of a
-part's come out the same, the change did not touch what is measured, and all older lines of that part count again.
+It is the one with the lowest seed and the fewest results that has an older line, of every method or model. If all of a
+source come out the same, the change did not touch what is measured there, and all its older lines count again.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from experiments.curves.plan import Measurement
 
 
 def recheck(path: Path) -> Iterator[str]:
-    """A sentence for each that was measured again, and one for each part that has older lines."""
+    """A sentence for each that was measured again, and one for each part and source that has older lines."""
     rows = plan.stored(path)
-    for part in plan.PARTS:
-        old = {one: row for one, row in rows.items() if one.part == part and not plan.current(row)}
+    older = {one: row for one, row in rows.items() if not plan.current(row)}
+    for part, source in dict.fromkeys((one.part, one.source) for one in older):
+        old = {one: row for one, row in older.items() if (one.part, one.source) == (part, source)}
         same = True
         for one in sample(list(old)):
             equal = measured(one()) == measured(old[one])
             same = same and equal
-            yield f"{one.part}, {one.source}, seed {one.seed}, n = {one.n}, {one.name}: {'the same' if equal else 'differs'}"
-        if old and same:
+            yield f"{part}, {source}, seed {one.seed}, n = {one.n}, {one.name}: {'the same' if equal else 'differs'}"
+        if same:
             rows |= {one: {"measured_by": row["digest"], **row, "digest": plan.sources(part)} for one, row in old.items()}
             replace(path, rows.values())
-            yield f"{part}: {len(old)} lines of older sources count again"
-        elif old:
-            yield f"{part}: the lines of older sources stay what they are, and will be measured again"
+            yield f"{part}, {source}: {len(old)} lines of older sources count again"
+        else:
+            yield f"{part}, {source}: the lines of older sources stay what they are, and will be measured again"
 
 
 def sample(old: list[Measurement]) -> list[Measurement]:
