@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cached_property, partial
 from hashlib import sha256
+from inspect import getclosurevars
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -58,14 +59,15 @@ def code_name(code: Callable[..., Any]) -> Any:
 
 def _digest(code: FunctionType) -> str:
     """8 hex digits of a function's instructions, constants and names, and of the plain values it binds."""
-    cells = [cell.cell_contents for cell in code.__closure__ or ()]
-    bound = [repr(value) for value in (*(code.__defaults__ or ()), *cells) if isinstance(value, str | int | float | None)]
+    bound = [*(code.__defaults__ or ()), *getclosurevars(code).nonlocals.values()]
+    plain = [repr(value) for value in bound if isinstance(value, str | int | float | None)]
 
-    def told(part: CodeType) -> list[Any]:
-        constants = [told(value) if isinstance(value, CodeType) else repr(value) for value in part.co_consts]
-        return [part.co_code.hex(), constants, part.co_names]
+    def told(part: Any) -> Any:
+        if isinstance(part, CodeType):
+            return [part.co_code.hex(), [told(value) for value in part.co_consts], part.co_names]
+        return sorted(map(repr, part)) if isinstance(part, frozenset) else repr(part)  # a set has another order in every process
 
-    return sha256(repr([told(code.__code__), bound]).encode()).hexdigest()[:8]
+    return sha256(repr([told(code.__code__), plain]).encode()).hexdigest()[:8]
 
 
 class Space:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 import threading
@@ -146,6 +147,15 @@ def test_min_early_stopping_rate_is_the_same_everywhere() -> None:
 
 def below(config: Any, limit: float) -> bool:
     return bool(config["x"] < limit)
+
+
+def test_a_lambda_has_the_same_name_in_every_process() -> None:
+    """Sets among its constants are in another order in each."""
+    code = ("from hpo import Float, Space; "
+            "print(Space(x=Float(0, 1), constraints=[lambda c: c.get('k') in {'a', 'b', 'c', 'd', 'e'}]).describe())")
+    said = {subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True,
+                           text=True, check=True).stdout for seed in "0123"}
+    assert len(said) == 1 and "<lambda>" in said.pop()
 
 
 def test_lambdas_are_told_apart_by_what_they_do() -> None:
