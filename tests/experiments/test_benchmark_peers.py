@@ -187,17 +187,35 @@ def test_botorchs_recording_gives_way_where_it_is_not_finite_or_not_the_same() -
     model = peer._model()
     with traced.recording():
         closure = traced.Traced(module.ExactMarginalLogLikelihood(model.likelihood, model))
-        assert closure.trusted
-        value = closure()
-        assert traced.same(value, closure.original())
-        closure.recorded = lambda nothing: sum(p.sum() for p in closure.parameters.values()) * math.nan
+        value, played = closure(), closure.play
+        assert played is not None and closure.compared == 1
+        assert traced.same(value, closure.original()) and traced.same(value, closure._played(played))
+
+        closure.compared, closure.play = traced.COMPARED, lambda *inputs: tuple(x * math.nan for x in played(*inputs))
         assert traced.same(value, closure())
-        closure.trusted, closure.recorded = False, lambda nothing: sum(p.sum() for p in closure.parameters.values())
+        closure.play = lambda *inputs: tuple(-x for x in played(*inputs))
+        assert not traced.same(value, closure())
+        closure.compared = 0
+        assert traced.same(value, closure()) and closure.play is None
         assert traced.same(value, closure())
-    half = (value[0], tuple(-gradient for gradient in value[1]))
-    assert not traced.same(value, half)
+    assert not traced.same(value, (value[0], tuple(-gradient for gradient in value[1])))
     assert not traced.same(value, (value[0], (None, *value[1][1:])))
     assert torch.isfinite(value[0])
+
+
+def test_a_fit_that_cannot_be_recorded_is_made_by_the_code_it_was_taken_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, traced = adapter("botorch"), adapter_file("botorch", "traced")
+    peer = module.BoTorch(FLOATS, 0, 20)
+    trace(peer, FLOATS, 6)
+    model = peer._model()
+
+    def unplayable(*args: object) -> None:
+        raise traced.Unplayable("it draws random numbers")
+
+    monkeypatch.setattr(traced.Tape, "compile", unplayable)
+    closure = traced.Traced(module.ExactMarginalLogLikelihood(model.likelihood, model))
+    assert closure.play is None
+    assert traced.same(closure(), closure.original())
 
 
 def test_botorch_recommends_by_the_model_and_not_the_lucky_run() -> None:

@@ -1,23 +1,28 @@
 """A shortcut for BoTorch's fits that changes no bit of them: the marginal likelihood recorded once, and played back.
 
 A fit evaluates the marginal likelihood of a few dozen numbers some fifty times, in a mixed space some thousand times, and
-what that costs is Python: modules, lazy operators, caches. torch.jit.trace records the operations themselves, and plays
-them back with the same numbers in the same order. What a recording cannot do it leaves to the code it was taken from:
-where it is not finite (a factorisation that failed; there jitter is tried), and everywhere, should its first value or one
-of its first gradients differ in one bit. Studies use it; what BoTorch costs is measured without (timing).
+what that costs is Python (modules, lazy operators, caches), autograd, and what is the same every time. A tape of the
+operations themselves (tape.py) plays them back with the same numbers in the same order. What a recording cannot do it
+leaves to the code it was taken from: where it is not finite (a factorisation that failed; there jitter is tried), and
+everywhere, should it differ in one bit in the first evaluations. Studies use it; what BoTorch costs is measured without
+(timing).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from botorch.optim.closures.model_closures import get_loss_closure, get_loss_closure_with_grads
 from botorch.optim.utils import get_parameters
 from gpytorch.mlls import MarginalLogLikelihood
 
+from experiments.benchmark.peers.tape import Play, Tape, Unplayable
+
 Evaluated = tuple[torch.Tensor, tuple[torch.Tensor | None, ...]]
+
+COMPARED = 4  # evaluations of a fit that are made both ways
 
 
 class Traced:
@@ -27,31 +32,42 @@ class Traced:
         mll.train()
         self.parameters = get_parameters(mll, requires_grad=True)
         self.original = get_loss_closure_with_grads(mll, parameters=self.parameters)
-        self.nothing = torch.zeros(())
-        self.recorded = torch.jit.trace(Loss(mll), self.nothing, check_trace=False)
-        self.trusted = same(self._played(), self.original())
+        self.compared = 0
+        self.used: list[bool] = []  # which of the gradients there are
+        self.play: Play | None = None
+        with suppress(Unplayable):
+            self.play = self._recorded(mll)
 
     def __call__(self) -> Evaluated:
-        if self.trusted:
-            found = self._played()
-            if torch.isfinite(found[0]):
-                return found
-        return self.original()  # type: ignore[no-any-return]
+        if self.play is None:
+            return self.original()  # type: ignore[no-any-return]
+        found = self._played(self.play)
+        if not torch.isfinite(found[0]):
+            return self.original()  # type: ignore[no-any-return]
+        if self.compared < COMPARED:
+            self.compared += 1
+            return self._compared(found)
+        return found
 
-    def _played(self) -> Evaluated:
-        value = self.recorded(self.nothing)
-        return value, torch.autograd.grad(value, list(self.parameters.values()), allow_unused=True)
+    def _compared(self, found: Evaluated) -> Evaluated:
+        original: Evaluated = self.original()
+        if not same(found, original):
+            self.play = None
+        return original
 
+    def _recorded(self, mll: MarginalLogLikelihood) -> Play:
+        tape, parameters = Tape(), list(self.parameters.values())
+        with tape:
+            value = get_loss_closure(mll)().sum()
+            gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+        self.used = [gradient is not None for gradient in gradients]
+        return tape.compile(parameters, [value, *(gradient for gradient in gradients if gradient is not None)])
 
-class Loss(torch.nn.Module):
-    """The loss as a module, whose parameters a recording reads anew every time; constants are recorded."""
-
-    def __init__(self, mll: MarginalLogLikelihood) -> None:
-        super().__init__()
-        self.mll, self.loss = mll, get_loss_closure(mll)
-
-    def forward(self, nothing: torch.Tensor) -> torch.Tensor:
-        return self.loss().sum()
+    def _played(self, play: Play) -> Evaluated:
+        with torch.no_grad():
+            value, *gradients = play(*self.parameters.values())
+        left = iter(gradients)
+        return value, tuple(next(left) if used else None for used in self.used)
 
 
 def same(a: Evaluated, b: Evaluated) -> bool:
