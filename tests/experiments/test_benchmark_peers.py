@@ -132,7 +132,7 @@ def test_versions_name_the_package(make: Maker) -> None:
 
 
 @pytest.mark.parametrize("name", ["botorch", "hebo"])
-@pytest.mark.parametrize("space", [FLOATS, MIXED, CONDITIONAL], ids=["floats", "mixed", "conditional"])
+@pytest.mark.parametrize("space", [FLOATS, MIXED, CONDITIONAL, GRID], ids=["floats", "mixed", "conditional", "grid"])
 def test_shortcuts_change_nothing_that_is_asked(name: str, space: Space) -> None:
     maker = next(value for key, value in vars(adapter(name)).items() if key.lower() == name)
     short, stock = (maker(space, 3, 40, shortcuts=shortcuts) for shortcuts in (True, False))
@@ -302,6 +302,30 @@ def test_hebo_sees_an_inactive_number_in_the_middle_of_its_range() -> None:
     peer.tell({"opt": "adam", "n": 1}, 1.0)
     assert peer.study.X["momentum"].tolist() == [pytest.approx(0.45)]
     assert peer.study.X["act"].tolist() == [0]
+
+
+def test_hebos_mating_has_the_children_of_pymoos() -> None:
+    module = adapter_file("hebo", "mating")
+    from pymoo.core.mixed import MixedVariableDuplicateElimination, MixedVariableMating
+    from pymoo.core.population import Population
+    from pymoo.core.problem import Problem
+    from pymoo.core.variable import Binary, Choice, Integer, Real
+
+    kinds = {"i": Integer(bounds=(0, 2)), "c": Choice(options=[0, 1, 2]), "r": Real(bounds=(0.0, 1.0))}
+    kinds |= {"j": Integer(bounds=(0, 3)), "b": Binary(), "d": Choice(options=[5, 6])}
+    for names, n in (("icrjbd", 30), ("ij", 9), ("ij", 12), ("c", 3), ("cid", 17)):
+        variables = {name: kinds[name] for name in names}
+        np.random.seed(0)
+        columns = {name: variable.sample(n) for name, variable in variables.items()}
+        pop = Population.new(X=[{name: columns[name][k] for name in names} for k in range(n)])
+        mating, found = MixedVariableMating(eliminate_duplicates=MixedVariableDuplicateElimination()), []
+        for way in (MixedVariableMating.do, module.mated):
+            np.random.seed(1)
+            children = way(mating, Problem(vars=variables, n_obj=1), pop, 11)
+            kept = [{name: (type(value), value) for name, value in child.X.items()} for child in children]
+            found.append((kept, np.random.random()))
+        assert found[0] == found[1]
+        assert found[0][0] or names in ("ij", "c")
 
 
 def test_hebos_shortcuts_find_what_pymoo_finds() -> None:

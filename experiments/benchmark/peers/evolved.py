@@ -1,11 +1,12 @@
-"""Shortcuts for HEBO's evolutionary search that change none of its decisions: pymoo's two slowest loops without loops.
+"""Shortcuts for HEBO's evolutionary search that change none of its decisions: pymoo's slowest loops without loops.
 
+Mating      Children are light until it is known which of them are new (mating.py).
 Duplicates  Each generation compares every offspring with every individual, value by value. Two are equal if they have the
             same value for every variable, and so are their tuples, which are found by hash.
 Fronts      Non-dominated sorting looks at every pair. A row of the matrix of dominations at a time gives the same fronts,
             each in the same order.
 
-Both are most of what HEBO costs. Studies use them; what HEBO costs is measured without (timing).
+They are most of what HEBO costs. Studies use them; what HEBO costs is measured without (timing).
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from pymoo.core.mixed import MixedVariableDuplicateElimination
+from pymoo.core.mixed import MixedVariableDuplicateElimination, MixedVariableMating
 from pymoo.util.dominator import Dominator
+
+from experiments.benchmark.peers.mating import mated
 
 SORT = "pymoo.util.nds.fast_non_dominated_sort.fast_non_dominated_sort"
 
@@ -64,5 +67,6 @@ def fronts(F: np.ndarray, **ignored: Any) -> list[list[int]]:
 @contextmanager
 def shortcuts() -> Iterator[None]:
     """pymoo takes them as long as it lasts."""
-    with mock.patch.object(MixedVariableDuplicateElimination, "_do", duplicates), mock.patch(SORT, fronts):
+    mating = mock.patch.object(MixedVariableMating, "do", mated)
+    with mating, mock.patch.object(MixedVariableDuplicateElimination, "_do", duplicates), mock.patch(SORT, fronts):
         yield
