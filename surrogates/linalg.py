@@ -10,8 +10,8 @@ from threading import local
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-from scipy.linalg.blas import dsyr, dtrsv
-from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
+from scipy.linalg.blas import dsyr, dtrmm, dtrsv
+from scipy.linalg.lapack import dlauum, dpotrf, dpotri, dtrtri, dtrtrs
 
 from surrogates.domain import Array
 
@@ -19,6 +19,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 JITTERS = (0.0, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # times the mean of the diagonal
+# Bytes. Once an array of this size was freed, glibc keeps what smaller ones free, and does not ask the system for it again
+# page by page: a seventh of a fit of 500 rows. It is the largest size of which it takes notice.
+KEPT = (32 << 20) - (1 << 16)
+WHOLE, HALVED = 256, 64  # rows: a matrix of more than WHOLE is inverted by halves, down to HALVED
 LEAST = 1e-14  # of its prior variance: what is left of a row that the rows before it explain entirely
 
 _limited = local()  # .already: this thread runs inside a limited call
@@ -26,6 +30,8 @@ _limited = local()  # .already: this thread runs inside a limited call
 
 @lru_cache(maxsize=1)
 def _controller() -> Any:
+    """Of BLAS threads; None where threadpoolctl is not installed. Made once a process, in which memory is kept from then on."""
+    np.empty(KEPT, dtype=np.uint8)
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
@@ -83,8 +89,20 @@ def _with_jitter(K: Array, jitter: float) -> Array:
 
 def inverse_upper(L: Array) -> Array:
     """(L L')^-1 as a C-ordered (n, n) matrix of which only the upper triangle and diagonal are meaningful."""
-    A, _ = dpotri(L, lower=1)
+    A, _ = dpotri(L, lower=1) if len(L) <= WHOLE else dlauum(_inverse_lower(L), lower=1, overwrite_c=1)
     return A.T  # type: ignore[no-any-return]
+
+
+def _inverse_lower(L: Array) -> Array:
+    """L^-1 by halves, [[A, 0], [B, C]]^-1 = [[A^-1, 0], [-C^-1 B A^-1, C^-1]]: OpenBLAS's own takes twice as long."""
+    n, h = len(L), len(L) // 2
+    if n <= HALVED:
+        return dtrtri(L, lower=1)[0]  # type: ignore[no-any-return]
+    inverse = np.zeros((n, n), order="F")
+    A, C = _inverse_lower(L[:h, :h]), _inverse_lower(L[h:, h:])
+    B = dtrmm(-1.0, C, L[h:, :h], lower=1)
+    inverse[:h, :h], inverse[h:, h:], inverse[h:, :h] = A, C, dtrmm(1.0, A, B, side=1, lower=1, overwrite_b=1)
+    return inverse
 
 
 def subtract_outer(A: Array, a: Array) -> Array:
