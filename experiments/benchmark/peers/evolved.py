@@ -18,7 +18,6 @@ from unittest import mock
 
 import numpy as np
 from pymoo.core.mixed import MixedVariableDuplicateElimination, MixedVariableMating
-from pymoo.util.dominator import Dominator
 
 from experiments.benchmark.peers.mating import mated
 
@@ -50,7 +49,7 @@ def values(individuals: Iterable[Any], names: list[str]) -> Iterator[tuple[Any, 
 
 def fronts(F: np.ndarray, **ignored: Any) -> list[list[int]]:
     """The non-dominated fronts of (n, m) objectives; in each, individuals as they are freed by those of the one before."""
-    dominates = Dominator.calc_domination_matrix(F) == 1
+    dominates = dominating(F)
     left = dominates.sum(0)  # by how many each is dominated that are not ranked yet
     front = np.flatnonzero(left == 0).tolist()
     found = [front] if len(F) else []
@@ -62,6 +61,14 @@ def fronts(F: np.ndarray, **ignored: Any) -> list[list[int]]:
         found.append(freed)
         front = freed
     return found
+
+
+def dominating(F: np.ndarray) -> np.ndarray:
+    """(n, n) who is better than whom in an objective and worse in none."""
+    better = np.zeros((len(F), len(F)), dtype=bool)
+    for column in F.T:
+        better |= column[:, None] < column
+    return better & ~better.T
 
 
 @contextmanager
