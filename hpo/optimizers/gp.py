@@ -68,8 +68,9 @@ class GP(Sampler):
 
     kernel       "matern52", "matern32" or "rbf"
     initial      points before the model speaks: the middle of the space, since people lay ranges around what they believe,
-                 then a Sobol sequence. By default one more than half the number of columns, but 4 to 10: the priors carry
-                 a model that early (Hvarfner et al. 2024), and a study of large models is short
+                 then a Sobol sequence. By default one more than half the number of columns, or as many as there are options
+                 of choices, of which one says nothing of another; but 4 to 10: the priors carry a model that early
+                 (Hvarfner et al. 2024), and a study of large models is short
     warp         fit a warping of the numeric parameters too (Snoek et al. 2014)
     power        a power transform of the losses, fitted to make them normal (Yeo & Johnson 2000), after robust scaling
     samples      so many hyperparameters drawn from their posterior by slice sampling, over which the acquisition is
@@ -110,8 +111,9 @@ class GP(Sampler):
         if self._beliefs.any and not getattr(self._acquisition, "log_scale", False):
             raise ValueError(f"acquisition {self.acquisition!r} is not on a log scale, so that neither cost nor constraints nor "
                              "a prior can be added to it; allowed are logei, pi, mes, kg, nei and others with log_scale = True")
-        columns = len(self.space.columns)
-        self._enough = self.initial if self.initial is not None else min(max(columns // 2 + 1, 4), 10)
+        domain = self.space.domain
+        options = sum(size for size, choice in zip(domain.sizes, domain.categorical, strict=True) if choice)
+        self._enough = self.initial if self.initial is not None else min(max(domain.d // 2 + 1, options, 4), 10)
         self._sobol = Sobol(self.space, seed=self.seed)
 
     def sample(self, history: History, trial: int) -> Config | None:

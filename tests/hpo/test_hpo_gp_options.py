@@ -223,6 +223,21 @@ def test_sobols_points_do_not_depend_on_where_a_block_begins(index: int) -> None
     assert len(np.unique(sobol.rows(0, 200), axis=0)) == 200
 
 
+@pytest.mark.parametrize(
+    ("space", "points"),
+    [
+        ({f"x{i}": (0.0, 1.0) for i in range(3)}, 4),
+        ({f"x{i}": (0.0, 1.0) for i in range(12)}, 7),
+        ({"x": (0.0, 1.0), "a": ["p", "q", "r"], "b": list("stuv")}, 7),
+        ({"x": (0.0, 1.0), "a": list("abcdefghijklmnop")}, 10),
+    ],
+)
+def test_the_first_design_has_a_point_for_every_option(space: Mapping[str, Any], points: int) -> None:
+    optimizer = GP(Space(space))
+    jobs = go(optimizer, lambda c: 0.0, points + 1).history.jobs.values()
+    assert ["sobol" in job.note for job in jobs] == [False, *[True] * (points - 1), False]
+
+
 def test_the_first_design_is_full_where_little_is_feasible() -> None:
     """A constraint that leaves a five-hundredth of the space; and what is infeasible costs the design no point."""
     space = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0), constraints=[lambda c: (c["x"] - 0.3) ** 2 + (c["y"] - 0.6) ** 2 < 6e-4])
