@@ -1,8 +1,6 @@
 """Shortcuts for HEBO's evolutionary search that change none of its decisions: pymoo's slowest loops without loops.
 
 Mating      Children are light until it is known which of them are new (mating.py).
-Duplicates  Each generation compares every offspring with every individual, value by value. Two are equal if they have the
-            same value for every variable, and so are their tuples, which are found by hash.
 Fronts      Non-dominated sorting looks at every pair. A row of the matrix of dominations at a time gives the same fronts,
             each in the same order.
 
@@ -11,40 +9,17 @@ They are most of what HEBO costs. Studies use them; what HEBO costs is measured 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
 import numpy as np
-from pymoo.core.mixed import MixedVariableDuplicateElimination, MixedVariableMating
+from pymoo.core.mixed import MixedVariableMating
 
 from experiments.benchmark.peers.mating import mated
 
 SORT = "pymoo.util.nds.fast_non_dominated_sort.fast_non_dominated_sort"
-
-
-def duplicates(self: Any, pop: Any, other: Any, is_duplicate: np.ndarray) -> np.ndarray:
-    """Marks whom `other` has as well; without `other`, whom somebody later in the population equals."""
-    names = list(pop[0].X) if len(pop) else []
-    if other is not None:
-        present = set(values(other, names))
-        marked = [one in present for one in values(pop, names)]
-    else:
-        later: set[tuple[Any, ...]] = set()
-        marked = []
-        for one in reversed(list(values(pop, names))):
-            marked.append(one in later)
-            later.add(one)
-        marked.reverse()
-    is_duplicate[np.array(marked, dtype=bool)] = True
-    return is_duplicate
-
-
-def values(individuals: Iterable[Any], names: list[str]) -> Iterator[tuple[Any, ...]]:
-    """An individual's values in one order; nan as an object that equals nothing."""
-    for individual in individuals:
-        yield tuple(value if (value := individual.X[name]) == value else object() for name in names)
 
 
 def fronts(F: np.ndarray, **ignored: Any) -> list[list[int]]:
@@ -74,6 +49,5 @@ def dominating(F: np.ndarray) -> np.ndarray:
 @contextmanager
 def shortcuts() -> Iterator[None]:
     """pymoo takes them as long as it lasts."""
-    mating = mock.patch.object(MixedVariableMating, "do", mated)
-    with mating, mock.patch.object(MixedVariableDuplicateElimination, "_do", duplicates), mock.patch(SORT, fronts):
+    with mock.patch.object(MixedVariableMating, "do", mated), mock.patch(SORT, fronts):
         yield

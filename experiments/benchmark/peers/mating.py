@@ -2,7 +2,8 @@
 
 pymoo's mating of mixed variables makes every child three times, as an individual with some twenty attributes, and asks
 which of them are new only then; in a small space, where nearly none is, it does so a hundred times a generation. Here the
-operators work on individuals that are nothing but values, and whole ones are made of those that stay.
+operators work on individuals that are nothing but values, which of them are new is asked of a set, and whole ones are made
+of those that stay.
 """
 
 from __future__ import annotations

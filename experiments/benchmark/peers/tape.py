@@ -7,8 +7,9 @@
     play(x2)                                # [value, slope] at x2
 
 What is played is what was written down, less what need not be done again: what does not depend on the inputs is computed
-once, what was computed twice is computed once, and what nobody reads is left out. Operations are neither replaced nor
-reordered, so nothing is rounded otherwise. Branches are not recorded: the caller has to know that they do not change.
+once, what was computed twice is computed once, and what nobody reads is left out. Operations are not reordered, and none is
+replaced but one that writes into a tensor, by the one that returns the same; so nothing is rounded otherwise. Branches are
+not recorded: the caller has to know that they do not change.
 """
 
 from __future__ import annotations
