@@ -158,6 +158,10 @@ class Optimizer(ABC):
                 return history.rank(good)[:CANDIDATES]
         return []
 
+    def unmet(self, history: History) -> str:
+        """Why nothing is recommended although trials succeeded, in a sentence; empty where that is not so."""
+        return ""
+
     # -- description -------------------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
@@ -255,3 +259,6 @@ class Scheduler(Optimizer):
 
     def recommend(self, history: History) -> Key | None:
         return self.sampler.recommend(history)
+
+    def unmet(self, history: History) -> str:
+        return self.sampler.unmet(history)

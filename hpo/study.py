@@ -116,10 +116,10 @@ class Study:
 
     def recommend(self) -> Trial:
         """The trial to use: best by the optimizer's model where there is noise, else the lowest observed at the highest
-        budget. Raises ValueError if no trial has succeeded."""
+        budget. Raises ValueError if no trial has succeeded, or none has kept the optimizer's constraints."""
         key = self.optimizer.recommend(self.history)
         if key is None:
-            raise ValueError(self._nothing())
+            raise ValueError(self.optimizer.unmet(self.history) or self._nothing())
         return self.trial(key)
 
     def _nothing(self) -> str:

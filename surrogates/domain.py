@@ -11,7 +11,7 @@ A row x (d,) of the float64 matrix X (n, d):
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -25,6 +25,8 @@ Kind = Literal["float", "int", "categorical", "budget"]
 Condition = tuple[int, tuple[float, ...]]  # (parent column, allowed encoded values)
 
 MATCH = 1e-9  # two encoded values this close are the same value
+BEYOND = 1e-6  # how far outside of its range a position is taken for rounding, or for a difference's step
+COUNTED = 100_000  # a discrete domain of at most so many points before its constraint is enumerated once, and kept
 DRAWS = 100_000  # consecutive infeasible draws before random() and sobol() give up
 
 
@@ -153,6 +155,23 @@ class Domain:
             X[~self.active(X)] = np.nan
         return X
 
+    def check(self, X: Array, name: str) -> Array:
+        """Rows (n, d) whose values lie in the range of their columns, NaN where nothing is said. ValueError for others.
+
+        `snap` would make legal rows of any, and so hide what was meant: rows in other units, an index that does not exist.
+        name: whose rows they are, for the error.
+        """
+        X = np.array(X, dtype=float, ndmin=2)
+        if X.ndim != 2 or X.shape[1] != self.d:
+            raise ValueError(f"{name} has rows of shape {X.shape}; allowed are rows of {self.d} columns")
+        high = np.where(self.categorical, np.array(self.sizes) - 1.0, 1.0)
+        outside = np.argwhere(np.maximum(-X, X - high) > BEYOND)
+        if len(outside):
+            i, c = outside[0]
+            raise ValueError(f"{name} has {X[i, c]:g} in column {c} of row {i}, outside of the domain: "
+                             f"allowed is 0 to {high[c]:g}")
+        return X
+
     @cached_property
     def _plain(self) -> bool:
         """Nothing but floats that are always active."""
@@ -269,12 +288,31 @@ class Domain:
     def size(self) -> float:
         """Number of distinct points: inf with a float column, else exact.
 
-        A constraint is counted when there are at most 100,000 points before it, and left out (an upper bound) above.
+        A constraint is counted when there are at most COUNTED points before it, and left out (an upper bound) above.
         """
         total = self._count()
-        if self.feasible is None or total > 100_000:
+        if self.feasible is None or total > COUNTED:
             return total
-        return float(len(self.enumerate()))
+        return float(len(self._every))
+
+    @cached_property
+    def _every(self) -> Array:
+        """(N, d) all feasible rows, kept: a constraint is anybody's code, and is asked once."""
+        return self._enumerated()
+
+    def _enumerated(self) -> Array:
+        rows = self._product(np.full((1, self.d), np.nan), list(range(self.d)))
+        return np.asarray(rows[self.ok(rows)])
+
+    def narrowed(self, holds: Callable[[Array], Any]) -> Domain:
+        """The domain in which a feasible row is one for which `holds` is true, too: holds(rows (n, d)) -> (n,) bool.
+
+        Where its points can be counted they are some of those of this domain, whose constraint is not asked again.
+        """
+        inner = replace(self, feasible=lambda X: holds(X) & self.ok(X))
+        if not self.floats.any() and self._count() <= COUNTED:
+            inner.__dict__["_every"] = self._every[np.asarray(holds(self._every), dtype=bool)]  # where cached_property keeps it
+        return inner
 
     def _count(self) -> float:
         """Points before the constraint: the columns that are parents are enumerated, the others only multiplied."""
@@ -304,8 +342,7 @@ class Domain:
         """Every feasible row of a fully discrete domain (N, d), in a fixed order. ValueError with a float column."""
         if self.floats.any():
             raise ValueError("a domain with float columns cannot be enumerated")
-        rows = self._product(np.full((1, self.d), np.nan), list(range(self.d)))
-        return np.asarray(rows[self.ok(rows)])
+        return np.array(self._every) if self._count() <= COUNTED else self._enumerated()
 
     def neighbours(self, x: Array) -> Array:
         """Feasible rows (k, d) one discrete move away from the snapped row x (d,).

@@ -85,13 +85,21 @@ class GaussianProcess:
         return np.asarray(self.theta.mean + self._covariance(self.features(X), self.Z)[0] @ self.alpha)
 
     @one_thread
-    def predict(self, X: Array, noise: bool = False) -> tuple[Array, Array]:
-        """Mean (m,) and variance (m,) of f at the rows X (m, d) (eq. 2.25, 2.26); of a new observation with noise."""
+    def moments(self, X: Array, noise: bool = False) -> tuple[Array, Array]:
+        """`predict` for rows that are known to be legal, without a look at them: what is called a thousand times."""
         A = self.features(X)
         K = self._covariance(A, self.Z)[0]  # (m, n)
         mean = self.theta.mean + K @ self.alpha
         V = solve_lower(self.L, K.T)
         return mean, self.positive(self.prior(A) - np.einsum("nm,nm->m", V, V)) + (self._v if noise else 0.0)
+
+    def predict(self, X: Array, noise: bool = False) -> tuple[Array, Array]:
+        """Mean (m,) and variance (m,) of f at the rows X (m, d) (eq. 2.25, 2.26); of a new observation with noise.
+
+        ValueError for rows outside of the domain: what is known of them is nothing.
+        """
+        self.domain.check(X, "X")
+        return self.moments(X, noise)
 
     def positive(self, variance: Array) -> Array:
         """Variances that rounding has not made zero or negative."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,18 +70,18 @@ def plot(
     names      (d,) of the columns
     seed       of acquisitions that draw
     path       where the figure is saved, too; the suffix says how
-    ValueError for columns, rows or names that do not fit, and where nothing that would be shown is feasible.
+    ValueError for columns, rows, names or an incumbent that do not fit, and where nothing that would be shown is feasible.
     """
-    if not isinstance(model, GaussianProcess | tuple):
+    if not isinstance(model, GaussianProcess) and not (isinstance(model, tuple) and len(model) == 2):
         raise ValueError(f"a {type(model).__name__} came to be plotted; allowed are a GaussianProcess, which an optimizer's "
                          "posterior() gives, and a tuple of rows and losses")
     gp = model if isinstance(model, GaussianProcess) else fitted(*model)
     domain, rows = gp.domain, told(gp)
     means = gp.mean(domain.at_horizon(rows))
     flight = legal(domain, np.zeros((0, domain.d)) if pending is None else pending, "pending")
-    best = float(means.min()) if incumbent is None else incumbent
+    best = float(means.min()) if incumbent is None else number(incumbent)
     situation = Situation((gp,), domain.at_horizon(rows), flight, best, seed)
-    base = legal(domain, situation.rows[means.argmin()] if at is None else at, "at")[0]
+    base = one(legal(domain, situation.rows[means.argmin()] if at is None else at, "at"))
     view = View(situation, chosen_columns(gp, columns), base, named(domain, names))
     return drawn(view, score_of(acquisition(chosen), situation), path)
 
@@ -90,10 +91,11 @@ def plot(
 
 def fitted(X: Array, y: Array) -> GaussianProcess:
     """A GP of standardised losses y (n,) over float columns X (n, d), or (n,) for one."""
-    X = np.asarray(X, dtype=float)
+    X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
     X = X[:, None] if X.ndim == 1 else X
-    if X.ndim != 2 or len(X) != len(y) or len(X) == 0:
-        raise ValueError(f"rows of shape {X.shape} came with {len(y)} losses; allowed are rows (n, d) with a loss each, n > 0")
+    if X.ndim != 2 or y.shape != X.shape[:1] or len(X) == 0:
+        came = f"{len(y)} losses" if y.ndim == 1 else f"losses of shape {y.shape}"
+        raise ValueError(f"rows of shape {X.shape} came with {came}; allowed are rows (n, d) with a loss each (n,), n > 0")
     if not ((X >= 0.0) & (X <= 1.0)).all():
         raise ValueError(f"rows have positions from {X.min():g} to {X.max():g}; allowed are positions in [0, 1]")
     d = X.shape[1]
@@ -114,12 +116,34 @@ def told(gp: GaussianProcess) -> Array:
 
 
 def legal(domain: Domain, rows: Array, name: str) -> Array:
-    """Legal rows (k, d). ValueError when their columns do not fit."""
+    """Legal rows (k, d). ValueError when their columns do not fit, or they lie outside of the domain."""
     rows = np.asarray(rows, dtype=float)
     rows = rows[None] if rows.ndim == 1 else rows
     if rows.ndim != 2 or rows.shape[1] != domain.d:
         raise ValueError(f"{name} has shape {rows.shape}; allowed are rows of {domain.d} columns")
-    return domain.snap(rows) if len(rows) else rows
+    domain.check(rows, name)
+    if not len(rows):
+        return rows
+    found = domain.snap(rows)
+    missing = np.argwhere(np.isnan(rows) & ~np.isnan(found))
+    if len(missing):
+        raise ValueError(f"{name} has no number in column {missing[0, 1]} of row {missing[0, 0]}; allowed is NaN where it is "
+                         "inactive")
+    return found
+
+
+def one(rows: Array) -> Array:
+    """(d,) the only row. ValueError for none and for several."""
+    if len(rows) != 1:
+        raise ValueError(f"at has {len(rows)} rows; allowed is one")
+    return np.asarray(rows[0])
+
+
+def number(incumbent: Any) -> float:
+    """A finite number. ValueError for anything else."""
+    if not isinstance(incumbent, Real) or not np.isfinite(float(incumbent)):
+        raise ValueError(f"incumbent is {incumbent!r}; allowed is a finite number")
+    return float(incumbent)
 
 
 def chosen_columns(gp: GaussianProcess, columns: Sequence[int] | None) -> tuple[int, ...]:
@@ -128,9 +152,11 @@ def chosen_columns(gp: GaussianProcess, columns: Sequence[int] | None) -> tuple[
     if columns is None:
         shortest = np.argsort(gp.theta.log_l, kind="stable")[:2]
         return tuple(sorted(int(c) for c in shortest))
-    if len(columns) not in (1, 2) or len(set(columns)) < len(columns) or not set(columns) <= set(range(d)):
-        raise ValueError(f"columns are {tuple(columns)}; allowed are one or two different ones of 0 to {d - 1}")
-    return tuple(columns)
+    came: Any = tuple(columns) if isinstance(columns, Sequence | np.ndarray) else columns
+    fits = isinstance(came, tuple) and len(came) in (1, 2) and all(isinstance(c, int | np.integer) for c in came)
+    if not fits or len(set(came)) < len(came) or not set(came) <= set(range(d)):
+        raise ValueError(f"columns are {came!r}; allowed are one or two different ones of 0 to {d - 1}, such as (0,)")
+    return tuple(int(c) for c in came)
 
 
 def named(domain: Domain, names: Sequence[str] | None) -> tuple[str, ...]:

@@ -35,8 +35,8 @@ def default_prior(d: int, warped: bool = False, budget: bool = False) -> LogNorm
 
     Length scales LogNormal(sqrt 2 + log(d)/2, sqrt 3): Hvarfner, Hellsten, Nardi 2024, "Vanilla Bayesian optimization
     performs great in high dimensions", so that distances keep their meaning as d grows. Noise variance
-    LogNormal(-4, 2): BoTorch's LogNormal(-4, 1) costs deterministic functions a factor of three to five in regret
-    (Branin and Hartmann-6, 50 evaluations) and buys nothing measurable on the same functions with noise. Output scale
+    LogNormal(-4, 2), wider than BoTorch's LogNormal(-4, 1): a deterministic function may have hardly any noise, and what
+    the model takes for noise it does not refine. Output scale
     LogNormal(1, 1), whose mode is the standardised variance 1. Warping: LogNormal(0.5, sqrt 0.5), whose mode is 1, no
     bend. Decay: b around 0.4 of the horizon, r and q around the variance at the horizon, each within a factor of three, a
     around 1.6 within a factor of two: that of 8 x 1000 learning curves and of 40 of language models stays near them.

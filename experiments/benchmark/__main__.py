@@ -6,13 +6,17 @@
     python -m experiments.benchmark --task branin --method GP --method random
     python -m experiments.benchmark --acquisition my_module:my_function # our GP with an acquisition of your own, too
     python -m experiments.benchmark --results runs/mine                 # studies of your own, and their page
+    python -m experiments.benchmark --results runs/mine --method GP --option overview=0 --task branin --first-seed 100 --seeds 6
+                                                                        # our GP and that without an overview, on other seeds
     python -m experiments.benchmark --table | --timing | --recheck | --list
+    python -m experiments.benchmark --timing --table                    # the seconds that were measured last
 
 Tables and figures are written to runs/benchmark; those of a --results of your own to the folder `page` in it. What is missing
-is said of the tasks that were asked for.
+is said of the tasks that were asked for. --acquisition and --option are of one method together, GP(...), which stands beside
+GP; several such are named by --method "GP(overview=0)" --method "GP(overview=3, power=True)".
 
-Exit codes: 0 done, 1 some studies failed (they are run again next time), 2 a name that is unknown (one sentence says
-which), 130 ended by Ctrl-C (everything that was finished is stored).
+Exit codes: 0 done, 1 some studies failed (they are run again next time) or came out differently (--recheck), 2 a name or an
+option that is refused (one sentence says why), 130 ended by Ctrl-C (everything that was finished is stored).
 """
 
 from __future__ import annotations
@@ -25,12 +29,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.benchmark import methods, runner, store
+from experiments.benchmark import methods, runner, store, timing, variants
 from experiments.benchmark.methods import METHODS, Method
 from experiments.benchmark.recheck import recheck as again
 from experiments.benchmark.study import Plan
 from experiments.benchmark.tasks import SUITES, TASKS
-from experiments.benchmark.timing import CONTENDERS, ON, measure
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 console = Console()
@@ -65,14 +68,24 @@ def available(names: list[str]) -> list[str]:
     return [name for name in names if TASKS[name].available]
 
 
-def chosen_methods(named: list[str], acquisition: str | None) -> list[Method]:
-    """The methods that were named (all if none), cheapest first, and a prototype. ValueError for what is unknown."""
-    prototype = [] if acquisition is None else [f"GP({acquisition})"]
-    chosen = methods.ordered([*(named or METHODS), *prototype])
+def chosen_methods(named: list[str], acquisition: str | None, options: list[str]) -> list[Method]:
+    """The methods that were named (all if none), cheapest first, and the GP(...) of an acquisition and options.
+
+    ValueError for what is unknown, and for a GP(...) that fails where it is tried.
+    """
+    variant = variants.made(acquisition, options)
+    chosen = methods.ordered([*(named or METHODS), *([] if variant is None else [variant.name])])
     for method in chosen:
-        if method.acquisition is not None:
-            methods.function(method.acquisition)
+        if method.variant is not None:
+            method.variant.check()
     return chosen
+
+
+def folder_of(results: Path) -> Path:
+    """A folder of results, which need not be there. ValueError if it cannot be one."""
+    if wrong := next((path for path in (results, *results.parents) if path.exists() and not path.is_dir()), None):
+        raise ValueError(f"--results {str(results)!r} cannot be a folder: {str(wrong)!r} is a file")
+    return results
 
 
 def present(method: Method) -> bool:
@@ -114,12 +127,21 @@ def write(folder: Path, asked: list[str] | None) -> None:
     analyse.write(folder, asked=asked)
 
 
+def seconds_of(folder: Path) -> None:
+    """The seconds that were measured last; exit code 2 if none were."""
+    if not timing.latest(folder):
+        refuse(ValueError(f"no seconds are recorded in {str(folder)!r}, so there is nothing to show"))
+    for line in timing.table(folder):
+        say(line)
+
+
 @app.command()
 def main(
     suite: Annotated[str, typer.Option(help="which tasks: all, one kind of them, or fresh, which are held out")] = "all",
     task: Annotated[list[str] | None, typer.Option(help="a task by name; may come several times")] = None,
     method: Annotated[list[str] | None, typer.Option(help="a method by name; may come several times")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="at most so many seeds a method")] = None,
+    first_seed: Annotated[int, typer.Option(min=0, max=2**31, help="the first of them")] = 0,
     n: Annotated[int, typer.Option("--n", min=1, help="evaluations of a study")] = 100,
     workers: Annotated[int, typer.Option(min=1, help="studies at a time, one process and one thread each")] = 1,
     seconds: Annotated[float, typer.Option(min=0, help="start no study after so many seconds")] = float("inf"),
@@ -127,8 +149,11 @@ def main(
         Path, typer.Option(help="folder of the recorded studies; the page of one of your own lies in it")
     ] = store.RESULTS,
     acquisition: Annotated[str | None, typer.Option(help="module:function, an acquisition for our GP")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="name=value, an option of our GP such as overview=0; may come several times")
+    ] = None,
     table: Annotated[bool, typer.Option("--table", help="only write tables and figures")] = False,
-    timing: Annotated[bool, typer.Option("--timing", help="only measure seconds, side by side")] = False,
+    seconds_only: Annotated[bool, typer.Option("--timing", help="only measure seconds, side by side")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="of every measurement of --timing")] = 3,
     limit: Annotated[float, typer.Option(min=1, help="seconds after which a measurement of --timing stops")] = 900,
     recheck: Annotated[
@@ -138,7 +163,8 @@ def main(
 ) -> None:
     """Ours against its peers: equal evaluations, paired seeds, every run recorded. What is recorded is not run again."""
     try:
-        names, chosen = tasks(suite, task or []), chosen_methods(method or [], acquisition)
+        names, folder = tasks(suite, task or []), folder_of(results)
+        chosen = chosen_methods(method or [], acquisition, option or [])
     except ValueError as error:
         refuse(error)
     asked = names if task or suite not in {one.suite for one in TASKS.values()} else None  # None: a whole suite
@@ -146,17 +172,19 @@ def main(
         if show:
             listed()
         elif recheck:
-            for line in again(results, [one for one in chosen if (method or not one.ours) and present(one)], available(names)):
-                say(line)
-        elif timing:
-            contenders = [*(method or CONTENDERS), *([f"GP({acquisition})"] if acquisition else [])]
-            raise typer.Exit(measure(results, repeats, limit, say, task or ON, contenders))
+            whose = [one for one in chosen if (method or one.variant or not one.ours) and present(one)]
+            raise typer.Exit(again(folder, whose, available(names), say))
+        elif seconds_only and table:
+            seconds_of(folder)
+        elif seconds_only:
+            contenders = [one.name for one in chosen if method or one.variant or one.name in timing.CONTENDERS]
+            raise typer.Exit(timing.measure(folder, repeats, limit, say, task or timing.ON, contenders))
         elif table:
-            write(results, asked)
+            write(folder, asked)
         else:
-            every = runner.plans(available(names), [one for one in chosen if present(one)], seeds, n)
-            failed = fill(every, results, seconds, workers)
-            write(results, asked)
+            every = runner.plans(available(names), [one for one in chosen if present(one)], seeds, n, first_seed)
+            failed = fill(every, folder, seconds, workers)
+            write(folder, asked)
             raise typer.Exit(failed)
     except KeyboardInterrupt:
         say("ended by Ctrl-C; what was finished is stored")

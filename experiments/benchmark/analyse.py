@@ -5,8 +5,9 @@
                              those of the held-out suite lie in folder/fresh. The folder is runs/benchmark for the
                              project's own results, and results/page for any others
 
-Ours is "GP", the peers are everybody else except "GP(...)", which is ours with somebody's acquisition. How ranks are made
-stands in ranks.py, who and what is ranked in field.py, how files are read in collected.py.
+Ours is "GP", the peers are everybody else except "GP(...)", which is ours with an acquisition or options of somebody's. How
+ranks are made stands in ranks.py, who and what is ranked in field.py, how files are read in collected.py. The reasons of
+reasons.toml are about the project's own results, and shown with no others.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from experiments.benchmark import plots
 from experiments.benchmark.collected import OURS, Collected, collect, kind, suite_of, variant
 from experiments.benchmark.field import Ranking, ranking
+from experiments.benchmark.notes import notes
 from experiments.benchmark.ranks import DRAWS, FEW, Friedman
 from experiments.benchmark.store import RESULTS, lines
-from experiments.benchmark.summary import Cell, Loss, cells, lost, read_reasons, seconds
+from experiments.benchmark.summary import Beside, Cell, Loss, beside, cells, lost, read_reasons, seconds
 from experiments.benchmark.tasks import TASKS
 
 FOLDER = Path("runs") / "benchmark"
@@ -49,6 +51,8 @@ class Analysis:
     compared: int  # (task, checkpoint) pairs at which ours had a peer
     seconds: Sequence[Row]
     remarks: Sequence[str]  # what is missing, left out, or suspicious
+    beside: Sequence[Beside] = ()  # GP(...) and ours
+    notes: Sequence[str] = ()  # what must be known to read the numbers
     suite: str = "all"
 
 
@@ -59,10 +63,18 @@ def analyse(results: Path, suite: str = "all", asked: Collection[str] | None = N
     """
     found = collect(results, suite, asked)
     made, said = ranking(found)
-    reasons = {task: reason for task, reason in read_reasons(REASONS).items() if suite_of(task) == suite}
+    reasons = {task: said for task, said in read_reasons(REASONS).items() if suite_of(task) == suite} if own(results) else {}
     losses, compared = lost(found, reasons)
-    said += unreasoned(found, losses, reasons, asked)
-    return Analysis(found, cells(found), made, losses, compared, seconds(found), [*found.remarks, *said], suite)
+    said += unreasoned(found, losses, reasons, asked) if own(results) else ()
+    remarks = [*found.remarks, *said]
+    return Analysis(
+        found, cells(found), made, losses, compared, seconds(found), remarks, beside(found), notes(found), suite
+    )
+
+
+def own(results: Path) -> bool:
+    """Whether these are the project's own results, and not somebody else's."""
+    return results.resolve() == RESULTS
 
 
 def unreasoned(
@@ -213,11 +225,12 @@ def version_rows(found: Collected) -> list[Row]:
     """What every method's studies were run with; a row for each set of versions, machine and sources."""
     rows = []
     for method in found.methods:
-        kinds = Counter(json.dumps([t.versions, t.machine, t.digest], sort_keys=True) for t in found.of(method))
+        kinds = Counter(json.dumps([t.versions, t.machine, t.digest, t.adopted], sort_keys=True) for t in found.of(method))
         for text, count in kinds.most_common():
-            versions, machine, digest = json.loads(text)
+            versions, machine, digest, adopted = json.loads(text)
+            sources = f"{digest}{', through a recheck' if adopted else ''}" if digest else ""
             rows.append({"method": method, "studies": count, "versions": _listed(versions), "machine": _listed(machine),
-                         "sources": digest or ""})  # fmt: skip
+                         "sources": sources})  # fmt: skip
     return rows
 
 
@@ -235,13 +248,31 @@ def short_table(made: Analysis) -> str:
         counts = [f"at {count}" for count in ranked.checkpoints]
         head = ["method", "seeds", "mean rank [95 %]", *counts, "first, seeds drawn", "first, tasks drawn too",
                 f"beaten by {OURS}", "p (Wilcoxon, Holm)"]  # fmt: skip
-        rows = [head, ["---"] * len(head), *(_line(row, ranked) for row in rank_rows(ranked))]
-        parts += [headline(ranked), "\n".join(f"| {' | '.join(line)} |" for line in rows)]
+        parts += [headline(ranked), markdown(head, [_line(row, ranked) for row in rank_rows(ranked)])]
         parts += ["\n".join([*few_in_words(ranked), tests(ranked)[0], *in_place(ranked)])]
     parts.append(losses_in_words(made))
+    if made.beside:
+        parts.append(beside_table(made))
+    parts += ["\n".join(made.notes)] if made.notes else []
     if made.remarks:
         parts.append("\n".join(["Missing or left out:", *(f"- {remark}" for remark in made.remarks)]))
     return "\n\n".join(parts)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+
+
+def beside_table(made: Analysis) -> str:
+    """Median regrets of every GP(...) and of ours on the same seeds."""
+    counts = made.found.checkpoints
+    head = ["task", "method", "seeds of both", *(f"median at {count} ({OURS}'s)" for count in counts), f"lower at {counts[-1]}"]
+    rows = []
+    for row in made.beside:
+        medians = [f"{number(its)} ({number(ours)})" for its, ours in zip(row.its, row.ours, strict=True)]
+        rows.append([row.task, row.method, str(row.seeds), *medians, f"{row.lower}{f', {row.ties} tie' if row.ties else ''}"])
+    return markdown(head, rows)
 
 
 def _line(row: Row, made: Ranking) -> list[str]:
@@ -277,7 +308,7 @@ def write(results: Path, folder: Path | None = None, asked: Collection[str] | No
 
 def home(results: Path) -> Path:
     """Where the pages of a folder of results lie: those of anybody's own beside them, apart from the project's."""
-    return FOLDER if results.resolve() == RESULTS else results / "page"
+    return FOLDER if own(results) else results / "page"
 
 
 def clear(folder: Path) -> None:
@@ -335,6 +366,8 @@ def page(made: Analysis, drawn: Mapping[str, bytes]) -> str:
         cells={(cell.evaluations, cell.task, cell.method): cell for cell in made.cells},
         losses=made.losses,
         lost=losses_in_words(made),
+        beside=made.beside,
+        notes=made.notes,
         kinds=list(dict.fromkeys(kind(task) for task in found.tasks)),
         seconds={(row["method"], row["kind"]): row for row in made.seconds},
         versions=version_rows(found),

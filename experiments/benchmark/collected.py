@@ -41,7 +41,8 @@ class Trace:
     versions: Mapping[str, Any]
     machine: Mapping[str, Any]
     digest: str | None
-    current: bool  # made by the sources as they are now; always so for a peer
+    current: bool  # it counts as made by the sources as they are now; always so for a peer
+    adopted: bool = False  # by a recheck: older sources made it (store.adopt)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Collected:
 
 
 def variant(method: str) -> bool:
-    """GP(...) is ours with somebody's acquisition: shown, but neither ours nor a peer."""
+    """GP(...) is ours with an acquisition or options of somebody's: shown, but neither ours nor a peer."""
     return method.startswith(f"{OURS}(")
 
 
@@ -138,7 +139,8 @@ def _trace(row: Mapping[str, Any]) -> Trace:
     regret = [math.inf if value is None else float(value) for value in row["regret"]]
     regret += [regret[-1] if regret else math.inf] * (int(row["n"]) - len(regret))
     ask, tell = (float(row.get(name, math.nan)) for name in ("ask_seconds", "tell_seconds"))
-    about = row.get("versions", {}), row.get("machine", {}), row.get("digest"), store.counts(dict(row))
+    current, adopted = store.counts(dict(row)), row.get("measured_by") is not None
+    about = row.get("versions", {}), row.get("machine", {}), row.get("digest"), current, adopted
     return Trace(row["task"], row["method"], int(row["seed"]), np.array(regret), ask, tell, *about)
 
 

@@ -1,8 +1,8 @@
 """The field, which is ours and the peers, ranked over the tasks that all of it has whole studies on.
 
 A method that has them on fewer than half of all tasks leaves the field, and a task that some method of the field lacks is
-not ranked; both are said. "GP(...)", ours with somebody's acquisition, is no part of the field: its rank is the one that it
-would have in GP's place, so that trying acquisitions out does not move the ranks of anything else.
+not ranked; both are said. "GP(...)", ours with an acquisition or options of somebody's, is no part of the field: its rank is
+the one that it would have in GP's place, so that trying it out does not move the ranks of anything else.
 """
 
 from __future__ import annotations

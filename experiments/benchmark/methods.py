@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from experiments.benchmark import variants
 from experiments.benchmark.digest import digest
 from experiments.benchmark.peers import Peer
+from experiments.benchmark.variants import Variant
 from hpo.space import Space
 
 PEERS = "experiments.benchmark.peers"
 ADAPTER = "experiments/benchmark/peers/ours.py"
 GP, RANDOM = ("hpo/optimizers/gp.py",), ("hpo/optimizers/random.py",)
 OWN = "it has an environment of its own, which experiments/benchmark/hebo.txt says how to make"  # HEBO
-PROTOTYPE = re.compile(r"GP\((?P<function>[\w.]+:\w+)\)")
 
 
 class Absent(Exception):
@@ -32,6 +32,7 @@ class Method:
     packages   what must be installed for it, as names of modules
     install    how they are installed, as the end of a sentence
     sources    our files that decide what it proposes, with what they import; empty for a peer, whose versions are recorded
+    variant    what stands in the brackets of GP(...)
     shortcuts  whether its adapter can make it faster without changing anything that it proposes
     """
 
@@ -41,7 +42,7 @@ class Method:
     packages: tuple[str, ...] = ()
     install: str = "pip install '.[peers]' installs it"
     sources: tuple[str, ...] = ()
-    acquisition: str | None = None
+    variant: Variant | None = None
     shortcuts: bool = False
 
     @property
@@ -71,15 +72,15 @@ class Method:
             made: Callable[..., Peer] = getattr(importlib.import_module(f"{PEERS}.{module}"), attribute)
         except ImportError as error:
             raise Absent(self.absent(str(error))) from error
-        options: dict[str, Any] = {} if self.acquisition is None else {"acquisition": function(self.acquisition)}
+        options: dict[str, Any] = {} if self.variant is None else self.variant.keywords()
         options |= {"shortcuts": not timed} if self.shortcuts else {}
         return made(space, seed, budget, **options)
 
     @property
     def digest(self) -> str | None:
         """Names the code that decides what it proposes; None for a peer."""
-        extra = () if self.acquisition is None else (source(self.acquisition),)
-        return digest(*self.sources, *extra, alone=(ADAPTER,)) if self.ours else None
+        own = None if self.variant is None else self.variant.source
+        return digest(*self.sources, *([own] if own else []), alone=(ADAPTER,)) if self.ours else None
 
 
 METHODS: dict[str, Method] = {
@@ -99,40 +100,16 @@ METHODS: dict[str, Method] = {
 
 
 def find(name: str) -> Method:
-    """A method by name; "GP(module:function)" is ours with another acquisition. ValueError for an unknown name."""
-    prototype = PROTOTYPE.fullmatch(name)
-    if prototype:
-        return Method(name, 20, "ours:gp", sources=GP, acquisition=prototype["function"])
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; allowed are {list(METHODS)}")
-    return METHODS[name]
-
-
-def function(spec: str) -> Callable[..., Any]:
-    """The function that "module:function" names. ValueError in one sentence if there is none."""
-    module, _, attribute = spec.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"the acquisition {spec!r} cannot be imported as module:function: {error}") from None
-    if not callable(found):
-        raise ValueError(f"the acquisition {spec!r} is {found!r}; allowed is a function f(posterior, incumbent)")
-    return found  # type: ignore[no-any-return]
-
-
-def source(spec: str) -> str:
-    """The file in which "module:function" stands; ValueError if there is none."""
-    try:
-        found = importlib.util.find_spec(spec.partition(":")[0])
-    except ImportError:
-        found = None
-    if found is None or found.origin is None:
-        raise ValueError(f"the acquisition {spec!r} stands in no module that can be found")
-    return found.origin
+    """A method by name; GP(...) is what variants.py says. ValueError for an unknown name."""
+    if name in METHODS:
+        return METHODS[name]
+    if (variant := variants.parsed(name)) is None:
+        raise ValueError(f"unknown method {name!r}; allowed are {list(METHODS)}, and GP(...) as variants.py says")
+    return replace(METHODS["GP"], name=variant.name, variant=variant)
 
 
 def ordered(names: list[str]) -> list[Method]:
-    """The methods of these names, each once, cheapest first (as in METHODS; a prototype stands beside our GP); all of
+    """The methods of these names, each once, cheapest first (as in METHODS; GP(...) stands beside our GP); all of
     METHODS if no name is given. ValueError for an unknown name."""
     chosen = [find(name) for name in dict.fromkeys(names or METHODS)]
     order = list(METHODS)

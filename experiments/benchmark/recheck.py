@@ -1,4 +1,4 @@
-"""Whether recorded runs come out the same here: of a peer, seeds 0 and 1 are run again, on a task each.
+"""Whether recorded runs come out the same here: of a peer, the two lowest seeds are run again, on a task each.
 
 Of ours, where lines were made by older sources: the lowest seed of every task. Where every value is the same, the change
 did not touch what is proposed on that task, and its older lines count again. Those of a task that differs stay what they
@@ -7,7 +7,7 @@ are, and its studies will be run again. Where several older sources made lines o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from experiments.benchmark.study import Plan, run
 
 
 def chosen(folder: Path, method: Method, tasks: Sequence[str]) -> list[store.Record]:
-    """The record of seed 0 on the first of the tasks that has one, and that of seed 1 on the last."""
+    """The record of the lowest seed on the first of the tasks that has one, and that of the next seed on the last."""
     order = {task: place for place, task in enumerate(tasks)}
     found = [record for record in store.of(folder, method.name).values() if record["task"] in order]
     found.sort(key=lambda record: order[record["task"]])
-    zero = [record for record in found if record["seed"] == 0][:1]
-    return zero + [record for record in found if record["seed"] == 1][-1:]
+    seeds = sorted({record["seed"] for record in found})
+    lowest = [record for record in found if record["seed"] in seeds[:1]][:1]
+    return lowest + [record for record in found if record["seed"] in seeds[1:2]][-1:]
 
 
 def one_a_task(records: Iterable[store.Record]) -> list[store.Record]:
@@ -48,23 +49,27 @@ def compared(then: store.Record, now: store.Record) -> str:
     return f"{title}: differs from evaluation {first} on ({versions})"
 
 
-def recheck(folder: Path, methods: Sequence[Method], tasks: Sequence[str]) -> Iterator[str]:
-    """A sentence for each study that was run again, or for a peer without any, and for what becomes of older lines."""
+def recheck(folder: Path, methods: Sequence[Method], tasks: Sequence[str], say: Callable[[str], None]) -> int:
+    """Says of each study how it came out again, of a method without any that it has none, and what becomes of older
+    lines; 1 if anything differs, else 0."""
+    differs = 0
     with pool(1) as processes:
         for method in methods:
             older = store.older(folder, method.name).values() if method.ours else ()
             old = one_a_task(record for record in older if record["task"] in tasks)
             again = old or chosen(folder, method, tasks)
             if not again:
-                yield f"{method.name}: nothing recorded with seed 0 or 1 on these tasks"
+                say(f"{method.name}: nothing is recorded on these tasks")
             same: dict[store.Origin, bool] = {}
             for then in again:
                 plan = Plan(then["task"], then["method"], then["seed"], then["n"])
                 now = processes.submit(run, plan).result()
                 same[store.origin(then)] = now["values"] == then["values"]
-                yield compared(then, now)
-            if old:
-                yield from settled(folder, method.name, same)
+                say(compared(then, now))
+                differs |= now["values"] != then["values"]
+            for line in settled(folder, method.name, same) if old else ():
+                say(line)
+    return differs
 
 
 def settled(folder: Path, method: str, same: Mapping[store.Origin, bool]) -> Iterator[str]:

@@ -29,11 +29,11 @@ STUDIES = 40  # a process is replaced after so many, in case a peer leaks memory
 Say = Callable[[str], None]
 
 
-def plans(tasks: Sequence[str], chosen: Sequence[Method], seeds: int | None, n: int) -> list[Plan]:
-    """Every study in order of work: by seed, then by method in the order given, then by task."""
+def plans(tasks: Sequence[str], chosen: Sequence[Method], seeds: int | None, n: int, first: int = 0) -> list[Plan]:
+    """Every study in order of work: by seed from the first on, then by method in the order given, then by task."""
     most = max((method.seeds for method in chosen), default=0)
     return [
-        Plan(task, method.name, seed, n)
+        Plan(task, method.name, first + seed, n)
         for seed in range(most if seeds is None else min(seeds, most))
         for method in chosen
         if seed < method.seeds

@@ -75,7 +75,7 @@ def counts(record: Record) -> bool:
     """Whether a line was made by the code as it is now. Of a peer only the task: its versions stand in the line."""
     try:
         return same_task(record) and record.get("digest") == methods.find(record["method"]).digest
-    except ValueError:  # a prototype whose module is gone, or a method that is listed no longer
+    except (ValueError, SyntaxError):  # a prototype whose module is gone or broken, or a method that is listed no longer
         return False
 
 

@@ -1,10 +1,10 @@
-"""Regrets and seconds by task and method, and the tasks on which ours lost."""
+"""Regrets and seconds by task and method, the tasks on which ours lost, and ours beside variants of it."""
 
 from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,43 @@ def read_reasons(path: Path) -> dict[str, str]:
         if not isinstance(reason, str):
             raise ValueError(f"{path.name}: the reason of {task!r} is {reason!r}; it must be a sentence")
     return found
+
+
+# -- ours and variants of it -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A variant GP(...) beside ours on a task, over the seeds that both have: medians at the checkpoints."""
+
+    task: str
+    method: str
+    seeds: int
+    its: Sequence[float]
+    ours: Sequence[float]
+    lower: int  # seeds whose regret is lower with the variant at the last checkpoint
+    ties: int
+
+
+def beside(found: Collected) -> list[Beside]:
+    """Every variant on every task where it and ours have a seed in common, at all checkpoints."""
+    made, places = [], np.asarray(found.checkpoints) - 1
+    for task in found.tasks:
+        own = _by_seed(found, task, OURS)
+        for method in filter(variant, found.methods):
+            there = _by_seed(found, task, method)
+            if both := sorted({*own} & {*there}):
+                mine, its = (np.array([each[seed][places] for seed in both]) for each in (own, there))
+                lower, ties = int((its[:, -1] < mine[:, -1]).sum()), int((its[:, -1] == mine[:, -1]).sum())
+                median, own_median = quantile(its, 0.5).tolist(), quantile(mine, 0.5).tolist()
+                made.append(Beside(task, method, len(both), median, own_median, lower, ties))
+    return made
+
+
+def _by_seed(found: Collected, task: str, method: str) -> dict[int, Floats]:
+    """The studies that reach every checkpoint."""
+    mine = found.traces.get((task, method), ())
+    return {trace.seed: trace.regret for trace in mine if len(trace.regret) >= found.checkpoints[-1]}
 
 
 # -- seconds -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The command: `python -m experiments.curves`. Measures what is missing, stores it, and prints the tables.
 
-    python -m experiments.curves                  # searches first, then predictions; hours on one core
+    python -m experiments.curves                  # searches first, then predictions; half an hour on one core
     python -m experiments.curves --seconds 600    # begins nothing after ten minutes
     python -m experiments.curves --table          # only prints, from experiments/results/curves.jsonl
     python -m experiments.curves --recheck        # measures one of each again; if all are the same, older lines count again

@@ -10,8 +10,9 @@ loss; known ones are functions of a configuration.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite, log
 from typing import Any
 
@@ -33,18 +34,21 @@ from surrogates import (
     pibo,
 )
 
-LEAST_COST = 1e-12  # costs are compared by their logarithm
-
 
 @dataclass(frozen=True)
 class Beliefs:
-    """The terms of one sampler. See GP for what each is."""
+    """The terms of one sampler. See GP for what each is.
+
+    A function that is wrong is its author's, and raises. A result that is wrong was paid for and is never lost: it is left
+    out, and a warning says so, once a sampler.
+    """
 
     space: Space
     cost: str | Callable[[Config], float] | None
     constraints: Mapping[str, float]
     prior: Callable[[Config], float] | None
     weight: float
+    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not (self.cost is None or isinstance(self.cost, str) or callable(self.cost)):
@@ -58,6 +62,13 @@ class Beliefs:
             raise ValueError(f"prior is {self.prior!r}; allowed is a function of a configuration, its log density")
         if not _number(self.weight) or self.weight <= 0:
             raise ValueError(f"prior_weight is {self.weight!r}; allowed is a number above 0")
+
+    def warn(self, sentence: str) -> None:
+        """A warning that the same sampler does not repeat; sentences that begin alike, up to a colon, are the same."""
+        about = sentence.partition(":")[0]
+        if about not in self._said:
+            self._said.add(about)
+            warnings.warn(sentence, stacklevel=2)
 
     @property
     def any(self) -> bool:
@@ -85,7 +96,7 @@ class Beliefs:
         if isinstance(self.cost, str):
             cost, note = self._cost(self.cost, history, recipe, view, keys, seed)
         elif self.cost is not None:
-            cost = self._known(self.cost, view, logarithm=True)
+            cost = Known(Asked(self.space, "cost", self.cost, _positive, "a finite number above 0", np.log), view.domain)
         gps: list[GaussianProcess] = []
         for name in self.constraints:
             more, found = self._excess(name, history, recipe, view, keys, seed)
@@ -94,7 +105,10 @@ class Beliefs:
         if view.several and self.constraints:  # what a short training kept may be exceeded by a long one
             told = view.lift(encoded(history, self.space, keys))
             seen = np.all([gp.mean(told) <= 0.0 for gp in gps], axis=0) if gps else np.zeros(len(keys), dtype=bool)
-        prior = None if self.prior is None else self._known(self.prior, view, logarithm=False)
+        prior: ScoreFunction | None = None
+        if self.prior is not None:
+            allowed = "a number, the log density, or -inf"
+            prior = Known(Asked(self.space, "prior", self.prior, lambda value: value < np.inf, allowed), view.domain)
         return Terms(cost, gps, prior, self.weight, np.asarray(seen), note)
 
     def _excess(
@@ -109,23 +123,53 @@ class Beliefs:
     def _cost(
         self, name: str, history: History, recipe: Recipe, view: View, keys: Sequence[Key], seed: int
     ) -> tuple[PosteriorMean | None, dict[str, Any]]:
-        """The posterior mean of the logarithm of a metric; None without results."""
+        """The posterior mean of the logarithm of a metric; None without results of which it has one."""
+        reported = [key for key in keys if name in history.results[key].metrics]
         keys, values = _reported(history, keys, name)
+        keys, values = [key for key, value in zip(keys, values, strict=True) if value > 0.0], values[values > 0.0]
+        if len(keys) < len(reported):
+            wrong = next(key for key in reported if key not in keys)
+            self.warn(f"the model of the cost {name!r} leaves results out: allowed is a finite number above 0 (no logarithm "
+                      f"of one), and that of trial {wrong[0]} is {history.results[wrong].metrics[name]!r}")
         if not keys:
             return None, {}
-        logs = np.log(np.maximum(values, LEAST_COST))
+        logs = np.log(values)
         shift, scale = float(logs.mean()), float(logs.std()) or 1.0  # not robustly: all of a cost counts
         (gp,), note = posteriors(history, recipe, view, f"log {name}", keys, (logs - shift) / scale, seed)
         return PosteriorMean(gp, shift, scale), note
 
-    def _known(self, function: Callable[[Config], float], view: View, logarithm: bool) -> Known:
-        d = self.space.domain.d
 
-        def values(X: np.ndarray) -> np.ndarray:
-            found = [float(function(self.space.decode(row))) for row in X[:, :d]]
-            return np.log(np.maximum(found, LEAST_COST)) if logarithm else np.asarray(found)
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A function of a configuration, asked about rows (m, d) or longer ones: (m,) values, or what `of` makes of them.
 
-        return Known(values, view.domain)
+    ValueError, in one sentence, for a value that is no number or not a legal one: an order by it would be an accident.
+    NaN where the space excludes the configuration: a search may step there, and nobody promised values there.
+    """
+
+    space: Space
+    name: str
+    function: Callable[[Config], float]
+    legal: Callable[[float], bool]
+    allowed: str
+    of: Callable[[np.ndarray], Any] = np.asarray
+
+    def __call__(self, X: np.ndarray) -> np.ndarray:
+        """(m,)"""
+        return np.asarray(self.of(np.array([self._value(row) for row in X[:, : self.space.domain.d]], dtype=float)))
+
+    def _value(self, row: np.ndarray) -> float:
+        config = self.space.decode(row)
+        came = self.function(config)
+        try:
+            value = float(came)
+        except (TypeError, ValueError, OverflowError):
+            value = float("nan")
+        if self.legal(value):
+            return value
+        if self.space.feasible(config):
+            raise ValueError(f"{self.name} is {came!r} for {config}; allowed is {self.allowed}")
+        return float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +195,10 @@ class Terms:
         if self.excess:
             score = constrained(score, Feasibility(self.excess, [0.0] * len(self.excess)), bool(self.valid.any()))
         return score if self.prior is None else pibo(score, self.prior, self.weight, len(self.valid))
+
+
+def _positive(value: float) -> bool:
+    return isfinite(value) and value > 0.0
 
 
 def _number(value: Any) -> bool:

@@ -76,14 +76,16 @@ class GP(Sampler):
     samples      so many hyperparameters drawn from their posterior by slice sampling, over which the acquisition is
                  averaged (Snoek et al. 2012); 0: the most probable ones
     cost         what improvement is divided by: the name of a metric that results report, such as "seconds", or a
-                 function of a configuration, such as its FLOPs (Snoek et al. 2012, section 3.2)
+                 function of a configuration, such as its FLOPs (Snoek et al. 2012, section 3.2). Finite and above 0: a
+                 function's other values raise, a result's leave it out of the cost's model, with a warning
     overview     every so many proposals one is made for another part of the space (parts.py), by a model of the whole in
                  which a crowd of results counts as one; 0: none. The others see the basin in which results crowd ever
                  finer, and nothing else
     constraints  {metric: bound}: results should have metric <= bound, and only such are recommended (Gardner et al. 2014)
-    prior        log density over configurations of where the optimum may be, for example Around(space, config); it fades
-                 as results come in (PiBO, Hvarfner et al. 2022). prior_weight: how many results it weighs. The first
-                 `initial` points are the same without it: a density cannot be drawn from (the paper draws them)
+    prior        log density over configurations of where the optimum may be, for example Around(space, config); -inf where
+                 it cannot be. It fades as results come in (PiBO, Hvarfner et al. 2022). prior_weight: how many results it
+                 weighs. The first `initial` points are the same without it: a density cannot be drawn from (the paper
+                 draws them)
     """
 
     acquisition: str | Acquisition | ModelAcquisition | Callable[..., Any] = "auto"
@@ -144,8 +146,18 @@ class GP(Sampler):
             row = maximize(climbed, domain, seed, best_rows=best, exclude=exclude)
         if row is None:  # every point of a finite space was started: replicate where it is worth most
             row = maximize(climbed, domain, seed, best_rows=best)
+        if row is not None:
+            self._look(climbed, row)
         found = {**note, **terms.note}
         return None if row is None else Draft(self.space.decode(row), {"gp": found} if found else {})
+
+    def _look(self, score: ScoreFunction, row: np.ndarray) -> None:
+        """Warns where the best row found is worth nothing: then none was, and the search had nothing to go by."""
+        with np.errstate(all="ignore"):
+            value = float(score(row[None])[0])
+        if not value > -np.inf:
+            self._beliefs.warn("the score of every candidate is -inf or NaN, and proposals are as good as random: look at "
+                               f"the acquisition {self.acquisition!r}, the cost, and where the prior is -inf")
 
     def _draw(self, trial: int, role: str) -> int:
         return int(stream(self.seed, trial, role).integers(2**31))
@@ -257,6 +269,19 @@ class GP(Sampler):
             if good:
                 return history.rank(good)[:CANDIDATES]
         return []
+
+    def unmet(self, history: History) -> str:
+        """That no success kept every bound, and how near to each of them one came."""
+        good = [key for key in history.finished if not history.failed(key)]
+        if not good or any(self._beliefs.feasible(history, key) for key in good):
+            return ""
+        bounds = " and ".join(f"{name} <= {bound:g}" for name, bound in self.constraints.items())
+        least = ", ".join(f"the least {name} is {self._least(history, good, name):g}" for name in self.constraints)
+        return f"none of {len(good)} successful results keeps {bounds}; {least}"
+
+    @staticmethod
+    def _least(history: History, keys: Sequence[Key], name: str) -> float:
+        return min(history.results[key].metrics.get(name, float("inf")) for key in keys)
 
     def recommend(self, history: History) -> Key | None:
         """By the model where it has learned that the results are noisy, else the lowest observed."""

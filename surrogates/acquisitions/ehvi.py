@@ -66,7 +66,7 @@ class EHVIScore:
 
     def __call__(self, X: Array) -> Array:
         """(m,) log of the expected improvement."""
-        found = [gp.predict(X) for gp in self.gps]
+        found = [gp.moments(X) for gp in self.gps]
         return self.improvement([(mean[:, None], np.sqrt(variance)) for mean, variance in found])
 
     def gradient(self, X: Array) -> tuple[Array, Array]:

@@ -85,8 +85,8 @@ class Score:
 
     def __call__(self, X: Array) -> Array:
         """(m,) scores."""
-        mean, variance = self.gp.predict(X)
-        came = self.acquisition(Normal(mean, np.sqrt(variance)), self.incumbent)
+        mean, variance = self.gp.moments(X)
+        came = asked(self.acquisition, self.acquisition, mean, np.sqrt(variance), self.incumbent)
         score = shaped(self.acquisition, "scores", came, len(X))
         return np.where(np.isnan(score), -np.inf, score)
 
@@ -94,7 +94,7 @@ class Score:
         """(m,) scores and their derivatives (m, d) with respect to the rows."""
         mean, variance, d_mean, d_variance = self.gp.predict_gradient(X)
         sd = np.sqrt(variance)
-        came = self.acquisition.gradient(Normal(mean, sd), self.incumbent)
+        came = asked(self.acquisition, self.acquisition.gradient, mean, sd, self.incumbent)
         names = ("scores", "derivatives by the mean", "derivatives by the sd")
         score, by_mean, by_sd = (shaped(self.acquisition, *part, len(X)) for part in zip(names, came, strict=True))
         return score, by_mean[:, None] * d_mean + (by_sd / (2.0 * sd))[:, None] * d_variance
@@ -107,6 +107,31 @@ def shaped(acquisition: Acquisition, name: str, came: Any, m: int) -> Array:
         raise ValueError(f"acquisition {title(acquisition)} gave {name} of shape {array.shape} for {m} points; "
                          f"allowed is (m,), one a point")
     return array
+
+
+class Written(ValueError):
+    """An acquisition wrote into what it was given to read."""
+
+
+def asked(acquisition: Any, f: AcquisitionFunction, mean: Array, sd: Array, incumbent: float) -> Any:
+    """f(posterior, incumbent), with arrays that cannot be written: differences and the chain rule read them again.
+
+    acquisition: whose f it is. Written, in one sentence, where it tries to.
+    """
+    try:
+        return f(Normal(locked(mean), locked(sd)), incumbent)
+    except ValueError as error:
+        if "read-only" not in str(error):  # numpy's words
+            raise
+        raise Written(f"acquisition {title(acquisition)} writes into posterior.mean or posterior.sd, which others read too; "
+                      "allowed is to write into a copy, such as posterior.mean - incumbent makes") from error
+
+
+def locked(array: Array) -> Array:
+    """The same numbers, to be read only."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def title(acquisition: Any) -> str:
@@ -126,7 +151,7 @@ class Numerical:
     derivatives of log EI, EI and a confidence bound, from 6 sd above the incumbent to 3 below it, with means of about 1 and
     sds from 1 to 1e-7, the least that a model gives: relative errors are at most 1e-9 for log EI, and 1e-7 for all.
 
-    f must treat its m points independently.
+    f must treat its m points independently, and may not write into what it is given (`asked`).
     """
 
     f: AcquisitionFunction
@@ -135,7 +160,7 @@ class Numerical:
 
     def __call__(self, posterior: Belief, incumbent: float) -> Array:
         """f itself."""
-        return np.asarray(self.f(posterior, incumbent), dtype=float)
+        return np.asarray(asked(self, self.f, posterior.mean, posterior.sd, incumbent), dtype=float)
 
     def gradient(self, posterior: Belief, incumbent: float) -> Scores:
         """Where sd is nearly nothing beside the mean, steps are of as many units in the last place of the mean."""

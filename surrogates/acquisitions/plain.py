@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from surrogates.acquisitions.marginal import AcquisitionFunction, Autograd, Normal, Numerical, title
+from surrogates.acquisitions.marginal import AcquisitionFunction, Autograd, Normal, Numerical, Written, asked, title
 
 MEANS, SDS, INCUMBENT = np.array([-0.7, 0.1, 0.9]), np.array([0.2, 1.1, 0.6]), -0.4  # on which it is tried
 ALLOWED = "allowed is f(posterior, incumbent) -> (m,) scores"
@@ -17,12 +17,12 @@ ALLOWED = "allowed is f(posterior, incumbent) -> (m,) scores"
 def differentiable(f: AcquisitionFunction) -> Autograd | Numerical:
     """Autograd(f) where f makes a differentiable tensor (m,) of tensors, else Numerical(f), where it makes (m,) of arrays.
 
-    ValueError in one sentence if it does neither. Imports torch.
+    ValueError in one sentence if it does neither, or writes into what it reads. Imports torch.
     """
     of_tensors = _complaint(lambda: Autograd(f).gradient(Normal(MEANS, SDS), INCUMBENT)[0])
     if not of_tensors:
         return Autograd(f)
-    of_arrays = _complaint(lambda: _numbers(f(Normal(MEANS.copy(), SDS.copy()), INCUMBENT)))
+    of_arrays = _complaint(lambda: _numbers(asked(f, f, MEANS, SDS, INCUMBENT)))
     if not of_arrays:
         return Numerical(f)
     found = of_arrays if of_arrays.startswith("gave") else of_tensors  # what came says more than what was raised
@@ -41,6 +41,8 @@ def _complaint(scores: Callable[[], Any]) -> str:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             came = scores()
+    except Written:
+        raise
     except Exception as error:  # anybody's code
         said = " ".join((str(error).splitlines() or [""])[0].split())
         return f"raised {type(error).__name__}: {said}"

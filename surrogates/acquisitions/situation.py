@@ -94,7 +94,7 @@ class Situation:
         With several objectives a row comes before another if fewer rows dominate it.
         """
         rows = distinct(self.domain, self.rows)
-        predictions = [gp.predict(rows) for gp in self.gps]
+        predictions = [gp.moments(rows) for gp in self.gps]
         means = np.column_stack([mean for mean, _ in predictions])
         low = means - 2.0 * np.sqrt(np.column_stack([variance for _, variance in predictions]))
         orders = [np.lexsort((values.sum(axis=1), dominators(values))) for values in (means, low)]

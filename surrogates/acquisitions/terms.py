@@ -130,7 +130,7 @@ class Feasibility:
         """(m,)"""
         total = np.zeros(len(X))
         for gp, bound in zip(self.gps, self.bounds, strict=True):
-            mean, variance = gp.predict(X)
+            mean, variance = gp.moments(X)
             total += log_cdf((bound - mean) / np.sqrt(variance))[0]
         return total
 

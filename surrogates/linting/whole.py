@@ -23,6 +23,8 @@ MIXED = Domain(("float", "float", "categorical"), (None,) * 3, (0, 0, 3), ((),) 
 LINE = Domain(("float",), (None,), (0,), ((),))
 STEP = 1e-4  # of differences, to fourth order
 SHIFT, SCALE = 4.0, 8.0
+SEEDS = 3  # other seeds, which say how much drawing alone changes scores
+ROUNDING = 1e-6  # of the range of the scores: rows that are conditioned on in another order
 TOLERANCE = 1e-3  # of the range of the scores: descents end a little elsewhere when the unit changes
 
 
@@ -215,6 +217,24 @@ def respectful(trial: Trial) -> Measured:
     return ("pass" if now < then - 1e-9 * spread(values) else "note"), said
 
 
+def set_like(trial: Trial) -> Measured:
+    """Pending rows in reverse.
+
+    Of what is drawn at pending rows others are drawn in another order, which changes scores about as much as a seed does.
+    """
+    values, reverse = trial.score(trial.X), trial.situation.pending[::-1].copy()
+    change = departure(values, trial.at(pending=reverse)(trial.X))
+    drawn = max(departure(values, trial.at(seed=trial.situation.seed + i)(trial.X)) for i in range(1, SEEDS + 1))
+    said = f"scores change by {change:.2g} of their range when {len(reverse)} pending rows come in reverse"
+    return fail_if(f"{said}, and by at most {drawn:.2g} when the seed does" if change > max(drawn, ROUNDING) else "", said)
+
+
+def departure(before: Array, after: Array) -> float:
+    """The largest change of scores (m,), as a share of their range; infinite where others are infinite."""
+    moved = np.abs(after - before)[before != after].max(initial=0.0)
+    return float(np.nan_to_num(moved, nan=np.inf)) / (spread(before) or 1.0)
+
+
 def reordered(trial: Trial, shift: float, scale: float) -> str:
     """How the order of rows changes when all targets, and what is believed of them, do; empty where it does not."""
     situation, scaled = trial.situation, []
@@ -262,6 +282,8 @@ REST = (
     Check("company", alone, "Score each row by itself: nothing summed, ranked or scaled over the rows of a call."),
     Check("pending", respectful, "Unless its proposals differ by the seed, score with situation.hallucinated, or integrate "
                                  "over situation.pending: else parallel workers all try the same row."),
+    Check("batch", set_like, "Give every row of situation.pending the same say: the order in which jobs were started means "
+                             "nothing."),
     Check("shift", shifted, "Read means only as differences: zero is the middle of what was tried, not of the problem."),
     Check("scale", scaled, "If it should not know the unit, divide by a sd, or give every term the unit of the targets."),
 )  # fmt: skip

@@ -33,6 +33,12 @@ def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(analyse, "REASONS", tmp_path / "reasons.toml")
 
 
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is shown counts as the project's own results."""
+    monkeypatch.setattr(analyse, "own", lambda results: True)
+
+
 def row(task: str, method: str, seed: int, regret: Sequence[float | None], **more: Any) -> dict[str, Any]:
     made = {"task": task, "method": method, "seed": seed, "n": len(regret), "regret": list(regret)}
     spent = {"ask_seconds": 2.0 + seed, "tell_seconds": 0.5, "versions": {"numpy": "2.4"}, "machine": {"machine": "m"}}
@@ -221,12 +227,14 @@ def test_reasons(tmp_path: Path) -> None:
         summary.read_reasons(path)
 
 
+@pytest.mark.usefixtures("ours")
 def test_a_reason_without_a_loss_is_said(tmp_path: Path) -> None:
     analyse.REASONS.write_text('bowl = "It is round."\n')
     made = analyse.analyse(stored(tmp_path, every()))
     assert made.remarks == ["reasons.toml explains tasks on which nothing was lost: bowl."]
 
 
+@pytest.mark.usefixtures("ours")
 def test_a_loss_without_a_reason_is_said_with_its_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASKS, "steps", SimpleNamespace(kind="rough", best=0.0, about="about steps", suite="fresh"))
     analyse.REASONS.write_text('bowl = "It is round."\n')
@@ -236,6 +244,7 @@ def test_a_loss_without_a_reason_is_said_with_its_suite(tmp_path: Path, monkeypa
     assert fresh.remarks == ["reasons.toml has no reason for: steps."]
 
 
+@pytest.mark.usefixtures("ours")
 def test_only_what_was_asked_for_is_missed(tmp_path: Path) -> None:
     """Not the tasks nobody asked for, nor reasons of theirs; a misspelt reason is said where everything was asked for."""
     analyse.REASONS.write_text('bowl = "It is round."\nsteps = "They are steep."\nbowel = "It is misspelt."\n')
@@ -251,6 +260,21 @@ def test_only_what_was_asked_for_is_missed(tmp_path: Path) -> None:
     slower = [{**each, "regret": falling(1.0, each["seed"])} if each["method"] == "GP" else each for each in every()]
     made = analyse.analyse(stored(tmp_path / "slower", slower), asked=["steps", "valley"])
     assert made.remarks == ["reasons.toml has no reason for: valley."]
+
+
+def test_the_reasons_are_not_of_somebody_elses_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    analyse.REASONS.write_text('bowl = "It is round."\nsteps = "They are steep."\n')
+    slower = [{**each, "regret": falling(1.0, each["seed"])} if each["method"] == "GP" else each for each in every()]
+    results = stored(tmp_path, slower)
+    somebodys = analyse.analyse(results)
+    assert len(somebodys.losses) == 9 and {loss.reason for loss in somebodys.losses} == {""}
+    assert not [remark for remark in somebodys.remarks if "reasons.toml" in remark]
+    monkeypatch.setattr(analyse, "RESULTS", results.resolve())
+    project = analyse.analyse(results)
+    assert {loss.task: loss.reason for loss in project.losses} == {
+        "bowl": "It is round.", "steps": "They are steep.", "valley": "",
+    }  # fmt: skip
+    assert project.remarks == ["reasons.toml has no reason for: valley."]
 
 
 def test_seconds_by_kind(tmp_path: Path) -> None:
@@ -300,6 +324,7 @@ def test_of_few_seeds_nothing_is_drawn(tmp_path: Path, capsys: pytest.CaptureFix
     assert "bootstrap draws" not in few and "GP, random, tpe, slow" in few
 
 
+@pytest.mark.usefixtures("ours")
 def test_suites_are_shown_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -202,17 +202,7 @@ def test_the_digest_covers_what_our_gp_is_made_of() -> None:
     assert "surrogates/domain.py" in random and "surrogates/gp.py" not in random
 
 
-def test_a_prototype_is_a_method_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "greedy.py").write_text("def greedy(posterior, incumbent):\n    return -posterior.mean\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    made = methods.find("GP(greedy:greedy)")
-    assert made.ours and made.digest != METHODS["GP"].digest
-    assert store.slug(made.name) == "gp-greedy-greedy"
-    greedy, usual = (study.study(TASKS["branin"], m, 0, 8)["values"] for m in (made, METHODS["GP"]))
-    assert greedy[:4] == usual[:4] and greedy != usual
-
-
-@pytest.mark.parametrize("name", ["gp", "GP()", "GP(one)", "GP(a:b:c)"])
+@pytest.mark.parametrize("name", ["gp", "GP()", "GP(one)", "GP(a:b:c)", "GP(overview=)", "GP(*overview)", "GP(a=1)(b=2)"])
 def test_unknown_methods_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="unknown method"):
         methods.find(name)
@@ -297,6 +287,8 @@ def test_work_goes_seed_by_seed() -> None:
     assert order == [*first, (1, "cheap", "s"), (1, "cheap", "t")]
     assert len(runner.plans(["s", "t"], some, 1, 5)) == 4
     assert runner.plans(["s"], [], None, 5) == []
+    later = [(p.seed, p.method) for p in runner.plans(["s"], some, None, 5, 100)]
+    assert later == [(100, "cheap"), (100, "dear"), (101, "cheap")]
 
 
 def work(folder: Path, left: list[Plan], **more: Any) -> tuple[runner.Work, list[str]]:
@@ -354,13 +346,19 @@ def test_recheck_takes_two_studies_of_each_and_says_what_differs(tmp_path: Path)
     assert "differs from evaluation 3 on" in recheck.compared(then, {**then, "values": [1.0, None]})
 
 
+def rechecked(folder: Path, tasks: list[str]) -> tuple[int, list[str]]:
+    """The exit code of a recheck of random search, and what it said."""
+    said: list[str] = []
+    return recheck.recheck(folder, [METHODS["random"]], tasks, said.append), said
+
+
 def test_lines_of_older_sources_count_again_where_every_value_is_the_same(tmp_path: Path) -> None:
     made = {(task, seed): study.run(Plan(task, "random", seed, 4)) for task in ("branin", "levy8") for seed in (0, 1)}
     old = [{**record, "digest": "0ld"} for record in made.values()]
     fill(tmp_path, "random", *old)
     assert not store.of(tmp_path, "random") and len(store.older(tmp_path, "random")) == 4
-    said = list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin", "levy8"]))
-    assert len(said) == 3 and said[-1] == "random: 4 studies of older sources count again"
+    code, said = rechecked(tmp_path, ["branin", "levy8"])
+    assert code == 0 and len(said) == 3 and said[-1] == "random: 4 studies of older sources count again"
     found = store.of(tmp_path, "random")
     assert len(found) == 4 and {record["measured_by"] for record in found.values()} == {"0ld"}
     assert [record["values"] for record in found.values()] == [record["values"] for record in made.values()]
@@ -372,8 +370,8 @@ def test_one_value_that_differs_keeps_those_of_its_task_out(tmp_path: Path) -> N
     old = [{**record, "digest": "0ld"} for record in made]
     old[2]["values"] = [0.0] * 4
     path, both = fill(tmp_path, "random", *old), ["branin", "levy8"]
-    said = list(recheck.recheck(tmp_path, [METHODS["random"]], both))
-    assert "the same 4 values" in said[0] and "differs from evaluation 1 on" in said[1]
+    code, said = rechecked(tmp_path, both)
+    assert code == 1 and "the same 4 values" in said[0] and "differs from evaluation 1 on" in said[1]
     assert said[2:] == [
         "random: 2 studies of older sources count again",
         "random: the studies of older sources on levy8 stay what they are, and will be run again",
@@ -382,8 +380,9 @@ def test_one_value_that_differs_keeps_those_of_its_task_out(tmp_path: Path) -> N
     assert [*store.lines(path)][2:] == old[2:]
     every = [Plan(record["task"], "random", record["seed"], 4) for record in made]
     assert runner.missing(every, tmp_path) == every[2:]
-    assert list(recheck.recheck(tmp_path, [METHODS["random"]], both))[1:] == said[3:]
-    assert len(list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin"]))) == 2, "seeds 0 and 1, and nothing of levy8"
+    assert rechecked(tmp_path, both)[1][1:] == said[3:]
+    code, said = rechecked(tmp_path, ["branin"])
+    assert code == 0 and len(said) == 2, "seeds 0 and 1, and nothing of levy8"
     fill(tmp_path, "random", *made[2:])
     assert store.clean(tmp_path, "random") == 2 and len([*store.lines(path)]) == 4
 
@@ -392,7 +391,7 @@ def test_each_of_several_older_sources_speaks_for_its_own_lines(tmp_path: Path) 
     made = [study.run(Plan("branin", "random", seed, 4)) for seed in range(3)]
     changed = [{**record, "digest": "0lder", "values": [0.0] * 4} for record in made[1:]]
     fill(tmp_path, "random", {**made[0], "digest": "0ld"}, *changed)
-    assert list(recheck.recheck(tmp_path, [METHODS["random"]], ["branin"]))[2:] == [
+    assert rechecked(tmp_path, ["branin"])[1][2:] == [
         "random: 1 studies of older sources count again",
         "random: the studies of older sources on branin stay what they are, and will be run again",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ from hpo import (
     make,
     run,
 )
-from hpo.optimizers.fidelity import readable
+from hpo.optimizers import freezethaw
+from hpo.optimizers.fidelity import View, readable
 from hpo.optimizers.freezethaw import CHANCES, FIRST, OUTCOMES, taken, worths
 from hpo.optimizers.model import Recipe
 from surrogates import EI, GaussianProcess, fit, standardise
@@ -88,6 +90,53 @@ def test_what_a_look_takes_away() -> None:
     left = [gp.condition(look[None]).predict(row[None])[1][0] for look, row in zip(looks, last, strict=True)]
     found = taken(gp, looks, last, variance)
     assert found == pytest.approx(1.0 - np.array(left) / variance, rel=1e-5) and (found > 0.01).all()
+
+
+def opposed(n: int, seed: int) -> tuple[Study, list[GaussianProcess], View]:
+    """A search, and two models of its results: one that expects much of everything, one that is sure of what it has seen."""
+    study = search(n, seed)
+    optimizer, keys = study.optimizer, readable(study.history)
+    assert isinstance(optimizer, FreezeThaw)
+    (gp,), view, _ = optimizer._models(study.history, keys)
+    rows, theta = view.rows(study.history, keys), gp.theta
+    s, v = theta.log_outputscale, theta.log_noise
+    thetas = replace(theta, log_outputscale=s + 2.0), replace(theta, log_outputscale=s - 6.0, log_noise=v - 6.0)
+    return study, [GaussianProcess(view.domain, rows, gp.y, theta) for theta in thetas], view
+
+
+@pytest.mark.parametrize(("n", "seed"), [(30, 1), (20, 1), (20, 3)])
+def test_over_samples_of_the_hyperparameters_worths_are_averaged_and_not_their_logarithms(
+    n: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one sample hopes for a gain and another is sure that there is none, half of the gain may be hoped for."""
+    study, gps, view = opposed(n, seed)
+    optimizer, history = study.optimizer, study.history
+    assert isinstance(optimizer, FreezeThaw)
+    paused, new = optimizer._paused(history), optimizer.sampler.draft(history, history.next_trial)
+
+    def chosen(models: list[GaussianProcess]) -> object:
+        monkeypatch.setattr(optimizer, "_models", lambda history, keys: (models, view, {}))
+        return optimizer._best(history, paused, new)[0]
+
+    bold, sure = chosen(gps[:1]), chosen(gps[1:])
+    assert bold != sure and chosen(gps) == bold, "what the sure one is worth is nothing beside it"
+
+
+def test_all_samples_share_one_shortlist(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, gps, view = opposed(20, 1)
+    optimizer, history = study.optimizer, study.history
+    assert isinstance(optimizer, FreezeThaw)
+    paused = optimizer._paused(history)
+    plain, told = (view.rows(history, keys)[:, :-1] for keys in (paused, readable(history)))
+    at = np.array([until for _, until in paused])
+    each = [optimizer._worth([gp], view, plain, at, told) for gp in gps]
+    monkeypatch.setattr(freezethaw, "SHORTLIST", 3)
+    few = [np.isfinite(optimizer._worth([gp], view, plain, at, told)) for gp in gps]
+    assert (few[0] != few[1]).any(), "each alone would list others"
+    both = optimizer._worth(gps, view, plain, at, told)
+    on = np.isfinite(both)
+    assert on.sum() in (3, 4)
+    np.testing.assert_allclose(both[on], (np.logaddexp(*each) - np.log(2.0))[on], rtol=1e-12)
 
 
 # --- what it does -----------------------------------------------------------------------------------------------------

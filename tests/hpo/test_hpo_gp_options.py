@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hpo import GP, Around, Categorical, Float, History, Int, MemoryLog, Random, Result, Sobol, Space, Study
+from hpo import ASHA, GP, Around, Categorical, Float, History, Int, MemoryLog, Random, Result, Sobol, Space, Study
 from hpo.optimizers import gp
 from hpo.pareto import fronts
 from surrogates import Ensemble, Situation, plot, score_of
@@ -59,8 +60,24 @@ def test_nothing_feasible_nothing_recommended_and_failures_are_no_metric() -> No
         return Result(error="out of memory") if config["x"] > 0.7 else {"loss": config["x"], "bytes": 5.0 + config["x"]}
 
     study = go(GP(PLANE, seed=0, constraints={"bytes": 1.0}), never, 12)
-    with pytest.raises(ValueError):
+    good = [result.metrics["bytes"] for result in study.history.results.values() if not result.error]
+    assert 0 < len(good) < 12
+    said = f"none of {len(good)} successful results keeps bytes <= 1; the least bytes is {min(good):g}"
+    with pytest.raises(ValueError, match=f"^{said}$"):
         study.recommend()
+    assert study.best.value == min(good) - 5.0, "a trial has succeeded all the same"
+
+
+def test_why_nothing_is_recommended_is_said_of_every_constraint_and_by_schedulers_too() -> None:
+    def f(config: Mapping[str, Any]) -> dict[str, float]:
+        return {"loss": config["x"], "bytes": 2.0 + config["x"], "seconds": config["y"]}
+
+    study = go(ASHA(GP(PLANE, constraints={"bytes": 1.0, "seconds": 2.0}), max_resource=3), f, 5)
+    with pytest.raises(ValueError, match=r"^none of 5 successful results keeps bytes <= 1 and seconds <= 2; the least by"):
+        study.recommend()
+    failed = go(GP(PLANE, constraints={"bytes": 1.0}), lambda config: Result(error="diverged"), 3)
+    with pytest.raises(ValueError, match="no trial has succeeded among 3 results; the last error was: diverged"):
+        failed.recommend()
 
 
 def test_a_metric_that_nobody_reports_is_named() -> None:
@@ -89,6 +106,90 @@ def test_the_cheap_minimum_is_searched_first(cost: Any) -> None:
 
     (cheap, loss), (dear, _) = spent(GP(PLANE, seed=2, cost=cost, overview=0)), spent(GP(PLANE, seed=2, overview=0))
     assert cheap < 0.5 * dear and loss < 0.01
+
+
+SEEN = "finite number above 0"
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    ({"cost": lambda c: 6.0 * c["x"] - 6.0}, rf"cost is -\S+ for {{'x': .*}}; allowed is a {SEEN}$"),
+    ({"cost": lambda c: 0.0}, "cost is 0.0 for"), ({"cost": lambda c: math.nan}, "cost is nan for"),
+    ({"cost": lambda c: math.inf}, "cost is inf for"), ({"cost": lambda c: None}, "cost is None for"),
+    ({"cost": lambda c: 10**400}, "cost is 1000"), ({"cost": lambda c: "dear"}, "cost is 'dear' for"),
+    ({"prior": lambda c: None}, r"prior is None for {'x': .*}; allowed is a number, the log density, or -inf$"),
+    ({"prior": lambda c: math.nan}, "prior is nan for"), ({"prior": lambda c: math.inf}, "prior is inf for"),
+])  # fmt: skip
+def test_a_wrong_function_is_refused_in_one_sentence(options: dict[str, Any], sentence: str) -> None:
+    optimizer = GP(PLANE, seed=0, **options)
+    with pytest.raises(ValueError, match=sentence) as refused:
+        go(optimizer, hidden, 8)
+    assert "\n" not in str(refused.value) and len(optimizer.history.results) >= 4, "what was told stays"
+
+
+def test_a_function_need_not_know_what_the_space_excludes() -> None:
+    space = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0), constraints=[lambda c: c["x"] + c["y"] <= 1.0])
+
+    def cost(config: Mapping[str, Any]) -> float:
+        room = 1.0 - config["x"] - config["y"]
+        return 0.1 + math.sqrt(room) if room >= 0.0 else math.nan
+
+    study = go(GP(space, seed=0, cost=cost), lambda c: (c["x"] - 0.7) ** 2 + (c["y"] - 0.3) ** 2, 14)
+    assert study.recommend().value < 0.01
+
+
+def configs(optimizer: GP, f: Objective, n: int = 14) -> list[Any]:
+    return [dict(job.config) for job in go(optimizer, f, n).history.jobs.values()]
+
+
+@pytest.mark.parametrize("wrong", [-3.0, 0.0, math.nan, math.inf])
+def test_a_result_without_a_cost_is_left_out_of_its_model_and_a_warning_says_so_once(wrong: float) -> None:
+    def f(config: Mapping[str, Any]) -> dict[str, float]:
+        return twins(config) | ({"seconds": wrong} if 0.4 < config["x"] < 0.6 else {})
+
+    optimizer = GP(PLANE, seed=2, cost="seconds")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        study = go(optimizer, f, 14)
+    (said,) = [str(w.message) for w in caught]
+    assert said == (f"the model of the cost 'seconds' leaves results out: allowed is a {SEEN} (no logarithm of one), and that "
+                    f"of trial 0 is {wrong!r}")  # fmt: skip
+    assert len(study.history.results) == 14
+    notes = [job.note.get("gp", {}) for job in study.history.jobs.values()]
+    counts = [note["log seconds"]["n"] for note in notes if "log seconds" in note]
+    left = sum(0.4 < job.config["x"] < 0.6 for job in study.history.jobs.values())
+    assert left and max(counts) <= 14 - 1
+
+
+def test_costs_that_are_all_logarithms_are_as_good_as_none_and_said_to_be() -> None:
+    def f(config: Mapping[str, Any]) -> dict[str, float]:
+        return {"loss": hidden(config), "seconds": -1.0 - config["x"]}
+
+    with pytest.warns(UserWarning, match=r"leaves results out: .* \(no logarithm of one\)"):
+        found = configs(GP(PLANE, seed=2, cost="seconds"), f)
+    assert found == configs(GP(PLANE, seed=2), f)
+
+
+@pytest.mark.parametrize("options", [
+    {"prior": lambda c: -math.inf}, {"acquisition": lambda posterior, best: posterior.mean * math.nan},
+    {"acquisition": lambda posterior, best: np.full(len(posterior.mean), -np.inf)},
+])  # fmt: skip
+def test_a_search_with_nothing_to_go_by_warns_once_and_goes_on(options: dict[str, Any]) -> None:
+    optimizer = GP(PLANE, seed=0, **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        study = go(optimizer, hidden, 9)
+    assert len(study.history.results) == 9
+    (said,) = [str(w.message) for w in caught if w.category is UserWarning]
+    assert said.startswith("the score of every candidate is -inf or NaN, and proposals are as good as random: look at")
+    with pytest.warns(UserWarning, match="the score of every candidate"):
+        go(GP(PLANE, seed=0, **options), hidden, 6)  # another object
+
+
+def test_a_prior_may_rule_out_a_part_without_a_word() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study = go(GP(PLANE, seed=0, prior=lambda c: 0.0 if c["x"] < 0.6 else -math.inf), hidden, 12)
+    assert all(job.config["x"] < 0.6 for job in list(study.history.jobs.values())[4:])
 
 
 # -- beliefs ---------------------------------------------------------------------------------------------------------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 
-from hpo import Categorical, Float, Int, Space
+from hpo import GP, Categorical, Float, Int, Space
 from hpo.optimizers.parts import REACH, elsewhere
 
 MIXED = Space(
@@ -34,6 +37,24 @@ def test_a_choice_is_left_half_of_the_time() -> None:
     parts = [elsewhere(domain, best, rng) for _ in range(300)]
     choices = np.mean([part is not None and domain.categorical[part.column] for part in parts])
     assert 0.5 < choices < 0.75
+
+
+def test_a_constraint_is_not_asked_about_a_whole_space_again() -> None:
+    """8000 points are counted once; the searches after that, also of other parts, ask about the rows that they look at."""
+    asked = 0
+
+    def fits(config: Mapping[str, Any]) -> bool:
+        nonlocal asked
+        asked += 1
+        return config["a"] + config["b"] <= 30
+
+    optimizer = GP(Space(a=Int(1, 20), b=Int(1, 20), c=Int(1, 20), constraints=[fits]), overview=2)
+    calls = []
+    for _ in range(12):
+        before, job = asked, optimizer.ask()
+        calls.append(asked - before)
+        optimizer.tell(job, (job.config["a"] - 7) ** 2 + (job.config["b"] - 15) ** 2 + job.config["c"])
+    assert sum(n >= 8000 for n in calls) == 1 and max(calls[5:]) < 5000
 
 
 def test_where_there_is_nothing_else_there_is_no_part() -> None:

@@ -47,7 +47,7 @@ def test_what_makes_a_differentiable_tensor_is_left_to_autograd(f):
 
 
 @pytest.mark.parametrize("f", [
-    in_numpy, writing, lambda posterior, incumbent: np.where(posterior.mean < incumbent, posterior.sd, 0.0),
+    in_numpy, lambda posterior, incumbent: np.where(posterior.mean < incumbent, posterior.sd, 0.0),
     lambda posterior, incumbent: torch.from_numpy(posterior.mean), lambda posterior, incumbent: [0.0] * len(posterior.sd),
     lambda posterior, incumbent: posterior.sd.astype(np.float32),
     lambda posterior, incumbent: torch.zeros(len(posterior.mean)),
@@ -128,6 +128,54 @@ def test_what_makes_no_scores_is_refused(f, sentence):
     with pytest.raises(ValueError, match=rf"{sentence}.*; allowed is f\(posterior, incumbent\) -> \(m,\) scores") as refused:
         acquisition(f)
     assert "\n" not in str(refused.value)
+
+
+def writing_mean(posterior, incumbent):
+    m = posterior.mean
+    m -= incumbent
+    return -m + posterior.sd
+
+
+def writing_one(posterior, incumbent):
+    posterior.mean[0] = incumbent
+    return -posterior.mean
+
+
+class WritingGradient(UCB):
+    """A class with derivatives of its own, which writes only there."""
+
+    def gradient(self, posterior, incumbent):
+        posterior.sd[:] = 1.0
+        return super().gradient(posterior, incumbent)
+
+
+@pytest.mark.parametrize("f", [writing, writing_mean, writing_one])
+def test_what_writes_into_the_posterior_is_refused(f):
+    """Differences read the same arrays again: its scores and slopes would be wrong, and nobody would know."""
+    sentence = rf"acquisition {f.__name__} writes into posterior\.mean or posterior\.sd, which others read too; allowed is"
+    with pytest.raises(ValueError, match=sentence) as refused:
+        acquisition(f)
+    assert "\n" not in str(refused.value)
+    belief = Normal(np.array([0.3, 1.0]), np.array([0.5, 0.1]))
+    for ask in (Numerical(f), Numerical(f).gradient):
+        with pytest.raises(ValueError, match=sentence):
+            ask(belief, 0.2)
+    np.testing.assert_array_equal(belief.mean, [0.3, 1.0])
+    belief.mean[0] = 0.0  # its owner may still write
+
+
+def test_derivatives_of_its_own_may_not_write_either():
+    score = score_of(WritingGradient(), situation(box(2)))
+    with pytest.raises(ValueError, match="acquisition WritingGradient writes into"):
+        score.gradient(inside(box(2), 5))
+
+
+def test_another_error_is_left_as_it_is():
+    def empty(posterior, incumbent):
+        return posterior.mean + np.zeros(0).max()
+
+    with pytest.raises(ValueError, match="zero-size array"):
+        Numerical(empty)(Normal(np.zeros(3), np.ones(3)), 0.0)
 
 
 @pytest.mark.parametrize("chosen", [LogEI, NEI, Called])

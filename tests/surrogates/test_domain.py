@@ -44,6 +44,41 @@ def test_features_give_inactive_columns_a_value_of_their_own():
     np.testing.assert_array_equal(Z, [[0.1, 1.0, 0.0, OFF, 2.0]])
 
 
+def test_rows_outside_are_named():
+    rows = mixed().random(np.random.default_rng(0), 20)
+    np.testing.assert_array_equal(mixed().check(rows, "X"), rows)
+    for value, column, high in ((1.7, 0, 1), (-0.1, 1, 1), (3.0, 2, 2), (np.inf, 3, 1)):
+        wrong = rows.copy()
+        wrong[7, column] = value
+        with pytest.raises(ValueError, match=f"X has {value:g} in column {column} of row 7, .* allowed is 0 to {high}"):
+            mixed().check(wrong, "X")
+    with pytest.raises(ValueError, match=r"X has rows of shape \(1, 2\); allowed are rows of 5 columns"):
+        mixed().check([0.5, 0.5], "X")
+
+
+def test_a_narrowed_domain_asks_the_constraint_no_more():
+    """The same rows in the same order as if it had, and no more calls for counting them."""
+    asked = []
+
+    def feasible(X):
+        asked.append(len(X))
+        return X[:, 0] + X[:, 1] < 2.0
+
+    def holds(X):
+        return X[:, 1] > 0.0
+
+    domain, again = discrete(feasible), discrete(lambda X: feasible(X) & holds(X))
+    assert domain.size == len(domain.enumerate())
+    before = sum(asked)
+    narrow = domain.narrowed(holds)
+    assert narrow.size == len(narrow.enumerate()) < domain.size and sum(asked) == before
+    np.testing.assert_array_equal(narrow.enumerate(), again.enumerate())
+    np.testing.assert_array_equal(narrow.random(np.random.default_rng(3), 9), again.random(np.random.default_rng(3), 9))
+    narrow.enumerate()[:] = 7.0
+    np.testing.assert_array_equal(narrow.enumerate(), again.enumerate())
+    assert mixed().narrowed(lambda X: X[:, 0] > 0.5).size == np.inf
+
+
 def test_random_rows_are_legal_and_uniform_over_values():
     domain = mixed()
     X = domain.random(np.random.default_rng(0), 4000)

@@ -151,6 +151,19 @@ def test_hyperparameters_survive_json_to_the_last_bit():
     assert all(p.tobytes() == q.tobytes() for p, q in zip(a, b, strict=True))
 
 
+def test_predictions_outside_of_the_domain_are_refused():
+    """They are those of the nearest legal row, which nobody asked for; what rounding left outside is not outside."""
+    X, y, theta = problem(box(2), 6)
+    gp = GaussianProcess(box(2), X, y, theta)
+    with pytest.raises(ValueError, match="X has 5 in column 1 of row 1, outside of the domain: allowed is 0 to 1"):
+        gp.predict([[0.5, 0.5], [0.5, 5.0]])
+    with pytest.raises(ValueError, match="X has -2 in column 0 of row 0"):
+        gp.predict([-2.0, 0.5])
+    edge = np.array([[1.0, 0.0]])
+    np.testing.assert_array_equal(gp.predict(edge + np.array([1e-12, -1e-12])), gp.predict(edge))
+    np.testing.assert_array_equal(gp.moments(edge), gp.predict(edge))
+
+
 def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="kernel 'cubic' is not one of"):
         Hyperparameters((0.0,), 0.0, 0.0, 0.0, "cubic")

@@ -104,6 +104,23 @@ def regardless(score, situation):
     return score_of(LogEI(), replace(situation, pending=situation.pending[:0]))
 
 
+def last_alone(score, situation):
+    """Far from the row that was started last, wherever the others are."""
+    if len(situation.pending) == 0:
+        return score
+    last = situation.pending[-1][situation.domain.floats]
+
+    def away(X):
+        return X[:, situation.domain.floats] - last
+
+    def slope(X, slope):
+        slope = np.array(slope)
+        slope[:, situation.domain.floats] += 2.0 * away(X)
+        return slope
+
+    return Spoilt(score, lambda X, value: value + (away(X) ** 2).sum(axis=1), slope)
+
+
 def as_it_is(score, situation):
     return score
 
@@ -125,6 +142,7 @@ def as_it_is(score, situation):
         (Whole(writing_rows), {"in place": "fail"}),
         (Whole(whole_centred), {"company": "fail"}),
         (Whole(regardless), {"pending": "note"}),
+        (Whole(last_alone), {"batch": "fail"}),
         (Whole(as_it_is, Numerical(anchored), log_scale=False), {"shift": "fail"}),
         (Whole(as_it_is, Numerical(in_units), log_scale=False), {"scale": "note"}),
         (Whole(as_it_is), {}),
@@ -134,6 +152,12 @@ def as_it_is(score, situation):
 def test_a_fault_in_the_whole_model_is_found_alone(chosen: Whole, found: dict[str, str]) -> None:
     report = lint(chosen)
     assert remarks(report) == found, str(report)
+
+
+def test_the_order_of_a_batch_is_measured_against_what_a_seed_changes() -> None:
+    said = lint(Whole(last_alone))["batch"].measured
+    assert "of their range when 2 pending rows come in reverse, and by at most 0 when the seed does" in said
+    assert lint("nei")["batch"].measured.startswith("scores change by 0.0"), "draws go to other rows"
 
 
 def test_seeds_are_told_apart() -> None:

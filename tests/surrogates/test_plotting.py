@@ -180,9 +180,9 @@ def test_a_picture_of_nothing_is_refused():
 # --- what is refused, and what is not loaded --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", [(), (0, 1, 2), (0, 0), (3,), (-1,)])
+@pytest.mark.parametrize("columns", [(), (0, 1, 2), (0, 0), (3,), (-1,), 1, "a", [[0]], (0.5,)])
 def test_impossible_columns_are_refused(columns):
-    with pytest.raises(ValueError, match=r"columns are \(.*\); allowed are one or two different ones of 0 to 2"):
+    with pytest.raises(ValueError, match=r"columns are .*; allowed are one or two different ones of 0 to 2"):
         plot(situation(box(3)).gps[0], columns=columns)
 
 
@@ -197,6 +197,34 @@ def test_rows_and_names_that_do_not_fit_are_refused():
             plot((X, Y), **{name: np.zeros(2)})
     with pytest.raises(ValueError, match="2 names came for 1 columns"):
         plot((X, Y), names=["a", "b"])
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    ({"pending": [[7.0]]}, r"pending has 7 in column 0 of row 0, outside of the domain: allowed is 0 to 1"),
+    ({"pending": [[0.5], [-0.1]]}, r"pending has -0\.1 in column 0 of row 1, outside"),
+    ({"pending": [[np.nan]]}, "pending has no number in column 0 of row 0; allowed is NaN where it is inactive"),
+    ({"at": [[0.1], [0.2]]}, "at has 2 rows; allowed is one"), ({"at": np.zeros((0, 1))}, "at has 0 rows"),
+    ({"incumbent": np.nan}, "incumbent is nan; allowed is a finite number"), ({"incumbent": "low"}, "incumbent is 'low'"),
+])  # fmt: skip
+def test_what_would_be_drawn_elsewhere_is_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        plot((X, Y), **options)
+
+
+def test_rows_outside_of_the_domain_are_refused_and_sleeping_columns_are_not():
+    gp = situation(mixed()).gps[0]
+    with pytest.raises(ValueError, match=r"at has 50 in column 1 of row 0, outside of the domain: allowed is 0 to 2"):
+        plot(gp, columns=[0], at=[0.2, 50, 0.5, 0.0])
+    s = situation(conditional(), n=12)
+    asleep = s.rows[np.isnan(s.rows).any(axis=1)][0]
+    assert plot(s.gps[0], columns=[0], at=asleep).axes
+
+
+def test_losses_have_one_axis():
+    with pytest.raises(ValueError, match=r"rows of shape \(6, 1\) came with losses of shape \(6, 1\); allowed are .* \(n,\)"):
+        plot((X[:, None], Y[:, None]))
+    with pytest.raises(ValueError, match="a tuple came to be plotted; allowed are"):
+        plot((X,))
 
 
 def test_matplotlib_is_loaded_where_something_is_drawn():
