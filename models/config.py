@@ -63,12 +63,17 @@ def _is_warmup(value: Any) -> bool:
     return (_is_int(value) and value >= 0) or (_is_real(value) and not _is_int(value) and 0 <= value < 1)
 
 
+def _is_duration(value: Any) -> bool:
+    return _is_warmup(value) and value > 0
+
+
 FLAG = Rule(lambda v: isinstance(v, bool), "True or False", bool)
 WARMUP = Rule(
     _is_warmup,
     "a whole number of steps, or a float in [0, 1) as a ratio of all steps",
     lambda v: int(v) if _is_int(v) else float(v),
 )
+DURATION = Rule(_is_duration, "a whole number of at least 1 step, or a float in (0, 1) as a ratio of all steps", WARMUP.store)
 
 RULES: Mapping[str, Rule] = {
     "layers": _integer(1),
@@ -80,25 +85,51 @@ RULES: Mapping[str, Rule] = {
     "context": _integer(1),
     "dropout": _real(0, 1),
     "attention_dropout": _real(0, 1),
+    "embedding_dropout": _optional(_real(0, 1)),
+    "layer_dropout": _real(0, 1),
+    "positions": _one_of("learned", "rotary"),
+    "rotary_base": _positive(),
+    "norm": _one_of("layer", "rms"),
     "norm_eps": _positive(),
+    "activation": _one_of("gelu", "gelu_tanh", "relu2", "swiglu"),
+    "kv_heads": _optional(_integer(1)),
+    "qk_norm": FLAG,
     "tie": FLAG,
     "bias": FLAG,
-    "optimizer": _one_of("adamw", "sgd"),
+    "parametrisation": _one_of("standard", "mup"),
+    "base_hidden": _integer(1),
+    "base_head": _integer(1),
+    "base_layers": _optional(_integer(1)),
+    "optimizer": _one_of("adamw", "sgd", "lion", "muon", "adafactor"),
     "lr": _real(0),
     "beta1": _real(0, 1),
     "beta2": _real(0, 1),
     "eps": _between(1e-30, 1),
     "momentum": _real(0, 1),
+    "nesterov": FLAG,
+    "hypergradient": _real(0),
     "weight_decay": _real(0),
     "warmup": WARMUP,
-    "schedule": _one_of("constant", "linear", "cosine", "exponential", "wsd"),
+    "schedule": _one_of("constant", "linear", "cosine", "exponential", "inverse_sqrt", "wsd"),
     "final_lr": _between(0, 1),
     "decay_fraction": _between(0, 1),
+    "decay_rate": _optional(Rule(lambda v: _is_real(v) and 0 < v < 1, "a number in (0, 1)", float)),
+    "decay_every": DURATION,
     "label_smoothing": _real(0, 1),
+    "z_loss": _real(0),
     "clip": _real(0),
+    "spike": Rule(lambda v: _is_real(v) and (v == 0 or v > 1), "0 (off) or a finite number above 1", float),
+    "nonfinite": _one_of("stop", "skip"),
+    "ema": _real(0, 1),
+    "patience": _integer(0),
+    "noise_every": _integer(0),
+    "data_fraction": Rule(lambda v: _is_real(v) and 0 < v <= 1, "a number in (0, 1]", float),
     "batch": _integer(1),
     "micro_batch": _optional(_integer(1)),
     "precision": _one_of("float32", "bf16", "fp16"),
+    "activation_checkpointing": FLAG,
+    "sharding": _one_of("none", "grads", "full"),
+    "offload": FLAG,
     "eval_every": _integer(0),
     "eval_tokens": _integer(1),
     "epochs": _optional(_positive()),
@@ -121,9 +152,20 @@ def _settle(config: Any) -> None:
 class GPTConfig:
     """The size and shape of a GPT. Widths are in units of features, context in tokens.
 
-    `ff` is the inner width of the feed-forward part; 0 or None means `ff_ratio` x hidden (4 x hidden by default).
-    `vocabulary` None means: that of the corpus, filled in when the model is built. `bias` covers the linear maps and
-    the norms; the output map never has one. `tie` shares the token table with the output map.
+    ff              inner width of the feed-forward part; 0 or None: ff_ratio x hidden (4 x hidden by default)
+    vocabulary      None: that of the corpus, filled in when the model is built
+    dropout         of what attention and feed-forward add to the residual stream, and of the embedding where
+                    embedding_dropout is None; attention_dropout is of the attention weights
+    layer_dropout   stochastic depth: each half of a block is left out, a sequence at a time (Huang et al. 2016)
+    positions       "learned" table, or "rotary" of base rotary_base (Su et al. 2021), which needs an even head width
+    norm            "layer" or "rms" (Zhang & Sennrich 2019), both with norm_eps
+    activation      "gelu" (exact), "gelu_tanh" (GPT-2's), "relu2" (So et al. 2021), "swiglu" (Shazeer 2020)
+    kv_heads        heads of keys and values, which groups of heads share (Ainslie et al. 2023); None: heads
+    qk_norm         queries and keys are normalised, a head at a time (Dehghani et al. 2023)
+    tie             the token table is the output map as well
+    bias            of linear maps and norms; the output map never has one
+    parametrisation "standard", or "mup" (parametrisation.py): widths are counted from base_hidden, the width of a head
+                    from base_head, and where base_layers is given depths from it, so that what was tuned carries over
     """
 
     layers: int = 4
@@ -135,9 +177,21 @@ class GPTConfig:
     context: int = 64
     dropout: float = 0.0
     attention_dropout: float = 0.0
+    embedding_dropout: float | None = None
+    layer_dropout: float = 0.0
+    positions: str = "learned"
+    rotary_base: float = 10000.0
+    norm: str = "layer"
     norm_eps: float = 1e-5
+    activation: str = "gelu"
+    kv_heads: int | None = None
+    qk_norm: bool = False
     tie: bool = True
     bias: bool = False
+    parametrisation: str = "standard"
+    base_hidden: int = 64
+    base_head: int = 32
+    base_layers: int | None = None
 
     def __post_init__(self) -> None:
         _settle(self)
@@ -145,11 +199,32 @@ class GPTConfig:
             raise ValueError(f"hidden is {self.hidden}, but must be divisible by heads, which is {self.heads}")
         if self.ff and self.ff_ratio != 4.0:
             raise ValueError(f"ff is {self.ff} and ff_ratio is {self.ff_ratio}, but only one of the two may be given")
+        if self.heads % self.keys:
+            raise ValueError(f"heads is {self.heads}, but must be divisible by kv_heads, which is {self.keys}")
+        if self.positions == "rotary" and self.head % 2:
+            raise ValueError(f"hidden / heads is {self.head}, but must be even for rotary positions")
+        if self.base_layers is not None and self.parametrisation != "mup":
+            raise ValueError(f"base_layers is {self.base_layers}, but is read by parametrisation mup only")
 
     @property
     def inner(self) -> int:
         """Inner width of the feed-forward part, in features (at least 1)."""
         return self.ff or max(1, round(self.ff_ratio * self.hidden))
+
+    @property
+    def head(self) -> int:
+        """Width of a head, in features."""
+        return self.hidden // self.heads
+
+    @property
+    def keys(self) -> int:
+        """Heads of keys and values."""
+        return self.kv_heads or self.heads
+
+    @property
+    def drops(self) -> bool:
+        """Whether training draws random numbers."""
+        return any((self.dropout, self.attention_dropout, self.embedding_dropout, self.layer_dropout))
 
     @property
     def words(self) -> int:
@@ -161,13 +236,28 @@ class GPTConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a GPT is trained. Which names an optimizer or a schedule reads stands in optim.py and schedule.py.
+    """How a GPT is trained. Which names an optimizer or a schedule reads stands in optimizers.py and schedule.py.
 
-    `batch` is the effective batch in sequences = micro_batch x accumulation x devices; `micro_batch` None means batch.
-    `weight_decay` acts on matrices only. `warmup` is in steps as a whole number and a ratio of all steps as a float in
-    [0, 1). `final_lr` is the floor of the schedule as a ratio of lr. `clip` bounds the norm of the gradient, 0 is off.
-    `eval_every` is in steps, 0 evaluates only where an advance ends. `eval_tokens` is the size of the validation set.
-    `epochs`, where given, sets the length of training (and of the schedule) to so many passes over the training part.
+    batch           the effective batch in sequences = micro_batch x accumulation x devices; micro_batch None means batch
+    weight_decay    acts on matrices only
+    hypergradient   the rate at which the learning rate itself learns (Baydin et al. 2018), as a share of it; 0 is off
+    warmup          in steps as a whole number, a ratio of all steps as a float in [0, 1); so is decay_every, the period
+                    of the exponential schedule's decay_rate
+    final_lr        the floor of the schedule as a ratio of lr
+    z_loss          weight of the mean of (log sum exp logits)^2 in the loss (PaLM, Chowdhery et al. 2022; 1e-4 there)
+    clip            bounds the norm of the gradient, 0 is off
+    spike           a step whose gradient is so many times as long as usual is skipped; 0 is off
+    nonfinite       what a gradient that is not finite does: "stop" ends the run as diverged, "skip" skips the step
+    ema             decay of an average of the weights a step, which is what is evaluated then; 0 is off
+    patience        evaluations in a row without a better loss after which training ends; 0 is off
+    noise_every     the gradient noise scale is measured every so many steps (scaling.py); 0 is off
+    data_fraction   the part of the training text, from its start, that is trained on
+    activation_checkpointing   activations of a block are computed again in its backward pass instead of kept
+    sharding        over several devices (parallel.py): "none" copies everything (DDP), "grads" shards gradients and
+                    moments, "full" the weights as well (FSDP; ZeRO stages 2 and 3, Rajbhandari et al. 2020)
+    offload         sharded weights, gradients and moments wait in the memory of the host
+    eval_every      in steps, 0 evaluates only where an advance ends; eval_tokens is the size of the validation set
+    epochs          where given, sets the length of training (and of the schedule) to so many passes over the training part
     """
 
     optimizer: str = "adamw"
@@ -176,24 +266,44 @@ class TrainConfig:
     beta2: float = 0.99
     eps: float = 1e-8
     momentum: float = 0.9
+    nesterov: bool = False
+    hypergradient: float = 0.0
     weight_decay: float = 0.1
     warmup: int | float = 0.02
     schedule: str = "cosine"
     final_lr: float = 0.1
     decay_fraction: float = 0.2
+    decay_rate: float | None = None
+    decay_every: int | float = 0.01
     label_smoothing: float = 0.0
+    z_loss: float = 0.0
     clip: float = 1.0
+    spike: float = 0.0
+    nonfinite: str = "stop"
+    ema: float = 0.0
+    patience: int = 0
+    noise_every: int = 0
+    data_fraction: float = 1.0
     batch: int = 16
     micro_batch: int | None = None
     precision: str = "float32"
+    activation_checkpointing: bool = False
+    sharding: str = "none"
+    offload: bool = False
     eval_every: int = 0
     eval_tokens: int = 8192
     epochs: float | None = None
 
     def __post_init__(self) -> None:
         _settle(self)
-        if self.schedule == "exponential" and self.final_lr == 0:
-            raise ValueError("final_lr is 0, but must be above 0 for the exponential schedule, which never gets to 0")
+        if self.schedule == "exponential" and self.final_lr == 0 and self.decay_rate is None:
+            raise ValueError("final_lr is 0, but must be above 0 for the exponential schedule without a decay_rate")
+        if self.offload and self.sharding == "none":
+            raise ValueError("offload is True, but works with sharding grads or full only")
+        if self.patience and not self.eval_every:
+            raise ValueError(f"patience is {self.patience}, but needs eval_every above 0: it counts those evaluations")
+        if self.noise_every and self.batch == 1:
+            raise ValueError(f"noise_every is {self.noise_every}, but a batch of 1 has no smaller one to compare with")
         self.accumulation()
 
     @property

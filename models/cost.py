@@ -1,30 +1,27 @@
-"""What a configuration costs, without building it. Imports no torch.
+"""What a configuration counts up to, without building it: parameters and FLOPs. Imports no torch. Bytes are in memory.py.
 
-    H hidden, F inner width, L layers, N heads, V vocabulary, T context, b 1 with bias and else 0
+    H hidden, F inner width, L layers, N heads, K heads of keys and values, D = H / N, V vocabulary, T context,
+    g 2 where the feed-forward part has a gate (swiglu) and else 1, b 1 with bias and else 0, n(w) = w (1 + b) for a
+    LayerNorm of width w and w for an RMSNorm, which has no bias
 
-parameters         H V (twice if untied) + H T + H (1 + b)                  tables and last norm
-                   + L [4 H^2 + 2 H F + 2 H + b (7 H + F)]                  blocks; b: norms 2 H, maps 5 H + F
+parameters         H V (twice if untied) + H T if positions are learned + n(H)      tables and last norm
+                   + L [H (H + 2 K D) + H^2 + (g + 1) H F                           maps of a block
+                        + 2 n(H) + 2 n(D) with qk_norm                              norms
+                        + b (H + 2 K D + 2 H + g F)]                                biases of the maps
 
 flops per token    6 M + 12 L H T, forward and backward: 6 for each of the M weights that multiply a token (all but the
                    two look-up tables, but with the output map, tied or not), and 12 L H T for attention over the full
-                   context (PaLM, Chowdhery et al. 2022, appendix B; nanoGPT's estimate_mfu)
-
-training bytes     4 P (2 + 3 AdamW or 1 SGD) for P float32 weights, gradients, moments and AdamW's scratch, plus
-                   micro_batch T [s (L (7 H + 2 F) + 2 H) + 4 (3 V)] for what the backward pass keeps: in a layer both
-                   norms' inputs and outputs, q, k, v, the attention output (H each; the sum is 8 H less the residual
-                   that is counted with the layer before), feed-forward before and after GELU; at the end the last norm
-                   and the logits, their log-softmax and gradient. s is 4 bytes in float32, 2 in bf16 and fp16.
-                   Dropout adds (2 L + 1) H masks of 4 bytes, attention dropout 3 L N T (CPU; CUDA's is fused).
-                   An estimate of the peak: allocator slack and the library's own memory are not in it.
+                   context (PaLM, Chowdhery et al. 2022, appendix B; nanoGPT's estimate_mfu). Heads that share keys and
+                   values save weights, not attention. Attention is counted in full, as is usual, though half of it is
+                   masked. Activation checkpointing does another 2 M + 4 L H T that are not counted: this is what the
+                   model needs, and so what MFU is measured by.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.config import GPTConfig, TrainConfig, split
-
-MOMENTS = {"adamw": 3, "sgd": 1}  # flat float32 buffers beside weights and gradients; AdamW's third is scratch
+from models.config import GPTConfig, split
 
 
 @dataclass(frozen=True)
@@ -34,43 +31,68 @@ class Cost:
     parameters: int
     megabytes: float
     flops_per_token: int
-    training_bytes: int
 
 
-def block_parameters(config: GPTConfig) -> tuple[int, int]:
-    """(weights of the matrices, biases and norms) of one block."""
-    hidden, inner, bias = config.hidden, config.inner, int(config.bias)
-    matrices = 4 * hidden * hidden + 2 * hidden * inner
-    vectors = 2 * hidden + bias * (7 * hidden + inner)
-    return matrices, vectors
+def maps(config: GPTConfig) -> dict[str, tuple[int, int]]:
+    """(rows, columns) of the linear maps of one block, by name; rows are what comes out."""
+    hidden, inner = config.hidden, config.inner
+    return {
+        "qkv": (hidden + 2 * config.keys * config.head, hidden),
+        "mix": (hidden, hidden),
+        "up": (gates(config) * inner, hidden),
+        "down": (hidden, inner),
+    }
+
+
+def gates(config: GPTConfig) -> int:
+    """Maps into the feed-forward part: 2 where one of them is a gate."""
+    return 2 if config.activation == "swiglu" else 1
+
+
+def vectors(config: GPTConfig) -> list[int]:
+    """Lengths of the norms and biases of one block."""
+    norms = 2 * _norm(config, config.hidden) + (2 * _norm(config, config.head) if config.qk_norm else [])
+    return norms + ([rows for rows, _ in maps(config).values()] if config.bias else [])
+
+
+def _norm(config: GPTConfig, width: int) -> list[int]:
+    return [width] * (2 if config.bias and config.norm == "layer" else 1)
+
+
+def tables(config: GPTConfig) -> dict[str, tuple[int, int]]:
+    """(rows, columns) of the matrices outside of blocks, by name."""
+    words = {"tokens": (config.words, config.hidden)}
+    positions = {"positions": (config.context, config.hidden)} if config.positions == "learned" else {}
+    return words | positions | ({} if config.tie else {"head": (config.words, config.hidden)})
+
+
+def matrices(config: GPTConfig) -> int:
+    """Weights in the linear maps of one block."""
+    return sum(rows * columns for rows, columns in maps(config).values())
+
+
+def lengths(config: GPTConfig) -> list[int]:
+    """The number of elements of every parameter of the model."""
+    block = [rows * columns for rows, columns in maps(config).values()] + vectors(config)
+    outside = [rows * columns for rows, columns in tables(config).values()] + _norm(config, config.hidden)
+    return block * config.layers + outside
 
 
 def parameters(config: GPTConfig) -> int:
     """The exact number of parameters; a tied table counts once."""
-    tables = config.hidden * (config.words * (1 if config.tie else 2) + config.context)
-    return tables + config.layers * sum(block_parameters(config)) + config.hidden * (1 + config.bias)
+    return sum(lengths(config))
 
 
 def flops_per_token(config: GPTConfig) -> int:
     """Floating-point operations of training on one token, forward and backward."""
-    tables = config.hidden * (config.context + (0 if config.tie else config.words))
-    attention = 12 * config.layers * config.hidden * config.context
-    return 6 * (parameters(config) - tables) + attention
-
-
-def activation_bytes(config: GPTConfig, training: TrainConfig) -> int:
-    """What one micro-batch keeps for its backward pass, in bytes, by the formula above."""
-    size = 4 if training.precision == "float32" else 2
-    layer = size * (7 * config.hidden + 2 * config.inner)
-    ends = size * 2 * config.hidden + 4 * 3 * config.words
-    masks = 4 * (2 * config.layers + 1) * config.hidden if config.dropout else 0
-    weights = 4 * 3 * config.layers * config.heads * config.context if config.attention_dropout else 0
-    return training.micro * config.context * (config.layers * layer + ends + masks + weights)
+    looked_up = sum(rows * columns for name, (rows, columns) in tables(config).items() if name != "head")
+    if config.tie:
+        looked_up -= config.words * config.hidden
+    return 6 * (parameters(config) - looked_up) + 12 * config.layers * config.hidden * config.context
 
 
 def cost(config: Mapping[str, Any]) -> Cost:
     """The cost of a flat config, which must give its vocabulary; ValueError as in `split`."""
-    model, training = split(config)
+    model, _ = split(config)
     count = parameters(model)
-    state = 4 * count * (2 + MOMENTS[training.optimizer])
-    return Cost(count, 4 * count / 1e6, flops_per_token(model), state + activation_bytes(model, training))
+    return Cost(count, 4 * count / 1e6, flops_per_token(model))

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from models.config import TrainConfig
 from models.data import Corpus, sequences, validation_starts
 from models.gpt import GPT
+from models.group import ALONE, Group
 from models.precision import context as precision_context
 
 LOGITS = 1 << 24  # elements of logits in one pass, 64 MB in float32: fits a cache-poor CPU and any GPU
@@ -13,12 +14,15 @@ TOKENS = 4096  # and tokens in one pass, more are no faster on one core
 
 
 class Validation:
-    """The validation sequences of a corpus, ready on a device: ids int64 (n, context + 1)."""
+    """The validation sequences of a corpus, ready on a device: ids int64 (n, context + 1), a share for each of a group."""
 
-    def __init__(self, corpus: Corpus, model: GPT, config: TrainConfig, device: torch.device) -> None:
+    def __init__(
+        self, corpus: Corpus, model: GPT, config: TrainConfig, device: torch.device, group: Group = ALONE
+    ) -> None:
         length = model.config.context
         starts = validation_starts(len(corpus.valid), length, config.eval_tokens)
-        self.ids = torch.from_numpy(sequences(corpus.valid, starts, length)).to(device)
+        self.group, self.tokens = group, len(starts) * length
+        self.ids = torch.from_numpy(sequences(corpus.valid, starts[group.rank :: group.size], length)).to(device)
         self.chunk = max(1, min(TOKENS, LOGITS // model.config.words) // length)
         self.model, self.precision, self.device = model, config.precision, device
 
@@ -30,4 +34,4 @@ class Validation:
             with precision_context(self.precision, self.device):
                 logits = self.model(ids[:, :-1])
             total += F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="sum")
-        return total.item() / (self.ids.size(0) * (self.ids.size(1) - 1))
+        return self.group.sum(total).item() / self.tokens

@@ -1,49 +1,56 @@
-"""A lean GPT: pre-norm blocks, learned positions, tanh GELU, fused attention (GPT-2, Radford et al. 2019).
+"""A lean GPT, classic or modern by its config: pre-norm blocks, causal attention, feed-forward (GPT-2, Radford et al. 2019).
 
-    B sequences, T tokens (T <= context), H hidden, N heads, D = H / N, F inner width, V vocabulary
+    B sequences, T tokens (T <= context), H hidden, N heads, K heads of keys and values, D = H / N, F inner width, V words
 
-Dropout is asked for by passing a generator, never by a mode: `model(x)` is deterministic, `model(x, noise)` drops with
-the bits of `noise`. There is no random state to save: whoever trains seeds the generator from the position.
+Dropout is asked for by passing noise (dropout.py), never by a mode: `model(x)` is deterministic, `model(x, noise)` drops
+with its bits. There is no random state to save: whoever trains seeds the generator from the position.
 """
 
-from math import sqrt
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from models import fused
 from models.config import GPTConfig
+from models.dropout import Noise, attend_and_drop, dropped, leave_out
+from models.parametrisation import attention_scale, branch_scale, first_sd, output_scale
+
+Angles = tuple[Tensor, Tensor] | None  # cosines and sines (T, D/2) of rotary positions
+
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu2": lambda x: F.relu(x).square(),
+    "swiglu": lambda x: F.silu(x[..., : x.size(-1) // 2]) * x[..., x.size(-1) // 2 :],  # gate, value
+}
 
 
-def dropped(x: Tensor, p: float, noise: torch.Generator | None) -> Tensor:
-    """x with each element zeroed with probability p and the rest scaled to keep the mean; x itself without noise.
+def normaliser(config: GPTConfig, width: int) -> nn.Module:
+    """LayerNorm or RMSNorm over the last `width` features."""
+    if config.norm == "rms":
+        return nn.RMSNorm(width, config.norm_eps)
+    return nn.LayerNorm(width, config.norm_eps, bias=config.bias)
 
-    Four 16-bit draws come out of every 64-bit one, which is several times faster on CPU than bernoulli_. The price is
-    that p is rounded to a multiple of 2^-16; the scale uses the rounded one, so the mean is kept exactly.
-    """
-    drop = min(65535, round(p * 65536))
-    if noise is None or drop == 0:
+
+def rotary_angles(config: GPTConfig, device: torch.device) -> Angles:
+    """Of every position and pair of features; None where positions are learned. Rotary: Su et al. 2021, eq. 15."""
+    if config.positions != "rotary":
+        return None
+    pairs = torch.arange(0, config.head, 2, device=device, dtype=torch.float64) / config.head
+    angles = torch.arange(config.context, device=device)[:, None] * config.rotary_base**-pairs
+    return angles.cos().float(), angles.sin().float()
+
+
+def rotated(x: Tensor, angles: Angles) -> Tensor:
+    """x (B, N, T, D) with features d and d + D/2 turned by the angle of their position."""
+    if angles is None:
         return x
-    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
-    draws.random_(-(2**63), None, generator=noise)  # all 64 bits
-    keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= drop - 32768
-    return x * keep.to(x.dtype).mul_(65536 / (65536 - drop))
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, p: float, noise: torch.Generator | None) -> Tensor:
-    """Causal attention over (B, N, T, D) with dropout p on the attention weights.
-
-    The fused kernel draws its dropout from the global generator. On CUDA that is the price of speed (the caller seeds
-    it); on CPU threads share that generator and the kernel is no faster than the plain formula, which is used instead.
-    """
-    if noise is None or p == 0:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    if q.is_cuda:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=p)
-    scores = q @ k.transpose(-2, -1) / sqrt(q.size(-1))  # (B, N, T, T)
-    future = torch.ones(q.size(-2), k.size(-2), dtype=torch.bool, device=q.device).triu(1)
-    weights = F.softmax(scores.masked_fill(future, float("-inf")), dim=-1)
-    return dropped(weights, p, noise) @ v
+    cos, sin = (a[: x.size(-2)].to(x.dtype) for a in angles)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
 
 class Block(nn.Module):
@@ -51,23 +58,83 @@ class Block(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
+        self.config, self.scale, self.branch = config, attention_scale(config), branch_scale(config)
         width, bias = config.hidden, config.bias
-        self.heads, self.p, self.attention_p = config.heads, config.dropout, config.attention_dropout
-        self.norm1 = nn.LayerNorm(width, config.norm_eps, bias=bias)
-        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.norm1 = normaliser(config, width)
+        self.qkv = nn.Linear(width, sum(qkv_rows(config)), bias=bias)
+        self.qnorm = normaliser(config, config.head) if config.qk_norm else None
+        self.knorm = normaliser(config, config.head) if config.qk_norm else None
         self.mix = nn.Linear(width, width, bias=bias)
-        self.norm2 = nn.LayerNorm(width, config.norm_eps, bias=bias)
-        self.up = nn.Linear(width, config.inner, bias=bias)
+        self.norm2 = normaliser(config, width)
+        self.up = nn.Linear(width, sum(up_rows(config)), bias=bias)
         self.down = nn.Linear(config.inner, width, bias=bias)
 
-    def forward(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
-        b, t, width = x.shape
-        qkv = self.qkv(self.norm1(x)).view(b, t, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, N, T, D), without a copy
-        y = attend(q, k, v, self.attention_p, noise).transpose(1, 2).reshape(b, t, width)
-        x = x + dropped(self.mix(y), self.p, noise)
-        y = self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
-        return x + dropped(y, self.p, noise)
+    def forward(self, x: Tensor, angles: Angles, noise: Noise) -> Tensor:
+        x = self._added(x, noise, self.mix, self._attention(self.norm1(x), angles, noise))
+        kind, normed = self.config.activation, self.norm2(x)
+        if fused.suits(x) and self._plain(noise):
+            return fused.feedforward(normed, self.up, self.down, kind, x)
+        if fused.suits(x):
+            return self._joined(x, noise, fused.feedforward(normed, self.up, self.down, kind))
+        return self._joined(x, noise, self.down(ACTIVATIONS[kind](self.up(normed))))
+
+    def _attention(self, x: Tensor, angles: Angles, noise: Noise) -> Tensor:
+        """(B, T, H), before the output map."""
+        b, t, _ = x.shape
+        q, k, v = (
+            part.view(b, t, -1, self.config.head).transpose(1, 2)
+            for part in fused.linear(x, self.qkv).split(qkv_rows(self.config), dim=-1)
+        )  # (B, N or K, T, D), without a copy
+        if self.qnorm is not None and self.knorm is not None:
+            q, k = self.qnorm(q), self.knorm(k)
+        q, k = rotated(q, angles), rotated(k, angles)
+        if self.config.keys != self.config.heads:  # a group of heads shares a key and a value
+            k, v = (one.repeat_interleave(self.config.heads // self.config.keys, dim=1) for one in (k, v))
+        y = attend(q, k, v, self.scale, self.config.attention_dropout, noise)
+        return y.transpose(1, 2).reshape(b, t, -1)
+
+    def _plain(self, noise: Noise) -> bool:
+        """Whether what is added to the residual stream is added as it is."""
+        dropping = noise is not None and (self.config.dropout > 0 or self.config.layer_dropout > 0)
+        return self.branch == 1 and not dropping
+
+    def _added(self, x: Tensor, noise: Noise, layer: nn.Linear, y: Tensor) -> Tensor:
+        """x and the map of y."""
+        return fused.linear(y, layer, x) if self._plain(noise) else self._joined(x, noise, fused.linear(y, layer))
+
+    def _joined(self, x: Tensor, noise: Noise, y: Tensor) -> Tensor:
+        y = dropped(y, self.config.dropout, noise)
+        y = leave_out(y, self.config.layer_dropout, noise)
+        return x + y if self.branch == 1 else torch.add(x, y, alpha=self.branch)
+
+
+def recomputed(block: nn.Module, x: Tensor, angles: Angles, noise: Noise) -> Tensor:
+    """block(x), keeping nothing but x for the backward pass (Chen et al. 2016); dropout draws the same bits again."""
+    start = noise.get_state() if isinstance(noise, torch.Generator) else None
+
+    def again(x: Tensor) -> Tensor:
+        if start is not None and isinstance(noise, torch.Generator):
+            noise.set_state(start)
+        return block(x, angles, noise)  # type: ignore[no-any-return]
+
+    return checkpoint(again, x, use_reentrant=False)  # type: ignore[no-any-return]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, p: float, noise: Noise) -> Tensor:
+    """Causal attention over (B, N, T, D) with dropout p on the attention weights."""
+    if noise is not None and p > 0:
+        return attend_and_drop(q, k, v, scale, p, noise)
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+
+
+def qkv_rows(config: GPTConfig) -> tuple[int, int, int]:
+    """Rows of the map to queries, keys and values."""
+    return config.hidden, config.keys * config.head, config.keys * config.head
+
+
+def up_rows(config: GPTConfig) -> tuple[int, ...]:
+    """Rows of the map into the feed-forward part: of a gate and a value where it has a gate."""
+    return (config.inner, config.inner) if config.activation == "swiglu" else (config.inner,)
 
 
 def table(rows: int, width: int) -> nn.Embedding:
@@ -79,96 +146,53 @@ class GPT(nn.Module):
     """The whole model: token ids (B, T) to logits (B, T, V). Weights are a function of (config, seed).
 
     Building it leaves torch's global random state alone. ValueError if the config does not know its vocabulary.
+    `splits` says of parameters that are several matrices, one under another, how many rows each has.
     """
 
     def __init__(self, config: GPTConfig, seed: int = 0) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.scale = config, output_scale(config)
+        self.again = False  # whether activations of a block are computed again in its backward pass
         with torch.device("meta"):  # no memory and no random numbers until `initialise`
             self.tokens = table(config.words, config.hidden)
-            self.positions = table(config.context, config.hidden)
+            self.positions = table(config.context, config.hidden) if config.positions == "learned" else None
             self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-            self.norm = nn.LayerNorm(config.hidden, config.norm_eps, bias=config.bias)
+            self.norm = normaliser(config, config.hidden)
             self.head = None if config.tie else nn.Linear(config.hidden, config.words, bias=False)
         self.to_empty(device="cpu")
         initialise(self, seed)
+        self.angles = rotary_angles(config, torch.device("cpu"))
+        parts = {"qkv": qkv_rows(config), "up": up_rows(config)}
+        self.splits = {f"blocks.{i}.{name}.weight": rows for i in range(config.layers) for name, rows in parts.items()}
 
-    def forward(self, ids: Tensor, noise: torch.Generator | None = None) -> Tensor:
-        x = self.tokens(ids) + self.positions.weight[: ids.size(1)]  # (B, T, H)
-        x = dropped(x, self.config.dropout, noise)
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "GPT":
+        """Moves the angles as well, which are no buffer: they are not saved, and stay float32."""
+        super()._apply(fn, recurse)
+        if getattr(self, "angles", None) is not None:
+            self.angles = rotary_angles(self.config, self.tokens.weight.device)
+        return self
+
+    def forward(self, ids: Tensor, noise: Noise = None) -> Tensor:
+        x = self.tokens(ids)  # (B, T, H)
+        if self.positions is not None:
+            x = x + self.positions.weight[: ids.size(1)]
+        p = self.config.embedding_dropout
+        x = dropped(x, self.config.dropout if p is None else p, noise)
         for block in self.blocks:
-            x = block(x, noise)
-        output = self.tokens if self.head is None else self.head
-        return F.linear(self.norm(x), output.weight)
+            x = recomputed(block, x, self.angles, noise) if self.again else block(x, self.angles, noise)
+        x = self.norm(x) if self.scale == 1 else self.norm(x) * self.scale
+        return F.linear(x, (self.tokens if self.head is None else self.head).weight)
 
 
 @torch.no_grad()
 def initialise(model: GPT, seed: int) -> None:
-    """GPT-2's initial weights: N(0, 0.02^2), the two maps into the residual stream scaled by 1 / sqrt(2 L).
+    """GPT-2's initial weights or those of mup: normal, norms 1, biases 0 (parametrisation.py says how large).
 
-    Norms start at 1 and biases at 0. Drawn on the CPU, so that a seed means the same weights on every device.
+    Drawn on the CPU, so that a seed means the same weights on every device.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         if weight.dim() == 2:
-            residual = name.endswith(("mix.weight", "down.weight"))
-            weight.normal_(0, 0.02 / sqrt(2 * model.config.layers) if residual else 0.02, generator=generator)
+            weight.normal_(0, first_sd(model.config, name), generator=generator)
         else:
             weight.fill_(0.0 if name.endswith("bias") else 1.0)
-
-
-def _filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
-    """Logits (B, V) with -inf outside the top_k highest and outside the smallest set of probability >= top_p."""
-    if top_k is not None:
-        kth = logits.topk(min(top_k, logits.size(-1))).values[:, -1:]
-        logits = logits.masked_fill(logits < kth, float("-inf"))
-    if top_p is not None:
-        ordered, order = logits.sort(descending=True)
-        probability = F.softmax(ordered, dim=-1)
-        # A token is out once those before it already reach top_p: the first is never out.
-        out = probability.cumsum(-1) - probability >= top_p
-        logits = logits.masked_fill(out.scatter(-1, order, out), float("-inf"))
-    return logits
-
-
-def _check_sampling(tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if tokens < 0:
-        raise ValueError(f"tokens is {tokens}, but must be at least 0")
-    if temperature < 0:
-        raise ValueError(f"temperature is {temperature}, but must be at least 0 (0 takes the most likely token)")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k is {top_k}, but must be at least 1, or None")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}, but must be in (0, 1], or None")
-
-
-@torch.no_grad()
-def generate(
-    model: GPT,
-    ids: Tensor,
-    tokens: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    seed: int = 0,
-    words: int | None = None,
-) -> Tensor:
-    """Continue ids (B, T >= 1) by `tokens` sampled tokens; returns (B, T + tokens). A function of its arguments.
-
-    temperature divides the logits, 0 takes the most likely token; top_k keeps the k most likely (Fan et al. 2018),
-    top_p the smallest set of at least that probability (nucleus, Holtzman et al. 2020). Only the first `words` ids are
-    sampled (None: all), for a vocabulary padded beyond its tokenizer. Raises ValueError by name.
-    """
-    _check_sampling(tokens, temperature, top_k, top_p)
-    if ids.size(1) < 1:
-        raise ValueError("the prompt is empty, but must hold at least one token")
-    generator = torch.Generator(ids.device).manual_seed(seed)
-    for _ in range(tokens):
-        logits = model(ids[:, -model.config.context :])[:, -1, :words].float()  # (B, V)
-        if temperature == 0:
-            following = logits.argmax(-1, keepdim=True)
-        else:
-            weights = F.softmax(_filtered(logits / temperature, top_k, top_p), dim=-1)
-            following = torch.multinomial(weights, 1, generator=generator)
-        ids = torch.cat((ids, following), dim=1)
-    return ids

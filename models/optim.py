@@ -1,53 +1,142 @@
-"""AdamW and SGD with momentum on one flat buffer.
+"""The weights and gradients of a model in two flat buffers, on which the optimizers (optimizers/) work.
 
 A small model has dozens of small tensors, and a step over each costs more in calls than in arithmetic. So all weights
 live in one flat tensor, and so do all gradients; the parameters of the model are views into them. An update, the norm
-of the gradient and clearing the gradient are then a handful of elementwise passes, whatever the number of layers.
+of the gradient and clearing the gradient are then a handful of passes, whatever the number of layers.
 
-Matrices come first in the buffer: weight decay acts on that part alone (norms and biases have none, as in nanoGPT).
-Hyperparameters are arguments of every step and never state: a clone trains with its own, not with its parent's.
+The buffer is ordered by kind, a segment each: what decays, and what the learning rate is multiplied with there.
+
+    hidden   matrices of the blocks            decayed
+    table    tokens, positions, head           decayed
+    vector   norms and biases                  not decayed, as in nanoGPT
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import sqrt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import isfinite, prod
 
 import torch
 from torch import Tensor, nn
 
-from models.config import TrainConfig
-
 ALIGN = 16  # floats; every parameter starts on a 64-byte boundary, as the fast matrix kernels want
+KINDS = ("hidden", "table", "vector")  # in the order of the buffer
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The elements start to stop of the buffer: one kind of parameter, or neighbouring kinds that are treated alike.
+
+    `rate` multiplies the learning rate here.
+    """
+
+    kind: str
+    start: int
+    stop: int
+    decayed: bool
+    rate: float = 1.0
+
+    def decay(self, weight_decay: float) -> float:
+        """The decay to use beside the rate of this segment, so that a step shrinks weights by lr x weight_decay.
+
+        `rate` is muP's, and is kept out of the decay on purpose: lr x weight_decay is one over the number of steps that
+        weights remember, which should not depend on the width (Wang & Aitchison 2024, arXiv 2405.13698; "independent
+        weight decay", Wortsman et al. 2023; Kosson et al. 2025, arXiv 2510.19093: without it, rates do not transfer).
+        """
+        return scalar(weight_decay / self.rate) if self.decayed else 0.0
 
 
 @dataclass(frozen=True)
 class Flat:
-    """Weights and gradients of a model in two flat float32 tensors (size,), the first `matrices` elements decayed.
+    """Weights and gradients of a model in two flat float32 tensors (size,). Padding is zero and stays zero.
 
-    `places` maps the name of a parameter to its (offset, shape). Padding between parameters is zero and stays zero.
+    segments   the kinds that the model has, in the order of the buffer, which they cover
+    places     name of a parameter -> its (offset, shape)
+    splits     name of a parameter that is several matrices, one under another -> the rows of each
     """
 
     weights: Tensor
     grads: Tensor
-    matrices: int
+    segments: tuple[Segment, ...]
     places: Mapping[str, tuple[int, tuple[int, ...]]]
+    splits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def flatten(model: nn.Module) -> Flat:
-    """Move the weights of a model into one flat buffer; its parameters and their gradients become views into it."""
-    named = sorted(model.named_parameters(), key=lambda pair: pair[1].dim() < 2)  # stable: matrices first
-    places, end, matrices = {}, 0, 0
-    for name, weight in named:
-        places[name] = (end, tuple(weight.shape))
-        end += -(-weight.numel() // ALIGN) * ALIGN
-        matrices = end if weight.dim() >= 2 else matrices
-    weights, grads = torch.zeros(2, end, device=named[0][1].device).unbind(0)
-    for name, weight in named:
-        part = slice(places[name][0], places[name][0] + weight.numel())
-        weights[part].copy_(weight.detach().reshape(-1))
-        weight.data = weights[part].view(weight.shape)
-        weight.grad = grads[part].view(weight.shape)
-    return Flat(weights, grads, matrices, places)
+def kind_of(name: str, weight: Tensor) -> str:
+    """The kind of a parameter by its name and dimension; one of KINDS."""
+    if weight.dim() < 2:
+        return "vector"
+    return "hidden" if name.startswith("blocks.") else "table"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where parameters of given shapes lie in a buffer of `size` elements."""
+
+    places: Mapping[str, tuple[int, tuple[int, ...]]]
+    segments: tuple[Segment, ...]
+    size: int
+
+    def view(self, buffer: Tensor, name: str) -> Tensor:
+        """A parameter's part of a buffer, in its shape."""
+        offset, shape = self.places[name]
+        return buffer[offset : offset + prod(shape)].view(shape)
+
+
+def layout(parameters: Mapping[str, Tensor], rates: Mapping[str, float] = {}) -> Layout:
+    """By kind, and within a kind in the order of the parameters. ValueError by name for a rate that does not fit."""
+    _check_rates(rates)
+    places: dict[str, tuple[int, tuple[int, ...]]] = {}
+    segments, end = [], 0
+    for kind in KINDS:
+        start = end
+        for name, weight in parameters.items():
+            if kind_of(name, weight) == kind:
+                places[name] = (end, tuple(weight.shape))
+                end += -(-weight.numel() // ALIGN) * ALIGN
+        if end > start:
+            segments.append(Segment(kind, start, end, kind != "vector", float(rates.get(kind, 1.0))))
+    return Layout(places, tuple(segments), end)
+
+
+def flatten(model: nn.Module, rates: Mapping[str, float] = {}) -> Flat:
+    """Move the weights of a model into one flat buffer; its parameters and their gradients become views into it.
+
+    `rates` has by kind what multiplies the learning rate (1 where absent). The rows of parameters that are several
+    matrices are read from `model.splits`, where it has them. ValueError by name for rates or rows that do not fit.
+    """
+    named = dict(model.named_parameters())
+    flat, plan = copied(named, rates)
+    for name, weight in named.items():
+        weight.data, weight.grad = plan.view(flat.weights, name), plan.view(flat.grads, name)
+    return replace(flat, splits=_checked_splits(getattr(model, "splits", {}), plan.places))
+
+
+def copied(parameters: Mapping[str, Tensor], rates: Mapping[str, float] = {}) -> tuple[Flat, Layout]:
+    """Flat buffers with a copy of the parameters."""
+    plan = layout(parameters, rates)
+    weights, grads = torch.zeros(2, plan.size, device=next(iter(parameters.values())).device).unbind(0)
+    for name, weight in parameters.items():
+        plan.view(weights, name).copy_(weight.detach())
+    return Flat(weights, grads, plan.segments, plan.places), plan
+
+
+def _check_rates(rates: Mapping[str, float]) -> None:
+    for kind, rate in rates.items():
+        if kind not in KINDS:
+            raise ValueError(f"rate of {kind!r}: not a kind of parameter; kinds are {', '.join(KINDS)}")
+        if not (isfinite(rate) and rate > 0):
+            raise ValueError(f"rate of {kind!r} is {rate!r}, but must be a finite number above 0")
+
+
+def _checked_splits(
+    splits: Mapping[str, tuple[int, ...]], places: Mapping[str, tuple[int, tuple[int, ...]]]
+) -> dict[str, tuple[int, ...]]:
+    for name, rows in splits.items():
+        if name not in places:
+            raise ValueError(f"splits name {name!r}, which is no parameter of the model")
+        if sum(rows) != places[name][1][0]:
+            raise ValueError(f"splits of {name!r} are {rows}, but must add up to its {places[name][1][0]} rows")
+    return {name: tuple(rows) for name, rows in splits.items()}
 
 
 def scalar(value: float) -> float:
@@ -55,59 +144,7 @@ def scalar(value: float) -> float:
     return max(-3e38, min(3e38, value))
 
 
-def clip(grads: Tensor, bound: float) -> None:
+def clip(grads: Tensor, bound: float, norm: Callable[[Tensor], Tensor] = torch.linalg.vector_norm) -> None:
     """Scale the gradient so that its norm is at most `bound`; 0 is off. As torch's clip_grad_norm_, without a sync."""
     if bound > 0:
-        grads.mul_((bound / (torch.linalg.vector_norm(grads) + 1e-6)).clamp(max=1.0))
-
-
-class AdamW:
-    """Adam (Kingma & Ba 2015, alg. 1) with decoupled weight decay (Loshchilov & Hutter 2019, alg. 2).
-
-    Reads beta1, beta2, eps and weight_decay. `updates` counts the steps since
-    the moments were zero, for the correction of their bias.
-    """
-
-    moments = ("first", "second")
-
-    def __init__(self, flat: Flat) -> None:
-        self.flat, self.updates = flat, 0
-        self.state = {name: torch.zeros_like(flat.weights) for name in self.moments}
-        self._scratch = torch.empty_like(flat.weights)
-
-    def step(self, lr: float, config: TrainConfig) -> None:
-        """One update of all weights at learning rate lr, in place."""
-        self.updates += 1
-        weights, grads = self.flat.weights, self.flat.grads
-        first, second = self.state["first"], self.state["second"]
-        if config.weight_decay > 0:
-            weights[: self.flat.matrices].mul_(scalar(1 - lr * config.weight_decay))
-        first.lerp_(grads, 1 - config.beta1)
-        second.mul_(config.beta2).addcmul_(grads, grads, value=1 - config.beta2)
-        torch.sqrt(second, out=self._scratch).div_(sqrt(1 - config.beta2**self.updates)).add_(config.eps)
-        weights.addcdiv_(first, self._scratch, value=scalar(-lr / (1 - config.beta1**self.updates)))
-
-
-class SGD:
-    """Stochastic gradient descent with heavy-ball momentum (Polyak 1964; torch's form, without Nesterov or dampening).
-
-    Reads momentum and weight_decay, which is added to the gradient as L2 of the matrices (not decoupled).
-    """
-
-    moments = ("velocity",)
-
-    def __init__(self, flat: Flat) -> None:
-        self.flat, self.updates = flat, 0
-        self.state = {name: torch.zeros_like(flat.weights) for name in self.moments}
-
-    def step(self, lr: float, config: TrainConfig) -> None:
-        """One update of all weights at learning rate lr, in place; the gradient gets the decay added to it."""
-        self.updates += 1
-        weights, grads, matrices = self.flat.weights, self.flat.grads, self.flat.matrices
-        if config.weight_decay > 0:
-            grads[:matrices].add_(weights[:matrices], alpha=scalar(config.weight_decay))
-        velocity = self.state["velocity"].mul_(config.momentum).add_(grads)
-        weights.add_(velocity, alpha=scalar(-lr))
-
-
-OPTIMIZERS: Mapping[str, type[AdamW] | type[SGD]] = {"adamw": AdamW, "sgd": SGD}
+        grads.mul_((bound / (norm(grads) + 1e-6)).clamp(max=1.0))

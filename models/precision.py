@@ -8,7 +8,6 @@ step, as in torch's own GradScaler; float32 and bf16 have none.
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -28,13 +27,10 @@ class Scaler:
     def __init__(self) -> None:
         self.scale, self.clean = self.START, 0
 
-    def unscale(self, grads: Tensor) -> bool:
-        """Divide the gradient by the scale, in place; True if all of it is finite, so that the step may be taken."""
-        grads.mul_(1 / self.scale)
-        finite = bool(torch.isfinite(grads).all())
+    def saw(self, finite: bool) -> None:
+        """Whether the gradient of a step, scaled, was finite."""
         self.clean = self.clean + 1 if finite else 0
         if not finite:
             self.scale /= 2
         elif self.clean == self.PATIENCE:
             self.scale, self.clean = self.scale * 2, 0
-        return finite

@@ -9,17 +9,15 @@ import torch
 from models import checkpoint as checkpoints
 from models.config import split
 from models.data import Corpus
-from models.gpt import GPT, generate
-from models.optim import flatten
-from models.train import fitted, open_device
+from models.decoding import generate
+from models.gpt import GPT
+from models.train import fitted, fitting, open_device
 
 
 def load_model(path: str | Path, config: Mapping[str, Any], corpus: Corpus, device: str = "cpu") -> GPT:
     """The model of a checkpoint, on a device. ValueError that names the file if it is damaged or not of this config."""
     model = GPT(fitted(split(config)[0], corpus)).to(open_device(device))
-    saved, flat = checkpoints.read(path), flatten(model)
-    checkpoints.check_fits(path, saved, flat.places)
-    flat.weights.copy_(torch.from_numpy(saved.arrays["weights"]))
+    model.load_state_dict(fitting(model, checkpoints.read(path), path))
     return model
 
 

@@ -1,13 +1,13 @@
 """A training run in memory: one learning curve that advances, pauses, resumes and is cloned.
 
 Everything random is a function of (seed, position): first weights, batches, dropout. Everything tuned is read from the
-config at every step. So a checkpoint is weights, moments, loss scale and position, and on CPU
+config at every step. So a checkpoint is weights, moments, averages, loss scale and position, and on CPU
 
     advance(2n)  ==  advance(n), save, load in a new run, advance(n)        bit for bit
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import isfinite, nan
 from pathlib import Path
 from time import perf_counter
@@ -15,24 +15,31 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from models import checkpoint as checkpoints
+from models import engine as engines
+from models.average import Average
 from models.budget import Budget
 from models.config import GPTConfig, split
 from models.cost import flops_per_token, parameters
 from models.data import Corpus, check_length, epoch_sequences, epoch_starts, sampled_starts, sequences
 from models.evaluate import Validation
 from models.gpt import GPT
-from models.optim import OPTIMIZERS, clip, flatten
-from models.precision import Scaler, context
+from models.group import ALONE, Group
+from models.guard import Guard
+from models.optim import Flat, flatten, layout
+from models.optimizers import OPTIMIZERS
+from models.parametrisation import rates
+from models.scaling import NoiseScale
 from models.schedule import lr_at
 from models.seeds import mix
+from models.stopping import Stopping
 
 CHECK_EVERY = 16  # steps between looks at whether the loss is finite, which on CUDA waits for the device
 SMOOTHING = 0.05  # weight of the newest step in train_loss, an exponential average over about 20 steps
 FIRST_WEIGHTS, DROPOUT = 2, 3  # roles of the seed; data.py has 0 and 1
+AVERAGE = "average"  # the name under which a checkpoint holds the average of the weights
 
 
 def fitted(config: GPTConfig, corpus: Corpus) -> GPTConfig:
@@ -42,6 +49,13 @@ def fitted(config: GPTConfig, corpus: Corpus) -> GPTConfig:
     if config.vocabulary < corpus.vocabulary:
         raise ValueError(f"vocabulary is {config.vocabulary}, but corpus {corpus.name!r} needs {corpus.vocabulary}")
     return config
+
+
+def fitting(model: GPT, saved: checkpoints.Checkpoint, path: str | Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint; ValueError that names file and parameter where they are not those of the model."""
+    shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+    checkpoints.check_fits(path, saved, shapes)
+    return {name: torch.from_numpy(saved.weights[name]) for name in shapes}
 
 
 def open_device(name: str) -> torch.device:
@@ -63,8 +77,8 @@ class TrainRun:
     """Trains a GPT on a corpus by a flat config; a Run of the protocol (advance, save, load).
 
     `horizon` is the study's, in `unit` ("tokens", "steps", "epochs", "flops"), and gives the schedule its length.
-    `threads` is the number of CPU threads; results are equal bit for bit only at an equal number.
-    Raises ValueError in one sentence for a config, unit, device or corpus that cannot be trained.
+    `threads` is the number of CPU threads; results are equal bit for bit only at an equal number. `engine` is how a step
+    is carried out (engine.py). Raises ValueError in one sentence for what cannot be trained.
     """
 
     def __init__(
@@ -76,46 +90,80 @@ class TrainRun:
         unit: str = "tokens",
         device: str = "cpu",
         threads: int = 1,
+        engine: str = "eager",
     ) -> None:
         model, self.config = split(config)
         self.size, self.corpus, self.seed = fitted(model, corpus), corpus, seed
-        self.device, self.threads = open_device(device), threads
-        check_length("training", corpus.train, model.context, corpus.name)
+        self.device, self.threads, self.group = open_device(device), threads, Group.current()
+        self.accumulation = self.config.accumulation(self.group.size)
+        if self.config.noise_every and self.config.batch // self.group.size < 2:
+            raise ValueError(f"batch is {self.config.batch}, but noise_every needs two sequences for each of {self.group.size}")
+        self._text = corpus.train[: round(self.config.data_fraction * len(corpus.train))]
+        check_length("training", self._text, model.context, corpus.name)
         check_length("validation", corpus.valid, model.context, corpus.name)
         self.budget = Budget(
             unit,
             horizon,
             step_tokens=self.config.batch * model.context,
-            epoch_tokens=epoch_sequences(len(corpus.train), model.context) * model.context,
+            epoch_tokens=epoch_sequences(len(self._text), model.context) * model.context,
             flops_per_token=flops_per_token(self.size),
             epochs=self.config.epochs,
         )
         self._starts = epoch_starts if unit == "epochs" or self.config.epochs is not None else sampled_starts
         if threads < 1:
             raise ValueError(f"threads is {threads}, but must be at least 1")
-        self._build()
+        engines.check(engine, self.device)
+        self._build(engine)
 
-    def _build(self) -> None:
+    def _build(self, engine: str) -> None:
         """Model, flat buffers and optimizer at position 0."""
         self.model = GPT(self.size, mix(self.seed, FIRST_WEIGHTS)).to(self.device)
-        self.flat = flatten(self.model)
-        self.optimizer = OPTIMIZERS[self.config.optimizer](self.flat)
-        self.scaler = Scaler() if self.config.precision == "fp16" else None
-        self.validation = Validation(self.corpus, self.model, self.config, self.device)
-        drops = self.size.dropout > 0 or self.size.attention_dropout > 0
-        self._noise = torch.Generator(self.device) if drops else None
+        self.model.again = self.config.activation_checkpointing
+        multiples, kind = rates(self.size, self.config.optimizer), engines.ENGINES[engine]
+        if self.group.size == 1:
+            self.flat = flatten(self.model, multiples)
+        else:
+            self.flat, kind = self._spread(multiples, engine)
+        self.optimizer = OPTIMIZERS[self.config.optimizer](self.flat, self.config)
+        self.engine = kind(self.model, self.flat, self.optimizer, self.config)
+        self.guard, self.stopping, self.noise = Guard(self.config), Stopping(), NoiseScale()
+        self.average = Average(self.flat.weights) if self.config.ema else None
+        shared = self.group if self.config.sharding == "none" else ALONE  # sharded, every pass needs every process
+        self.validation = Validation(self.corpus, self.model, self.config, self.device, shared)
         self._train_loss = torch.zeros((), device=self.device)
-        self.steps = self.tokens = self.skipped = 0
+        self.steps = self.tokens = 0
         self.diverged = False
         self._validated: tuple[int, float] | None = None  # (steps, validation loss) of the last evaluation
+
+    def _spread(self, multiples: Mapping[str, float], engine: str) -> tuple[Flat, type[engines.Engine]]:
+        """The model over the devices of the group, as `sharding` says."""
+        from models import parallel  # torch's distributed packages take a second to import
+
+        if engine != "eager":
+            raise ValueError(f"engine is {engine!r}, but must be 'eager' over {self.group.size} processes")
+        if self.config.sharding == "none":
+            return flatten(self.model, multiples), parallel.Replicated
+        parallel.shard(self.model, self.config)
+        return parallel.flatten_rows(self.model, multiples), parallel.Sharded
+
+    @property
+    def skipped(self) -> int:
+        """Steps that were not taken: an overflow of fp16, a spike, a gradient that was not finite."""
+        return self.guard.skipped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether early stopping has ended the run."""
+        return self.stopping.over(self.config.patience)
 
     def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]:
         """Train until the absolute, nominal budget `until`; returns (metrics, curve).
 
         The curve has (position in the study's unit, validation loss) at every `eval_every`-th step and at the end.
-        Metrics: loss (validation, nats per token), train_loss (average over about 20 steps, with label smoothing),
-        seconds (wall, of this advance), tokens_per_second (while training), and in total tokens, steps, flops,
-        parameters. A loss that is not finite ends the run for good: loss is nan then, now and in every later advance.
+        Metrics: loss (validation, nats per token, of the average where `ema` keeps one), train_loss (average over about
+        20 steps, with label smoothing and z-loss), seconds (wall, of this advance), tokens_per_second (while training),
+        in total tokens, steps, skipped, flops, parameters, and noise_scale (tokens) where it is measured. A loss that is
+        not finite ends the run for good: loss is nan then, now and in every later advance.
         Raises ValueError if until lies behind the run or beyond the horizon.
         """
         self.budget.check(until, self.steps, self.tokens)
@@ -123,48 +171,70 @@ class TrainRun:
         before, started, evaluating = self.tokens, perf_counter(), 0.0
         curve: dict[int, float] = {}
         left, every = self.budget.steps_left(until, self.steps, self.tokens), self.config.eval_every
-        while left > 0 and not self.diverged:
+        while left > 0 and not self.diverged and not self.stopped:
             self._step()
             left -= 1
-            if left == 0 or (every and self.steps % every == 0):
-                evaluating += self._evaluate(curve)
-        evaluating += self._evaluate(curve)  # where there was nothing to train; costs nothing elsewhere
+            regular = bool(every) and self.steps % every == 0
+            if left == 0 or regular:
+                evaluating += self._evaluate(curve, regular)
+        evaluating += self._evaluate(curve, False)  # where there was nothing to train; costs nothing elsewhere
         seconds = perf_counter() - started
         return self._metrics(seconds, (self.tokens - before) / max(seconds - evaluating, 1e-9)), sorted(curve.items())
 
-    def _evaluate(self, curve: dict[int, float]) -> float:
+    def _evaluate(self, curve: dict[int, float], regular: bool) -> float:
         """Put the validation loss here into the curve, or note a divergence; returns the seconds it took."""
         self._look()  # waits for the device, so that training is not timed as evaluation
         started = perf_counter()
         if not self.diverged and (self._validated is None or self._validated[0] != self.steps):
-            self._validated = (self.steps, self.validation.loss())
+            self._validated = (self.steps, self._validation_loss())
             self.diverged = not isfinite(self._validated[1])
         if not self.diverged and self._validated is not None:
             curve[self.budget.shown(self.steps, self.tokens)] = self._validated[1]
+            if regular:
+                self.stopping.saw(self._validated[1])
         return perf_counter() - started
+
+    def _validation_loss(self) -> float:
+        if self.average is None:
+            return self.validation.loss()
+        with self.average.instead_of(self.flat.weights, self.engine.spread):
+            return self.validation.loss()
 
     def _metrics(self, seconds: float, tokens_per_second: float) -> dict[str, float]:
         loss = nan if self.diverged or self._validated is None else self._validated[1]
+        measured = {"noise_scale": self.noise.scale * self.size.context} if self.config.noise_every else {}
         return {
             "loss": loss,
             "train_loss": self._train_loss.item() if self.steps else nan,
             "seconds": seconds,
             "tokens": self.tokens,
             "steps": self.steps,
+            "skipped": self.skipped,
             "tokens_per_second": tokens_per_second,
             "parameters": parameters(self.size),
             "flops": self.tokens * self.budget.flops_per_token,
+            **measured,
         }
 
     def _look(self) -> None:
         """Note a divergence. The average cannot become finite again, so that no step in between is missed."""
-        self.diverged = self.diverged or not isfinite(self._train_loss.item())
+        self.diverged = self.diverged or self.guard.hopeless or not isfinite(self._train_loss.item())
+
+    @property
+    def _first(self) -> int:
+        """The number of this process's first sequence of the step at this position."""
+        return self.tokens // self.size.context + self.group.rank * self._each
+
+    @property
+    def _each(self) -> int:
+        """Sequences a step and process."""
+        return self.config.batch // self.group.size
 
     def _batch(self) -> Tensor:
-        """The sequences of the step at this position, each with its next token: int64 (batch, context + 1)."""
-        length, tokens = self.size.context, self.corpus.train
-        starts = self._starts(len(tokens), length, self.seed, self.tokens // length, self.config.batch)
-        return self._to_device(sequences(tokens, starts, length))
+        """This process's sequences of the step at this position, each with its next token: int64 (_each, context + 1)."""
+        length = self.size.context
+        starts = self._starts(len(self._text), length, self.seed, self._first, self._each)
+        return self._to_device(sequences(self._text, starts, length))
 
     def _to_device(self, ids: np.ndarray) -> Tensor:
         on_cpu = torch.from_numpy(ids)
@@ -173,75 +243,115 @@ class TrainRun:
     def _step(self) -> None:
         """One update from one effective batch."""
         config, ids = self.config, self._batch()
-        self.flat.grads.zero_()
-        losses = [self._backward(ids, place) for place in range(0, config.batch, config.micro)]
-        if self.scaler is None or self.scaler.unscale(self.flat.grads):
-            clip(self.flat.grads, config.clip)
+        self._measure_noise(ids)
+        self.engine.clear()
+        micro = self._each // self.accumulation
+        losses = [self._gradient(ids, place, micro, place + micro == self._each) for place in range(0, self._each, micro)]
+        loss = self.group.sum(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+        self._finish_noise()
+        if self.guard.takes(self.flat.grads, config, self._norm):
             position = self.budget.schedule_step(self.steps, self.tokens) - self.skipped
-            self.optimizer.step(lr_at(position, self.budget.total_steps, config), config)
-        else:
-            self.skipped += 1  # an overflow in fp16 advances the data, but neither the weights nor the schedule
-        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-        self._train_loss.lerp_(loss, SMOOTHING if self.steps else 1.0)
+            self.engine.update(lr_at(position, self.budget.total_steps, config))
+            if self.average is not None:
+                self.average.follow(self.flat.weights, self.steps + 1 - self.skipped, config.ema)
+        self._remember(loss)
         self.steps += 1
         self.tokens += self.budget.step_tokens
         if self.steps % CHECK_EVERY == 0:
             self._look()
 
-    def _backward(self, ids: Tensor, place: int) -> Tensor:
-        """Add the gradient of the micro-batch that starts at sequence `place`; returns its share of the loss."""
-        config, part = self.config, ids[place : place + self.config.micro]
-        self._seed_dropout(self.tokens // self.size.context + place)
-        with context(config.precision, self.device):
-            logits = self.model(part[:, :-1], self._noise)
-        logits, targets = logits.view(-1, logits.size(-1)).float(), part[:, 1:].reshape(-1)
-        loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
-        if config.micro != config.batch:
-            loss = loss * (config.micro / config.batch)
-        (loss if self.scaler is None else loss * self.scaler.scale).backward()
-        return loss.detach()
+    def _remember(self, loss: Tensor) -> None:
+        """Put the loss of a step into the average; where steps that are not finite are skipped, those are not in it."""
+        if self.config.nonfinite == "skip":
+            loss = torch.where(loss.isfinite(), loss, self._train_loss)
+        self._train_loss.lerp_(loss, SMOOTHING if self.steps else 1.0)
 
-    def _seed_dropout(self, sequence: int) -> None:
-        """Make the dropout of a micro-batch a function of (seed, number of its first sequence)."""
-        if self._noise is not None:
-            self._noise.manual_seed(mix(self.seed, DROPOUT, sequence))
-            if self.device.type == "cuda":  # the fused attention kernel draws from the device's global generator
-                torch.cuda.manual_seed(mix(self.seed, DROPOUT, sequence))
+    def _gradient(self, ids: Tensor, place: int, count: int, last: bool) -> Tensor:
+        """Add the gradient of `count` sequences from `place` on, the `last` ones or not; returns their share of the loss."""
+        seed = mix(self.seed, DROPOUT, self._first + place)
+        scale = 1.0 if self.guard.scaler is None else self.guard.scaler.scale
+        return self.engine.gradient(ids[place : place + count], count / self.config.batch, scale, seed, last)
+
+    def _norm(self, grads: Tensor) -> Tensor:
+        """Of the gradient, over all devices that hold a part of it."""
+        return torch.linalg.vector_norm(grads) if self.config.sharding == "none" else self.group.norm(grads)
+
+    # -- the gradient noise scale --------------------------------------------------------------------------------------
+
+    def _measure_noise(self, ids: Tensor) -> None:
+        """At every `noise_every`-th step, note the squared norm of the gradient of half the batch (or a micro-batch).
+
+        It costs a pass of its own, so that measuring changes no bit of the training, and waits for the device.
+        """
+        self._half: tuple[int, float] | None = None
+        if not self.config.noise_every or self.steps % self.config.noise_every:
+            return
+        count = min(self._each // self.accumulation, self._each // 2)  # in each process
+        self.engine.clear()
+        self._gradient(ids, 0, count, True)
+        small = count * self.group.size
+        self._half = small, self._squared_norm() * (self.config.batch / small) ** 2
+
+    def _finish_noise(self) -> None:
+        """The gradient of the whole batch is there: update the estimate."""
+        if self._half is not None:
+            count, squared = self._half
+            self.noise = self.noise.updated(squared, self._squared_norm(), count, self.config.batch)
+
+    def _squared_norm(self) -> float:
+        """Of the gradient as it lies in the buffer, without the scale of fp16."""
+        scale = 1.0 if self.guard.scaler is None else self.guard.scaler.scale
+        return float(self._norm(self.flat.grads)) ** 2 / scale**2
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write weights, moments, loss scale and position, atomically and durably; no hyperparameters."""
-        state = {"weights": self.flat.weights, **self.optimizer.state}
+        """Write weights, moments, averages, loss scale and position, atomically and durably; no hyperparameters."""
+        weights = {name: weight.cpu().numpy() for name, weight in self.engine.named(self.flat.weights).items()}
+        state = {name: self._on_host(moment) for name, moment in self.optimizer.state.items()}
+        if self.average is not None:
+            state[AVERAGE] = self._on_host(self.average.values)
         position = {
             "steps": self.steps,
             "tokens": self.tokens,
-            "skipped": self.skipped,
-            "updates": self.optimizer.updates,
+            "updates": self.optimizer.updates.item(),
             "diverged": self.diverged,
             "train_loss": self._train_loss.item(),
-            "scaler": None if self.scaler is None else [self.scaler.scale, self.scaler.clean],
+            "stopping": asdict(self.stopping) if isfinite(self.stopping.best) else None,
+            "noise": self.noise.state(),
+            **self.guard.state(),
         }
-        arrays = {name: tensor.cpu().numpy() for name, tensor in state.items()}
-        checkpoints.write(path, checkpoints.Checkpoint(self.flat.places, arrays, position))
+        if self.group.rank == 0:
+            checkpoints.write(path, checkpoints.Checkpoint(weights, state, position))
+        self.group.wait()
+
+    def _on_host(self, moment: Tensor) -> np.ndarray:
+        """What is as long as the weights, of all devices that hold a part of it."""
+        return (self.engine.laid_out(moment) if moment.shape == self.flat.weights.shape else moment).cpu().numpy()
 
     def load(self, path: str | Path) -> None:
         """Take over a checkpoint's weights, moments, loss scale and position; hyperparameters stay this run's own.
 
-        Moments of another optimizer start from zero. ValueError that names the file (and the parameter) if it is
-        damaged or does not fit, and then this run is unchanged.
+        Moments of another optimizer start from zero, an average that the checkpoint lacks from its weights. ValueError
+        that names the file (and the parameter) if it is damaged or does not fit, and then this run is unchanged.
         """
         saved = checkpoints.read(path)
-        checkpoints.check_fits(path, saved, self.flat.places)
-        self.flat.weights.copy_(torch.from_numpy(saved.arrays["weights"]))
-        self._load_moments(saved)
-        position = saved.position
-        self.steps, self.tokens, self.skipped = position["steps"], position["tokens"], position["skipped"]
-        self.diverged, self._validated = position["diverged"], None
-        self._train_loss.fill_(position["train_loss"])
-        if self.scaler is not None:
-            self.scaler.scale, self.scaler.clean = position["scaler"] or (Scaler.START, 0)
+        self.engine.put(fitting(self.model, saved, path))
+        state = {name: self._part(torch.from_numpy(array), saved) for name, array in saved.state.items()}
+        self.optimizer.restore(state, saved.position["updates"])
+        if self.average is not None:
+            self.average.values.copy_(state.get(AVERAGE, self.flat.weights))
+        self._restore(saved.position)
 
-    def _load_moments(self, saved: checkpoints.Checkpoint) -> None:
-        same = all(name in saved.arrays for name in self.optimizer.moments)
-        for name, moment in self.optimizer.state.items():
-            moment.copy_(torch.from_numpy(saved.arrays[name])) if same else moment.zero_()
-        self.optimizer.updates = saved.position["updates"] if same else 0
+    def _part(self, moment: Tensor, saved: checkpoints.Checkpoint) -> Tensor:
+        """This process's part of what is as long as the weights."""
+        whole = layout({name: torch.from_numpy(weight) for name, weight in saved.weights.items()}).size
+        return self.engine.part(moment) if moment.shape == (whole,) else moment
+
+    def _restore(self, position: Mapping[str, Any]) -> None:
+        self.steps, self.tokens, self.diverged = position["steps"], position["tokens"], position["diverged"]
+        self._train_loss.fill_(position["train_loss"])
+        self._validated = None
+        self.guard.restore(position)
+        self.stopping = Stopping(**(position.get("stopping") or {}))
+        self.noise = NoiseScale(**position.get("noise", {}))

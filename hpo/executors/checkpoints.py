@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hpo.job import Key
 
-NAME = re.compile(r"(\d+-\d+\.ckpt)(\.\d+\.half)?")
+NAME = re.compile(r"(\d+-\d+\.ckpt)(\.\d+\.half)?(\.[0-9a-f]{8}\.tmp)?")  # what a dead process left of it, too
 
 
 class Checkpoints:

@@ -162,7 +162,7 @@ def heed() -> None:
 
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path, text: Path) -> None:
     folder = tmp_path / "run"
-    arguments = ["--text", text, "--folder", folder, "--seconds", 10, *SMALL]
+    arguments = ["--text", text, "--folder", folder, "--seconds", 20, *SMALL]
     with subprocess.Popen(
         command(*arguments), cwd=tmp_path, env=environment(tmp_path), text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed,

@@ -88,6 +88,8 @@ class ExecutorLaws:
                     outcome(executor, Job(trial, {"x": 0.3}, 3))
                     outcome(executor, Job(trial, {"x": 0.3}, 3)) if trial == 1 else None  # given out again: replaced
                 (folder / "notes.txt").write_text("not ours")
+                for litter in ("0-3.ckpt.17.half", "0-3.ckpt.17.half.0a1b2c3d.tmp", "3-3.ckpt.0a1b2c3d.tmp"):
+                    (folder / litter).write_text("of a process that died")
                 executor.keep([(1, 3), (2, 3), (7, 3)])
                 assert sorted(p.name for p in folder.iterdir()) == ["1-3.ckpt", "2-3.ckpt", "notes.txt"]
             finally:

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from models.config import GPTConfig
-from models.gpt import GPT, _filtered, attend, dropped, generate
+from models.decoding import _filtered, generate
+from models.dropout import dropped
+from models.gpt import GPT, attend
 
 torch.set_num_threads(1)
 
@@ -45,7 +47,7 @@ def gpt2_names(model: GPT) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_logits_equal_those_of_transformers(shape: dict[str, Any]) -> None:
     transformers = pytest.importorskip("transformers")
-    config = GPTConfig(**shape, bias=True)
+    config = GPTConfig(**shape, bias=True, activation="gelu_tanh")
     model = shaken(config)
     theirs = transformers.GPT2LMHeadModel(
         transformers.GPT2Config(
@@ -126,11 +128,11 @@ def test_dropout_almost_everywhere_is_finite() -> None:
 def test_attention_with_dropout_is_the_fused_one_on_average() -> None:
     generator = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(3, 1, 2, 5, 4, generator=generator)
-    plain = attend(q, k, v, 0.0, None)
-    mean = torch.stack([attend(q, k, v, 0.3, generator) for _ in range(4000)]).mean(0)
+    plain = attend(q, k, v, 0.5, 0.0, None)
+    mean = torch.stack([attend(q, k, v, 0.5, 0.3, generator) for _ in range(4000)]).mean(0)
     torch.testing.assert_close(mean, plain, rtol=0, atol=0.06)
-    torch.testing.assert_close(attend(q, k, v, 1e-9, generator), plain)
-    torch.testing.assert_close(attend(q, k, v, 1e-4, torch.Generator().manual_seed(1)), plain, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(attend(q, k, v, 0.5, 1e-9, generator), plain)
+    torch.testing.assert_close(attend(q, k, v, 0.5, 1e-4, torch.Generator().manual_seed(1)), plain, rtol=1e-3, atol=1e-3)
 
 
 def test_generation_is_greedy_at_temperature_zero_and_top_k_one() -> None:

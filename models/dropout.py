@@ -1,0 +1,53 @@
+"""Dropout whose bits follow from a seed: of activations, of attention weights, of whole branches.
+
+Noise says where the bits come from: None is no dropout; a generator of the run's own on a CPU, where threads share the
+global one; GLOBAL is the device's own generator, which whoever trains seeds before every pass, and the only one that can be
+compiled or recorded.
+"""
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GLOBAL: Final = "global"
+Noise = torch.Generator | str | None
+
+
+def dropped(x: Tensor, p: float, noise: Noise) -> Tensor:
+    """x with each element zeroed with probability p and the rest scaled to keep the mean; x itself without noise.
+
+    With a generator, four 16-bit draws come out of every 64-bit one, which is several times faster on CPU than bernoulli_.
+    The price is that p is rounded to a multiple of 2^-16; the scale uses the rounded one, so the mean is kept exactly.
+    """
+    drop = min(65535, round(p * 65536))
+    if noise is None or drop == 0:
+        return x
+    if not isinstance(noise, torch.Generator):
+        return F.dropout(x, p)
+    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
+    draws.random_(-(2**63), None, generator=noise)  # all 64 bits
+    keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= drop - 32768
+    return x * keep.to(x.dtype).mul_(65536 / (65536 - drop))
+
+
+def leave_out(y: Tensor, p: float, noise: Noise) -> Tensor:
+    """A branch (B, T, H), left out of a sequence with probability p, else scaled to keep the mean (Huang et al. 2016)."""
+    if noise is None or p == 0:
+        return y
+    return y * dropped(torch.ones(y.size(0), 1, 1, dtype=y.dtype, device=y.device), p, noise)
+
+
+def attend_and_drop(q: Tensor, k: Tensor, v: Tensor, scale: float, p: float, noise: Noise) -> Tensor:
+    """Causal attention over (B, N, T, D) with dropout p on the attention weights.
+
+    torch's fused kernel draws from the global generator. With a generator of one's own the plain formula is used, which
+    on a CPU is as fast.
+    """
+    if not isinstance(noise, torch.Generator):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=p, scale=scale)
+    scores = q @ k.transpose(-2, -1) * scale  # (B, N, T, T)
+    future = torch.ones(q.size(-2), k.size(-2), dtype=torch.bool, device=q.device).triu(1)
+    weights = F.softmax(scores.masked_fill(future, float("-inf")), dim=-1)
+    return dropped(weights, p, noise) @ v

@@ -1,0 +1,236 @@
+"""How a step is carried out: operation by operation, as a CUDA graph, or compiled. The values are the same up to rounding.
+
+    eager     one operation after the other; on a CPU with the hand-written backward passes of fused.py
+    graph     CUDA only: forward and backward pass are recorded once, in a second or two, and then launched as one, and so
+              is the update. What a small model waits for are launches; a trial of 200 steps gains too
+    compile   torch.compile: a minute for the first step, less where another trial of the same shapes filled the cache on
+              disk, and the fastest afterwards. Sizes are compiled in, hyperparameters are not: a changed learning rate
+              recompiles nothing
+
+What a step reads of the host are the token ids and the learning rate, which both lie in tensors; nothing is read back.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from math import prod
+
+import torch
+from torch import Tensor
+
+from models import fused
+from models.config import TrainConfig
+from models.dropout import GLOBAL, Noise
+from models.gpt import GPT
+from models.loss import token_loss
+from models.optim import Flat, clip
+from models.optimizers import Optimizer
+from models.precision import context
+
+WARM = 3  # passes before a recording, in which libraries allocate what they need
+
+
+class Engine:
+    """Eager. `gradient` adds a micro-batch's gradient to `flat.grads`; `update` clips it and moves the weights.
+
+    `copies` is the number of processes whose gradients are averaged (parallel.py).
+    """
+
+    housed = True  # whether the hand-written backward passes put gradients where they belong by themselves
+    copies = 1
+
+    def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
+        self.model, self.flat, self.optimizer, self.config = model, flat, optimizer, config
+        self.device = flat.weights.device
+        self._own = torch.Generator() if model.config.drops and self._private else None
+        self._homes: list[fused.Home] = []
+        if self.device.type == "cpu" and self.housed and config.precision == "float32":
+            fused.keep_memory()
+            self._homes = fused.house(model.blocks)
+
+    @property
+    def _private(self) -> bool:
+        """Whether dropout draws from a generator of this run alone, which threads do not share."""
+        return self.device.type == "cpu"
+
+    def clear(self) -> None:
+        """Before the first `gradient` of a step. Matrices at home are written over instead."""
+        for home in self._homes:
+            home.fresh = True
+        self.flat.grads[self._homed :].zero_()
+
+    @property
+    def _homed(self) -> int:
+        """Elements of the buffer, from its start, that are all matrices at home."""
+        first = self.flat.segments[0]
+        return first.stop if self._homes and first.kind == "hidden" else 0
+
+    def gradient(self, ids: Tensor, share: float, scale: float, seed: int, last: bool = True) -> Tensor:
+        """Add share x the gradient of the mean loss of ids (b, T + 1), times scale; returns share x the loss.
+
+        `seed` is that of dropout; `last` says that no more is added in this step. The result is valid until the next call.
+        """
+        with self._seeded(seed), self._together(last):
+            loss = self._loss(ids, self._noise()) * share
+            (loss if scale * self.copies == 1 else loss * (scale * self.copies)).backward()
+        if last:
+            self._collect()
+        return loss.detach()
+
+    @torch.no_grad()
+    def update(self, lr: float) -> None:
+        """Clip the gradient and update the weights at learning rate lr."""
+        clip(self.flat.grads, self.config.clip)
+        self.optimizer.step(lr, self.config)
+
+    def spread(self) -> None:
+        """After `flat.weights` changed: the model takes them over, where they do not lie in it."""
+
+    def named(self, buffer: Tensor) -> dict[str, Tensor]:
+        """A buffer like `flat.weights`, cut into what belongs to each parameter of the whole model."""
+        return {name: buffer[at : at + prod(shape)].view(shape) for name, (at, shape) in self.flat.places.items()}
+
+    def laid_out(self, buffer: Tensor) -> Tensor:
+        """A buffer like `flat.weights` as that of the whole model."""
+        return buffer
+
+    def part(self, buffer: Tensor) -> Tensor:
+        """This process's part of a buffer of the whole model: the inverse of `laid_out`."""
+        return buffer
+
+    @torch.no_grad()
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights of the whole model, by name."""
+        for name, place in self.named(self.flat.weights).items():
+            place.copy_(weights[name])
+
+    def _together(self, last: bool) -> AbstractContextManager[object]:
+        """Where a backward pass exchanges gradients with other processes, if it is the last of a step."""
+        return nullcontext()
+
+    def _collect(self) -> None:
+        """After the last backward pass of a step: gradients come to `flat.grads`, if they do not lie there."""
+
+    def _noise(self) -> Noise:
+        return (self._own or GLOBAL) if self.model.config.drops else None
+
+    def _seeded(self, seed: int) -> AbstractContextManager[object]:
+        """What follows draws its dropout from this seed."""
+        if self._own is not None:
+            self._own.manual_seed(seed)
+        elif self.model.config.drops and self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.model.config.drops:
+            return _borrowed(seed)
+        return nullcontext()
+
+    def _loss(self, ids: Tensor, noise: Noise) -> Tensor:
+        with context(self.config.precision, self.device):
+            logits = self._forward(ids[:, :-1], noise)
+        return token_loss(logits, ids[:, 1:], self.config)
+
+
+    def _forward(self, ids: Tensor, noise: Noise) -> Tensor:
+        return self.model(ids, noise)  # type: ignore[no-any-return]
+
+
+class _borrowed:
+    """The global generator of the CPU, seeded within and as it was afterwards."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __enter__(self) -> None:
+        self.before = torch.get_rng_state()
+        torch.default_generator.manual_seed(self.seed)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self.before)
+
+
+class Compiled(Engine):
+    """The loss is compiled, and with it its gradient; the update is a few kernels as it is."""
+
+    housed = False
+
+    def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
+        super().__init__(model, flat, optimizer, config)
+        self._compiled = torch.compile(super()._loss, dynamic=False)
+
+    @property
+    def _private(self) -> bool:
+        return False  # a generator cannot be passed into what is compiled
+
+    def _loss(self, ids: Tensor, noise: Noise) -> Tensor:
+        return self._compiled(ids, noise)
+
+
+class Graph(Engine):
+    """Two recordings: forward and backward pass of a micro-batch; clipping and the update."""
+
+    housed = False
+
+    def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
+        super().__init__(model, flat, optimizer, config)
+        self._ids: Tensor | None = None
+        self._share = torch.ones((), device=self.device)  # of the batch, times the scale of fp16
+        self._lr = torch.zeros((), device=self.device)
+        self._result = torch.zeros((), device=self.device)
+        self._pass: torch.cuda.CUDAGraph | None = None
+        self._move: torch.cuda.CUDAGraph | None = None
+
+    def gradient(self, ids: Tensor, share: float, scale: float, seed: int, last: bool = True) -> Tensor:
+        if self._ids is None or self._ids.shape != ids.shape:
+            self._ids, self._pass = ids.clone(), None
+        self._ids.copy_(ids, non_blocking=True)
+        self._share.fill_(share * scale)
+        with self._seeded(seed):
+            if self._pass is None:
+                self._pass = self._recorded(self._forward_backward, [self.flat.grads])
+                self._seeded(seed).__enter__()
+            self._pass.replay()
+        return self._result * (1 / scale)
+
+    @torch.no_grad()
+    def update(self, lr: float) -> None:
+        self._lr.fill_(lr)
+        if self._move is None:
+            changed = [self.flat.weights, self.flat.grads, self.optimizer.updates, *self.optimizer.state.values()]
+            self._move = self._recorded(self._clip_and_step, changed)
+        self._move.replay()
+
+    def _forward_backward(self) -> None:
+        assert self._ids is not None
+        loss = self._loss(self._ids, self._noise()) * self._share
+        loss.backward()
+        self._result.copy_(loss.detach())
+
+    def _clip_and_step(self) -> None:
+        clip(self.flat.grads, self.config.clip)
+        self.optimizer.step(self._lr, self.config)
+
+    def _recorded(self, work: Callable[[], None], changes: list[Tensor]) -> torch.cuda.CUDAGraph:
+        """A graph of work(), with what it changes put back as it was."""
+        before = [tensor.clone() for tensor in changes]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM):
+                work()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work()
+        for tensor, old in zip(changes, before, strict=True):
+            tensor.copy_(old)
+        return graph
+
+
+def check(name: str, device: torch.device) -> None:
+    """ValueError for a name that is none, or where the device has none of it."""
+    if name not in ENGINES:
+        raise ValueError(f"engine is {name!r}, but must be one of {', '.join(ENGINES)}")
+    if name == "graph" and device.type != "cuda":
+        raise ValueError(f"engine is 'graph', but CUDA graphs need a CUDA device, and this run is on {device}")
+
+
+ENGINES: Mapping[str, type[Engine]] = {"eager": Engine, "graph": Graph, "compile": Compiled}

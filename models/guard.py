@@ -1,0 +1,76 @@
+"""Whether a step is taken: overflows of fp16, gradients that are not finite, spikes.
+
+A step that is not taken changes neither weights nor moments nor the schedule; its batch is gone. To decide so, the norm of
+the gradient is read back, which on CUDA waits for the device: only where a policy asks for it (fp16, spike, nonfinite).
+"""
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
+
+from torch import Tensor
+
+from models.config import TrainConfig
+from models.precision import Scaler
+
+SOON = 20  # steps that are taken before a spike can be told from the usual
+LEARNING = 0.05  # weight of the newest norm in the usual one
+PATIENCE = 25  # steps in a row whose gradient is not finite, after which a run has diverged whatever the policy says
+
+
+class Guard:
+    """`skipped` counts the steps that were not taken, `hopeless` says that too many in a row were not finite."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.scaler = Scaler() if config.precision == "fp16" else None
+        self.skipped = self._lost = self._seen = 0
+        self._usual = 0.0
+
+    @property
+    def hopeless(self) -> bool:
+        return self._lost > PATIENCE
+
+    def asked(self, config: TrainConfig) -> bool:
+        """Whether a step waits for the norm of its gradient."""
+        return self.scaler is not None or config.spike > 0 or config.nonfinite == "skip"
+
+    def takes(self, grads: Tensor, config: TrainConfig, norm: Callable[[Tensor], Tensor]) -> bool:
+        """Whether the step of these gradients, which are unscaled in place, may be taken; `norm` is theirs, over all
+        devices, so that all of them decide alike."""
+        if not self.asked(config):
+            return True
+        if self.scaler is not None:
+            grads.mul_(1 / self.scaler.scale)
+        length = float(norm(grads))
+        if self.scaler is not None:
+            self.scaler.saw(isfinite(length))
+        taken = self._judged(length, config)
+        self.skipped += not taken
+        return taken
+
+    def _judged(self, norm: float, config: TrainConfig) -> bool:
+        if not isfinite(norm):
+            self._lost += config.nonfinite == "skip"
+            return self.scaler is None and config.nonfinite == "stop"  # taken, it ends the run
+        self._lost = 0
+        if not config.spike:
+            return True
+        spike = self._seen >= SOON and norm > config.spike * self._usual
+        # A spike counts for what is just not one: if large gradients become usual, they are taken after a while.
+        counted = min(norm, config.spike * self._usual) if self._seen >= SOON else norm
+        self._usual += (counted - self._usual) * (LEARNING if self._seen >= SOON else 1 / (self._seen + 1))
+        self._seen += 1
+        return not spike
+
+    # -- what a checkpoint holds of it ---------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        scale = None if self.scaler is None else [self.scaler.scale, self.scaler.clean]
+        return {"skipped": self.skipped, "scaler": scale, "guard": [self._lost, self._seen, self._usual]}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self.skipped = saved["skipped"]
+        self._lost, self._seen, self._usual = saved.get("guard", (0, 0, 0.0))
+        if self.scaler is not None:
+            self.scaler.scale, self.scaler.clean = saved["scaler"] or (Scaler.START, 0)

@@ -1,0 +1,295 @@
+"""GPT-2 of Hugging Face, in and out: its config.json and its safetensors. Imports no transformers.
+
+    config, weights = from_gpt2("openai-community/gpt2")      # or a folder
+    checkpoint.write_pretrained("gpt2.ckpt", weights)         # which a TrainRun with this config loads and tunes
+    to_gpt2("folder", GPTConfig(**config), weights)           # which GPT2LMHeadModel.from_pretrained loads
+
+Both models are the same function, so this is a matter of names; and its Conv1D keeps matrices transposed.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from models.checkpoint import replacing
+from models.config import GPTConfig
+
+# Ours -> theirs: hyperparameters, the parts of a block, and activations.
+FIELDS = {
+    "vocabulary": "vocab_size",
+    "context": "n_positions",
+    "hidden": "n_embd",
+    "layers": "n_layer",
+    "heads": "n_head",
+    "dropout": "resid_pdrop",
+    "embedding_dropout": "embd_pdrop",
+    "attention_dropout": "attn_pdrop",
+    "norm_eps": "layer_norm_epsilon",
+    "tie": "tie_word_embeddings",
+}
+PARTS = {
+    "norm1": "ln_1",
+    "qkv": "attn.c_attn",
+    "mix": "attn.c_proj",
+    "norm2": "ln_2",
+    "up": "mlp.c_fc",
+    "down": "mlp.c_proj",
+}
+OUTSIDE = {"tokens": "wte", "positions": "wpe", "norm": "ln_f", "head": "lm_head"}  # the blocks
+ACTIVATIONS = {"gelu_tanh": "gelu_new", "gelu": "gelu"}
+# What a config.json leaves out where it is the default of GPT2Config.
+DEFAULTS: Mapping[str, Any] = {
+    "vocab_size": 50257,
+    "n_positions": 1024,
+    "n_embd": 768,
+    "n_layer": 12,
+    "n_head": 12,
+    "n_inner": None,
+    "activation_function": "gelu_new",
+    "resid_pdrop": 0.1,
+    "embd_pdrop": 0.1,
+    "attn_pdrop": 0.1,
+    "layer_norm_epsilon": 1e-5,
+    "tie_word_embeddings": True,
+    "model_type": "gpt2",
+}
+# The only values under which their attention is ours.
+PLAIN = {
+    "model_type": "gpt2",
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+}
+SAYABLE: Mapping[str, tuple[Any, ...]] = {
+    "positions": ("learned",),
+    "norm": ("layer",),
+    "activation": tuple(ACTIVATIONS),
+    "qk_norm": (False,),
+    "parametrisation": ("standard",),
+}
+MASK = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # the causal mask, which old files carry along
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+WANTED = ["config.json", "model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
+END_OF_TEXT = 50256  # GPT-2's
+
+
+def from_gpt2(source: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The hyperparameters and float32 weights, under our names, of a GPT-2 in a folder or of a name on the hub.
+
+    The tensors may be of any float type and in several files, with the prefix "transformer." or without.
+    FileNotFoundError if there is no such model; ValueError that names the source and what is damaged, or what GPT-2's
+    config says that our model cannot; ModuleNotFoundError if the hub's library is wanted and absent. One sentence each.
+    """
+    folder = _folder(source)
+    try:
+        config = _our_config(_json(folder / "config.json"))
+        shapes = _shapes(GPTConfig(**config))
+        return config, _our_weights(_tensors(folder), shapes)
+    except ValueError as error:
+        raise ValueError(f"GPT-2 {source}: {error}") from error
+
+
+def to_gpt2(folder: str | Path, config: GPTConfig, weights: Mapping[str, np.ndarray | Tensor]) -> None:
+    """Write config.json and model.safetensors for `transformers.GPT2LMHeadModel.from_pretrained(folder)`.
+
+    Biases that the config leaves out are written as zeros, which is the same function. Layer dropout is left out, as
+    everything else that only concerns training. ValueError, in one sentence that names it, for a field that GPT-2 cannot
+    say and for a weight that is absent, of another shape, or none of the config's; nothing is written then.
+    """
+    _check_sayable(config)
+    tensors = _their_weights(config, weights)
+    with replacing(Path(folder) / "model.safetensors") as half:
+        save_file(tensors, half, {"format": "pt"})
+    with replacing(Path(folder) / "config.json") as half:
+        half.write_text(json.dumps(_their_config(config), indent=2) + "\n", encoding="utf-8")
+
+
+def _folder(source: str | Path) -> Path:
+    """The folder of a model, which the hub's library fetches if it is none here."""
+    if Path(source).is_dir():
+        return Path(source)
+    if not HUB_NAME.fullmatch(str(source)):
+        raise FileNotFoundError(f"there is no folder {source}")
+    try:
+        hub = import_module("huggingface_hub")
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"there is no folder {source}, and the hub needs a library: pip install huggingface_hub"
+        ) from error
+    try:
+        return Path(hub.snapshot_download(str(source), allow_patterns=WANTED))
+    except Exception as error:  # whatever the library and its network raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FileNotFoundError(f"there is no folder {source}, and the hub did not give it: {reason}") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no {path.name} in {path.parent}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
+
+
+def _our_config(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Our hyperparameters out of config.json; ValueError for what our model does not have."""
+    for name, only in PLAIN.items():
+        if given.get(name, only) != only:
+            raise ValueError(f"{name} is {given[name]!r}, but only {only!r} can be read")
+    theirs = {**DEFAULTS, **given}
+    names = {"gelu_pytorch_tanh": "gelu_tanh", **{name: ours for ours, name in ACTIVATIONS.items()}}
+    if theirs["activation_function"] not in names:
+        raise ValueError(
+            f"activation_function is {theirs['activation_function']!r}, but must be one of {', '.join(names)}"
+        )
+    return {
+        **{ours: theirs[name] for ours, name in FIELDS.items()},
+        "ff": theirs["n_inner"],  # None means the same to both
+        "activation": names[theirs["activation_function"]],
+        "bias": True,
+    }
+
+
+def _their_config(config: GPTConfig) -> dict[str, Any]:
+    dropout = config.dropout if config.embedding_dropout is None else config.embedding_dropout
+    end = END_OF_TEXT if config.words > END_OF_TEXT else None
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        **{theirs: getattr(config, ours) for ours, theirs in FIELDS.items()},
+        "vocab_size": config.words,
+        "embd_pdrop": dropout,
+        "n_inner": config.inner,
+        "activation_function": ACTIVATIONS[config.activation],
+        "bos_token_id": end,
+        "eos_token_id": end,
+    }
+
+
+def _check_sayable(config: GPTConfig) -> None:
+    """ValueError that names the first field that no GPT-2 has."""
+    for name, values in SAYABLE.items():
+        if getattr(config, name) not in values:
+            only = " or ".join(repr(value) for value in values)
+            raise ValueError(f"{name} is {getattr(config, name)!r}, but GPT-2 can say no other than {only}")
+    if config.keys != config.heads:
+        raise ValueError(f"kv_heads is {config.keys}, but GPT-2 can say no other than heads, which is {config.heads}")
+
+
+def _shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """The shapes of all weights by our names, with biases everywhere, in the order of the model."""
+    width, inner = config.hidden, config.inner
+    parts: dict[str, tuple[int, ...]] = {
+        "norm1": (width,),
+        "qkv": (3 * width, width),
+        "mix": (width, width),
+        "norm2": (width,),
+        "up": (inner, width),
+        "down": (width, inner),
+    }
+    with_bias = {f"blocks.{i}.{part}": shape for i in range(config.layers) for part, shape in parts.items()}
+    shapes: dict[str, tuple[int, ...]] = {
+        "tokens.weight": (config.words, width),
+        "positions.weight": (config.context, width),
+    }
+    for name, shape in {**with_bias, "norm": (width,)}.items():
+        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    return shapes if config.tie else {**shapes, "head.weight": shapes["tokens.weight"]}
+
+
+def _theirs(name: str) -> str:
+    """Their name, without the prefix, for a weight of ours."""
+    place, _, kind = name.rpartition(".")
+    if place.startswith("blocks."):
+        _, number, part = place.split(".")
+        return f"h.{number}.{PARTS[part]}.{kind}"
+    return f"{OUTSIDE[place]}.{kind}"
+
+
+def _is_turned(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether their side keeps a weight transposed."""
+    return name.startswith("blocks.") and len(shape) == 2
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors of model.safetensors, or of the files in its index, by their names without the prefix."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if not whole.exists() and not index.exists():
+        raise FileNotFoundError(f"there is no model.safetensors in {folder}")
+    files = ["model.safetensors"] if whole.exists() else _shards(index)
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            with safe_open(folder / file, framework="pt") as opened:
+                tensors |= {name.removeprefix("transformer."): opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"there is no {file} in {folder}, which {index.name} names") from error
+        except SafetensorError as error:
+            raise ValueError(f"{file} is damaged: {error}") from error
+    return tensors
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names."""
+    try:
+        return sorted({Path(file).name for file in _json(index)["weight_map"].values()})
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index.name} is damaged: it has no weight_map") from error
+
+
+def _our_weights(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Our weights out of their tensors; ValueError if one is absent, of another shape, or unknown."""
+    weights = {}
+    for name, shape in shapes.items():
+        theirs, turned = _theirs(name), _is_turned(name, shape)
+        expected = shape[::-1] if turned else shape
+        found = tuple(tensors[theirs].shape) if theirs in tensors else "absent"
+        if found != expected:
+            raise ValueError(f"{theirs} is {found}, but by its config must be {expected}")
+        tensor = tensors[theirs].float()
+        weights[name] = np.ascontiguousarray((tensor.T if turned else tensor).numpy())
+    _check_nothing_is_lost(tensors, {_theirs(name) for name in shapes})
+    return weights
+
+
+def _check_nothing_is_lost(tensors: Mapping[str, Tensor], read: set[str]) -> None:
+    """ValueError for a tensor that was not read, unless it is a mask or a copy of the token table."""
+    for name in sorted(set(tensors) - read):
+        copy = name == "lm_head.weight"
+        if copy and not torch.equal(tensors[name], tensors["wte.weight"]):
+            raise ValueError("lm_head.weight differs from wte.weight, but by its config the two are tied")
+        if not copy and not MASK.fullmatch(name):
+            raise ValueError(f"{name} is not a weight of a GPT-2 language model")
+
+
+def _their_weights(config: GPTConfig, weights: Mapping[str, np.ndarray | Tensor]) -> dict[str, np.ndarray]:
+    """Their tensors, with the prefix, out of our weights; ValueError if one is absent, of another shape, or unknown."""
+    shapes = _shapes(config)
+    ours = {name: shape for name, shape in shapes.items() if config.bias or not name.endswith(".bias")}
+    tensors = {}
+    for name in [*ours, *weights]:
+        here = ours.get(name, "absent")
+        there = tuple(weights[name].shape) if name in weights else "absent"
+        if here != there:
+            raise ValueError(f"{name} is {there} in the weights and {here} in the config")
+    for name, shape in shapes.items():
+        array = _float32(weights[name]) if name in ours else np.zeros(shape, np.float32)
+        place = _theirs(name) if name == "head.weight" else f"transformer.{_theirs(name)}"
+        tensors[place] = np.ascontiguousarray(array.T if _is_turned(name, shape) else array)
+    return tensors
+
+
+def _float32(weight: np.ndarray | Tensor) -> np.ndarray:
+    if isinstance(weight, Tensor):
+        return weight.detach().cpu().float().numpy()
+    return np.asarray(weight, np.float32)

@@ -1,0 +1,146 @@
+"""What an optimizer of weights is, and what the optimizers share.
+
+Hyperparameters are read from the config at every step and are never state: a clone trains with its own, not with its
+parent's. A step reads no tensor back and branches on none, so that it never waits for the device and, given the
+learning rate as a tensor, can be captured in a CUDA graph; the count of updates is a tensor for that reason.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.config import TrainConfig
+from models.optim import Flat, Segment, scalar
+from models.optimizers import hypergradient
+
+Rate = float | Tensor  # a learning rate: a number, or a 0-dim float32 tensor on the device of the weights
+
+
+class Optimizer(ABC):
+    """Updates the weights of `flat` from its gradients, in place.
+
+    An author writes `_update`, names `moments` and, where those are not as long as the weights, overrides `_zeros`.
+    Everything that changes from step to step is in `state` (by name, on the device of the weights) and `updates` (the
+    number of steps since the moments were zero): saved and restored, they continue a run bit for bit.
+    """
+
+    moments: ClassVar[tuple[str, ...]]
+
+    def __init__(self, flat: Flat, config: TrainConfig) -> None:
+        self.flat = flat
+        self.updates = torch.zeros((), device=flat.weights.device)
+        self.state = self._zeros(config)
+        if config.hypergradient > 0:
+            self.state |= hypergradient.fresh(flat)
+
+    def _zeros(self, config: TrainConfig) -> dict[str, Tensor]:
+        """The moments at the start."""
+        return {name: torch.zeros_like(self.flat.weights) for name in self.moments}
+
+    @abstractmethod
+    def _update(self, lr: Rate, config: TrainConfig) -> None:
+        """Update moments and weights; `updates` counts this step already."""
+
+    @torch.no_grad()
+    def step(self, lr: Rate, config: TrainConfig) -> None:
+        """One update of all weights at learning rate lr. Gradients are read only."""
+        self.updates.add_(1)
+        if config.hypergradient > 0:
+            with hypergradient.learning(self.state, self.flat, lr, config.hypergradient) as learned:
+                self._update(learned, config)
+        else:
+            self._update(lr, config)
+
+    def reset(self) -> None:
+        """Back to the start: moments zero, the factor of the learning rate 1."""
+        self.updates.zero_()
+        for name, tensor in self.state.items():
+            tensor.fill_(1.0 if name == hypergradient.FACTOR else 0.0)
+
+    def restore(self, saved: Mapping[str, Tensor], updates: float) -> None:
+        """Take over `state` and `updates` of a run; what another optimizer or another model left starts anew instead.
+
+        A run that learns its rate, from one that did not, starts learning at a factor of 1.
+        """
+        self.reset()
+        own = [name for name in self.state if name not in hypergradient.NAMES]
+        if not self._fits(saved, own):
+            return
+        learned = [name for name in self.state if name in hypergradient.NAMES]
+        for name in own + (learned if self._fits(saved, learned) else []):
+            self.state[name].copy_(saved[name])
+        self.updates.fill_(updates)
+
+    def _fits(self, saved: Mapping[str, Tensor], names: Sequence[str]) -> bool:
+        return all(name in saved and saved[name].shape == self.state[name].shape for name in names)
+
+
+class Part(NamedTuple):
+    """A stretch of the buffers with one rate and one decay, and the views of it into the buffers."""
+
+    segment: Segment
+    views: tuple[Tensor, ...]
+
+
+class Parts:
+    """The views of some segments into buffers which all begin where the first segment does.
+
+    Neighbours that are treated alike are one part, so that a kernel is called as rarely as can be; `longest` bounds the
+    elements of a part (None: no bound).
+    """
+
+    def __init__(self, segments: Sequence[Segment], buffers: Sequence[Tensor], longest: int | None = None) -> None:
+        self._plain = tuple(_parts(segments, buffers, False, longest))
+        self._decaying = tuple(_parts(segments, buffers, True, longest))
+
+    def of(self, config: TrainConfig) -> tuple[Part, ...]:
+        return self._decaying if config.weight_decay > 0 else self._plain
+
+
+def _parts(
+    segments: Sequence[Segment], buffers: Sequence[Tensor], decaying: bool, longest: int | None
+) -> Iterator[Part]:
+    origin = segments[0].start if segments else 0
+    for segment in joined(segments, decaying):
+        every = longest or segment.stop - segment.start
+        for start in range(segment.start, segment.stop, every):
+            stop = min(start + every, segment.stop)
+            yield Part(segment, tuple(buffer[start - origin : stop - origin] for buffer in buffers))
+
+
+def joined(segments: Sequence[Segment], decaying: bool) -> list[Segment]:
+    """Neighbouring segments of equal rate and decay as one; where nothing is `decaying`, decay is no difference."""
+    merged: list[Segment] = []
+    for one in segments:
+        decayed = one.decayed and decaying
+        last = merged[-1] if merged else None
+        if last and (last.rate, last.decayed) == (one.rate, decayed):
+            merged[-1] = Segment(f"{last.kind}+{one.kind}", last.start, one.stop, decayed, one.rate)
+        else:
+            merged.append(Segment(one.kind, one.start, one.stop, decayed, one.rate))
+    return merged
+
+
+def scaled(lr: Rate, by: float) -> Rate:
+    """The learning rate times a number, within float32."""
+    if isinstance(lr, Tensor):
+        return lr if by == 1 else lr * by
+    return scalar(lr * by)
+
+
+def descend(weights: Tensor, update: Tensor, lr: Rate, decay: float) -> None:
+    """weights <- (1 - lr decay) weights - lr update, in place."""
+    if decay > 0:
+        shrink(weights, lr, decay)
+    if isinstance(lr, Tensor):
+        weights.addcmul_(update, lr, value=-1)
+    else:
+        weights.add_(update, alpha=scalar(-lr))
+
+
+def shrink(weights: Tensor, lr: Rate, decay: float) -> None:
+    """weights <- (1 - lr decay) weights, in place."""
+    weights.mul_(1 - lr * scalar(decay) if isinstance(lr, Tensor) else scalar(1 - lr * decay))

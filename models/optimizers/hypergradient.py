@@ -1,0 +1,45 @@
+"""Hypergradient descent of the learning rate (Baydin et al. 2018, ICLR), for any optimizer.
+
+The derivative of this step's loss by the last step's learning rate is - g_t . u, with the gradient g_t and the last
+update w_t = w_{t-1} - lr u (eq. 5 and 7 of the paper). Their multiplicative rule, made free of the size of both, is
+
+    lr_t = lr_{t-1} (1 + rate  g_t . u / (|g_t| |u|))
+
+Here lr_t = factor_t x the schedule's, so that a schedule and its warm-up keep their shape. The change of the weights in
+the last step, w_{t-1} - w_t = lr u, has the direction of u for every optimizer whose step is linear in lr, its weight
+decay and the rates of its segments included; so nothing needs to be known of the optimizer.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from models.optim import Flat, scalar
+
+FACTOR, CHANGE = NAMES = ("factor", "change")
+# Where noise rules, the product is negative on average and the factor falls without end; where gradients hardly turn
+# it grows without end. The bounds keep the one from ending training for good and the other from overflowing.
+LOWEST, HIGHEST = 2.0**-10, 2.0**10
+
+
+def fresh(flat: Flat) -> dict[str, Tensor]:
+    """The state at the start: a factor of 1 () and no last change (size,)."""
+    return {FACTOR: torch.ones_like(flat.weights[0]), CHANGE: torch.zeros_like(flat.weights)}
+
+
+@contextmanager
+def learning(state: dict[str, Tensor], flat: Flat, lr: float | Tensor, rate: float) -> Iterator[Tensor]:
+    """Learn the factor from the gradient and the last change; gives factor x lr, to be used for one update inside."""
+    factor, change = state[FACTOR], state[CHANGE]
+    factor.mul_(1 + scalar(rate) * cosine(flat.grads, change)).clamp_(LOWEST, HIGHEST)
+    change.copy_(flat.weights)
+    yield factor * (lr if isinstance(lr, Tensor) else scalar(lr))
+    change.sub_(flat.weights)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """The cosine of the angle between two flat tensors, (); 0 where one of them is zero or not finite."""
+    cos = torch.dot(a, b) / torch.linalg.vector_norm(a) / torch.linalg.vector_norm(b)
+    return cos.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

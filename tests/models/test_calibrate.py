@@ -1,0 +1,117 @@
+"""Predictions against real steps, and what is stored of a machine."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from models.calibrate import (
+    Machine,
+    Stopwatch,
+    machine,
+    measured_in_child,
+    operations,
+    predict,
+    rate_at,
+    run_of,
+    update_operations,
+)
+from models.memory import memory
+
+SMALL = {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 512}
+FAST: list[dict[str, Any]] = [
+    SMALL,
+    {**SMALL, "layers": 4, "hidden": 128, "positions": "rotary", "norm": "rms", "activation": "swiglu", "optimizer": "muon"},
+    {**SMALL, "layers": 1, "hidden": 32, "vocabulary": 2000, "dropout": 0.1, "optimizer": "sgd", "micro_batch": 4},
+]
+LARGE = {**SMALL, "layers": 3, "hidden": 256, "vocabulary": 2000, "context": 128, "batch": 16}  # about 100 MB
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return machine(cache=tmp_path_factory.mktemp("machine"))
+
+
+@pytest.mark.parametrize("config", FAST)
+def test_seconds_are_within_a_factor_of_two(here: Machine, config: dict[str, Any]) -> None:
+    run = run_of(config, "cpu", 1)
+    torch.set_num_threads(1)
+    real = Stopwatch(run.device, 1)(run._step)
+    assert real / 2 < predict(config, here).seconds_per_step < 2 * real
+
+
+def test_memory_is_within_a_quarter(here: Machine) -> None:
+    real = measured_in_child(LARGE, "cpu", 1, repeats=2)
+    assert predict(LARGE, here).peak_bytes - here.base == pytest.approx(real.peak - real.base, rel=0.25)
+    assert here.base == pytest.approx(real.base, rel=0.1)
+
+
+# -- arithmetic on a machine that is made up ---------------------------------------------------------------------------
+
+FLAT = {name: [(1, 1e9)] for name in ("float32", "bf16", "fp16")}
+MADE_UP = Machine("cpu", 1, "2", FLAT, FLAT, [(1, 1e9)], [(1, 1e9)], 0.0, 1.0, 10**8, 10**9)
+
+
+def test_a_config_that_is_too_large_does_not_fit() -> None:
+    assert predict(SMALL, MADE_UP).fits
+    assert not predict({**SMALL, "hidden": 2048, "layers": 12}, MADE_UP).fits
+    assert predict(SMALL, MADE_UP).peak_bytes == 10**8 + memory(SMALL).process + MADE_UP.slack
+
+
+def test_twice_the_batch_takes_twice_the_work() -> None:
+    once, twice = (predict({**SMALL, "batch": batch}, MADE_UP).parts for batch in (8, 16))
+    assert twice["products"] == pytest.approx(2 * once["products"])
+    assert twice["update"] == once["update"]
+    cut = predict({**SMALL, "batch": 16, "micro_batch": 8}, MADE_UP).parts
+    assert cut["products"] == pytest.approx(twice["products"])
+
+
+def test_checkpointing_costs_a_third_of_the_blocks() -> None:
+    usual, again = (predict({**SMALL, "activation_checkpointing": on}, MADE_UP).parts for on in (False, True))
+    assert again["attention"] == pytest.approx(4 / 3 * usual["attention"])
+
+
+def test_rates_lie_between_their_neighbours() -> None:
+    table = [(1, 10.0), (100, 1000.0)]
+    assert [rate_at(table, size) for size in (0.1, 1, 10, 100, 1000)] == pytest.approx([10, 10, 100, 1000, 1000])
+
+
+def test_a_machine_is_measured_once(here: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("models.calibrate.calibrate", lambda *device: asked.append(device) or here)
+    assert machine(cache=tmp_path).overhead == here.overhead
+    assert machine(cache=tmp_path) == machine(cache=tmp_path)
+    assert asked == [("cpu", 1)]
+    monkeypatch.setattr("models.calibrate.version", lambda name: "another torch")
+    machine(cache=tmp_path)
+    assert len(asked) == 2
+
+
+# -- operations --------------------------------------------------------------------------------------------------------
+
+
+class Calls(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {}, {"norm": "rms", "positions": "rotary"}, {"qk_norm": True, "kv_heads": 1}, {"dropout": 0.1, "bias": True},
+        {"precision": "bf16", "activation": "swiglu"}, {"z_loss": 1e-4, "label_smoothing": 0.1}, {"attention_dropout": 0.1},
+        {"optimizer": "muon"}, {"optimizer": "adafactor"}, {"optimizer": "lion", "hypergradient": 0.1},
+    ],
+)  # fmt: skip
+def test_operations_are_those_torch_is_given(extra: dict[str, Any]) -> None:
+    run = run_of({**SMALL, **extra}, "cpu", 1)
+    with Calls() as calls:
+        run._step()
+    counted = operations(run.size, run.config) + update_operations(run.size, run.config)
+    assert counted == pytest.approx(calls.count, rel=0.25)

@@ -1,0 +1,77 @@
+"""Ways to carry out a step: equal up to rounding, and what they promise about recompiling and waiting."""
+
+import time
+
+import pytest
+import torch
+
+from models.train import TrainRun
+from tests.models.tiny import CORPUS, STEP, TINY, make
+
+torch.set_num_threads(1)
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+CONFIGS = [
+    {},
+    {"dropout": 0.2, "attention_dropout": 0.1, "optimizer": "lion", "micro_batch": 2},
+    {"positions": "rotary", "norm": "rms", "activation": "swiglu", "optimizer": "muon", "qk_norm": True, "z_loss": 1e-4},
+    {"precision": "bf16", "optimizer": "adafactor"},
+]
+
+
+def test_unknown_and_impossible_engines_are_refused() -> None:
+    with pytest.raises(ValueError, match="engine is 'turbo', but must be one of eager, graph, compile"):
+        make({}, engine="turbo")
+    with pytest.raises(ValueError, match="CUDA graphs need a CUDA device, and this run is on cpu"):
+        make({}, engine="graph")
+
+
+@pytest.mark.slow  # compiles C++: half a minute a config
+@pytest.mark.parametrize("config", [{}, {"positions": "rotary", "norm": "rms", "activation": "swiglu", "bias": True}])
+def test_compiled_it_trains_as_eagerly(config: dict[str, object]) -> None:
+    plain, compiled = make(config), make(config, engine="compile")
+    for until in (3, 20):
+        losses = [run.advance(until * STEP)[0]["loss"] for run in (plain, compiled)]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_compiled_dropout_follows_from_the_seed_and_leaves_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    first, same, other = (make({"dropout": 0.3}, seed, engine="compile") for seed in (0, 0, 1))
+    losses = [run.advance(10 * STEP)[0]["loss"] for run in (first, same, other)]
+    assert losses[0] == losses[1] != losses[2]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.slow
+def test_another_learning_rate_recompiles_nothing() -> None:
+    make({}, engine="compile").advance(2 * STEP)
+    counters = torch._dynamo.utils.counters  # type: ignore[attr-defined]
+    before = counters["stats"]["unique_graphs"]
+    started = time.perf_counter()
+    run = make({"lr": 3e-3, "beta2": 0.9, "weight_decay": 0.0}, engine="compile")
+    run.advance(20 * STEP)
+    assert time.perf_counter() - started < 20
+    assert counters["stats"]["unique_graphs"] - before <= 1
+
+
+@CUDA
+@pytest.mark.parametrize("engine", ["graph", "compile"])
+@pytest.mark.parametrize("config", CONFIGS)
+def test_on_cuda_every_engine_trains_as_eagerly(engine: str, config: dict[str, object]) -> None:
+    runs = [TrainRun({**TINY, **config}, 0, 60 * STEP, CORPUS, device="cuda", engine=name) for name in ("eager", engine)]
+    losses = [run.advance(60 * STEP)[0]["loss"] for run in runs]
+    assert losses[1] == pytest.approx(losses[0], rel=0.1 if "dropout" in config else 2e-2)
+
+
+@CUDA
+def test_on_cuda_a_step_waits_for_nothing() -> None:
+    run = TrainRun({**TINY, "precision": "bf16"}, 0, 600 * STEP, CORPUS, device="cuda", engine="graph")
+    run.advance(20 * STEP)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(10):
+            run._step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

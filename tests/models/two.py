@@ -1,0 +1,43 @@
+"""What two processes do together, started by torchrun: `two.py FOLDER` trains as FOLDER/job.json says."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from models.parallel import lead, together
+from models.train import TrainRun
+from tests.models.tiny import CORPUS, STEP, TINY
+
+torch.set_num_threads(1)
+
+
+def main(folder: Path) -> None:
+    job = json.loads((folder / "job.json").read_text())
+
+    def factory(config, seed, horizon):  # type: ignore[no-untyped-def]
+        return TrainRun({**TINY, **config}, seed, horizon, CORPUS)
+
+    def script(factory):  # type: ignore[no-untyped-def]
+        replies = []
+        for one in job:
+            try:
+                run = factory(one["config"], 0, 60 * STEP)
+                if "load" in one:
+                    run.load(folder / one["load"])
+                metrics, curve = run.advance(one["until"] * STEP)
+                run.save(folder / one["save"])
+                replies.append([metrics, curve])
+            except ValueError as error:
+                replies.append(str(error))
+        return replies
+
+    with together("cpu"):
+        replies = lead(factory, script)
+    if replies is not None:
+        (folder / "replies.json").write_text(json.dumps(replies))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
