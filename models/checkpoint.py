@@ -186,7 +186,7 @@ def _header(arrays: Mapping[str, np.ndarray], position: Mapping[str, Any]) -> by
 def _sealed(data: bytes | memoryview) -> int:
     """The digest of a file, or of its first part: CRC-32 of all bytes but its own digits.
 
-    Here and in most zlibs it is twice as fast as BLAKE2b, and it misses no single flipped bit and no burst of up to 32;
+    In most zlibs it is faster than BLAKE2b, and it misses no single flipped bit and no burst of up to 32;
     other damage passes once in 4e9. It guards against accidents, not against somebody who forges.
     """
     return zlib.crc32(data[DIGITS.stop :], zlib.crc32(data[: DIGITS.start]))

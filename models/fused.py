@@ -8,7 +8,7 @@ Two things that looked better were not, at 1M parameters: bands of rows that sta
 the activation gains) and attention by plain products (no faster than torch's kernel).
 
 Arrays are freed and wanted again at every step. glibc gives large ones back to the system, which hands them out page by
-page, cleared, a tenth of a step; `keep_memory` makes it keep them.
+page, cleared, each time; `keep_memory` makes it keep them.
 
 A parameter takes part in this if it says where its gradient belongs: `weight.home`, a view into a buffer (`house`).
 Without it, gradients are returned to autograd as always; the values are the same.
