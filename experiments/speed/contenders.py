@@ -189,8 +189,8 @@ class Trainer:
 
         self.size, self.device, self.corpus = size, torch.device(device), text()
         torch.manual_seed(0)
-        shape = {"n_layer": size.layers, "n_head": size.heads, "n_embd": size.hidden, "n_positions": size.context}
-        drops = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        shape: dict[str, Any] = {"n_layer": size.layers, "n_head": size.heads, "n_embd": size.hidden, "n_positions": size.context}
+        drops: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
         vocabulary = size.vocabulary or self.corpus.vocabulary
         config = transformers.GPT2Config(
             **shape, **drops, vocab_size=vocabulary, activation_function="gelu", use_cache=False,
