@@ -145,7 +145,11 @@ def main(
         return
     if not only_table:
         kind = precision or ("float32" if device == "cpu" else "bf16")
-        measure(size or list(known), device, kind, nanogpt and nanogpt.resolve(), compiled, rounds, results)
+        try:
+            measure(size or list(known), device, kind, nanogpt and nanogpt.resolve(), compiled, rounds, results)
+        except RuntimeError as error:  # a contender that cannot run: its package or its checkout is missing
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from None
     print("\n".join(table(results)))
 
 

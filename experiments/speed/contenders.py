@@ -117,7 +117,7 @@ class Plain:
         synchronise(self.device)
 
     def loss(self) -> float:
-        return judged(lambda ids: self.raw(ids[:, :-1], ids[:, 1:])[0], self.corpus, self.size.context, self.device)
+        return judged(lambda ids: self.raw(ids[:, :-1], ids[:, 1:].contiguous())[0], self.corpus, self.size.context, self.device)
 
     @property
     def parameters(self) -> int:

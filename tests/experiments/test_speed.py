@@ -1,0 +1,43 @@
+"""The comparison of training loops: real processes in turns, judged after equally many steps."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from experiments.speed import __main__ as command
+from experiments.speed.duel import Entry, duel
+from experiments.speed.sizes import Size, peak
+
+TINY = Size(1, 16, 2, 8, 4, micro=2)
+
+
+def test_contenders_of_one_shape_learn_alike_and_are_timed_in_turns() -> None:
+    entries = [Entry(name, TINY, "cpu", "float32") for name in ("ours", "plain")]
+    ours, plain = duel(entries, rounds=2, seconds=0.05, steps=60)
+    assert ours["parameters"] == plain["parameters"] and ours["steps"] == plain["steps"] == 60
+    assert ours["loss"] == pytest.approx(plain["loss"], rel=0.05)
+    for one in (ours, plain):
+        assert len(one["rates"]) == 2 and min(one["rates"]) > 0 and one["first_step"] > 0
+
+
+def test_a_contender_that_cannot_run_is_named_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"nanoGPT: FileNotFoundError: there is no model.py in .*, which should be a checkout"):
+        list(duel([Entry("nanoGPT", TINY, "cpu", "float32", tmp_path)], 1, 0.05, 10))
+    arguments = ["--size", "30k", "--nanogpt", str(tmp_path), "--results", str(tmp_path / "speed.jsonl")]
+    done = CliRunner().invoke(command.app, arguments)
+    assert done.exit_code == 1 and "there is no model.py" in done.output and "Traceback" not in done.output
+
+
+def test_the_table_shows_ratios_within_a_run_and_a_careless_user_gets_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "speed.jsonl"
+    line = {"run": "1", "size": "1M", "device": "cuda", "precision": "bf16", "machine": "NVIDIA H100", "parameters": 10**6}
+    line |= {"first_step": 1.0, "loss": 2.0, "steps": 60}
+    lines = [{**line, "name": "ours", "rates": [30.0, 20.0]}, {**line, "name": "plain", "rates": [10.0, 10.0]}]
+    file.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    printed = CliRunner().invoke(command.app, ["--table", "--results", str(file)])
+    assert printed.exit_code == 0 and "2.50 (2.00–3.00)" in printed.output and " % |" in printed.output
+    wrong = CliRunner().invoke(command.app, ["--size", "huge"])
+    assert wrong.exit_code != 0 and "huge" in wrong.output
+    assert peak("NVIDIA H100 80GB HBM3") == 989e12 and peak("Some CPU") is None
