@@ -40,7 +40,7 @@ import numpy as np
 from models.config import GPTConfig, TrainConfig, split
 from models.cost import gates, maps
 from models.data import Corpus, cache_folder
-from models.memory import PIECE, Kind, Layout, Parts, buffer_floats, fits
+from models.memory import MARGIN, PIECE, Kind, Layout, Parts, buffer_floats, fits
 from models.tokenizers import Characters
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of a config on a machine. `parts` are the terms of seconds_per_step; `fits` has a margin of a tenth."""
+    """Of a config on a machine. `parts` are the terms of seconds_per_step; `fits` is with a margin."""
 
     seconds_per_step: float
     peak_bytes: int
@@ -106,7 +106,7 @@ class Prediction:
     parts: Mapping[str, float]
 
 
-def predict(config: Mapping[str, Any], machine: Machine, devices: int = 1, margin: float = 0.1) -> Prediction:
+def predict(config: Mapping[str, Any], machine: Machine, devices: int = 1, margin: float = MARGIN) -> Prediction:
     """What a flat config, which must give its vocabulary, takes on each of so many devices; ValueError as in `split`."""
     parts = Parts(*split(config), Layout.of(split(config)[1], devices), machine.kind)
     terms = seconds(parts, machine)

@@ -54,6 +54,9 @@ PIECE = 1 << 15  # floats that Lion works on at once on a CPU (optimizers/lion.p
 
 ALIGN = 16  # floats; where a parameter may start in the flat buffers (optim.py)
 
+FRAGMENTS, STAYS = 1.4, 0.3
+MARGIN = 0.4  # for what a process on a CPU comes to hold, up to 1 / 0.73 times what is predicted (models/README.md)
+
 Kind = Literal["cpu", "cuda"]
 
 
@@ -97,10 +100,10 @@ class Room(Protocol):
 class Memory:
     """Bytes on one device. `phases` has what is allocated at once by phase, `peak` is the largest of them.
 
-    `process` is what a process comes to hold. On a CPU it is more: what was freed in arrays below 32 MB glibc keeps
-    (fused.py), and larger arrays do not find a place there. So the places of the first weights (before they moved into
-    flat buffers) or the arrays of a step are there still when a larger evaluation wants others for its blocks and for
-    its logits. The rule was found by measurement (calibrate.py --check), not derived.
+    `process` is what a process comes to hold. On a CPU that is more: glibc keeps what was freed in arrays below 32 MB
+    (fused.py) in places that not every later array fits. FRAGMENTS is the part by which the arrays of a step exceed
+    their sum, STAYS the part of them that is there still when a larger evaluation wants its own. Both were fitted to 41
+    random configs, not derived.
     """
 
     weights: int
@@ -126,7 +129,7 @@ def memory(config: Mapping[str, Any], devices: int = 1, device: Kind = "cpu") ->
     return Parts(model, training, Layout.of(training, devices), device).memory()
 
 
-def fits(config: Mapping[str, Any], room: int | Room, margin: float = 0.1, devices: int = 1) -> bool:
+def fits(config: Mapping[str, Any], room: int | Room, margin: float = MARGIN, devices: int = 1) -> bool:
     """Whether what is predicted and a `margin` of it are within `room` bytes a device, or what a machine has available.
 
     A constraint of a space, with the room bound: partial(fits, room=8 * 10**9), if its names are those of config.py.
@@ -329,9 +332,9 @@ class Parts:
         if self.device == "cuda":
             return peak
         first = phases["build"] // 3  # the weights' first places
-        passes = max(first, *(size - state for name, size in phases.items() if name not in ("build", "evaluate")))
+        passes = max(size - state for name, size in phases.items() if name not in ("build", "evaluate"))
         again = sum(self.evaluation_bytes()) if self.evaluated > self.tokens else 0
-        return max(peak, state + passes + again)
+        return max(peak, state + round(max(first, FRAGMENTS * passes, STAYS * max(first, passes) + again)))
 
     def _phases(self, state: int, casts: int) -> dict[str, int]:
         c, n, count = self.config, self.tokens, buffer_floats(self.config)
