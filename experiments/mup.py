@@ -1,6 +1,6 @@
 """Does what was tuned on a narrow model hold on a wide one? The coordinate check, and the best rate by width.
 
-    python -m experiments.mup                    # measures what is missing (20 minutes on one core), then prints both tables
+    python -m experiments.mup                    # measures what is missing, a line at a time, then prints both tables
     python -m experiments.mup --table            # only prints them, from experiments/results/mup.jsonl
 
 Coordinate check (Yang et al. 2022, appendix D.1): after a few steps, how large are the changes of activations, by width? Under

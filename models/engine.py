@@ -1,18 +1,16 @@
 """How a step is carried out: operation by operation, as a CUDA graph, or compiled. The values are the same up to rounding.
 
     eager     one operation after the other; on a CPU with the hand-written backward passes of fused.py
-    graph     CUDA only: forward and backward pass are recorded once, in a second or two, and then launched as one, and so
-              is the update. What a small model waits for are launches; a trial of 200 steps gains too
-    compile   torch.compile: a minute for the first step, less where another trial of the same shapes filled the cache on
-              disk, and the fastest afterwards. Sizes are compiled in, hyperparameters are not: a changed learning rate
-              recompiles nothing
+    graph     CUDA only, and not yet run on a device: forward and backward pass are recorded once and then launched as one,
+              and so is the update, because what a small model waits for are launches
+    compile   torch.compile; the first step waits for it, less where another trial of the same shapes filled the cache on
+              disk. Sizes are compiled in, the learning rate is not
 
-What a step reads of the host are the token ids and the learning rate, which both lie in tensors; nothing is read back.
+What a step reads of the host are the token ids and the learning rate; guard.py says when anything is read back.
 """
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from math import prod
 
 import torch
 from torch import Tensor
@@ -22,7 +20,7 @@ from models.config import TrainConfig
 from models.dropout import GLOBAL, Noise
 from models.gpt import GPT
 from models.loss import token_loss
-from models.optim import Flat, clip
+from models.optim import Flat, clip, view
 from models.optimizers import Optimizer
 from models.precision import context
 
@@ -87,7 +85,7 @@ class Engine:
 
     def named(self, buffer: Tensor) -> dict[str, Tensor]:
         """A buffer like `flat.weights`, cut into what belongs to each parameter of the whole model."""
-        return {name: buffer[at : at + prod(shape)].view(shape) for name, (at, shape) in self.flat.places.items()}
+        return {name: view(buffer, place) for name, place in self.flat.places.items()}
 
     def laid_out(self, buffer: Tensor) -> Tensor:
         """A buffer like `flat.weights` as that of the whole model."""
@@ -127,7 +125,6 @@ class Engine:
         with context(self.config.precision, self.device):
             logits = self._forward(ids[:, :-1], noise)
         return token_loss(logits, ids[:, 1:], self.config)
-
 
     def _forward(self, ids: Tensor, noise: Noise) -> Tensor:
         return self.model(ids, noise)  # type: ignore[no-any-return]
@@ -186,7 +183,7 @@ class Graph(Engine):
         with self._seeded(seed):
             if self._pass is None:
                 self._pass = self._recorded(self._forward_backward, [self.flat.grads])
-                self._seeded(seed).__enter__()
+                self._seeded(seed)  # again: the recording drew
             self._pass.replay()
         return self._result * (1 / scale)
 

@@ -78,8 +78,13 @@ class Layout:
 
     def view(self, buffer: Tensor, name: str) -> Tensor:
         """A parameter's part of a buffer, in its shape."""
-        offset, shape = self.places[name]
-        return buffer[offset : offset + prod(shape)].view(shape)
+        return view(buffer, self.places[name])
+
+
+def view(buffer: Tensor, place: tuple[int, tuple[int, ...]]) -> Tensor:
+    """What lies at an (offset, shape) of a buffer."""
+    offset, shape = place
+    return buffer[offset : offset + prod(shape)].view(shape)
 
 
 def layout(parameters: Mapping[str, Tensor], rates: Mapping[str, float] = {}) -> Layout:

@@ -336,17 +336,15 @@ class TrainRun:
         that names the file (and the parameter) if it is damaged or does not fit, and then this run is unchanged.
         """
         saved = checkpoints.read(path)
-        self.engine.put(fitting(self.model, saved, path))
-        state = {name: self._part(torch.from_numpy(array), saved) for name, array in saved.state.items()}
+        weights = fitting(self.model, saved, path)
+        self.engine.put(weights)
+        whole = layout(weights).size  # of what is as long as the weights; of that, this process has a part
+        arrays = {name: torch.from_numpy(array) for name, array in saved.state.items()}
+        state = {name: self.engine.part(one) if one.shape == (whole,) else one for name, one in arrays.items()}
         self.optimizer.restore(state, saved.position["updates"])
         if self.average is not None:
             self.average.values.copy_(state.get(AVERAGE, self.flat.weights))
         self._restore(saved.position)
-
-    def _part(self, moment: Tensor, saved: checkpoints.Checkpoint) -> Tensor:
-        """This process's part of what is as long as the weights."""
-        whole = layout({name: torch.from_numpy(weight) for name, weight in saved.weights.items()}).size
-        return self.engine.part(moment) if moment.shape == (whole,) else moment
 
     def _restore(self, position: Mapping[str, Any]) -> None:
         self.steps, self.tokens, self.diverged = position["steps"], position["tokens"], position["diverged"]

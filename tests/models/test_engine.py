@@ -1,7 +1,5 @@
 """Ways to carry out a step: equal up to rounding, and what they promise about recompiling and waiting."""
 
-import time
-
 import pytest
 import torch
 
@@ -46,14 +44,15 @@ def test_compiled_dropout_follows_from_the_seed_and_leaves_the_global_generator_
 
 @pytest.mark.slow
 def test_another_learning_rate_recompiles_nothing() -> None:
-    make({}, engine="compile").advance(2 * STEP)
-    counters = torch._dynamo.utils.counters  # type: ignore[attr-defined]
-    before = counters["stats"]["unique_graphs"]
-    started = time.perf_counter()
-    run = make({"lr": 3e-3, "beta2": 0.9, "weight_decay": 0.0}, engine="compile")
-    run.advance(20 * STEP)
-    assert time.perf_counter() - started < 20
-    assert counters["stats"]["unique_graphs"] - before <= 1
+    torch._dynamo.reset()  # what other tests compiled
+    run = make({}, engine="compile")
+    counters = torch._dynamo.utils.counters["stats"]  # type: ignore[attr-defined]
+    before = counters["unique_graphs"]
+    run.advance(2 * STEP)
+    compiled = counters["unique_graphs"]
+    assert compiled > before
+    run.advance(20 * STEP)  # the schedule has another rate at every step
+    assert counters["unique_graphs"] == compiled
 
 
 @CUDA

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.surrogates.test_page import BLOCK, ROOT, Session
+from tests.surrogates.test_page import ROOT, Session, played
 
 PAGE = ROOT / "models" / "README.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -12,10 +12,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    session = Session(tmp_path_factory.mktemp("models_page"))
-    for language, block in BLOCK.findall(TEXT):
-        {"python": session.python, "sh": session.sh, "text": session.text}[language](block)
-    return session
+    return played(PAGE, tmp_path_factory.mktemp("models_page"))
 
 
 def test_every_block_runs(session: Session) -> None:

@@ -59,12 +59,17 @@ class Session:
         self.shown += [(line.strip(), self.said["last"]) for line in block.splitlines() if line.strip()]
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    session = Session(tmp_path_factory.mktemp("page"))
-    for language, block in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
+def played(page: Path, folder: Path) -> Session:
+    """Every block of a page, one after the other, in a folder."""
+    session = Session(folder)
+    for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
         {"python": session.python, "sh": session.sh, "text": session.text}[language](block)
     return session
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return played(PAGE, tmp_path_factory.mktemp("page"))
 
 
 def test_every_block_runs(session: Session) -> None:
