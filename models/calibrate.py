@@ -1,17 +1,17 @@
 """Seconds a step and peak memory of a process, predicted before a config runs by what this machine was measured to do.
 
     seconds = excess x (matmul FLOPs / rate  +  attention FLOPs / rate  +  bytes of elementwise work / rate
-                        +  bytes of the update / bandwidth)  +  operations x overhead
+                        +  bytes of the update / bandwidth)  +  operations x overhead  +  recorded operations x theirs
 
 a roofline by parts (Williams et al. 2009). Rates are interpolated between sizes: a product by its smallest dimension, attention
 by context x width of a head, elementwise work by the size of its arrays. `excess` is how much longer one real step takes than
-its parts, each of which was measured alone, with its arrays in the cache. On CUDA, operations are launched while others
-run, so that a step takes the larger of launches and work. Peak memory is what a process holds before it trains, measured,
-and the formula of memory.py.
+its parts, each of which was measured alone, with its arrays in the cache. Operations are calls of torch and of the kernels
+of byhand/; those that autograd records take longer, with what it does for them on the way back. On CUDA, operations are
+launched while others run, so that a step takes the larger of launches and work. Peak memory is what a process holds before
+it trains, measured, and the formula of memory.py.
 
-On a CPU with one thread all times are CPU seconds of that thread, which is what a step takes on a machine with nothing
-else to do, so that a busy machine can be calibrated, too. `machine` keeps what was measured in the cache folder; it takes
-a few seconds.
+On a CPU with one thread and a compiler, attention and elementwise work in float32 are measured with the kernels of byhand/,
+elsewhere with torch's. `machine` keeps what was measured in the cache folder; it takes a few seconds.
 
     python -m models.calibrate           measure, and print what came of it
     python -m models.calibrate --check   random configs of 10k to 20M parameters: predicted and measured, side by side
@@ -23,12 +23,8 @@ import argparse
 import json
 import os
 import random
-import resource
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from importlib.metadata import version
 from math import exp, log
@@ -37,11 +33,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.byhand import sizes as byhand
 from models.config import GPTConfig, TrainConfig, split
 from models.cost import gates, maps
-from models.data import Corpus, cache_folder
-from models.memory import MARGIN, PIECE, Kind, Layout, Parts, buffer_floats, fits
-from models.tokenizers import Characters
+from models.data import cache_folder
+from models.memory import MARGIN, Layout, Parts, fits
+from models.state import PIECE, Kind, buffer_floats
+from models.steps import Stopwatch, has_kernels, measured_in_child, recorded_run_of, run_of
 
 if TYPE_CHECKING:
     import torch
@@ -49,21 +47,23 @@ if TYPE_CHECKING:
 Table = Sequence[Sequence[float]]  # (size, rate) with sizes in ascending order
 
 PRECISIONS = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-TINY: Mapping[str, Any] = {"layers": 2, "hidden": 8, "heads": 1, "vocabulary": 8, "context": 4, "batch": 1, "eval_tokens": 4}
-REFERENCE: Mapping[str, Any] = {
-    "layers": 4, "hidden": 128, "heads": 4, "vocabulary": 512, "context": 64, "batch": 8, "eval_tokens": 64,
+TINY: Mapping[str, Any] = {
+    "layers": 2, "hidden": 8, "heads": 1, "vocabulary": 8, "context": 4, "batch": 1, "eval_tokens": 4,
 }  # fmt: skip
-# What loads most of the code that any config needs, which then lies in memory as well.
-WARM: Mapping[str, Any] = {
-    "layers": 1, "hidden": 64, "heads": 2, "kv_heads": 1, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 64,
-    "norm": "rms", "positions": "rotary", "activation": "swiglu", "qk_norm": True, "dropout": 0.1, "optimizer": "muon",
+# Its arrays are larger than the second-level cache, as they are in most trainings that take long.
+REFERENCE: Mapping[str, Any] = {
+    "layers": 4, "hidden": 128, "heads": 4, "vocabulary": 512, "context": 128, "batch": 16, "eval_tokens": 128,
 }  # fmt: skip
 SLACK = 12 * 10**6  # bytes on a CPU beside what memory.py counts: fragments, kernels that are loaded at their first use
 TOUCHED = 5  # arrays that are read or written for each one kept: by its maker, by its gradient, by the gradient's
-UPDATE = {"adamw": 11, "sgd": 9, "lion": 17, "muon": 20, "adafactor": 16}  # buffers read or written, with clip and zero
-# Operations that torch is given, by layer, around the layers and by update, as counted in tests/models/test_calibrate.py.
-LAYER, ENDS, STEP = 66, 41, 30
-UPDATES = {"adamw": 9, "sgd": 9, "lion": 13, "muon": 134, "adafactor": 241}
+# By hand: for each buffer; for each mask, whose random numbers take as long; for each that autograd keeps of attention, which
+# it goes through in pieces. Only the first was counted, the others were fitted to a few configs.
+BUFFERS, MASKS, PIECES = 3, 20, 15
+# Buffers read or written, with clip and zero; for Adafactor more than that, as its sums over rows and columns take longer.
+UPDATE = {"adamw": 11, "sgd": 9, "lion": 17, "muon": 20, "adafactor": 40}
+# Operations by layer, around the layers and by step, as counted in tests/models/test_calibrate.py.
+LAYER, ENDS, LAYER_BYHAND, ENDS_BYHAND, STEP = 88, 42, 27, 17, 6
+UPDATES = {"adamw": 9, "sgd": 9, "lion": 18, "muon": 134, "adafactor": 241}
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,15 @@ class Machine:
     threads: int
     torch: str
     matmul: Mapping[str, Table]  # by precision; FLOPs, by smallest dimension
-    attention: Mapping[str, Table]  # by precision; FLOPs, by context x width of a head
+    attention: Mapping[str, Table]  # by precision, and "kernels" where there are; FLOPs, by context x width of a head
     pointwise: Table  # bytes that elementwise work goes through, by bytes of an array
     bandwidth: Table  # bytes of plain sums in place, by bytes of an array
     overhead: float  # seconds an operation
+    recorded: float  # seconds an operation that autograd records
     excess: float  # of a real step over the sum of its parts
     base: int  # bytes of a process that has trained, without what memory.py counts
     total: int  # bytes of the device
+    kernels: bool  # whether trainings go by byhand/ where they can
 
     @property
     def kind(self) -> Kind:
@@ -108,7 +110,8 @@ class Prediction:
 
 def predict(config: Mapping[str, Any], machine: Machine, devices: int = 1, margin: float = MARGIN) -> Prediction:
     """What a flat config, which must give its vocabulary, takes on each of so many devices; ValueError as in `split`."""
-    parts = Parts(*split(config), Layout.of(split(config)[1], devices), machine.kind)
+    model, training = split(config)
+    parts = Parts(model, training, Layout.of(training, devices), machine.kind, machine.kernels)
     terms = seconds(parts, machine)
     work = sum(terms.values()) - terms["overhead"]
     peak = parts.memory().process + machine.slack
@@ -125,16 +128,26 @@ def seconds(parts: Parts, machine: Machine) -> dict[str, float]:
     products = sum(6 * r * k / rate_at(rates, min(r, k, n)) for r, k in maps(c).values()) * c.layers * again
     products += 6 * c.words * c.hidden / rate_at(rates, min(c.words, c.hidden, n))
     attended = 12 * c.layers * c.hidden * c.context * again
-    attention = attended / rate_at(machine.attention[precision], c.context * c.head)
-    kept = parts.stack_bytes() + parts.end_bytes() + 4 * c.words
-    touched = TOUCHED * n * kept / rate_at(machine.pointwise, n * parts.size * c.inner)
+    by = precision if parts.attention_recorded else "kernels"
+    attention = attended / rate_at(machine.attention[by], c.context * c.head)
+    touched = touched_bytes(parts) / rate_at(machine.pointwise, n * parts.size * c.inner)
+    called, recorded = operations(parts)
     return {
         "products": machine.excess * passes * n * products,
         "attention": machine.excess * passes * n * attention,
         "elementwise": machine.excess * passes * touched,
         "update": machine.excess * update_seconds(c, training, machine),
-        "overhead": machine.overhead * (passes * operations(c, training) + update_operations(c, training)),
+        "overhead": machine.overhead * (passes * called + update_operations(c, training))
+        + machine.recorded * passes * recorded,
     }
+
+
+def touched_bytes(parts: Parts) -> int:
+    """What elementwise work of one forward and backward pass reads and writes."""
+    if parts.byhand:
+        buffers, masks = (of(parts.config, parts.tokens) for of in (byhand.buffer_bytes, byhand.mask_bytes))
+        return BUFFERS * buffers + MASKS * masks + PIECES * parts.recorded_bytes()
+    return TOUCHED * parts.tokens * (parts.stack_bytes() + parts.end_bytes() + 4 * parts.config.words)
 
 
 def update_seconds(config: GPTConfig, training: TrainConfig, machine: Machine) -> float:
@@ -150,20 +163,27 @@ def update_seconds(config: GPTConfig, training: TrainConfig, machine: Machine) -
     return moved + config.layers * sum(5 * (4 * r * r * k + 2 * r**3) / rate_at(rates, r) for r, k in sizes)
 
 
-def operations(config: GPTConfig, training: TrainConfig) -> int:
-    """Operations of one forward and backward pass."""
-    rms, cast = config.norm == "rms", training.precision != "float32"
-    layer = LAYER + 44 * rms + 34 * cast + 12 * config.bias + 22 * bool(config.dropout)
-    layer += (43 + 12 * cast) * (config.positions == "rotary") + (9 + 44 * rms) * config.qk_norm
-    layer += 14 * (config.keys != config.heads) + 10 * (gates(config) == 2)
-    layer += 52 * bool(config.attention_dropout) + 26 * bool(config.layer_dropout)
-    ends = ENDS + 22 * rms + 6 * cast + 19 * bool(training.z_loss) + 20 * bool(training.label_smoothing)
-    return config.layers * layer + ends
+def operations(parts: Parts) -> tuple[int, int]:
+    """Of one forward and backward pass: how many are called as they are, and how many autograd records."""
+    c, training = parts.config, parts.training
+    rms, cast, rotary = c.norm == "rms", training.precision != "float32", c.positions == "rotary"
+    embedded = bool(c.dropout if c.embedding_dropout is None else c.embedding_dropout)
+    attention = (43 + 4 * cast) * rotary + (9 + 44 * rms) * c.qk_norm + 14 * (c.keys != c.heads)
+    attention += 52 * bool(c.attention_dropout)
+    if parts.byhand:
+        layer = LAYER_BYHAND + 8 * c.bias + 24 * bool(c.dropout) + 28 * bool(c.layer_dropout)
+        layer += 0 if parts.attention_recorded else 2 + 2 * rotary
+        recorded = 30 + attention if parts.attention_recorded else 0
+        return c.layers * layer + ENDS_BYHAND + 11 * embedded, c.layers * recorded
+    layer = LAYER + attention + 44 * rms + 14 * cast + 14 * c.bias + 22 * bool(c.dropout) + 22 * bool(c.layer_dropout)
+    layer += 8 * (gates(c) == 2) + 6 * (c.activation == "relu2")
+    ends = ENDS + 22 * rms + 6 * cast + 19 * bool(training.z_loss) + 20 * bool(training.label_smoothing) + 11 * embedded
+    return 0, c.layers * layer + ends
 
 
 def update_operations(config: GPTConfig, training: TrainConfig) -> int:
     """Operations of a step beside its passes."""
-    pieces = 5 * (buffer_floats(config) // PIECE) if training.optimizer == "lion" else 0
+    pieces = 6 * (buffer_floats(config) // PIECE) if training.optimizer == "lion" else 0
     learned = 13 if training.hypergradient else 0
     return STEP + UPDATES[training.optimizer] + pieces + learned + (1 if training.ema else 0)
 
@@ -181,9 +201,9 @@ def machine(device: str = "cpu", threads: int = 1, cache: str | Path | None = No
     """The machine as it was measured before with this torch, from the cache folder, or measured now."""
     path = cache_folder(cache) / f"machine-{device.replace(':', '-')}-{threads}.json"
     if path.exists():
-        stored = Machine(**json.loads(path.read_text(encoding="utf-8")))
-        if stored.torch == version("torch"):
-            return stored
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored.keys() == {one.name for one in fields(Machine)} and stored["torch"] == version("torch"):
+            return Machine(**stored)
     found = calibrate(device, threads)
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(f".{os.getpid()}.tmp")
@@ -200,24 +220,39 @@ def calibrate(device: str = "cpu", threads: int = 1) -> Machine:
     on = torch.device(device)
     timed, alone = Stopwatch(on, threads), Parted(on)
     kinds = {name: getattr(torch, kind) for name, kind in PRECISIONS.items()}
-    tiny, real = run_of(TINY, device, threads), run_of(REFERENCE, device, threads)
-    done = operations(tiny.size, tiny.config) + update_operations(tiny.size, tiny.config)
+    kernels = has_kernels(device, threads)
+    attention = {
+        name: [(t * d, timed.rate(alone.attended(t, d, of), 48 * t * t * d)) for t, d in HEADS]
+        for name, of in kinds.items()
+    }
+    if kernels:
+        attention["kernels"] = [(t * d, timed.rate(alone.attended_byhand(t, d), 48 * t * t * d)) for t, d in HEADS]
+    activation, touched = (alone.gelu_byhand, 24) if kernels else (alone.gelu, 20)
     found = Machine(
         device,
         threads,
         version("torch"),
         {name: [(w, timed.rate(alone.product(w, of), 2 * ROWS * w * w)) for w in WIDTHS] for name, of in kinds.items()},
-        {name: [(t * d, timed.rate(alone.attended(t, d, of), 48 * t * t * d)) for t, d in HEADS] for name, of in kinds.items()},
-        [(4 * n, timed.rate(alone.gelu(n), 20 * n)) for n in SIZES],
+        attention,
+        [(4 * n, timed.rate(activation(n), touched * n)) for n in SIZES],
         [(4 * n, timed.rate(alone.sums(n), 12 * n)) for n in SIZES],
-        timed(tiny._step) / done,
+        per_operation(run_of(TINY, device, threads), kernels, timed),
+        per_operation(recorded_run_of(TINY, device, threads), False, timed),
         1.0,
         measured_in_child(TINY, device, threads, 1).base,
         _total(on),
-    )  # fmt: skip
+        kernels,
+    )
+    real = run_of(REFERENCE, device, threads)
     parts = dict(predict(REFERENCE, found).parts)
     launched = parts.pop("overhead") * (found.kind == "cpu")
     return replace(found, excess=max(1.0, (timed(real._step) - launched) / sum(parts.values())))
+
+
+def per_operation(run: Any, kernels: bool, timed: Stopwatch) -> float:
+    """Seconds an operation of a run so small that its arithmetic takes none."""
+    done = sum(operations(Parts(run.size, run.config, kernels=kernels))) + update_operations(run.size, run.config)
+    return timed(run._step) / done
 
 
 ROWS, WIDTHS = 1024, (16, 64, 256, 1024)
@@ -225,39 +260,9 @@ HEADS = ((16, 8), (64, 16), (64, 64), (256, 64), (1024, 64))  # (context, width 
 SIZES = (1 << 12, 1 << 16, 1 << 20, 1 << 23)  # floats
 
 
-class Stopwatch:
-    """The least seconds of a call: the others are what something else did to it."""
-    def __init__(self, device: "torch.device", threads: int) -> None:
-        self.device = device
-        self.clock = time.thread_time if device.type == "cpu" and threads == 1 else time.perf_counter
-
-    def __call__(self, call: Callable[[], object], enough: float = 0.04, least: int = 3) -> float:
-        """Groups of calls that take a millisecond or more are timed, until `enough` seconds have gone."""
-        self._once(call, 1)
-        count = max(1, round(1e-3 / max(self._once(call, 1), 1e-6)))
-        found: list[float] = []
-        while len(found) < least or sum(found) * count < enough:
-            found.append(self._once(call, count) / count)
-        return max(min(found), 1e-9)
-
-    def rate(self, call: Callable[[], object], amount: float) -> float:
-        return amount / self(call)
-
-    def _once(self, call: Callable[[], object], count: int) -> float:
-        self._wait()
-        started = self.clock()
-        for _ in range(count):
-            call()
-        self._wait()
-        return self.clock() - started
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            import_module("torch").cuda.synchronize(self.device)
-
-
 class Parted:
-    """The parts of a step, each by itself: calls to be timed."""
+    """The parts of a step, each by itself: calls to be timed. Those by hand are for a CPU for which kernels.c compiles."""
+
     def __init__(self, device: "torch.device") -> None:
         self.torch, self.device = import_module("torch"), device
 
@@ -271,6 +276,12 @@ class Parted:
         gelu, back = self.torch.nn.functional.gelu, self.torch.ops.aten.gelu_backward
         return lambda: (gelu(a), back(b, a))
 
+    def gelu_byhand(self, n: int) -> Callable[[], object]:
+        """Forward and backward: three arrays are touched each time."""
+        u, a, da = self.torch.zeros(3, n)
+        activate, arrays = self._kernels().activate, (u.data_ptr(), a.data_ptr())
+        return lambda: (activate(*arrays, 1, n, 0), u.mul_(da))
+
     def product(self, width: int, dtype: "torch.dtype") -> Callable[[], object]:
         x, weight = (self.torch.zeros(rows, width, device=self.device, dtype=dtype) for rows in (ROWS, width))
         return lambda: x @ weight.t()
@@ -280,6 +291,21 @@ class Parted:
         gradient, attention = self.torch.zeros_like(q), self.torch.nn.functional.scaled_dot_product_attention
         return lambda: attention(q, q, q, is_causal=True).backward(gradient)
 
+    def attended_byhand(self, context: int, head: int) -> Callable[[], object]:
+        kernels, zeros = self._kernels(), self.torch.zeros
+        qkv, dqkv = zeros(2, context, 12 * head)
+        y, dy, logs = zeros(context, 4 * head), zeros(context, 4 * head), zeros(4, context)
+        sizes = 1, context, 4, 4, head, head**-0.5
+
+        def call() -> None:
+            kernels.attention(*(x.data_ptr() for x in (qkv, y, logs)), *sizes)
+            kernels.attention_backward(*(x.data_ptr() for x in (dy, qkv, y, logs, dqkv)), *sizes)
+
+        return call
+
+    def _kernels(self) -> Any:
+        return import_module("models.byhand.kernels").library()
+
 
 def _total(device: "torch.device") -> int:
     import torch
@@ -287,63 +313,6 @@ def _total(device: "torch.device") -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-# -- real steps --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Least seconds of a step; bytes at most in use, and of them what no formula counts (on CUDA: allocated by torch)."""
-
-    seconds: float
-    base: int
-    peak: int
-
-
-def run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
-    """A TrainRun of a config that gives its vocabulary, on random tokens."""
-    from models.train import TrainRun
-
-    length = max(20_000, 2 * config["context"], 2 * config.get("eval_tokens", 8192))
-    tokens = np.random.default_rng(0).integers(config["vocabulary"], size=length, dtype=np.uint32)
-    corpus = Corpus("random tokens", tokens, tokens, Characters("a"))
-    return TrainRun(config, 0, 1000, corpus, "steps", device, threads)
-
-
-def measured(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
-    """Steps and an evaluation in this process, which should be a fresh one: its peak is that of all its life."""
-    import torch
-
-    torch.set_num_threads(threads)
-    warm = run_of(WARM, device, threads)
-    warm.advance(2)
-    base = _peak(device) - Parts(warm.size, warm.config, device=warm.device.type).memory().process
-    run = run_of(config, device, threads)
-    taken = Stopwatch(run.device, threads)(run._step, enough=0.0, least=repeats)
-    run.validation.loss()
-    return Measured(taken, base, _peak(device))
-
-
-def _peak(device: str) -> int:
-    if device.startswith("cuda"):
-        return int(import_module("torch").cuda.max_memory_allocated(device))
-    status = Path("/proc/self/status")  # ru_maxrss begins at what the process that started this one had
-    if status.exists():
-        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def measured_in_child(config: Mapping[str, Any], device: str, threads: int, repeats: int = 5) -> Measured:
-    """`measured` in a process of its own."""
-    asked = json.dumps([dict(config), device, threads, repeats])
-    command = [sys.executable, "-W", "ignore", "-m", "models.calibrate", "--one", asked]
-    root = str(Path(__file__).parents[1])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"measuring {dict(config)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return Measured(**json.loads(done.stdout))
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
@@ -387,10 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="compare predictions with real steps")
     parser.add_argument("--count", type=int, default=12, help="random configs of the check")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
-    if asked.one:
-        return print(json.dumps(asdict(measured(*json.loads(asked.one)))))
     on = machine(asked.device, asked.threads)
     print(json.dumps(asdict(on), indent=1)) if not asked.check else check(on, asked.count, asked.seed)
 

@@ -15,28 +15,40 @@ GLOBAL: Final = "global"
 Noise = torch.Generator | str | None
 
 
-def dropped(x: Tensor, p: float, noise: Noise) -> Tensor:
-    """x with each element zeroed with probability p and the rest scaled to keep the mean; x itself without noise.
+def mask(like: Tensor, p: float, noise: Noise) -> Tensor | None:
+    """Factors in the shape of `like`: 0 with probability p, else what keeps the mean; None where nothing is dropped.
 
     With a generator, four 16-bit draws come out of every 64-bit one, which is several times faster on CPU than bernoulli_.
     The price is that p is rounded to a multiple of 2^-16; the scale uses the rounded one, so the mean is kept exactly.
     """
     drop = min(65535, round(p * 65536))
     if noise is None or drop == 0:
-        return x
+        return None
     if not isinstance(noise, torch.Generator):
-        return F.dropout(x, p)
-    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
+        return F.dropout(torch.ones_like(like), p)
+    draws = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
     draws.random_(-(2**63), None, generator=noise)  # all 64 bits
-    keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= drop - 32768
-    return x * keep.to(x.dtype).mul_(65536 / (65536 - drop))
+    keep = draws.view(torch.int16)[: like.numel()].view(like.shape) >= drop - 32768
+    return keep.to(like.dtype).mul_(65536 / (65536 - drop))
+
+
+def dropped(x: Tensor, p: float, noise: Noise) -> Tensor:
+    """x with each element zeroed with probability p and the rest scaled to keep the mean; x itself without noise."""
+    if noise is not None and not isinstance(noise, torch.Generator):
+        return F.dropout(x, p)  # without an array of factors
+    factors = mask(x, p, noise)
+    return x if factors is None else x * factors
+
+
+def branch_mask(y: Tensor, p: float, noise: Noise) -> Tensor | None:
+    """Factors (B, 1, 1) of a branch (B, T, H), which leave it out of a sequence with probability p (Huang et al. 2016)."""
+    return mask(y.new_empty(y.size(0), 1, 1), p, noise)
 
 
 def leave_out(y: Tensor, p: float, noise: Noise) -> Tensor:
-    """A branch (B, T, H), left out of a sequence with probability p, else scaled to keep the mean (Huang et al. 2016)."""
-    if noise is None or p == 0:
-        return y
-    return y * dropped(torch.ones(y.size(0), 1, 1, dtype=y.dtype, device=y.device), p, noise)
+    """A branch (B, T, H), left out of a sequence with probability p, else scaled to keep the mean."""
+    factors = branch_mask(y, p, noise)
+    return y if factors is None else y * factors
 
 
 def attend_and_drop(q: Tensor, k: Tensor, v: Tensor, scale: float, p: float, noise: Noise) -> Tensor:

@@ -1,6 +1,6 @@
 """How a step is carried out: operation by operation, as a CUDA graph, or compiled. The values are the same up to rounding.
 
-    eager     one operation after the other; on a CPU with the hand-written backward passes of fused.py
+    eager     one operation after the other; by one thread of a CPU in float32, the passes of byhand/
     graph     CUDA only, and not yet run on a device: forward and backward pass are recorded once and then launched as one,
               and so is the update, because what a small model waits for are launches
     compile   torch.compile; the first step waits for it, less where another trial of the same shapes filled the cache on
@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from models import fused
 from models.config import TrainConfig
 from models.dropout import GLOBAL, Noise
 from models.gpt import GPT
@@ -33,17 +32,12 @@ class Engine:
     `copies` is the number of processes whose gradients are averaged (parallel.py).
     """
 
-    housed = True  # whether the hand-written backward passes put gradients where they belong by themselves
     copies = 1
 
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         self.model, self.flat, self.optimizer, self.config = model, flat, optimizer, config
         self.device = flat.weights.device
         self._own = torch.Generator() if model.config.drops and self._private else None
-        self._homes: list[fused.Home] = []
-        if self.device.type == "cpu" and self.housed and config.precision == "float32":
-            fused.keep_memory()
-            self._homes = fused.house(model.blocks)
 
     @property
     def _private(self) -> bool:
@@ -51,16 +45,8 @@ class Engine:
         return self.device.type == "cpu"
 
     def clear(self) -> None:
-        """Before the first `gradient` of a step. Matrices at home are written over instead."""
-        for home in self._homes:
-            home.fresh = True
-        self.flat.grads[self._homed :].zero_()
-
-    @property
-    def _homed(self) -> int:
-        """Elements of the buffer, from its start, that are all matrices at home."""
-        first = self.flat.segments[0]
-        return first.stop if self._homes and first.kind == "hidden" else 0
+        """Before the first `gradient` of a step."""
+        self.flat.grads.zero_()
 
     def gradient(self, ids: Tensor, share: float, scale: float, seed: int, last: bool = True) -> Tensor:
         """Add share x the gradient of the mean loss of ids (b, T + 1), times scale; returns share x the loss.
@@ -147,8 +133,6 @@ class _borrowed:
 class Compiled(Engine):
     """The loss is compiled, and with it its gradient; the update is a few kernels as it is."""
 
-    housed = False
-
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         super().__init__(model, flat, optimizer, config)
         self._compiled = torch.compile(super()._loss, dynamic=False)
@@ -162,29 +146,26 @@ class Compiled(Engine):
 
 
 class Graph(Engine):
-    """Two recordings: forward and backward pass of a micro-batch; clipping and the update."""
-
-    housed = False
+    """Recordings: forward and backward pass of a micro-batch, one for each shape; clipping and the update."""
 
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         super().__init__(model, flat, optimizer, config)
-        self._ids: Tensor | None = None
+        self._passes: dict[torch.Size, tuple[Tensor, torch.cuda.CUDAGraph]] = {}  # by shape: the ids it reads
         self._share = torch.ones((), device=self.device)  # of the batch, times the scale of fp16
         self._lr = torch.zeros((), device=self.device)
         self._result = torch.zeros((), device=self.device)
-        self._pass: torch.cuda.CUDAGraph | None = None
         self._move: torch.cuda.CUDAGraph | None = None
 
     def gradient(self, ids: Tensor, share: float, scale: float, seed: int, last: bool = True) -> Tensor:
-        if self._ids is None or self._ids.shape != ids.shape:
-            self._ids, self._pass = ids.clone(), None
-        self._ids.copy_(ids, non_blocking=True)
         self._share.fill_(share * scale)
         with self._seeded(seed):
-            if self._pass is None:
-                self._pass = self._recorded(self._forward_backward, [self.flat.grads])
+            if ids.shape not in self._passes:
+                place = ids.clone()
+                self._passes[ids.shape] = place, self._recorded(lambda: self._forward_backward(place), [self.flat.grads])
                 self._seeded(seed)  # again: the recording drew
-            self._pass.replay()
+            place, graph = self._passes[ids.shape]
+            place.copy_(ids, non_blocking=True)
+            graph.replay()
         return self._result * (1 / scale)
 
     @torch.no_grad()
@@ -195,9 +176,8 @@ class Graph(Engine):
             self._move = self._recorded(self._clip_and_step, changed)
         self._move.replay()
 
-    def _forward_backward(self) -> None:
-        assert self._ids is not None
-        loss = self._loss(self._ids, self._noise()) * self._share
+    def _forward_backward(self, ids: Tensor) -> None:
+        loss = self._loss(ids, self._noise()) * self._share
         loss.backward()
         self._result.copy_(loss.detach())
 

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models import fused
 from models.config import GPTConfig
 from models.dropout import Noise, attend_and_drop, dropped, leave_out
 from models.parametrisation import attention_scale, branch_scale, first_sd, output_scale
@@ -70,20 +69,15 @@ class Block(nn.Module):
         self.down = nn.Linear(config.inner, width, bias=bias)
 
     def forward(self, x: Tensor, angles: Angles, noise: Noise) -> Tensor:
-        x = self._added(x, noise, self.mix, self._attention(self.norm1(x), angles, noise))
-        kind, normed = self.config.activation, self.norm2(x)
-        if fused.suits(x) and self._plain(noise):
-            return fused.feedforward(normed, self.up, self.down, kind, x)
-        if fused.suits(x):
-            return self._joined(x, noise, fused.feedforward(normed, self.up, self.down, kind))
-        return self._joined(x, noise, self.down(ACTIVATIONS[kind](self.up(normed))))
+        y = self.attended(self.qkv(self.norm1(x)), angles, noise)
+        x = self._joined(x, noise, self.mix(y))
+        return self._joined(x, noise, self.down(ACTIVATIONS[self.config.activation](self.up(self.norm2(x)))))
 
-    def _attention(self, x: Tensor, angles: Angles, noise: Noise) -> Tensor:
-        """(B, T, H), before the output map."""
-        b, t, _ = x.shape
+    def attended(self, qkv: Tensor, angles: Angles, noise: Noise) -> Tensor:
+        """From queries, keys and values (B, T, (N + 2 K) D) to (B, T, H), before the output map."""
+        b, t, _ = qkv.shape
         q, k, v = (
-            part.view(b, t, -1, self.config.head).transpose(1, 2)
-            for part in fused.linear(x, self.qkv).split(qkv_rows(self.config), dim=-1)
+            part.view(b, t, -1, self.config.head).transpose(1, 2) for part in qkv.split(qkv_rows(self.config), dim=-1)
         )  # (B, N or K, T, D), without a copy
         if self.qnorm is not None and self.knorm is not None:
             q, k = self.qnorm(q), self.knorm(k)
@@ -92,15 +86,6 @@ class Block(nn.Module):
             k, v = (one.repeat_interleave(self.config.heads // self.config.keys, dim=1) for one in (k, v))
         y = attend(q, k, v, self.scale, self.config.attention_dropout, noise)
         return y.transpose(1, 2).reshape(b, t, -1)
-
-    def _plain(self, noise: Noise) -> bool:
-        """Whether what is added to the residual stream is added as it is."""
-        dropping = noise is not None and (self.config.dropout > 0 or self.config.layer_dropout > 0)
-        return self.branch == 1 and not dropping
-
-    def _added(self, x: Tensor, noise: Noise, layer: nn.Linear, y: Tensor) -> Tensor:
-        """x and the map of y."""
-        return fused.linear(y, layer, x) if self._plain(noise) else self._joined(x, noise, fused.linear(y, layer))
 
     def _joined(self, x: Tensor, noise: Noise, y: Tensor) -> Tensor:
         y = dropped(y, self.config.dropout, noise)

@@ -9,10 +9,16 @@ state           4 P weights, 4 P gradients, 4 P an array of moments as long as t
 casts           s a weight of the linear maps under autocast, which the backward pass wants
 activations     what autograd keeps. A token in a layer: the residual stream before and after attention (4 H each), what
                 the four maps read (3 s H + s F), queries, keys and values as the attention kernel reads them, and before
-                rotation or norm where those need it, s g F before the activation, and masks of dropout. RMSNorm on a CPU
-                keeps 4 H of normalised values more. `attention_bytes` has the cases
+                rotation or norm where those need it, s g F before the activation, s F of a gate after it, and masks of
+                dropout. RMSNorm on a CPU keeps 4 H of normalised values more. `attention_bytes` has the cases
                 at the end the last norm (4 H + s H) and the logits
 loss            12 V a token: log-softmax, its gradient, and the gradient of the logits; 20 V with z-loss
+
+By hand (byhand/) trains one process on a CPU in float32 without activation checkpointing, if it is eager, has one thread and
+kernels.c compiles. The latter three are taken for granted here; without them, `kernels` is to be False. Activations are then
+the buffers and masks of byhand/sizes.py, with the logits: they are in all phases but `build`, and there is no loss beside
+them. Attention with norms of queries and keys or with dropout still goes through autograd, and what that keeps of it is there
+from forward to backward pass.
 
 Phases of a step whose largest is the peak of allocated memory, and which stand in `phases`:
 
@@ -43,21 +49,18 @@ Not in it: fragmentation, the library's own memory (calibrate.py measures that),
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from models.byhand import sizes
 from models.config import GPTConfig, TrainConfig, split
-from models.cost import gates, lengths, maps, matrices, tables, vectors
+from models.cost import gates, maps, matrices, vectors
+from models.state import Kind, buffer_floats, moment_floats, update_bytes
 
 EVALUATED = 4096  # tokens in one pass of evaluation at most, and
 EVALUATED_LOGITS = 1 << 24  # logits (evaluate.py)
-PIECE = 1 << 15  # floats that Lion works on at once on a CPU (optimizers/lion.py)
-
-ALIGN = 16  # floats; where a parameter may start in the flat buffers (optim.py)
 
 FRAGMENTS, STAYS = 1.4, 0.3
-MARGIN = 0.4  # for what a process on a CPU comes to hold, up to 1 / 0.73 times what is predicted (models/README.md)
-
-Kind = Literal["cpu", "cuda"]
+MARGIN = 0.25  # for what a process on a CPU comes to hold, up to 1 / 0.88 times what is predicted (models/README.md)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,10 @@ ALONE = Layout()
 
 
 class Room(Protocol):
-    """Something with a number of bytes that trainings may use; a Machine of calibrate.py."""
+    """Something with a number of bytes that trainings may use; a Machine of calibrate.py.
+
+    It may have `kernels`, which is True where it has not: whether trainings go by byhand/ where they can.
+    """
 
     @property
     def kind(self) -> Kind: ...
@@ -101,9 +107,10 @@ class Memory:
     """Bytes on one device. `phases` has what is allocated at once by phase, `peak` is the largest of them.
 
     `process` is what a process comes to hold. On a CPU that is more: glibc keeps what was freed in arrays below 32 MB
-    (fused.py) in places that not every later array fits. FRAGMENTS is the part by which the arrays of a step exceed
-    their sum, STAYS the part of them that is there still when a larger evaluation wants its own. Both were fitted to 41
-    random configs, not derived.
+    in places that not every later array fits. FRAGMENTS is the part by which arrays that come and go exceed their sum:
+    of a step through autograd, of the blocks of an evaluation. STAYS is the part of a step through autograd that is
+    there still when a larger evaluation wants its own. By hand all of a step's buffers are, and besides the weights'
+    first places. Both numbers were fitted to random configs, not derived.
     """
 
     weights: int
@@ -123,10 +130,13 @@ class Memory:
         return max(self.phases.values())
 
 
-def memory(config: Mapping[str, Any], devices: int = 1, device: Kind = "cpu") -> Memory:
-    """On one of so many devices, of a flat config, which must give its vocabulary; ValueError as in `split`."""
+def memory(config: Mapping[str, Any], devices: int = 1, device: Kind = "cpu", kernels: bool = True) -> Memory:
+    """On one of so many devices, of a flat config, which must give its vocabulary; ValueError as in `split`.
+
+    `kernels` says whether a CPU has one thread and the kernels of byhand/; elsewhere it means nothing.
+    """
     model, training = split(config)
-    return Parts(model, training, Layout.of(training, devices), device).memory()
+    return Parts(model, training, Layout.of(training, devices), device, kernels).memory()
 
 
 def fits(config: Mapping[str, Any], room: int | Room, margin: float = MARGIN, devices: int = 1) -> bool:
@@ -136,64 +146,8 @@ def fits(config: Mapping[str, Any], room: int | Room, margin: float = MARGIN, de
     """
     device: Kind = "cpu" if isinstance(room, int) else room.kind
     limit = room if isinstance(room, int) else room.available
-    return memory(config, devices, device).process * (1 + margin) <= limit
-
-
-# -- the state ---------------------------------------------------------------------------------------------------------
-
-
-def buffer_floats(config: GPTConfig) -> int:
-    """The length of a flat buffer: the parameters, each padded to ALIGN."""
-    return sum(-(-length // ALIGN) * ALIGN for length in lengths(config))
-
-
-def moment_floats(config: GPTConfig, training: TrainConfig, device: Kind = "cpu") -> int:
-    """Floats that the optimizer keeps from step to step; Lion's of an array for its updates."""
-    count, hidden = buffer_floats(config), config.layers * matrices(config)
-    learned = count if training.hypergradient else 0
-    if training.optimizer == "adafactor":
-        return _factors(config) + (count if training.beta1 > 0 else 0) + learned
-    piece = min(count, PIECE) if device == "cpu" else count
-    return {"adamw": 2 * count, "sgd": count, "lion": count + piece, "muon": 2 * count - hidden}[training.optimizer] + learned
-
-
-def _matrices(config: GPTConfig) -> list[tuple[int, int, int]]:
-    """(count, rows, columns) of all matrices; queries, keys and values are three, as are gate and value two."""
-    return _hidden(config) + [(1, *size) for size in tables(config).values()]
-
-
-def _hidden(config: GPTConfig) -> list[tuple[int, int, int]]:
-    keys = config.keys * config.head
-    sizes = [(config.hidden, config.hidden)] * 2 + [(keys, config.hidden)] * 2
-    sizes += [(config.inner, config.hidden)] * gates(config) + [(config.hidden, config.inner)]
-    return [(config.layers, *size) for size in sizes]
-
-
-def _factors(config: GPTConfig) -> int:
-    """Rows and columns of all matrices, and every element of the vectors (Shazeer & Stern 2018)."""
-    sizes = _matrices(config)
-    norms_and_biases = sum(lengths(config)) - sum(count * rows * columns for count, rows, columns in sizes)
-    return sum(count * (rows + columns) for count, rows, columns in sizes) + norms_and_biases
-
-
-def update_bytes(config: GPTConfig, training: TrainConfig, device: Kind = "cpu") -> int:
-    """What an update allocates for its duration."""
-    overflow = 6 * buffer_floats(config) if training.precision == "fp16" else 0  # is it finite? absolutes and two masks
-    if training.optimizer == "adafactor":  # the update of one stack of matrices
-        return max(overflow, 4 * max(count * rows * columns for count, rows, columns in _matrices(config)))
-    return max(overflow, _muon_bytes(config, device)) if training.optimizer == "muon" else overflow
-
-
-def _muon_bytes(config: GPTConfig, device: Kind) -> int:
-    """The direction of all, and of the matrices of one shape a copy, two iterates, and the two products of Newton-Schulz."""
-    groups: dict[tuple[int, int], int] = {}
-    for count, rows, columns in _hidden(config):
-        shape = min(rows, columns), max(rows, columns)
-        groups[shape] = groups.get(shape, 0) + count
-    size = 4 if device == "cpu" else 2  # CUDA iterates in bfloat16, in a copy more
-    arrays = 4 + (2 if device == "cpu" else 3) * size
-    largest = max(count * low * (arrays * high + 2 * size * low) for (low, high), count in groups.items())
-    return 4 * config.layers * matrices(config) + largest
+    kernels = bool(getattr(room, "kernels", True))
+    return memory(config, devices, device, kernels).process * (1 + margin) <= limit
 
 
 # -- activations -------------------------------------------------------------------------------------------------------
@@ -207,6 +161,18 @@ class Parts:
     training: TrainConfig
     layout: Layout = ALONE
     device: Kind = "cpu"
+    kernels: bool = True  # whether a CPU has one thread and the kernels of byhand/
+
+    @property
+    def byhand(self) -> bool:
+        """Whether the passes are those of byhand/ (`suits` in byhand/engine.py)."""
+        alone = self.layout.devices == 1 and not self.layout.activation_checkpointing
+        return self.kernels and self.device == "cpu" and self.size == 4 and alone
+
+    @property
+    def attention_recorded(self) -> bool:
+        """Whether attention goes through autograd."""
+        return not self.byhand or self.config.qk_norm or self.config.attention_dropout > 0
 
     @property
     def size(self) -> int:
@@ -230,6 +196,12 @@ class Parts:
 
     def attention_bytes(self) -> int:
         """Queries, keys, values and what leads from them to the output, of a token in a layer."""
+        output = self.size * maps(self.config)["qkv"][0]  # of the map to queries, keys and values
+        copies, before = self._attention_copies()
+        return copies + (output if before else 0)
+
+    def _attention_copies(self) -> tuple[int, bool]:
+        """Without the map's output, and whether that is kept."""
         c, size, heads = self.config, self.size, self.config.heads
         width, keys, shared = c.hidden, c.keys * c.head, c.keys != c.heads
         masked = c.attention_dropout > 0 and self.device == "cpu"  # by the plain formula, from copies of all three
@@ -243,13 +215,11 @@ class Parts:
             arrays += 0 if before else inputs * (width + keys)
             arrays += self._normalised(width + keys) + 8 * (heads + c.keys)
         scores = 3 * size * heads * c.context if masked else 4 * heads
-        return arrays + (size * (width + 2 * keys) if before else 0) + scores
+        return arrays + scores, before
 
     def feedforward_bytes(self) -> int:
-        """Between the two maps: before the activation, after it, and of a gate its activation where it is not fused."""
-        fused = self.device == "cpu" and self.size == 4
-        kept = gates(self.config) + 1 + (self.config.activation == "swiglu" and not fused)
-        return kept * self.size * self.config.inner
+        """Between the two maps: before the activation, after it, and of a gate its activation."""
+        return (gates(self.config) + 1 + (self.config.activation == "swiglu")) * self.size * self.config.inner
 
     def mask_bytes(self, p: float | None) -> int:
         """Of dropout of H features that are computed: numbers on a CPU, one byte each on CUDA."""
@@ -298,6 +268,31 @@ class Parts:
         logits = (8 if size == 4 else 8 + size) * c.words + 4 * c.hidden
         return self.evaluated * wide, self.evaluated * logits
 
+    # -- by hand -------------------------------------------------------------------------------------------------------
+
+    def held(self) -> int:
+        """Buffers and masks of byhand/, which stay; 0 where autograd is gone through."""
+        if not self.byhand:
+            return 0
+        rows = sizes.rows(self.config, self.training)
+        return sizes.buffer_bytes(self.config, rows) + sizes.mask_bytes(self.config, rows)
+
+    def recorded_bytes(self) -> int:
+        """What autograd keeps of attention in all layers, with its output, where byhand/ leaves attention to it."""
+        if not self.attention_recorded:
+            return 0
+        c = self.config
+        outputs = 1 + (c.heads > 1 and not c.attention_dropout)  # the fused kernel keeps its own, by heads
+        return self.tokens * c.layers * (self._attention_copies()[0] + 4 * outputs * c.hidden)
+
+    def recorded_backward_bytes(self) -> int:
+        """What the backward pass of one layer's recorded attention holds: gradients, twice where one makes another."""
+        if not self.attention_recorded:
+            return 0
+        c = self.config
+        scores = 8 * c.heads * c.context if c.attention_dropout else 0
+        return self.tokens * (scores + 8 * c.hidden + 8 * maps(c)["qkv"][0])
+
     # -- all together --------------------------------------------------------------------------------------------------
 
     def casts(self) -> int:
@@ -322,36 +317,65 @@ class Parts:
         moments = 4 * moment_floats(self.config, self.training, self.device) + (4 * count if self.training.ema else 0)
         moments = 0 if layout.offload else (moments // layout.devices if shared else moments)
         casts = 0 if full else self.casts()
-        kept = self.tokens * (self.stack_bytes() + self.end_bytes())
         state = weights + gradients + moments
         phases = self._phases(state, casts)
-        return Memory(weights, gradients, moments, casts, kept, phases, self._process(state, phases))
+        return Memory(weights, gradients, moments, casts, self._activations(), phases, self._process(state, phases))
+
+    def _activations(self) -> int:
+        if self.byhand:
+            return self.held() + self.recorded_bytes()
+        return self.tokens * (self.stack_bytes() + self.end_bytes())
 
     def _process(self, state: int, phases: Mapping[str, int]) -> int:
         peak = max(phases.values())
         if self.device == "cuda":
             return peak
         first = phases["build"] // 3  # the weights' first places
+        block, logits = self.evaluation_bytes()
+        evaluated = round(FRAGMENTS * block) + logits
+        if self.byhand:
+            added = max(evaluated, phases["update"] - state - self.held())
+            return max(peak, state + self.held() + self.recorded_bytes() + first + added)
         passes = max(size - state for name, size in phases.items() if name not in ("build", "evaluate"))
-        again = sum(self.evaluation_bytes()) if self.evaluated > self.tokens else 0
+        again = evaluated if self.evaluated > self.tokens else 0
         return max(peak, state + round(max(first, FRAGMENTS * passes, STAYS * max(first, passes) + again)))
 
     def _phases(self, state: int, casts: int) -> dict[str, int]:
-        c, n, count = self.config, self.tokens, buffer_floats(self.config)
+        c, training, layout, always = self.config, self.training, self.layout, state + self.held()
+        update = 0 if layout.offload else update_bytes(c, training, self.device) // self._update_shards
+        own = 4 * buffer_floats(c) if training.ema else 0  # the run's own weights, while the average is in their place
+        evaluated = self.casts() // c.layers + own + max(self.evaluation_bytes()) + 8 * training.eval_tokens
+        return {
+            "build": 12 * buffer_floats(c) if self.device == "cpu" and layout.sharding == "none" else 0,
+            **(self._byhand_passes(state) if self.byhand else self._recorded_passes(state, casts)),
+            "update": always + update,
+            "evaluate": always + evaluated,
+        }
+
+    def _byhand_passes(self, state: int) -> dict[str, int]:
+        """Phases of forward and backward pass: nothing but what autograd does for attention comes and goes."""
+        held, recorded = state + self.held(), self.recorded_bytes()
+        ids = 16 * self.tokens  # and targets
+        drawing = sizes.drawing_bytes(self.config, self.tokens)
+        return {
+            "loss": held + ids + recorded + drawing,
+            "head": held + ids + recorded,
+            "block": held + ids + recorded + self.recorded_backward_bytes(),
+            "table": held + ids,
+        }
+
+    def _recorded_passes(self, state: int, casts: int) -> dict[str, int]:
+        """Phases of forward and backward pass through autograd."""
+        c, n = self.config, self.tokens
         vocabulary = 4 * c.words * c.hidden
         stack, end = n * self.stack_bytes(), n * self.end_bytes()
-        fresh = 0 if self.device == "cpu" and self.size == 4 else 4 * max(r * k for r, k in maps(c).values())
+        fresh = 4 * max(r * k for r, k in maps(c).values())
         busy = state + casts
-        update = 0 if self.layout.offload else update_bytes(c, self.training, self.device) // self._update_shards
-        own = 4 * count if self.training.ema else 0  # the run's own weights, while the average stands in their place
         return {
-            "build": 12 * count if self.device == "cpu" and self.layout.sharding == "none" else 0,
             "loss": busy + stack + end + n * self.loss_bytes(),
             "head": busy + stack + end + n * self.size * c.words + vocabulary,
             "block": busy + stack + vocabulary * c.tie + n * self.block_backward_bytes() + fresh,
             "table": busy + (3 if c.tie else 1) * vocabulary + 8 * n * c.hidden,
-            "update": state + update,
-            "evaluate": state + self.casts() // c.layers + own + max(self.evaluation_bytes()) + 8 * self.training.eval_tokens,
         }
 
     @property

@@ -3,9 +3,12 @@
 bf16 needs the context only. fp16 has few exponents, so the loss is scaled up before the backward pass and the gradient
 down after it; a step whose gradient overflowed is skipped and the scale halved. Knowing that costs one host sync a
 step, as in torch's own GradScaler; float32 and bf16 have none.
+
+On a CPU numbers too small for float32's usual form are taken for 0 (`without_denormals`).
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -34,3 +37,24 @@ class Scaler:
             self.scale /= 2
         elif self.clean == self.PATIENCE:
             self.scale, self.clean = self.scale * 2, 0
+
+
+@contextmanager
+def without_denormals(device: torch.device) -> Iterator[None]:
+    """On a CPU, what this thread computes within is 0 below 1.2e-38 (the smallest normal float32).
+
+    Processors take many times as long for denormal numbers, and a training whose attention or loss is saturated, because its
+    rate is far too high, is full of them: a tuner tries that.
+    """
+    before = _flushing()
+    if device.type == "cpu":
+        torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def _flushing() -> bool:
+    """Whether this thread takes denormal numbers for 0; torch sets it and does not tell."""
+    return (torch.tensor(1e-39) * 1.0).item() == 0.0

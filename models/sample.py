@@ -11,13 +11,19 @@ from models.config import split
 from models.data import Corpus
 from models.decoding import generate
 from models.gpt import GPT
-from models.train import fitted, fitting, open_device
+from models.optim import layout
+from models.train import AVERAGE, fitted, fitting, open_device
 
 
 def load_model(path: str | Path, config: Mapping[str, Any], corpus: Corpus, device: str = "cpu") -> GPT:
-    """The model of a checkpoint, on a device. ValueError that names the file if it is damaged or not of this config."""
-    model = GPT(fitted(split(config)[0], corpus)).to(open_device(device))
-    model.load_state_dict(fitting(model, checkpoints.read(path), path))
+    """The model of a checkpoint, on a device, with the average of its weights where the checkpoint holds one: what was
+    judged. ValueError that names the file if it is damaged or not of this config."""
+    model, saved = GPT(fitted(split(config)[0], corpus)).to(open_device(device)), checkpoints.read(path)
+    weights = fitting(model, saved, path)
+    if AVERAGE in saved.state:
+        plan, average = layout(weights), torch.from_numpy(saved.state[AVERAGE])
+        weights = {name: plan.view(average, name) for name in weights}
+    model.load_state_dict(weights)
     return model
 
 

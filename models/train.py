@@ -21,6 +21,8 @@ from models import checkpoint as checkpoints
 from models import engine as engines
 from models.average import Average
 from models.budget import Budget
+from models.byhand import engine as byhand
+from models.byhand.kernels import keep_memory
 from models.config import GPTConfig, split
 from models.cost import flops_per_token, parameters
 from models.data import Corpus, check_length, epoch_sequences, epoch_starts, sampled_starts, sequences
@@ -31,6 +33,7 @@ from models.guard import Guard
 from models.optim import Flat, flatten, layout
 from models.optimizers import OPTIMIZERS
 from models.parametrisation import rates
+from models.precision import without_denormals
 from models.scaling import NoiseScale
 from models.schedule import lr_at
 from models.seeds import mix
@@ -117,11 +120,15 @@ class TrainRun:
 
     def _build(self, engine: str) -> None:
         """Model, flat buffers and optimizer at position 0."""
+        if self.device.type == "cpu":
+            keep_memory()
         self.model = GPT(self.size, mix(self.seed, FIRST_WEIGHTS)).to(self.device)
         self.model.again = self.config.activation_checkpointing
         multiples, kind = rates(self.size, self.config.optimizer), engines.ENGINES[engine]
         if self.group.size == 1:
             self.flat = flatten(self.model, multiples)
+            if engine == "eager" and byhand.suits(self.config, self.device, self.threads):
+                kind = byhand.ByHand
         else:
             self.flat, kind = self._spread(multiples, engine)
         self.optimizer = OPTIMIZERS[self.config.optimizer](self.flat, self.config)
@@ -171,13 +178,14 @@ class TrainRun:
         before, started, evaluating = self.tokens, perf_counter(), 0.0
         curve: dict[int, float] = {}
         left, every = self.budget.steps_left(until, self.steps, self.tokens), self.config.eval_every
-        while left > 0 and not self.diverged and not self.stopped:
-            self._step()
-            left -= 1
-            regular = bool(every) and self.steps % every == 0
-            if left == 0 or regular:
-                evaluating += self._evaluate(curve, regular)
-        evaluating += self._evaluate(curve, False)  # where there was nothing to train; costs nothing elsewhere
+        with without_denormals(self.device):
+            while left > 0 and not self.diverged and not self.stopped:
+                self._step()
+                left -= 1
+                regular = bool(every) and self.steps % every == 0
+                if left == 0 or regular:
+                    evaluating += self._evaluate(curve, regular)
+            evaluating += self._evaluate(curve, False)  # where there was nothing to train; costs nothing elsewhere
         seconds = perf_counter() - started
         return self._metrics(seconds, (self.tokens - before) / max(seconds - evaluating, 1e-9)), sorted(curve.items())
 

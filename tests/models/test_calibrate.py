@@ -1,5 +1,7 @@
 """Predictions against real steps, and what is stored of a machine."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,24 +9,26 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.calibrate import (
-    Machine,
-    Stopwatch,
-    machine,
-    measured_in_child,
-    operations,
-    predict,
-    rate_at,
-    run_of,
-    update_operations,
-)
-from models.memory import memory
+from models.byhand import engine as byhand
+from models.byhand.kernels import library
+from models.calibrate import Machine, machine, operations, predict, rate_at, update_operations
+from models.memory import Parts, memory
+from models.steps import Stopwatch, measured_in_child, run_of
 
 SMALL = {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 512}
 FAST: list[dict[str, Any]] = [
     SMALL,
-    {**SMALL, "layers": 4, "hidden": 128, "positions": "rotary", "norm": "rms", "activation": "swiglu", "optimizer": "muon"},
+    {
+        **SMALL,
+        "layers": 4,
+        "hidden": 128,
+        "positions": "rotary",
+        "norm": "rms",
+        "activation": "swiglu",
+        "optimizer": "muon",
+    },
     {**SMALL, "layers": 1, "hidden": 32, "vocabulary": 2000, "dropout": 0.1, "optimizer": "sgd", "micro_batch": 4},
+    {**SMALL, "qk_norm": True, "kv_heads": 2, "norm": "rms"},
 ]
 LARGE = {**SMALL, "layers": 3, "hidden": 256, "vocabulary": 2000, "context": 128, "batch": 16}  # about 100 MB
 
@@ -50,14 +54,24 @@ def test_memory_is_within_a_quarter(here: Machine) -> None:
 
 # -- arithmetic on a machine that is made up ---------------------------------------------------------------------------
 
-FLAT = {name: [(1, 1e9)] for name in ("float32", "bf16", "fp16")}
-MADE_UP = Machine("cpu", 1, "2", FLAT, FLAT, [(1, 1e9)], [(1, 1e9)], 0.0, 1.0, 10**8, 10**9)
+FLAT = {name: [(1, 1e9)] for name in ("float32", "bf16", "fp16", "kernels")}
+MADE_UP = Machine("cpu", 1, "2", FLAT, FLAT, [(1, 1e9)], [(1, 1e9)], 0.0, 0.0, 1.0, 10**8, 10**9, True)
 
 
 def test_a_config_that_is_too_large_does_not_fit() -> None:
     assert predict(SMALL, MADE_UP).fits
     assert not predict({**SMALL, "hidden": 2048, "layers": 12}, MADE_UP).fits
     assert predict(SMALL, MADE_UP).peak_bytes == 10**8 + memory(SMALL).process + MADE_UP.slack
+
+
+def test_without_kernels_attention_and_memory_are_those_of_autograd() -> None:
+    faster = {**FLAT, "kernels": [(1, 2e9)]}
+    ours = replace(MADE_UP, attention=faster)
+    theirs = replace(ours, kernels=False)
+    assert predict(SMALL, theirs).peak_bytes == 10**8 + memory(SMALL, kernels=False).process + MADE_UP.slack
+    assert predict(SMALL, theirs).parts["attention"] == pytest.approx(2 * predict(SMALL, ours).parts["attention"])
+    normed = {**SMALL, "qk_norm": True}
+    assert predict(normed, theirs).parts["attention"] == predict(normed, ours).parts["attention"]
 
 
 def test_twice_the_batch_takes_twice_the_work() -> None:
@@ -79,8 +93,13 @@ def test_rates_lie_between_their_neighbours() -> None:
 
 
 def test_a_machine_is_measured_once(here: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr("models.calibrate.calibrate", lambda *device: asked.append(device) or here)
+    asked: list[Any] = []
+
+    def calibrated(*device: Any) -> Machine:
+        asked.append(device)
+        return here
+
+    monkeypatch.setattr("models.calibrate.calibrate", calibrated)
     assert machine(cache=tmp_path).overhead == here.overhead
     assert machine(cache=tmp_path) == machine(cache=tmp_path)
     assert asked == [("cpu", 1)]
@@ -89,29 +108,64 @@ def test_a_machine_is_measured_once(here: Machine, tmp_path: Path, monkeypatch: 
     assert len(asked) == 2
 
 
+def test_a_machine_that_an_earlier_version_stored_is_measured_again(
+    here: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.calibrate.calibrate", lambda *device: here)
+    machine(cache=tmp_path)
+    (stored,) = tmp_path.iterdir()
+    known = json.loads(stored.read_text())
+    del known["kernels"]
+    stored.write_text(json.dumps(known))
+    assert machine(cache=tmp_path) == here
+    assert json.loads(stored.read_text())["kernels"] == here.kernels
+
+
 # -- operations --------------------------------------------------------------------------------------------------------
 
 
 class Calls(TorchDispatchMode):
+    """Counts the operations of torch; as a library, those of the kernels."""
+
     count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += 1
         return func(*args, **(kwargs or {}))
 
+    def __getattr__(self, name: str) -> Any:
+        kernel = getattr(library(), name)
+
+        def counted(*args: Any) -> Any:
+            self.count += 1
+            return kernel(*args)
+
+        return counted
+
+
+EXTRAS: list[dict[str, Any]] = [
+    {}, {"norm": "rms", "positions": "rotary"}, {"qk_norm": True, "kv_heads": 1}, {"dropout": 0.1, "bias": True},
+    {"activation": "swiglu", "layer_dropout": 0.1}, {"z_loss": 1e-4, "label_smoothing": 0.1}, {"attention_dropout": 0.1},
+    {"qk_norm": True, "norm": "rms", "positions": "rotary"}, {"micro_batch": 2}, {"embedding_dropout": 0.1},
+    {"optimizer": "muon"}, {"optimizer": "adafactor"}, {"optimizer": "lion", "hypergradient": 0.1, "ema": 0.9},
+]  # fmt: skip
+
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {}, {"norm": "rms", "positions": "rotary"}, {"qk_norm": True, "kv_heads": 1}, {"dropout": 0.1, "bias": True},
-        {"precision": "bf16", "activation": "swiglu"}, {"z_loss": 1e-4, "label_smoothing": 0.1}, {"attention_dropout": 0.1},
-        {"optimizer": "muon"}, {"optimizer": "adafactor"}, {"optimizer": "lion", "hypergradient": 0.1},
-    ],
-)  # fmt: skip
-def test_operations_are_those_torch_is_given(extra: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("extra", [*EXTRAS, {"precision": "bf16", "activation": "swiglu"}])
+def test_operations_are_those_that_are_called(
+    extra: dict[str, Any], kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kernels and library() is None:
+        pytest.skip("there is no C compiler for the kernels")
+    calls = Calls()
+    monkeypatch.setattr(byhand, "library", lambda: calls if kernels else None)
     run = run_of({**SMALL, **extra}, "cpu", 1)
-    with Calls() as calls:
+    run._step()  # the first one makes buffers, too
+    calls.count = 0
+    with calls:
         run._step()
-    counted = operations(run.size, run.config) + update_operations(run.size, run.config)
-    assert counted == pytest.approx(calls.count, rel=0.25)
+    passes = sum(operations(Parts(run.size, run.config, kernels=kernels)))
+    counted = run.accumulation * passes + update_operations(run.size, run.config)
+    assert counted == pytest.approx(calls.count, rel=0.1)

@@ -104,7 +104,7 @@ def test_activations_are_their_formulas(activation: str, formula: Any) -> None:
     model = shaken(GPTConfig(**SMALL, activation=activation, ff=96))
     x = torch.randn(2, 20, 32, generator=torch.Generator().manual_seed(0))
     block = model.blocks[0]
-    attended = x + block.mix(block._attention(block.norm1(x), None, None))
+    attended = x + block.mix(block.attended(block.qkv(block.norm1(x)), None, None))
     expected = attended + block.down(formula(block.up(block.norm2(attended))))
     torch.testing.assert_close(block(x, None, None), expected, rtol=1e-4, atol=1e-5)
 

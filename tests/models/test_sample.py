@@ -41,6 +41,17 @@ def test_the_same_call_gives_the_same_text(trained: Path, corpus: Corpus) -> Non
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_the_average_is_sampled_where_there_is_one(corpus: Corpus, tmp_path: Path) -> None:
+    run = TrainRun({**CONFIG, "ema": 0.9}, 0, 60, corpus, "steps")
+    run.advance(60)
+    run.save(tmp_path / "averaged")
+    model = load_model(tmp_path / "averaged", CONFIG, corpus)
+    assert run.average is not None
+    for name, weight in model.named_parameters():
+        assert torch.equal(weight, run.engine.named(run.average.values)[name]), name
+        assert not torch.equal(weight, run.engine.named(run.flat.weights)[name]), name
+
+
 def test_a_padded_vocabulary_writes_only_the_corpus(corpus: Corpus, tmp_path: Path) -> None:
     config = {**CONFIG, "vocabulary": 64}
     TrainRun(config, 0, 60, corpus, "steps").save(tmp_path / "untrained")

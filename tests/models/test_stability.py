@@ -203,3 +203,35 @@ def test_a_part_of_the_text_is_trained_on() -> None:
     assert len(part._text) == 450 and len(whole._text) == 1800
     starts = part._starts(len(part._text), 8, 0, 0, 500)
     assert starts.max() < 450 - 8 and part.advance(STEP)[0]["loss"] > 0
+
+
+# -- denormal numbers ------------------------------------------------------------------------------------------------------
+
+
+def denormal() -> float:
+    return float((torch.tensor(1e-39) * 1.0).item())
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_denormal_numbers_are_0_while_training_and_only_then(before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    step = TrainRun._step
+
+    def watched(run: TrainRun) -> None:
+        seen.append(denormal())
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        step(run)
+
+    monkeypatch.setattr(TrainRun, "_step", watched)
+    torch.set_flush_denormal(before)
+    try:
+        run = make({})
+        run.advance(2 * STEP)
+        assert (denormal() == 0) is before
+        with pytest.raises(KeyboardInterrupt):
+            run.advance(4 * STEP)
+        assert (denormal() == 0) is before
+    finally:
+        torch.set_flush_denormal(False)
+    assert seen == [0.0, 0.0, 0.0]

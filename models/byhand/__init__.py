@@ -1,0 +1,9 @@
+"""Training on one CPU thread with forward and backward passes written out.
+
+kernels.c    what is computed between matrix products, in C
+kernels.py   compiles it, once for a processor
+parts.py     maps, norms, attention, activation: each with its backward pass
+passes.py    a whole GPT of them
+sizes.py     the bytes that this holds, from the config alone
+engine.py    the engine that training takes where it can
+"""

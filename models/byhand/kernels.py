@@ -1,0 +1,118 @@
+"""kernels.c, compiled once for this processor and kept: what a GPT computes between its matrix products on a CPU.
+
+It needs a C compiler ($CC, else cc) when it is first used, for about a second. Without one, `library` is None and training
+goes through autograd: slower, and the same up to rounding. HPO_KERNELS=off switches it off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.data import cache_folder
+
+SOURCE = Path(__file__).parent / "kernels.c"
+# Not -ffast-math: a run that diverges must see its not-a-numbers. The second set is for compilers that refuse the first.
+NATIVE = ["-march=native", "-mprefer-vector-width=512"]
+FLAGS = ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd", "-shared", "-fPIC"]
+LIMIT = 120.0  # seconds
+# Bytes. Once memory of this size was freed, glibc keeps what smaller arrays free; it takes no notice of larger ones.
+KEPT = (32 << 20) - (1 << 16)
+_log = logging.getLogger(__name__)
+
+P, L, F, I = ctypes.c_void_p, ctypes.c_long, ctypes.c_float, ctypes.c_int
+SIGNATURES: dict[str, tuple[list[type], type | None]] = {
+    "attention": ([P] * 3 + [L] * 5 + [F], I),
+    "attention_backward": ([P] * 5 + [L] * 5 + [F], I),
+    "rotate": ([P] * 3 + [F] + [L] * 5, None),
+    "norm": ([P] * 7 + [L] * 2 + [F, I], None),
+    "norm_backward": ([P] * 7 + [L] * 2 + [I], None),
+    "activate": ([P] * 2 + [L] * 2 + [I], None),
+    "stranger": ([P] + [L] * 2, L),
+    "embed": ([P] * 4 + [L] * 3, None),
+    "embed_backward": ([P] * 4 + [L] * 3, None),
+    "token_loss": ([P] * 2 + [L] * 2 + [F] * 3, F),
+}
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels; None where they are switched off or cannot be compiled, which is logged."""
+    if os.environ.get("HPO_KERNELS", "on") == "off":
+        return None
+    try:
+        return _loaded(_compiled())
+    except (OSError, subprocess.SubprocessError) as error:
+        _log.warning("the kernels for CPUs could not be compiled, training goes on without them: %s", error)
+        return None
+
+
+@lru_cache(maxsize=1)
+def keep_memory() -> None:
+    """From now on, memory of arrays that were freed stays with this process.
+
+    glibc gives large ones back to the system, which hands them out again page by page, cleared, at every step.
+    """
+    torch.empty(KEPT, dtype=torch.uint8)
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(path))
+    for name, (arguments, result) in SIGNATURES.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, result
+    return loaded
+
+
+def _compiled() -> Path:
+    """The file of the library, compiled if it is not there. OSError or SubprocessError where that fails."""
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(compiler[0]) is None:
+        raise FileNotFoundError(f"there is no C compiler {compiler[0]!r}")
+    path = cache_folder(None) / f"kernels-{_key(compiler)}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # others may compile at the same time
+            made = Path(folder) / "kernels.so"
+            try:
+                _run([*compiler, *FLAGS, *NATIVE, str(SOURCE), "-o", str(made), "-lm"])
+            except subprocess.CalledProcessError:
+                _run([*compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"])
+            os.replace(made, path)
+    return path
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=LIMIT)
+
+
+def _key(compiler: list[str]) -> str:
+    """Of everything that the machine code depends on: the text, the compiler, the processor."""
+    version = subprocess.run([*compiler, "--version"], capture_output=True, timeout=LIMIT).stdout
+    parts = [SOURCE.read_bytes(), version, " ".join([*compiler, *FLAGS, *NATIVE]).encode(), _processor().encode()]
+    return hashlib.blake2b(b"\0".join(parts), digest_size=12).hexdigest()
+
+
+def _processor() -> str:
+    """What it can do, not how it is called."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
