@@ -5,8 +5,9 @@ nanoGPT    the model of a checkout of karpathy/nanoGPT (its `model.py`), in the 
 plain      a model and a loop in that style, written here, for machines without a checkout
 trainer    transformers.Trainer with GPT2LMHeadModel
 
-All of them have the same shapes, optimizer, schedule, clipping and activation, and the same text; GPT2LMHeadModel has
-biases besides. Where one has choices of its own (fused AdamW on CUDA, the data loader), it has those of its authors.
+All of them have the same shapes, optimizer, schedule and clipping, and the same text; GPT2LMHeadModel has biases besides.
+The activation is GELU, or with `tanh` its approximation, which for GPT2LMHeadModel is `gelu_new`, what it has if nobody asks
+for another. Where one has choices of its own (fused AdamW on CUDA, the data loader), it has those of its authors.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ class Contender(Protocol):
 class Ours:
     """Our loop; `engine` as in models/engine.py."""
 
-    def __init__(self, size: Size, device: str, precision: str, engine: str) -> None:
+    def __init__(self, size: Size, device: str, precision: str, engine: str, tanh: bool = False) -> None:
         flat = {**size.config(), **TRAINING, "precision": precision, "eval_tokens": JUDGED}
+        flat["activation"] = "gelu_tanh" if tanh else "gelu"
         self.run = TrainRun(flat, 0, STEPS, text(), "steps", device, engine=engine)
 
     def steps(self, n: int) -> None:
@@ -184,7 +186,7 @@ class PlainGPT(nn.Module):
 class Trainer:
     """transformers.Trainer, which trains in a thread of its own and waits there between two calls of `steps`."""
 
-    def __init__(self, size: Size, device: str, precision: str, compiled: bool) -> None:
+    def __init__(self, size: Size, device: str, precision: str, compiled: bool, tanh: bool = False) -> None:
         import transformers
 
         self.size, self.device, self.corpus = size, torch.device(device), text()
@@ -193,8 +195,8 @@ class Trainer:
         drops: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
         vocabulary = size.vocabulary or self.corpus.vocabulary
         config = transformers.GPT2Config(
-            **shape, **drops, vocab_size=vocabulary, activation_function="gelu", use_cache=False,
-            bos_token_id=0, eos_token_id=0,
+            **shape, **drops, vocab_size=vocabulary, activation_function="gelu_new" if tanh else "gelu",
+            use_cache=False, bos_token_id=0, eos_token_id=0,
         )  # fmt: skip
         self.model = transformers.GPT2LMHeadModel(config)
         arguments = transformers.TrainingArguments(
@@ -296,14 +298,16 @@ def synchronise(device: torch.device) -> None:
 
 
 def make(name: str, size: Size, device: str, precision: str, nanogpt: Path | None) -> Contender:
-    """A contender by its name: ours, nanoGPT, plain or trainer, with `compile` or `graph` after a space."""
-    who, _, how = name.partition(" ")
+    """A contender by its name: ours, nanoGPT, plain or trainer, and after it `compile`, `graph` or `tanh`."""
+    who, *how = name.split()
+    tanh, compiled = "tanh" in how, "compile" in how
     if who == "ours":
-        return Ours(size, device, precision, how or "eager")
+        engine = "graph" if "graph" in how else "compile" if compiled else "eager"
+        return Ours(size, device, precision, engine, tanh)
     if who == "trainer":
-        return Trainer(size, device, precision, how == "compile")
+        return Trainer(size, device, precision, compiled, tanh)
     if who == "nanoGPT":
         if nanogpt is None:
             raise ValueError("nanoGPT needs --nanogpt, the folder of a checkout of it")
-        return Plain(size, device, precision, how == "compile", nano_gpt(size, nanogpt))
-    return Plain(size, device, precision, how == "compile", PlainGPT(size))
+        return Plain(size, device, precision, compiled, nano_gpt(size, nanogpt))
+    return Plain(size, device, precision, compiled, PlainGPT(size))
