@@ -1,6 +1,7 @@
 """What is run: the only place (with papers) where hpo meets models.
 
-    job.py        the main job: a small GPT's space, its default configuration, its objective
+    job.py        the main job: a small GPT on a text, as a space, a default configuration and an objective
+    spaces.py     its two spaces: standard, and wide with all that the trainer offers
     tune.py       `python -m experiments.tune`: tune it, live, and leave a folder with a report
       settings.py   everything that decides it, as flags or TOML
       build.py      from settings to optimizer, objective and corpus
@@ -15,5 +16,9 @@
     benchmark/    `python -m experiments.benchmark`: ours against Optuna, BoTorch, SMAC, HEBO, Nevergrad on fixed tasks
     exactness/    `python -m experiments.exactness`: our mathematics against references; ugly data
     many.py       `python -m experiments.many`: what an exact GP should be made of when results are thousands
+    curves/       `python -m experiments.curves`: what a short training says of the whole, on real learning curves
+    speed/        `python -m experiments.speed`: our training loop beside nanoGPT's and Hugging Face's Trainer
+    mup.py        `python -m experiments.mup`: does what was tuned on a narrow model hold on a wide one?
+    schedules.py  the figure of the learning rate schedules
     results/      what was measured, as data
 """

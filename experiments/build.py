@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from experiments.job import TRAINABLE, GPTObjective, grid_values, space
-from experiments.settings import TOKENIZERS, Settings
+import numpy as np
+
+from experiments import job
+from experiments.job import GPTObjective
+from experiments.settings import TOKENIZERS, Settings, population, refused
 from hpo.optimizer import Optimizer, Sampler
 from hpo.optimizers import make
 from hpo.optimizers.halving import geometric
+from hpo.space import Space
 
 if TYPE_CHECKING:
     from models.data import Corpus
 
 GENERATIONS = 9  # of PBT, where the horizon has room for them
+TRIED = 1_000  # random configurations; a space with fewer that fit than one in so many could hardly be sampled
 PACKAGES = ("torch", "numpy", "scipy")
 
 
-def sampler(settings: Settings) -> Sampler:
+def space(settings: Settings, vocabulary: int | None = None) -> Space:
+    """The space of the main job by name; with the vocabulary of the text, only what fits into the memory of a worker.
+
+    Without a limit in the settings, as studies had it before there was one, nothing is left out.
+    """
+    if vocabulary is None or settings.memory is None:
+        return job.space(settings.space)
+    return job.space(settings.space, objective(settings).room(settings.memory, vocabulary))
+
+
+def sampler(settings: Settings, vocabulary: int | None = None) -> Sampler:
     """The sampler by name, over the space of the main job."""
-    options: Mapping[str, Mapping[str, Any]] = {"grid": {"values": grid_values()}}
-    made = make(settings.sampler, space(), settings.seed, **options.get(settings.sampler, {}))
+    options: Mapping[str, Mapping[str, Any]] = {"grid": {"values": job.grid_values(settings.space)}}
+    made = make(settings.sampler, space(settings, vocabulary), settings.seed, **options.get(settings.sampler, {}))
     assert isinstance(made, Sampler)
     return made
 
 
-def optimizer(settings: Settings) -> Optimizer:
+def optimizer(settings: Settings, vocabulary: int | None = None) -> Optimizer:
     """The scheduler over the sampler, or the sampler alone. ValueError in one sentence for sizes that do not fit."""
-    inner = sampler(settings)
+    inner = sampler(settings, vocabulary)
     if settings.scheduler == "none":
         return inner
     return make(settings.scheduler, inner.space, settings.seed, sampler=inner, **_options(settings))
@@ -41,8 +58,8 @@ def _options(settings: Settings) -> dict[str, Any]:
     low, high, eta = settings.min_resource, settings.horizon, settings.reduction_factor
     if settings.scheduler == "pbt":
         generations = max(1, min(GENERATIONS, high // low))
-        sizes = {"population": settings.completed().population, "generations": generations}
-        return {**sizes, "max_resource": high, "explore": TRAINABLE}
+        sizes = {"population": settings.population or population(settings), "generations": generations}
+        return {**sizes, "max_resource": high, "explore": job.trainable(settings.space)}
     if settings.scheduler == "median":
         return {"rungs": [rung for rung in geometric(low, high, eta) if rung < high], "max_resource": high}
     return {"min_resource": low, "max_resource": high, "reduction_factor": eta}
@@ -56,6 +73,8 @@ def objective(settings: Settings, eval_tokens: int | None = None) -> GPTObjectiv
         settings.context,
         device=settings.device,
         precision=settings.precision,
+        engine=settings.engine,
+        activation_checkpointing=settings.activation_checkpointing,
     )
     return made if eval_tokens is None else GPTObjective(**{**made.__dict__, "eval_tokens": eval_tokens})
 
@@ -71,13 +90,38 @@ def corpus(settings: Settings) -> Corpus:
 
 
 def check_device(settings: Settings) -> None:
-    """ValueError in one sentence if this machine lacks the device. Imports torch only for CUDA."""
+    """ValueError in one sentence if this machine lacks the device, or the device something. Imports torch only for CUDA."""
     if settings.device != "cpu":
         from models.train import open_device
 
         open_device(settings.device)
     elif settings.precision == "fp16":
         raise ValueError("precision is 'fp16', but must be float32 or bf16 on the cpu")
+    elif settings.engine == "graph":
+        raise ValueError("engine is 'graph', but must be eager or compile on the cpu: CUDA graphs need a CUDA device")
+    elif settings.engine == "compile" and shutil.which(compiler()) is None:
+        raise ValueError(f"engine is 'compile', but must be eager where there is no C++ compiler {compiler()!r}")
+
+
+def compiler() -> str:
+    """The C++ compiler that torch.compile calls for a CPU."""
+    return os.environ.get("CXX") or ("clang++" if platform.system() == "Darwin" else "g++")
+
+
+def check_memory(settings: Settings, vocabulary: int) -> None:
+    """ValueError in one sentence if the space is (nearly) empty: of TRIED configurations none fits into the memory of
+    completed settings."""
+    assert settings.memory is not None
+    whole, room = job.space(settings.space), objective(settings).room(settings.memory, vocabulary)
+    tried = [whole.decode(row) for row in whole.domain.random(np.random.default_rng(0), TRIED)]
+    if any(map(room, tried)):
+        return
+    least, usual = min(map(room.needs, tried)), room.needs(job.default(settings.space))
+    words = (
+        f"at least {least} bytes for each of {settings.workers} workers: of {TRIED} configurations of the "
+        f"{settings.space} space none takes less at context {settings.context}, and the default one takes {usual}"
+    )
+    raise refused("memory", settings.memory, words)
 
 
 def versions() -> dict[str, str]:

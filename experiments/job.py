@@ -10,23 +10,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from hpo.space import Categorical, Float, Int, Space
+from experiments.spaces import DEFAULT, OPTIMIZERS, SPACES, TRAINABLE, TRAINABLE_WIDE, Fits, default, flat, shares
+from hpo.space import Constraint, Space
 
 if TYPE_CHECKING:
     from models.data import Corpus
+    from models.memory import Kind
     from models.train import TrainRun
 
-MIN_RESOURCE = 16_384  # tokens; the lowest rung takes about half a second on one core
+MIN_RESOURCE = 16_384  # tokens; the lowest rung takes a fraction of a second on one core
 HORIZON = 27 * MIN_RESOURCE  # tokens of a whole training
 REDUCTION = 3
 
-DEFAULT: Mapping[str, Any] = {
-    "layers": 2, "hidden": 64, "heads": 4, "ff_ratio": 4, "batch": 16, "optimizer": "adamw", "beta2": 0.99,
-    "schedule": "cosine", "warmup": 0.02, "weight_decay": 0.1, "dropout": 0.0, "label_smoothing": 0.0, "lr": 1e-3,
-}  # fmt: skip
-
-# What PBT may change while a model trains: not its shape, and not what its optimizer's moments belong to.
-TRAINABLE = ("batch", "beta2", "momentum", "weight_decay", "dropout", "label_smoothing", "sgd_lr", "lr")
+__all__ = ["DEFAULT", "TRAINABLE", "Fits", "GPTObjective", "default", "flat", "grid_values", "space", "trainable"]
 
 
 def divides(config: Mapping[str, Any]) -> bool:
@@ -34,40 +30,33 @@ def divides(config: Mapping[str, Any]) -> bool:
     return bool(config["hidden"] % config["heads"] == 0)
 
 
-def space() -> Space:
-    """Architecture, optimisation and regularisation; the learning rate last, where a grid varies it fastest."""
-    return Space(
-        layers=Int(1, 4),
-        hidden=Int(32, 96, step=16),
-        heads=Categorical([1, 2, 4, 8]),
-        ff_ratio=Int(1, 4),
-        batch=Int(2, 32, log=True),
-        optimizer=Categorical(["adamw", "sgd"]),
-        beta2=Float(0.9, 0.999, when={"optimizer": "adamw"}),
-        momentum=Float(0.0, 0.98, when={"optimizer": "sgd"}),
-        schedule=Categorical(["cosine", "linear", "constant", "exponential", "wsd"]),
-        warmup=Float(0.0, 0.2),
-        weight_decay=Float(1e-3, 1.0, log=True),
-        dropout=Float(0.0, 0.3),
-        label_smoothing=Float(0.0, 0.1),
-        sgd_lr=Float(1e-2, 1.0, log=True, when={"optimizer": "sgd"}),  # the two optimizers' rates have nothing in common
-        lr=Float(3e-4, 3e-2, log=True, when={"optimizer": "adamw"}),
-        constraints=[divides],
-    )
+def space(name: str = "standard", room: Fits | None = None) -> Space:
+    """A space of spaces.py by its name; with `room`, only what is predicted to fit into it."""
+    constraints: list[Constraint] = [divides]
+    if name == "wide":
+        constraints.append(shares)
+    if room is not None:
+        constraints.append(room)  # last, because it takes the longest and needs a shape that can be built
+    return Space(SPACES[name](), constraints=constraints)
 
 
-def flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of the space in the names of `models`: one learning rate, whichever optimizer it is for."""
-    plain = dict(config)
-    if "sgd_lr" in plain:
-        plain["lr"] = plain.pop("sgd_lr")
-    return plain
+def trainable(name: str = "standard") -> tuple[str, ...]:
+    """What PBT may change in a space while a model trains."""
+    return TRAINABLE if name == "standard" else TRAINABLE_WIDE
 
 
-def grid_values() -> dict[str, Sequence[Any]]:
-    """What a careful person would list: four learning rates, two shapes, the rest at the default."""
-    listed: dict[str, Sequence[Any]] = {name: [value] for name, value in DEFAULT.items()}
-    return {**listed, "layers": [2, 4], "hidden": [64, 96], "momentum": [0.9], "sgd_lr": [0.1], "lr": [1e-3, 3e-3, 1e-2, 3e-2]}
+def grid_values(name: str = "standard") -> dict[str, Sequence[Any]]:
+    """What a careful person would list: four learning rates, two shapes, the rest at the default; in the wide space four
+    learning rates for every optimizer."""
+    listed: dict[str, Sequence[Any]] = {one: [value] for one, value in default(name).items()}
+    adamw, sgd = [1e-3, 3e-3, 1e-2, 3e-2], [0.03, 0.1, 0.3, 1.0]
+    if name == "standard":
+        return {**listed, "layers": [2, 4], "hidden": [64, 96], "momentum": [0.9], "sgd_lr": [0.1], "lr": adamw}
+    listed |= {"optimizer": list(OPTIMIZERS), "momentum": [0.9], "nesterov": [False]}
+    listed |= {"decay_rate": [0.97], "decay_fraction": [0.2]}  # of schedules that are not listed
+    lion, muon = [3e-4, 1e-3, 3e-3, 1e-2], [3e-3, 1e-2, 3e-2, 0.1]
+    rates = {"sgd_lr": sgd, "lion_lr": lion, "muon_lr": muon, "adafactor_lr": adamw}
+    return {**listed, **rates, "lr": adamw}
 
 
 @lru_cache(maxsize=2)
@@ -90,6 +79,19 @@ class GPTObjective:
     precision: str = "float32"
     threads: int = 1
     cache: str | None = None
+    engine: str = "eager"
+    activation_checkpointing: bool = False
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What every configuration is trained with, in the names of models.config."""
+        names = ("context", "eval_tokens", "precision", "activation_checkpointing")
+        return {name: getattr(self, name) for name in names}
+
+    def room(self, available: int, vocabulary: int) -> Fits:
+        """Whether a configuration is predicted to fit into so many bytes of the device, on a text of this vocabulary."""
+        kind: Kind = "cpu" if self.device == "cpu" else "cuda"
+        return Fits(available, kind, (("vocabulary", vocabulary), *self.fixed.items()))
 
     def warm(self) -> None:
         """Imports and data that every trial needs."""
@@ -100,6 +102,6 @@ class GPTObjective:
     def __call__(self, config: Mapping[str, Any], seed: int, horizon: int) -> TrainRun:
         from models.train import TrainRun
 
-        fixed = {"context": self.context, "eval_tokens": self.eval_tokens, "precision": self.precision}
         corpus = _corpus(self.corpus, self.tokenizer, self.cache)
-        return TrainRun({**fixed, **flat(config)}, seed, horizon, corpus, self.unit, self.device, self.threads)
+        together = {**self.fixed, **flat(config)}
+        return TrainRun(together, seed, horizon, corpus, self.unit, self.device, self.threads, self.engine)

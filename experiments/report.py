@@ -17,9 +17,10 @@ from experiments import facts, figures
 from experiments.build import versions
 from experiments.folder import Folder, write
 from experiments.importance import Importance, importance
-from experiments.job import DEFAULT, flat
+from experiments.job import flat
 from experiments.live import amount, method
 from experiments.settings import Settings
+from experiments.spaces import default as default_config
 from hpo.display import short
 from hpo.job import Key
 from hpo.study import Study
@@ -58,7 +59,7 @@ def write_report(folder: Folder, study: Study, settings: Settings, corpus: Corpu
         default=default,
         default_there=None if best is None else dict(default_curve(study, known)).get(best.until),
         ahead=0 if best is None else facts.ahead(study.history, study.best.number),
-        same_config=best is not None and dict(study.best.config) == dict(DEFAULT),
+        same_config=best is not None and dict(study.best.config) == default_config(settings.space),
         judged=best is not None and default is not None and best.judged is not None and default.judged is not None,
         characters=settings.tokenizer == "char",
         totals=totals(study, settings),
@@ -178,14 +179,15 @@ def comparison(study: Study, corpus: Corpus, settings: Settings) -> list[tuple[s
         return []
     best = study.history.jobs[key].config
     rows: list[tuple[str, str, str, str, bool]] = []
+    usual = default_config(settings.space)
     for name, spec in space.parameters.items():
-        chosen, standard = (short(config[name]) if name in config else "–" for config in (best, DEFAULT))
+        chosen, standard = (short(config[name]) if name in config else "–" for config in (best, usual))
         rows.append((name, chosen, standard, spec.allowed(), chosen != standard))
     fixed = {"vocabulary": corpus.vocabulary, "context": settings.context}
-    mine, usual = cost({**fixed, **flat(best)}), cost({**fixed, **DEFAULT})
+    mine, theirs = cost({**fixed, **flat(best)}), cost({**fixed, **flat(usual)})
     follows = "follows from the above"
-    rows.append(("parameters", f"{mine.parameters:,}", f"{usual.parameters:,}", follows, False))
-    rows.append(("FLOPs per token", amount(mine.flops_per_token), amount(usual.flops_per_token), follows, False))
+    rows.append(("parameters", f"{mine.parameters:,}", f"{theirs.parameters:,}", follows, False))
+    rows.append(("FLOPs per token", amount(mine.flops_per_token), amount(theirs.flops_per_token), follows, False))
     return rows
 
 

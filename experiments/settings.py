@@ -7,6 +7,7 @@ study is continued; everything else is part of what the study is.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.job import HORIZON, MIN_RESOURCE, REDUCTION
+from experiments.spaces import LARGEST, SPACES
 from hpo.optimizer import Scheduler
 from hpo.optimizers import OPTIMIZERS
 
@@ -22,14 +24,15 @@ SAMPLERS = tuple(name for name, cls in OPTIMIZERS.items() if not issubclass(cls,
 SCHEDULERS = ("none", *(name for name, cls in OPTIMIZERS.items() if issubclass(cls, Scheduler)))
 TOKENIZERS = {"char": "char", "bpe": "gpt2"}  # our name -> that of models.tokenizers
 PRECISIONS = ("float32", "bf16", "fp16")
-LARGEST_BATCH = 32  # sequences; the upper end of `batch` in the space
+ENGINES = ("eager", "graph", "compile")  # of models.engine, which imports torch
+LARGEST_BATCH = LARGEST["batch"]  # sequences; the upper end of `batch` in the space
 CHANGEABLE = ("seconds", "trials", "workers", "folder")
 MADE_WITH = "made_with"  # a table of the file that is no setting: versions, and the digest of the text
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Budgets are in tokens. Raises ValueError that names the setting, what came and what is allowed."""
+    """Budgets are in tokens, memory is in bytes. Raises ValueError that names the setting, what came and what is allowed."""
 
     sampler: str = "gp"
     scheduler: str = "asha"
@@ -46,6 +49,10 @@ class Settings:
     reduction_factor: float = REDUCTION
     context: int = 64
     population: int | None = None  # of PBT; None: what the seconds allow
+    space: str = "standard"
+    memory: int | None = None  # bytes a worker may take to train; None: its share of what is free at the start
+    engine: str = "eager"
+    activation_checkpointing: bool = False
     folder: str = "runs/tune"
 
     def __post_init__(self) -> None:
@@ -64,6 +71,8 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 raise refused(name, value, "a string that is not empty")
+        if not isinstance(self.activation_checkpointing, bool):
+            raise refused("activation_checkpointing", self.activation_checkpointing, "true or false")
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -102,11 +111,16 @@ class Settings:
         return [f"{name} was {old!r} and is now {new!r}" for name, old, new in pairs if old != new]
 
     def completed(self, stored: Settings | None = None) -> Settings:
-        """With what was left to be decided: PBT's population, from an earlier run or from the time there is."""
-        if self.population is not None:
-            return self
-        known = stored.population if stored is not None else population(self)
-        return replace(self, population=known) if self.scheduler == "pbt" else self
+        """With what was left to be decided: PBT's population and the memory, from an earlier run or from what there is.
+
+        Settings of studies from before there was a limit hold none, and get none.
+        """
+        decided = self
+        if self.population is None and self.scheduler == "pbt":
+            decided = replace(decided, population=population(self) if stored is None else stored.population)
+        if self.memory is None:
+            decided = replace(decided, memory=memory(self) if stored is None else stored.memory)
+        return decided
 
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -114,8 +128,12 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "scheduler": SCHEDULERS,
     "tokenizer": tuple(TOKENIZERS),
     "precision": PRECISIONS,
+    "space": tuple(SPACES),
+    "engine": ENGINES,
 }
-LEAST = {"trials": 1, "workers": 1, "seed": 0, "horizon": 1, "min_resource": 1, "context": 2, "population": 2}
+LEAST = {
+    "trials": 1, "workers": 1, "seed": 0, "horizon": 1, "min_resource": 1, "context": 2, "population": 2, "memory": 1,
+}  # fmt: skip
 ABOVE = {"seconds": 0, "reduction_factor": 1}
 
 
@@ -140,7 +158,7 @@ def read_toml(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     return values, values.pop(MADE_WITH, {})
 
 
-TOKENS_PER_SECOND = 33_000  # of an average configuration of the space on one core; only sizes PBT's population
+TOKENS_PER_SECOND = 60_000  # of an average configuration of the space, beside another worker; only sizes PBT's population
 SHARE = 0.7  # of the time that the population may take
 
 
@@ -148,3 +166,29 @@ def population(settings: Settings) -> int:
     """As many members as can all be trained to the horizon in the given seconds; 4 to 32."""
     affordable = SHARE * settings.seconds * settings.workers * TOKENS_PER_SECOND / settings.horizon
     return min(max(int(affordable), 4), 32)
+
+
+LIBRARY = 400 * 10**6  # bytes of a worker besides what models.memory counts: most of them are torch itself
+
+
+def memory(settings: Settings) -> int:
+    """Bytes that each worker may take for its training, if all share what there is now; at least 1."""
+    there = _free() if settings.device == "cpu" else _total(settings.device)
+    return max(1, there // settings.workers - LIBRARY)
+
+
+def _free() -> int:
+    """Bytes of this machine that nobody uses, in a container at most its limit; where nothing says so, all there are."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    meminfo, container = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+    if meminfo.exists() and (found := re.search(r"MemAvailable:\s*(\d+) kB", meminfo.read_text())):
+        limits.append(1024 * int(found[1]))
+    if container.exists() and (limit := container.read_text().strip()).isdecimal():
+        limits.append(int(limit))
+    return min(limits)
+
+
+def _total(device: str) -> int:
+    import torch  # which was imported already, to look for the device
+
+    return int(torch.cuda.get_device_properties(device).total_memory)

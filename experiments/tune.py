@@ -12,7 +12,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,10 @@ import typer
 
 from experiments import build, facts
 from experiments.folder import TEXT, Folder
-from experiments.job import DEFAULT
+from experiments.job import default
 from experiments.live import Display
-from experiments.settings import SAMPLERS, SCHEDULERS, TOKENIZERS, Settings, read_toml
+from experiments.settings import ENGINES, SAMPLERS, SCHEDULERS, TOKENIZERS, Settings, read_toml
+from experiments.spaces import SPACES
 from hpo.executors.processes import Processes
 from hpo.logs import SQLiteLog
 from hpo.run import Stop, run
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from models.data import Corpus
 
 INTERRUPTED = 130
+SETTINGS = "settings.toml"  # in a folder that holds a study
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -55,13 +57,23 @@ def prepare(values: Mapping[str, Any], command: str) -> Search:
     build.check_device(settings)
     build.optimizer(settings)  # a ladder that does not fit is refused before a folder is made
     corpus = build.corpus(settings)
+    if not (Path(settings.folder) / SETTINGS).exists():  # a study that goes on has its limit, from whichever machine
+        settings = settings.completed()
+        build.check_memory(settings, corpus.vocabulary)
     folder = Folder(settings.folder)
     settings = folder.adopt(settings, {**build.versions(), TEXT: build.digest(corpus)})
     log = SQLiteLog(folder / "log.sqlite")
-    study = Study(build.optimizer(settings), unit="tokens", horizon=settings.horizon, log=log)
-    if not study.history.events:
-        study.optimizer.enqueue(DEFAULT)  # the default takes part as trial 0
+    study = Study(build.optimizer(settings, corpus.vocabulary), unit="tokens", horizon=settings.horizon, log=log)
+    if not default_fits(study, settings):
+        folder.remember(default={"loss": None})  # known not to be measurable
+    elif not study.history.events:
+        study.optimizer.enqueue(default(settings.space))  # the default takes part as trial 0
     return Search(settings, folder, corpus, study, command)
+
+
+def default_fits(study: Study, settings: Settings) -> bool:
+    """Whether the memory lets the default configuration in."""
+    return study.optimizer.space.feasible(default(settings.space))
 
 
 def search(work: Search) -> None:
@@ -107,6 +119,8 @@ def summary(work: Search, success: bool) -> str:
     if success:
         best, default = work.study.best, folder.remembered().get("default", {}).get("loss")
         beside = "" if default is None else f"; the default configuration at {work.settings.horizon:,}: {default:.4f}"
+        if not default_fits(work.study, work.settings):
+            beside = "; the default configuration does not fit into the memory, and was left out"
         lines.append(f"best loss {best.value:.4f} (trial {best.number} at {best.until:,} tokens){beside}")
     else:
         lines.append("no trial has succeeded yet")
@@ -141,13 +155,14 @@ def settled(work: Search) -> str:
     return f"the study in {str(work.folder.path)!r} is finished; go on with more: {more}"
 
 
-def listed(names: tuple[str, ...] | Mapping[str, str]) -> str:
+def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
 @app.command(help=__doc__.partition("\n")[0] if __doc__ else None)
 def tune(
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; flags override it")] = None,
+    space: Annotated[str | None, typer.Option(help=f"what may be tuned: {listed(SPACES)} [standard]")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"what to try: {listed(SAMPLERS)} [gp]")] = None,
     scheduler: Annotated[str | None, typer.Option(help=f"how long: {listed(SCHEDULERS)} [asha]")] = None,
     seconds: Annotated[float | None, typer.Option(help="wall-clock time of the search, over all runs [180]")] = None,
@@ -162,6 +177,11 @@ def tune(
     min_resource: Annotated[int | None, typer.Option(help="tokens of the lowest rung")] = None,
     reduction_factor: Annotated[float | None, typer.Option(help="between two rungs [3]")] = None,
     context: Annotated[int | None, typer.Option(help="tokens that the model sees at once [64]")] = None,
+    memory: Annotated[int | None, typer.Option(help="bytes a worker may take to train [what is free]")] = None,
+    engine: Annotated[str | None, typer.Option(help=f"how a step is carried out: {listed(ENGINES)} [eager]")] = None,
+    activation_checkpointing: Annotated[
+        bool | None, typer.Option(help="compute activations again, for less memory and longer steps [no]")
+    ] = None,
     population: Annotated[int | None, typer.Option(help="of PBT [what the seconds allow]")] = None,
     folder: Annotated[str | None, typer.Option(help="where everything is left [runs/tune]")] = None,
 ) -> int:

@@ -99,6 +99,9 @@ def test_the_same_command_again_says_finished(finished: Path, text: Path) -> Non
     [
         (["--seed", 1], "seed was 0 and is now 1"),
         (["--scheduler", "median"], "scheduler was 'asha' and is now 'median'"),
+        (["--space", "wide"], "space was 'standard' and is now 'wide'"),
+        (["--memory", 10**9], "and is now 1000000000"),
+        (["--activation-checkpointing"], "activation_checkpointing was False and is now True"),
     ],
 )
 def test_other_settings_are_refused(finished: Path, text: Path, flags: list[object], said: str) -> None:
@@ -143,6 +146,12 @@ def refused(done: subprocess.CompletedProcess[str], said: str) -> None:
         (["--config", "odd.toml"], "unknown setting 'speed'"),
         (["--device", "cuda:99"], "device is 'cuda:99', but this machine has "),
         (["--folder", "empty.txt"], "the folder 'empty.txt' cannot be used"),
+        (["--space", "huge"], "space is 'huge', but must be one of standard, wide"),
+        (["--memory", "8GB"], "--memory"),
+        (["--memory", "0"], "memory is 0, but must be a whole number of at least 1"),
+        (["--memory", "1000000"], "memory is 1000000, but must be at least "),
+        (["--engine", "fast"], "engine is 'fast', but must be one of eager, graph, compile"),
+        (["--engine", "graph"], "engine is 'graph', but must be eager or compile on the cpu"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_sentence(tmp_path: Path, flags: list[str], said: str) -> None:
@@ -203,6 +212,17 @@ def test_the_report_opens_in_a_browser_and_sorts(finished: Path) -> None:
     losses = [float(v) for row in body.split("<tr")[2:] for v in re.findall(r'data-value="([^"]*)"', row)[2:3] if v]
     assert losses == sorted(losses)
     assert len(losses) >= 2
+
+
+@pytest.mark.slow
+def test_the_wide_space_runs_in_little_memory(tmp_path: Path, text: Path) -> None:
+    little = ["--space", "wide", "--memory", 12_000_000, "--activation-checkpointing"]
+    done = tune(tmp_path, "--text", text, "--folder", "run", "--seconds", 15, *SMALL, *little)
+    assert done.returncode == 0, done.stderr
+    assert "the default configuration does not fit into the memory, and was left out" in done.stdout
+    best = json.loads((tmp_path / "run/best.json").read_text())
+    assert space("wide").check(best["config"]) == best["config"]
+    assert (tmp_path / "run/report.html").exists()
 
 
 @pytest.mark.slow

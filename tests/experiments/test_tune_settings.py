@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from experiments import build, settings
 from experiments.build import optimizer
-from experiments.settings import CHANGEABLE, SAMPLERS, SCHEDULERS, Settings, read_toml
+from experiments.job import DEFAULT, default
+from experiments.settings import CHANGEABLE, ENGINES, SAMPLERS, SCHEDULERS, Settings, read_toml
+from experiments.spaces import SPACES
+from experiments.tune import Search, prepare
 from hpo import OPTIMIZERS
 
 
@@ -29,6 +33,8 @@ def test_toml_there_and_back(tmp_path: Path) -> None:
         ("sampler", "asha"), ("scheduler", "gp"), ("tokenizer", "word"), ("workers", 0), ("workers", True), ("seed", -1),
         ("seconds", 0), ("seconds", float("nan")), ("seconds", "60"), ("trials", 0), ("device", "tpu"), ("text", " "),
         ("precision", "int8"), ("reduction_factor", 1), ("min_resource", 10**9), ("min_resource", 100), ("context", 1),
+        ("space", "huge"), ("memory", 0), ("memory", 1.5), ("memory", "8 GB"), ("engine", "fast"),
+        ("activation_checkpointing", 1), ("activation_checkpointing", "yes"),
     ],
 )  # fmt: skip
 def test_one_sentence_names_setting_value_and_what_is_allowed(name: str, value: Any) -> None:
@@ -64,11 +70,130 @@ def test_population_is_decided_once() -> None:
     assert Settings().completed().population is None
 
 
+@pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_every_pair_builds_and_trains_to_the_horizon(sampler: str, scheduler: str) -> None:
-    settings = Settings(sampler=sampler, scheduler=scheduler)
+def test_every_pair_builds_and_trains_to_the_horizon(sampler: str, scheduler: str, space: str) -> None:
+    settings = Settings(sampler=sampler, scheduler=scheduler, space=space)
     made = optimizer(settings)
     assert made.horizon in (1, settings.horizon)  # a sampler alone takes the study's
     job = made.ask() if made.horizon > 1 else None
     assert job is None or 1 <= job.until <= settings.horizon
+
+
+def test_engines_are_those_of_models() -> None:
+    from models.engine import ENGINES as known
+
+    assert tuple(known) == ENGINES
+
+
+def test_the_objective_trains_as_the_settings_say() -> None:
+    made = build.objective(Settings(engine="compile", activation_checkpointing=True, context=32, precision="bf16"))
+    assert (made.engine, made.activation_checkpointing, made.context, made.precision) == ("compile", True, 32, "bf16")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"engine": "graph"}, "engine is 'graph', but must be eager or compile on the cpu"),
+        ({"precision": "fp16"}, "precision is 'fp16', but must be float32 or bf16 on the cpu"),
+    ],
+)
+def test_what_the_cpu_cannot_do_is_refused(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        build.check_device(Settings(**changed))
+
+
+def test_compiling_wants_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match=r"must be eager where there is no C\+\+ compiler 'no-such-compiler'"):
+        build.check_device(Settings(engine="compile"))
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_memory_is_decided_once_and_shared_by_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_free", lambda: 10 * 10**9)
+    assert Settings(workers=4).completed().memory == 2_500_000_000 - settings.LIBRARY
+    assert Settings(workers=40).completed().memory == 1
+    elsewhere = Settings(memory=7)
+    assert Settings().completed(elsewhere).memory == 7
+    assert Settings(memory=9).completed(elsewhere).differences(elsewhere) == ["memory was 7 and is now 9"]
+
+
+def test_this_machine_has_some() -> None:
+    assert 10**7 < settings._free() < 10**15
+
+
+def test_a_study_from_before_there_was_a_limit_keeps_its_space() -> None:
+    old = Settings.of({"seed": 3})
+    done = Settings(seed=3).completed(old)
+    assert done.memory is None
+    assert build.space(done, 84).describe() == build.space(done).describe()
+
+
+def test_hardly_any_memory_is_refused_in_one_sentence() -> None:
+    tight = Settings(context=256, memory=1_000_000)
+    with pytest.raises(
+        ValueError, match=r"memory is 1000000, but must be at least [0-9]+ bytes .* at context 256"
+    ) as caught:
+        build.check_memory(tight, 84)
+    least = int(str(caught.value).split("at least ")[1].split()[0])
+    build.check_memory(replace(tight, memory=least), 84)
+
+
+LONG = {"sampler": "random", "context": 512, "min_resource": 16_384, "scheduler": "none"}
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """prepare() on a small text, in a folder that is let go of before it is opened again."""
+    monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "tiny.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 200)
+    held: list[Search] = []
+
+    def prepared(**values: Any) -> Search:
+        if held:
+            held.pop().folder._lock.close()
+        held.append(
+            prepare({"text": str(tmp_path / "tiny.txt"), "folder": str(tmp_path / "run"), **LONG, **values}, "tune")
+        )
+        return held[-1]
+
+    return prepared
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_long_context_in_little_memory_offers_what_fits(opened: Any, name: str) -> None:
+    work, limit = opened(space=name, memory=60_000_000), 60_000_000
+    room = build.objective(work.settings).room(limit, work.corpus.vocabulary)
+    asked = [work.study.optimizer.ask() for _ in range(10)]
+    assert all(job is not None and room.needs(job.config) <= limit for job in asked)
+    assert room.needs(default(name)) > limit
+    assert all(dict(job.config) != default(name) for job in asked if job is not None)
+    assert work.folder.remembered()["default"] == {"loss": None}  # nobody trains it after the search either
+
+
+def test_the_default_takes_part_where_it_fits(opened: Any) -> None:
+    job = opened(memory=10**9).study.optimizer.ask()
+    assert job is not None
+    assert dict(job.config) == DEFAULT
+
+
+def test_a_study_goes_on_in_the_space_that_it_began_in(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_free", lambda: 2 * 10**9)
+    first = opened()
+    assert first.settings.memory == 10**9 - settings.LIBRARY
+    described = first.study.header.space
+    monkeypatch.setattr(settings, "_free", lambda: 10**6)  # another machine, or a busy one
+    again = opened(workers=1)
+    assert (again.settings.memory, again.study.header.space) == (first.settings.memory, described)
+    with pytest.raises(ValueError, match="holds another study: memory was 600000000 and is now 5"):
+        opened(memory=5)
+
+
+def test_nothing_is_left_where_nothing_fits(opened: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="memory is 12345, but must be at least"):
+        opened(memory=12_345)
+    assert not (tmp_path / "run").exists()

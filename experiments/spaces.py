@@ -1,0 +1,208 @@
+"""The two spaces of the main job by name, their way into the names of models.config, and what fits into a worker's memory.
+
+    standard   the shape, AdamW or SGD, five schedules, three kinds of regularisation
+    wide       besides that every optimizer and schedule that models has, each with what it reads, and the parts of a
+               modern architecture
+
+Both hold the same sizes, and the default configuration. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from hpo.space import Categorical, Float, Int, Parameter
+from models.memory import MARGIN, fits, memory
+
+if TYPE_CHECKING:
+    from models.memory import Kind
+
+Parameters = dict[str, Parameter]
+
+DEFAULT: Mapping[str, Any] = {
+    "layers": 2, "hidden": 64, "heads": 4, "ff_ratio": 4, "batch": 16, "optimizer": "adamw", "beta2": 0.99,
+    "schedule": "cosine", "warmup": 0.02, "weight_decay": 0.1, "dropout": 0.0, "label_smoothing": 0.0, "lr": 1e-3,
+}  # fmt: skip
+UNSAID: Mapping[str, Any] = {  # what the wide space wants to hear besides; as models.config has it where nothing is said
+    "kv_share": 1.0, "positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "tie": True,
+    "beta1": 0.9, "eps": 1e-8, "hypergradient": 0.0, "final_lr": 0.1, "z_loss": 0.0, "ema": 0.0, "clip": 1.0,
+}  # fmt: skip
+
+# What PBT may change while a model trains: not its shape, and not what its optimizer's moments belong to.
+TRAINABLE = ("batch", "beta2", "momentum", "weight_decay", "dropout", "label_smoothing", "sgd_lr", "lr")
+TRAINABLE_WIDE = ("beta1", "clip", "z_loss", "lion_lr", "muon_lr", "adafactor_lr", *TRAINABLE)
+
+OPTIMIZERS = ("adamw", "sgd", "lion", "muon", "adafactor")  # those of the wide space
+RATES = ("sgd_lr", "lion_lr", "muon_lr", "adafactor_lr")  # that of AdamW is lr; what they mean has nothing in common
+LARGEST = {"layers": 4, "hidden": 96, "ff_ratio": 4, "batch": 32}  # upper ends, each of which takes the most memory
+
+
+def standard() -> Parameters:
+    """Architecture, optimisation and regularisation; the learning rates last, where a grid varies them fastest."""
+    return {
+        **_shape(),
+        "optimizer": Categorical(["adamw", "sgd"]),
+        "beta2": Float(0.9, 0.999, when={"optimizer": "adamw"}),
+        "momentum": Float(0.0, 0.98, when={"optimizer": "sgd"}),
+        "schedule": Categorical(["cosine", "linear", "constant", "exponential", "wsd"]),
+        "warmup": Float(0.0, 0.2),
+        **_regularisation(),
+        **_rates("sgd_lr", "lr"),
+    }
+
+
+def wide() -> Parameters:
+    """As `standard`, with all of models.config that decides how well a model of one device trains. First choices are the
+    default's."""
+    return {
+        **_shape(),
+        **_architecture(),
+        **_optimizers(),
+        **_schedules(),
+        **_regularisation(),
+        "z_loss": Categorical([0.0, 1e-4, 1e-3]),
+        "ema": Categorical([0.0, 0.9, 0.99, 0.999]),
+        "clip": Float(0.1, 10.0, log=True),
+        **_rates(*RATES, "lr"),
+    }
+
+
+SPACES: Mapping[str, Callable[[], Parameters]] = {"standard": standard, "wide": wide}
+
+
+def _shape() -> Parameters:
+    return {
+        "layers": Int(1, LARGEST["layers"]),
+        "hidden": Int(32, LARGEST["hidden"], step=16),
+        "heads": Categorical([1, 2, 4, 8]),
+        "ff_ratio": Int(1, LARGEST["ff_ratio"]),
+        "batch": Int(2, LARGEST["batch"], log=True),
+    }
+
+
+def _architecture() -> Parameters:
+    return {
+        "kv_share": Categorical([1.0, 0.5, 0.25]),  # kv_heads as a share of heads
+        "positions": Categorical(["learned", "rotary"]),
+        "norm": Categorical(["layer", "rms"]),
+        "activation": Categorical(["gelu", "swiglu", "relu2"]),
+        "qk_norm": Categorical([False, True]),
+        "tie": Categorical([True, False]),
+    }
+
+
+def _optimizers() -> Parameters:
+    """Each with what it reads: the table of models/optimizers."""
+    return {
+        "optimizer": Categorical(OPTIMIZERS),
+        "beta1": Float(0.8, 0.98, when={"optimizer": ["adamw", "lion", "muon", "adafactor"]}),
+        "beta2": Float(0.9, 0.999, when={"optimizer": ["adamw", "lion", "muon", "adafactor"]}),
+        "eps": Float(1e-10, 1e-6, log=True, when={"optimizer": ["adamw", "muon", "adafactor"]}),
+        "momentum": Float(0.0, 0.98, when={"optimizer": ["sgd", "muon"]}),
+        "nesterov": Categorical([False, True], when={"optimizer": "sgd"}),
+        "hypergradient": Categorical([0.0, 0.01, 0.05]),
+    }
+
+
+def _schedules() -> Parameters:
+    """Each with what it reads: the table of models/schedule.py. decay_every stays a hundredth of the training, so that
+    decay_rate ends between a thousandth and nine tenths of the rate."""
+    return {
+        "schedule": Categorical(["cosine", "linear", "constant", "exponential", "inverse_sqrt", "wsd"]),
+        "decay_rate": Float(0.93, 0.999, when={"schedule": "exponential"}),
+        "decay_fraction": Float(0.05, 0.8, when={"schedule": "wsd"}),
+        "final_lr": Float(0.0, 0.3, when={"schedule": ["cosine", "linear", "exponential", "inverse_sqrt", "wsd"]}),
+        "warmup": Float(0.0, 0.2),
+    }
+
+
+def _regularisation() -> Parameters:
+    return {
+        "weight_decay": Float(1e-3, 1.0, log=True),
+        "dropout": Float(0.0, 0.3),
+        "label_smoothing": Float(0.0, 0.1),
+    }
+
+
+def _rates(*names: str) -> Parameters:
+    """Learning rates, about the best of each that was seen in short trainings of the default shape."""
+    ranges = {
+        "sgd_lr": Float(1e-2, 1.0, log=True, when={"optimizer": "sgd"}),
+        "lion_lr": Float(1e-4, 1e-2, log=True, when={"optimizer": "lion"}),
+        "muon_lr": Float(1e-3, 1e-1, log=True, when={"optimizer": "muon"}),
+        "adafactor_lr": Float(3e-4, 3e-2, log=True, when={"optimizer": "adafactor"}),
+        "lr": Float(3e-4, 3e-2, log=True, when={"optimizer": "adamw"}),
+    }
+    return {name: ranges[name] for name in names}
+
+
+# -- configurations ----------------------------------------------------------------------------------------------------
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of either space in the names of models.config: one learning rate, whichever optimizer it is for,
+    and heads of keys and values by their number."""
+    plain = dict(config)
+    for name in RATES:
+        if name in plain:
+            plain["lr"] = plain.pop(name)
+    share = plain.pop("kv_share", 1.0)
+    return plain if share == 1 else {**plain, "kv_heads": round(share * plain["heads"])}
+
+
+def shares(config: Mapping[str, Any]) -> bool:
+    """As many heads share each head of keys and values; a constraint of the wide space."""
+    return bool((config["heads"] * config["kv_share"]).is_integer())
+
+
+def default(name: str) -> dict[str, Any]:
+    """The default configuration in the parameters of a space; the same training in all of them."""
+    return dict(DEFAULT) if name == "standard" else {**DEFAULT, **UNSAID}
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+# What memory depends on, besides LARGEST: choices, and what takes more of it wherever it is above 0.
+KINDS = ("heads", "kv_heads", "positions", "norm", "activation", "qk_norm", "tie", "optimizer")
+SWITCHES = {"dropout": 0.1, "z_loss": 1e-4, "ema": 0.9, "hypergradient": 0.01}
+SIZES, ON = tuple(LARGEST.values()), (True,) * len(SWITCHES)
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Whether a training is predicted to fit into memory; a constraint of a space, and a Room of models.memory.
+
+    available   bytes that the training of one worker may take, besides the library's own
+    kind        of memory: "cpu" or "cuda"
+    fixed       (name, value) of what no configuration of the space says and memory depends on; the vocabulary is there
+    """
+
+    available: int
+    kind: Kind
+    fixed: tuple[tuple[str, Any], ...]
+
+    def __call__(self, config: Mapping[str, Any]) -> bool:
+        # A prediction takes longer than all else that is done for a row, and an acquisition asks for thousands of rows
+        # of which many differ in what memory does not depend on. And mostly the largest of a kind of model fits.
+        plain = flat(config)
+        kinds = tuple(plain.get(name) for name in KINDS)
+        if _fits(self, kinds, SIZES, ON):
+            return True
+        sizes = tuple(plain[name] for name in LARGEST)
+        return _fits(self, kinds, sizes, tuple(plain.get(name, 0) > 0 for name in SWITCHES))
+
+    def needs(self, config: Mapping[str, Any]) -> int:
+        """The bytes in `available` from which on a configuration fits."""
+        needed = memory({**dict(self.fixed), **flat(config)}, device=self.kind).process * (1 + MARGIN)
+        return int(needed) + 1
+
+
+@lru_cache(maxsize=1 << 15)
+def _fits(room: Fits, kinds: tuple[Any, ...], sizes: tuple[int, ...], on: tuple[bool, ...]) -> bool:
+    """Whether a training fits, by all that memory depends on; None where a choice is not the space's."""
+    chosen = {name: value for name, value in zip(KINDS, kinds, strict=True) if value is not None}
+    switched = {name: value for (name, value), one in zip(SWITCHES.items(), on, strict=True) if one}
+    return fits({**dict(room.fixed), **chosen, **dict(zip(LARGEST, sizes, strict=True)), **switched}, room)
