@@ -96,6 +96,7 @@ RULES: Mapping[str, Rule] = {
     "qk_norm": FLAG,
     "tie": FLAG,
     "bias": FLAG,
+    "init_std": _positive(),
     "parametrisation": _one_of("standard", "mup"),
     "base_hidden": _integer(1),
     "base_head": _integer(1),
@@ -164,6 +165,7 @@ class GPTConfig:
     qk_norm         queries and keys are normalised, a head at a time (Dehghani et al. 2023)
     tie             the token table is the output map as well
     bias            of linear maps and norms; the output map never has one
+    init_std        standard deviation of first weights: 0.02 is GPT-2's, whose width is 768; narrow models like it larger
     parametrisation "standard", or "mup" (parametrisation.py): widths are counted from base_hidden, the width of a head
                     from base_head, and where base_layers is given depths from it, so that what was tuned carries over
     """
@@ -188,6 +190,7 @@ class GPTConfig:
     qk_norm: bool = False
     tie: bool = True
     bias: bool = False
+    init_std: float = 0.02
     parametrisation: str = "standard"
     base_hidden: int = 64
     base_head: int = 32

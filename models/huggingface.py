@@ -34,6 +34,7 @@ FIELDS = {
     "embedding_dropout": "embd_pdrop",
     "attention_dropout": "attn_pdrop",
     "norm_eps": "layer_norm_epsilon",
+    "init_std": "initializer_range",
     "tie": "tie_word_embeddings",
 }
 PARTS = {
@@ -59,6 +60,7 @@ DEFAULTS: Mapping[str, Any] = {
     "embd_pdrop": 0.1,
     "attn_pdrop": 0.1,
     "layer_norm_epsilon": 1e-5,
+    "initializer_range": 0.02,
     "tie_word_embeddings": True,
     "model_type": "gpt2",
 }

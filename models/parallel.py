@@ -63,8 +63,6 @@ def together(kind: str = "cuda") -> Iterator[Group]:
 class Replicated(Engine):
     """DDP: gradients are averaged while the backward pass goes on."""
 
-    housed = False  # DDP's hooks wait for the gradients
-
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         super().__init__(model, flat, optimizer, config)
         self.copies = Group.current().size
@@ -109,8 +107,6 @@ def flatten_rows(model: GPT, rates: Mapping[str, float]) -> Flat:
 
 class Sharded(Engine):
     """FSDP: `flat` are this device's rows; they go to the modules after an update, gradients come from there before it."""
-
-    housed = False
 
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         super().__init__(model, flat, optimizer, config)

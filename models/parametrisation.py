@@ -1,11 +1,12 @@
 """What depends on the width and the depth of a model so that hyperparameters do not have to. Imports no torch.
 
-With m = hidden / base_hidden, D the width of a head, L layers, and l = layers / base_layers (1 without base_layers):
+With m = hidden / base_hidden, s = init_std, D the width of a head, L layers, and l = layers / base_layers (1 without
+base_layers):
 
                             standard              mup, Adam-like        mup, Muon       mup, SGD
-first sd, table, head       0.02                  0.02                  0.02            0.02
-first sd, maps              0.02                  0.02 / sqrt(m)        (the same)
-  into the residual stream  0.02 / sqrt(2 L)      0.02 / sqrt(2 m L/l)  (the same)
+first sd, table, head       s                     s                     s               s
+first sd, maps              s                     s / sqrt(m)           (the same)
+  into the residual stream  s / sqrt(2 L)         s / sqrt(2 m L/l)     (the same)
 rate, maps of blocks        1                     1 / (m sqrt(l))       1 / sqrt(m l)   1
 rate, tables, head          1                     1                     1               m
 rate, norms and biases      1                     1                     1               m
@@ -24,8 +25,6 @@ from collections.abc import Mapping
 from math import sqrt
 
 from models.config import GPTConfig
-
-SD = 0.02  # of first weights; GPT-2's
 
 
 def _width(config: GPTConfig) -> float:
@@ -54,10 +53,10 @@ def branch_scale(config: GPTConfig) -> float:
 def first_sd(config: GPTConfig, name: str) -> float:
     """Standard deviation of the first weights of the matrix called `name`."""
     if not name.startswith("blocks."):
-        return SD
+        return config.init_std
     into_residual = name.endswith(("mix.weight", "down.weight"))
     layers = 2 * config.layers / _depth(config) if into_residual else 1
-    return SD / sqrt(_width(config) * layers)
+    return config.init_std / sqrt(_width(config) * layers)
 
 
 def rates(config: GPTConfig, optimizer: str) -> Mapping[str, float]:

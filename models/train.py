@@ -311,6 +311,10 @@ class TrainRun:
         scale = 1.0 if self.guard.scaler is None else self.guard.scaler.scale
         return float(self._norm(self.flat.grads)) ** 2 / scale**2
 
+    def __reduce_ex__(self, protocol: object) -> str | tuple[Any, ...]:
+        """TypeError: parameters are views into flat buffers, which copies of them are not."""
+        raise TypeError("a TrainRun cannot be copied or pickled: save it, and load it in another one")
+
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:

@@ -31,10 +31,12 @@ from torch import Tensor, nn
 from experiments.speed.sizes import STEPS, TRAINING, Size, text
 from models.config import TrainConfig
 from models.data import sequences, validation_starts
+from models.precision import without_denormals
 from models.schedule import lr_at
 from models.train import TrainRun
 
 JUDGED = 64 * 1024  # validation tokens
+FOREVER = 10**7  # steps; the Trainer wants a number
 CONFIG = TrainConfig(**TRAINING)
 
 
@@ -56,8 +58,9 @@ class Ours:
         self.run = TrainRun(flat, 0, STEPS, text(), "steps", device, engine=engine)
 
     def steps(self, n: int) -> None:
-        for _ in range(n):
-            self.run._step()
+        with without_denormals(self.run.device):  # as `advance` does
+            for _ in range(n):
+                self.run._step()
         synchronise(self.run.device)
 
     def loss(self) -> float:
@@ -203,9 +206,9 @@ class Trainer:
             output_dir=tempfile.mkdtemp(prefix="speed-"),
             per_device_train_batch_size=size.micro or size.batch,
             gradient_accumulation_steps=size.batch // (size.micro or size.batch),
-            max_steps=STEPS, learning_rate=CONFIG.lr, weight_decay=CONFIG.weight_decay, adam_beta1=CONFIG.beta1,
-            adam_beta2=CONFIG.beta2, adam_epsilon=CONFIG.eps, max_grad_norm=CONFIG.clip, lr_scheduler_type="cosine",
-            warmup_steps=int(CONFIG.warmup), logging_strategy="no", save_strategy="no", report_to=[], disable_tqdm=True,
+            max_steps=FOREVER, learning_rate=CONFIG.lr, weight_decay=CONFIG.weight_decay, adam_beta1=CONFIG.beta1,
+            adam_beta2=CONFIG.beta2, adam_epsilon=CONFIG.eps, max_grad_norm=CONFIG.clip,
+            logging_strategy="no", save_strategy="no", report_to=[], disable_tqdm=True,
             use_cpu=self.device.type == "cpu", bf16=precision == "bf16", fp16=precision == "fp16", torch_compile=compiled,
             seed=0,
         )  # fmt: skip
@@ -213,13 +216,14 @@ class Trainer:
         self.done: SimpleQueue[BaseException | None] = SimpleQueue()
         gate = _gate(transformers.TrainerCallback, self.wanted, self.done)
         data = Sequences(self.corpus.train, size)
-        self.trainer = transformers.Trainer(self.model, arguments, train_dataset=data, callbacks=[gate])
+        self.trainer = _scheduled(transformers.Trainer)(self.model, arguments, train_dataset=data, callbacks=[gate])
         threading.Thread(target=self._train, daemon=True).start()
 
     def _train(self) -> None:
         torch.set_num_threads(1)
         try:
             self.trainer.train()
+            self.done.put(RuntimeError("the Trainer ended by itself"))
         except BaseException as error:
             self.done.put(error)
 
@@ -239,6 +243,18 @@ class Trainer:
     @property
     def parameters(self) -> int:
         return count(self.model)
+
+
+def _scheduled(base: type) -> Any:
+    """A Trainer with the schedule of all contenders."""
+
+    class Scheduled(base):  # type: ignore[misc]
+        def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+            moved = optimizer or self.optimizer
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(moved, lambda step: lr_at(step, STEPS, CONFIG) / CONFIG.lr)
+            return self.lr_scheduler
+
+    return Scheduled
 
 
 def _gate(base: type, wanted: SimpleQueue[int], done: SimpleQueue[BaseException | None]) -> Any:
@@ -295,6 +311,14 @@ def count(model: nn.Module) -> int:
 def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def imported(name: str) -> None:
+    """Imports what a contender is made of, which is not part of its first step."""
+    if name.startswith("trainer"):
+        import transformers
+
+        _ = transformers.Trainer, transformers.TrainingArguments, transformers.GPT2LMHeadModel  # they load when first named
 
 
 def make(name: str, size: Size, device: str, precision: str, nanogpt: Path | None) -> Contender:

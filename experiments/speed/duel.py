@@ -13,7 +13,6 @@ from typing import Any
 
 from experiments.speed.sizes import Size
 
-WARM = 3  # steps before anything is timed
 START = 900.0  # seconds within which a process must have warmed up, compiling included
 
 
@@ -29,24 +28,25 @@ class Entry:
 
 
 def child(pipe: Connection, entry: Entry) -> None:
-    """Builds, times the first step, warms up; then n steps at every request, and the loss at the last."""
+    """Builds and times the first step; then, at every request, the seconds of n steps or, for "loss", what it is now."""
     try:
         import torch
 
-        from experiments.speed.contenders import make
+        from experiments.speed.contenders import imported, make
 
         torch.set_num_threads(1)
+        imported(entry.name)
         started = time.perf_counter()
         contender = make(entry.name, entry.size, entry.device, entry.precision, entry.nanogpt)
         contender.steps(1)
-        first = time.perf_counter() - started
-        contender.steps(WARM)
-        pipe.send({"first_step": first, "parameters": contender.parameters})
-        while (n := pipe.recv()) is not None:
+        pipe.send({"first_step": time.perf_counter() - started, "parameters": contender.parameters})
+        while (asked := pipe.recv()) is not None:
             before = time.perf_counter()
-            contender.steps(n)
-            pipe.send(time.perf_counter() - before)
-        pipe.send(contender.loss())
+            if asked == "loss":
+                pipe.send(contender.loss())
+            else:
+                contender.steps(asked)
+                pipe.send(time.perf_counter() - before)
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}")
 
@@ -72,8 +72,9 @@ class Process:
             raise RuntimeError(f"{self.entry.name}: {answer}")
         return answer
 
-    def ask(self, n: int | None) -> Any:
-        self.pipe.send(n)
+    def ask(self, what: int | str) -> Any:
+        """The seconds of so many steps, or the "loss"."""
+        self.pipe.send(what)
         return self.receive()
 
     def close(self) -> None:
@@ -82,29 +83,35 @@ class Process:
 
 
 def duel(entries: Sequence[Entry], rounds: int, seconds: float, steps: int) -> Iterator[dict[str, Any]]:
-    """One record a contender: tokens a second of every round, the first step, the loss after `steps` steps of each.
+    """One record a contender: the first step, the loss after `steps` steps, and tokens a second of every round after those.
 
-    A round is as many steps as take about `seconds`, for each contender in turn. What is left of the steps is trained
-    afterwards, untimed, so that all are judged after equally many.
+    A round is as many steps as take about `seconds`, for each contender in turn.
     """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
-    processes = [Process(entry) for entry in entries]
-    started = [process.receive() for process in processes]
-    sizes, rates = [], [[] for _ in processes]  # type: ignore[var-annotated]
-    for process in processes:
-        sizes.append(max(1, round(seconds / max(process.ask(2) / 2, 1e-4))))
-    n = min([*sizes, max(1, (steps - WARM - 3) // rounds)])
-    for k in range(rounds):
-        for i in sorted(range(len(processes)), key=lambda i: (i + k) % len(processes)):
-            rates[i].append(n * entries[i].size.batch * entries[i].size.context / processes[i].ask(n))
-    left = steps - (1 + WARM + 2 + n * rounds)
-    for entry, process, first, rate in zip(entries, processes, started, rates, strict=True):
-        if left > 0:
-            process.ask(left)
-        loss = process.ask(None)
+    processes, records, sizes = [], [], []
+    for entry in entries:  # one after the other, so that a first step is not timed beside other beginnings
+        process = Process(entry)
+        processes.append(process)
+        first = process.receive()
+        if steps > 1:
+            process.ask(steps - 1)
+        records.append({**first, "loss": process.ask("loss"), "steps": steps})
+        sizes.append(max(1, round(seconds / max(process.ask(2) / 2, 1e-5))))
+    rates = timed(processes, rounds, sizes)
+    for entry, process, record, rate, n in zip(entries, processes, records, rates, sizes, strict=True):
         process.close()
         yield {
             "name": entry.name, "device": entry.device, "precision": entry.precision, "rates": [round(r, 1) for r in rate],
-            "steps_a_round": n, "loss": loss, "steps": steps, **first,
+            "steps_a_round": n, **record,
         }  # fmt: skip
+
+
+def timed(processes: Sequence[Process], rounds: int, sizes: Sequence[int]) -> list[list[float]]:
+    """Tokens a second by contender and round of so many steps; every round begins with another contender."""
+    rates: list[list[float]] = [[] for _ in processes]
+    for k in range(rounds):
+        for i in sorted(range(len(processes)), key=lambda i: (i + k) % len(processes)):
+            size = processes[i].entry.size
+            rates[i].append(sizes[i] * size.batch * size.context / processes[i].ask(sizes[i]))
+    return rates

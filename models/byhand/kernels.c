@@ -23,6 +23,13 @@
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vec __attribute__((vector_size(4 * W), aligned(4)));
+typedef int32_t ivec __attribute__((vector_size(4 * W)));
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else /* GCC had its own form before it took over clang's */
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#endif
 
 /* -- elementary functions ------------------------------------------------------------------------------------------- */
 
@@ -41,7 +48,7 @@ INLINE float exp_(float x)
     p = p * r + 0.166665181517601f;
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    union { int32_t i; float f; } power = {.i = ((int32_t)k + 127) << 23};
+    union { uint32_t i; float f; } power = {.i = ((uint32_t)(int32_t)k + 127u) << 23};
     return p * (power.f * keep);
 }
 
@@ -129,8 +136,8 @@ INLINE void square(float *to, long ldt, const float *from, long ldf)
     for (int r = 0; r < W; r++) a[r] = *(const vec *)(from + r * ldf);
     for (int stage = 1; stage < W; stage *= 2) {
         for (int r = 0; r < W / 2; r++) {
-            b[2 * r] = __builtin_shufflevector(a[r], a[r + W / 2], LOW);
-            b[2 * r + 1] = __builtin_shufflevector(a[r], a[r + W / 2], HIGH);
+            b[2 * r] = SHUFFLE(a[r], a[r + W / 2], LOW);
+            b[2 * r + 1] = SHUFFLE(a[r], a[r + W / 2], HIGH);
         }
         for (int r = 0; r < W; r++) a[r] = b[r];
     }
@@ -354,10 +361,11 @@ void activate(float *u, float *a, long n, long F, int kind)
     } else if (kind == 1) { /* x times the logistic function of 2 w: 0.5 (1 + tanh(w)) is that */
 #pragma omp simd
         for (long i = 0; i < n * F; i++) {
-            float x = u[i], square = x * x, w = 1.59576912f * x * (1.0f + 0.044715f * square);
-            float s = 1.0f / (1.0f + exp_(-w));
+            float x = u[i], b = x < -20.0f ? -20.0f : x; /* beyond, it is 0 or x */
+            b = b > 20.0f ? 20.0f : b;
+            float square = b * b, w = 1.59576912f * b * (1.0f + 0.044715f * square), s = 1.0f / (1.0f + exp_(-w));
             a[i] = x * s;
-            u[i] = s + x * s * (1.0f - s) * 1.59576912f * (1.0f + 0.134145f * square);
+            u[i] = s + b * s * (1.0f - s) * 1.59576912f * (1.0f + 0.134145f * square);
         }
     } else if (kind == 2) {
 #pragma omp simd
@@ -431,12 +439,15 @@ float token_loss(float *logits, const int64_t *targets, long n, long V, float sm
         for (long j = 0; j < V; j++) top = row[j] > top ? row[j] : top;
 #pragma omp simd reduction(+ : sum, all)
         for (long j = 0; j < V; j++) {
-            all += row[j];
-            row[j] = exp_(row[j] - top);
+            float below = row[j] - top;
+            all += below;
+            row[j] = exp_(below);
             sum += row[j];
         }
-        float log = top + logf(sum), scale = share * (1.0f + 2.0f * z * log) / sum;
-        total += (1.0f - smoothing) * (log - target) + (smoothing > 0.0f ? smoothing * (log - all / V) : 0.0f) + z * log * log;
+        /* Differences from the top, not logits, so that no digits are lost where all are large. */
+        float over = logf(sum), log = top + over, scale = share * (1.0f + 2.0f * z * log) / sum;
+        total += (1.0f - smoothing) * (over - (target - top)) + z * log * log;
+        total += smoothing > 0.0f ? smoothing * (over - all / V) : 0.0f;
 #pragma omp simd
         for (long j = 0; j < V; j++) row[j] = scale * row[j] - share * even;
         row[targets[i]] -= share * (1.0f - smoothing);

@@ -1,11 +1,12 @@
 """kernels.c, compiled once for this processor and kept: what a GPT computes between its matrix products on a CPU.
 
-It needs a C compiler ($CC, else cc) when it is first used, for about a second. Without one, `library` is None and training
-goes through autograd: slower, and the same up to rounding. HPO_KERNELS=off switches it off.
+It needs a C compiler (GCC or clang: $CC, else cc) when it is first used, for about a second. Without one, `library` is None
+and training goes through autograd: slower, and the same up to rounding. HPO_KERNELS=off switches it off.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import logging
@@ -49,13 +50,19 @@ SIGNATURES: dict[str, tuple[list[type], type | None]] = {
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels; None where they are switched off or cannot be compiled, which is logged."""
-    if os.environ.get("HPO_KERNELS", "on") == "off":
+    """The compiled kernels; None where they are switched off or cannot be had, which is logged.
+
+    ValueError if HPO_KERNELS is neither on nor off.
+    """
+    switch = os.environ.get("HPO_KERNELS", "on")
+    if switch not in ("on", "off"):
+        raise ValueError(f"HPO_KERNELS is {switch!r}, but must be on or off")
+    if switch == "off":
         return None
     try:
         return _loaded(_compiled())
-    except (OSError, subprocess.SubprocessError) as error:
-        _log.warning("the kernels for CPUs could not be compiled, training goes on without them: %s", error)
+    except (OSError, RuntimeError, ValueError, AttributeError, subprocess.SubprocessError) as error:
+        _log.warning("training goes on without the kernels for CPUs, slower: %s", _words(error))
         return None
 
 
@@ -81,25 +88,56 @@ def _loaded(path: Path) -> ctypes.CDLL:
 
 
 def _compiled() -> Path:
-    """The file of the library, compiled if it is not there. OSError or SubprocessError where that fails."""
-    compiler = shlex.split(os.environ.get("CC", "cc"))
+    """The file of the library, compiled if it is not there in full. An error of `library` where that fails."""
+    compiler = shlex.split(os.environ.get("CC") or "cc")
     if shutil.which(compiler[0]) is None:
         raise FileNotFoundError(f"there is no C compiler {compiler[0]!r}")
-    path = cache_folder(None) / f"kernels-{_key(compiler)}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # others may compile at the same time
-            made = Path(folder) / "kernels.so"
-            try:
-                _run([*compiler, *FLAGS, *NATIVE, str(SOURCE), "-o", str(made), "-lm"])
-            except subprocess.CalledProcessError:
-                _run([*compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"])
-            os.replace(made, path)
+    folder, name = _folder(), f"kernels-{_key(compiler)}"
+    for path in folder.glob(f"{name}-*.so"):
+        if path.stem.endswith(_digest(path)):
+            return path
+        path.unlink(missing_ok=True)
+    return _made(compiler, folder, name)
+
+
+def _folder() -> Path:
+    """The cache folder; one for this process alone where that cannot be written."""
+    try:
+        folder = cache_folder(None).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        folder = Path(tempfile.mkdtemp(prefix="hpo-kernels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+
+def _made(compiler: list[str], folder: Path, name: str) -> Path:
+    """Compiled. Its name ends with the digest of its bytes: what was cut short is not loaded, which could kill a process."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:  # others may compile at the same time
+        made = Path(place) / "kernels.so"
+        try:
+            _run([*compiler, *FLAGS, *NATIVE, str(SOURCE), "-o", str(made), "-lm"])
+        except subprocess.CalledProcessError:
+            _run([*compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"])
+        path = folder / f"{name}-{_digest(made)}.so"
+        os.replace(made, path)
     return path
 
 
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+
+
 def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=LIMIT)
+    subprocess.run(command, check=True, capture_output=True, timeout=LIMIT, text=True)
+
+
+def _words(error: Exception) -> str:
+    """What went wrong; of a compiler its first complaint."""
+    said = (getattr(error, "stderr", None) or "").splitlines()
+    return next((line for line in said if "error" in line), str(error))
 
 
 def _key(compiler: list[str]) -> str:

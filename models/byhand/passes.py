@@ -103,10 +103,15 @@ class Layer:
 
 
 class Passes:
-    """Loss and gradient of a model for one shape (B, T) of sequences. Parameters must have their gradients in place."""
+    """Loss and gradient of a model for one shape (B, T) of sequences. Parameters must have their gradients in place.
+
+    ValueError for sequences that are longer than the context.
+    """
 
     def __init__(self, kernels: ctypes.CDLL, model: GPT, training: TrainConfig, shape: tuple[int, int]) -> None:
         config, rows = model.config, prod(shape)
+        if shape[1] > config.context:
+            raise ValueError(f"sequences are {shape[1]} tokens long, but the context is {config.context}")
         self.kernels, self.model, self.training, self.shape = kernels, model, training, shape
         self.shared = Buffers(config, rows)
         self.layers = [Layer(kernels, block, shape, self.shared, model.angles) for block in model.blocks]  # type: ignore[arg-type]
@@ -127,6 +132,7 @@ class Passes:
         If `fresh`, what lies where gradients of the blocks' matrices belong is written over. IndexError for a token that is
         not in the vocabulary.
         """
+        ids = ids.to(torch.int64)
         self._check(ids)
         inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
         self._forward(inputs, noise)

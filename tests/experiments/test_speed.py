@@ -7,8 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments.speed import __main__ as command
+from experiments.speed import contenders
 from experiments.speed.duel import Entry, duel
-from experiments.speed.sizes import Size, peak
+from experiments.speed.sizes import STEPS, Size, peak
+from models.schedule import lr_at
 
 TINY = Size(1, 16, 2, 8, 4, micro=2)
 
@@ -19,12 +21,16 @@ def test_contenders_of_one_shape_learn_alike_and_are_timed_in_turns() -> None:
     assert ours["parameters"] == plain["parameters"] and ours["steps"] == plain["steps"] == 60
     assert ours["loss"] == pytest.approx(plain["loss"], rel=0.05)
     for one in (ours, plain):
-        assert len(one["rates"]) == 2 and min(one["rates"]) > 0 and one["first_step"] > 0
+        assert len(one["rates"]) == 2 and one["steps_a_round"] >= 1 and min(one["rates"]) > 0 and one["first_step"] > 0
 
 
 def test_a_contender_that_cannot_run_is_named_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"nanoGPT: FileNotFoundError: there is no model.py in .*, which should be a checkout"):
         list(duel([Entry("nanoGPT", TINY, "cpu", "float32", tmp_path)], 1, 0.05, 10))
+    nothing = CliRunner().invoke(command.app, ["--table", "--results", str(tmp_path / "none.jsonl")])
+    assert nothing.exit_code == 1 and "there are no results" in nothing.output
+    for odd in (["--compile", "--device", "cuda"], ["--shakespeare", "--size", "30k"]):
+        assert CliRunner().invoke(command.app, odd).exit_code == 2
     arguments = ["--size", "30k", "--nanogpt", str(tmp_path), "--results", str(tmp_path / "speed.jsonl")]
     done = CliRunner().invoke(command.app, arguments)
     assert done.exit_code == 1 and "there is no model.py" in done.output and "Traceback" not in done.output
@@ -41,3 +47,15 @@ def test_the_table_shows_ratios_within_a_run_and_a_careless_user_gets_a_sentence
     wrong = CliRunner().invoke(command.app, ["--size", "huge"])
     assert wrong.exit_code != 0 and "huge" in wrong.output
     assert peak("NVIDIA H100 80GB HBM3") == 989e12 and peak("Some CPU") is None
+
+
+def test_the_trainer_has_the_schedule_of_all() -> None:
+    pytest.importorskip("accelerate")
+    trainer = contenders.Trainer(TINY, "cpu", "float32", compiled=False)
+    rates = []
+    for step in (0, 1, 199):
+        trainer.steps(step + 1 - sum(n for n, _ in rates))
+        (group, *_) = trainer.trainer.optimizer.param_groups
+        rates.append((step + 1 - sum(n for n, _ in rates), group["lr"]))
+    for (_, rate), step in zip(rates, (1, 2, 200), strict=True):  # what the next step will have
+        assert rate == pytest.approx(lr_at(step, STEPS, contenders.CONFIG))

@@ -1,5 +1,6 @@
 """The model against transformers' GPT-2, its first weights, dropout and generation."""
 
+from dataclasses import replace
 from math import log, sqrt
 from typing import Any
 
@@ -81,6 +82,7 @@ def test_no_token_sees_the_future() -> None:
 
 def test_first_weights_are_those_of_gpt2_and_a_function_of_the_seed() -> None:
     config = GPTConfig(layers=8, hidden=128, heads=4, vocabulary=200, bias=True)
+    large = dict(GPT(replace(config, init_std=0.1), 5).named_parameters())
     state = torch.get_rng_state()
     model, same, other = GPT(config, 5), GPT(config, 5), GPT(config, 6)
     assert torch.equal(torch.get_rng_state(), state)
@@ -94,6 +96,7 @@ def test_first_weights_are_those_of_gpt2_and_a_function_of_the_seed() -> None:
             std = 0.02 / sqrt(16) if "mix" in name or "down" in name else 0.02
             assert weight.std().item() == pytest.approx(std, rel=0.05)
             assert not torch.equal(weight, differs)
+            torch.testing.assert_close(large[name], 5 * weight)
 
 
 def test_an_untrained_model_knows_nothing() -> None:

@@ -106,6 +106,7 @@ def test_the_config_is_theirs_in_our_words(tmp_path: Path) -> None:
         "dropout": 0.0,
         "embedding_dropout": 0.25,
         "attention_dropout": 0.5,
+        "init_std": 0.02,
         "tie": True,
         "bias": True,
     }

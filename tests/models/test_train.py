@@ -1,6 +1,8 @@
 """TrainRun: the Run laws over optimizers, schedules, dropout, accumulation and units, and what is its own."""
 
-from collections.abc import Mapping
+import copy
+import pickle
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import exp, isnan, log
 from pathlib import Path
@@ -268,3 +270,9 @@ def test_on_cuda_it_learns_as_on_cpu(precision: str, tmp_path: Path) -> None:
     here = TrainRun(config, 0, 60 * STEP, CORPUS)
     here.load(tmp_path / "cuda")
     assert here.advance(60 * STEP)[0]["loss"] == pytest.approx(losses[1], rel=2e-2)
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_run_is_not_copied_behind_its_back(how: Callable[[TrainRun], object]) -> None:
+    with pytest.raises(TypeError, match="save it, and load it"):
+        how(make({}))
