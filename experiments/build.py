@@ -14,7 +14,8 @@ import numpy as np
 
 from experiments import job
 from experiments.job import GPTObjective
-from experiments.settings import TOKENIZERS, Settings, population, refused
+from experiments.settings import TOKENIZERS, Settings, most_workers, population, refused
+from experiments.spaces import Fits
 from hpo.optimizer import Optimizer, Sampler
 from hpo.optimizers import make
 from hpo.optimizers.halving import geometric
@@ -35,7 +36,13 @@ def space(settings: Settings, vocabulary: int | None = None) -> Space:
     """
     if vocabulary is None or settings.memory is None:
         return job.space(settings.space)
-    return job.space(settings.space, objective(settings).room(settings.memory, vocabulary))
+    return job.space(settings.space, _room(settings, vocabulary))
+
+
+def _room(settings: Settings, vocabulary: int) -> Fits:
+    """The memory of a worker, of settings that have a limit."""
+    assert settings.memory is not None
+    return objective(settings).room(settings.memory, vocabulary, settings.kernels is not False)
 
 
 def sampler(settings: Settings, vocabulary: int | None = None) -> Sampler:
@@ -108,20 +115,30 @@ def compiler() -> str:
     return os.environ.get("CXX") or ("clang++" if platform.system() == "Darwin" else "g++")
 
 
-def check_memory(settings: Settings, vocabulary: int) -> None:
+def check_memory(settings: Settings, vocabulary: int, given: bool = True) -> None:
     """ValueError in one sentence if the space is (nearly) empty: of TRIED configurations none fits into the memory of
-    completed settings."""
-    assert settings.memory is not None
-    whole, room = job.space(settings.space), objective(settings).room(settings.memory, vocabulary)
+    completed settings. Where that was not `given`, it is the workers who are too many for what is free."""
+    whole, room = job.space(settings.space), _room(settings, vocabulary)
     tried = [whole.decode(row) for row in whole.domain.random(np.random.default_rng(0), TRIED)]
     if any(map(room, tried)):
         return
     least, usual = min(map(room.needs, tried)), room.needs(job.default(settings.space))
-    words = (
-        f"at least {least} bytes for each of {settings.workers} workers: of {TRIED} configurations of the "
-        f"{settings.space} space none takes less at context {settings.context}, and the default one takes {usual}"
+    why = (
+        f"of {TRIED} configurations of the {settings.space} space none takes less at context {settings.context}, "
+        f"and the default one takes {usual}"
     )
-    raise refused("memory", settings.memory, words)
+    if not given:
+        raise _too_many(settings, least, why)
+    raise refused("memory", settings.memory, f"at least {least} bytes for each of {settings.workers} workers: {why}")
+
+
+def _too_many(settings: Settings, least: int, why: str) -> ValueError:
+    """The workers leave each other too little of what is free. One may be too many."""
+    most = min(settings.workers - 1, most_workers(settings.device, least))  # meanwhile more may have become free
+    if most:
+        words = f"at most {most} for each to have {least} bytes to train of what is free: {why}"
+        return refused("workers", settings.workers, words)
+    return ValueError(f"what is free on {settings.device} leaves no worker {least} bytes to train: {why}")
 
 
 def versions() -> dict[str, str]:

@@ -88,10 +88,14 @@ class GPTObjective:
         names = ("context", "eval_tokens", "precision", "activation_checkpointing")
         return {name: getattr(self, name) for name in names}
 
-    def room(self, available: int, vocabulary: int) -> Fits:
-        """Whether a configuration is predicted to fit into so many bytes of the device, on a text of this vocabulary."""
+    def room(self, available: int, vocabulary: int, kernels: bool = True) -> Fits:
+        """Whether a configuration is predicted to fit into so many bytes of the device, on a text of this vocabulary.
+
+        `kernels` says whether the machine has those of models/byhand; only an eager engine of one thread uses them.
+        """
         kind: Kind = "cpu" if self.device == "cpu" else "cuda"
-        return Fits(available, kind, (("vocabulary", vocabulary), *self.fixed.items()))
+        byhand = kernels and self.engine == "eager" and self.threads == 1
+        return Fits(available, kind, (("vocabulary", vocabulary), *self.fixed.items()), byhand)
 
     def warm(self) -> None:
         """Imports and data that every trial needs."""

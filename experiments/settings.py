@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -53,6 +55,7 @@ class Settings:
     memory: int | None = None  # bytes a worker may take to train; None: its share of what is free at the start
     engine: str = "eager"
     activation_checkpointing: bool = False
+    kernels: bool | None = None  # whether memory is predicted for models/byhand; None: if that can run here
     folder: str = "runs/tune"
 
     def __post_init__(self) -> None:
@@ -71,8 +74,10 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 raise refused(name, value, "a string that is not empty")
-        if not isinstance(self.activation_checkpointing, bool):
-            raise refused("activation_checkpointing", self.activation_checkpointing, "true or false")
+        for name in ("activation_checkpointing", "kernels"):
+            value = getattr(self, name)
+            if not isinstance(value, bool) and not (name == "kernels" and value is None):
+                raise refused(name, value, "true or false")
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -111,7 +116,8 @@ class Settings:
         return [f"{name} was {old!r} and is now {new!r}" for name, old, new in pairs if old != new]
 
     def completed(self, stored: Settings | None = None) -> Settings:
-        """With what was left to be decided: PBT's population and the memory, from an earlier run or from what there is.
+        """With what was left to be decided: PBT's population, the memory and how it is predicted, from an earlier run or
+        from what there is.
 
         Settings of studies from before there was a limit hold none, and get none.
         """
@@ -120,6 +126,8 @@ class Settings:
             decided = replace(decided, population=population(self) if stored is None else stored.population)
         if self.memory is None:
             decided = replace(decided, memory=memory(self) if stored is None else stored.memory)
+        if self.kernels is None:
+            decided = replace(decided, kernels=kernels() if stored is None else stored.kernels)
         return decided
 
 
@@ -169,26 +177,64 @@ def population(settings: Settings) -> int:
 
 
 LIBRARY = 400 * 10**6  # bytes of a worker besides what models.memory counts: most of them are torch itself
+CGROUPS = Path("/sys/fs/cgroup")
+GROUPS = (  # limit, use, and what holds the files of it that are let go of first: of version 2, of version 1
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
 
 
 def memory(settings: Settings) -> int:
-    """Bytes that each worker may take for its training, if all share what there is now; at least 1."""
-    there = _free() if settings.device == "cpu" else _total(settings.device)
-    return max(1, there // settings.workers - LIBRARY)
+    """Bytes that each worker may take for its training, if all share what is free now; at least 1."""
+    return max(1, free(settings.device) // settings.workers - LIBRARY)
 
 
-def _free() -> int:
-    """Bytes of this machine that nobody uses, in a container at most its limit; where nothing says so, all there are."""
+def most_workers(device: str, least: int) -> int:
+    """How many could each take `least` bytes for a training of what is free now."""
+    return free(device) // (least + LIBRARY)
+
+
+def free(device: str) -> int:
+    """Bytes of a device that nobody uses."""
+    return _free() if device == "cpu" else _free_cuda(device)
+
+
+def _free(cgroups: Path = CGROUPS) -> int:
+    """Bytes of this machine that nobody uses, in a container at most those of its limit; all there are where nothing says
+    so."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    meminfo, container = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
-    if meminfo.exists() and (found := re.search(r"MemAvailable:\s*(\d+) kB", meminfo.read_text())):
+    if found := re.search(r"MemAvailable:\s*(\d+) kB", _read(Path("/proc/meminfo"))):
         limits.append(1024 * int(found[1]))
-    if container.exists() and (limit := container.read_text().strip()).isdecimal():
-        limits.append(int(limit))
-    return min(limits)
+    for limit, used, stat, cached in GROUPS:
+        allowed, taken = _read(cgroups / limit).strip(), _read(cgroups / used).strip()
+        if allowed.isdecimal():  # without a limit version 2 says "max", version 1 a number beyond all machines
+            kept = re.search(rf"^{cached} (\d+)$", _read(cgroups / stat), re.MULTILINE)  # in use, and free to be taken
+            limits.append(int(allowed) - int(taken or 0) + (int(kept[1]) if kept else 0))
+    return max(0, min(limits))
 
 
-def _total(device: str) -> int:
+def _read(path: Path) -> str:
+    """A file of the system; empty where there is none, or none for us."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _free_cuda(device: str) -> int:
     import torch  # which was imported already, to look for the device
 
-    return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+def kernels() -> bool:
+    """Whether this machine seems to have the kernels of models/byhand: not switched off, and a C compiler. They themselves
+    cannot be asked without torch. ValueError if HPO_KERNELS is neither on nor off."""
+    switch = os.environ.get("HPO_KERNELS", "on")
+    if switch not in ("on", "off"):
+        raise refused("HPO_KERNELS", switch, "on or off")
+    try:
+        compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    except ValueError:  # a quotation that does not end
+        return False
+    return switch == "on" and bool(compiler) and shutil.which(compiler[0]) is not None

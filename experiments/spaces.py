@@ -27,7 +27,7 @@ DEFAULT: Mapping[str, Any] = {
     "schedule": "cosine", "warmup": 0.02, "weight_decay": 0.1, "dropout": 0.0, "label_smoothing": 0.0, "lr": 1e-3,
 }  # fmt: skip
 UNSAID: Mapping[str, Any] = {  # what the wide space wants to hear besides; as models.config has it where nothing is said
-    "kv_share": 1.0, "positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "tie": True,
+    "kv_share": 1.0, "positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "tie": True, "init_std": 0.02,
     "beta1": 0.9, "eps": 1e-8, "hypergradient": 0.0, "final_lr": 0.1, "z_loss": 0.0, "ema": 0.0, "clip": 1.0,
 }  # fmt: skip
 
@@ -91,6 +91,7 @@ def _architecture() -> Parameters:
         "activation": Categorical(["gelu", "swiglu", "relu2"]),
         "qk_norm": Categorical([False, True]),
         "tie": Categorical([True, False]),
+        "init_std": Float(0.01, 0.1, log=True),
     }
 
 
@@ -178,11 +179,13 @@ class Fits:
     available   bytes that the training of one worker may take, besides the library's own
     kind        of memory: "cpu" or "cuda"
     fixed       (name, value) of what no configuration of the space says and memory depends on; the vocabulary is there
+    kernels     whether trainings on a CPU go by hand (models/byhand) where their configuration lets them
     """
 
     available: int
     kind: Kind
     fixed: tuple[tuple[str, Any], ...]
+    kernels: bool = True
 
     def __call__(self, config: Mapping[str, Any]) -> bool:
         # A prediction takes longer than all else that is done for a row, and an acquisition asks for thousands of rows
@@ -196,8 +199,8 @@ class Fits:
 
     def needs(self, config: Mapping[str, Any]) -> int:
         """The bytes in `available` from which on a configuration fits."""
-        needed = memory({**dict(self.fixed), **flat(config)}, device=self.kind).process * (1 + MARGIN)
-        return int(needed) + 1
+        told = memory({**dict(self.fixed), **flat(config)}, device=self.kind, kernels=self.kernels)
+        return int(told.process * (1 + MARGIN)) + 1
 
 
 @lru_cache(maxsize=1 << 15)

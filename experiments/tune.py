@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 SETTINGS = "settings.toml"  # in a folder that holds a study
+ANEW = "compile compiles each new shape anew, which on a CPU takes many seconds of a trial"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -58,8 +59,8 @@ def prepare(values: Mapping[str, Any], command: str) -> Search:
     build.optimizer(settings)  # a ladder that does not fit is refused before a folder is made
     corpus = build.corpus(settings)
     if not (Path(settings.folder) / SETTINGS).exists():  # a study that goes on has its limit, from whichever machine
-        settings = settings.completed()
-        build.check_memory(settings, corpus.vocabulary)
+        given, settings = settings.memory is not None, settings.completed()
+        build.check_memory(settings, corpus.vocabulary, given)
     folder = Folder(settings.folder)
     settings = folder.adopt(settings, {**build.versions(), TEXT: build.digest(corpus)})
     log = SQLiteLog(folder / "log.sqlite")
@@ -178,9 +179,11 @@ def tune(
     reduction_factor: Annotated[float | None, typer.Option(help="between two rungs [3]")] = None,
     context: Annotated[int | None, typer.Option(help="tokens that the model sees at once [64]")] = None,
     memory: Annotated[int | None, typer.Option(help="bytes a worker may take to train [what is free]")] = None,
-    engine: Annotated[str | None, typer.Option(help=f"how a step is carried out: {listed(ENGINES)} [eager]")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help=f"how a step is carried out: {listed(ENGINES)}; {ANEW} [eager]")
+    ] = None,
     activation_checkpointing: Annotated[
-        bool | None, typer.Option(help="compute activations again, for less memory and longer steps [no]")
+        bool | None, typer.Option(help="compute activations again: less memory, more time [no]")
     ] = None,
     population: Annotated[int | None, typer.Option(help="of PBT [what the seconds allow]")] = None,
     folder: Annotated[str | None, typer.Option(help="where everything is left [runs/tune]")] = None,

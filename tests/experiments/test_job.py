@@ -12,7 +12,7 @@ from experiments.spaces import KINDS, LARGEST, SPACES, SWITCHES, Fits
 from hpo import PBT, Grid, Random
 from hpo.optimizers import make
 from models.config import split
-from models.memory import fits
+from models.memory import MARGIN, fits, memory
 from models.optimizers import OPTIMIZERS
 from models.schedule import SHAPES
 
@@ -153,7 +153,13 @@ def room(available: int, **changed: Any) -> Fits:
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"context": 512, "activation_checkpointing": True}, {"device": "cuda", "precision": "bf16"}]
+    "changed",
+    [
+        {},
+        {"context": 512, "engine": "compile"},
+        {"context": 512, "activation_checkpointing": True},
+        {"device": "cuda", "precision": "bf16"},
+    ],
 )
 def test_it_says_what_the_prediction_says(changed: dict[str, Any]) -> None:
     needs = sorted(room(1, **changed).needs(config) for config in WIDE)
@@ -171,9 +177,31 @@ def test_the_limit_is_per_device_and_counts_what_is_fixed() -> None:
     assert room(1, device="cuda:1").kind == "cuda"
 
 
-def test_sizes_are_largest_at_the_upper_ends_and_switches_only_add() -> None:
+AUTOGRAD = [{"engine": "compile"}, {"threads": 2}, {"activation_checkpointing": True}, {"precision": "bf16"}]
+
+
+@pytest.mark.parametrize("changed", AUTOGRAD)
+def test_what_is_not_trained_by_hand_is_not_predicted_so(changed: dict[str, Any]) -> None:
+    there = room(1, context=512, **changed)
+    for config in WIDE[:50]:
+        known = {**dict(there.fixed), **flat(config)}
+        assert there.needs(config) == int(memory(known, kernels=False).process * (1 + MARGIN)) + 1
+
+
+def test_nor_is_it_where_the_machine_has_no_kernels() -> None:
+    made = GPTObjective(context=512)
+    byhand, autograd = made.room(1, VOCABULARY), made.room(1, VOCABULARY, kernels=False)
+    needs = [(byhand.needs(config), autograd.needs(config)) for config in WIDE]
+    assert max(without / there for there, without in needs) > 1.4
+    for config, (_, without) in zip(WIDE, needs, strict=True):
+        assert made.room(without, VOCABULARY, kernels=False)(config)
+        assert not made.room(without - 2, VOCABULARY, kernels=False)(config)
+
+
+@pytest.mark.parametrize("changed", [{}, {"engine": "compile"}])
+def test_sizes_are_largest_at_the_upper_ends_and_switches_only_add(changed: dict[str, Any]) -> None:
     """What the quick answer for all sizes of a kind stands on."""
-    there = room(1)
+    there = room(1, **changed)
     for config in WIDE:
         plain = flat(config)
         assert all(plain[name] <= largest for name, largest in LARGEST.items())
@@ -197,6 +225,7 @@ def test_a_limit_stands_in_the_header_and_none_changes_nothing() -> None:
     named = space("standard", room(12_345)).describe()["constraints"]
     assert named[0] == "experiments.job.divides"
     assert "12345" in json.dumps(named[1])
+    assert named != space("standard", room(12_345, engine="compile")).describe()["constraints"]
     assert space("standard").constraints == (divides,)
 
 

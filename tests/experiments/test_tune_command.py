@@ -150,6 +150,7 @@ def refused(done: subprocess.CompletedProcess[str], said: str) -> None:
         (["--memory", "8GB"], "--memory"),
         (["--memory", "0"], "memory is 0, but must be a whole number of at least 1"),
         (["--memory", "1000000"], "memory is 1000000, but must be at least "),
+        (["--workers", "1000000"], "workers is 1000000, but must be at most "),
         (["--engine", "fast"], "engine is 'fast', but must be one of eager, graph, compile"),
         (["--engine", "graph"], "engine is 'graph', but must be eager or compile on the cpu"),
     ],
@@ -162,6 +163,12 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(tmp_path: Path, flags: l
     text = [] if "--text" in flags else ["--text", "long.txt"]
     refused(tune(tmp_path, *text, *flags), said)
     assert not (tmp_path / "runs").exists()
+
+
+def test_help_says_what_an_engine_and_checkpointing_cost(tmp_path: Path) -> None:
+    said = " ".join(tune(tmp_path, "--help").stdout.split())
+    assert "compile compiles each new shape anew, which on a CPU takes many seconds of a trial [eager]" in said
+    assert "compute activations again: less memory, more time [no]" in said
 
 
 def heed() -> None:

@@ -182,7 +182,7 @@ def test_a_damaged_library_is_compiled_anew(tmp_path: Path, damage: str) -> None
 
 
 @needs_compiler
-@pytest.mark.parametrize("environment", [{"CC": ""}, {"HPO_CACHE": "/proc/nowhere"}, {"HPO_CACHE": "."}])
+@pytest.mark.parametrize("environment", [{"CC": ""}, {"CC": " "}, {"HPO_CACHE": "/proc/nowhere"}, {"HPO_CACHE": "."}])
 def test_an_odd_environment_is_no_obstacle(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
