@@ -166,8 +166,12 @@ def tables(lines: Sequence[Line]) -> str:
     widths = sorted({line["width"] for line in rates})
     rows += ["", "| log2 of the best rate | " + " | ".join(map(str, widths)) + " | spread |", "|---" * (len(widths) + 2) + "|"]
     for name in PARAMETRISATIONS:
-        best = [log2(best_rate(mean_losses(rates, name, width))) for width in widths]
-        rows.append(f"| {name} | " + " | ".join(f"{b:.2f}" for b in best) + f" | {max(best) - min(best):.2f} octaves |")
+        losses = [mean_losses(rates, name, width) for width in widths]
+        best = [best_rate(one) for one in losses]
+        ends = [rate in (min(one), max(one)) for rate, one in zip(best, losses, strict=True)]
+        cells = [f"{log2(rate):.2f}" + ", the grid's end" * end for rate, end in zip(best, ends, strict=True)]
+        spread = f"{log2(max(best) / min(best)):.2f} octaves" + " or more" * any(ends)
+        rows.append(f"| {name} | {' | '.join(cells)} | {spread} |")
     rows += ["", "| loss at the best rate of the grid | " + " | ".join(map(str, widths)) + " |", "|---" * (len(widths) + 1) + "|"]
     for name in PARAMETRISATIONS:
         least = [np.nanmin(list(mean_losses(rates, name, width).values())) for width in widths]

@@ -76,6 +76,7 @@ def keep_memory() -> None:
 
 
 def pointer(tensor: Tensor | None) -> int | None:
+    """The address of its first element, for C: the tensor must be contiguous, and stay alive during the call."""
     return None if tensor is None else tensor.data_ptr()
 
 
@@ -89,7 +90,7 @@ def _loaded(path: Path) -> ctypes.CDLL:
 
 def _compiled() -> Path:
     """The file of the library, compiled if it is not there in full. An error of `library` where that fails."""
-    compiler = shlex.split(os.environ.get("CC") or "cc")
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     if shutil.which(compiler[0]) is None:
         raise FileNotFoundError(f"there is no C compiler {compiler[0]!r}")
     folder, name = _folder(), f"kernels-{_key(compiler)}"

@@ -53,3 +53,10 @@ def test_the_command_prints_what_was_recorded_and_measures_only_what_is_missing(
         done = CliRunner().invoke(mup.app, ["--results", str(file)])
     assert done.exit_code == 0 and "| standard | +1.00 |" in done.output and "0.00 octaves" in done.output
     assert len(calls) == len([line for line in map(json.loads, file.read_text().splitlines()) if line["kind"] == "rate"])
+
+
+def test_the_page_shows_what_was_measured() -> None:
+    page = (mup.RESULTS.parents[2] / "models" / "README.md").read_text()
+    *_, rates, losses = mup.tables(mup.recorded(mup.RESULTS)).split("\n\n")
+    for table in (rates, losses):
+        assert table in page, table

@@ -59,3 +59,8 @@ def test_the_trainer_has_the_schedule_of_all() -> None:
         rates.append((step + 1 - sum(n for n, _ in rates), group["lr"]))
     for (_, rate), step in zip(rates, (1, 2, 200), strict=True):  # what the next step will have
         assert rate == pytest.approx(lr_at(step, STEPS, contenders.CONFIG))
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    readme = (command.RESULTS.parents[2] / "README.md").read_text()
+    assert "\n".join(command.table(command.RESULTS)) in readme
