@@ -27,8 +27,8 @@ DEFAULT: Mapping[str, Any] = {
     "schedule": "cosine", "warmup": 0.02, "weight_decay": 0.1, "dropout": 0.0, "label_smoothing": 0.0, "lr": 1e-3,
 }  # fmt: skip
 UNSAID: Mapping[str, Any] = {  # what the wide space wants to hear besides; as models.config has it where nothing is said
-    "kv_share": 1.0, "positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "tie": True, "init_std": 0.02,
-    "beta1": 0.9, "eps": 1e-8, "hypergradient": 0.0, "final_lr": 0.1, "z_loss": 0.0, "ema": 0.0, "clip": 1.0,
+    "kv_share": 1.0, "positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "tie": True,
+    "init_std": 0.02, "beta1": 0.9, "eps": 1e-8, "hypergradient": 0.0, "final_lr": 0.1, "z_loss": 0.0, "ema": 0.0, "clip": 1.0,
 }  # fmt: skip
 
 # What PBT may change while a model trains: not its shape, and not what its optimizer's moments belong to.

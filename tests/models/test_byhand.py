@@ -138,22 +138,35 @@ def test_a_token_that_is_none_is_named(token: int) -> None:
 # -- where there is no compiler ------------------------------------------------------------------------------------------
 
 
-def has_library(environment: dict[str, str]) -> str:
-    code = "import logging; logging.basicConfig(); from models.byhand.kernels import library; print(library() is not None)"
-    found = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True
-    )
-    return found.stdout + found.stderr
+def asked(patch: pytest.MonkeyPatch, environment: dict[str, str]) -> ctypes.CDLL | None:
+    """The library in an environment, asked for anew."""
+    for name in ("CC", "HPO_KERNELS"):
+        patch.delenv(name, raising=False)
+    for name, value in environment.items():
+        patch.setenv(name, value)
+    found: ctypes.CDLL | None = kernels.library.__wrapped__()
+    return found
 
 
-def test_without_a_compiler_training_goes_on_and_says_so(tmp_path: Path) -> None:
-    said = has_library({"CC": "no-such-compiler", "HPO_CACHE": str(tmp_path)})
-    assert "False" in said and "without the kernels" in said and "no-such-compiler" in said
-    assert has_library({"CC": "false", "HPO_CACHE": str(tmp_path)}).startswith("False")  # one that fails
-    assert has_library({"CC": "sh -c 'echo an error of its own >&2; exit 1' --", "HPO_CACHE": str(tmp_path)}).count("of its own")
-    assert has_library({"HPO_KERNELS": "off"}) == "False\n"
-    with pytest.raises(subprocess.CalledProcessError):
-        has_library({"HPO_KERNELS": "0"})
+@pytest.mark.parametrize(
+    ("compiler", "words"),
+    [
+        ("no-such-compiler", "there is no C compiler 'no-such-compiler'"),
+        ("false", "returned non-zero exit status 1"),
+        ("sh -c 'echo an error of its own >&2; exit 1' --", "an error of its own"),
+    ],
+)
+def test_without_a_compiler_training_goes_on_and_says_so(
+    compiler: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert asked(monkeypatch, {"CC": compiler, "HPO_CACHE": str(tmp_path)}) is None
+    assert "training goes on without the kernels" in caplog.text and words in caplog.text
+
+
+def test_it_can_be_switched_off_and_a_wrong_word_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(monkeypatch, {"HPO_KERNELS": "off"}) is None
+    with pytest.raises(ValueError, match="HPO_KERNELS is '0', but must be on or off"):
+        asked(monkeypatch, {"HPO_KERNELS": "0"})
 
 
 @needs_compiler
@@ -162,22 +175,25 @@ def test_with_a_compiler_there_are_kernels() -> None:
 
 
 @needs_compiler
-def test_it_is_compiled_once_for_all_processes(tmp_path: Path) -> None:
-    assert has_library({"HPO_CACHE": str(tmp_path)}) == "True\n"
+def test_it_is_compiled_once_for_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"HPO_CACHE": str(tmp_path)}
+    assert asked(monkeypatch, environment) is not None
     (made,) = tmp_path.glob("kernels-*.so")
     before = made.stat().st_mtime_ns
-    assert has_library({"HPO_CACHE": str(tmp_path)}) == "True\n"
+    command = [sys.executable, "-c", "from models.byhand.kernels import library; assert library() is not None"]
+    subprocess.run(command, env=dict(os.environ), check=True)
     assert [made] == list(tmp_path.iterdir()) and made.stat().st_mtime_ns == before
 
 
 @needs_compiler
 @pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
-def test_a_damaged_library_is_compiled_anew(tmp_path: Path, damage: str) -> None:
-    assert has_library({"HPO_CACHE": str(tmp_path)}) == "True\n"
+def test_a_damaged_library_is_compiled_anew(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(monkeypatch, {"HPO_CACHE": str(tmp_path)}) is not None
     (made,) = tmp_path.glob("kernels-*.so")
     whole = made.read_bytes()
+    made.unlink()  # this process has it mapped: it must not be written into
     made.write_bytes({"cut": whole[:5000], "empty": b"", "foreign": Path(sys.executable).resolve().read_bytes()}[damage])
-    assert has_library({"HPO_CACHE": str(tmp_path)}) == "True\n"
+    assert asked(monkeypatch, {"HPO_CACHE": str(tmp_path)}) is not None
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [whole]
 
 
@@ -187,8 +203,7 @@ def test_an_odd_environment_is_no_obstacle(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    root = str(Path(__file__).parents[2])
-    assert has_library({"HPO_CACHE": str(tmp_path), "PYTHONPATH": root, **environment}) == "True\n"
+    assert asked(monkeypatch, {"HPO_CACHE": str(tmp_path), **environment}) is not None
 
 
 # -- kernels against float64 -----------------------------------------------------------------------------------------------
