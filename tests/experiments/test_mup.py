@@ -26,7 +26,7 @@ def test_coordinates_are_flat_under_mup(optimizer: str, widest: int) -> None:
     }
     for part in ("first block", "last block", "logits"):
         assert abs(found["mup"][part]) < 0.25, (part, found)
-    assert found["standard"]["logits"] > 0.5, found
+    assert found["standard"]["logits"] > 0.35, found
 
 
 def test_changes_keep_their_size_over_depth_under_mup() -> None:
