@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hpo.logs.base import Collision, Event, stored
 
+PATIENCE = 60.0  # seconds, for others who hold the file
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS header (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT UNIQUE, kind TEXT NOT NULL, body TEXT NOT NULL, time REAL NOT NULL);
 """
+
+
+def _busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class SQLiteLog:
@@ -30,15 +36,29 @@ class SQLiteLog:
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"the folder of the log {str(self.path)!r} does not exist")
         self._lock = threading.Lock()  # one connection may serve several threads, one at a time
-        self._db = sqlite3.connect(self.path, timeout=60.0, check_same_thread=False, isolation_level=None)
+        self._db = sqlite3.connect(self.path, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(SCHEMA)
-            self._db.execute("SELECT identity, kind, body, time FROM events LIMIT 1")
+            self._prepare()
         except sqlite3.DatabaseError as error:
             self._db.close()
-            raise ValueError(f"the file {str(self.path)!r} is not a log of this framework: {error}") from None
+            what = f"was held by others for {PATIENCE:g} seconds" if _busy(error) else "is not a log of this framework"
+            raise ValueError(f"the file {str(self.path)!r} {what}: {error}") from None
+
+    def _prepare(self) -> None:
+        """The file as a log, with a write-ahead log of its own. While several open a new file at once, SQLite may refuse to
+        change its journal without waiting, whatever the timeout; then it is tried again."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(SCHEMA)
+                self._db.execute("SELECT identity, kind, body, time FROM events LIMIT 1")
+                return
+            except sqlite3.OperationalError as error:
+                if not _busy(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._lock:
