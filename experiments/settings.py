@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
-import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -21,6 +19,7 @@ from experiments.job import HORIZON, MIN_RESOURCE, REDUCTION
 from experiments.spaces import LARGEST, SPACES
 from hpo.optimizer import Scheduler
 from hpo.optimizers import OPTIMIZERS
+from models.byhand.compiler import compiler, wanted
 
 SAMPLERS = tuple(name for name, cls in OPTIMIZERS.items() if not issubclass(cls, Scheduler))
 SCHEDULERS = ("none", *(name for name, cls in OPTIMIZERS.items() if issubclass(cls, Scheduler)))
@@ -230,11 +229,9 @@ def _free_cuda(device: str) -> int:
 def kernels() -> bool:
     """Whether this machine seems to have the kernels of models/byhand: not switched off, and a C compiler. They themselves
     cannot be asked without torch. ValueError if HPO_KERNELS is neither on nor off."""
-    switch = os.environ.get("HPO_KERNELS", "on")
-    if switch not in ("on", "off"):
-        raise refused("HPO_KERNELS", switch, "on or off")
-    try:
-        compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    except ValueError:  # a quotation that does not end
+    if not wanted():
         return False
-    return switch == "on" and bool(compiler) and shutil.which(compiler[0]) is not None
+    try:
+        return bool(compiler())
+    except (FileNotFoundError, ValueError):
+        return False

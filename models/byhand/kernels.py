@@ -12,7 +12,6 @@ import hashlib
 import logging
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from models.byhand.compiler import compiler, wanted
 from models.data import cache_folder
 
 SOURCE = Path(__file__).parent / "kernels.c"
@@ -54,10 +54,7 @@ def library() -> ctypes.CDLL | None:
 
     ValueError if HPO_KERNELS is neither on nor off.
     """
-    switch = os.environ.get("HPO_KERNELS", "on")
-    if switch not in ("on", "off"):
-        raise ValueError(f"HPO_KERNELS is {switch!r}, but must be on or off")
-    if switch == "off":
+    if not wanted():
         return None
     try:
         return _loaded(_compiled())
@@ -90,15 +87,13 @@ def _loaded(path: Path) -> ctypes.CDLL:
 
 def _compiled() -> Path:
     """The file of the library, compiled if it is not there in full. An error of `library` where that fails."""
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    if shutil.which(compiler[0]) is None:
-        raise FileNotFoundError(f"there is no C compiler {compiler[0]!r}")
-    folder, name = _folder(), f"kernels-{_key(compiler)}"
+    command = compiler()
+    folder, name = _folder(), f"kernels-{_key(command)}"
     for path in folder.glob(f"{name}-*.so"):
         if path.stem.endswith(_digest(path)):
             return path
         path.unlink(missing_ok=True)
-    return _made(compiler, folder, name)
+    return _made(command, folder, name)
 
 
 def _folder() -> Path:
@@ -114,14 +109,14 @@ def _folder() -> Path:
         return folder
 
 
-def _made(compiler: list[str], folder: Path, name: str) -> Path:
+def _made(command: list[str], folder: Path, name: str) -> Path:
     """Compiled. Its name ends with the digest of its bytes: what was cut short is not loaded, which could kill a process."""
     with tempfile.TemporaryDirectory(dir=folder) as place:  # others may compile at the same time
         made = Path(place) / "kernels.so"
         try:
-            _run([*compiler, *FLAGS, *NATIVE, str(SOURCE), "-o", str(made), "-lm"])
+            _run([*command, *FLAGS, *NATIVE, str(SOURCE), "-o", str(made), "-lm"])
         except subprocess.CalledProcessError:
-            _run([*compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"])
+            _run([*command, *FLAGS, str(SOURCE), "-o", str(made), "-lm"])
         path = folder / f"{name}-{_digest(made)}.so"
         os.replace(made, path)
     return path
@@ -131,8 +126,8 @@ def _digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=LIMIT, text=True)
+def _run(arguments: list[str]) -> None:
+    subprocess.run(arguments, check=True, capture_output=True, timeout=LIMIT, text=True)
 
 
 def _words(error: Exception) -> str:
@@ -141,10 +136,10 @@ def _words(error: Exception) -> str:
     return next((line for line in said if "error" in line), str(error))
 
 
-def _key(compiler: list[str]) -> str:
+def _key(command: list[str]) -> str:
     """Of everything that the machine code depends on: the text, the compiler, the processor."""
-    version = subprocess.run([*compiler, "--version"], capture_output=True, timeout=LIMIT).stdout
-    parts = [SOURCE.read_bytes(), version, " ".join([*compiler, *FLAGS, *NATIVE]).encode(), _processor().encode()]
+    version = subprocess.run([*command, "--version"], capture_output=True, timeout=LIMIT).stdout
+    parts = [SOURCE.read_bytes(), version, " ".join([*command, *FLAGS, *NATIVE]).encode(), _processor().encode()]
     return hashlib.blake2b(b"\0".join(parts), digest_size=12).hexdigest()
 
 

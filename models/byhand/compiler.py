@@ -1,0 +1,23 @@
+"""The C compiler for kernels.c, and whether it may be used. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+
+
+def wanted() -> bool:
+    """What HPO_KERNELS says; ValueError if that is neither on nor off."""
+    switch = os.environ.get("HPO_KERNELS", "on")
+    if switch not in ("on", "off"):
+        raise ValueError(f"HPO_KERNELS is {switch!r}, but must be on or off")
+    return switch == "on"
+
+
+def compiler() -> list[str]:
+    """Its command: $CC, else cc. FileNotFoundError if there is none, ValueError for a quotation that does not end."""
+    command = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    if shutil.which(command[0]) is None:
+        raise FileNotFoundError(f"there is no C compiler {command[0]!r}")
+    return command
