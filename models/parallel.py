@@ -16,6 +16,7 @@ of devices and another sharding.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -54,6 +55,7 @@ def together(kind: str = "cuda") -> Iterator[Group]:
     try:
         yield Group.current()
     finally:
+        gc.collect()  # models that are parts of cycles hold the group, whose threads would outlive it
         dist.destroy_process_group()
 
 
