@@ -129,7 +129,7 @@ def _regularisation() -> Parameters:
 
 
 def _rates(*names: str) -> Parameters:
-    """Learning rates, about the best of each that was seen in short trainings of the default shape."""
+    """Learning rates, a factor of a hundred for each."""
     ranges = {
         "sgd_lr": Float(1e-2, 1.0, log=True, when={"optimizer": "sgd"}),
         "lion_lr": Float(1e-4, 1e-2, log=True, when={"optimizer": "lion"}),

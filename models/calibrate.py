@@ -167,7 +167,7 @@ def operations(parts: Parts) -> tuple[int, int]:
     """Of one forward and backward pass: how many are called as they are, and how many autograd records."""
     c, training = parts.config, parts.training
     rms, cast, rotary = c.norm == "rms", training.precision != "float32", c.positions == "rotary"
-    embedded = bool(c.dropout if c.embedding_dropout is None else c.embedding_dropout)
+    embedded = bool(c.embedded_dropout)
     attention = (43 + 4 * cast) * rotary + (9 + 44 * rms) * c.qk_norm + 14 * (c.keys != c.heads)
     attention += 52 * bool(c.attention_dropout)
     if parts.byhand:

@@ -225,6 +225,11 @@ class GPTConfig:
         return self.kv_heads or self.heads
 
     @property
+    def embedded_dropout(self) -> float:
+        """Dropout of the embedding: its own, or that of all."""
+        return self.dropout if self.embedding_dropout is None else self.embedding_dropout
+
+    @property
     def drops(self) -> bool:
         """Whether training draws random numbers."""
         return any((self.dropout, self.attention_dropout, self.embedding_dropout, self.layer_dropout))

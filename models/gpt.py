@@ -161,8 +161,7 @@ class GPT(nn.Module):
         x = self.tokens(ids)  # (B, T, H)
         if self.positions is not None:
             x = x + self.positions.weight[: ids.size(1)]
-        p = self.config.embedding_dropout
-        x = dropped(x, self.config.dropout if p is None else p, noise)
+        x = dropped(x, self.config.embedded_dropout, noise)
         for block in self.blocks:
             x = recomputed(block, x, self.angles, noise) if self.again else block(x, self.angles, noise)
         x = self.norm(x) if self.scale == 1 else self.norm(x) * self.scale

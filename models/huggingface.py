@@ -163,7 +163,7 @@ def _our_config(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _their_config(config: GPTConfig) -> dict[str, Any]:
-    dropout = config.dropout if config.embedding_dropout is None else config.embedding_dropout
+    dropout = config.embedded_dropout
     end = END_OF_TEXT if config.words > END_OF_TEXT else None
     return {
         "architectures": ["GPT2LMHeadModel"],

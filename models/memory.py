@@ -60,7 +60,7 @@ EVALUATED = 4096  # tokens in one pass of evaluation at most, and
 EVALUATED_LOGITS = 1 << 24  # logits (evaluate.py)
 
 FRAGMENTS, STAYS = 1.4, 0.3
-MARGIN = 0.25  # for what a process on a CPU comes to hold, up to 1 / 0.88 times what is predicted (models/README.md)
+MARGIN = 0.25  # for what a process on a CPU comes to hold beyond what is predicted (models/README.md)
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ ALONE = Layout()
 
 
 class Room(Protocol):
-    """Something with a number of bytes that trainings may use; a Machine of calibrate.py.
+    """Something with a number of bytes that trainings may use, and whether they go by byhand/ where they can (`kernels`).
 
-    It may have `kernels`, which is True where it has not: whether trainings go by byhand/ where they can.
+    A Machine of calibrate.py is one.
     """
 
     @property
@@ -100,6 +100,9 @@ class Room(Protocol):
 
     @property
     def available(self) -> int: ...
+
+    @property
+    def kernels(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -144,10 +147,8 @@ def fits(config: Mapping[str, Any], room: int | Room, margin: float = MARGIN, de
 
     A constraint of a space, with the room bound: partial(fits, room=8 * 10**9), if its names are those of config.py.
     """
-    device: Kind = "cpu" if isinstance(room, int) else room.kind
-    limit = room if isinstance(room, int) else room.available
-    kernels = bool(getattr(room, "kernels", True))
-    return memory(config, devices, device, kernels).process * (1 + margin) <= limit
+    told = memory(config, devices) if isinstance(room, int) else memory(config, devices, room.kind, room.kernels)
+    return told.process * (1 + margin) <= (room if isinstance(room, int) else room.available)
 
 
 # -- activations -------------------------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ class Parts:
     @property
     def attention_recorded(self) -> bool:
         """Whether attention goes through autograd."""
-        return not self.byhand or self.config.qk_norm or self.config.attention_dropout > 0
+        return not self.byhand or sizes.recorded(self.config)
 
     @property
     def size(self) -> int:
@@ -235,8 +236,7 @@ class Parts:
     def stack_bytes(self) -> int:
         """Kept of a token from its embedding to the last block."""
         c = self.config
-        p = c.dropout if c.embedding_dropout is None else c.embedding_dropout
-        mask = (4 if self.device == "cpu" else 1) * c.hidden if p else 0
+        mask = (4 if self.device == "cpu" else 1) * c.hidden if c.embedded_dropout else 0
         layer = self.layer_bytes()
         blocks = 4 * c.hidden * c.layers + layer if self.layout.activation_checkpointing else layer * c.layers
         return blocks + mask + 8  # the token's number

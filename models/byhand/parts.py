@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -75,16 +74,9 @@ class Norm:
         )  # fmt: skip
 
 
-class Attending(Protocol):
-    """From queries, keys and values (n, (N + 2 K) D) to y (n, N D)."""
-
-    def forward(self, noise: Noise) -> None: ...
-
-    def backward(self, dy: Tensor, dqkv: Tensor) -> None: ...
-
-
 class Attention:
-    """Causal, with shared keys and rotary positions where the model has them. They are turned in place."""
+    """From queries, keys and values (n, (N + 2 K) D) to y (n, N D): causal, with shared keys and rotary positions where the
+    model has them. Queries and keys are turned in place."""
 
     def __init__(self, kernels: ctypes.CDLL, block: Block, qkv: Tensor, y: Tensor, length: int, angles: Angles) -> None:
         config, batch = block.config, y.size(0) // length
@@ -115,7 +107,7 @@ def _check(short: int) -> None:
 
 
 class ThroughAutograd:
-    """Attention with what is rare: norms of queries and keys, dropout of its weights."""
+    """The same for every model, as gpt.py has it."""
 
     def __init__(self, block: Block, qkv: Tensor, y: Tensor, length: int, angles: Angles) -> None:
         self.block, self.angles, self.y = block, angles, y

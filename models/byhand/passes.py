@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from models.byhand.kernels import pointer
-from models.byhand.parts import Activation, Attending, Attention, Map, Norm, ThroughAutograd
+from models.byhand.parts import Activation, Attention, Map, Norm, ThroughAutograd
+from models.byhand.sizes import recorded
 from models.config import GPTConfig, TrainConfig
 from models.dropout import Noise, branch_mask, mask
 from models.gpt import GPT, Angles, Block, qkv_rows, up_rows
@@ -28,20 +29,17 @@ class Buffers:
         self.inner, self.qkv = torch.empty(rows, config.inner), torch.empty(rows, sum(qkv_rows(config)))
 
 
-class Branches:
-    """What a branch is multiplied with before it is added: dropout, of elements or of all, and the scale of deep models."""
+def branch_factor(config: GPTConfig, scale: float, rows: Tensor, batch: int, noise: Noise) -> Tensor | float | None:
+    """What a branch (n, H) is multiplied with before it is added: dropout, of elements or of all, and the scale of deep models.
 
-    def __init__(self, config: GPTConfig, scale: float, batch: int) -> None:
-        self.config, self.scale, self.batch = config, scale, batch
-
-    def drawn(self, rows: Tensor, noise: Noise) -> Tensor | float:
-        """Of a branch (n, H): 1.0, another number, or an array (n, H). Drawn in the order in which autograd would."""
-        elements = mask(rows, self.config.dropout, noise)
-        whole = branch_mask(rows.view(self.batch, -1, rows.size(1)), self.config.layer_dropout, noise)
-        if elements is None and whole is None:
-            return self.scale
-        factor = torch.full_like(rows, self.scale) if elements is None else elements.mul_(self.scale)
-        return factor if whole is None else factor.view(self.batch, -1).mul_(whole.view(-1, 1)).view_as(rows)
+    An array (n, H), a number, or None for 1. Drawn in the order in which autograd would.
+    """
+    elements = mask(rows, config.dropout, noise)
+    whole = branch_mask(rows.view(batch, -1, rows.size(1)), config.layer_dropout, noise)
+    if elements is None and whole is None:
+        return None if scale == 1 else scale
+    factor = torch.full_like(rows, scale) if elements is None else elements.mul_(scale)
+    return factor if whole is None else factor.view(batch, -1).mul_(whole.view(-1, 1)).view_as(rows)
 
 
 class Layer:
@@ -51,23 +49,23 @@ class Layer:
         self, kernels: ctypes.CDLL, block: Block, shape: tuple[int, int], shared: Buffers, angles: Angles
     ) -> None:
         config, rows = block.config, prod(shape)
-        self.shared, self.branches = shared, Branches(config, block.branch, shape[0])
+        self.config, self.scale, self.batch, self.shared = config, block.branch, shape[0], shared
         self.x1, self.x2, self.normed1, self.normed2, y = (torch.empty(rows, config.hidden) for _ in range(5))
         qkv, u, a = (torch.empty(rows, n) for n in (sum(qkv_rows(config)), sum(up_rows(config)), config.inner))
         self.norm1, self.norm2 = Norm(kernels, block.norm1, self.normed1), Norm(kernels, block.norm2, self.normed2)
         self.qkv, self.mix = Map(block.qkv, self.normed1, qkv), Map(block.mix, y, shared.more)
         self.up, self.down = Map(block.up, self.normed2, u), Map(block.down, a, shared.more)
         self.activation = Activation(kernels, config.activation, u, a)
-        plain = Attention(kernels, block, qkv, y, shape[1], angles)
-        rare = ThroughAutograd(block, qkv, y, shape[1], angles)
-        self.attentions: dict[bool, Attending] = {False: plain, True: rare}
-        self.normed_queries, self.dropping = config.qk_norm, config.attention_dropout > 0
+        self.attention = (
+            ThroughAutograd(block, qkv, y, shape[1], angles)
+            if recorded(config)
+            else Attention(kernels, block, qkv, y, shape[1], angles)
+        )
 
     def forward(self, x: Tensor, more: Tensor | None, noise: Noise) -> Tensor:
         """x + more is the residual stream that comes in; returned is it after attention, and `shared.more` is to be added."""
         x = self.norm1.forward(x, more, None if more is None else self.x1)
         self.qkv.forward()
-        self.attention = self.attentions[self.normed_queries or (self.dropping and noise is not None)]
         self.attention.forward(noise)
         self.mix.forward()
         self.first = self._scaled(noise)
@@ -78,9 +76,9 @@ class Layer:
         self.second = self._scaled(noise)
         return x
 
-    def _scaled(self, noise: Noise) -> Tensor | float:
-        factor = self.branches.drawn(self.shared.more, noise)
-        if not (isinstance(factor, float) and factor == 1.0):
+    def _scaled(self, noise: Noise) -> Tensor | float | None:
+        factor = branch_factor(self.config, self.scale, self.shared.more, self.batch, noise)
+        if factor is not None:
             self.shared.more.mul_(factor)
         return factor
 
@@ -95,11 +93,9 @@ class Layer:
         self.qkv.backward(shared.qkv, shared.back, fresh)
         self.norm1.backward(shared.back, g)
 
-    def _into(self, g: Tensor, factor: Tensor | float) -> Tensor:
+    def _into(self, g: Tensor, factor: Tensor | float | None) -> Tensor:
         """The gradient that goes into a branch."""
-        if isinstance(factor, float) and factor == 1.0:
-            return g
-        return torch.mul(g, factor, out=self.shared.scaled)
+        return g if factor is None else torch.mul(g, factor, out=self.shared.scaled)
 
 
 class Passes:
@@ -152,7 +148,7 @@ class Passes:
     def _forward(self, ids: Tensor, noise: Noise) -> None:
         rows, (_, length) = self.x.size(0), self.shape
         self.kernels.embed(pointer(ids), *self._tables, pointer(self.x), rows, length, self.x.size(1))
-        self.embedded = mask(self.x, self._embedding_dropout, noise)
+        self.embedded = mask(self.x, self.model.config.embedded_dropout, noise)
         if self.embedded is not None:
             self.x.mul_(self.embedded)
         x, more = self.x, None
@@ -162,11 +158,6 @@ class Passes:
         if self.model.scale != 1:
             self.normed.mul_(self.model.scale)
         torch.mm(self.normed, self.head.t(), out=self.logits)
-
-    @property
-    def _embedding_dropout(self) -> float:
-        config = self.model.config
-        return config.dropout if config.embedding_dropout is None else config.embedding_dropout
 
     def _backward(self, ids: Tensor, fresh: bool) -> None:
         rows, (_, length) = self.x.size(0), self.shape

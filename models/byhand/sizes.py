@@ -5,7 +5,8 @@
 
 buffers     made once for a shape (B, T), kept until the run ends, and so there during updates and evaluations too:
             what all blocks share   3 H + F + S
-            a block                 5 H + S + g F + F, 4 statistics of its norms, N logarithms of its attention's sums
+            a block                 5 H + S + g F + F, 4 statistics of its norms, and N logarithms of its attention's sums
+                                    where that does not go through autograd (`recorded`)
             both ends               4 H, 2 statistics, V logits, in the place of which their gradient comes
 masks       of dropout, drawn for a pass and kept until the next one draws: 2 H a block, H of embeddings
 """
@@ -13,9 +14,12 @@ masks       of dropout, drawn for a pass and kept until the next one draws: 2 H 
 from models.config import GPTConfig, TrainConfig
 from models.cost import gates, maps
 
-DRAWING = (
-    7  # bytes a feature while a mask is drawn: bits, comparison, and the mask, beside the one whose place it takes
-)
+DRAWING = 7  # bytes a feature while a mask is drawn: bits, comparison, and the mask, beside the one whose place it takes
+
+
+def recorded(config: GPTConfig) -> bool:
+    """Whether attention goes through autograd: with what is rare, norms of queries and keys, dropout of its weights."""
+    return config.qk_norm or config.attention_dropout > 0
 
 
 def rows(config: GPTConfig, training: TrainConfig) -> int:
@@ -29,7 +33,8 @@ def buffer_bytes(config: GPTConfig, count: int) -> int:
     """Of the buffers for `count` rows."""
     hidden, inner, attended = config.hidden, config.inner, maps(config)["qkv"][0]
     shared = 3 * hidden + inner + attended
-    block = 5 * hidden + attended + (gates(config) + 1) * inner + 4 + config.heads
+    logs = 0 if recorded(config) else config.heads
+    block = 5 * hidden + attended + (gates(config) + 1) * inner + 4 + logs
     ends = 4 * hidden + 2 + config.words
     return 4 * count * (shared + config.layers * block + ends)
 
@@ -37,8 +42,7 @@ def buffer_bytes(config: GPTConfig, count: int) -> int:
 def mask_bytes(config: GPTConfig, count: int) -> int:
     """Of the masks of dropout for `count` rows."""
     branches = 2 * config.layers if config.dropout or config.layer_dropout else 0
-    embedded = config.dropout if config.embedding_dropout is None else config.embedding_dropout
-    return 4 * count * config.hidden * (branches + bool(embedded))
+    return 4 * count * config.hidden * (branches + bool(config.embedded_dropout))
 
 
 def drawing_bytes(config: GPTConfig, count: int) -> int:

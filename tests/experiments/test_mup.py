@@ -14,10 +14,13 @@ torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "widest"),
-    [("adamw", 1024), ("lion", 1024), ("muon", 512), pytest.param("muon", 1024, marks=pytest.mark.slow)],
-)
-def test_coordinates_are_flat_under_mup(optimizer: str, widest: int) -> None:
+    ("optimizer", "widest", "standard"),  # the slope of logits under the standard parametrisation, at least
+    [
+        ("adamw", 1024, 0.5), ("lion", 1024, 0.5), ("muon", 512, 0.4),
+        pytest.param("muon", 1024, 0.5, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_coordinates_are_flat_under_mup(optimizer: str, widest: int, standard: float) -> None:
     more = {"optimizer": optimizer, "context": 16, "batch": 2} | ({"lr": 2.0**-9} if optimizer == "lion" else {})
     widths = (64, 256, widest)
     found = {
@@ -26,7 +29,7 @@ def test_coordinates_are_flat_under_mup(optimizer: str, widest: int) -> None:
     }
     for part in ("first block", "last block", "logits"):
         assert abs(found["mup"][part]) < 0.25, (part, found)
-    assert found["standard"]["logits"] > 0.35, found
+    assert found["standard"]["logits"] > standard, found
 
 
 def test_changes_keep_their_size_over_depth_under_mup() -> None:
