@@ -88,7 +88,7 @@ def judged(study: Study, folder: Path) -> dict[str, Any]:
 
 def spent(study: Study) -> dict[str, Any]:
     """Where the worker's seconds went, over finished jobs."""
-    results = [result.metrics for result in study.history.results.values()]
+    results = [result.system for result in study.history.results.values()]
     names = ("seconds", "birth_seconds", "idle_seconds", "setup_seconds", "save_seconds")
     total = {f"worker_{name}": round(sum(m.get(name, 0.0) for m in results), 3) for name in names}
     return {"trials": len(study.history.trials), "jobs": len(results), **total}

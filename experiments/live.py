@@ -193,6 +193,6 @@ class Display:
         latest = self.view.shown.latest
         if key is not None:
             trial, best = study.trial(key), facts.best_key(study) == key
-            seconds = trial.metrics.get("seconds", 0.0)
+            seconds = trial.system.get("seconds", 0.0)
             latest = (Finished(key, trial.value, seconds, trial.error, best), *latest)[:LATEST]
         self.view.shown = replace(snapshot(study), latest=latest)

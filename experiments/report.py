@@ -122,7 +122,7 @@ def totals(study: Study, settings: Settings) -> dict[str, Any]:
     """How much was done, and how the workers' seconds were spent."""
     history = study.history
     seconds, tokens = history.elapsed(), facts.tokens(history)
-    told = [result.metrics for result in history.results.values()]
+    told = [{**result.metrics, **result.system} for result in history.results.values()]  # old logs had one name for both
     return {
         "trials": len(history.trials),
         "trainings": len(history.results),

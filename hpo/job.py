@@ -42,11 +42,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What `tell` takes: raw, named, unsigned metrics; a curve; or the configuration's own fault."""
+    """What `tell` takes: raw, named, unsigned metrics; a curve; or the configuration's own fault.
+
+    metrics     what the objective reported, under its own names
+    system      what the framework measured beside it: seconds, setup_seconds, ... (see executors/worker.py)
+    traceback   of the exception that became `error`, as Python prints it
+    """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     curve: Curve = ()
     error: str | None = None
+    system: Mapping[str, float] = field(default_factory=dict)
+    traceback: str | None = None
 
     @classmethod
     def of(cls, value: Any, objectives: Mapping[str, str]) -> Result:
@@ -65,14 +72,18 @@ class Result:
             raise ValueError(f"the result lacks the objective {missing[0]!r}; it holds {list(value.metrics)}")
         metrics = {str(name): _number(name, metric) for name, metric in value.metrics.items()}
         curve = tuple((int(step), float(metric)) for step, metric in value.curve)
-        return cls(metrics, curve, value.error)
+        return cls(metrics, curve, value.error, dict(value.system), value.traceback)
 
     def to_json(self) -> dict[str, Any]:
-        return {"metrics": dict(self.metrics), "curve": [list(point) for point in self.curve], "error": self.error}
+        return {
+            "metrics": dict(self.metrics), "curve": [list(point) for point in self.curve], "error": self.error,
+            "system": dict(self.system), "traceback": self.traceback,
+        }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Result:
-        return cls(data["metrics"], tuple((int(s), float(v)) for s, v in data["curve"]), data["error"])
+        curve = tuple((int(s), float(v)) for s, v in data["curve"])
+        return cls(data["metrics"], curve, data["error"], data.get("system", {}), data.get("traceback"))
 
 
 def _number(name: str, value: Any) -> float:

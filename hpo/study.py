@@ -29,6 +29,8 @@ class Trial:
     curve: tuple[tuple[int, float], ...]  # of the whole trial, up to `until`
     seed: int
     error: str | None
+    system: Mapping[str, float]  # what the framework measured: seconds and its parts
+    traceback: str | None
 
     @property
     def key(self) -> Key:
@@ -75,7 +77,9 @@ class Study:
         """A finished key as a person reads it."""
         job, result = self.history.jobs[key], self.history.results[key]
         value = result.metrics.get(self.objective, float("nan"))
-        return Trial(*key, job.config, value, result.metrics, self.curve(key), job.seed, result.error)
+        return Trial(
+            *key, job.config, value, result.metrics, self.curve(key), job.seed, result.error, result.system, result.traceback
+        )
 
     def curve(self, key: Key) -> tuple[tuple[int, float], ...]:
         """(step, value) of the first objective from the trial's own start up to a key, its rungs included."""
@@ -146,6 +150,7 @@ class Study:
             **first,
             **config,
             **result.metrics,
+            **{f"system.{name}": value for name, value in result.system.items()},
             "started": _clock(begun.get(key)),
             "finished": _clock(ended.get(key)),
         }

@@ -189,7 +189,7 @@ class Processes:
             if future.cancelled() or isinstance(future.exception(), BrokenProcessPool):
                 self._barren = future.exception() if slot.ready == math.inf and not future.cancelled() else None
                 seconds = time.monotonic() - slot.since
-                late = Result({"seconds": seconds}, error=f"timeout: still running after {self.timeout or 0:g} s")
+                late = Result(error=f"timeout: still running after {self.timeout or 0:g} s", system={"seconds": seconds})
                 self._outcomes.put((job, late if slot.late else None))
                 self._replace(slot)
             else:

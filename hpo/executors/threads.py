@@ -85,7 +85,7 @@ class Threads:
                 del self._running[key]
                 worker.close()  # what else it holds; the abandoned thread itself cannot be ended
                 self._idle.append(self._worker())
-                return job, Result({"seconds": now - begun}, error=f"timeout: still running after {self.timeout:g} s")
+                return job, Result(error=f"timeout: still running after {self.timeout:g} s", system={"seconds": now - begun})
         return None
 
     def keep(self, keys: Iterable[Key]) -> None:

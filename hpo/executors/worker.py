@@ -7,6 +7,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ HELD = 4  # Runs in memory; a parked f(config, report) cannot be saved and is he
 class Worker:
     """Executes jobs one after the other. Dropping a held Run changes nothing but time.
 
-    The metrics it adds: `seconds` the job took here, of which `setup_seconds` went into building and loading the Run
+    What it measures, in `Result.system`: `seconds` the job took here, of which `setup_seconds` went into building and loading the Run
     and `save_seconds` into its checkpoint; `idle_seconds` that the worker had waited for the job, `birth_seconds` that
     it had taken to be ready for its first (from `born`, a wall-clock time).
     """
@@ -44,9 +45,9 @@ class Worker:
         except BaseException as error:  # sys.exit and a cancelled coroutine are the objective's own fault too
             self._drop(job.trial)
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            result = Result({"seconds": time.perf_counter() - start}, error=said)
+            result = Result(error=said, system={"seconds": time.perf_counter() - start})
         self.rested = time.perf_counter()
-        return Result({**times, **result.metrics}, result.curve, result.error)
+        return replace(result, system={**times, **result.system})
 
     def _execute(self, job: Job, start: float) -> Result:
         run = self._run(job)
@@ -59,10 +60,10 @@ class Worker:
         end = time.perf_counter()
         times = {"seconds": end - start, "setup_seconds": ready - start, "save_seconds": end - trained}
         if isinstance(value, Result):
-            return Result({**value.metrics, **times}, value.curve or curve, value.error)
+            return replace(value, curve=value.curve or curve, system=times)
         if isinstance(value, Mapping):
-            return Result({**value, **times}, curve)
-        return Result({**times, "": value}, curve)  # the executor's caller knows the objective's name
+            return Result(value, curve, system=times)
+        return Result({"": value}, curve, system=times)  # the executor's caller knows the objective's name
 
     def _run(self, job: Job) -> Any:
         """The Run at the job's source: held, loaded, or (for f(config, report)) run again from its beginning."""
@@ -128,7 +129,7 @@ def named(result: Result, objective: str) -> Result:
     error = result.error
     if error is None and objective in metrics and _diverged(metrics[objective]):
         error = f"diverged: {objective} is {metrics[objective]}"
-    return Result(metrics, curve, error)
+    return replace(result, metrics=metrics, curve=curve, error=error)
 
 
 def _diverged(value: Any) -> bool:

@@ -39,7 +39,7 @@ class ExecutorLaws:
             assert executor.free == 0
             found = executor.wait(60.0)
             assert found is not None and found[1] is not None and found[1].metrics[""] == 9.0
-            assert found[1].error is None and found[1].metrics["seconds"] >= 0 and executor.free == 1
+            assert found[1].error is None and found[1].system["seconds"] >= 0 and executor.free == 1
             assert executor.wait(0.0) is None
         finally:
             executor.close()
