@@ -2,21 +2,30 @@
 
 Everything an optimizer may know is here, and nothing else: the same events give the same History on any machine. Reads
 are sorted by key, so that the order in which results arrived between two starts changes nothing.
+
+Every event costs a constant or a logarithm, however long the study is: what is asked at every job is an index that grows
+with the events. What depends on the path of a study beyond that is folded (see fold.py).
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hpo.fold import Fold, S
 from hpo.job import Header, Job, Key, Result, differences
 from hpo.logs import Collision, Event, Log, MemoryLog
 from hpo.logs.base import canonical, stored
 from hpo.pareto import pareto_order
+
+PHASES = ("search", "finals")
+LONGEST_GAP = 7 * 86_400.0  # seconds between two events of one run; a longer one is a clock that was set
 
 
 class History:
@@ -33,16 +42,30 @@ class History:
         self.added: set[int] = set()  # trials that were told without having been asked
         self.adopted: set[int] = set()  # trials whose weights came from another trial
         self.trials: dict[int, list[Key]] = {}  # keys of every trial, in order of starting
+        self.sources: Counter[Key] = Counter()  # of jobs pending or to be given out again: how many start from a key
+        self.fresh = 0  # trials that were asked and started without a checkpoint
+        self.next_trial = 0  # the number of the next fresh trial
+        self.highest: dict[str, int] = {}  # of every whole number that notes record: a position in a list or a sequence
+        self.limited = False  # whether this run may start no more fresh trials
+        self.phase = "search"  # "finals": only what was chosen is trained to the end
+        self._limit: Mapping[str, Any] = {}  # the event that set it
         self._at: dict[int, list[Key]] = {}  # finished keys by budget, sorted
+        self._ranked: dict[int, list[tuple[tuple[float, ...], Key]]] = {}  # successes by budget, sorted by losses, then key
+        self._fronts: dict[int, list[Key]] = {}  # of several objectives: what nothing at the same budget dominates
+        self._budgets: list[int] = []  # at which anything has finished
         self._finished: list[Key] = []  # finished keys, sorted
         self._losses: dict[Key, tuple[float, ...]] = {}
         self._epoch: dict[Key, int] = {}  # number of starts before a key's finish
         self._lost: dict[Key, int] = {}
         self._queue: dict[int, Mapping[str, Any]] = {}  # enqueued configurations by the position of their event
-        self.limited = False  # whether this run may start no more fresh trials
-        self._starts = 0
+        self._steps: list[tuple[Job, tuple[Key, ...]]] = []  # every start, and what had finished since the one before
+        self._tail: list[Key] = []  # what has finished since the last start, sorted
+        self._folds: dict[str, Fold[Any]] = {}
+        self._worked = 0.0  # seconds
+        self._clock: float | None = None  # when the last event of a run was written
         self._digest = hashlib.blake2b(digest_size=16)
         self.memo: dict[Any, Any] = {}  # what readers computed from these events and may use again; never saved
+        self._began = time.time() - time.monotonic()
         self._open()
 
     def _open(self) -> None:
@@ -94,17 +117,26 @@ class History:
         """Pins a configuration: the next fresh trial takes it."""
         self._append("enqueue", {"config": dict(config)})
 
-    def run(self) -> None:
-        """Records that a driver begins to work; what `elapsed` counts from. No proposal reads it."""
-        self._append("run", {})
+    def run(self, allowed: Mapping[str, float | None] | None = None) -> None:
+        """Records that a driver begins to work; what `elapsed` counts from.
 
-    def limit(self) -> None:
-        """Records that no fresh trial may start until the next `run`: samplers are dry, what was started may go on."""
-        self._append("limit", {})
+        allowed: what this driver may use by rule, {"trials": 50, "seconds": None}; None is no limit. A limit that was
+        decided before is lifted only where its rule now allows more.
+        """
+        self._append("run", dict(allowed or {}))
+
+    def limit(self, rule: str, value: Any, phase: str = "search") -> None:
+        """Records that no fresh trial may start any more, by which rule: samplers are dry, what was started may go on.
+
+        phase: "finals" where what was chosen is to be trained to the end (see optimizers/finals.py).
+        """
+        if phase not in PHASES:
+            raise ValueError(f"phase is {phase!r}; allowed are {list(PHASES)}")
+        self._append("limit", {"rule": rule, "value": value, "phase": phase})
 
     def _append(self, kind: str, body: dict[str, Any]) -> None:
         plain = json.loads(stored(body))  # memory holds exactly what a reader of the log will hold
-        self.log.append(Event(kind, plain, time.time()))
+        self.log.append(Event(kind, plain, self._began + time.monotonic()))  # a clock that is set cannot bend a run
         self.refresh()
 
     def refresh(self) -> None:
@@ -123,39 +155,87 @@ class History:
             self._apply_finish(key, Result.from_json(body["result"]))
         elif event.kind == "lost":
             self._apply_lost((body["trial"], body["until"]))
-        elif event.kind in ("run", "limit"):
-            self.limited = event.kind == "limit"
+        elif event.kind == "run":
+            self._apply_run(body)
+        elif event.kind == "limit":
+            self.limited, self._limit, self.phase = True, body, body.get("phase", "search")
         elif event.kind == "enqueue":
             self._queue[len(self.events)] = body["config"]
+        self._apply_time(event)
         self.events.append(event)
         self._digest.update(event.canonical().encode())
 
+    def _apply_run(self, allowed: Mapping[str, float | None]) -> None:
+        rule = self._limit.get("rule")
+        now = allowed.get(rule) if rule is not None else None
+        if self.limited and (now is None or now > self._limit["value"]):
+            self.limited, self._limit, self.phase = False, {}, "search"
+
+    def _apply_time(self, event: Event) -> None:
+        """Time is that of runs, from `run` to the last event before the next; it never falls, and gaps are capped."""
+        if event.kind != "run" and self._clock is not None:
+            self._worked += min(max(0.0, event.time - self._clock), LONGEST_GAP)
+        if event.kind == "run" or self._clock is not None:
+            self._clock = event.time
+
     def _apply_start(self, job: Job, added: bool) -> None:
         key = job.key
+        if job.trial not in self.trials:
+            self.trials[job.trial] = []
+            self.fresh += job.source is None and not added
+            self.next_trial = max(self.next_trial, job.trial + 1)
         if key not in self.jobs:
-            self.trials.setdefault(job.trial, []).append(key)
+            self.trials[job.trial].append(key)
+        self._wait_no_more(key)
         self.jobs[key] = job
-        self.retries.pop(key, None)
         if key not in self.results:  # else another driver has finished it meanwhile
             self.pending[key] = job
+            if job.source is not None:
+                self.sources[job.source] += 1
         if added:
             self.added.add(job.trial)
         if job.source is not None and job.source[0] != job.trial:
             self.adopted.add(job.trial)
         if "queued" in job.note:
             self._queue.pop(job.note["queued"], None)
-        self._starts += 1
+        for name, value in job.note.items():
+            if type(value) is int:
+                self.highest[name] = max(value, self.highest.get(name, value))
+        self._steps.append((job, tuple(self._tail)))
+        self._tail = []
+
+    def _wait_no_more(self, key: Key) -> Job | None:
+        """A job that is no longer pending, nor to be given out again."""
+        job = self.pending.pop(key, None) or self.retries.pop(key, None)
+        if job is not None and job.source is not None:
+            self.sources[job.source] -= 1
+            if not self.sources[job.source]:
+                del self.sources[job.source]
+        return job
 
     def _apply_finish(self, key: Key, result: Result) -> None:
-        self.pending.pop(key, None)
-        self.retries.pop(key, None)
+        self._wait_no_more(key)
         if key in self.results:  # lost too often here, told by another driver there: the first stands
             return
         self.results[key] = result
-        self._losses[key] = self.header.losses(result)
-        self._epoch[key] = self._starts
+        self._losses[key] = losses = self.header.losses(result)
+        self._epoch[key] = len(self._steps)
         insort(self._finished, key)
+        insort(self._tail, key)
+        if key[1] not in self._at:
+            insort(self._budgets, key[1])
         insort(self._at.setdefault(key[1], []), key)
+        if not self.failed(key):
+            insort(self._ranked.setdefault(key[1], []), (losses, key))
+            if len(losses) > 1:
+                self._apply_front(key, losses)
+
+    def _apply_front(self, key: Key, losses: tuple[float, ...]) -> None:
+        front = self._fronts.setdefault(key[1], [])
+        if not any(_dominates(self._losses[other], losses) for other in front):
+            kept = [other for other in front if not _dominates(losses, self._losses[other])]
+            insort(kept, key)
+            self._fronts[key[1]] = kept
 
     def _apply_lost(self, key: Key) -> None:
         if key not in self.pending:  # finished meanwhile by another driver
@@ -164,14 +244,9 @@ class History:
         if self._lost[key] >= self.header.lost_limit:
             self._apply_finish(key, Result(error=f"lost {self._lost[key]} times"))
         else:
-            self.retries[key] = self.pending.pop(key)
+            self.retries[key] = self.pending.pop(key)  # its source is still needed
 
     # -- reading ----------------------------------------------------------------------------------------------------
-
-    @property
-    def next_trial(self) -> int:
-        """The number of the next fresh trial."""
-        return max(self.trials, default=-1) + 1
 
     @property
     def finished(self) -> Sequence[Key]:
@@ -183,9 +258,45 @@ class History:
         return self._at.get(until, [])
 
     @property
-    def budgets(self) -> list[int]:
+    def budgets(self) -> Sequence[int]:
         """Budgets at which anything has finished, lowest first."""
-        return sorted(self._at)
+        return self._budgets
+
+    @property
+    def reached(self) -> int | None:
+        """The highest budget that has a success; None without one."""
+        return next((until for until in reversed(self._budgets) if self._ranked.get(until)), None)
+
+    def ranking(self, until: int) -> Iterator[Key]:
+        """Successes at a budget, best first, as `rank` has them. With several objectives only the first front, so that it
+        does not cost a sort of all."""
+        if len(self.header.objectives) > 1:
+            yield from self.rank(self._fronts.get(until, ()))
+        else:
+            yield from (key for _, key in self._ranked.get(until, ()))
+
+    def front(self, until: int) -> Sequence[Key]:
+        """Successes at a budget that no other dominates, sorted by key; of one objective the best and its ties."""
+        if len(self.header.objectives) > 1:
+            return self._fronts.get(until, ())
+        ranked = self._ranked.get(until, ())
+        return [key for losses, key in itertools.takewhile(lambda one: one[0] == ranked[0][0], ranked)]
+
+    def fold(self, owner: str, begin: Callable[[], S]) -> S:
+        """The owner's state as of now, begun by `begin`, stepped by the events; to be read and not changed.
+
+        owner: names what the state depends on beside the events, such as the description of an optimizer.
+        """
+        return self._fold(owner, begin).read(self, self._steps, self._tail)
+
+    def settled(self, owner: str, begin: Callable[[], S]) -> S:
+        """The owner's state as of the last start: what it says there is final."""
+        return self._fold(owner, begin).settle(self, self._steps)
+
+    def _fold(self, owner: str, begin: Callable[[], S]) -> Fold[S]:
+        if owner not in self._folds:
+            self._folds[owner] = Fold(begin())
+        return self._folds[owner]
 
     @property
     def queued(self) -> tuple[int, Mapping[str, Any]] | None:
@@ -218,17 +329,11 @@ class History:
     @property
     def starts(self) -> int:
         """Number of starts so far: a key of this epoch has seen none since its finish."""
-        return self._starts
+        return len(self._steps)
 
     def elapsed(self) -> float:
-        """Wall-clock seconds that drivers have worked so far: from every `run` event to the last event before the next."""
-        total, begun, last = 0.0, None, 0.0
-        for event in self.events:
-            if event.kind == "run":
-                total += last - begun if begun is not None else 0.0
-                begun = event.time
-            last = event.time
-        return total + (last - begun if begun is not None else 0.0)
+        """Seconds that drivers have worked so far: from every `run` event to the last event before the next."""
+        return self._worked
 
     @property
     def digest(self) -> str:
@@ -244,3 +349,8 @@ class History:
 
     def __len__(self) -> int:
         return len(self.events)
+
+
+def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Whether losses a are nowhere worse than b and somewhere better."""
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))

@@ -10,11 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
+from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple
 
 from hpo.history import History
 from hpo.job import Header, Job, Key, Result
 from hpo.logs import Collision
+from hpo.logs.base import canonical
 from hpo.rng import training_seed
 from hpo.space import Config, Space, code_name
 
@@ -50,6 +53,15 @@ class Optimizer(ABC):
     def live(self, history: History) -> Sequence[Key]:
         """Finished keys that a later job may still name as its source, most useful first."""
         return ()
+
+    def may_name(self, history: History, key: Key) -> bool:
+        """Whether a later job may still name a finished key as its source: what `live` says of one."""
+        return key in self.live(history)
+
+    def released(self, history: History) -> Sequence[Key] | None:
+        """Every key that was live once and is not any more without having been a job's source, in the order in which they
+        were given up: it only ever grows. None: this optimizer does not say, and `live` is read after every finish."""
+        return None
 
     @property
     def horizon(self) -> int:
@@ -107,12 +119,22 @@ class Optimizer(ABC):
             job = self.decide(history)
             if job is None:
                 return None
+            self._check(job, history)
             try:
                 history.start(job, seen)
             except Collision:
                 continue
             return history.jobs[job.key]
         raise RuntimeError(f"{COLLISIONS} proposals in a row were taken by other drivers of the same log")
+
+    def _check(self, job: Job, history: History) -> None:
+        """ValueError that names the optimizer if a new trial's configuration does not lie in the space."""
+        if job.trial in history.trials:
+            return
+        try:
+            self.space.check(job.config)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{type(self).__name__} proposed a configuration outside its space: {error}") from error
 
     def tell(self, job: Job, result: Any) -> bool:
         """Records a number, a mapping of metrics or a Result. False if the job had a result already (which stands)."""
@@ -150,19 +172,21 @@ class Optimizer(ABC):
         return next(iter(self.candidates(history)), None)
 
     def candidates(self, history: History) -> list[Key]:
-        """The few lowest successes at the highest budget that has any: what `recommend` chooses from, and what `run`
+        """The few best successes at the highest budget that has any: what `recommend` chooses from, and what `run`
         therefore keeps the checkpoints of."""
-        for until in reversed(history.budgets):
-            good = [key for key in history.at(until) if not history.failed(key)]
-            if good:
-                return history.rank(good)[:CANDIDATES]
-        return []
+        until = history.reached
+        return [] if until is None else list(islice(history.ranking(until), CANDIDATES))
 
     def unmet(self, history: History) -> str:
         """Why nothing is recommended although trials succeeded, in a sentence; empty where that is not so."""
         return ""
 
     # -- description -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def owner(self) -> str:
+        """What this optimizer's folds are kept under."""
+        return canonical(self.describe())
 
     def describe(self) -> dict[str, Any]:
         """Name and options as JSON values, for the header."""
@@ -196,6 +220,9 @@ class Sampler(Optimizer):
     @abstractmethod
     def sample(self, history: History, trial: int) -> Config | None:
         """A configuration for the fresh trial; None if there are no more."""
+
+    def released(self, history: History) -> Sequence[Key] | None:
+        return ()  # nothing is ever live
 
     def suggest(self, history: History, trial: int) -> Draft | None:
         """`sample` with what is to be recorded beside it; a sampler that fits or counts overrides this one."""

@@ -44,10 +44,7 @@ class Stop:
 
     def full(self, history: History) -> bool:
         """Whether as many fresh trials have started as may."""
-        if self.trials is None:
-            return False
-        fresh = sum(history.jobs[keys[0]].source is None for keys in history.trials.values())
-        return fresh - len(history.added) >= self.trials
+        return self.trials is not None and history.fresh >= self.trials
 
 
 def run(study: Study, executor: Executor, stop: Stop | None = None, watch: Watch | None = None) -> History:
@@ -86,7 +83,7 @@ class _Loop:
         self.waiting = list(self.history.pending.values())  # started by a driver that is gone
         self.running: dict[Key, Job] = {}
         self.end = time.monotonic() + stop.seconds - self.history.elapsed() if stop.seconds is not None else None
-        self.history.run()
+        self.history.run({"trials": stop.trials, "seconds": stop.seconds})
         executor.keep(study.keep())  # what a driver left that was killed between a finish and its `keep`
 
     def run(self) -> History:
@@ -106,7 +103,7 @@ class _Loop:
     def _fill(self) -> None:
         while self.executor.free > 0 and not self._over():
             if not self.history.limited and self.stop.full(self.history):
-                self.history.limit()
+                self.history.limit("trials", self.stop.trials)
             job = self.waiting.pop(0) if self.waiting else self.study.optimizer.ask()
             if job is None:
                 return

@@ -11,7 +11,7 @@ from hpo.history import History
 from hpo.job import Job, Key, Result
 from hpo.logs import Log
 from hpo.optimizer import Optimizer
-from hpo.pareto import fronts
+from hpo.retention import Retention
 
 if TYPE_CHECKING:
     import pandas
@@ -65,6 +65,7 @@ class Study:
         self.header = optimizer.header(objectives, unit, horizon, lost_limit)
         self.history = History(self.header, log)
         optimizer.bind(self.history)
+        self._retention = Retention(optimizer, self.history)
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
@@ -94,11 +95,8 @@ class Study:
 
     def successes(self) -> list[Key]:
         """Finished keys without failures at the highest budget that has any."""
-        for until in reversed(self.history.budgets):
-            keys = [key for key in self.history.at(until) if not self.history.failed(key)]
-            if keys:
-                return keys
-        return []
+        until = self.history.reached
+        return [] if until is None else [key for key in self.history.at(until) if not self.history.failed(key)]
 
     @property
     def best(self) -> Trial:
@@ -106,17 +104,16 @@ class Study:
 
         Raises ValueError if no trial has succeeded.
         """
-        keys = self.successes()
-        if not keys:
+        until = self.history.reached
+        if until is None:
             raise ValueError(self._nothing())
-        return self.trial(self.history.rank(keys)[0])
+        return self.trial(next(self.history.ranking(until)))
 
     @property
     def pareto(self) -> list[Trial]:
         """The non-dominated trials at the highest budget reached."""
-        keys = self.successes()
-        front = fronts([self.history.losses(key) for key in keys])
-        return [self.trial(keys[i]) for i in front[0]] if front else []
+        until = self.history.reached
+        return [] if until is None else [self.trial(key) for key in self.history.front(until)]
 
     def recommend(self) -> Trial:
         """The trial to use: best by the optimizer's model where there is noise, else the lowest observed at the highest
@@ -172,11 +169,12 @@ class Study:
     def keep(self) -> list[Key]:
         """Checkpoints that must not go: live ones, what is pending (another driver may have published it already) with
         its sources, and the best (or Pareto) ones, which may be recommended."""
-        waiting = [*self.history.pending.values(), *self.history.retries.values()]
-        sources = [key for job in waiting for key in (job.source, job.key) if key is not None]
-        best = [trial.key for trial in self.pareto] if len(self.header.objectives) > 1 else []
-        best += self.optimizer.candidates(self.history)
-        return list(dict.fromkeys([*self.optimizer.live(self.history), *sources, *best]))
+        return self._retention.kept()
+
+    def release(self) -> list[Key]:
+        """Checkpoints that have become useless since the last call: what `keep` no longer holds, found from what has
+        finished meanwhile, so that a finish costs the same in a long study."""
+        return self._retention.release()
 
     def told(self, result: Result) -> Result:
         """A result from an executor, checked; a malformed one becomes an error of its configuration."""

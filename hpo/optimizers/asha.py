@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hpo.history import History
 from hpo.job import Job, Key
@@ -36,27 +37,74 @@ class ASHA(Scheduler):
         return self.max_resource
 
     def propose(self, history: History) -> Job | None:
+        rungs = history.fold(self.owner, self._begin).rungs
         for k in range(len(self.rungs) - 2, -1, -1):  # from the top: what is nearest to the end goes first
-            candidates = self._promotable(history, k)
-            if candidates:
-                return self.resume(history, candidates[0][0], self.rungs[k + 1])
+            best = rungs[k].promotable(history, self.reduction_factor)
+            if best is not None:
+                return self.resume(history, best[0], self.rungs[k + 1])
         return self.sampler.fresh(history, self.rungs[0], {"rung": 0})
 
-    def _members(self, history: History, rung: int) -> list[Key]:
-        """Own trials that finished a rung; foreign ones have no `rung` in their note."""
-        return [key for key in history.at(self.rungs[rung]) if "rung" in history.jobs[key].note]
-
-    def _promotable(self, history: History, rung: int) -> list[Key]:
-        """Successes in the best 1/eta of a rung that are not above it yet, best first."""
-        ranked = history.rank(self._members(history, rung))
-        top = ranked[: math.floor(len(ranked) / self.reduction_factor + 1e-9)]
-        following = self.rungs[rung + 1]
-        return [key for key in top if (key[0], following) not in history.jobs and not history.failed(key)]
+    def _begin(self) -> Ladder:
+        return Ladder({until: k for k, until in enumerate(self.rungs)}, [Rung() for _ in self.rungs])
 
     def live(self, history: History) -> Sequence[Key]:
         """Everything below the top that has not gone on: a growing rung may still promote it. The best first."""
-        found: list[Key] = []
-        for rung in range(len(self.rungs) - 2, -1, -1):
-            keys = [k for k in self._members(history, rung) if (k[0], self.rungs[rung + 1]) not in history.jobs]
-            found += [key for key in history.rank(keys) if not history.failed(key)]
-        return found
+        rungs = history.fold(self.owner, self._begin).rungs[:-1]
+        return [key for rung in reversed(rungs) for key in history.rank(key for _, key in rung.open)]
+
+    def may_name(self, history: History, key: Key) -> bool:
+        if key[1] not in self.rungs[:-1] or key not in history.results or "rung" not in history.jobs[key].note:
+            return False
+        following = self.rungs[self.rungs.index(key[1]) + 1]
+        return not history.failed(key) and (key[0], following) not in history.jobs
+
+    def released(self, history: History) -> Sequence[Key] | None:
+        return ()  # what is below the top stays live until it is promoted
+
+
+Entry = tuple[tuple[float, ...], Key]  # losses and key: sorted, as `History.rank` has keys of one objective
+
+
+@dataclass
+class Rung:
+    """Own trials that finished a rung, and those of them that have neither failed nor gone on; both sorted."""
+
+    members: list[Entry] = field(default_factory=list)
+    open: list[Entry] = field(default_factory=list)
+
+    def promotable(self, history: History, eta: float) -> Key | None:
+        """The best open one, if it is among the best 1/eta of all."""
+        top = math.floor(len(self.members) / eta + 1e-9)
+        if not self.open or not top:
+            return None
+        if len(history.header.objectives) == 1:
+            return self.open[0][1] if bisect_left(self.members, self.open[0]) < top else None
+        waiting = {key for _, key in self.open}
+        return next((key for key in history.rank(key for _, key in self.members)[:top] if key in waiting), None)
+
+
+@dataclass
+class Ladder:
+    """The fold of an ASHA: its rungs, by budget."""
+
+    levels: dict[int, int]
+    rungs: list[Rung]
+
+    def copy(self) -> Ladder:
+        return Ladder(self.levels, [Rung(rung.members.copy(), rung.open.copy()) for rung in self.rungs])
+
+    def absorb(self, history: History, keys: Sequence[Key]) -> None:
+        for key in keys:
+            if key[1] in self.levels and "rung" in history.jobs[key].note:  # foreign trials have none
+                rung, entry = self.rungs[self.levels[key[1]]], (history.losses(key), key)
+                insort(rung.members, entry)
+                if not history.failed(key):
+                    insort(rung.open, entry)
+
+    def enter(self, history: History, job: Job) -> None:
+        if job.source is None or "rung" not in job.note or job.source[1] not in self.levels:
+            return
+        open_ = self.rungs[self.levels[job.source[1]]].open
+        at = bisect_left(open_, (history.losses(job.source), job.source))
+        if at < len(open_) and open_[at][1] == job.source:
+            del open_[at]

@@ -183,6 +183,13 @@ class FreezeThaw(Scheduler):
         paused = set(self._paused(history))
         return [key for until in reversed(self.rungs) for key in history.rank(paused.intersection(history.at(until)))]
 
+    def may_name(self, history: History, key: Key) -> bool:
+        own = key in history.results and "rung" in history.jobs[key].note and not history.failed(key)
+        return own and key[1] < self.max_resource and history.trials[key[0]][-1] == key
+
+    def released(self, history: History) -> Sequence[Key] | None:
+        return ()  # what is paused stays live until it goes on
+
     # -- which of it -------------------------------------------------------------------------------------------------
 
     def _best(self, history: History, paused: Sequence[Key], new: Draft | None) -> tuple[Key | None, dict[str, Any]]:

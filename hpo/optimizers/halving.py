@@ -7,11 +7,11 @@ are never taken for members; a bracket that waits for stragglers opens the next.
 
 from __future__ import annotations
 
-import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from hpo.history import History
 from hpo.job import Job, Key
@@ -70,56 +70,186 @@ class Brackets(Scheduler):
         """The rungs of bracket number 0, 1, ...; None behind the last."""
 
     def propose(self, history: History) -> Job | None:
-        members = self._members(history)
-        bracket = 0
-        while (ladder := self.ladder(bracket)) is not None:
-            inside = members.get(bracket, [])
-            if len(inside) < ladder[0][0]:
-                job = self.sampler.fresh(history, ladder[0][1], {"bracket": bracket})
-                if job is not None or not inside:
+        state = history.fold(self.owner, self._begin)
+        for number in [*sorted(state.open), state.following]:
+            ladder = self.ladder(number)
+            if ladder is None:
+                return None
+            bracket = state.open.get(number)
+            if bracket is None or not bracket.full:
+                job = self.sampler.fresh(history, ladder[0][1], {"bracket": number})
+                if job is not None or bracket is None:
                     return job
             # full, or the sampler has run dry and the bracket is judged as it is
-            promotable, _ = self._frontier(history, inside, ladder)
-            if promotable:
-                return self.resume(history, *promotable[0])
-            bracket += 1
+            chosen = bracket.promotable(history)
+            if chosen is not None:
+                return self.resume(history, *chosen)
         return None
 
-    def _members(self, history: History) -> dict[int, list[int]]:
-        """Trials of every bracket, by the note of their first job, in order of number."""
-        members: dict[int, list[int]] = {}
-        for trial, keys in sorted(history.trials.items()):
-            bracket = history.jobs[keys[0]].note.get("bracket")
-            if bracket is not None and trial not in history.added:
-                members.setdefault(bracket, []).append(trial)
-        return members
-
-    def _frontier(self, history: History, inside: list[int], ladder: Ladder) -> tuple[list[tuple[int, int]], list[Key]]:
-        """(trial, budget) of every promotion that complete rungs allow, and finished keys of rungs not yet judged."""
-        promotable: list[tuple[int, int]] = []
-        entered = inside
-        for (_, until), (above, following) in itertools.pairwise(ladder):
-            done = [(trial, until) for trial in entered if (trial, until) in history.results]
-            if len(done) < len(entered):
-                return promotable, done
-            best = [key[0] for key in history.rank(key for key in done if not history.failed(key))[:above]]
-            promotable += [(trial, following) for trial in best if (trial, following) not in history.jobs]
-            entered = best
-        return promotable, []
+    def _begin(self) -> Open:
+        return Open(self.ladder)
 
     def live(self, history: History) -> Sequence[Key]:
         """What may still be promoted: the chosen of complete rungs, then everything in rungs not yet judged."""
         chosen: list[Key] = []
         waiting: list[Key] = []
-        for bracket, inside in sorted(self._members(history).items()):
-            ladder = self.ladder(bracket)
-            assert ladder is not None
-            if len(inside) < ladder[0][0]:  # may still be filled, or be judged as it is
-                waiting += [(t, ladder[0][1]) for t in inside if (t, ladder[0][1]) in history.results]
-            promotable, undecided = self._frontier(history, inside, ladder)
-            chosen += [history.trials[trial][-1] for trial, _ in promotable]
-            waiting += undecided
+        for _, bracket in sorted(history.fold(self.owner, self._begin).open.items()):
+            chosen += [(trial, bracket.budgets[rung - 1]) for trial, rung in bracket.promotions(history)]
+            waiting += bracket.waiting(history)
         return list(dict.fromkeys(chosen + history.rank(waiting)))
+
+    def may_name(self, history: History, key: Key) -> bool:
+        number = history.jobs[key].note.get("bracket") if key in history.jobs else None
+        bracket = history.fold(self.owner, self._begin).open.get(number) if number is not None else None
+        return bracket is not None and bracket.may_name(history, key)
+
+    def released(self, history: History) -> Sequence[Key] | None:
+        return history.settled(self.owner, self._begin).released
+
+
+@dataclass
+class Open:
+    """The fold of brackets: those in which something may still happen, by number; and what has been given up."""
+
+    ladder: Callable[[int], Ladder | None]
+    open: dict[int, Bracket] = field(default_factory=dict)
+    following: int = 0  # the number of the first bracket without a trial
+    released: list[Key] = field(default_factory=list)
+
+    def copy(self) -> Open:
+        brackets = {number: bracket.copy() for number, bracket in self.open.items()}
+        return Open(self.ladder, brackets, self.following, self.released.copy())
+
+    def absorb(self, history: History, keys: Sequence[Key]) -> None:
+        touched = set()
+        for key in keys:
+            number = history.jobs[key].note.get("bracket")
+            if number in self.open:
+                self.open[number].absorb(history, key)
+                touched.add(number)
+        for number in sorted(touched):
+            self._close(history, number)
+
+    def enter(self, history: History, job: Job) -> None:
+        number = job.note.get("bracket")
+        if number is None:  # a foreign trial
+            return
+        if number >= self.following:
+            ladder = self.ladder(number)
+            assert ladder is not None
+            self.open[number] = Bracket(ladder)
+            self.following = number + 1
+        if number in self.open:
+            self.open[number].enter(job)
+            self._close(history, number)
+
+    def _close(self, history: History, number: int) -> None:
+        """Gives up whom the verdicts of a full bracket passed over, and the bracket when nothing is left to promote."""
+        bracket = self.open[number]
+        if bracket.full:
+            self.released += bracket.passed_over(history)
+            if bracket.is_over(history):
+                del self.open[number]
+
+
+class Bracket:
+    """One bracket: what finished each rung, and who has gone on from it.
+
+    `entered` holds who a rung is judged by, as far as the rungs below are complete; it is computed where it is read, and
+    anew when a trial joins. A bracket that is not full may be judged as it is, and again when it has filled up.
+    """
+
+    def __init__(self, ladder: Ladder) -> None:
+        self.ladder = ladder
+        self.budgets = [until for _, until in ladder]
+        self.finished: list[dict[int, bool]] = [{} for _ in ladder]  # by rung: trial -> whether it succeeded
+        self.started: list[set[int]] = [set() for _ in ladder]  # by rung: who has gone on from it
+        self.entered: list[list[int]] = [[]]
+        self.missing = [0]  # of those who entered a rung, how many have not finished it
+        self.judged = 0  # rungs whose losers have been given up
+
+    def copy(self) -> Bracket:
+        copy = Bracket(self.ladder)
+        copy.finished = [trials.copy() for trials in self.finished]
+        copy.started = [trials.copy() for trials in self.started]
+        copy.entered = [trials.copy() for trials in self.entered]
+        copy.missing, copy.judged = self.missing.copy(), self.judged
+        return copy
+
+    @property
+    def full(self) -> bool:
+        return len(self.entered[0]) >= self.ladder[0][0]
+
+    def enter(self, job: Job) -> None:
+        for rung in self._rungs(job.until):
+            if rung:
+                self.started[rung - 1].add(job.trial)
+            elif not self._is_inside(job.trial):  # else it was lost and starts again
+                del self.entered[1:], self.missing[1:]
+                insort(self.entered[0], job.trial)
+                self.missing[0] += 1
+
+    def absorb(self, history: History, key: Key) -> None:
+        for rung in self._rungs(key[1]):
+            self.finished[rung][key[0]] = not history.failed(key)
+            if rung == 0 or (rung < len(self.entered) and key[0] in self.entered[rung]):
+                self.missing[rung] -= 1
+
+    def _rungs(self, until: int) -> list[int]:
+        """The rungs at a budget: with a small factor rounding makes one of two."""
+        return [rung for rung, budget in enumerate(self.budgets) if budget == until]
+
+    def _is_inside(self, trial: int) -> bool:
+        at = bisect_left(self.entered[0], trial)
+        return at < len(self.entered[0]) and self.entered[0][at] == trial
+
+    def judge(self, history: History) -> list[list[int]]:
+        """Who entered every rung, as far as the rungs below are complete: of each the best go on, in their order."""
+        while not self.missing[-1] and len(self.entered) < len(self.ladder):
+            rung = len(self.entered)
+            done = [(trial, self.budgets[rung - 1]) for trial in self.entered[-1] if self.finished[rung - 1][trial]]
+            chosen = [key[0] for key in history.rank(done)[: self.ladder[rung][0]]]
+            self.entered.append(chosen)
+            self.missing.append(sum(trial not in self.finished[rung] for trial in chosen))
+        return self.entered
+
+    def promotions(self, history: History) -> Iterator[tuple[int, int]]:
+        """(trial, rung) of everybody who was chosen to enter a rung and has not started it, the lowest rung first."""
+        for rung, chosen in enumerate(self.judge(history)[1:], start=1):
+            yield from ((trial, rung) for trial in chosen if trial not in self.started[rung - 1])
+
+    def promotable(self, history: History) -> tuple[int, int] | None:
+        """Who goes on next, and to which budget."""
+        trial, rung = next(self.promotions(history), (0, 0))
+        return (trial, self.budgets[rung]) if rung else None
+
+    def is_over(self, history: History) -> bool:
+        """Whether every rung is judged and everybody chosen has gone on."""
+        return len(self.judge(history)) == len(self.ladder) and next(self.promotions(history), None) is None
+
+    def passed_over(self, history: History) -> list[Key]:
+        """Keys of rungs judged since the last call that were not chosen."""
+        entered, lost = self.judge(history), []
+        while self.judged < len(entered) - 1:
+            chosen = set(entered[self.judged + 1])
+            lost += [(t, self.budgets[self.judged]) for t in sorted(self.finished[self.judged]) if t not in chosen]
+            self.judged += 1
+        return lost
+
+    def may_name(self, history: History, key: Key) -> bool:
+        """Whether somebody may still go on from a key."""
+        trial, rung = key[0], self._rungs(key[1])[-1]
+        if rung == len(self.ladder) - 1 or not self.finished[rung].get(trial) or trial in self.started[rung]:
+            return False
+        entered = self.judge(history)
+        if not self.full or rung >= len(entered):  # it may be judged again, with more trials
+            return True
+        return trial in entered[min(rung + 1, len(entered) - 1)]
+
+    def waiting(self, history: History) -> list[Key]:
+        """Every key that somebody may still go on from."""
+        keys = [(trial, self.budgets[rung]) for rung, trials in enumerate(self.finished) for trial in trials]
+        return [key for key in keys if self.may_name(history, key)]
 
 
 @dataclass(eq=False)

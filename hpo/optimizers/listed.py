@@ -36,7 +36,7 @@ class Listed(Sampler):
         return None if draft is None else draft.config
 
     def suggest(self, history: History, trial: int) -> Draft | None:
-        first = 1 + max((job.note.get("listed", -1) for job in history.jobs.values()), default=-1)
+        first = 1 + history.highest.get("listed", -1)
         for index in range(first, self.count):
             config = self.at(index)
             if config is not None:

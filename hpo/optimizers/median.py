@@ -7,8 +7,9 @@ others' running averages: here both are the losses at the rung, so that only the
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hpo.history import History
 from hpo.job import Job, Key
@@ -42,49 +43,80 @@ class MedianStopping(Scheduler):
         return self.max_resource
 
     def propose(self, history: History) -> Job | None:
-        waiting = self._waiting(history)
-        if waiting:
-            trial, until = waiting[0]
-            return self.resume(history, trial, self._following(until))
+        verdicts = history.fold(self.owner, self._begin)
+        for until in reversed(self.rungs):  # the most advanced first
+            if verdicts.waiting[until]:
+                return self.resume(history, verdicts.waiting[until][0][0], self._following(until))
         return self.sampler.fresh(history, self._following(0), {"rung": 0})
 
     def _following(self, until: int) -> int:
         return next((rung for rung in self.rungs if rung > until), self.max_resource)
 
-    def _waiting(self, history: History) -> list[Key]:
-        """Last keys of trials that passed their rung and have not gone on, the most advanced first."""
-        found: list[Key] = []
-        for until in reversed(self.rungs):
-            for key in history.at(until):
-                if (
-                    "rung" in history.jobs[key].note
-                    and history.trials[key[0]][-1] == key
-                    and self._passes(history, key)
-                ):
-                    found.append(key)
-        return found
-
-    def _passes(self, history: History, key: Key) -> bool:
-        if history.failed(key):
-            return False
-        epoch = history.epoch(key)
-        others = [k for k in history.at(key[1]) if k != key and history.epoch(k) <= epoch and k[0] not in history.added]
-        if len(others) < self.grace_trials:
-            return True
-        if len(history.header.objectives) == 1:
-            return history.losses(key)[0] <= statistics.median(history.losses(k)[0] for k in others)
-        ranked = history.rank([*others, key])
-        return ranked.index(key) <= len(others) / 2
+    def _begin(self) -> Verdicts:
+        return Verdicts(self.grace_trials, {until: [] for until in self.rungs}, {until: [] for until in self.rungs})
 
     def live(self, history: History) -> Sequence[Key]:
         """What passed and waits for a worker; then what no start has judged for good, for a finish may still save it."""
-        open_ = [
-            key
-            for until in reversed(self.rungs)
-            for key in history.at(until)
-            if "rung" in history.jobs[key].note
-            and history.trials[key[0]][-1] == key
-            and history.epoch(key) == history.starts
-            and not history.failed(key)
-        ]
-        return list(dict.fromkeys([*self._waiting(history), *open_]))
+        waiting = history.fold(self.owner, self._begin).waiting
+        passed = [key for until in reversed(self.rungs) for key in waiting[until]]
+        open_ = [key for until in reversed(self.rungs) for key in history.at(until) if self._undecided(history, key)]
+        return list(dict.fromkeys([*passed, *open_]))
+
+    def _undecided(self, history: History, key: Key) -> bool:
+        own = "rung" in history.jobs[key].note and not history.failed(key)
+        return own and history.epoch(key) == history.starts and history.trials[key[0]][-1] == key
+
+    def may_name(self, history: History, key: Key) -> bool:
+        if key[1] not in self.rungs or key not in history.results:
+            return False
+        waiting = history.fold(self.owner, self._begin).waiting[key[1]]
+        at = bisect_left(waiting, key)
+        return waiting[at : at + 1] == [key] or self._undecided(history, key)
+
+    def released(self, history: History) -> Sequence[Key] | None:
+        return history.settled(self.owner, self._begin).stopped
+
+
+@dataclass
+class Verdicts:
+    """The fold of a median rule: what finished every rung, who waits there to go on, who has been stopped."""
+
+    grace_trials: int
+    members: dict[int, list[tuple[tuple[float, ...], Key]]]  # by budget, sorted by losses, then key
+    waiting: dict[int, list[Key]]  # by budget, sorted
+    stopped: list[Key] = field(default_factory=list)
+
+    def copy(self) -> Verdicts:
+        members = {until: entries.copy() for until, entries in self.members.items()}
+        waiting = {until: keys.copy() for until, keys in self.waiting.items()}
+        return Verdicts(self.grace_trials, members, waiting, self.stopped.copy())
+
+    def absorb(self, history: History, keys: Sequence[Key]) -> None:
+        """What finished together is judged together, each against all the others."""
+        mine = [key for key in keys if key[1] in self.members and key[0] not in history.added]
+        for key in mine:
+            insort(self.members[key[1]], (history.losses(key), key))
+        for key in mine:
+            if "rung" in history.jobs[key].note:
+                if self._passes(history, key):
+                    insort(self.waiting[key[1]], key)
+                else:
+                    self.stopped.append(key)
+
+    def enter(self, history: History, job: Job) -> None:
+        if job.source is not None and job.source in self.waiting.get(job.source[1], ()):
+            self.waiting[job.source[1]].remove(job.source)
+
+    def _passes(self, history: History, key: Key) -> bool:
+        members = self.members[key[1]]
+        others = len(members) - 1
+        if history.failed(key):
+            return False
+        if others < self.grace_trials:
+            return True
+        if len(history.header.objectives) > 1:
+            return history.rank(key for _, key in members).index(key) <= others / 2
+        mine = (history.losses(key), key)
+        at = bisect_left(members, mine)
+        middle = [members[i if i < at else i + 1][0][0] for i in ((others - 1) // 2, others // 2)]
+        return mine[0][0] <= statistics.median(middle)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hpo.parameters import Const, Float, Int
 from hpo.rng import stream, training_seed
 from hpo.space import Config
 
+ZERO = 0.1  # share of its range by which a number at zero is explored, since no factor moves it
 TRIES = 100  # explored configurations that may break a constraint before the donor's own is kept
 
 
@@ -68,39 +70,28 @@ class PBT(Scheduler):
         return round(self.max_resource * generation / self.generations)
 
     def propose(self, history: History) -> Job | None:
-        slots = self._slots(history)
-        for slot in range(self.population):
-            if slot not in slots:
-                job = self.sampler.fresh(history, self.budget(1), {"slot": slot, "generation": 1})
-                if job is not None:
-                    return job
-                break  # the sampler has run dry, and the population is as large as it gets
+        slots = history.fold(self.owner, self._begin)
+        if len(slots.lineages) < self.population:
+            slot = next(slot for slot in range(self.population) if slot not in slots.lineages)
+            job = self.sampler.fresh(history, self.budget(1), {"slot": slot, "generation": 1})
+            if job is not None:
+                return job  # else the sampler has run dry, and the population is as large as it gets
         # serve the least advanced slot: one worker then walks generation by generation, as eight do
-        for slot in sorted(slots, key=lambda s: (len(slots[s]), s)):
-            lineage = slots[slot]
-            if len(lineage) < self.generations and lineage[-1] in history.results:
-                job = self._following(history, slots, slot)
-                if job is not None:
-                    return job
+        for slot in sorted(slots.ready, key=lambda s: (len(slots.lineages[s]), s)):
+            job = self._following(history, slots, slot)
+            if job is not None:
+                return job
         return None
 
-    def _slots(self, history: History) -> dict[int, list[Key]]:
-        """The keys of every slot by generation: a lineage may run over several trials."""
-        found: dict[int, dict[int, Key]] = {}
-        for key, job in history.jobs.items():
-            if "slot" in job.note and job.trial not in history.added:
-                found.setdefault(job.note["slot"], {})[job.note["generation"]] = key
-        return {slot: [keys[g] for g in sorted(keys)] for slot, keys in found.items()}
+    def _begin(self) -> Slots:
+        return Slots(self.population, self.generations)
 
-    def _following(self, history: History, slots: Mapping[int, list[Key]], slot: int) -> Job | None:
+    def _following(self, history: History, slots: Slots, slot: int) -> Job | None:
         """The slot's next generation, or None while too little of its population has finished this one."""
-        generation = len(slots[slot])
-        peers = [s[generation - 1] for s in slots.values() if len(s) >= generation]
-        done = [key for key in peers if key in history.results]
-        if len(done) < math.ceil(self.quorum * len(slots) - 1e-9):
+        generation = len(slots.lineages[slot])
+        if len(slots.finished[generation]) < math.ceil(self.quorum * len(slots.lineages) - 1e-9):
             return None
-        mine = slots[slot][-1]
-        ranked = history.rank(done)
+        mine, ranked = slots.lineages[slot][-1], slots.ranking(history, generation)
         count = min(math.ceil(self.truncation * len(ranked) - 1e-9), len(ranked) // 2)
         best = [key for key in ranked[: max(count, 1)] if not history.failed(key)]
         worst = ranked[len(ranked) - count :] if count else []
@@ -150,18 +141,80 @@ class PBT(Scheduler):
 
     def live(self, history: History) -> Sequence[Key]:
         """Every key of a generation in which some slot has not gone on; the most advanced first."""
-        slots = self._slots(history)
-        if not slots:
-            return ()
-        slowest = min(len(lineage) for lineage in slots.values())
-        keys = [key for lineage in slots.values() for key in lineage[slowest - 1 : self.generations - 1]]
+        slots = history.fold(self.owner, self._begin)
+        keys = [key for lineage in slots.lineages.values() for key in lineage[slots.slowest - 1 : self.generations - 1]]
         return sorted((k for k in keys if k in history.results and not history.failed(k)), key=lambda k: (-k[1], k[0]))
+
+    def may_name(self, history: History, key: Key) -> bool:
+        slots = history.fold(self.owner, self._begin)
+        note = history.jobs[key].note if key in history.results and not history.failed(key) else {}
+        return "slot" in note and slots.slowest <= note["generation"] < self.generations
+
+    def released(self, history: History) -> Sequence[Key] | None:
+        return history.settled(self.owner, self._begin).released
+
+
+@dataclass
+class Slots:
+    """The fold of a population: every slot's keys by generation (a lineage may run over several trials), and what finished.
+
+    ready      slots whose last key has finished and which have not gone on
+    finished   by generation, the finished keys of the population
+    slowest    the generation in which some slot still is; what is older was given up
+    """
+
+    population: int
+    generations: int
+    lineages: dict[int, list[Key]] = field(default_factory=dict)
+    ready: set[int] = field(default_factory=set)
+    finished: dict[int, list[Key]] = field(default_factory=lambda: defaultdict(list))
+    slowest: int = 1
+    released: list[Key] = field(default_factory=list)
+    ranked: dict[int, list[Key]] = field(default_factory=dict)  # of `finished`, as far as it was asked for
+
+    def copy(self) -> Slots:
+        lineages = {slot: keys.copy() for slot, keys in self.lineages.items()}
+        finished = defaultdict(list, {generation: keys.copy() for generation, keys in self.finished.items()})
+        return Slots(
+            self.population, self.generations, lineages, self.ready.copy(), finished, self.slowest, self.released.copy(),
+            self.ranked.copy(),
+        )  # fmt: skip
+
+    def absorb(self, history: History, keys: Sequence[Key]) -> None:
+        for key in keys:
+            note = history.jobs[key].note
+            if "slot" in note:
+                self.finished[note["generation"]].append(key)
+                self.ranked.pop(note["generation"], None)
+                if self.lineages[note["slot"]][-1] == key and note["generation"] < self.generations:
+                    self.ready.add(note["slot"])
+
+    def enter(self, history: History, job: Job) -> None:
+        if "slot" not in job.note or job.key in self.lineages.get(job.note["slot"], ())[-1:]:  # foreign, or again
+            return
+        self.lineages.setdefault(job.note["slot"], []).append(job.key)
+        self.ready.discard(job.note["slot"])
+        if len(self.lineages) < self.population:  # a slot that is filled later may still clone the first generation
+            return
+        slowest = min(map(len, self.lineages.values()))
+        if slowest > self.slowest:
+            self.released += [keys[self.slowest - 1] for keys in self.lineages.values()]
+            self.slowest = slowest
+
+    def ranking(self, history: History, generation: int) -> list[Key]:
+        """The finished keys of a generation, best first."""
+        if generation not in self.ranked:
+            self.ranked[generation] = history.rank(self.finished[generation])
+        return self.ranked[generation]
 
 
 def _scaled(spec: Float | Int, value: float, factor: float) -> float | int:
-    """A value times a factor, clipped to its range; a small integer moves by at least one step."""
+    """A value times a factor, clipped to its range. A small integer moves by at least one step, and a number at zero, which
+    no factor moves, as if it were a tenth of its range away from it."""
     scaled = value * factor
     if isinstance(spec, Float):
+        if value == 0.0:
+            scaled = (factor - 1.0) * ZERO * (spec.hi - spec.lo)
         return float(min(max(scaled, spec.lo), spec.hi))
     index, old = round((scaled - spec.lo) / spec.step), (int(value) - spec.lo) // spec.step
     if index == old:

@@ -46,7 +46,7 @@ class Sobol(Sampler):
     def next(self, history: History, besides: Collection[bytes] = ()) -> Draft | None:
         """The next feasible point whose key (domain.keys) is not among `besides`; None if SKIPS points hold none."""
         domain = self.space.domain
-        first = 1 + max((job.note.get("sobol", -1) for job in history.jobs.values()), default=-1)
+        first = 1 + history.highest.get("sobol", -1)
         for index in range(first, first + SKIPS, BLOCK):
             rows = self.rows(index, BLOCK)
             for i, key in enumerate(domain.keys(rows)):

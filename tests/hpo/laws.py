@@ -87,6 +87,7 @@ class Drive:
         self.rng = random.Random(seed)
         self.running: list[Job] = []
         self.kept: set[tuple[int, int]] = set()
+        self.leaked: list[set[tuple[int, int]]] = []  # after every finish, what is kept and need not be
         self.asked = 0
 
     def go(self, jobs: int = 30, lost: float = 0.0, foreign: float = 0.0, twice: float = 0.0) -> History:
@@ -141,7 +142,14 @@ class Drive:
                 first, events = self.history.results[job.key], len(self.history)
                 assert not self.optimizer.tell(job, 123.0)
                 assert self.history.results[job.key] == first and len(self.history) == events
-        self.kept &= set(self.study.keep())
+        self.release()
+
+    def release(self) -> None:
+        """Gives up what `release` names, as a run does, and holds it against what `keep` says of everything."""
+        needed, released = set(self.study.keep()), set(self.study.release())
+        assert not needed & released, "a checkpoint that is needed was given up"
+        self.kept -= released
+        self.leaked.append({key for key in self.kept - needed if not self.history.failed(key)})
 
     def result(self, job: Job) -> Result:
         try:
@@ -280,6 +288,14 @@ class OptimizerLaws:
             losses = [event for event in history.events if event.kind == "lost" and
                       (event.body["trial"], event.body["until"]) == key]  # fmt: skip
             assert len(losses) == history.header.lost_limit
+
+    @pytest.mark.parametrize("workers", [1, 5])
+    def test_checkpoints_go_when_they_are_of_no_use(self, workers: int) -> None:
+        drive = Drive(self.make(), workers=workers, seed=7)
+        drive.go(3 * self.jobs, lost=0.1, foreign=0.1)
+        after = 2 * workers + 2  # finishes, in which there is a start: verdicts are final at one
+        for early, late in zip(drive.leaked, drive.leaked[after:], strict=False):
+            assert not early & late
 
     def test_lost_comes_back_first(self) -> None:
         drive = Drive(self.make())

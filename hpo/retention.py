@@ -1,0 +1,67 @@
+"""Which checkpoints must stay: all of them at a study's start, and after a finish only the few that may have died."""
+
+from __future__ import annotations
+
+from hpo.history import History
+from hpo.job import Key
+from hpo.optimizer import Optimizer
+
+
+class Retention:
+    """A checkpoint stays while a later job may start from it, while one in flight does, and while it may be recommended.
+
+    A key can die in three ways: something that started from it has finished, it is no longer among the best, or its
+    optimizer gives it up (`Optimizer.released`). So nothing else needs to be looked at after a finish.
+    """
+
+    def __init__(self, optimizer: Optimizer, history: History) -> None:
+        self.optimizer, self.history = optimizer, history
+        self._events = len(history)  # how many have been looked at
+        self._given_up = 0  # how many of `released` have been looked at
+        self._best: set[Key] = set()
+        self._kept: set[Key] = set()  # of an optimizer that does not say what it gives up
+
+    def kept(self) -> list[Key]:
+        """Every key whose checkpoint must not go."""
+        history = self.history
+        waiting = [*history.pending.values(), *history.retries.values()]
+        sources = [key for job in waiting for key in (job.source, job.key) if key is not None]
+        best = self._recommendable()
+        self._best.update(best)
+        return list(dict.fromkeys([*self.optimizer.live(history), *sources, *best]))
+
+    def release(self) -> list[Key]:
+        """Keys whose checkpoints may go now and could not at the last call; some of them may have gone before."""
+        history, best = self.history, self._recommendable()
+        finished = self._finished()
+        given_up = self.optimizer.released(history)
+        if given_up is None:  # an optimizer by somebody else: all of it, every time
+            kept = set(self.kept())
+            dead, self._kept = (self._kept | set(finished)) - kept, kept
+            return sorted(dead)
+        sources = [job.source for job in (history.jobs[key] for key in finished) if job.source is not None]
+        suspects = {*finished, *sources, *self._best.difference(best), *given_up[self._given_up :]}
+        self._best, self._given_up = set(best), len(given_up)
+        return sorted(key for key in suspects if key not in self._best and self._is_dead(key))
+
+    def _is_dead(self, key: Key) -> bool:
+        history = self.history
+        waits = key in history.pending or key in history.retries or key in history.sources
+        return not waits and not self.optimizer.may_name(history, key)
+
+    def _recommendable(self) -> list[Key]:
+        """The Pareto front or the few best."""
+        history, until = self.history, self.history.reached
+        front = list(history.front(until)) if until is not None and len(history.header.objectives) > 1 else []
+        return [*front, *self.optimizer.candidates(history)]
+
+    def _finished(self) -> list[Key]:
+        """Keys of what has finished since the last call, whoever told it."""
+        events, self._events = self.history.events[self._events :], len(self.history)
+        found = []
+        for event in events:
+            if event.kind in ("finish", "lost"):
+                found.append((event.body["trial"], event.body["until"]))
+            elif event.kind == "add":
+                found.append((event.body["job"]["trial"], event.body["job"]["until"]))
+        return [key for key in found if key in self.history.results]
