@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from hpo.job import Job, Key, Result
@@ -28,8 +28,14 @@ class Executor(Protocol):
         """A finished or lost job; None if `timeout` seconds pass without one."""
         ...
 
+    def drop(self, keys: Collection[Key]) -> None:
+        """Gives up these checkpoints and held Runs, those of jobs in flight excepted. Costs what `keys` are, however long
+        the study: called after a finish, with what no later job will name."""
+        ...
+
     def keep(self, keys: Iterable[Key]) -> None:
-        """Deletes every checkpoint but those of `keys` and of jobs in flight."""
+        """Deletes every checkpoint but those of `keys` and of jobs in flight. Looks through the whole folder: called at
+        the start of a run, for what an earlier one left, and at its end."""
         ...
 
     def close(self) -> None:

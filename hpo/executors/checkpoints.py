@@ -26,6 +26,11 @@ class Checkpoints:
         """Where the checkpoint of a key stands."""
         return self.folder / f"{key[0]}-{key[1]}.ckpt"
 
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Deletes the checkpoints of these keys, where there are any."""
+        for key in keys:
+            remove(self.path(key))
+
     def keep(self, keys: Iterable[Key]) -> None:
         """Deletes every checkpoint of another key, and what a dead process left half-written of one."""
         wanted = {self.path(key).name for key in keys}

@@ -13,7 +13,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -30,14 +30,14 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 _worker: Worker  # the one of this process; set by _begin in every spawned process
 
 
-def _begin(objective: Objective, horizon: int, folder: Path, born: float) -> None:
+def _begin(objective: Objective, horizon: int, checkpoints: Checkpoints, born: float) -> None:
     """First thing in a worker: leave Ctrl-C to the driver, die with the driver, prepare."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if hasattr(objective, "warm"):
         objective.warm()  # imports and data that every job needs, while the driver makes up its mind
-    _worker = Worker(objective, horizon, folder, born)
+    _worker = Worker(objective, horizon, checkpoints, born)
 
 
 def _die_with_parent() -> None:
@@ -47,27 +47,29 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _execute(job: Job, kept: frozenset[Key] | None) -> Result:
-    if kept is not None:
-        _worker.keep(kept)
-    return _worker.execute(job)
+def _execute(job: Job, dropped: list[Key]) -> tuple[Result, dict[int, Key]]:
+    """The result, and the keys of the Runs that the worker holds now, by trial."""
+    _worker.drop(dropped)
+    result = _worker.execute(job)
+    return result, {trial: key for trial, (key, _) in _worker.held.items()}
 
 
 class Slot:
     """One worker process and the job it has."""
 
-    def __init__(self, objective: Objective, horizon: int, folder: Path) -> None:
+    def __init__(self, objective: Objective, horizon: int, checkpoints: Checkpoints) -> None:
         context = multiprocessing.get_context("spawn")
         self.pool = ProcessPoolExecutor(
-            1, context, initializer=_begin, initargs=(objective, horizon, folder, time.time())
+            1, context, initializer=_begin, initargs=(objective, horizon, checkpoints, time.time())
         )
         self.ready = math.inf  # when the process had started; a job's time runs from then at the earliest
+        self.dropped: list[Key] = []  # since its last job; it hears of them with its next one
         self.pid: Future[int] = self.pool.submit(os.getpid)
         self.pid.add_done_callback(self._started)
         self.job: Job | None = None
         self.since = 0.0
         self.late = False
-        self.holds: set[int] = set()  # trials whose Run it had last
+        self.holds: dict[int, Key] = {}  # keys of the Runs it holds, by trial
 
     def _started(self, pid: Future[int]) -> None:
         if not pid.cancelled() and pid.exception() is None:
@@ -76,6 +78,11 @@ class Slot:
     def elapsed(self) -> float:
         """Seconds its job has had, not counting the start of the process."""
         return max(0.0, time.monotonic() - max(self.since, self.ready))
+
+    def hear(self) -> list[Key]:
+        """What was dropped since its last job, for it to be sent."""
+        dropped, self.dropped = self.dropped, []
+        return dropped
 
     def kill(self) -> None:
         """Ends the process at once, whatever it does."""
@@ -118,14 +125,13 @@ class Processes:
         self.timeout, self.lookahead = timeout, lookahead
         self._checkpoints = Checkpoints(folder)
         self.kind = kind(objective)
-        self._arguments = objective, horizon, self._checkpoints.folder
+        self._arguments = objective, horizon, self._checkpoints
         for name in THREAD_VARIABLES:
             os.environ.setdefault(name, "1")  # inherited by what is spawned; two workers must not fight for one core
         self._lock = threading.RLock()
         self._backlog: list[Job] = []
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._taken: dict[Key, Job] = {}  # submitted and not yet out of `wait`
-        self._kept: frozenset[Key] | None = None  # what `keep` said last; workers hear it with their next job
         self._barren: BaseException | None = None  # why a worker could not even start
         self._closed = False
         self._slots = [Slot(*self._arguments) for _ in range(workers)]
@@ -159,20 +165,13 @@ class Processes:
     def _give(self, slot: Slot, job: Job) -> None:
         slot.job, slot.since = job, time.monotonic()
         try:
-            future = slot.pool.submit(_execute, job, self._held(job))
+            future = slot.pool.submit(_execute, job, slot.hear())
         except BrokenProcessPool as error:  # it died idle, and no job with it
             self._barren = error if slot.ready == math.inf else None
             slot = self._replace(slot)
             slot.job, slot.since = job, time.monotonic()
-            future = slot.pool.submit(_execute, job, self._held(job))
+            future = slot.pool.submit(_execute, job, slot.hear())
         future.add_done_callback(lambda done: self._done(slot, job, done))
-
-    def _held(self, job: Job) -> frozenset[Key] | None:
-        """Keys whose Runs a worker may hold: what was kept, and what jobs in flight start from."""
-        if self._kept is None:
-            return None
-        flying = [key for taken in self._taken.values() for key in (taken.source, taken.key) if key is not None]
-        return self._kept.union(flying)
 
     def _replace(self, slot: Slot) -> Slot:
         slot.close()
@@ -180,7 +179,7 @@ class Processes:
         self._slots[self._slots.index(slot)] = fresh
         return fresh
 
-    def _done(self, slot: Slot, job: Job, future: Future[Result]) -> None:
+    def _done(self, slot: Slot, job: Job, future: Future[tuple[Result, dict[int, Key]]]) -> None:
         """In the pool's own thread: the outcome goes to `wait`, and the slot goes on without waiting for the driver."""
         with self._lock:
             if self._closed:
@@ -194,10 +193,10 @@ class Processes:
                 self._replace(slot)
             else:
                 failure = future.exception()
-                result = future.result() if failure is None else Result(error=f"{type(failure).__name__}: {failure}")
-                for other in self._slots:
-                    other.holds.discard(job.trial)
-                slot.holds.add(job.trial)
+                if failure is None:
+                    result, slot.holds = future.result()
+                else:  # what cannot be sent
+                    result = Result(error=f"{type(failure).__name__}: {failure}")
                 self._outcomes.put((job, result))
                 if slot.late:  # it was killed in the moment in which its job came out; the next one is innocent
                     self._replace(slot)
@@ -237,10 +236,19 @@ class Processes:
                     slot.late = True
                     slot.kill()
 
+    def drop(self, keys: Collection[Key]) -> None:
+        with self._lock:
+            dead = [key for key in keys if key not in self._taken]
+            for slot in self._slots:
+                slot.dropped += [key for key in dead if key[0] in slot.holds or slot.job is not None]
+            self._checkpoints.drop(dead)
+
     def keep(self, keys: Iterable[Key]) -> None:
         with self._lock:
-            self._kept = frozenset({*keys, *self._taken})
-            self._checkpoints.keep(self._kept)
+            kept = {*keys, *self._taken}
+            for slot in self._slots:  # a busy one holds one Run too many at most until it is told
+                slot.dropped += [key for key in slot.holds.values() if key not in kept and key not in slot.dropped]
+            self._checkpoints.keep(kept)
 
     def close(self) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from hpo.executors.base import Outcome
@@ -76,6 +76,9 @@ class Simulator:
         if result is not None:
             self.kept.add(job.key)
         return job, result
+
+    def drop(self, keys: Collection[Key]) -> None:
+        self.kept.difference_update(keys)
 
     def keep(self, keys: Iterable[Key]) -> None:
         self.kept &= {*keys, *(job.key for _, _, job, _ in self._running)}

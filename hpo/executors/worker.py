@@ -6,12 +6,11 @@ import math
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from hpo.executors.checkpoints import publish, remove
+from hpo.executors.checkpoints import Checkpoints, publish, remove
 from hpo.job import Job, Key, Result
 from hpo.objective import FunctionRun, Objective, ReportRun, build, kind
 
@@ -26,8 +25,8 @@ class Worker:
     it had taken to be ready for its first (from `born`, a wall-clock time).
     """
 
-    def __init__(self, objective: Objective, horizon: int, folder: Path, born: float | None = None) -> None:
-        self.objective, self.horizon, self.folder = objective, horizon, folder
+    def __init__(self, objective: Objective, horizon: int, checkpoints: Checkpoints, born: float | None = None) -> None:
+        self.objective, self.horizon, self.checkpoints = objective, horizon, checkpoints
         self.birth = time.time() - born if born is not None else 0.0
         self.rested = time.perf_counter()  # when its last job ended
         self.kind = kind(objective)
@@ -43,7 +42,7 @@ class Worker:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit and a cancelled coroutine are the objective's own fault too
-            self._drop(job.trial)
+            self._release(job.trial)
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             result = Result(error=said, system={"seconds": time.perf_counter() - start})
         self.rested = time.perf_counter()
@@ -79,14 +78,14 @@ class Worker:
             if job.source[0] != job.trial:
                 raise TypeError("f(config, report) cannot be cloned; give a Run factory(config, seed, horizon)")
             return run
-        path = self.folder / f"{job.source[0]}-{job.source[1]}.ckpt"
+        path = self.checkpoints.path(job.source)
         if not path.exists():
             raise FileNotFoundError(f"the checkpoint {path.name}, which the job starts from, is gone")
         run.load(str(path))
         return run
 
     def _save(self, run: Any, key: Key) -> None:
-        path = self.folder / f"{key[0]}-{key[1]}.ckpt"
+        path = self.checkpoints.path(key)
         half = path.with_name(f"{path.name}.{os.getpid()}.half")
         remove(half)
         run.save(str(half))
@@ -99,22 +98,28 @@ class Worker:
         self.held[job.trial] = job.key, run
         movable = [trial for trial, (_, held) in self.held.items() if not isinstance(held, ReportRun)]
         for trial in movable[: max(0, len(movable) - HELD)]:
-            self._drop(trial)
+            self._release(trial)
 
-    def _drop(self, trial: int) -> None:
+    def _release(self, trial: int) -> None:
         _, run = self.held.pop(trial, (None, None))
         _close(run)
+
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Drops held Runs at these keys, which no job will name again."""
+        for key in keys:
+            if self.held.get(key[0], (None,))[0] == key:
+                self._release(key[0])
 
     def keep(self, keys: Collection[Key]) -> None:
         """Drops held Runs at keys that no job will name again: a parked trial that was not continued is closed."""
         for trial, (key, _) in list(self.held.items()):
             if key not in keys:
-                self._drop(trial)
+                self._release(trial)
 
     def close(self) -> None:
         """Ends every held Run."""
         for trial in list(self.held):
-            self._drop(trial)
+            self._release(trial)
 
 
 def _close(run: Any) -> None:

@@ -96,6 +96,48 @@ class ExecutorLaws:
                 executor.close()
             assert (folder / "1-3.ckpt").exists(), "a folder that was given stays"
 
+    def test_drop_gives_up_these_and_no_others(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is dropped is gone from the folder and from memory, what is not stays, and nothing looks through folders."""
+        traces = Traces(tmp_path / "journal")
+        executor = make(self.name, traces, 9, tmp_path / "c")
+        try:
+            for trial in range(3):
+                outcome(executor, Job(trial, {"x": 0.3}, 3, seed=trial))
+            (tmp_path / "c" / "9-3.ckpt").write_text("of another driver")
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "scandir", None)
+                executor.drop([(0, 3), (1, 6), (7, 3)])  # one that stands, and two that never were
+            assert sorted(p.name for p in (tmp_path / "c").glob("*.ckpt")) == ["1-3.ckpt", "2-3.ckpt", "9-3.ckpt"]
+            (tmp_path / "c" / "1-3.ckpt").unlink()  # in memory still: not dropped
+            outcome(executor, Job(1, {"x": 0.3}, 9, (1, 3), seed=1))
+            gone = outcome(executor, Job(0, {"x": 0.3}, 9, (0, 3), seed=0))
+            assert gone.error is not None and "0-3.ckpt" in gone.error, "dropped, but still in memory"
+        finally:
+            executor.close()
+        assert [line[:3] for line in traces.lines()] == [[0, 0, 3], [1, 0, 3], [2, 0, 3], [1, 3, 9]]
+
+    def test_drop_closes_parked_trials(self, tmp_path: Path) -> None:
+        journal = tmp_path / "journal"
+        executor = make(self.name, Reports(journal), 9)
+        try:
+            outcome(executor, Job(0, {"x": 0.5}, 3))
+            executor.drop([(0, 3)])
+            outcome(executor, Job(1, {"x": 0.25}, 3))  # a worker hears with its next job
+            until(lambda: "end 0.5" in journal.read_text().splitlines())
+        finally:
+            executor.close()
+
+    def test_drop_spares_what_has_not_come_out(self, tmp_path: Path) -> None:
+        executor = make(self.name, Traces(tmp_path / "journal"), 9, tmp_path / "c")
+        try:
+            executor.submit(Job(0, {"x": 0.3}, 3))
+            if self.name != "inline":
+                until(lambda: bool(list((tmp_path / "c").glob("*.ckpt"))))
+            executor.drop([(0, 3)])
+            assert executor.wait(60.0) is not None and (tmp_path / "c/0-3.ckpt").exists()
+        finally:
+            executor.close()
+
     def test_keep_spares_what_has_not_come_out(self, tmp_path: Path) -> None:
         """A job that has finished but not been waited for is in flight: its checkpoint must stay."""
         if self.name == "inline":

@@ -68,10 +68,11 @@ def test_resuming_with_a_log_finds_the_checkpoints(tmp_path: Path) -> None:
 
 
 def test_a_missing_checkpoint_is_an_error_and_no_training_from_zero(tmp_path: Path) -> None:
-    worker = Worker(Counter, 30, tmp_path)
+    checkpoints = Checkpoints(tmp_path)
+    worker = Worker(Counter, 30, checkpoints)
     assert worker.execute(Job(0, {"x": 0.1}, 10)).error is None
     worker.close()
-    Checkpoints(tmp_path).keep([])
+    checkpoints.keep([])
     assert "0-10.ckpt, which the job starts from, is gone" in str(worker.execute(Job(0, {"x": 0.1}, 20, (0, 10))).error)
 
 
