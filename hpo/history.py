@@ -37,7 +37,8 @@ class History:
         self._finished: list[Key] = []  # finished keys, sorted
         self._losses: dict[Key, tuple[float, ...]] = {}
         self._epoch: dict[Key, int] = {}  # number of starts before a key's finish
-        self._lost: dict[Key, int] = {}
+        self._lost: dict[Key, int] = {}  # how often a key was lost: the number of its next attempt
+        self._deaths: dict[Key, int] = {}  # how often because a worker died, which counts towards the limit
         self._queue: dict[int, Mapping[str, Any]] = {}  # enqueued configurations by the position of their event
         self.limited = False  # whether this run may start no more fresh trials
         self._starts = 0
@@ -75,11 +76,12 @@ class History:
             return False
         return True
 
-    def lost(self, job: Job) -> bool:
-        """Records that the machine lost a pending job; False if the job is not pending."""
+    def lost(self, job: Job, cause: str = "worker") -> bool:
+        """Records that the machine lost a pending job; False if the job is not pending. Only a worker's death counts towards
+        the header's limit."""
         if job.key not in self.pending:
             return False
-        body = {"trial": job.trial, "until": job.until, "attempt": self._lost.get(job.key, 0)}
+        body = {"trial": job.trial, "until": job.until, "attempt": self._lost.get(job.key, 0), "cause": cause}
         try:
             self._append("lost", body)
         except Collision:
@@ -122,7 +124,7 @@ class History:
             key = (body["trial"], body["until"]) if event.kind == "finish" else Job.from_json(body["job"]).key
             self._apply_finish(key, Result.from_json(body["result"]))
         elif event.kind == "lost":
-            self._apply_lost((body["trial"], body["until"]))
+            self._apply_lost((body["trial"], body["until"]), body.get("cause", "worker"))
         elif event.kind in ("run", "limit"):
             self.limited = event.kind == "limit"
         elif event.kind == "enqueue":
@@ -157,12 +159,13 @@ class History:
         insort(self._finished, key)
         insort(self._at.setdefault(key[1], []), key)
 
-    def _apply_lost(self, key: Key) -> None:
+    def _apply_lost(self, key: Key, cause: str) -> None:
         if key not in self.pending:  # finished meanwhile by another driver
             return
         self._lost[key] = self._lost.get(key, 0) + 1
-        if self._lost[key] >= self.header.lost_limit:
-            self._apply_finish(key, Result(error=f"lost {self._lost[key]} times"))
+        self._deaths[key] = self._deaths.get(key, 0) + (cause == "worker")
+        if self._deaths[key] >= self.header.lost_limit:
+            self._apply_finish(key, Result(error=f"lost {self._deaths[key]} times"))
         else:
             self.retries[key] = self.pending.pop(key)
 

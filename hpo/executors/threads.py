@@ -8,8 +8,9 @@ import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from hpo.executors.base import Outcome
+from hpo.executors.base import Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.faults import raised
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
@@ -35,7 +36,7 @@ class Threads:
         self._idle = [self._worker() for _ in range(workers)]
         self._running: dict[Key, tuple[Job, Worker, float]] = {}
         self._owed: dict[Worker, list[Key]] = {}  # dropped keys that a busy worker has not heard of yet
-        self._outcomes: queue.SimpleQueue[tuple[Worker, Job, Result]] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[tuple[Worker, Job, Result | Lost]] = queue.SimpleQueue()
 
     def _worker(self) -> Worker:
         return Worker(self._objective, self._horizon, self._checkpoints)
@@ -53,9 +54,9 @@ class Threads:
 
     def _execute(self, worker: Worker, job: Job) -> None:
         try:
-            result = worker.execute(job)
+            result: Result | Lost = worker.execute(job)
         except BaseException as error:  # KeyboardInterrupt raised by the objective: `wait` must not wait for ever
-            result = Result(error=f"{type(error).__name__}: {error}")
+            result = raised(error, {})
         self._outcomes.put((worker, job, result))
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
