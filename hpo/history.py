@@ -56,7 +56,8 @@ class History:
         self._finished: list[Key] = []  # finished keys, sorted
         self._losses: dict[Key, tuple[float, ...]] = {}
         self._epoch: dict[Key, int] = {}  # number of starts before a key's finish
-        self._lost: dict[Key, int] = {}
+        self._lost: dict[Key, int] = {}  # how often a key was lost: the number of its next attempt
+        self._deaths: dict[Key, int] = {}  # how often because a worker died, which counts towards the limit
         self._queue: dict[int, Mapping[str, Any]] = {}  # enqueued configurations by the position of their event
         self._steps: list[tuple[Job, tuple[Key, ...]]] = []  # every start, and what had finished since the one before
         self._tail: list[Key] = []  # what has finished since the last start, sorted
@@ -98,11 +99,12 @@ class History:
             return False
         return True
 
-    def lost(self, job: Job) -> bool:
-        """Records that the machine lost a pending job; False if the job is not pending."""
+    def lost(self, job: Job, cause: str = "worker") -> bool:
+        """Records that the machine lost a pending job; False if the job is not pending. Only a worker's death counts towards
+        the header's limit."""
         if job.key not in self.pending:
             return False
-        body = {"trial": job.trial, "until": job.until, "attempt": self._lost.get(job.key, 0)}
+        body = {"trial": job.trial, "until": job.until, "attempt": self._lost.get(job.key, 0), "cause": cause}
         try:
             self._append("lost", body)
         except Collision:
@@ -154,7 +156,7 @@ class History:
             key = (body["trial"], body["until"]) if event.kind == "finish" else Job.from_json(body["job"]).key
             self._apply_finish(key, Result.from_json(body["result"]))
         elif event.kind == "lost":
-            self._apply_lost((body["trial"], body["until"]))
+            self._apply_lost((body["trial"], body["until"]), body.get("cause", "worker"))
         elif event.kind == "run":
             self._apply_run(body)
         elif event.kind == "limit":
@@ -166,8 +168,8 @@ class History:
         self._digest.update(event.canonical().encode())
 
     def _apply_run(self, allowed: Mapping[str, float | None]) -> None:
-        rule = self._limit.get("rule")
-        now = allowed.get(rule) if rule is not None else None
+        """A limit is lifted where this run allows more; one of a version-1 log, which has no rule, always."""
+        now = allowed.get(str(self._limit.get("rule")))
         if self.limited and (now is None or now > self._limit["value"]):
             self.limited, self._limit, self.phase = False, {}, "search"
 
@@ -237,12 +239,13 @@ class History:
             insort(kept, key)
             self._fronts[key[1]] = kept
 
-    def _apply_lost(self, key: Key) -> None:
+    def _apply_lost(self, key: Key, cause: str) -> None:
         if key not in self.pending:  # finished meanwhile by another driver
             return
         self._lost[key] = self._lost.get(key, 0) + 1
-        if self._lost[key] >= self.header.lost_limit:
-            self._apply_finish(key, Result(error=f"lost {self._lost[key]} times"))
+        self._deaths[key] = self._deaths.get(key, 0) + (cause == "worker")
+        if self._deaths[key] >= self.header.lost_limit:
+            self._apply_finish(key, Result(error=f"lost {self._deaths[key]} times"))
         else:
             self.retries[key] = self.pending.pop(key)  # its source is still needed
 
@@ -279,8 +282,9 @@ class History:
         """Successes at a budget that no other dominates, sorted by key; of one objective the best and its ties."""
         if len(self.header.objectives) > 1:
             return self._fronts.get(until, ())
-        ranked = self._ranked.get(until, ())
-        return [key for losses, key in itertools.takewhile(lambda one: one[0] == ranked[0][0], ranked)]
+        ranked = self._ranked.get(until, [])
+        least = ranked[0][0] if ranked else ()
+        return [key for _, key in itertools.takewhile(lambda entry: entry[0] == least, ranked)]
 
     def fold(self, owner: str, begin: Callable[[], S]) -> S:
         """The owner's state as of now, begun by `begin`, stepped by the events; to be read and not changed.

@@ -10,9 +10,11 @@ A value is a number, a mapping of metrics or a Result. Coroutine functions are a
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 from hpo.job import Curve
@@ -33,7 +35,12 @@ class Run(Protocol):
         ...
 
     def load(self, path: str) -> None:
-        """Goes on from a checkpoint: of this trial, or of another one with another configuration (a clone)."""
+        """Goes on from a checkpoint of this trial. Of another trial's, too (a clone), unless the Run has a method
+
+            def adopt(self, path: str) -> None
+
+        which then takes what another trial has learned (weights, moments, position), and not what judges hyperparameters
+        there (patience, best, guards, noise scale)."""
         ...
 
 
@@ -69,10 +76,29 @@ def build(objective: Objective, config: Mapping[str, Any], seed: int, horizon: i
 
 
 def _awaited(value: Any) -> Any:
+    """What a coroutine function's value comes to. In a notebook, where a loop is running already, it has one of its own in
+    a thread of its own."""
+    if not inspect.isawaitable(value):
+        return value
+
     async def wait() -> Any:
         return await value
 
-    return asyncio.run(wait()) if inspect.isawaitable(value) else value
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(wait())
+    outcome: Future[Any] = Future()
+    context = contextvars.copy_context()
+
+    def main() -> None:
+        try:
+            outcome.set_result(context.run(asyncio.run, wait()))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=main, daemon=True).start()
+    return outcome.result()
 
 
 class FunctionRun:
@@ -92,7 +118,8 @@ class Closed(BaseException):
 class ReportRun:
     """`f(config, report)` in a thread of its own, parked inside `report` once it has reached `until`.
 
-    It can be resumed where it stands, or run again from its beginning; it cannot be saved, moved or cloned.
+    It can be resumed where it stands, or run again from its beginning (a worker holds few of them parked); it cannot be
+    saved, moved or cloned.
     """
 
     def __init__(self, objective: Objective, config: Mapping[str, Any]) -> None:

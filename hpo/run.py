@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from hpo.display import Lines
-from hpo.executors import EXECUTORS, Executor
+from hpo.executors import EXECUTORS, Executor, Lost
 from hpo.executors.worker import named
+from hpo.failures import Caught, Failures, resumable
 from hpo.history import History
-from hpo.job import Job, Key
+from hpo.job import Job, Key, Result
+from hpo.lineage import Lineage
 from hpo.logs import SQLiteLog
 from hpo.objective import Objective, kind
 from hpo.optimizer import Optimizer, Sampler
 from hpo.optimizers import make
+from hpo.signals import Terminated, terminable
 from hpo.space import Space
 from hpo.study import Study
 
@@ -47,19 +50,28 @@ class Stop:
         return self.trials is not None and history.fresh >= self.trials
 
 
-def run(study: Study, executor: Executor, stop: Stop | None = None, watch: Watch | None = None) -> History:
+def run(
+    study: Study, executor: Executor, stop: Stop | None = None, watch: Watch | None = None, *, catch: Caught = ()
+) -> History:
     """Drives a study until it is finished or `stop` says so; resumes what is pending; closes the executor.
 
-    Durability order of every job: checkpoint durable (executor), `finish` appended, checkpoints dropped (`keep`).
+    Raises RuntimeError if three jobs in a row are lost to the disk, or if the first three trials raise the same exception
+    at the same line of the objective and it is none of `catch` (as in `except`). What was told stays told.
+
+    Durability order of every job: checkpoint durable (executor), `finish` appended, checkpoints dropped (`drop`).
     """
     stop = stop if stop is not None else Stop()
-    try:
-        if study.optimizer.history is not study.history:
-            raise ValueError("the study's optimizer has been bound to another study since; make one optimizer a study")
-        refuse(study.optimizer, executor.kind, study.header.horizon)
-        return _Loop(study, executor, stop, watch).run()
-    finally:
-        executor.close()
+    with terminable():
+        try:
+            if study.optimizer.history is not study.history:
+                raise ValueError("the study's optimizer has been bound to another study since; make one optimizer a study")
+            refuse(study.optimizer, executor.kind, study.header.horizon)
+            return _Loop(study, executor, stop, watch, Failures(catch)).run()
+        except Terminated:
+            study.history.log.close()
+            raise
+        finally:
+            executor.close()
 
 
 def refuse(optimizer: Optimizer, objective: str, horizon: int) -> None:
@@ -77,11 +89,12 @@ def refuse(optimizer: Optimizer, objective: str, horizon: int) -> None:
 
 
 class _Loop:
-    def __init__(self, study: Study, executor: Executor, stop: Stop, watch: Watch | None) -> None:
+    def __init__(self, study: Study, executor: Executor, stop: Stop, watch: Watch | None, failures: Failures) -> None:
         self.study, self.history, self.executor, self.stop = study, study.history, executor, stop
         self.watch: Watch = watch if watch is not None else lambda study, key: None
         self.waiting = list(self.history.pending.values())  # started by a driver that is gone
         self.running: dict[Key, Job] = {}
+        self.failures, self.lineage = failures, Lineage(study.history)
         self.end = time.monotonic() + stop.seconds - self.history.elapsed() if stop.seconds is not None else None
         self.history.run({"trials": stop.trials, "seconds": stop.seconds})
         executor.keep(study.keep())  # what a driver left that was killed between a finish and its `keep`
@@ -90,11 +103,13 @@ class _Loop:
         while True:
             self._fill()
             if not self.running:
-                return self.history
+                break
             outcome = self.executor.wait(None if self.end is None else max(0.0, self.end - time.monotonic()))
             if outcome is None:
-                return self.history
+                break
             self._record(*outcome)
+        self.executor.keep(self.study.keep())
+        return self.history
 
     def _over(self) -> bool:
         late = self.end is not None and time.monotonic() >= self.end
@@ -111,15 +126,29 @@ class _Loop:
             self.executor.submit(job)
             self.watch(self.study, None)
 
-    def _record(self, job: Job, result: Any) -> None:
+    def _record(self, job: Job, outcome: Result | Lost) -> None:
+        """What came of a job. A source that is gone is trained again first; that is no event, and the job stays pending."""
         del self.running[job.key]
-        if result is None:
-            self.history.lost(job)
-        else:
-            self.history.finish(job, self.study.told(named(result, self.study.objective)))
-        self.executor.keep(self.study.keep())
+        if isinstance(outcome, Lost):
+            if outcome.cause != "source" and job.key in self.history.pending:
+                self.history.lost(job, outcome.cause)
+            self.failures.lost(outcome)
+        settled = self.lineage.settle(job, outcome)
+        if settled is not None:
+            first, failed = settled
+            self.waiting[:0] = first
+            for other, result in failed:
+                self._finish(other, result)
+        elif not isinstance(outcome, Lost):
+            self._finish(job, outcome)
+
+    def _finish(self, job: Job, result: Result) -> None:
+        result = named(result, self.study.objective)
+        self.history.finish(job, self.study.told(result))
+        self.executor.drop(self.study.release())
         if job.key in self.history.results:
             self.watch(self.study, job.key)
+        self.failures.finished(job, result)
 
 
 def minimize(
@@ -139,6 +168,7 @@ def minimize(
     log: str | Path | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
+    catch: Caught = (),
 ) -> Study:
     """Searches the space for the configuration with the lowest value.
 
@@ -148,6 +178,7 @@ def minimize(
     executor     "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
     log          a SQLite file: the same call again resumes it
     folder       where checkpoints stand (default: beside the log; without one a temporary folder)
+    catch        exceptions of the objective, as in `except`, that do not end the search if its first three trials raise them
     """
     chosen = make(optimizer, space, seed) if isinstance(optimizer, str) else optimizer
     _refuse_mismatch(chosen, Space.of(space), seed)
@@ -166,8 +197,9 @@ def minimize(
         raise
     if trials is None and seconds is None and chosen.endless:
         stop = Stop(50)
-    pool = _executor(executor, objective, study.header.horizon, folder, workers, timeout)
-    run(study, pool, stop, None if quiet else Lines())
+    with resumable(store, study.history.results, str(log) if log is not None else None):
+        pool = _executor(executor, objective, study.header.horizon, folder, workers, timeout)
+        run(study, pool, stop, None if quiet else Lines(), catch=catch)
     return study
 
 
@@ -213,9 +245,11 @@ def maximize(
     log: str | Path | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
+    catch: Caught = (),
 ) -> Study:
     """`minimize` for the configuration with the highest value, an objective named "value"."""
     return minimize(
         objective, space, optimizer, trials, seed=seed, seconds=seconds, objectives={"value": "max"}, horizon=horizon,
         unit=unit, executor=executor, workers=workers, timeout=timeout, log=log, folder=folder, quiet=quiet,
+        catch=catch,
     )  # fmt: skip

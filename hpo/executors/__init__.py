@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.executors.base import Executor
+from hpo.executors.base import Executor, Lost
 from hpo.executors.inline import Inline
 from hpo.executors.processes import Processes
 from hpo.executors.simulator import Simulator
@@ -14,4 +14,4 @@ EXECUTORS: dict[str, type[Inline] | type[Threads] | type[Processes]] = {
     "processes": Processes,
 }
 
-__all__ = ["EXECUTORS", "Executor", "Inline", "Processes", "Simulator", "Threads"]
+__all__ = ["EXECUTORS", "Executor", "Inline", "Lost", "Processes", "Simulator", "Threads"]

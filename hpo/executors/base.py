@@ -1,13 +1,41 @@
-"""What an executor is."""
+"""What an executor is, and what comes out of one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from hpo.job import Job, Key, Result
 
-Outcome = tuple[Job, Result | None]  # None: the machine lost the job
+
+@dataclass(frozen=True)
+class Lost:
+    """The machine lost a job. Its configuration is not to blame, and the job is given out again.
+
+    cause     "worker": the worker died during the job
+              "disk": a checkpoint could not be saved, loaded or published
+              "source": the checkpoint that the job starts from is not there
+    message   what happened, in a sentence
+    """
+
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Raised(Result):
+    """A result whose error is an exception of the objective.
+
+    types   full names of the exception's class and of the classes it is derived from, most derived first
+    line    where in the objective's own file it came from: "path:number"; empty if it came from elsewhere
+    """
+
+    types: tuple[str, ...] = ()
+    line: str = ""
+
+
+Outcome = tuple[Job, Result | Lost]
 
 
 class Executor(Protocol):
@@ -28,8 +56,14 @@ class Executor(Protocol):
         """A finished or lost job; None if `timeout` seconds pass without one."""
         ...
 
+    def drop(self, keys: Collection[Key]) -> None:
+        """Gives up these checkpoints and held Runs, those of jobs in flight excepted. Costs what `keys` are, however long
+        the study: called after a finish, with what no later job will name."""
+        ...
+
     def keep(self, keys: Iterable[Key]) -> None:
-        """Deletes every checkpoint but those of `keys` and of jobs in flight."""
+        """Deletes every checkpoint but those of `keys` and of jobs in flight. Looks through the whole folder: called at
+        the start of a run, for what an earlier one left, and at its end."""
         ...
 
     def close(self) -> None:

@@ -8,23 +8,69 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from hpo.executors.locks import FolderLock
 from hpo.job import Key
 
 NAME = re.compile(r"(\d+-\d+\.ckpt)(\.\d+\.half)?(\.[0-9a-f]{8}\.tmp)?")  # what a dead process left of it, too
+TEMPORARY = "hpo-checkpoints-"  # first part of a temporary folder's name
 
 
 class Checkpoints:
-    """`<trial>-<until>.ckpt` in one folder; a temporary folder, gone with `close`, if none is given."""
+    """`<trial>-<until>.ckpt` in one folder; a temporary folder, gone with `close`, if none is given.
+
+    Where no other living process uses the folder, what was half-written in it is cleared at the start; and so are the
+    temporary folders that dead processes of this user left.
+    """
 
     def __init__(self, folder: str | Path | None) -> None:
         self.temporary = folder is None
-        self.folder = Path(tempfile.mkdtemp(prefix="hpo-") if folder is None else folder)
+        self._lock: FolderLock | None = None
+        if folder is None:
+            clear_temporary()
+            self._open_temporary()
+            return
+        self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FolderLock(self.folder)
+        if self._lock.alone:
+            self._clear_half()
+            self._lock.share()
+
+    def _open_temporary(self) -> None:
+        while True:
+            self.folder = Path(tempfile.mkdtemp(prefix=TEMPORARY))
+            try:
+                self._lock = FolderLock(self.folder)
+            except FileNotFoundError:  # another process took it for a left one, before it was locked
+                continue
+            self._lock.share()
+            if self.folder.exists():
+                return
+            self._lock.release()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """In another process: the names of the files; the folder stays the sender's to lock and to delete."""
+        return {"folder": self.folder, "temporary": False, "_lock": None}
 
     def path(self, key: Key) -> Path:
         """Where the checkpoint of a key stands."""
         return self.folder / f"{key[0]}-{key[1]}.ckpt"
+
+    def half(self, key: Key, process: int) -> Path:
+        """Where a process writes the checkpoint of a key before it is published."""
+        return self.folder / f"{self.path(key).name}.{process}.half"
+
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Deletes the checkpoints of these keys, where there are any."""
+        for key in keys:
+            remove(self.path(key))
+
+    def discard(self, key: Key, process: int) -> None:
+        """Deletes what a process that died had half-written of a key."""
+        for path in self.folder.glob(f"{self.half(key, process).name}*"):
+            remove(path)
 
     def keep(self, keys: Iterable[Key]) -> None:
         """Deletes every checkpoint of another key, and what a dead process left half-written of one."""
@@ -34,9 +80,33 @@ class Checkpoints:
             if match is not None and match[1] not in wanted:
                 remove(Path(entry.path))
 
+    def _clear_half(self) -> None:
+        for entry in os.scandir(self.folder):
+            match = NAME.fullmatch(entry.name)
+            if match is not None and (match[2] or match[3]):
+                remove(Path(entry.path))
+
     def close(self) -> None:
         if self.temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.release()
+
+
+def clear_temporary() -> None:
+    """Deletes the temporary folders of this user whose process is dead, and which hold nothing but checkpoints."""
+    for entry in os.scandir(tempfile.gettempdir()):
+        if not entry.name.startswith(TEMPORARY) or not entry.is_dir(follow_symlinks=False):
+            continue
+        try:
+            if entry.stat(follow_symlinks=False).st_uid != os.getuid():
+                continue
+            lock = FolderLock(Path(entry.path))
+        except OSError:  # gone meanwhile, or not ours to open
+            continue
+        if lock.alone and all(NAME.fullmatch(name) for name in os.listdir(entry.path)):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        lock.release()
 
 
 def publish(half: Path, path: Path) -> None:

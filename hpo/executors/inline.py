@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from hpo.executors.base import Outcome
@@ -18,7 +18,7 @@ class Inline:
     def __init__(self, objective: Objective, horizon: int = 1, folder: str | Path | None = None) -> None:
         self.kind = kind(objective)
         self._checkpoints = Checkpoints(folder)
-        self._worker = Worker(objective, horizon, self._checkpoints.folder)
+        self._worker = Worker(objective, horizon, self._checkpoints)
         self._jobs: list[Job] = []
 
     @property
@@ -35,6 +35,11 @@ class Inline:
         result = self._worker.execute(job)
         self._jobs.pop(0)
         return job, result
+
+    def drop(self, keys: Collection[Key]) -> None:
+        flying = {job.key for job in self._jobs}
+        self._worker.drop(keys)
+        self._checkpoints.drop(key for key in keys if key not in flying)
 
     def keep(self, keys: Iterable[Key]) -> None:
         kept = {*keys, *(job.key for job in self._jobs)}

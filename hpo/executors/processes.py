@@ -1,99 +1,58 @@
 """A pool of spawned processes. Each worker keeps its Runs in memory between rungs; a dead one is replaced.
 
-Every slot is the standard library's process pool with one process, so that a job can be sent to the worker that holds
-its Run, and so that one dead worker takes nothing else with it.
+A worker is one process with one connection. A thread of the driver listens to all of them, so that a worker gets its
+next job without waiting for the driver to ask. Whatever kills a worker costs the job that it had, and nothing else.
 """
 
 from __future__ import annotations
 
-import math
 import multiprocessing
-import os
 import queue
-import signal
 import threading
 import time
-from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Collection, Iterable
+from multiprocessing.connection import wait
 from pathlib import Path
 from pickle import PicklingError, dumps
 
-from hpo.executors.base import Outcome
+from hpo.executors.base import Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
-from hpo.executors.worker import Worker
+from hpo.executors.slot import Slot
+from hpo.executors.watchdog import Watchdog
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-_worker: Worker  # the one of this process; set by _begin in every spawned process
-
-
-def _begin(objective: Objective, horizon: int, folder: Path, born: float) -> None:
-    """First thing in a worker: leave Ctrl-C to the driver, die with the driver, prepare."""
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    if hasattr(objective, "warm"):
-        objective.warm()  # imports and data that every job needs, while the driver makes up its mind
-    _worker = Worker(objective, horizon, folder, born)
+TICK = 1.0  # seconds between two looks at clocks and processes when nothing is heard
+STARTS = 10  # failed starts in a row before a pool that has worked, and in which no worker is ready now, gives up
+REST = 60.0  # longest seconds before a failed start is tried again
 
 
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+class UnguardedScript(RuntimeError, SystemExit):
+    """A script that opens a pool when it is only imported. Where nobody catches it, its sentence is all that is printed."""
 
+    unguarded = True
 
-def _execute(job: Job, kept: frozenset[Key] | None) -> Result:
-    if kept is not None:
-        _worker.keep(kept)
-    return _worker.execute(job)
-
-
-class Slot:
-    """One worker process and the job it has."""
-
-    def __init__(self, objective: Objective, horizon: int, folder: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pool = ProcessPoolExecutor(
-            1, context, initializer=_begin, initargs=(objective, horizon, folder, time.time())
+    def __init__(self) -> None:
+        super().__init__(
+            "a worker imports the script it is started from, so a script that uses processes must guard its main part with "
+            'if __name__ == "__main__"'
         )
-        self.ready = math.inf  # when the process had started; a job's time runs from then at the earliest
-        self.pid: Future[int] = self.pool.submit(os.getpid)
-        self.pid.add_done_callback(self._started)
-        self.job: Job | None = None
-        self.since = 0.0
-        self.late = False
-        self.holds: set[int] = set()  # trials whose Run it had last
+        self.code = str(self)
 
-    def _started(self, pid: Future[int]) -> None:
-        if not pid.cancelled() and pid.exception() is None:
-            self.ready = time.monotonic()
 
-    def elapsed(self) -> float:
-        """Seconds its job has had, not counting the start of the process."""
-        return max(0.0, time.monotonic() - max(self.since, self.ready))
-
-    def kill(self) -> None:
-        """Ends the process at once, whatever it does."""
-        for process in list((self.pool._processes or {}).values()):
-            process.kill()
-
-    def close(self) -> None:
-        self.kill()
-        self.pool.shutdown(wait=False, cancel_futures=True)
+class WorkerError(Exception):
+    """What a worker raised while it started; its text is the traceback there."""
 
 
 class Processes:
     """`workers` spawned processes, each with one BLAS thread, and `lookahead` jobs waiting behind them.
 
     With a lookahead of 1 no worker waits for the driver to ask; the price is a proposal that knows one result less.
-    A worker that dies loses its job (`wait` says None, and the job is given out again); a job beyond `timeout` seconds
-    is an error, and its process is killed. The objective must be picklable: a function at the top of a module, or an
-    instance of a class there. If it has a method `warm()`, every worker calls it first.
+    A worker that dies loses its job (Lost comes out of `wait`, and the job is given out again); a job beyond `timeout`
+    seconds is an error, and its process is killed with all that it forked. A worker is replaced by a fresh one after
+    `renew_after_jobs` jobs, or when it holds more than `renew_after_bytes` bytes of memory at the end of one, for
+    objectives that leak. The objective must be picklable: a function at the top of a module, or an instance of a class
+    there. If it has a method `warm()`, every worker calls it first.
     """
 
     def __init__(
@@ -104,147 +63,259 @@ class Processes:
         workers: int = 2,
         timeout: float | None = None,
         lookahead: int = 0,
+        *,
+        renew_after_jobs: int | None = None,
+        renew_after_bytes: int | None = None,
     ) -> None:
-        if workers < 1:
-            raise ValueError(f"workers is {workers!r}; allowed is an integer of at least 1")
-        if lookahead < 0:
-            raise ValueError(f"lookahead is {lookahead!r}; allowed is an integer of at least 0")
+        _refuse_less(workers=(workers, 1), lookahead=(lookahead, 0))
+        _refuse_less(renew_after_jobs=(renew_after_jobs, 1), renew_after_bytes=(renew_after_bytes, 1))
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise UnguardedScript
         try:
             dumps(objective)
         except (PicklingError, AttributeError, TypeError) as error:
             raise TypeError(
                 f"the objective cannot be sent to another process ({error}); define it in a module"
             ) from None
-        self.timeout, self.lookahead = timeout, lookahead
-        self._checkpoints = Checkpoints(folder)
         self.kind = kind(objective)
-        self._arguments = objective, horizon, self._checkpoints.folder
-        for name in THREAD_VARIABLES:
-            os.environ.setdefault(name, "1")  # inherited by what is spawned; two workers must not fight for one core
+        self.timeout, self.workers, self.lookahead = timeout, workers, lookahead
+        self.renew_after_jobs, self.renew_after_bytes = renew_after_jobs, renew_after_bytes
+        self._checkpoints = Checkpoints(folder)
+        self._objective = objective, horizon, self._checkpoints
         self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)  # a worker is ready, or the pool is broken
         self._backlog: list[Job] = []
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()  # None: see _broken
         self._taken: dict[Key, Job] = {}  # submitted and not yet out of `wait`
-        self._kept: frozenset[Key] | None = None  # what `keep` said last; workers hear it with their next job
-        self._barren: BaseException | None = None  # why a worker could not even start
+        self._broken: BaseException | None = None  # why the pool cannot go on
+        self._worked = False  # whether any worker was ever ready
+        self._failed = 0  # starts that failed in a row
+        self._due: list[float] = []  # when failed starts are tried again
         self._closed = False
-        self._slots = [Slot(*self._arguments) for _ in range(workers)]
+        self._bell, self._ring = multiprocessing.Pipe(duplex=False)  # wakes the listening thread
+        self._watchdog = Watchdog()
+        self._slots = [self._spawn() for _ in range(workers)]
+        self._listener = threading.Thread(target=self._listen, name="hpo-processes", daemon=True)
+        self._listener.start()
+
+    def _spawn(self) -> Slot:
+        return Slot(dumps((*self._objective, time.time())), self._watchdog)
 
     @property
     def free(self) -> int:
-        return len(self._slots) + self.lookahead - len(self._taken)
+        return self.workers + self.lookahead - len(self._taken)
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the workers, once they have started."""
-        return [slot.pid.result() for slot in self._slots]
+        """Process ids of the workers, once all are ready."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._broken is not None or (not self._due and all(slot.ready for slot in self._slots))
+            )
+            self._refuse_broken()
+            return [slot.pid for slot in self._slots]
 
     def submit(self, job: Job) -> None:
         with self._lock:
             self._taken[job.key] = job
             self._backlog.append(job)
             self._dispatch()
+        self._ring.send_bytes(b"job")  # a timeout may begin
 
     def _dispatch(self) -> None:
-        """Gives waiting jobs to idle slots; a slot that holds a job's Run goes before the others."""
-        for slot in self._slots:
-            if slot.job is None and self._backlog and not self._closed:
-                elsewhere = {t for other in self._slots if other is not slot and other.job is None for t in other.holds}
-                mine = [job for job in self._backlog if job.trial in slot.holds]
-                others = [job for job in self._backlog if job.trial not in elsewhere]
-                job = (mine or others or self._backlog)[0]
-                self._backlog.remove(job)
-                self._give(slot, job)
+        """Gives waiting jobs to ready slots; a slot that holds a job's Run goes before the others."""
+        idle = [slot for slot in self._slots if slot.ready and slot.job is None]
+        for slot in idle:
+            if not self._backlog:
+                return
+            elsewhere = {trial for other in idle if other is not slot and other.job is None for trial in other.holds}
+            mine = [job for job in self._backlog if job.trial in slot.holds]
+            others = [job for job in self._backlog if job.trial not in elsewhere]
+            job = (mine or others or self._backlog)[0]
+            try:
+                slot.give(job)
+            except OSError:  # dead while it was idle; no job was lost with it, and the listener will see it
+                continue
+            self._backlog.remove(job)
 
-    def _give(self, slot: Slot, job: Job) -> None:
-        slot.job, slot.since = job, time.monotonic()
+    # -- the listening thread ----------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
         try:
-            future = slot.pool.submit(_execute, job, self._held(job))
-        except BrokenProcessPool as error:  # it died idle, and no job with it
-            self._barren = error if slot.ready == math.inf else None
-            slot = self._replace(slot)
-            slot.job, slot.since = job, time.monotonic()
-            future = slot.pool.submit(_execute, job, self._held(job))
-        future.add_done_callback(lambda done: self._done(slot, job, done))
+            while not self._closed:
+                self._turn()
+        except BaseException as error:  # a fault of this file: `wait` must not wait for ever
+            self._break(error)
 
-    def _held(self, job: Job) -> frozenset[Key] | None:
-        """Keys whose Runs a worker may hold: what was kept, and what jobs in flight start from."""
-        if self._kept is None:
-            return None
-        flying = [key for taken in self._taken.values() for key in (taken.source, taken.key) if key is not None]
-        return self._kept.union(flying)
-
-    def _replace(self, slot: Slot) -> Slot:
-        slot.close()
-        fresh = Slot(*self._arguments)
-        self._slots[self._slots.index(slot)] = fresh
-        return fresh
-
-    def _done(self, slot: Slot, job: Job, future: Future[Result]) -> None:
-        """In the pool's own thread: the outcome goes to `wait`, and the slot goes on without waiting for the driver."""
+    def _turn(self) -> None:
+        """Waits until something happens, and does what follows from it."""
+        heard = wait([self._bell, *(slot.connection for slot in self._slots)], self._patience())
         with self._lock:
             if self._closed:
                 return
-            slot.job = None
-            if future.cancelled() or isinstance(future.exception(), BrokenProcessPool):
-                self._barren = future.exception() if slot.ready == math.inf and not future.cancelled() else None
-                seconds = time.monotonic() - slot.since
-                late = Result(error=f"timeout: still running after {self.timeout or 0:g} s", system={"seconds": seconds})
-                self._outcomes.put((job, late if slot.late else None))
-                self._replace(slot)
-            else:
-                failure = future.exception()
-                result = future.result() if failure is None else Result(error=f"{type(failure).__name__}: {failure}")
-                for other in self._slots:
-                    other.holds.discard(job.trial)
-                slot.holds.add(job.trial)
-                self._outcomes.put((job, result))
-                if slot.late:  # it was killed in the moment in which its job came out; the next one is innocent
-                    self._replace(slot)
-            if self._barren is None:
-                self._dispatch()
+            if self._bell in heard:
+                self._bell.recv_bytes()
+            for slot in list(self._slots):
+                if slot.connection in heard:
+                    self._hear(slot)
+                elif slot.process.poll() is not None and not slot.connection.poll():
+                    self._bury(slot)  # its connection lives on in something that it forked
+                elif self.timeout is not None and slot.job is not None and slot.elapsed() >= self.timeout:
+                    slot.late = True
+                    slot.kill()
+            while self._due and self._due[0] <= time.monotonic():
+                self._due.pop(0)
+                self._start()
+            self._dispatch()
+
+    def _patience(self) -> float:
+        with self._lock:
+            now = time.monotonic()
+            limits = [TICK, *(due - now for due in self._due)]
+            if self.timeout is not None:
+                limits += [self.timeout - slot.elapsed() for slot in self._slots if slot.job and not slot.late]
+            return max(0.0, min(limits))
+
+    def _hear(self, slot: Slot) -> None:
+        """One message of a worker: it is ready, it could not start, it has done its job, or (the end) it has died."""
+        try:
+            what, *said = slot.connection.recv()
+        except (EOFError, OSError):
+            return self._bury(slot)
+        except Exception as error:  # an answer that only the worker can read
+            what, said = "done", [Result(error=f"the result cannot be read by the driver: {error}"), {}, 0]
+        if what == "ready":
+            self._greet(slot, *said)
+        elif what == "failed":
+            slot.failure = (said[0], said[1], said[2])
+        else:
+            self._finish(slot, *said)
+
+    def _greet(self, slot: Slot, memory: int) -> None:
+        if self.renew_after_bytes is not None and memory > self.renew_after_bytes:
+            self._break(
+                ValueError(
+                    f"renew_after_bytes is {self.renew_after_bytes}, but a worker holds {memory} bytes before its first job"
+                )
+            )
+        slot.ready = self._worked = True
+        self._failed = 0
+        self._changed.notify_all()
+
+    def _finish(self, slot: Slot, outcome: Result | Lost, holds: dict[int, Key], memory: int) -> None:
+        job, slot.job, slot.holds = slot.job, None, holds
+        assert job is not None
+        self._outcomes.put((job, outcome))
+        slot.jobs += 1
+        worn = self.renew_after_jobs is not None and slot.jobs >= self.renew_after_jobs
+        full = self.renew_after_bytes is not None and memory > self.renew_after_bytes
+        if slot.late or worn or full:  # late: killed in the moment in which its job came out; the next one is innocent
+            self._replace(slot)
+
+    def _bury(self, slot: Slot) -> None:
+        """A worker is dead: what it had half-written goes, its job is told, and another one takes its place."""
+        how = slot.close()
+        job, slot.job = slot.job, None
+        if job is not None:
+            self._checkpoints.discard(job.key, slot.pid)
+            late = Result(error=f"timeout: still running after {self.timeout or 0:g} s", system={"seconds": slot.elapsed()})
+            self._outcomes.put((job, late if slot.late else Lost("worker", f"worker {slot.pid} {how} during its job")))
+        self._slots.remove(slot)
+        if slot.ready:
+            self._start()
+        else:
+            self._mourn(*(slot.failure or (False, f"it {how}", "")))
+
+    def _replace(self, slot: Slot) -> None:
+        slot.close()
+        self._slots.remove(slot)
+        self._start()
+
+    def _start(self) -> None:
+        """A fresh worker; a system that has no room for one now is asked again later."""
+        try:
+            self._slots.append(self._spawn())
+        except OSError as error:
+            self._mourn(False, f"the system refused it: {error}", "")
+
+    def _mourn(self, unguarded: bool, said: str, text: str) -> None:
+        """A worker could not start: it is tried again, at once the first time, unless there is no hope left.
+
+        What is raised while starting will be raised again, unless another worker has come through; a process that was
+        killed may have been killed by accident. A pool in which a worker is ready goes on for ever.
+        """
+        self._failed += 1
+        if unguarded and not self._worked:
+            return self._break(UnguardedScript())
+        limit = STARTS if self._worked else self.workers if text else max(3, self.workers)
+        if self._failed >= limit and not any(slot.ready for slot in self._slots):
+            reason = RuntimeError(f"{self._failed} workers in a row could not start, the last because {said}")
+            reason.__cause__ = WorkerError(f"in the worker:\n{text}") if text else None
+            return self._break(reason)
+        self._due.append(time.monotonic() + (0.0 if self._failed == 1 else min(REST, 2.0 ** (self._failed - 3))))
+        self._due.sort()
+
+    def _break(self, reason: BaseException) -> None:
+        with self._lock:
+            self._broken = reason
+            self._outcomes.put(None)
+            self._changed.notify_all()
+
+    def _refuse_broken(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+    # -- the driver --------------------------------------------------------------------------------------------------
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         end = None if timeout is None else time.monotonic() + timeout
         while self._taken:
+            left = TICK if end is None else min(TICK, max(0.0, end - time.monotonic()))
             try:
-                outcome = self._outcomes.get(timeout=self._patience(end))
+                outcome = self._outcomes.get(timeout=left)  # a short time, for Ctrl-C to be noticed on every system
             except queue.Empty:
-                self._kill_late()
                 if end is not None and time.monotonic() >= end:
                     return None
                 continue
+            if outcome is None:
+                self._refuse_broken()
+                continue
             del self._taken[outcome[0].key]
-            if self._barren is not None:
-                raise RuntimeError(
-                    "a worker died before its first job: see its message above; a script that uses processes must guard "
-                    'its main part with if __name__ == "__main__", and warm() must not raise'
-                )
             return outcome
         return None
 
-    def _patience(self, end: float | None) -> float:
-        """Seconds to sleep before looking at clocks again; short enough for Ctrl-C to be noticed on every system."""
-        limits = [1.0] + ([] if end is None else [end - time.monotonic()])
-        if self.timeout is not None:
-            limits += [self.timeout - slot.elapsed() for slot in self._slots if slot.job is not None and not slot.late]
-        return max(0.0, min(limits))
-
-    def _kill_late(self) -> None:
+    def drop(self, keys: Collection[Key]) -> None:
         with self._lock:
+            dead = [key for key in keys if key not in self._taken]
             for slot in self._slots:
-                if self.timeout is not None and slot.job is not None and slot.elapsed() >= self.timeout:
-                    slot.late = True
-                    slot.kill()
+                slot.dropped += [key for key in dead if key[0] in slot.holds or slot.job is not None]
+            self._checkpoints.drop(dead)
 
     def keep(self, keys: Iterable[Key]) -> None:
         with self._lock:
-            self._kept = frozenset({*keys, *self._taken})
-            self._checkpoints.keep(self._kept)
+            kept = {*keys, *self._taken}
+            for slot in self._slots:  # a busy one holds one Run too many at most until it is told
+                slot.dropped += [key for key in slot.holds.values() if key not in kept and key not in slot.dropped]
+            self._checkpoints.keep(kept)
 
     def close(self) -> None:
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             for slot in self._slots:
-                slot.close()
+                slot.kill()
+        self._ring.send_bytes(b"end")
+        self._listener.join()
+        for slot in self._slots:
+            slot.close()
+        self._watchdog.close()
+        self._bell.close()
+        self._ring.close()
         self._checkpoints.close()
+
+
+def _refuse_less(**given: tuple[int | None, int]) -> None:
+    for name, (value, least) in given.items():
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise ValueError(f"{name} is {value!r}; allowed is an integer of at least {least}")

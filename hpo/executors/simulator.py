@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from hpo.executors.base import Outcome
+from hpo.executors.base import Lost, Outcome
+from hpo.executors.faults import raised
 from hpo.job import Job, Key, Result
 from hpo.rng import stream
 
@@ -36,7 +37,7 @@ class Simulator:
         self.duration = duration if duration is not None else lambda job, begin: float(job.until - begin)
         self.now = 0.0  # the simulated clock
         self.kept: set[Key] = set()  # checkpoints that stand; what is not here cannot be a source
-        self._running: list[tuple[float, int, Job, Result | None]] = []
+        self._running: list[tuple[float, int, Job, Result | Lost]] = []
         self._count = 0
         self._attempts: Counter[Key] = Counter()
 
@@ -51,11 +52,11 @@ class Simulator:
         self._attempts[job.key] += 1
         seconds = self.duration(job, job.source[1] if job.source is not None else 0)
         seconds *= 1.0 + abs(rng.normal(0.0, self.straggle)) if self.straggle else 1.0
-        result: Result | None = self._result(job)
+        result: Result | Lost = self._result(job)
         if self.drop:
             lost_at = rng.exponential(1.0 / self.drop)
             if lost_at < seconds:
-                seconds, result = lost_at, None
+                seconds, result = lost_at, Lost("worker", "the simulated worker was lost")
         self._count += 1
         heapq.heappush(self._running, (self.now + seconds, self._count, job, result))
 
@@ -63,7 +64,7 @@ class Simulator:
         try:
             value = self.value(dict(job.config), job.until, job.seed)
         except Exception as error:
-            return Result(error=f"{type(error).__name__}: {error}")
+            return raised(error, {})
         return value if isinstance(value, Result) else Result(value if isinstance(value, dict) else {"": value})
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
@@ -73,9 +74,12 @@ class Simulator:
             self.now += timeout
             return None
         self.now, _, job, result = heapq.heappop(self._running)
-        if result is not None:
+        if not isinstance(result, Lost):
             self.kept.add(job.key)
         return job, result
+
+    def drop(self, keys: Collection[Key]) -> None:
+        self.kept.difference_update(keys)
 
     def keep(self, keys: Iterable[Key]) -> None:
         self.kept &= {*keys, *(job.key for _, _, job, _ in self._running)}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from hpo.executors.base import Outcome
+from hpo.executors.base import Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.faults import raised
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
@@ -34,10 +35,11 @@ class Threads:
         self._objective, self._horizon = objective, horizon
         self._idle = [self._worker() for _ in range(workers)]
         self._running: dict[Key, tuple[Job, Worker, float]] = {}
-        self._outcomes: queue.SimpleQueue[tuple[Worker, Job, Result]] = queue.SimpleQueue()
+        self._owed: dict[Worker, list[Key]] = {}  # dropped keys that a busy worker has not heard of yet
+        self._outcomes: queue.SimpleQueue[tuple[Worker, Job, Result | Lost]] = queue.SimpleQueue()
 
     def _worker(self) -> Worker:
-        return Worker(self._objective, self._horizon, self._checkpoints.folder)
+        return Worker(self._objective, self._horizon, self._checkpoints)
 
     @property
     def free(self) -> int:
@@ -52,9 +54,9 @@ class Threads:
 
     def _execute(self, worker: Worker, job: Job) -> None:
         try:
-            result = worker.execute(job)
+            result: Result | Lost = worker.execute(job)
         except BaseException as error:  # KeyboardInterrupt raised by the objective: `wait` must not wait for ever
-            result = Result(error=f"{type(error).__name__}: {error}")
+            result = raised(error, {})
         self._outcomes.put((worker, job, result))
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
@@ -75,6 +77,7 @@ class Threads:
                 continue
             if self._running.get(job.key, (None, None, 0.0))[1] is worker:  # else it came after its timeout
                 del self._running[job.key]
+                worker.drop(self._owed.pop(worker, ()))
                 self._idle.append(worker)
                 return job, result
         return None
@@ -83,14 +86,23 @@ class Threads:
         for key, (job, worker, begun) in self._running.items():
             if self.timeout is not None and now - begun >= self.timeout:
                 del self._running[key]
+                self._owed.pop(worker, None)
                 worker.close()  # what else it holds; the abandoned thread itself cannot be ended
                 self._idle.append(self._worker())
                 return job, Result(error=f"timeout: still running after {self.timeout:g} s", system={"seconds": now - begun})
         return None
 
+    def drop(self, keys: Collection[Key]) -> None:
+        dead = [key for key in keys if key not in self._running]
+        for worker in self._idle:
+            worker.drop(dead)
+        for _, worker, _ in self._running.values():  # its thread is at work with what it holds
+            self._owed.setdefault(worker, []).extend(dead)
+        self._checkpoints.drop(dead)
+
     def keep(self, keys: Iterable[Key]) -> None:
         kept = {*keys, *self._running}
-        for worker in self._idle:  # a busy one is asked at the next keep
+        for worker in self._idle:  # a busy one holds one Run too many at most until it is told
             worker.keep(kept)
         self._checkpoints.keep(kept)
 

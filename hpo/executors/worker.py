@@ -6,56 +6,69 @@ import math
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from hpo.executors.checkpoints import publish, remove
+from hpo.executors.base import Lost
+from hpo.executors.checkpoints import Checkpoints, publish, remove
+from hpo.executors.faults import MissingSource, StorageError, raised, storage
 from hpo.job import Job, Key, Result
 from hpo.objective import FunctionRun, Objective, ReportRun, build, kind
+from hpo.signals import Terminated
 
-HELD = 4  # Runs in memory; a parked f(config, report) cannot be saved and is held in any number
+HELD = 4  # Runs in memory
+PARKED = 16  # parked f(config, report); they cannot be saved, so one that is closed runs again from its beginning
 
 
 class Worker:
     """Executes jobs one after the other. Dropping a held Run changes nothing but time.
 
-    What it measures, in `Result.system`: `seconds` the job took here, of which `setup_seconds` went into building and loading the Run
-    and `save_seconds` into its checkpoint; `idle_seconds` that the worker had waited for the job, `birth_seconds` that
-    it had taken to be ready for its first (from `born`, a wall-clock time).
+    What it measures, in `Result.system`: `seconds` the job took here, of which `setup_seconds` went into building and
+    loading the Run and `save_seconds` into its checkpoint; `idle_seconds` that the worker had waited for the job,
+    `birth_seconds` that it had taken to be ready for its first (from `born`, a wall-clock time).
     """
 
-    def __init__(self, objective: Objective, horizon: int, folder: Path, born: float | None = None) -> None:
-        self.objective, self.horizon, self.folder = objective, horizon, folder
+    def __init__(
+        self, objective: Objective, horizon: int, checkpoints: Checkpoints, born: float | None = None
+    ) -> None:
+        self.objective, self.horizon, self.checkpoints = objective, horizon, checkpoints
         self.birth = time.time() - born if born is not None else 0.0
         self.rested = time.perf_counter()  # when its last job ended
         self.kind = kind(objective)
-        self.held: OrderedDict[int, tuple[Key, Any]] = OrderedDict()
+        self.held: OrderedDict[int, tuple[Key, Any]] = OrderedDict()  # by trial, the least recently trained first
 
-    def execute(self, job: Job) -> Result:
-        """The job's result; whatever the objective raises is its error."""
+    def execute(self, job: Job) -> Result | Lost:
+        """The job's result; whatever the objective raises is its error. Lost if its checkpoint cannot be written or read."""
         start = time.perf_counter()
         times = {"idle_seconds": start - self.rested, "birth_seconds": self.birth}
         self.birth = 0.0
         try:
-            result = self._execute(job, start)
-        except KeyboardInterrupt:
+            result: Result | Lost = self._execute(job, start)
+        except (KeyboardInterrupt, Terminated):
             raise
+        except MissingSource as error:
+            result = Lost("source", str(error))
+        except StorageError as error:
+            result = Lost("disk", str(error))
         except BaseException as error:  # sys.exit and a cancelled coroutine are the objective's own fault too
-            self._drop(job.trial)
-            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            result = Result(error=said, system={"seconds": time.perf_counter() - start})
+            result = raised(error, {"seconds": time.perf_counter() - start})
         self.rested = time.perf_counter()
-        return replace(result, system={**times, **result.system})
+        return result if isinstance(result, Lost) else replace(result, system={**times, **result.system})
 
     def _execute(self, job: Job, start: float) -> Result:
         run = self._run(job)
-        ready = time.perf_counter()
-        value, curve = run.advance(job.until)
-        trained = time.perf_counter()
-        if self.kind == "run":
-            self._save(run, job.key)
+        try:
+            ready = time.perf_counter()
+            value, curve = run.advance(job.until)
+            trained = time.perf_counter()
+            if self.kind == "run":
+                self._save(run, job.key)
+        except BaseException:
+            with suppress(Exception):  # what it raised first is what is told
+                _close(run)
+            raise
         self._hold(job, run)
         end = time.perf_counter()
         times = {"seconds": end - start, "setup_seconds": ready - start, "save_seconds": end - trained}
@@ -72,49 +85,72 @@ class Worker:
             return run
         if run is not None:
             _close(run)
+        if job.source is not None and self.kind == "report" and job.source[0] != job.trial:
+            raise TypeError("f(config, report) cannot be cloned; give a Run factory(config, seed, horizon)")
+        if job.source is not None and self.kind == "run" and not self.checkpoints.path(job.source).exists():
+            raise MissingSource(
+                f"the checkpoint {self.checkpoints.path(job.source).name}, which the job starts from, is gone"
+            )
         run = build(self.objective, job.config, job.seed, self.horizon)
-        if job.source is None or isinstance(run, FunctionRun):
-            return run
-        if isinstance(run, ReportRun):
-            if job.source[0] != job.trial:
-                raise TypeError("f(config, report) cannot be cloned; give a Run factory(config, seed, horizon)")
-            return run
-        path = self.folder / f"{job.source[0]}-{job.source[1]}.ckpt"
-        if not path.exists():
-            raise FileNotFoundError(f"the checkpoint {path.name}, which the job starts from, is gone")
-        run.load(str(path))
+        if job.source is not None and self.kind == "run":
+            self._load(run, job)
         return run
 
+    def _load(self, run: Any, job: Job) -> None:
+        """Resumes the job's own trial, or adopts what another one has learned: what judges hyperparameters stays there."""
+        assert job.source is not None
+        path = self.checkpoints.path(job.source)
+        own = job.source[0] == job.trial
+        with storage(f"loading {path.name}"):
+            load = run.load if own else getattr(run, "adopt", run.load)
+            load(str(path))
+
     def _save(self, run: Any, key: Key) -> None:
-        path = self.folder / f"{key[0]}-{key[1]}.ckpt"
-        half = path.with_name(f"{path.name}.{os.getpid()}.half")
-        remove(half)
-        run.save(str(half))
-        publish(half, path)
+        path = self.checkpoints.path(key)
+        half = self.checkpoints.half(key, os.getpid())
+        try:
+            with storage(f"saving {path.name}"):
+                remove(half)
+                run.save(str(half))
+                publish(half, path)
+        except BaseException:
+            with suppress(OSError):
+                self.checkpoints.discard(key, os.getpid())  # gives its space back
+            raise
 
     def _hold(self, job: Job, run: Any) -> None:
+        """Keeps the Run for the trial's next job, and no more of them than there is room for.
+
+        Of Runs the least recently trained goes. Of parked f(config, report) the one at the lowest budget: it has passed
+        the fewest rungs, and it costs the least to run again; among equals the least recently trained.
+        """
         if isinstance(run, FunctionRun) or job.until >= self.horizon:
             _close(run)
             return
         self.held[job.trial] = job.key, run
-        movable = [trial for trial, (_, held) in self.held.items() if not isinstance(held, ReportRun)]
-        for trial in movable[: max(0, len(movable) - HELD)]:
-            self._drop(trial)
+        while len(self.held) > (PARKED if isinstance(run, ReportRun) else HELD):
+            oldest = next(iter(self.held))
+            lowest = min(self.held, key=lambda trial: self.held[trial][0][1])  # the first of equals
+            self._release(lowest if isinstance(run, ReportRun) else oldest)
 
-    def _drop(self, trial: int) -> None:
+    def _release(self, trial: int) -> None:
         _, run = self.held.pop(trial, (None, None))
         _close(run)
 
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Drops held Runs at these keys, which no job will name again: a parked trial that is not continued is closed."""
+        for key in keys:
+            if self.held.get(key[0], (None,))[0] == key:
+                self._release(key[0])
+
     def keep(self, keys: Collection[Key]) -> None:
-        """Drops held Runs at keys that no job will name again: a parked trial that was not continued is closed."""
-        for trial, (key, _) in list(self.held.items()):
-            if key not in keys:
-                self._drop(trial)
+        """Drops held Runs at all other keys."""
+        self.drop([key for key, _ in self.held.values() if key not in keys])
 
     def close(self) -> None:
         """Ends every held Run."""
         for trial in list(self.held):
-            self._drop(trial)
+            self._release(trial)
 
 
 def _close(run: Any) -> None:

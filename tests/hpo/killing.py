@@ -58,7 +58,7 @@ def drive(case: str, folder: Path) -> dict[str, Any]:
 
     def run_checked(self: worker.Worker, job: Any) -> Any:
         if job.source is not None:
-            path = self.folder / f"{job.source[0]}-{job.source[1]}.ckpt"
+            path = self.checkpoints.path(job.source)
             assert path.exists(), f"{path.name} is gone"
         return real(self, job)
 

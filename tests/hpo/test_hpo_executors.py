@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hpo import ASHA, EXECUTORS, Executor, Float, Job, Manual, Random, Result, Space, Stop, Study, run
+from hpo.executors import Lost
 from tests.hpo.objectives import ODD, Reports, Traces, odd, sleeps, square, waits
 
 
@@ -22,7 +23,7 @@ def make(name: str, objective: Any, horizon: int = 1, folder: Path | None = None
 def outcome(executor: Executor, job: Job) -> Result:
     executor.submit(job)
     found = executor.wait(60.0)
-    assert found is not None and found[0] == job and found[1] is not None
+    assert found is not None and found[0] == job and isinstance(found[1], Result)
     return found[1]
 
 
@@ -38,7 +39,7 @@ class ExecutorLaws:
             executor.submit(Job(0, {"x": 3.0}, 1))
             assert executor.free == 0
             found = executor.wait(60.0)
-            assert found is not None and found[1] is not None and found[1].metrics[""] == 9.0
+            assert found is not None and isinstance(found[1], Result) and found[1].metrics[""] == 9.0
             assert found[1].error is None and found[1].system["seconds"] >= 0 and executor.free == 1
             assert executor.wait(0.0) is None
         finally:
@@ -72,8 +73,10 @@ class ExecutorLaws:
             assert [step for step, _ in clone.curve] == [4, 5, 6]
             whole = outcome(executor, Job(2, {"x": 0.3}, 9, seed=5))
             assert whole.metrics[""] if "" in whole.metrics else whole.metrics["loss"] == onwards.metrics["loss"]
-            gone = outcome(executor, Job(3, {"x": 0.7}, 6, (8, 3), seed=6))
-            assert gone.error is not None and "8-3.ckpt" in gone.error
+            executor.submit(Job(3, {"x": 0.7}, 6, (8, 3), seed=6))
+            gone = executor.wait(60.0)
+            assert gone is not None and isinstance(gone[1], Lost) and gone[1].cause == "source"
+            assert "8-3.ckpt" in gone[1].message
             assert executor.free == 1
         finally:
             executor.close()
@@ -95,6 +98,49 @@ class ExecutorLaws:
             finally:
                 executor.close()
             assert (folder / "1-3.ckpt").exists(), "a folder that was given stays"
+
+    def test_drop_gives_up_these_and_no_others(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is dropped is gone from the folder and from memory, what is not stays, and nothing looks through folders."""
+        traces = Traces(tmp_path / "journal")
+        executor = make(self.name, traces, 9, tmp_path / "c")
+        try:
+            for trial in range(3):
+                outcome(executor, Job(trial, {"x": 0.3}, 3, seed=trial))
+            (tmp_path / "c" / "9-3.ckpt").write_text("of another driver")
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "scandir", None)
+                executor.drop([(0, 3), (1, 6), (7, 3)])  # one that stands, and two that never were
+            assert sorted(p.name for p in (tmp_path / "c").glob("*.ckpt")) == ["1-3.ckpt", "2-3.ckpt", "9-3.ckpt"]
+            (tmp_path / "c" / "1-3.ckpt").unlink()  # in memory still: not dropped
+            outcome(executor, Job(1, {"x": 0.3}, 9, (1, 3), seed=1))
+            executor.submit(Job(0, {"x": 0.3}, 9, (0, 3), seed=0))
+            gone = executor.wait(60.0)
+            assert gone is not None and isinstance(gone[1], Lost), "dropped, but still in memory"
+        finally:
+            executor.close()
+        assert [line[:3] for line in traces.lines()] == [[0, 0, 3], [1, 0, 3], [2, 0, 3], [1, 3, 9]]
+
+    def test_drop_closes_parked_trials(self, tmp_path: Path) -> None:
+        journal = tmp_path / "journal"
+        executor = make(self.name, Reports(journal), 9)
+        try:
+            outcome(executor, Job(0, {"x": 0.5}, 3))
+            executor.drop([(0, 3)])
+            outcome(executor, Job(1, {"x": 0.25}, 3))  # a worker hears with its next job
+            until(lambda: "end 0.5" in journal.read_text().splitlines())
+        finally:
+            executor.close()
+
+    def test_drop_spares_what_has_not_come_out(self, tmp_path: Path) -> None:
+        executor = make(self.name, Traces(tmp_path / "journal"), 9, tmp_path / "c")
+        try:
+            executor.submit(Job(0, {"x": 0.3}, 3))
+            if self.name != "inline":
+                until(lambda: bool(list((tmp_path / "c").glob("*.ckpt"))))
+            executor.drop([(0, 3)])
+            assert executor.wait(60.0) is not None and (tmp_path / "c/0-3.ckpt").exists()
+        finally:
+            executor.close()
 
     def test_keep_spares_what_has_not_come_out(self, tmp_path: Path) -> None:
         """A job that has finished but not been waited for is in flight: its checkpoint must stay."""
@@ -185,16 +231,16 @@ def test_a_hang_is_an_error_and_the_pool_goes_on(name: str) -> None:
         executor.submit(Job(0, {"x": 100.0}, 1))
         executor.submit(Job(1, {"x": 0.01}, 1))
         first = executor.wait(60.0)
-        assert first is not None and first[0].trial == 1 and first[1] is not None and first[1].error is None
+        assert first is not None and first[0].trial == 1 and isinstance(first[1], Result) and first[1].error is None
         begun = time.monotonic()
         second = executor.wait(60.0)
-        assert second is not None and second[0].trial == 0 and second[1] is not None
+        assert second is not None and second[0].trial == 0 and isinstance(second[1], Result)
         assert "timeout" in (second[1].error or "") and time.monotonic() - begun < 30
         for trial in (2, 3):
             executor.submit(Job(trial, {"x": 0.01}, 1))
         for _ in range(2):
             found = executor.wait(60.0)
-            assert found is not None and found[1] is not None and found[1].error is None
+            assert found is not None and isinstance(found[1], Result) and found[1].error is None
     finally:
         executor.close()
 

@@ -15,6 +15,7 @@ import pytest
 
 import hpo
 from hpo import ASHA, PBT, Float, Grid, Hyperband, Inline, MedianStopping, Random, Result, Space, Stop, Study, Threads
+from hpo.executors import Lost
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.worker import Worker
 from hpo.job import Job
@@ -67,12 +68,15 @@ def test_resuming_with_a_log_finds_the_checkpoints(tmp_path: Path) -> None:
     assert len(study.history.at(60)) == 4 and list((tmp_path / "log.sqlite.checkpoints").glob("*.ckpt"))
 
 
-def test_a_missing_checkpoint_is_an_error_and_no_training_from_zero(tmp_path: Path) -> None:
-    worker = Worker(Counter, 30, tmp_path)
-    assert worker.execute(Job(0, {"x": 0.1}, 10)).error is None
+def test_a_missing_checkpoint_is_said_and_no_training_from_zero(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    worker = Worker(Counter, 30, checkpoints)
+    assert isinstance(worker.execute(Job(0, {"x": 0.1}, 10)), Result)
     worker.close()
-    Checkpoints(tmp_path).keep([])
-    assert "0-10.ckpt, which the job starts from, is gone" in str(worker.execute(Job(0, {"x": 0.1}, 20, (0, 10))).error)
+    checkpoints.keep([])
+    lost = worker.execute(Job(0, {"x": 0.1}, 20, (0, 10)))
+    assert isinstance(lost, Lost) and lost.cause == "source"
+    assert "0-10.ckpt, which the job starts from, is gone" in lost.message
 
 
 @pytest.mark.parametrize("make", [lambda f: Inline(f, 9), lambda f: Threads(f, 9, workers=2)])

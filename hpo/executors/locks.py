@@ -1,0 +1,45 @@
+"""Which folders of checkpoints belong to a living process: it holds a shared lock on the folder itself.
+
+The system gives the lock back when the process ends, however it ends. Where there are no such locks nobody is ever
+alone, and nothing is cleared.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # no such locks here
+    fcntl = None  # type: ignore[assignment]
+
+
+class FolderLock:
+    """A shared lock on a folder for the life of this object or process; `alone` says whether nobody else had one when it
+    was taken, and while it is asked nobody else gets one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor: int | None = os.open(folder, os.O_RDONLY)
+        self.alone = self._take(exclusive=True)
+        if not self.alone:
+            self.share()
+
+    def _take(self, exclusive: bool) -> bool:
+        if fcntl is None or self._descriptor is None:
+            return False
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+        except OSError:  # another holds it, or the file system knows no locks
+            return False
+        return True
+
+    def share(self) -> None:
+        """From now on others may hold one, too."""
+        self.alone = False
+        self._take(exclusive=False)
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,80 @@
+"""One worker process as its driver sees it: spawned, spoken to, killed with everything that it forked."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import time
+from contextlib import suppress
+from multiprocessing.spawn import get_executable, get_preparation_data
+from pathlib import Path
+from typing import Any
+
+from hpo.executors.watchdog import Watchdog, kill_group
+from hpo.job import Job, Key
+
+MAIN = Path(__file__).with_name("spawned.py")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Slot:
+    """A spawned process in a session of its own, and the job it has. `arguments` is what spawned.py unpickles.
+
+    A connection that ends says that the process has died; nothing waits for a pipe that its children have inherited.
+    """
+
+    def __init__(self, arguments: bytes, watchdog: Watchdog) -> None:
+        self.connection, theirs = multiprocessing.Pipe()
+        one = {name: "1" for name in THREAD_VARIABLES}  # two workers must not fight for one core
+        self.process = subprocess.Popen(
+            [get_executable(), *subprocess._args_from_interpreter_flags(), str(MAIN), str(theirs.fileno()), str(os.getpid())],  # type: ignore[attr-defined]
+            pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL, env={**one, **os.environ},
+        )  # fmt: skip
+        self.watchdog = watchdog
+        watchdog.watch(self.pid)
+        theirs.close()
+        self.ready = False  # whether it has imported everything and waits for jobs
+        self.failure: tuple[bool, str, str] | None = None  # why it could not start: unguarded, sentence, traceback
+        self.job: Job | None = None
+        self.since = 0.0  # when it got its job
+        self.late = False  # killed because its job took too long
+        self.jobs = 0  # how many it has done
+        self.holds: dict[int, Key] = {}  # keys of the Runs it holds, by trial
+        self.dropped: list[Key] = []  # since its last job; it hears of them with its next one
+        with suppress(OSError):  # dead already: that will be seen
+            self.connection.send(_preparation())
+            self.connection.send_bytes(arguments)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def give(self, job: Job) -> None:
+        """Sends a job with what was dropped since the last one. OSError if the process is dead."""
+        self.connection.send((job, self.dropped))
+        self.dropped = []
+        self.job, self.since = job, time.monotonic()
+
+    def elapsed(self) -> float:
+        """Seconds its job has had."""
+        return time.monotonic() - self.since
+
+    def kill(self) -> None:
+        """Ends the process at once, whatever it does, with its group: what the objective forked goes with it."""
+        kill_group(self.pid)
+
+    def close(self) -> str:
+        """Kills it and waits for that; how it ended, in words."""
+        self.kill()
+        status = self.process.wait()
+        self.watchdog.forget(self.pid)
+        self.connection.close()
+        return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def _preparation() -> dict[str, Any]:
+    """What a spawned process does before it unpickles anything: paths, folder and main module of this one."""
+    data = get_preparation_data("worker")
+    data["authkey"] = bytes(data["authkey"])
+    return data

@@ -1,0 +1,93 @@
+"""When a run ends because of what fails: the machine, three times in a row, or the objective, in its first three trials."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from hpo.executors.base import Lost, Raised
+from hpo.job import Job, Result
+from hpo.logs import Log
+from hpo.signals import Interrupted, Terminated, terminable
+
+IN_A_ROW = 3  # jobs lost to the disk, or first trials with the same exception, that end a run
+# Failures that belong to configurations, whatever line raises them: out of memory and divergence.
+MEMORY = re.compile(r"out of memory|OutOfMemory|MemoryError", re.IGNORECASE)
+DIVERGENCE = re.compile(r"diverge|\bnan\b|non-?finite|not finite|\binf(inity)?\b|overflow", re.IGNORECASE)
+ARITHMETIC = {"builtins.ArithmeticError"}  # FloatingPointError, OverflowError and ZeroDivisionError
+
+Caught = type[BaseException] | tuple[type[BaseException], ...]
+
+
+class ObjectiveError(Exception):
+    """What the objective raised in a worker; its text is the traceback there."""
+
+
+class Failures:
+    """Counts what fails in one run and ends it with one RuntimeError where going on is of no use.
+
+    catch   exceptions of the objective, as in `except`, that never end a run
+    """
+
+    def __init__(self, catch: Caught = ()) -> None:
+        kinds = catch if isinstance(catch, tuple) else (catch,)
+        wrong = [kind for kind in kinds if not (isinstance(kind, type) and issubclass(kind, BaseException))]
+        if wrong:
+            raise TypeError(f"catch is an exception class or a tuple of them, but {wrong[0]!r} came")
+        self.catch = {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds}
+        self._lost = 0  # jobs in a row
+        self._shown = False  # whether a traceback was
+        self._first: dict[int, tuple[str, str] | None] = {}  # exception and line of the first trials to finish
+
+    def lost(self, lost: Lost) -> None:
+        """Counts a lost job. Raises RuntimeError at the third in a row that was lost to anything but a worker's death; a
+        source that is gone is trained again, and counts as nothing."""
+        if lost.cause == "source":
+            return
+        self._lost = 0 if lost.cause == "worker" else self._lost + 1
+        if self._lost >= IN_A_ROW:
+            raise RuntimeError(
+                f"{self._lost} jobs in a row were lost, none by its own fault; the last while {lost.message}; the results so "
+                f"far stand, the jobs are pending, and the same call goes on with them"
+            )
+
+    def finished(self, job: Job, result: Result) -> None:
+        """Counts a result. Raises RuntimeError if the run's first three trials raised the same exception at one line."""
+        self._lost = 0
+        raised = result if isinstance(result, Raised) else None
+        if raised is not None and not self._shown and self.catch.isdisjoint(raised.types):
+            self._shown = True
+            print(f"trial {job.trial} raised, and is a failed result:\n{raised.traceback}", file=sys.stderr, flush=True)
+        if len(self._first) >= IN_A_ROW or job.trial in self._first:
+            return
+        self._first[job.trial] = (raised.types[0], raised.line) if raised and self._is_mistake(raised) else None
+        same = set(self._first.values())
+        if raised is not None and len(self._first) == IN_A_ROW and len(same) == 1 and None not in same:
+            name = raised.types[0].rpartition(".")[2]
+            raise RuntimeError(
+                f"the first {IN_A_ROW} trials of this run raised the same exception at {raised.line}, the last {raised.error}; "
+                f"catch={name} goes on in spite of it"
+            ) from ObjectiveError(f"in the objective:\n{raised.traceback}")
+
+    def _is_mistake(self, raised: Raised) -> bool:
+        """Whether it can be the objective's own mistake, and no property of a configuration."""
+        said = f"{raised.types[0]} {raised.error}"
+        spared = not self.catch.isdisjoint(raised.types) or not ARITHMETIC.isdisjoint(raised.types)
+        return bool(raised.line) and not spared and not MEMORY.search(said) and not DIVERGENCE.search(said)
+
+
+@contextmanager
+def resumable(log: Log | None, results: Mapping[object, object], where: str | None) -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM end the program with a sentence that says how to go on; the log is closed before."""
+    with terminable():
+        try:
+            yield
+        except (KeyboardInterrupt, Terminated) as stop:
+            if log is not None:
+                log.close()
+            name = "SIGTERM" if isinstance(stop, Terminated) else "Ctrl-C"
+            kept = f"are in {where}: the same call goes on from there" if where else "are lost: give log= a file to keep them"
+            print(f"stopped by {name}; {len(results)} results {kept}", file=sys.stderr, flush=True)
+            raise (stop if isinstance(stop, Terminated) else Interrupted()) from None

@@ -1,0 +1,76 @@
+"""What a run does where the checkpoint that a job starts from is gone: it is trained again, from the nearest that stands.
+
+The jobs that made it stand in the history: same configuration, same seed, same budgets. Running the last of them again
+writes it again; if that one's source is gone, too, it comes first, and so on down to a start from nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hpo.executors.base import Lost
+from hpo.history import History
+from hpo.job import Job, Key, Result
+
+
+class Lineage:
+    """Jobs that are trained again for their checkpoints, and the jobs that wait for those. Nothing of it is an event."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._waiting: dict[Key, list[Job]] = {}  # by the source that is trained again
+        self._repairs: Counter[Key] = Counter()
+
+    def settle(self, job: Job, outcome: Result | Lost) -> tuple[list[Job], list[tuple[Job, Result]]] | None:
+        """(jobs to run next, jobs that fail with their results) after an outcome; None if it is none of these matters."""
+        if isinstance(outcome, Lost) and outcome.cause == "source":
+            return self._repair(job)
+        if job.key not in self._waiting:
+            return None
+        if isinstance(outcome, Lost):
+            return self._again(job, outcome)
+        waiting = self._waiting.pop(job.key)
+        if outcome.error is None:
+            return waiting, []
+        return [], self._failed(job.key, waiting, f"training it again failed: {outcome.error}")
+
+    def _repair(self, job: Job) -> tuple[list[Job], list[tuple[Job, Result]]]:
+        source = job.source
+        assert source is not None
+        if source in self._waiting:
+            self._waiting[source].append(job)
+            return [], []
+        reason = self._irreparable(source)
+        if reason is not None:
+            return [], self._failed(source, [job, *self._waiting.pop(job.key, [])], reason)
+        self._repairs[source] += 1
+        self._waiting[source] = [job]
+        return [self.history.jobs[source]], []
+
+    def _irreparable(self, source: Key) -> str | None:
+        if source not in self.history.jobs:
+            return f"trial {source[0]} was never trained to {source[1]} here"
+        if source[0] in self.history.added:
+            return f"trial {source[0]} was added, not trained here"
+        if self._repairs[source] >= self.history.header.lost_limit:
+            return f"it was trained again {self._repairs[source]} times and is gone every time"
+        return None
+
+    def _again(self, job: Job, lost: Lost) -> tuple[list[Job], list[tuple[Job, Result]]]:
+        """A repair was lost. Deaths of workers count towards the limit, as for every job."""
+        self._repairs[job.key] += lost.cause == "worker"
+        if self._repairs[job.key] <= self.history.header.lost_limit:
+            return [job], []
+        return [], self._failed(job.key, self._waiting.pop(job.key), f"training it again was lost: {lost.message}")
+
+    def _failed(self, source: Key, jobs: list[Job], reason: str) -> list[tuple[Job, Result]]:
+        """Results of the jobs that cannot start; of a repair among them, those of the jobs that wait for it."""
+        name = f"the checkpoint of trial {source[0]} at {source[1]}"
+        found = []
+        for job in jobs:
+            if job.key in self._waiting:
+                found += self._failed(source, self._waiting.pop(job.key), reason)
+            elif job.key not in self.history.results:
+                error = f"{name}, which the job starts from, is gone and cannot be had again: {reason}"
+                found.append((job, Result(error=error)))
+        return found
