@@ -207,8 +207,67 @@ class LogLaws:
         assert one.history.results[0, 1].metrics == {"loss": 1.0}
 
 
+APPENDER = """
+import sys
+from hpo import LOGS, Job
+from hpo.logs import Collision, Event
+log = LOGS[sys.argv[1]](sys.argv[2])
+log.open({"space": {}, "seed": 0, "horizon": 1})
+mine, read = [], 0
+for i in range(40):
+    for trial in (i, 1000 + 100 * int(sys.argv[3]) + i):  # one that all want, and one that nobody else does
+        try:
+            log.append(Event("start", {"job": Job(trial, {"x": 0.1}, 1).to_json(), "seen": 0, "attempt": 0}, float(sys.argv[3])))
+            mine.append(trial)
+        except Collision:
+            pass
+    read += len(log.read(read))
+print(mine)
+"""
+
+
+class SharedLogLaws(LogLaws):
+    """What every log keeps that several processes can open."""
+
+    def another(self, tmp_path: Path) -> Log:
+        return LOGS[self.name](tmp_path / "log")  # type: ignore[call-arg]
+
+    def test_processes_append_without_loss(self, tmp_path: Path) -> None:
+        """Four processes open a new log at once; every append that did not collide stands there, once, by whom it was."""
+        command = [sys.executable, "-c", APPENDER, self.name, str(tmp_path / "log")]
+        processes = [
+            subprocess.Popen([*command, str(k)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for k in range(4)
+        ]
+        told: dict[int, float] = {}
+        for k, process in enumerate(processes):
+            out, err = process.communicate(timeout=300)
+            assert process.returncode == 0, err
+            mine = json.loads(out)
+            assert not set(mine) & set(told) and len(mine) >= 40
+            told |= dict.fromkeys(mine, float(k))
+        log = self.another(tmp_path)
+        log.open(HEADER)
+        assert {event.body["job"]["trial"]: event.time for event in log.read(0)} == told and len(log.read(0)) == 200
+
+    def test_reopened_it_is_the_same(self, tmp_path: Path) -> None:
+        events = [start(0), FINISH, start(1), Event("run", {}, 1e9 + 1 / 3)]
+        log = self.another(tmp_path)
+        assert log.open(HEADER) == HEADER
+        for event in events[:3]:
+            log.append(event)
+        log.close()
+        again = self.another(tmp_path)
+        assert again.open({"other": 1}) == HEADER and list(again.read(0)) == events[:3]
+        again.append(events[3])
+        with pytest.raises(Collision):
+            again.append(start(0))
+        assert list(again.read(1)) == events[1:]
+
+
 for _name in LOGS:
-    globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (LogLaws,), {"name": _name})
+    _laws = LogLaws if _name == "memory" else SharedLogLaws
+    globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (_laws,), {"name": _name})
 
 
 def test_sqlite_reopens(tmp_path: Path) -> None:
