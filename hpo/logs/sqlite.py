@@ -6,12 +6,15 @@ which a copy of the file would leave behind. What the tables hold and how it is 
 
 from __future__ import annotations
 
+import glob
+import os
 import sqlite3
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from hpo.logs.base import Event, LogError, stored
@@ -19,6 +22,22 @@ from hpo.logs.checks import check_event
 from hpo.logs.tables import APPLICATION, TABLES, VERSION, Digests, Plain, Tables, upgrade
 
 PATIENCE = 60.0  # seconds, for others who hold the file
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _name(made: Path, path: Path) -> None:
+    """Gives a file its name unless there is one of that name."""
+    with suppress(FileExistsError):
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if not path.exists():
+                made.rename(path)
 
 
 class SQLiteLog:
@@ -36,15 +55,15 @@ class SQLiteLog:
         self._db: sqlite3.Connection | None = None
         self._tables: Tables | None = None
         self._refusal = f"the log {self.name} was opened for reading; nothing can be told to it" if readonly else None
-        self._readonly, self._closed, self._empty = readonly, False, False
+        self._readonly, self._closed = readonly, False
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"the folder of the log {self.name} does not exist")
         if self.path.is_dir():
             raise LogError(f"the log {self.name} is a folder; allowed is the path of a file")
-        if self.path.exists() and self.path.stat().st_size > 0:
+        if self.path.exists():
             self._identify()
         elif readonly:
-            raise LogError(f"the log {self.name} is empty" if self.path.exists() else f"there is no log {self.name}")
+            raise FileNotFoundError(f"there is no log {self.name}")
 
     # -- the protocol ------------------------------------------------------------------------------------------------
 
@@ -103,9 +122,9 @@ class SQLiteLog:
 
     # -- the file ----------------------------------------------------------------------------------------------------
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
+    def _connect(self, path: Path, mode: str) -> sqlite3.Connection:
         db = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?{mode}", timeout=PATIENCE, check_same_thread=False, isolation_level=None, uri=True
+            f"{path.absolute().as_uri()}?{mode}", timeout=PATIENCE, check_same_thread=False, isolation_level=None, uri=True
         )
         db.text_factory = bytes  # so that damaged text is found by its digest, not by its decoding
         db.execute("PRAGMA synchronous=EXTRA")
@@ -113,8 +132,10 @@ class SQLiteLog:
 
     def _identify(self) -> None:
         """Connects, and knows by the tables which version the file is of. LogError if it is none of ours."""
+        if self.path.stat().st_size == 0:
+            raise LogError(f"the log {self.name} is an empty file, whatever it held; remove it to begin a new study there")
         with self._sentences():
-            self._db = self._connect("mode=ro" if self._readonly else "mode=rw")
+            self._db = self._connect(self.path, "mode=ro" if self._readonly else "mode=rw")
             try:
                 self._tables = self._recognized(self._db)
             except sqlite3.OperationalError:
@@ -122,7 +143,7 @@ class SQLiteLog:
                     raise
                 # version 1 kept a write-ahead log, for which SQLite wants to write beside the file; here is none
                 self._db.close()
-                self._db = self._connect("mode=ro&immutable=1")
+                self._db = self._connect(self.path, "mode=ro&immutable=1")
                 self._tables = self._recognized(self._db)
             if not self._readonly:
                 self._leave_wal(self._db)
@@ -134,7 +155,7 @@ class SQLiteLog:
     def _recognized(self, db: sqlite3.Connection) -> Tables:
         db.execute("BEGIN")  # what is read here belongs together, whatever others write meanwhile
         with closing(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")) as rows:
-            found = {name.decode(): " ".join(sql.decode().split()) for name, sql in rows}
+            found = {_text(name): " ".join(_text(sql).split()) for name, sql in rows}
         application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         db.execute("COMMIT")
         made = {name: sql for name, sql in found.items() if not name.startswith("sqlite_stat")}  # left by ANALYZE
@@ -166,22 +187,30 @@ class SQLiteLog:
             db.execute(f"PRAGMA busy_timeout={PATIENCE * 1000:.0f}")
 
     def _create(self, header: Mapping[str, Any]) -> None:
-        """Makes tables and header in one transaction; whoever comes second finds them. An empty file is taken, and said."""
+        """Makes a whole log under another name and then gives it its own, unless another driver came first: nobody ever
+        meets half a log, and a file that is there is never begun anew."""
         stored(header)  # raises before there is a file
         if self._beside("-wal"):
             raise LogError(f"the log {self.name} is gone, but events of it may stand in {self.path.name}-wal; move that file away")
-        empty = self.path.exists()
-        self._db = self._connect("mode=rwc")
-        tables = Digests(self._db, self.name)
-        with tables.transaction():
-            if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                for sql in Digests.sql.values():
-                    self._db.execute(sql)
-                self._db.execute(f"PRAGMA application_id={APPLICATION}")
-                self._db.execute(f"PRAGMA user_version={VERSION}")
-                tables.write(header)
-                self._empty = empty
-        self._tables = self._recognized(self._db)
+        made = self.path.with_name(f".{self.path.name}.{token_hex(4)}.new")
+        try:
+            with closing(self._connect(made, "mode=rwc")) as db:
+                tables = Digests(db, self.name)
+                with tables.transaction():
+                    for sql in Digests.sql.values():
+                        db.execute(sql)
+                    db.execute(f"PRAGMA application_id={APPLICATION}")
+                    db.execute(f"PRAGMA user_version={VERSION}")
+                    tables.write(header)
+            _name(made, self.path)
+        except (sqlite3.Error, OSError):
+            if not self.path.exists():  # else another driver was first, and has cleared this one's half away
+                raise
+        finally:
+            halves = f".{glob.escape(self.path.name)}.*.new*" if self.path.exists() else f"{glob.escape(made.name)}*"
+            for half in self.path.parent.glob(halves):  # with the log there, also those of drivers that were killed or second
+                half.unlink(missing_ok=True)
+        self._identify()
 
     def _proved(self) -> tuple[Mapping[str, Any] | None, list[str]]:
         """The header and what is to be said, after everything that can be wrong with the file as a whole was looked at."""
@@ -189,25 +218,21 @@ class SQLiteLog:
         self._db.execute("BEGIN")
         try:
             found = self.tables.header()
-            said = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0].decode()
+            said = _text(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0])
             if said != "ok":
                 self.tables.read(0)  # names the first event that is wrong, if one is
                 raise LogError(f"the log {self.name} is damaged: {' '.join(said.split())}")
-            notes = self.tables.notes()
+            return found, self.tables.notes()
         finally:
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
-        if self._empty:
-            notes.append(f"the log {self.name} was an empty file; a new study begins in it")
-            self._empty = False
-        return found, notes
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:
         """What SQLite raises, in a sentence with the path. A connection that identified nothing is given back."""
         try:
             yield
-        except (sqlite3.DatabaseError, LogError) as error:
+        except (sqlite3.DatabaseError, LogError, UnicodeError) as error:  # of its own sentences about names that are no text
             if self._tables is None and self._db is not None:
                 self._db.close()
                 self._db = None
@@ -215,7 +240,7 @@ class SQLiteLog:
                 raise
             raise self._sentence(error) from None
 
-    def _sentence(self, error: sqlite3.DatabaseError) -> Exception:
+    def _sentence(self, error: sqlite3.DatabaseError | UnicodeError) -> Exception:
         name, kept = self.name, "everything that was told before stands"
         if self._closed:
             return ValueError(f"the log {name} is closed")
