@@ -11,11 +11,13 @@ objective.py    f(config), f(config, report) or a Run factory, as one Run protoc
 executors/      where jobs run: inline, threads, processes, a simulated clock
 study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe
 run.py          run: the one loop; minimize, maximize
+load.py         load: a study from its file alone
 """
 
 from hpo.executors import EXECUTORS, Executor, Inline, Processes, Simulator, Threads
 from hpo.history import History
 from hpo.job import Header, Job, Key, Result
+from hpo.load import load
 from hpo.logs import LOGS, MemoryLog, SQLiteLog
 from hpo.objective import Run
 from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
@@ -43,5 +45,5 @@ __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Float",
     "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
     "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
-    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "make", "maximize", "minimize", "run",
+    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "load", "make", "maximize", "minimize", "run",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from typing import Any
 
 from hpo.fold import Fold, S
 from hpo.job import Header, Job, Key, Result, differences
-from hpo.logs import Collision, Event, Log, MemoryLog
+from hpo.logs import Collision, Event, Log, MemoryLog, SQLiteLog
 from hpo.logs.base import canonical, stored
 from hpo.pareto import pareto_order
 
@@ -73,7 +73,8 @@ class History:
         mine = json.loads(stored(self.header.to_json()))
         changed = differences(self.log.open(mine), mine)
         if changed:
-            raise ValueError(f"the log belongs to another study: {'; '.join(changed)}")
+            where = f", in {self.log.name}" if isinstance(self.log, SQLiteLog) else ""
+            raise ValueError(f"the log belongs to another study{where}: {'; '.join(changed)}")
         self._digest.update(canonical(mine).encode())
         self.refresh()
 

@@ -104,7 +104,7 @@ class Header:
     optimizer: Mapping[str, Any]
     seed: int
     lost_limit: int = 3  # how often one job may be lost before that is an error
-    version: int = 1
+    version: int = 2  # of the log; older headers are read as ones of this version
 
     def __post_init__(self) -> None:
         if not self.objectives:

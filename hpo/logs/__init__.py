@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hpo.logs.base import Collision, Event, Log
+from hpo.logs.base import Collision, Event, Log, LogError
 from hpo.logs.memory import MemoryLog
 from hpo.logs.sqlite import SQLiteLog
 
 LOGS: dict[str, type[MemoryLog] | type[SQLiteLog]] = {"memory": MemoryLog, "sqlite": SQLiteLog}
 
-__all__ = ["LOGS", "Collision", "Event", "Log", "MemoryLog", "SQLiteLog"]
+__all__ = ["LOGS", "Collision", "Event", "Log", "LogError", "MemoryLog", "SQLiteLog"]

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-KINDS = ("run", "limit", "start", "finish", "lost", "add", "enqueue")
-
 
 class Collision(Exception):
     """Another driver has appended an event with the same identity; read on and propose again."""
+
+
+class LogError(ValueError):
+    """What stands there is no log, a later one, or a damaged one; the sentence names the place and the event."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,24 @@ def canonical(value: Any) -> str:
 
 
 class Log(Protocol):
-    """An append-only sequence of events under one header."""
+    """An append-only sequence of events under one header.
+
+    Events have two unique keys: their position (dense, from 0, given while the event is inserted) and their identity.
+    Callers see only the second: whoever loses a position takes the next one inside `append`.
+    """
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Writes the header if the log is new; returns the header that stands in the log."""
+        """Writes the header if the log is new; returns the header that stands in the log. A log that holds less than it
+        should, and still can be read, says so in a warning; else LogError."""
         ...
 
     def append(self, event: Event) -> None:
-        """Makes the event durable, or raises Collision and changes nothing."""
+        """Makes the event durable, or raises and changes nothing: Collision where its identity stands already, ValueError
+        where no reader would take it or the log is closed, OSError where it cannot be written."""
         ...
 
     def read(self, after: int) -> Sequence[Event]:
-        """Every event behind the first `after` ones, in order."""
+        """Every event behind the first `after` ones, in order. LogError names the first one that is not as it was written."""
         ...
 
     def close(self) -> None:

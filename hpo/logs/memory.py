@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpo.logs.base import Collision, Event
+from hpo.logs.checks import check_event
 
 
 class MemoryLog:
-    """A list of events."""
+    """A list of events; an event's position is its index."""
 
     def __init__(self) -> None:
         self._header: Mapping[str, Any] | None = None
         self._events: list[Event] = []
         self._identities: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed = False
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self._header is None:
-            self._header = header
-        return self._header
+        with self._lock:
+            if self._header is None:
+                self._header = header
+            return self._header
 
     def append(self, event: Event) -> None:
-        identity = event.identity
-        if identity is not None:
+        check_event(event)
+        with self._lock:
+            if self._closed:
+                raise ValueError("the log in memory is closed; nothing can be told to it any more")
+            identity = event.identity
             if identity in self._identities:
                 raise Collision(identity)
-            self._identities.add(identity)
-        self._events.append(event)
+            if identity is not None:
+                self._identities.add(identity)
+            self._events.append(event)
 
     def read(self, after: int) -> Sequence[Event]:
         return self._events[after:]
 
     def close(self) -> None:
-        pass
+        self._closed = True

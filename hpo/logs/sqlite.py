@@ -1,86 +1,258 @@
-"""A log in one SQLite file: durable after every append, safe for several drivers on one machine."""
+"""A log in one SQLite file: durable after every append, safe for several drivers on one machine.
+
+All of a study stands in that one file whenever nobody is writing: there is a rollback journal and no write-ahead log,
+which a copy of the file would leave behind. What the tables hold and how it is proved is in tables.py.
+"""
 
 from __future__ import annotations
 
-import json
+import glob
+import os
 import sqlite3
 import threading
-import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
-from hpo.logs.base import Collision, Event, stored
+from hpo.logs.base import Event, LogError, stored
+from hpo.logs.checks import check_event
+from hpo.logs.tables import APPLICATION, TABLES, VERSION, Digests, Plain, Tables, upgrade
 
 PATIENCE = 60.0  # seconds, for others who hold the file
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS header (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT UNIQUE, kind TEXT NOT NULL, body TEXT NOT NULL, time REAL NOT NULL);
-"""
 
 
-def _busy(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _name(made: Path, path: Path) -> None:
+    """Gives a file its name unless there is one of that name."""
+    with suppress(FileExistsError):
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if not path.exists():
+                made.rename(path)
 
 
 class SQLiteLog:
-    """Events in the table `events` of one file.
+    """Events in the table `events` of one file, which `open` makes if there is none.
 
-    `synchronous=FULL` with a write-ahead log: when `append` returns, the event survives the loss of the process and
-    of the machine's power. Raises ValueError with the path if the file is not such a log.
+    When `append` returns, the event survives the loss of the process and of the machine's power (`synchronous=EXTRA`).
+    LogError (a ValueError) in one sentence with the path if the file is not such a log or is damaged; OSError if the
+    machine does not let it be read or written. `readonly` opens what may not be written; nothing in the file changes.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, readonly: bool = False) -> None:
         self.path = Path(path)
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"the folder of the log {str(self.path)!r} does not exist")
+        self.name = repr(str(self.path))
         self._lock = threading.Lock()  # one connection may serve several threads, one at a time
-        self._db = sqlite3.connect(self.path, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
-        try:
-            self._prepare()
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            what = f"was held by others for {PATIENCE:g} seconds" if _busy(error) else "is not a log of this framework"
-            raise ValueError(f"the file {str(self.path)!r} {what}: {error}") from None
+        self._db: sqlite3.Connection | None = None
+        self._tables: Tables | None = None
+        self._refusal = f"the log {self.name} was opened for reading; nothing can be told to it" if readonly else None
+        self._readonly, self._closed = readonly, False
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"the folder of the log {self.name} does not exist")
+        if self.path.is_dir():
+            raise LogError(f"the log {self.name} is a folder; allowed is the path of a file")
+        if self.path.exists():
+            self._identify()
+        elif readonly:
+            raise FileNotFoundError(f"there is no log {self.name}")
 
-    def _prepare(self) -> None:
-        """The file as a log, with a write-ahead log of its own. While several open a new file at once, SQLite may refuse to
-        change its journal without waiting, whatever the timeout; then it is tried again."""
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.executescript(SCHEMA)
-                self._db.execute("SELECT identity, kind, body, time FROM events LIMIT 1")
-                return
-            except sqlite3.OperationalError as error:
-                if not _busy(error) or time.monotonic() > until:
-                    raise
-                time.sleep(0.01)
+    # -- the protocol ------------------------------------------------------------------------------------------------
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
-        with self._lock:
-            self._db.execute("INSERT OR IGNORE INTO header VALUES (1, ?)", (stored(header),))
-            (body,) = self._db.execute("SELECT body FROM header").fetchone()
-        found: Mapping[str, Any] = json.loads(body)
-        return found
+        with self._lock, self._sentences():
+            if self._tables is None:
+                self._create(header)
+            found, notes = self._proved()
+            if found is None:
+                with self.tables.transaction():
+                    if self.tables.header() is None:
+                        self.tables.write(header)
+                found = self.tables.header()
+        assert found is not None
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+        return upgrade(found, self.name)
 
     def append(self, event: Event) -> None:
-        row = (event.identity, event.kind, stored(event.body), event.time)
-        try:
-            with self._lock:
-                self._db.execute("INSERT INTO events (identity, kind, body, time) VALUES (?, ?, ?, ?)", row)
-        except sqlite3.IntegrityError:
-            raise Collision(event.identity) from None
+        check_event(event)
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"the log {self.name} is closed; nothing can be told to it any more")
+            if self._refusal is not None:
+                raise PermissionError(self._refusal)
+            with self._sentences():
+                self.tables.append(event)
 
     def read(self, after: int) -> Sequence[Event]:
-        # ids may have gaps (a collision burns one), so position is counted and not computed from them
-        query = "SELECT kind, body, time FROM events ORDER BY id LIMIT -1 OFFSET ?"
-        with self._lock:
-            rows = self._db.execute(query, (after,)).fetchall()
-        return [Event(kind, json.loads(body), time) for kind, body, time in rows]
+        with self._lock, self._sentences():
+            return self.tables.read(after)
 
     def close(self) -> None:
-        self._db.close()
+        with self._lock:
+            self._closed = True
+            if self._db is not None:
+                self._db.close()
+
+    # -- beside it ---------------------------------------------------------------------------------------------------
+
+    def header(self) -> Mapping[str, Any] | None:
+        """The header that stands there, in the form of this version; None where there is none yet."""
+        with self._lock, self._sentences():
+            found = None if self._tables is None else self._tables.header()
+        return None if found is None else upgrade(found, self.name)
+
+    def forbid(self, reason: str) -> None:
+        """Every later append raises PermissionError with this sentence."""
+        self._refusal = reason
+
+    @property
+    def tables(self) -> Tables:
+        if self._tables is None:
+            raise ValueError(f"the log {self.name} was not opened with a header")
+        return self._tables
+
+    # -- the file ----------------------------------------------------------------------------------------------------
+
+    def _connect(self, path: Path, mode: str) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{mode}", timeout=PATIENCE, check_same_thread=False, isolation_level=None, uri=True
+        )
+        db.text_factory = bytes  # so that damaged text is found by its digest, not by its decoding
+        db.execute("PRAGMA synchronous=EXTRA")
+        return db
+
+    def _identify(self) -> None:
+        """Connects, and knows by the tables which version the file is of. LogError if it is none of ours."""
+        if self.path.stat().st_size == 0:
+            raise LogError(f"the log {self.name} is an empty file, whatever it held; remove it to begin a new study there")
+        with self._sentences():
+            self._db = self._connect(self.path, "mode=ro" if self._readonly else "mode=rw")
+            try:
+                self._tables = self._recognized(self._db)
+            except sqlite3.OperationalError:
+                if not self._readonly or self._beside("-wal"):
+                    raise
+                # version 1 kept a write-ahead log, for which SQLite wants to write beside the file; here is none
+                self._db.close()
+                self._db = self._connect(self.path, "mode=ro&immutable=1")
+                self._tables = self._recognized(self._db)
+            if not self._readonly:
+                self._leave_wal(self._db)
+
+    def _beside(self, suffix: str) -> bool:
+        beside = self.path.with_name(self.path.name + suffix)
+        return beside.exists() and beside.stat().st_size > 0
+
+    def _recognized(self, db: sqlite3.Connection) -> Tables:
+        db.execute("BEGIN")  # what is read here belongs together, whatever others write meanwhile
+        with closing(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")) as rows:
+            found = {_text(name): " ".join(_text(sql).split()) for name, sql in rows}
+        application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        db.execute("COMMIT")
+        made = {name: sql for name, sql in found.items() if not name.startswith("sqlite_stat")}  # left by ANALYZE
+        if application == APPLICATION and version > VERSION:
+            raise LogError(f"the log {self.name} is of the later version {version}; this version of the framework reads up to {VERSION}")
+        if application == APPLICATION:
+            if version in TABLES and made == TABLES[version].sql:
+                return TABLES[version](db, self.name)
+            raise LogError(f"the log {self.name} is damaged: its tables are not as version {version} makes them")
+        if application == 0 and version == 0 and made == Plain.sql:
+            return Plain(db, self.name)
+        raise LogError(f"the file {self.name} is not a log of this framework: {self._contents(db, found)}")
+
+    def _contents(self, db: sqlite3.Connection, tables: Mapping[str, str]) -> str:
+        if tables:
+            return f"it is a database that holds {list(tables)}"
+        if db.execute("PRAGMA journal_mode").fetchone()[0] == b"wal":
+            return f"it is a database without tables; if it was copied, what it held stands in the file {self.path.name}-wal beside its original"
+        return "it is a database without tables"
+
+    def _leave_wal(self, db: sqlite3.Connection) -> None:
+        """Takes what a write-ahead log of version 1 holds into the file, unless another driver is working with it."""
+        if db.execute("PRAGMA journal_mode").fetchone()[0] == b"wal":
+            db.execute("PRAGMA busy_timeout=0")
+            try:
+                db.execute("PRAGMA journal_mode=DELETE")
+            except sqlite3.OperationalError:
+                pass  # it stays as it is: as good for drivers, worse for copies
+            db.execute(f"PRAGMA busy_timeout={PATIENCE * 1000:.0f}")
+
+    def _create(self, header: Mapping[str, Any]) -> None:
+        """Makes a whole log under another name and then gives it its own, unless another driver came first: nobody ever
+        meets half a log, and a file that is there is never begun anew."""
+        stored(header)  # raises before there is a file
+        if self._beside("-wal"):
+            raise LogError(f"the log {self.name} is gone, but events of it may stand in {self.path.name}-wal; move that file away")
+        made = self.path.with_name(f".{self.path.name}.{token_hex(4)}.new")
+        try:
+            with closing(self._connect(made, "mode=rwc")) as db:
+                tables = Digests(db, self.name)
+                with tables.transaction():
+                    for sql in Digests.sql.values():
+                        db.execute(sql)
+                    db.execute(f"PRAGMA application_id={APPLICATION}")
+                    db.execute(f"PRAGMA user_version={VERSION}")
+                    tables.write(header)
+            _name(made, self.path)
+        except (sqlite3.Error, OSError):
+            if not self.path.exists():  # else another driver was first, and has cleared this one's half away
+                raise
+        finally:
+            halves = f".{glob.escape(self.path.name)}.*.new*" if self.path.exists() else f"{glob.escape(made.name)}*"
+            for half in self.path.parent.glob(halves):  # with the log there, also those of drivers that were killed or second
+                half.unlink(missing_ok=True)
+        self._identify()
+
+    def _proved(self) -> tuple[Mapping[str, Any] | None, list[str]]:
+        """The header and what is to be said, after everything that can be wrong with the file as a whole was looked at."""
+        assert self._db is not None
+        self._db.execute("BEGIN")
+        try:
+            found = self.tables.header()
+            said = _text(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            if said != "ok":
+                self.tables.read(0)  # names the first event that is wrong, if one is
+                raise LogError(f"the log {self.name} is damaged: {' '.join(said.split())}")
+            return found, self.tables.notes()
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """What SQLite raises, in a sentence with the path. A connection that identified nothing is given back."""
+        try:
+            yield
+        except (sqlite3.DatabaseError, LogError, UnicodeError) as error:  # of its own sentences about names that are no text
+            if self._tables is None and self._db is not None:
+                self._db.close()
+                self._db = None
+            if isinstance(error, LogError) or (isinstance(error, sqlite3.ProgrammingError) and not self._closed):
+                raise
+            raise self._sentence(error) from None
+
+    def _sentence(self, error: sqlite3.DatabaseError | UnicodeError) -> Exception:
+        name, kept = self.name, "everything that was told before stands"
+        if self._closed:
+            return ValueError(f"the log {name} is closed")
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return TimeoutError(f"the log {name} was held by others for {PATIENCE:g} seconds: {error}")
+        if code == sqlite3.SQLITE_FULL:
+            return OSError(f"the log {name} cannot grow, the disk is full; {kept}")
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
+            return PermissionError(f"the log {name} or its folder may not be written, or was moved or removed ({error}); {kept}")
+        if code == sqlite3.SQLITE_IOERR:
+            return OSError(f"the log {name} could not be read or written, perhaps the disk is full ({error}); {kept}")
+        if code == sqlite3.SQLITE_NOTADB:
+            return LogError(f"the file {name} is not a log of this framework: {error}")
+        return LogError(f"the log {name} is damaged: {error}")

@@ -1,11 +1,13 @@
 """Logs: every one that is listed under the laws, and what only a file can get wrong."""
 
+import json
 import math
 import sqlite3
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +17,52 @@ from tests.hpo.laws import ROOT, Drive, build, starts
 from tests.hpo.objectives import line, mixed
 
 HEADER = {"space": {}, "seed": 0, "horizon": 1}
+RESULT = Result({"loss": 1.0}).to_json()
 
 
 def start(trial: int, until: int = 1, attempt: int = 0) -> Event:
     return Event("start", {"job": Job(trial, {"x": 0.1}, until).to_json(), "seen": 0, "attempt": attempt}, 1.5)
+
+
+def changed(event: Event, *path: str, to: Any) -> Event:
+    """The event with another value at a place of its body."""
+    body = json.loads(json.dumps(event.body))
+    place = body
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = to
+    return Event(event.kind, body, event.time)
+
+
+FINISH = Event("finish", {"trial": 0, "until": 1, "result": RESULT}, 3.0)
+LOST = Event("lost", {"trial": 0, "until": 1, "attempt": 0}, 3.0)
+# what no reader takes -> a piece of the sentence that refuses it
+WRONG: dict[str, tuple[Event, str]] = {
+    "a path as trial": (changed(start(1), "job", "trial", to="../../pwned"), r"its trial is '\.\./\.\./pwned'; allowed is an integer"),
+    "a path as the trial of a finish": (changed(FINISH, "trial", to="../../pwned"), "its trial is"),
+    "a float as trial": (changed(start(1), "job", "trial", to=1.0), r"its trial is 1\.0"),
+    "a boolean as trial": (changed(start(1), "job", "trial", to=True), "its trial is True"),
+    "a negative trial": (changed(start(1), "job", "trial", to=-1), "its trial is -1"),
+    "no budget": (changed(start(1), "job", "until", to=0), "its until is 0; allowed is an integer of at least 1"),
+    "a path as source": (changed(start(1), "job", "source", to=["../x", 1]), "its trial is '../x'"),
+    "half a source": (changed(start(1), "job", "source", to=[1]), r"its source is \[1\]"),
+    "a seed of text": (changed(start(1), "job", "seed", to="0"), "its seed is '0'"),
+    "no configuration": (changed(start(1), "job", "config", to=[1]), "its configuration is"),
+    "no note": (changed(start(1), "job", "note", to=None), "its note is None"),
+    "no job": (changed(start(1), "job", to=3), "its job is 3"),
+    "seen as text": (changed(start(1), "seen", to="all"), "its seen is 'all'"),
+    "an attempt of text": (changed(LOST, "attempt", to="x"), "its attempt is 'x'"),
+    "a metric of text": (changed(FINISH, "result", "metrics", to={"loss": "low"}), "its metric 'loss' is 'low'"),
+    "a measurement of text": (changed(FINISH, "result", "system", to={"seconds": "3"}), "its measurement 'seconds' is '3'"),
+    "a curve of numbers": (changed(FINISH, "result", "curve", to=[1, 2]), "its curve holds 1"),
+    "a curve in halves": (changed(FINISH, "result", "curve", to=[[0.5, 2.0]]), "its step of the curve is 0.5"),
+    "an error of numbers": (changed(FINISH, "result", "error", to=3), "its error is 3"),
+    "no result": (Event("finish", {"trial": 0, "until": 1}, 0.0), "it is a finish without 'result'"),
+    "an unknown kind": (Event("pwn", {}, 0.0), "its kind is 'pwn'; this version of the framework knows"),
+    "a time of text": (Event("run", {}, "now"), "its time is 'now'"),  # type: ignore[arg-type]
+    "no time": (Event("run", {}, math.nan), "its time is nan"),
+    "a body of text": (Event("run", "{}", 0.0), "its body is '{}'"),  # type: ignore[arg-type]
+}
 
 
 class LogLaws:
@@ -28,7 +72,7 @@ class LogLaws:
 
     @pytest.fixture
     def log(self, tmp_path: Path) -> Log:
-        return LOGS["sqlite"](tmp_path / "log.db") if self.name == "sqlite" else LOGS[self.name]()
+        return LOGS["memory"]() if self.name == "memory" else LOGS[self.name](tmp_path / "log")  # type: ignore[call-arg]
 
     def test_the_first_header_stands(self, log: Log) -> None:
         assert log.open(HEADER) == HEADER
@@ -37,20 +81,20 @@ class LogLaws:
     def test_reads_what_was_appended_in_order(self, log: Log) -> None:
         log.open(HEADER)
         assert list(log.read(0)) == []
-        events = [start(0), Event("run", {}, 2.0), Event("finish", {"trial": 0, "until": 1, "result": {}}, 3.0)]
+        events = [start(0), Event("run", {}, 2.0), Event("finish", {"trial": 0, "until": 1, "result": RESULT}, 3.0)]
         for event in events:
             log.append(event)
         assert list(log.read(0)) == events and list(log.read(2)) == events[2:] and list(log.read(3)) == []
 
     def test_odd_values_survive(self, log: Log) -> None:
         log.open(HEADER)
-        values = [math.inf, -math.inf, 5e-324, 0.1 + 0.2, -0.0, 2**70, "ä\n'\"\u2028", None, True, [], {}]
-        log.append(Event("enqueue", {"config": values}, 1e9 + 1 / 3))
+        values = [math.inf, -math.inf, 5e-324, 0.1 + 0.2, -0.0, 2**70, "ä\n'\"\u2028", "\0", "\ud800", None, True, [], {}]
+        log.append(Event("enqueue", {"config": {"x": values}}, 1e9 + 1 / 3))
         (event,) = log.read(0)
-        assert event.body["config"] == values and event.time == 1e9 + 1 / 3
-        assert [type(v) for v in event.body["config"]] == [type(v) for v in values]
-        log.append(Event("enqueue", {"config": [math.nan]}, 0.0))
-        assert math.isnan(log.read(1)[0].body["config"][0])
+        assert event.body["config"]["x"] == values and event.time == 1e9 + 1 / 3
+        assert [type(v) for v in event.body["config"]["x"]] == [type(v) for v in values]
+        log.append(Event("enqueue", {"config": {"x": math.nan}}, 0))
+        assert math.isnan(log.read(1)[0].body["config"]["x"])
 
     def test_a_collision_changes_nothing(self, log: Log) -> None:
         log.open(HEADER)
@@ -58,12 +102,53 @@ class LogLaws:
         with pytest.raises(Collision):
             log.append(start(0))
         with pytest.raises(Collision):  # an addition takes the number of a trial
-            log.append(Event("add", {"job": Job(0, {}, 1).to_json(), "result": {}}, 0.0))
+            log.append(Event("add", {"job": Job(0, {}, 1).to_json(), "result": RESULT}, 0.0))
         log.append(start(0, attempt=1))
         log.append(start(0, until=2))
         log.append(Event("run", {}, 0.0))
         log.append(Event("run", {}, 0.0))
         assert len(log.read(0)) == 5 and len(log.read(1)) == 4
+
+    def test_events_are_counted_without_gaps(self, log: Log) -> None:
+        """A collision takes no position: what stands behind the first n events are all the others, for every n."""
+        log.open(HEADER)
+        written = []
+        for i in range(12):
+            event = start(i // 2)
+            try:
+                log.append(event)
+                written.append(event)
+            except Collision:
+                assert i % 2
+            for after in range(len(written) + 2):
+                assert list(log.read(after)) == written[after:]
+        assert len(written) == 6
+
+    @pytest.mark.parametrize("change", sorted(WRONG))
+    def test_what_no_reader_would_take_is_refused(self, log: Log, change: str) -> None:
+        """By name and unchanged: with another type in a place on which files' names or proposals rely."""
+        log.open(HEADER)
+        log.append(start(0))
+        event, said = WRONG[change]
+        with pytest.raises(ValueError, match=said):
+            log.append(event)
+        log.append(start(1))
+        assert [event.body["job"]["trial"] for event in log.read(0)] == [0, 1]
+
+    def test_further_fields_are_kept(self, log: Log) -> None:
+        """Later versions say more in a body than this one asks for."""
+        log.open(HEADER)
+        log.append(Event("limit", {"rule": "trials", "value": 3, "phase": "finals"}, 0.5))
+        log.append(Event("run", {"driver": {"pid": 1}}, 0.5))
+        assert [event.body for event in log.read(0)] == [{"rule": "trials", "value": 3, "phase": "finals"}, {"driver": {"pid": 1}}]
+
+    def test_nothing_is_told_to_a_closed_log(self, log: Log) -> None:
+        log.open(HEADER)
+        log.append(start(0))
+        log.close()
+        with pytest.raises(ValueError, match="is closed"):
+            log.append(start(1))
+        log.close()
 
     def test_threads_append_without_loss(self, log: Log) -> None:
         log.open(HEADER)
@@ -122,8 +207,67 @@ class LogLaws:
         assert one.history.results[0, 1].metrics == {"loss": 1.0}
 
 
+APPENDER = """
+import sys
+from hpo import LOGS, Job
+from hpo.logs import Collision, Event
+log = LOGS[sys.argv[1]](sys.argv[2])
+log.open({"space": {}, "seed": 0, "horizon": 1})
+mine, read = [], 0
+for i in range(40):
+    for trial in (i, 1000 + 100 * int(sys.argv[3]) + i):  # one that all want, and one that nobody else does
+        try:
+            log.append(Event("start", {"job": Job(trial, {"x": 0.1}, 1).to_json(), "seen": 0, "attempt": 0}, float(sys.argv[3])))
+            mine.append(trial)
+        except Collision:
+            pass
+    read += len(log.read(read))
+print(mine)
+"""
+
+
+class SharedLogLaws(LogLaws):
+    """What every log keeps that several processes can open."""
+
+    def another(self, tmp_path: Path) -> Log:
+        return LOGS[self.name](tmp_path / "log")  # type: ignore[call-arg]
+
+    def test_processes_append_without_loss(self, tmp_path: Path) -> None:
+        """Four processes open a new log at once; every append that did not collide stands there, once, by whom it was."""
+        command = [sys.executable, "-c", APPENDER, self.name, str(tmp_path / "log")]
+        processes = [
+            subprocess.Popen([*command, str(k)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for k in range(4)
+        ]
+        told: dict[int, float] = {}
+        for k, process in enumerate(processes):
+            out, err = process.communicate(timeout=300)
+            assert process.returncode == 0, err
+            mine = json.loads(out)
+            assert not set(mine) & set(told) and len(mine) >= 40
+            told |= dict.fromkeys(mine, float(k))
+        log = self.another(tmp_path)
+        log.open(HEADER)
+        assert {event.body["job"]["trial"]: event.time for event in log.read(0)} == told and len(log.read(0)) == 200
+
+    def test_reopened_it_is_the_same(self, tmp_path: Path) -> None:
+        events = [start(0), FINISH, start(1), Event("run", {}, 1e9 + 1 / 3)]
+        log = self.another(tmp_path)
+        assert log.open(HEADER) == HEADER
+        for event in events[:3]:
+            log.append(event)
+        log.close()
+        again = self.another(tmp_path)
+        assert again.open({"other": 1}) == HEADER and list(again.read(0)) == events[:3]
+        again.append(events[3])
+        with pytest.raises(Collision):
+            again.append(start(0))
+        assert list(again.read(1)) == events[1:]
+
+
 for _name in LOGS:
-    globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (LogLaws,), {"name": _name})
+    _laws = LogLaws if _name == "memory" else SharedLogLaws
+    globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (_laws,), {"name": _name})
 
 
 def test_sqlite_reopens(tmp_path: Path) -> None:
@@ -132,8 +276,10 @@ def test_sqlite_reopens(tmp_path: Path) -> None:
     again = Study(build("hyperband", mixed(), 0), log=log).history
     assert again.digest == first.digest and again.losses((0, 1)) == first.losses((0, 1))
     log.close()
-    with pytest.raises(sqlite3.ProgrammingError):
+    with pytest.raises(ValueError, match="is closed"):
         log.append(start(99))
+    with pytest.raises(ValueError, match="is closed"):
+        log.read(0)
 
 
 def test_header_mismatch_names_the_difference(tmp_path: Path) -> None:
@@ -232,7 +378,7 @@ def test_a_log_that_others_hold_for_too_long_is_named(tmp_path: Path, monkeypatc
     other.execute("PRAGMA locking_mode=EXCLUSIVE")
     other.execute("BEGIN EXCLUSIVE")
     monkeypatch.setattr(sqlite, "PATIENCE", 0.2)
-    with pytest.raises(ValueError, match=r"log\.db' was held by others for 0.2 seconds: database is locked"):
+    with pytest.raises(TimeoutError, match=r"log\.db' was held by others for 0.2 seconds: database is locked"):
         SQLiteLog(tmp_path / "log.db")
     other.execute("ROLLBACK")
     other.close()

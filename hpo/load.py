@@ -1,0 +1,228 @@
+"""load: a study from its file alone, as far as a file can hold one.
+
+The header describes the space, the optimizer with its options, the seed, objectives, unit and horizon. Functions cannot
+stand in it: constraints of the space, acquisitions and cost functions of one's own, priors. They stand there by name, are
+given again and compared by it. Without them a study opens for reading, and asking says what is missing. Nothing that a file
+names is ever imported: names are looked up in the package hpo.optimizers and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from inspect import isabstract
+from pathlib import Path
+from typing import Any
+
+import hpo.optimizers
+from hpo.history import History
+from hpo.job import Header, Key, differences
+from hpo.logs import LogError, SQLiteLog
+from hpo.logs.base import stored
+from hpo.optimizer import Optimizer, Sampler
+from hpo.parameters import Categorical, Const, Float, Int, Parameter
+from hpo.space import Config, Constraint, Space, code_name
+from hpo.study import Study
+
+WORD = re.compile(r"[A-Za-z_][\w %/-]*")  # a name of a table or a metric; code stands as module.name or with brackets
+KINDS: dict[str, type[Parameter]] = {"float": Float, "int": Int, "choices": Categorical, "const": Const}
+
+
+class Missing(Exception):
+    """What a header cannot hold, in words."""
+
+
+def load(
+    path: str | Path, constraints: Iterable[Constraint] | None = None, optimizer: Optimizer | None = None
+) -> Study:
+    """The study that stands in a file.
+
+    constraints   the functions over configurations that the space was made with, compared by name
+    optimizer     an instance as the study was made with, where its options hold functions; it comes with its own space
+
+    Without what is missing, and where the file may not be written, the study is there to be read: asking and telling raise
+    PermissionError in one sentence. FileNotFoundError or ValueError if there is no such log or it belongs to another study.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no log {str(path)!r}")
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer is an instance such as GP(space), but {optimizer!r} came")
+    if optimizer is not None and constraints is not None:
+        raise ValueError("an optimizer comes with the constraints of its own space; give one of the two")
+    log = SQLiteLog(path, readonly=not _writable(path))
+    try:
+        found = log.header()
+        if found is None:
+            raise LogError(f"the log {log.name} holds no study yet")
+        header = read_header(found, log.name)
+        if optimizer is None:
+            optimizer = _restored(header, log, list(constraints) if constraints is not None else None)
+        objectives = dict(header.objectives)
+        return Study(
+            optimizer, objectives=objectives, unit=header.unit, horizon=header.horizon, log=log, lost_limit=header.lost_limit
+        )
+    except BaseException:
+        log.close()
+        raise
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
+
+
+def read_header(found: Mapping[str, Any], name: str) -> Header:
+    """The header of a log, its types checked. LogError names what is missing or wrong."""
+    types = {"space": dict, "objectives": list, "unit": str, "horizon": int, "optimizer": dict, "seed": int, "lost_limit": int}
+    for field, kind in types.items():
+        value = found.get(field)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise LogError(f"the header of the log {name} holds {field}={value!r:.60}; it should be of the type {kind.__name__}")
+    unknown = [field for field in found if field not in {*types, "version"}]
+    if unknown:
+        raise LogError(f"the header of the log {name} holds {unknown}, which this version of the framework does not know")
+    try:
+        return Header(**{**found, "objectives": {str(key): value for key, value in found["objectives"]}})
+    except (TypeError, ValueError) as error:
+        raise LogError(f"the header of the log {name} cannot be read: {error}") from None
+
+
+def _restored(header: Header, log: SQLiteLog, constraints: Sequence[Constraint] | None) -> Optimizer:
+    """The optimizer that the header describes; one that only reads if something is missing, which is then said."""
+    space = restore_space(header.space, constraints, log.name)
+    lacks = _space_lacks(header.space, space)
+    inner: Optimizer | None = None
+    try:
+        inner = restore_optimizer(header.optimizer, space, header.seed)
+    except Missing as error:
+        lacks.append(str(error))
+    if inner is not None and not lacks:
+        return inner
+    how = "optimizer=..." if inner is None else "constraints=[...] or optimizer=..."
+    sentence = f"the log {log.name} was opened for reading: {' and '.join(lacks)} cannot stand in a file; hpo.load(path, {how}) takes it again"
+    log.forbid(sentence)
+    warnings.warn(sentence, stacklevel=3)
+    return Recorded(space, seed=header.seed, stored=header, inner=inner, reason=sentence)
+
+
+# -- the space -------------------------------------------------------------------------------------------------------
+
+
+def restore_space(described: Mapping[str, Any], constraints: Sequence[Constraint] | None, name: str) -> Space:
+    """The space of a description, with the constraints that were given. ValueError if those have other names."""
+    names = described.get("constraints", [])
+    given = _plain([code_name(predicate) for predicate in constraints or ()])
+    if constraints is not None and given != names:
+        raise ValueError(f"the constraints of the log {name} are {names}, but {given} came")
+    parameters = described.get("parameters")
+    if not isinstance(parameters, dict):
+        raise LogError(f"the header of the log {name} describes no space")
+    return Space({key: _parameter(key, value, name) for key, value in parameters.items()}, constraints=constraints or ())
+
+
+def _parameter(key: str, described: Any, name: str) -> Parameter:
+    known = described if isinstance(described, dict) else {}
+    for kind, cls in KINDS.items():
+        if kind in known:
+            rest = {field: value for field, value in known.items() if field != kind}
+            placed = known[kind] if cls in (Float, Int) else [known[kind]]
+            try:
+                return cls(*placed, **rest)
+            except (TypeError, ValueError) as error:
+                raise LogError(f"the header of the log {name} describes the parameter {key!r} in a way that fails: {error}") from None
+    raise LogError(f"the header of the log {name} describes the parameter {key!r} as {described!r:.60}; allowed are {list(KINDS)}")
+
+
+def _space_lacks(described: Mapping[str, Any], space: Space) -> list[str]:
+    now = _plain(space.describe())
+    names = described.get("constraints", [])
+    lacks = [f"the constraints {names}"] if now["constraints"] != names else []
+    other = [key for key, value in described["parameters"].items() if now["parameters"].get(key) != value]
+    return lacks + ([f"the values of {other}"] if other else [])
+
+
+# -- the optimizer ---------------------------------------------------------------------------------------------------
+
+
+def restore_optimizer(described: Mapping[str, Any], space: Space, seed: int) -> Optimizer:
+    """The optimizer of a description. Raises Missing if it is no class of hpo.optimizers or an option holds code."""
+    name, classes = described.get("name"), _classes()
+    if name not in classes:
+        raise Missing(f"the optimizer {name!r}, which is none of hpo.optimizers,")
+    cls, options = classes[name], dict(described)
+    del options["name"]
+    known = {field.name: str(field.type) for field in fields(cls)}  # type: ignore[arg-type]
+    for option, value in options.items():
+        if option not in known:
+            raise Missing(f"the option {option!r} of {name}, which this version does not know,")
+        if isinstance(value, dict) and value.get("name") in classes and ("Sampler" in known[option] or "Optimizer" in known[option]):
+            options[option] = restore_optimizer(value, space, seed)
+        elif "Callable" in known[option] and not (value is None or (isinstance(value, str) and WORD.fullmatch(value))):
+            raise Missing(f"the {option} {value!r:.120} of {name}")
+    if issubclass(cls, Sampler):
+        options |= {"space": space, "seed": seed}
+    try:
+        made = cls(**options)
+    except (TypeError, ValueError) as error:
+        raise Missing(f"an option of {name} ({error})") from None
+    other = differences(dict(described), _plain(made.describe()))
+    if other:
+        raise Missing(f"an option of {name} ({'; '.join(other)})")
+    return made
+
+
+def _classes() -> dict[str, type[Optimizer]]:
+    """Every optimizer of ours by the name that a header has of it."""
+    ours = [*vars(hpo.optimizers).values(), *hpo.optimizers.OPTIMIZERS.values()]
+    return {cls.__name__: cls for cls in ours if isinstance(cls, type) and issubclass(cls, Optimizer) and not isabstract(cls)}
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(stored(value))
+
+
+@dataclass(eq=False)
+class Recorded(Sampler):
+    """The optimizer of a study that is only read: it answers with the header that stands, and asks nothing."""
+
+    stored: Header | None = None
+    inner: Optimizer | None = None  # as it was made but without constraints of the space, where the file holds that much
+    reason: str = ""
+
+    def header(
+        self,
+        objectives: Mapping[str, str] | None = None,
+        unit: str = "evaluations",
+        horizon: int | None = None,
+        lost_limit: int = 3,
+    ) -> Header:
+        assert self.stored is not None
+        return self.stored
+
+    def describe(self) -> dict[str, Any]:
+        return dict(self.stored.optimizer) if self.stored is not None else {}
+
+    def sample(self, history: History, trial: int) -> Config | None:
+        raise PermissionError(self.reason)
+
+    def live(self, history: History) -> Sequence[Key]:
+        raise PermissionError(self.reason)  # else `run` would give up checkpoints that the real one may name
+
+    def candidates(self, history: History) -> list[Key]:
+        return self._asked.candidates(history)
+
+    def recommend(self, history: History) -> Key | None:
+        return self._asked.recommend(history)
+
+    def unmet(self, history: History) -> str:
+        return self._asked.unmet(history)
+
+    @property
+    def _asked(self) -> Optimizer:
+        if self.inner is None:
+            raise PermissionError(self.reason)
+        return self.inner

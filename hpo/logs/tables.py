@@ -1,0 +1,272 @@
+"""How a log stands in the tables of an SQLite file: `Digests` of version 2, and `Plain`, which is how version 1 did.
+
+Version 2. Every event has a position, dense from 0 and given in the transaction that inserts it, and a digest over the
+study, position, identity, kind, time and body. The header has a digest, and beside it stands how many events there were
+at the last append, sealed by a digest of its own. So an event that was changed, moved, removed or put there by hand is
+named, and a tail that was cut is counted. No digest hangs on the event before it: drivers append without reading.
+
+    header   study (random; no other file's events fit), body, count, seal
+    events   position, identity, kind, body, timestamp, digest
+
+Version 1 has neither positions nor digests. Its files stay what they are, and are read and written.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
+from secrets import token_hex
+from typing import Any
+
+from hpo.logs.base import Collision, Event, LogError, stored
+from hpo.logs.checks import check_event
+
+VERSION = 2  # the last one that this version of the framework knows
+APPLICATION = int.from_bytes(b"hpo\n", "big")  # what SQLite keeps for telling whose file it is
+SIZE = 16  # bytes of a digest
+
+
+def upgrade(header: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The header of an older log as one of this version: what is compared. What is stored stays as it is."""
+    version = header.get("version", VERSION)
+    if type(version) is not int or version > VERSION:
+        raise LogError(f"the log {name} is of the later version {version!r:.60}; this version of the framework reads up to {VERSION}")
+    return {**header, "version": VERSION} if "version" in header else header
+
+
+def hashed(*parts: bytes | str | int, key: bytes = b"") -> bytes:
+    """A digest over parts of which only the last one may hold a line's end."""
+    texts = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    return blake2b(b"\n".join(texts), digest_size=SIZE, key=key).digest()
+
+
+class Tables(ABC):
+    """The rows of one open file. Every method runs inside the caller's lock; text columns come as bytes."""
+
+    version: int
+    sql: Mapping[str, str]  # table -> how it was made
+
+    def __init__(self, db: sqlite3.Connection, name: str) -> None:
+        self.db, self.name = db, name
+
+    @abstractmethod
+    def header(self) -> Mapping[str, Any] | None:
+        """The header that stands there, proved; None where none was written and no event either."""
+
+    @abstractmethod
+    def write(self, header: Mapping[str, Any]) -> None:
+        """Puts a header where there is none."""
+
+    @abstractmethod
+    def append(self, event: Event) -> None:
+        """Inserts in one transaction. Raises Collision."""
+
+    @abstractmethod
+    def read(self, after: int) -> list[Event]:
+        """Events from position `after` on, proved."""
+
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """What a user of this file should know, a sentence each. LogError where what is missing cannot be counted."""
+
+    def damage(self, what: str) -> LogError:
+        return LogError(f"the log {self.name} is damaged: {what}")
+
+    def mapping(self, text: Any, what: str) -> Mapping[str, Any]:
+        try:
+            value = json.loads(text)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise self.damage(f"{what} is no JSON ({error})") from None
+        if not isinstance(value, dict):
+            raise self.damage(f"{what} is {value!r:.60}, which is no mapping")
+        return value
+
+    def event(self, position: int, identity: Any, kind: Any, body: Any, time: Any) -> Event:
+        """A row as an Event, its types checked."""
+        where = f"the log {self.name} cannot be read at event {position}"
+        try:
+            found = Event(kind.decode() if isinstance(kind, bytes) else kind, self.mapping(body, f"event {position}"), time)
+            check_event(found, where)
+            said = identity.decode() if isinstance(identity, bytes) else identity
+            if said != found.identity:
+                raise ValueError(f"{where}: it is registered as {said!r:.60} and says {found.identity!r}")
+            if found.kind == "start" and found.body["seen"] > position:
+                raise ValueError(f"{where}: its proposal had seen {found.body['seen']} events, but {position} stand before it")
+        except UnicodeDecodeError as error:
+            raise self.damage(f"event {position} is no text ({error})") from None
+        except LogError:
+            raise
+        except ValueError as error:
+            raise LogError(str(error)) from None
+        return found
+
+    def _clash(self, error: sqlite3.IntegrityError, identity: str | None) -> Exception:
+        unique = error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE  # the primary key, a position, has a code of its own
+        return Collision(identity) if unique else self.damage(str(error))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One that has the right to write from its beginning on, so that nobody writes between what it reads and writes."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.db.execute("COMMIT")
+        except BaseException:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            raise
+
+
+class Digests(Tables):
+    """Version 2."""
+
+    version = 2
+    sql = {
+        "header": "CREATE TABLE header (one INTEGER PRIMARY KEY CHECK (one = 1), study TEXT NOT NULL, body TEXT NOT NULL, "
+        "digest BLOB NOT NULL, count INTEGER NOT NULL, seal BLOB NOT NULL)",
+        "events": "CREATE TABLE events (position INTEGER PRIMARY KEY, identity TEXT UNIQUE, kind TEXT NOT NULL, "
+        "body TEXT NOT NULL, timestamp REAL NOT NULL, digest BLOB NOT NULL)",
+    }
+
+    def __init__(self, db: sqlite3.Connection, name: str) -> None:
+        super().__init__(db, name)
+        self._key = b""  # of the digests of this study's events; known with its header
+
+    def write(self, header: Mapping[str, Any]) -> None:
+        study, body = token_hex(8), stored(header)
+        key = hashed(study, body)
+        row = (study, body, key, 0, self._seal(key, 0))
+        self.db.execute("INSERT INTO header (one, study, body, digest, count, seal) VALUES (1, ?, ?, ?, ?, ?)", row)
+
+    def header(self) -> Mapping[str, Any] | None:
+        row = self.db.execute("SELECT study, body, digest FROM header WHERE one = 1").fetchone()
+        if row is None:
+            raise self.damage("its header is missing")
+        study, body, digest = row
+        if not isinstance(study, bytes) or not isinstance(body, bytes) or hashed(study, body) != digest:
+            raise self.damage("its header is not as it was written")
+        self._key = digest
+        return self.mapping(body, "its header")
+
+    @staticmethod
+    def _seal(key: bytes, count: int | None) -> bytes:
+        return hashed("count", count, key=key)
+
+    def _count(self) -> int:
+        """How many events there were at the last append."""
+        row = self.db.execute("SELECT count, seal FROM header WHERE one = 1").fetchone()
+        count, seal = row if row is not None else (None, None)
+        if self._seal(self._key, count) != seal:
+            raise self.damage("the number of events that is kept with its header is not as it was written")
+        return int(count)
+
+    def _next(self) -> int:
+        (last,) = self.db.execute("SELECT max(position) FROM events").fetchone()
+        return 0 if last is None else int(last) + 1
+
+    def _digest(self, position: int, identity: bytes | None, kind: bytes, body: bytes, time: float) -> bytes:
+        return hashed(position, identity or b"", kind, repr(time), body, key=self._key)
+
+    def notes(self) -> list[str]:
+        count, found = self._count(), self._next()
+        if found > count:
+            raise self.damage(f"event {count} was never counted")
+        if found == count:
+            return []
+        return [
+            f"the log {self.name} is cut: it held {count} events and holds the first {found}; the last {count - found} are missing"
+        ]
+
+    def append(self, event: Event) -> None:
+        identity, body, time = event.identity, stored(event.body), float(event.time)
+        with self.transaction():  # no other driver inserts meanwhile, so a position cannot clash
+            position = self._next()
+            if self._count() < position:
+                raise self.damage(f"event {position - 1} was never counted")
+            encoded = None if identity is None else identity.encode()
+            digest = self._digest(position, encoded, event.kind.encode(), body.encode(), time)
+            try:
+                row = (position, identity, event.kind, body, time, digest)
+                self.db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
+            except sqlite3.IntegrityError as error:
+                raise self._clash(error, identity) from None
+            count = position + 1
+            self.db.execute("UPDATE header SET count = ?, seal = ?", (count, self._seal(self._key, count)))
+
+    def read(self, after: int) -> list[Event]:
+        query = "SELECT position, identity, kind, body, timestamp, digest FROM events WHERE position >= ? ORDER BY position"
+        found, position = [], after
+        for at, identity, kind, body, time, digest in self.db.execute(query, (after,)):
+            if at != position:
+                raise self.damage(f"event {position} is missing")
+            columns = (identity if identity is not None else b"", kind, body)
+            if not all(isinstance(column, bytes) for column in columns):
+                raise self.damage(f"event {position} is not as it was written")
+            if self._digest(position, identity, kind, body, time) != digest:
+                raise self.damage(f"event {position} is not as it was written")
+            found.append(self.event(position, identity, kind, body, time))
+            position += 1
+        return found
+
+
+class Plain(Tables):
+    """Version 1."""
+
+    version = 1
+    sql = {
+        "header": "CREATE TABLE header (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL)",
+        "events": "CREATE TABLE events ( id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT UNIQUE, kind TEXT NOT NULL, "
+        "body TEXT NOT NULL, time REAL NOT NULL)",
+        "sqlite_sequence": "CREATE TABLE sqlite_sequence(name,seq)",
+    }
+
+    def __init__(self, db: sqlite3.Connection, name: str) -> None:
+        super().__init__(db, name)
+        self._last = (0, 0)  # so many events were read, and the last one's id: ids have gaps, since a collision burns one
+
+    def write(self, header: Mapping[str, Any]) -> None:
+        self.db.execute("INSERT INTO header (one, body) VALUES (1, ?)", (stored(header),))
+
+    def header(self) -> Mapping[str, Any] | None:
+        row = self.db.execute("SELECT body FROM header WHERE one = 1").fetchone()
+        if row is not None:
+            return self.mapping(row[0], "its header")
+        (events,) = self.db.execute("SELECT count(*) FROM events").fetchone()
+        if events:
+            raise self.damage(f"its header is missing, and {events} events stand without one")
+        return None
+
+    def notes(self) -> list[str]:
+        return [
+            f"the log {self.name} is of version 1: its events carry no digests, so changed and missing ones cannot be seen"
+        ]
+
+    def append(self, event: Event) -> None:
+        row = (event.identity, event.kind, stored(event.body), float(event.time))
+        with self.transaction():
+            try:
+                self.db.execute("INSERT INTO events (identity, kind, body, time) VALUES (?, ?, ?, ?)", row)
+            except sqlite3.IntegrityError as error:
+                raise self._clash(error, event.identity) from None
+
+    def read(self, after: int) -> list[Event]:
+        if after != self._last[0]:  # a reader that begins elsewhere than the last one ended: counted, once
+            query = "SELECT id FROM events ORDER BY id LIMIT 1 OFFSET ?"
+            row = self.db.execute(query, (after - 1,)).fetchone() if after > 0 else (0,)
+            if row is None:
+                return []
+            self._last = (after, row[0])
+        query = "SELECT id, identity, kind, body, time FROM events WHERE id > ? ORDER BY id"
+        found, (position, last) = [], self._last
+        for at, identity, kind, body, time in self.db.execute(query, (last,)):
+            found.append(self.event(position, identity, kind, body, time))
+            position, last = position + 1, at
+        self._last = (position, last)
+        return found
+
+
+TABLES: dict[int, type[Tables]] = {cls.version: cls for cls in (Plain, Digests)}
