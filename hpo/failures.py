@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 
 from hpo.executors.base import Lost, Raised
@@ -79,7 +79,7 @@ class Failures:
 
 
 @contextmanager
-def resumable(log: Log | None, results: Mapping[object, object], where: str | None) -> Iterator[None]:
+def resumable(log: Log | None, results: Sized, where: str | None) -> Iterator[None]:
     """Within, Ctrl-C and SIGTERM end the program with a sentence that says how to go on; the log is closed before."""
     with terminable():
         try:

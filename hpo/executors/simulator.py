@@ -33,7 +33,8 @@ class Simulator:
         drop: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self.value, self.workers, self.straggle, self.drop, self.seed = value, workers, straggle, drop, seed
+        self.value, self.workers, self.straggle, self.seed = value, workers, straggle, seed
+        self.rate = drop
         self.duration = duration if duration is not None else lambda job, begin: float(job.until - begin)
         self.now = 0.0  # the simulated clock
         self.kept: set[Key] = set()  # checkpoints that stand; what is not here cannot be a source
@@ -53,8 +54,8 @@ class Simulator:
         seconds = self.duration(job, job.source[1] if job.source is not None else 0)
         seconds *= 1.0 + abs(rng.normal(0.0, self.straggle)) if self.straggle else 1.0
         result: Result | Lost = self._result(job)
-        if self.drop:
-            lost_at = rng.exponential(1.0 / self.drop)
+        if self.rate:
+            lost_at = rng.exponential(1.0 / self.rate)
             if lost_at < seconds:
                 seconds, result = lost_at, Lost("worker", "the simulated worker was lost")
         self._count += 1
