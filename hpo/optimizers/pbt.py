@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from bisect import insort
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,30 +72,27 @@ class PBT(Scheduler):
 
     def propose(self, history: History) -> Job | None:
         slots = history.fold(self.owner, self._begin)
-        if len(slots.lineages) < self.population:
-            slot = next(slot for slot in range(self.population) if slot not in slots.lineages)
-            job = self.sampler.fresh(history, self.budget(1), {"slot": slot, "generation": 1})
+        if len(slots.length) < self.population:
+            note = {"slot": slots.vacant, "generation": 1}
+            job = self.sampler.fresh(history, self.budget(1), note)
             if job is not None:
                 return job  # else the sampler has run dry, and the population is as large as it gets
         # serve the least advanced slot: one worker then walks generation by generation, as eight do
-        for slot in sorted(slots.ready, key=lambda s: (len(slots.lineages[s]), s)):
-            job = self._following(history, slots, slot)
-            if job is not None:
-                return job
+        for generation in sorted(slots.ready):
+            if len(slots.finished[generation]) >= math.ceil(self.quorum * len(slots.length) - 1e-9):
+                for slot in slots.ready[generation]:
+                    job = self._following(history, slots, generation, slot)
+                    if job is not None:
+                        return job
         return None
 
     def _begin(self) -> Slots:
         return Slots(self.population, self.generations)
 
-    def _following(self, history: History, slots: Slots, slot: int) -> Job | None:
-        """The slot's next generation, or None while too little of its population has finished this one."""
-        generation = len(slots.lineages[slot])
-        if len(slots.finished[generation]) < math.ceil(self.quorum * len(slots.lineages) - 1e-9):
-            return None
-        mine, ranked = slots.lineages[slot][-1], slots.ranking(history, generation)
-        count = min(math.ceil(self.truncation * len(ranked) - 1e-9), len(ranked) // 2)
-        best = [key for key in ranked[: max(count, 1)] if not history.failed(key)]
-        worst = ranked[len(ranked) - count :] if count else []
+    def _following(self, history: History, slots: Slots, generation: int, slot: int) -> Job | None:
+        """The slot's next generation, once enough of its population has finished this one."""
+        mine = slots.keys[slot, generation]
+        best, worst = slots.judge(history, generation, self.truncation)
         note = {"slot": slot, "generation": generation + 1}
         until = self.budget(generation + 1)
         if history.failed(mine) and not best:  # a dead slot without a donor is sampled afresh
@@ -142,7 +140,7 @@ class PBT(Scheduler):
     def live(self, history: History) -> Sequence[Key]:
         """Every key of a generation in which some slot has not gone on; the most advanced first."""
         slots = history.fold(self.owner, self._begin)
-        keys = [key for lineage in slots.lineages.values() for key in lineage[slots.slowest - 1 : self.generations - 1]]
+        keys = [key for (_, generation), key in slots.keys.items() if slots.slowest <= generation < self.generations]
         return sorted((k for k in keys if k in history.results and not history.failed(k)), key=lambda k: (-k[1], k[0]))
 
     def may_name(self, history: History, key: Key) -> bool:
@@ -156,56 +154,81 @@ class PBT(Scheduler):
 
 @dataclass
 class Slots:
-    """The fold of a population: every slot's keys by generation (a lineage may run over several trials), and what finished.
+    """The fold of a population: the key of every slot and generation (a lineage may run over several trials).
 
-    ready      slots whose last key has finished and which have not gone on
+    length     by slot, how many generations it has started
+    at         by generation, how many slots stand in it
+    ready      by generation, the slots that have finished it and not gone on, sorted
     finished   by generation, the finished keys of the population
     slowest    the generation in which some slot still is; what is older was given up
     """
 
     population: int
     generations: int
-    lineages: dict[int, list[Key]] = field(default_factory=dict)
-    ready: set[int] = field(default_factory=set)
+    keys: dict[tuple[int, int], Key] = field(default_factory=dict)
+    length: dict[int, int] = field(default_factory=dict)
+    at: Counter[int] = field(default_factory=Counter)
+    ready: dict[int, list[int]] = field(default_factory=dict)
     finished: dict[int, list[Key]] = field(default_factory=lambda: defaultdict(list))
     slowest: int = 1
+    vacant: int = 0  # the first slot without a trial
     released: list[Key] = field(default_factory=list)
-    ranked: dict[int, list[Key]] = field(default_factory=dict)  # of `finished`, as far as it was asked for
+    judged: dict[int, tuple[list[Key], set[Key]]] = field(default_factory=dict)  # as far as it was asked for
 
     def copy(self) -> Slots:
-        lineages = {slot: keys.copy() for slot, keys in self.lineages.items()}
+        ready = {generation: slots.copy() for generation, slots in self.ready.items()}
         finished = defaultdict(list, {generation: keys.copy() for generation, keys in self.finished.items()})
         return Slots(
-            self.population, self.generations, lineages, self.ready.copy(), finished, self.slowest, self.released.copy(),
-            self.ranked.copy(),
+            self.population, self.generations, self.keys.copy(), self.length.copy(), self.at.copy(), ready, finished,
+            self.slowest, self.vacant, self.released.copy(), self.judged.copy(),
         )  # fmt: skip
 
     def absorb(self, history: History, keys: Sequence[Key]) -> None:
         for key in keys:
             note = history.jobs[key].note
-            if "slot" in note:
-                self.finished[note["generation"]].append(key)
-                self.ranked.pop(note["generation"], None)
-                if self.lineages[note["slot"]][-1] == key and note["generation"] < self.generations:
-                    self.ready.add(note["slot"])
+            if "slot" not in note:
+                continue
+            slot, generation = note["slot"], note["generation"]
+            self.finished[generation].append(key)
+            self.judged.pop(generation, None)
+            if self.keys[slot, generation] == key and self.length[slot] == generation < self.generations:
+                insort(self.ready.setdefault(generation, []), slot)
 
     def enter(self, history: History, job: Job) -> None:
-        if "slot" not in job.note or job.key in self.lineages.get(job.note["slot"], ())[-1:]:  # foreign, or again
-            return
-        self.lineages.setdefault(job.note["slot"], []).append(job.key)
-        self.ready.discard(job.note["slot"])
-        if len(self.lineages) < self.population:  # a slot that is filled later may still clone the first generation
-            return
-        slowest = min(map(len, self.lineages.values()))
-        if slowest > self.slowest:
-            self.released += [keys[self.slowest - 1] for keys in self.lineages.values()]
-            self.slowest = slowest
+        if "slot" not in job.note or self.keys.get((job.note["slot"], job.note["generation"])) == job.key:
+            return  # a foreign trial, or one that was lost and starts again
+        slot, generation = job.note["slot"], job.note["generation"]
+        self.keys[slot, generation], self.length[slot] = job.key, generation
+        self.at[generation] += 1
+        while self.vacant in self.length:
+            self.vacant += 1
+        if generation > 1:
+            self.at[generation - 1] -= 1
+            self._leave(slot, generation - 1)
+        if len(self.length) == self.population:  # else a slot that is filled later may still clone the first generation
+            self._give_up()
 
-    def ranking(self, history: History, generation: int) -> list[Key]:
-        """The finished keys of a generation, best first."""
-        if generation not in self.ranked:
-            self.ranked[generation] = history.rank(self.finished[generation])
-        return self.ranked[generation]
+    def _leave(self, slot: int, generation: int) -> None:
+        waiting = self.ready.get(generation, [])
+        if slot in waiting:
+            waiting.remove(slot)
+        if not waiting:
+            self.ready.pop(generation, None)
+
+    def _give_up(self) -> None:
+        """Gives up the generations that every slot has left."""
+        while not self.at[self.slowest] and self.slowest < self.generations:
+            self.released += [self.keys[slot, self.slowest] for slot in sorted(self.length)]
+            self.slowest += 1
+
+    def judge(self, history: History, generation: int, truncation: float) -> tuple[list[Key], set[Key]]:
+        """The best fraction of what has finished a generation, as far as it succeeded, and the worst."""
+        if generation not in self.judged:
+            ranked = history.rank(self.finished[generation])
+            count = min(math.ceil(truncation * len(ranked) - 1e-9), len(ranked) // 2)
+            best = [key for key in ranked[: max(count, 1)] if not history.failed(key)]
+            self.judged[generation] = best, set(ranked[len(ranked) - count :])
+        return self.judged[generation]
 
 
 def _scaled(spec: Float | Int, value: float, factor: float) -> float | int:
