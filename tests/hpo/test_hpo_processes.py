@@ -283,7 +283,8 @@ def test_temporary_folders_of_the_dead_go_and_those_of_the_living_stay(
         if file:
             (tmp_path / f"{TEMPORARY}{name}" / file).write_text("x")
     (tmp_path / "hpo-results").mkdir()
-    code = "import time; from hpo.executors.checkpoints import Checkpoints; c = Checkpoints(None); print(c.folder, flush=True); time.sleep(600)"
+    code = ("import time; from hpo.executors.checkpoints import Checkpoints; made = Checkpoints(None); "
+            "print(made.folder, flush=True); time.sleep(600)")  # fmt: skip
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
                              env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)})  # fmt: skip
     assert other.stdout is not None
