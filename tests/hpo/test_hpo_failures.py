@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hpo.executors.worker import PARKED, Worker
 from hpo.job import Job
 from hpo.objective import _awaited
 from tests.hpo.objectives import Reports, Trace, Traces, line
+from tests.hpo.test_hpo_kill import listen
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -199,7 +201,8 @@ class Adopting(Trace):
 def test_clones_adopt_and_resumes_load(tmp_path: Path) -> None:
     Adopting.adopted.clear()
     checkpoints = Checkpoints(tmp_path / "c")
-    for job in (Job(0, {"x": 0.5}, 3), Job(0, {"x": 0.5}, 6, (0, 3)), Job(1, {"x": 0.25}, 6, (0, 3)), Job(1, {"x": 0.25}, 9, (1, 6))):
+    own = [Job(0, {"x": 0.5}, 3), Job(0, {"x": 0.5}, 6, (0, 3))]
+    for job in [*own, Job(1, {"x": 0.25}, 6, (0, 3)), Job(1, {"x": 0.25}, 9, (1, 6))]:
         worker = Worker(lambda c, seed, horizon: Adopting(c, seed, tmp_path / "j", 0.0), 9, checkpoints)
         assert isinstance(worker.execute(job), Result)
     assert Adopting.adopted == ["0-3.ckpt"]
@@ -274,7 +277,7 @@ def test_values_that_fail_never_end_a_study() -> None:
 
 
 def test_timeouts_never_end_a_study() -> None:
-    executor = Threads(lambda config: __import__("time").sleep(60), workers=6, timeout=0.05)
+    executor = Threads(lambda config: time.sleep(60), workers=6, timeout=0.05)
     study = Study(Random(line()))
     run(study, executor, Stop(trials=6))
     assert len(study.history.results) == 6
@@ -396,7 +399,7 @@ def test_a_signal_ends_minimize_in_one_line_and_the_same_call_goes_on(
     def start() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "script.py", str(tmp_path / "done"), executor, name]
         return subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=120,
-                              preexec_fn=lambda: __import__("signal").signal(2, __import__("signal").default_int_handler))  # fmt: skip
+                              preexec_fn=listen)  # fmt: skip
 
     first = start()
     assert first.returncode == status, first.stderr

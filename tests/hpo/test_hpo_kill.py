@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from hpo import ASHA, Random, SQLiteLog, Study
-from tests.hpo.killing import CASES, STEPS, suffer
+from tests.hpo.deaths import CASES, STEPS, suffer
+from tests.hpo.killing import WHERE, WHO, campaign, table
 from tests.hpo.laws import ROOT
 from tests.hpo.objectives import Traces, line
 from tests.hpo.test_hpo_executors import alive, until
@@ -31,7 +32,7 @@ def test_killed_at_every_occurrence_of_every_step(case: str, tmp_path: Path) -> 
 
 
 def deaths(case: str, every: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.hpo.killing", case, str(tmp_path / "deaths"), str(every)]
+    command = [sys.executable, "-m", "tests.hpo.deaths", case, str(tmp_path / "deaths"), str(every)]
     (tmp_path / "deaths").mkdir()
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -130,3 +131,21 @@ def test_ctrl_c_leaves_the_jobs_pending(driver: Any, tmp_path: Path) -> None:
     until(lambda: not any(alive(pid) for pid in pids), 10.0)
     study = Study(ASHA(Random(line(), seed=1), max_resource=27), unit="steps", log=SQLiteLog(tmp_path / "log.db"))
     assert study.history.pending and all(result.error is None for result in study.history.results.values())
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found by /proc")
+
+
+@needs_proc
+def test_one_kill_of_every_kind(tmp_path: Path) -> None:
+    """The campaign of killing.py in small: driver, worker and both, inside training, saving, appending and start-up."""
+    found = campaign(tmp_path / "kills", len(WHO) * len(WHERE))
+    assert {tuple(kill) for entry in found for kill in entry["kills"]} == {(who, where) for who in WHO for where in WHERE}
+    assert not any(entry["faults"] for entry in found), table(found)
+
+
+@needs_proc
+@pytest.mark.slow
+def test_two_hundred_kills(tmp_path: Path) -> None:
+    found = campaign(tmp_path / "kills", 200)
+    assert not any(entry["faults"] for entry in found), table(found)
