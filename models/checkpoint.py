@@ -16,16 +16,15 @@ one reason why the bytes are laid out here), and a file appears under its name w
 """
 
 import json
-import os
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import numpy as np
+
+from models.files import kind, replacing
 
 FORMAT = 2  # 1 was an .npz file
 STATE = "state/"  # before the names of what is not a weight
@@ -113,39 +112,6 @@ def check_fits(path: str | Path, checkpoint: Checkpoint, shapes: Mapping[str, tu
         there = checkpoint.weights[name].shape if name in checkpoint.weights else "absent"
         if here != there:
             raise ValueError(f"checkpoint {path} does not fit: {name} is {there} in the file and {here} in the model")
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A new name beside `path` to write to. What was written there is made durable and then renamed to `path`.
-
-    If anything is raised on the way, `path` is as before; an OSError then names it in one sentence.
-    """
-    path = Path(path)
-    half = path.with_name(f"{path.name}.{token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield half
-        with open(half, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(half, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            half.unlink()
-        if isinstance(error, OSError):
-            raise type(error)(f"{path} cannot be written: {error.strerror or error}") from error
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system allows a folder to be opened."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 class NotOurs(Exception):

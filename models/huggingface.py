@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from models.checkpoint import replacing
 from models.config import GPTConfig
+from models.files import replacing
 
 # Ours -> theirs: hyperparameters, the parts of a block, and activations.
 FIELDS = {
