@@ -5,7 +5,6 @@ before. So there is no data state to save, a batch is the same however it is cut
 another batch size goes on where its parent stopped.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from models.cache import cache_folder as cache_folder
 from models.cache import cached_tokens
 from models.corpora import read_texts
 from models.seeds import mix, splitmix64

@@ -32,7 +32,7 @@ def checked(ids: Iterable[int], vocabulary: int) -> list[int]:
     if given.ndim != 1:
         raise ValueError(f"tokens have the shape {given.shape}, but must be one row")
     values: list[int] = given.tolist()
-    if given.dtype.kind in "iu" and 0 <= given.min(initial=0) and given.max(initial=0) < vocabulary:
+    if given.dtype.kind in "iu" and given.min(initial=0) >= 0 and given.max(initial=0) < vocabulary:
         return values
     for one in values:
         if type(one) is not int or not 0 <= one < vocabulary:

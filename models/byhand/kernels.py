@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from models.byhand.compiler import compiler, wanted
-from models.data import cache_folder
+from models.cache import cache_folder
 
 SOURCE = Path(__file__).parent / "kernels.c"
 # Not -ffast-math: a run that diverges must see its not-a-numbers. The second set is for compilers that refuse the first.
