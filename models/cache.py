@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from models.files import replacing
+from models.ownership import make_folder
 from models.tokenizers import Characters, Tokenizer
 
 LEFT_OVER = 86_400.0  # seconds: a half-written file of this age has nobody who is still writing it
@@ -80,6 +81,7 @@ def _made(name: str, text: str, tokenizer: Tokenizer, cache: str | Path | None, 
     try:
         folder = cache_folder(cache)
         path = folder / f"{opening}-{_digest(tokens)}.npy"
+        make_folder(folder)
         with replacing(path) as half, open(half, "wb") as file:
             np.save(file, tokens)
         _clear(folder, opening, path)

@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.cache import cache_folder
 from models.byhand import sizes as byhand
+from models.cache import cache_folder
 from models.config import GPTConfig, TrainConfig, split
 from models.cost import gates, maps
 from models.memory import MARGIN, Layout, Parts, fits
