@@ -11,9 +11,10 @@ that `safetensors.torch.load_file(path)` reads them anywhere:
     data               the arrays, widest items first and then by name, without gaps
 
 The format itself has no checksum. The digest is the CRC-32 of every other byte of the file, so that no flipped bit
-passes, wherever it is. It is no seal against forgery: whatever the header says of lengths, shapes and offsets is checked before
-it is used, and a file is read only if it is laid out as `write` lays it out. Equal checkpoints give equal files (the library writes its metadata in random order, which is
-one reason why the bytes are laid out here), and a file appears under its name whole or not at all.
+passes, wherever it is. It is no seal against forgery: whatever the header says of lengths, shapes and offsets is checked
+before it is used, and a file is read only if it is laid out as `write` lays it out. Equal checkpoints give equal files (the
+library writes its metadata in random order, which is one reason why the bytes are laid out here), and a file appears under
+its name whole or not at all.
 """
 
 import json
