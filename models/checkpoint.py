@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from models.files import kind, replacing
+from models.files import kind, replacing, short
 
 FORMAT = 2  # 1 was an .npz file
 STATE = "state/"  # before the names of what is not a weight
@@ -189,7 +189,7 @@ def _parsed(data: np.ndarray) -> Checkpoint:
     entries = _object(data[8:start].tobytes(), "header")
     metadata = entries.pop("__metadata__")
     if metadata["checkpoint"] != str(FORMAT):
-        raise NotOurs(f"its format is {_short(metadata['checkpoint'])}, and this version reads {FORMAT}")
+        raise NotOurs(f"its format is {short(metadata['checkpoint'])}, and this version reads {FORMAT}")
     arrays = _arrays(data[start:], entries)
     weights = {name: array for name, array in arrays.items() if not name.startswith(STATE)}
     state = {name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}
@@ -219,9 +219,9 @@ def _arrays(data: np.ndarray, entries: Mapping[str, Any]) -> dict[str, np.ndarra
         dtype, size = _checked(name, entry, place)
         here = (-dtype.itemsize, name)
         if here <= before:
-            raise ValueError(f"{_short(name)} is not where its width and name belong")
+            raise ValueError(f"{short(name)} is not where its width and name belong")
         if place + size > len(data):
-            raise ValueError(f"{_short(name)} ends at byte {_short(place + size)} of its {len(data)} bytes of data")
+            raise ValueError(f"{short(name)} ends at byte {short(place + size)} of its {len(data)} bytes of data")
         arrays[name] = data[place : place + size].view(dtype).reshape(entry["shape"])
         place, before = place + size, here
     if place != len(data):
@@ -232,20 +232,14 @@ def _arrays(data: np.ndarray, entries: Mapping[str, Any]) -> dict[str, np.ndarra
 def _checked(name: str, entry: Any, place: int) -> tuple[np.dtype[Any], int]:
     """Type and bytes of an array that must start at `place`; one of DAMAGE if its entry does not say so."""
     if set(entry) != {"dtype", "shape", "data_offsets"} or type(entry["dtype"]) is not str or entry["dtype"] not in DTYPES:
-        raise ValueError(f"{_short(name)} is described as {_short(entry)}")
+        raise ValueError(f"{short(name)} is described as {short(entry)}")
     dtype, shape, offsets = DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
     if type(shape) is not list or len(shape) > AXES or any(type(axis) is not int or not 0 <= axis < 1 << 63 for axis in shape):
-        raise ValueError(f"{_short(name)} has the shape {_short(shape)}")
+        raise ValueError(f"{short(name)} has the shape {short(shape)}")
     size = math.prod(shape) * dtype.itemsize
     if type(offsets) is not list or any(type(end) is not int for end in offsets) or offsets != [place, place + size]:
-        raise ValueError(f"{_short(name)} of shape {_short(shape)} lies at {_short(offsets)}, and must start at {place}")
+        raise ValueError(f"{short(name)} of shape {short(shape)} lies at {short(offsets)}, and must start at {place}")
     return dtype, size
-
-
-def _short(value: Any) -> str:
-    """What a forged file says, in a few characters and on one line."""
-    said = value if isinstance(value, str) and value.isascii() and value.isprintable() else ascii(value)
-    return said if len(said) <= 60 else said[:57] + "..."
 
 
 # What a position holds of its own, as far as it is there.
@@ -257,10 +251,10 @@ def _position(text: str) -> dict[str, Any]:
     position = _object(text, "position")
     for name in set(COUNTS) & set(position):
         if type(position[name]) is not int or position[name] < 0:
-            raise ValueError(f"{name} of its position is {_short(position[name])}, but must be a whole number of at least 0")
+            raise ValueError(f"{name} of its position is {short(position[name])}, but must be a whole number of at least 0")
     for name in set(NUMBERS) & set(position):
         if type(position[name]) not in (int, float):
-            raise ValueError(f"{name} of its position is {_short(position[name])}, but must be a number")
+            raise ValueError(f"{name} of its position is {short(position[name])}, but must be a number")
     if type(position.get("diverged", False)) is not bool:
-        raise ValueError(f"diverged of its position is {_short(position['diverged'])}, but must be true or false")
+        raise ValueError(f"diverged of its position is {short(position['diverged'])}, but must be true or false")
     return position

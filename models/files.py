@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 
 @contextmanager
@@ -86,3 +87,9 @@ def _kind_of_zip(path: str | Path) -> str:
     if any(name.endswith("/data.pkl") for name in names):
         return "a file of torch.save"
     return "an .npz file" if names and all(name.endswith(".npy") for name in names) else "a zip file"
+
+
+def short(value: Any) -> str:
+    """What a file says, in a few characters and on one line, for a sentence about it."""
+    said = value if isinstance(value, str) and value.isascii() and value.isprintable() else ascii(value)
+    return said if len(said) <= 60 else said[:57] + "..."
