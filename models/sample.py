@@ -9,7 +9,7 @@ import torch
 from models import checkpoint as checkpoints
 from models.config import split
 from models.data import Corpus
-from models.decoding import generate
+from models.decoding import check_sampling, generate
 from models.gpt import GPT
 from models.optim import layout
 from models.train import AVERAGE, fitted, fitting, open_device
@@ -41,9 +41,12 @@ def sample_text(
 ) -> str:
     """The prompt and `tokens` tokens after it, sampled as `gpt.generate` says; the same call gives the same text.
 
-    Without a prompt it starts from the first token of the training text. ValueError as in `load_model`, and for a
-    prompt that is empty or that the corpus cannot encode.
+    Without a prompt it starts from the first token of the training text. ValueError as in `load_model` and `generate`, and
+    for a prompt that is empty or that the corpus cannot encode.
     """
+    check_sampling(tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    if prompt is not None and not isinstance(prompt, str):
+        raise ValueError(f"prompt is {prompt!r}, but must be text, or None")
     model = load_model(path, config, corpus, device)
     start = corpus.train[:1].astype("int64") if prompt is None else corpus.encode(prompt)
     ids = torch.from_numpy(start)[None].to(open_device(device))

@@ -2,6 +2,9 @@
 
 It needs a C compiler (GCC or clang: $CC, else cc) when it is first used, for about a second. Without one, `library` is None
 and training goes through autograd: slower, and the same up to rounding. HPO_KERNELS=off switches it off.
+
+What is loaded runs as this user. So it lies in a folder of the cache that is this user's alone (0700), and is loaded only if
+nobody else may have written it or may put another in its place; else it is compiled for one process, in a folder of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ import torch
 from torch import Tensor
 
 from models.byhand.compiler import compiler, wanted
-from models.data import cache_folder
+from models.cache import cache_folder
+from models.ownership import flaw, flaw_of_file, make_folder, tighten
 
 SOURCE = Path(__file__).parent / "kernels.c"
 # Not -ffast-math: a run that diverges must see its not-a-numbers. The second set is for compilers that refuse the first.
@@ -90,23 +94,49 @@ def _compiled() -> Path:
     command = compiler()
     folder, name = _folder(), f"kernels-{_key(command)}"
     for path in folder.glob(f"{name}-*.so"):
-        if path.stem.endswith(_digest(path)):
+        wrong = flaw_of_file(path)
+        if wrong is None and path.stem.endswith(_digest(path)):
             return path
+        if wrong is not None:
+            _log.warning("the kernels for CPUs are compiled again: %s", wrong)
         path.unlink(missing_ok=True)
     return _made(command, folder, name)
 
 
 def _folder() -> Path:
-    """The cache folder; one for this process alone where that cannot be written."""
+    """This user's folder in the cache; one for this process alone where that cannot be written, or others may write it."""
     try:
-        folder = cache_folder(None).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except (OSError, RuntimeError):  # RuntimeError: there is no home
-        folder = Path(tempfile.mkdtemp(prefix="hpo-kernels-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return _cached_folder()
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        _log.info("the kernels for CPUs are compiled for this process alone: %s", error)
+    except Untrusted as error:
+        _log.warning("the kernels for CPUs are compiled for this process alone: %s", error)
+    folder = Path(tempfile.mkdtemp(prefix="hpo-kernels-")).resolve()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _check(folder)
+    return folder
+
+
+def _cached_folder() -> Path:
+    cache = cache_folder(None).resolve()
+    make_folder(cache)
+    if not os.environ.get("HPO_CACHE"):
+        tighten(cache)
+    folder = cache / (f"kernels-of-{os.getuid()}" if hasattr(os, "getuid") else "kernels")
+    make_folder(folder, 0o700)
+    _check(folder)
+    with tempfile.TemporaryFile(dir=folder):
         return folder
+
+
+class Untrusted(ValueError):
+    """A folder to which others may write."""
+
+
+def _check(folder: Path) -> None:
+    wrong = flaw(folder)
+    if wrong is not None:
+        raise Untrusted(f"{wrong}, and could exchange what is loaded from {folder}")
 
 
 def _made(command: list[str], folder: Path, name: str) -> Path:
@@ -117,6 +147,7 @@ def _made(command: list[str], folder: Path, name: str) -> Path:
             _run([*command, *FLAGS, *NATIVE, str(SOURCE), "-o", str(made), "-lm"])
         except subprocess.CalledProcessError:
             _run([*command, *FLAGS, str(SOURCE), "-o", str(made), "-lm"])
+        made.chmod(0o700)
         path = folder / f"{name}-{_digest(made)}.so"
         os.replace(made, path)
     return path

@@ -1,13 +1,17 @@
 """The checkpoint's file: what it holds, what it refuses, and that it is there whole or not at all."""
 
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 import warnings
 import zlib
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +20,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save as safetensors
 from safetensors.torch import load_file
 
 from models import checkpoint as checkpoints
-from models.checkpoint import DIGITS, START, Checkpoint, check_fits, read, write, write_pretrained
+from models import files
+from models.checkpoint import DIGITS, DTYPES, START, Checkpoint, check_fits, read, write, write_pretrained
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -198,10 +204,195 @@ def test_files_of_other_versions_are_no_checkpoints_of_this(tmp_path: Path, whol
     assert "its format is 3, and this version reads 2" in refused(tmp_path / "later", later)
 
 
-def test_safetensors_of_others_are_no_checkpoints(tmp_path: Path) -> None:
-    from safetensors.numpy import save
+def of_torch(legacy: bool) -> bytes:
+    made = BytesIO()
+    torch.save({"w": torch.zeros(3)}, made, _use_new_zipfile_serialization=not legacy)
+    return made.getvalue()
 
-    assert "not a checkpoint" in refused(tmp_path / "file", save({"w": floats(3)}))
+
+STRANGERS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "safetensors": (lambda: safetensors({"w": floats(3)}), "a safetensors file"),
+    "torch": (lambda: of_torch(False), "a file of torch.save"),
+    "old torch": (lambda: of_torch(True), "a pickle, as torch.save wrote"),
+    "cut torch": (lambda: of_torch(False)[:300], "a damaged zip file"),
+    "gguf": (lambda: b"GGUF" + bytes(99), "a GGUF file"),
+    "gzip": (lambda: gzip.compress(bytes(99)), "data compressed by gzip"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_files_of_others_are_called_what_they_are(tmp_path: Path, name: str) -> None:
+    content, words = STRANGERS[name]
+    sentence = refused(tmp_path / "file", content())
+    assert "not a checkpoint" in sentence and f"it looks like {words}" in sentence and "npz" not in sentence
+
+
+# -- forged files: their digest is right, and their header lies -------------------------------------------------------------
+
+
+def forged(entries: Any, data: bytes, padding: int | None = None, position: str = "{}") -> bytes:
+    """A file with a right digest around any header; `entries` are (name, value) pairs, or the text that they would be."""
+    metadata = json.dumps({"digest": "0" * 8, "checkpoint": "2", "position": position}, separators=(",", ":"))
+    text = entries if isinstance(entries, str) else "".join(f",{json.dumps(name)}:{json.dumps(one)}" for name, one in entries)
+    header = f'{{"__metadata__":{metadata}{text}}}'.encode()
+    header += b" " * (-(8 + len(header)) % 64 if padding is None else padding)
+    return resealed(len(header).to_bytes(8, "little") + header + data)
+
+
+def entry(dtype: Any, shape: Any, start: Any, end: Any) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+ODD = st.sampled_from([-1, 0, 1, 2, 3, 4, 8, 2**31, 2**32, 2**62, 2**63, 2**64, 10**30, True, None, 1.0, "2", [], {}])
+WORDS = ["F64", "F32", "F16", "BF16", "I64", "U8", "BOOL", "F33", "", None, 4, ["F32"]]
+ENTRIES = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "dtype": st.sampled_from(WORDS),
+            "shape": st.lists(ODD, max_size=4) | ODD,
+            "data_offsets": st.lists(st.integers(-8, 40) | ODD, min_size=1, max_size=3) | ODD,
+        },
+        optional={"more": st.just(1)},
+    ),
+    ODD.map(lambda odd: {"shape": odd}),
+)
+
+
+SIZES = {"F64": 8, "F32": 4, "F16": 2, "U8": 1}
+NAMES = st.sampled_from(["a", "b", "c", "state/a", "state/b", "\n", "é"])
+
+
+@st.composite
+def laid_out(draw: st.DrawFn) -> tuple[list[tuple[str, Any]], bytes]:
+    """Arrays side by side, of which a few facts may then be changed."""
+    arrays = draw(st.lists(st.tuples(st.sampled_from(sorted(SIZES)), NAMES, st.lists(st.integers(0, 3), max_size=3)), max_size=4))
+    if draw(st.booleans()):
+        arrays.sort(key=lambda array: (-SIZES[array[0]], array[1]))
+    pairs: list[tuple[str, Any]] = []
+    place = 0
+    for word, name, shape in arrays:
+        size = int(np.prod(shape, dtype=int)) * SIZES[word]
+        pairs.append((name, entry(word, shape, place, place + size)))
+        place += size
+    for _ in range(draw(st.integers(0, 2)) if pairs else 0):
+        number = draw(st.integers(0, len(pairs) - 1))
+        name, one = pairs[number]
+        lying = {**one, "shape": [*one["shape"], draw(ODD)]} if isinstance(one.get("shape"), list) else one
+        pairs[number] = name, draw(st.sampled_from([lying, draw(ENTRIES)]))
+        if draw(st.booleans()):
+            pairs.append((draw(st.sampled_from([name, "z"])), draw(st.sampled_from([one, draw(ENTRIES)]))))
+    length = draw(st.sampled_from([place, place, place, 0, place + 1, 64]))
+    return pairs, draw(st.binary(min_size=length, max_size=length))
+
+
+def says(pairs: list[tuple[str, Any]], data: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """What a header says, taken at its word."""
+    said = {}
+    for name, one in pairs:
+        start, end = one["data_offsets"]
+        said[name] = (DTYPES[one["dtype"]].str, tuple(one["shape"]), data[start:end])
+    return said
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(laid_out(), st.sampled_from([None, None, None, 0, 1, 63]))
+def test_a_forged_header_is_refused_by_name_or_read_at_its_word(
+    tmp_path: Path, file: tuple[list[tuple[str, Any]], bytes], padding: int | None
+) -> None:
+    pairs, data = file
+    path = tmp_path / "forged"
+    path.write_bytes(forged(pairs, data, padding))
+    try:
+        found = read(path)
+    except ValueError as error:
+        assert str(path) in str(error) and "\n" not in str(error) and len(str(error)) < 400
+        return
+    arrays = {**found.weights, **{"state/" + name: array for name, array in found.state.items()}}
+    assert {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in arrays.items()} == says(pairs, data)
+    assert len(arrays) == len(pairs) and sum(array.nbytes for array in arrays.values()) == len(data)
+    for array in arrays.values():
+        assert array.flags.aligned and array.flags.c_contiguous
+    theirs = load_file(path)  # another reader of the same format
+    assert {name: tuple(tensor.shape) for name, tensor in theirs.items()} == {name: a.shape for name, a in arrays.items()}
+    write(tmp_path / "again", found)
+    assert same(read(tmp_path / "again"), found)
+
+
+SIXTEEN = bytes(range(16))
+FORGERIES: dict[str, tuple[Any, bytes]] = {
+    "from the end": ([("a", entry("F32", [2], -8, 16))], SIXTEEN),
+    "a step": ([("a", {"dtype": "F32", "shape": [2], "data_offsets": [0, 16, 2]})], SIXTEEN),
+    "a guessed axis": ([("a", entry("F32", [-1], 0, 16))], SIXTEEN),
+    "two guesses": ([("a", entry("F32", [-2, -2], 0, 16))], SIXTEEN),
+    "the same bytes twice": ([("a", entry("F32", [4], 0, 16)), ("b", entry("F32", [4], 0, 16))], SIXTEEN),
+    "half of another": ([("a", entry("F32", [4], 0, 16)), ("b", entry("F32", [2], 8, 16))], SIXTEEN),
+    "a gap": ([("a", entry("F32", [1], 0, 4)), ("b", entry("F32", [1], 12, 16))], SIXTEEN),
+    "bytes of nobody": ([("a", entry("F32", [2], 0, 8))], SIXTEEN),
+    "beyond the end": ([("a", entry("F32", [8], 0, 32))], SIXTEEN),
+    "far beyond": ([("a", entry("F32", [2**61], 0, 2**63))], SIXTEEN),
+    "a product of 0 modulo 2**64": ([("a", entry("U8", [2**32, 2**32], 0, 0))], b""),
+    "no elements of a huge array": ([("a", entry("U8", [0, 2**80], 0, 0))], b""),
+    "too many axes": ([("a", entry("U8", [1] * 65, 0, 1))], b"a"),
+    "many large axes": ([("a", entry("U8", [10**4000] * 200, 0, 1))], b"a"),
+    "a name twice": ([("a", entry("F32", [4], 0, 16)), ("a", entry("F32", [4], 0, 16))], SIXTEEN),
+    "crooked": ([("a", entry("U8", [1], 0, 1)), ("b", entry("F32", [1], 1, 5))], bytes(5)),
+    "true as a length": ([("a", entry("U8", [True], 0, 1))], b"a"),
+    "a real length": ([("a", entry("U8", [1.0], 0, 1))], b"a"),
+    "true as an offset": ([("a", entry("U8", [1], False, True))], b"a"),
+    "no dtype": ([("a", {"shape": [1], "data_offsets": [0, 1]})], b"a"),
+    "no such dtype": ([("a" * 10**5, entry("F8\n" * 10**5, [1], 0, 1))], b"a"),
+    "deep": ("," + '"a":' + "[" * 10**5, b""),
+    "deep and closed": ("," + '"a":' + "[" * 10**5 + "]" * 10**5, b""),
+    "a number of many digits": (',"a":' + "9" * 10**5, b""),
+    "metadata twice": (',"__metadata__":{"checkpoint":"2","position":"{}"}', b""),
+    "no object": ("}[", b""),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    sentence = refused(tmp_path / "file", forged(*FORGERIES[name]))
+    assert "is damaged or not a checkpoint" in sentence and len(sentence) < 400 and sentence.isprintable()
+
+
+@pytest.mark.parametrize("filling", ["[],", "{},", '"a",', "0,", "[[],[]],"])
+def test_a_header_of_megabytes_is_refused_before_it_is_parsed(tmp_path: Path, filling: str) -> None:
+    """Parsed, it would take some thirty times its size."""
+    (tmp_path / "file").write_bytes(forged(',"a":[' + filling * (5_000_000 // len(filling)) + "0]", b""))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="its header is said to end at byte"):
+            read(tmp_path / "file")
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a checkpoint cannot hold 1 arrays and this position: its header is of"):
+        write(tmp_path / "file", Checkpoint({"w": floats(1)}, {}, {"words": "x" * 5_000_000}))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in ("steps", "tokens", "skipped") for value in (-1, 1.5, "3", None, True, [])]
+    + [(name, value) for name in ("updates", "train_loss") for value in ("3", None, True, [], "x\n" * 500)]
+    + [("diverged", value) for value in (0, 1, None, "no")],
+)
+def test_a_position_that_is_none_is_refused_by_name(tmp_path: Path, name: str, value: Any) -> None:
+    write(tmp_path / "file", Checkpoint({"w": floats(2)}, {}, {**START, name: value}))
+    with pytest.raises(ValueError, match=rf"file is damaged or not a checkpoint: {name} of its position is") as caught:
+        read(tmp_path / "file")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("position", ["[]", "[[1,2]]", "3", '{"steps":1,"steps":2}', "", "{", "null"])
+def test_a_position_that_is_no_object_is_refused(tmp_path: Path, position: str) -> None:
+    data = forged([("w", entry("F32", [1], 0, 4))], bytes(4), position=position)
+    assert "damaged" in refused(tmp_path / "file", data)
+    (tmp_path / "file").write_bytes(forged([("w", entry("F32", [1], 0, 4))], bytes(4), position='{"steps":1}'))
+    assert read(tmp_path / "file").position == {"steps": 1}
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.object_, "S3", "M8[s]"])
@@ -257,7 +448,7 @@ def test_what_the_system_refuses_is_one_sentence_with_the_name(tmp_path: Path, m
     def forbid(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied", "some name")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", forbid)
+    monkeypatch.setattr(files.os, "fsync", forbid)
     with pytest.raises(PermissionError, match=r"^\S*mine cannot be written: Permission denied$"):
         write(tmp_path / "mine", example())
     monkeypatch.setattr(checkpoints.np, "memmap", forbid)
@@ -287,7 +478,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, whole: bytes, monkey
 
     for step in ("fsync", "replace"):
         with monkeypatch.context() as patch, pytest.raises(OSError, match="file cannot be written: No space left"):
-            patch.setattr(checkpoints.os, step, full)
+            patch.setattr(files.os, step, full)
             write(path, Checkpoint({"w": floats(9)}, {}, {}))
         assert path.read_bytes() == whole and os.listdir(tmp_path) == ["file"]
 

@@ -15,6 +15,7 @@ from models.data import (
     epoch_sequences,
     epoch_starts,
     load_corpus,
+    overlap,
     sampled_starts,
     sequences,
     validation_starts,
@@ -157,14 +158,17 @@ def test_every_epoch_sees_each_sequence_once_in_another_order() -> None:
 
 
 @pytest.mark.parametrize("length", [9, 10, 500, 100_000])
-@pytest.mark.parametrize("tokens", [1, 64, 4096])
+@pytest.mark.parametrize("tokens", [1, 64, 4096, 10**9])
 def test_validation_is_spread_evenly_and_stays_inside(length: int, tokens: int) -> None:
     starts = validation_starts(length, 8, tokens)
-    assert 1 <= len(starts) <= max(1, tokens // 8)
     assert starts[0] == 0 and starts[-1] <= length - 9
     if len(starts) > 1:
         assert starts[-1] == length - 9
-        assert np.diff(starts).min() >= 8  # no token counts twice
+    if tokens < length - 1:
+        assert 1 <= len(starts) <= max(1, tokens // 8)
+        assert overlap(starts, 8) == 0 and (np.diff(starts) >= 8).all()  # no token counts twice
+    else:
+        assert set(np.diff(starts)[:-1]) <= {8} and 8 * len(starts) - overlap(starts, 8) == length - 1
 
 
 def test_sequences_hold_their_next_token() -> None:

@@ -65,3 +65,17 @@ def test_what_does_not_fit_is_named(trained: Path, corpus: Corpus) -> None:
         sample_text(trained, CONFIG, corpus, "Z")
     with pytest.raises(ValueError, match="the prompt is empty"):
         sample_text(trained, CONFIG, corpus, "")
+    with pytest.raises(ValueError, match="prompt is 3, but must be text, or None"):
+        sample_text(trained, CONFIG, corpus, 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["tokens", "temperature", "top_k", "top_p", "seed"])
+def test_what_is_not_allowed_is_refused_before_the_checkpoint_is_read(name: str, corpus: Corpus) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is nan, but must be "):
+        sample_text("nowhere", CONFIG, corpus, **{name: float("nan")})  # type: ignore[arg-type]
+
+
+def test_a_file_of_torch_is_called_so(corpus: Corpus, tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(3)}, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"model\.pt is damaged or not a checkpoint: .* it looks like a file of torch\.save"):
+        sample_text(tmp_path / "model.pt", CONFIG, corpus)
