@@ -88,6 +88,11 @@ class GPTObjective:
         names = ("context", "eval_tokens", "precision", "activation_checkpointing")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def explore(self) -> tuple[str, ...]:
+        """What may change while a model trains, in the names of either space; all else is its shape or its optimizer's."""
+        return TRAINABLE_WIDE
+
     def room(self, available: int, vocabulary: int, kernels: bool = True) -> Fits:
         """Whether a configuration is predicted to fit into so many bytes of the device, on a text of this vocabulary.
 

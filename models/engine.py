@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from models.config import TrainConfig
+from models.config import GPTConfig, TrainConfig
 from models.dropout import GLOBAL, Noise
 from models.gpt import GPT
 from models.loss import token_loss
@@ -202,12 +202,17 @@ class Graph(Engine):
         return graph
 
 
-def check(name: str, device: torch.device) -> None:
-    """ValueError for a name that is none, or where the device has none of it."""
+def check(name: str, device: torch.device, size: GPTConfig, config: TrainConfig) -> None:
+    """ValueError for a name that is none, where the device has none of it, or for what it cannot carry out."""
     if name not in ENGINES:
         raise ValueError(f"engine is {name!r}, but must be one of {', '.join(ENGINES)}")
     if name == "graph" and device.type != "cuda":
         raise ValueError(f"engine is 'graph', but CUDA graphs need a CUDA device, and this run is on {device}")
+    if name == "graph" and config.activation_checkpointing and size.drops:
+        raise ValueError(
+            "engine is 'graph', but must be eager or compile for activation_checkpointing with dropout: the bits that are"
+            " drawn a second time cannot be recorded"
+        )
 
 
 ENGINES: Mapping[str, type[Engine]] = {"eager": Engine, "graph": Graph, "compile": Compiled}

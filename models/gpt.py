@@ -80,7 +80,8 @@ class Block(nn.Module):
             part.view(b, t, -1, self.config.head).transpose(1, 2) for part in qkv.split(qkv_rows(self.config), dim=-1)
         )  # (B, N or K, T, D), without a copy
         if self.qnorm is not None and self.knorm is not None:
-            q, k = self.qnorm(q), self.knorm(k)
+            # In float32, and back: under autocast the weights of a norm are float32, and values stay as the map made them.
+            q, k = self.qnorm(q.float()).to(v.dtype), self.knorm(k.float()).to(v.dtype)
         q, k = rotated(q, angles), rotated(k, angles)
         if self.config.keys != self.config.heads:  # a group of heads shares a key and a value
             k, v = (one.repeat_interleave(self.config.heads // self.config.keys, dim=1) for one in (k, v))
@@ -94,7 +95,11 @@ class Block(nn.Module):
 
 
 def recomputed(block: nn.Module, x: Tensor, angles: Angles, noise: Noise) -> Tensor:
-    """block(x), keeping nothing but x for the backward pass (Chen et al. 2016); dropout draws the same bits again."""
+    """block(x), keeping nothing but x for the backward pass (Chen et al. 2016); dropout draws the same bits again.
+
+    torch keeps the state of the device's own generator for that where bits come from there, and reads it to do so, which a
+    CUDA graph cannot record: engine.py refuses the two together.
+    """
     start = noise.get_state() if isinstance(noise, torch.Generator) else None
 
     def again(x: Tensor) -> Tensor:
@@ -102,7 +107,8 @@ def recomputed(block: nn.Module, x: Tensor, angles: Angles, noise: Noise) -> Ten
             noise.set_state(start)
         return block(x, angles, noise)  # type: ignore[no-any-return]
 
-    return checkpoint(again, x, use_reentrant=False)  # type: ignore[no-any-return]
+    shared = noise is not None and start is None
+    return checkpoint(again, x, use_reentrant=False, preserve_rng_state=shared)  # type: ignore[no-any-return]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, p: float, noise: Noise) -> Tensor:
@@ -144,7 +150,8 @@ class GPT(nn.Module):
             self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
             self.norm = normaliser(config, config.hidden)
             self.head = None if config.tie else nn.Linear(config.hidden, config.words, bias=False)
-        self.to_empty(device="cpu")
+        # What `to_empty` does. It asks for a tensor like one on the meta device, for which torch imports sympy: a second.
+        super()._apply(lambda weight: torch.empty(weight.shape, dtype=weight.dtype))
         initialise(self, seed)
         self.angles = rotary_angles(config, torch.device("cpu"))
         parts = {"qkv": qkv_rows(config), "up": up_rows(config)}

@@ -69,8 +69,9 @@ class Guard:
         scale = None if self.scaler is None else [self.scaler.scale, self.scaler.clean]
         return {"skipped": self.skipped, "scaler": scale, "guard": [self._lost, self._seen, self._usual]}
 
-    def restore(self, saved: Mapping[str, Any]) -> None:
+    def restore(self, saved: Mapping[str, Any], own: bool = True) -> None:
+        """What another trial left (`own` is false) is the position, in which skipped steps count, and the loss scale."""
         self.skipped = saved["skipped"]
-        self._lost, self._seen, self._usual = saved.get("guard", (0, 0, 0.0))
+        self._lost, self._seen, self._usual = (own and saved.get("guard")) or (0, 0, 0.0)
         if self.scaler is not None:
             self.scaler.scale, self.scaler.clean = saved["scaler"] or (Scaler.START, 0)

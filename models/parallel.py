@@ -189,6 +189,8 @@ class Run(Protocol):
 
     def load(self, path: str | Path) -> None: ...
 
+    def adopt(self, path: str | Path) -> None: ...
+
 
 Factory = Callable[[Mapping[str, Any], int, int], Run]
 
@@ -210,6 +212,10 @@ class Led:
     def load(self, path: str | Path) -> None:
         self.group.told((self.number, "load", (str(path),)))
         self.run.load(path)
+
+    def adopt(self, path: str | Path) -> None:
+        self.group.told((self.number, "adopt", (str(path),)))
+        self.run.adopt(path)
 
 
 def lead(factory: Factory, script: Callable[[Factory], T]) -> T | None:

@@ -26,6 +26,7 @@ from models.byhand.kernels import keep_memory
 from models.config import GPTConfig, split
 from models.cost import flops_per_token, parameters
 from models.data import Corpus, check_length, epoch_sequences, epoch_starts, sampled_starts, sequences
+from models.device import current, open_device
 from models.evaluate import Validation
 from models.gpt import GPT
 from models.group import ALONE, Group
@@ -38,6 +39,7 @@ from models.scaling import NoiseScale
 from models.schedule import lr_at
 from models.seeds import mix
 from models.stopping import Stopping
+from models.trial import owner
 
 CHECK_EVERY = 16  # steps between looks at whether the loss is finite, which on CUDA waits for the device
 SMOOTHING = 0.05  # weight of the newest step in train_loss, an exponential average over about 20 steps
@@ -61,23 +63,8 @@ def fitting(model: GPT, saved: checkpoints.Checkpoint, path: str | Path) -> dict
     return {name: torch.from_numpy(saved.weights[name]) for name in shapes}
 
 
-def open_device(name: str) -> torch.device:
-    """The torch device "cpu", "cuda" or "cuda:N"; ValueError for another name or one that this machine lacks."""
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or not (number.isdecimal() or name == kind):
-        raise ValueError(f"device is {name!r}, but must be cpu, cuda or cuda:N")
-    if kind == "cuda":
-        if int(number or 0) >= torch.cuda.device_count():
-            count = torch.cuda.device_count()
-            raise ValueError(
-                f"device is {name!r}, but this machine has {count} CUDA devices" + "; use cpu" * (not count)
-            )
-        torch.set_float32_matmul_precision("high")  # TF32 for float32 products: 8 times the rate
-    return torch.device(name)
-
-
 class TrainRun:
-    """Trains a GPT on a corpus by a flat config; a Run of the protocol (advance, save, load).
+    """Trains a GPT on a corpus by a flat config; a Run of the protocol (advance, save, load, adopt).
 
     `horizon` is the study's, in `unit` ("tokens", "steps", "epochs", "flops"), and gives the schedule its length.
     `threads` is the number of CPU threads; results are equal bit for bit only at an equal number. `engine` is how a step
@@ -115,8 +102,9 @@ class TrainRun:
         self._starts = epoch_starts if unit == "epochs" or self.config.epochs is not None else sampled_starts
         if threads < 1:
             raise ValueError(f"threads is {threads}, but must be at least 1")
-        engines.check(engine, self.device)
-        self._build(engine)
+        engines.check(engine, self.device, self.size, self.config)
+        with current(self.device):
+            self._build(engine)
 
     def _build(self, engine: str) -> None:
         """Model, flat buffers and optimizer at position 0."""
@@ -139,7 +127,7 @@ class TrainRun:
         self.validation = Validation(self.corpus, self.model, self.config, self.device, shared)
         self._train_loss = torch.zeros((), device=self.device)
         self.steps = self.tokens = 0
-        self.diverged = False
+        self.diverged = self._heard = False  # heard: whether train_loss holds anything
         self._validated: tuple[int, float] | None = None  # (steps, validation loss) of the last evaluation
 
     def _spread(self, multiples: Mapping[str, float], engine: str) -> tuple[Flat, type[engines.Engine]]:
@@ -178,7 +166,7 @@ class TrainRun:
         before, started, evaluating = self.tokens, perf_counter(), 0.0
         curve: dict[int, float] = {}
         left, every = self.budget.steps_left(until, self.steps, self.tokens), self.config.eval_every
-        with without_denormals(self.device):
+        with current(self.device), without_denormals(self.device):
             while left > 0 and not self.diverged and not self.stopped:
                 self._step()
                 left -= 1
@@ -186,8 +174,9 @@ class TrainRun:
                 if left == 0 or regular:
                     evaluating += self._evaluate(curve, regular)
             evaluating += self._evaluate(curve, False)  # where there was nothing to train; costs nothing elsewhere
-        seconds = perf_counter() - started
-        return self._metrics(seconds, (self.tokens - before) / max(seconds - evaluating, 1e-9)), sorted(curve.items())
+            seconds = perf_counter() - started
+            metrics = self._metrics(seconds, (self.tokens - before) / max(seconds - evaluating, 1e-9))
+        return metrics, sorted(curve.items())
 
     def _evaluate(self, curve: dict[int, float], regular: bool) -> float:
         """Put the validation loss here into the curve, or note a divergence; returns the seconds it took."""
@@ -213,7 +202,7 @@ class TrainRun:
         measured = {"noise_scale": self.noise.scale * self.size.context} if self.config.noise_every else {}
         return {
             "loss": loss,
-            "train_loss": self._train_loss.item() if self.steps else nan,
+            "train_loss": self._train_loss.item() if self._heard else nan,
             "seconds": seconds,
             "tokens": self.tokens,
             "steps": self.steps,
@@ -272,7 +261,8 @@ class TrainRun:
         """Put the loss of a step into the average; where steps that are not finite are skipped, those are not in it."""
         if self.config.nonfinite == "skip":
             loss = torch.where(loss.isfinite(), loss, self._train_loss)
-        self._train_loss.lerp_(loss, SMOOTHING if self.steps else 1.0)
+        self._train_loss.lerp_(loss, SMOOTHING if self._heard else 1.0)
+        self._heard = True
 
     def _gradient(self, ids: Tensor, place: int, count: int, last: bool) -> Tensor:
         """Add the gradient of `count` sequences from `place` on, the `last` ones or not; returns their share of the loss."""
@@ -319,6 +309,13 @@ class TrainRun:
 
     def save(self, path: str | Path) -> None:
         """Write weights, moments, averages, loss scale and position, atomically and durably; no hyperparameters."""
+        with current(self.device):
+            saved = self._checkpoint()
+        if self.group.rank == 0:
+            checkpoints.write(path, saved)
+        self.group.wait()
+
+    def _checkpoint(self) -> checkpoints.Checkpoint:
         weights = {name: weight.cpu().numpy() for name, weight in self.engine.named(self.flat.weights).items()}
         state = {name: self._on_host(moment) for name, moment in self.optimizer.state.items()}
         if self.average is not None:
@@ -328,40 +325,66 @@ class TrainRun:
             "tokens": self.tokens,
             "updates": self.optimizer.updates.item(),
             "diverged": self.diverged,
-            "train_loss": self._train_loss.item(),
+            "train_loss": self._train_loss.item() if self._heard else None,
             "stopping": asdict(self.stopping) if isfinite(self.stopping.best) else None,
             "noise": self.noise.state(),
+            "optimizer": self.config.optimizer,
+            "owner": self._owner,
             **self.guard.state(),
         }
-        if self.group.rank == 0:
-            checkpoints.write(path, checkpoints.Checkpoint(weights, state, position))
-        self.group.wait()
+        return checkpoints.Checkpoint(weights, state, position)
+
+    @property
+    def _owner(self) -> str:
+        return owner(self.size, self.config, self.seed)
 
     def _on_host(self, moment: Tensor) -> np.ndarray:
         """What is as long as the weights, of all devices that hold a part of it."""
         return (self.engine.laid_out(moment) if moment.shape == self.flat.weights.shape else moment).cpu().numpy()
 
     def load(self, path: str | Path) -> None:
-        """Take over a checkpoint's weights, moments, loss scale and position; hyperparameters stay this run's own.
+        """Go on where a checkpoint of this trial (config and seed) ended; one of another trial is adopted.
 
+        A checkpoint that does not say whose it is, as earlier versions wrote them, is taken for this trial's.
         Moments of another optimizer start from zero, an average that the checkpoint lacks from its weights. ValueError
         that names the file (and the parameter) if it is damaged or does not fit, and then this run is unchanged.
         """
         saved = checkpoints.read(path)
-        weights = fitting(self.model, saved, path)
-        self.engine.put(weights)
-        whole = layout(weights).size  # of what is as long as the weights; of that, this process has a part
-        arrays = {name: torch.from_numpy(array) for name, array in saved.state.items()}
-        state = {name: self.engine.part(one) if one.shape == (whole,) else one for name, one in arrays.items()}
-        self.optimizer.restore(state, saved.position["updates"])
-        if self.average is not None:
-            self.average.values.copy_(state.get(AVERAGE, self.flat.weights))
-        self._restore(saved.position)
+        self._take(saved, path, own=saved.position.get("owner", self._owner) == self._owner)
 
-    def _restore(self, position: Mapping[str, Any]) -> None:
+    def adopt(self, path: str | Path) -> None:
+        """Clone: take over what another trial has trained, and nothing of how that trial was judged.
+
+        Weights, moments, averages, loss scale and position come from the checkpoint. Early stopping, the guard's idea of a
+        usual gradient, the noise scale and a learned rate start anew, and so does a training that was given up, unless its
+        weights are not finite. Raises as `load` does.
+        """
+        self._take(checkpoints.read(path), path, own=False)
+
+    def _take(self, saved: checkpoints.Checkpoint, path: str | Path, own: bool) -> None:
+        weights = fitting(self.model, saved, path)
+        with current(self.device):
+            self.engine.put(weights)
+            whole = layout(weights).size  # of what is as long as the weights; of that, this process has a part
+            arrays = {name: torch.from_numpy(array) for name, array in saved.state.items()}
+            state = {name: self.engine.part(one) if one.shape == (whole,) else one for name, one in arrays.items()}
+            average = state.pop(AVERAGE, self.flat.weights)
+            if saved.position.get("optimizer", self.config.optimizer) == self.config.optimizer:
+                self.optimizer.restore(state, saved.position["updates"], learned=own)
+            else:
+                self.optimizer.reset()
+            if self.average is not None:
+                self.average.values.copy_(average)
+            self._restore(saved.position, own)
+        if not own:
+            self.diverged = not all(bool(weight.isfinite().all()) for weight in weights.values())
+
+    def _restore(self, position: Mapping[str, Any], own: bool) -> None:
         self.steps, self.tokens, self.diverged = position["steps"], position["tokens"], position["diverged"]
-        self._train_loss.fill_(position["train_loss"])
+        loss = position["train_loss"]
+        self._heard = self.steps > 0 and loss is not None and (own or isfinite(loss))
+        self._train_loss.fill_(loss if self._heard else 0.0)
         self._validated = None
-        self.guard.restore(position)
-        self.stopping = Stopping(**(position.get("stopping") or {}))
-        self.noise = NoiseScale(**position.get("noise", {}))
+        self.guard.restore(position, own)
+        self.stopping = Stopping(**(own and position.get("stopping") or {}))
+        self.noise = NoiseScale(**position.get("noise", {})) if own else NoiseScale()

@@ -118,15 +118,15 @@ class ThroughAutograd:
     def forward(self, noise: Noise) -> None:
         leaf = self.qkv.detach().requires_grad_()
         out = self.block.attended(leaf, self.angles, noise)
-        self.y.copy_(out.detach().view_as(self.y))
+        self.y.view(out.shape).copy_(out.detach())  # heads of width 1 come out in another order of memory
         self._recorded = leaf, out
 
     def backward(self, dy: Tensor, dqkv: Tensor) -> None:
         assert self._recorded is not None
         (leaf, out), self._recorded = self._recorded, None
-        torch.autograd.backward(out, dy.view_as(out))
+        torch.autograd.backward(out, dy.view(out.shape))
         assert leaf.grad is not None
-        dqkv.copy_(leaf.grad.view_as(dqkv))
+        dqkv.view(leaf.shape).copy_(leaf.grad)
 
 
 class Activation:

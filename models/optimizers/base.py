@@ -60,17 +60,19 @@ class Optimizer(ABC):
         for name, tensor in self.state.items():
             tensor.fill_(1.0 if name == hypergradient.FACTOR else 0.0)
 
-    def restore(self, saved: Mapping[str, Tensor], updates: float) -> None:
+    def restore(self, saved: Mapping[str, Tensor], updates: float, learned: bool = True) -> None:
         """Take over `state` and `updates` of a run; what another optimizer or another model left starts anew instead.
 
-        A run that learns its rate, from one that did not, starts learning at a factor of 1.
+        A run that learns its rate, from one that did not, starts learning at a factor of 1; so does a clone, for which
+        `learned` is false: what was learned belongs to the rate that it was learned for. What has no moments cannot tell
+        whose state this is but by foreign ones in it.
         """
         self.reset()
         own = [name for name in self.state if name not in hypergradient.NAMES]
-        if not self._fits(saved, own):
+        if not self._fits(saved, own) or (not own and set(saved) - set(hypergradient.NAMES)):
             return
-        learned = [name for name in self.state if name in hypergradient.NAMES]
-        for name in own + (learned if self._fits(saved, learned) else []):
+        rate = [name for name in self.state if name in hypergradient.NAMES]
+        for name in own + (rate if learned and self._fits(saved, rate) else []):
             self.state[name].copy_(saved[name])
         self.updates.fill_(updates)
 

@@ -23,6 +23,7 @@ class Run(Protocol):
     def advance(self, until: int) -> Reply: ...
     def save(self, path: str | Path) -> None: ...
     def load(self, path: str | Path) -> None: ...
+    def adopt(self, path: str | Path) -> None: ...
 
 
 def timeless(reply: Reply) -> Reply:
@@ -41,6 +42,7 @@ class RunLaws:
     horizon: int
     half: int
     diverging: Mapping[str, Any] = {"lr": 1e30, "clip": 0.0, "warmup": 0}
+    stopping: Mapping[str, Any] = {"lr": 0.0, "eval_every": 2, "patience": 2}  # under which a run ends early
 
     def make(self, overrides: Mapping[str, Any]) -> Run:
         raise NotImplementedError
@@ -89,6 +91,36 @@ class RunLaws:
         assert states[0] == state(parent, tmp_path)
         assert states[1] != states[0]
 
+    def test_a_clone_pauses_and_resumes_bit_for_bit(self, tmp_path: Path) -> None:
+        parent, whole, first, second = (self.make({"lr": lr}) for lr in (1e-2, 1e-3, 1e-3, 1e-3))
+        parent.advance(self.half)
+        parent.save(tmp_path / "parent")
+        for clone in (whole, first):
+            clone.adopt(tmp_path / "parent")
+        expected = whole.advance(2 * self.half)
+        first.advance(self.half + self.half // 2)
+        first.save(tmp_path / "later")
+        second.load(tmp_path / "later")
+        assert timeless(second.advance(2 * self.half))[0] == timeless(expected)[0]
+        assert state(second, tmp_path) == state(whole, tmp_path)
+
+    @pytest.mark.parametrize("way", ["load", "adopt"])
+    def test_a_clone_of_a_run_that_stopped_trains_on_and_a_resumed_one_stays_stopped(
+        self, way: str, tmp_path: Path
+    ) -> None:
+        donor, resumed = self.make(self.stopping), self.make(self.stopping)
+        stopped = donor.advance(2 * self.half)[0]
+        donor.save(tmp_path / "stopped")
+        resumed.load(tmp_path / "stopped")
+        assert resumed.advance(2 * self.half)[0]["steps"] == stopped["steps"]
+        clone, alone = (self.make({**self.stopping, "lr": 1e-2, "patience": 0}) for _ in range(2))
+        getattr(clone, way)(tmp_path / "stopped")
+        trained, full = clone.advance(2 * self.half)[0], alone.advance(2 * self.half)[0]
+        assert trained["steps"] == full["steps"] > stopped["steps"]
+        patient = self.make({**self.stopping, "lr": 1e-5})  # with a patience of its own, that begins anew
+        getattr(patient, way)(tmp_path / "stopped")
+        assert patient.advance(2 * self.half)[0]["steps"] > stopped["steps"]
+
     def test_interleaved_runs_equal_each_alone(self, tmp_path: Path) -> None:
         alone = [self.make({"lr": lr}) for lr in (1e-2, 1e-3)]
         for run in alone:
@@ -124,7 +156,7 @@ class RunLaws:
         assert all(isfinite(loss) for _, loss in curve)
         run.save(tmp_path / "diverged")
         steps = metrics["steps"]
-        heir = self.make({})
+        heir = self.make(self.diverging)
         heir.load(tmp_path / "diverged")
         for later in (run, heir):
             metrics, _ = later.advance(2 * self.half)
@@ -139,8 +171,9 @@ class RunLaws:
         (tmp_path / "damaged").write_bytes(damaged(whole, damage))
         run = self.make({})
         before = state(run, tmp_path)
-        with pytest.raises(ValueError, match="damaged"):
-            run.load(tmp_path / "damaged")
+        for take in (run.load, run.adopt):
+            with pytest.raises(ValueError, match="damaged"):
+                take(tmp_path / "damaged")
         assert state(run, tmp_path) == before
 
     def test_a_missing_checkpoint_is_named(self, tmp_path: Path) -> None:

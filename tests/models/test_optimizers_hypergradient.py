@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from models.config import TrainConfig
 from models.optim import Flat, flatten
 from models.optimizers import OPTIMIZERS, Optimizer
+from models.optimizers.base import Rate
 from models.optimizers.hypergradient import HIGHEST, LOWEST, cosine
 from tests.models.test_optim import make_double
 
@@ -118,6 +119,32 @@ def test_a_run_that_learned_no_rate_starts_at_a_factor_of_one() -> None:
     clone.restore(parent.state, parent.updates.item())
     assert clone.state["factor"] == 1 and not clone.state["change"].any() and clone.updates == 1
     assert torch.equal(clone.state["velocity"], parent.state["velocity"])
+
+
+class Stateless(Optimizer):
+    """Plain gradient descent: it has no moments by which it could tell whose state it is given."""
+
+    moments = ()
+
+    def _update(self, lr: Rate, config: TrainConfig) -> None:
+        self.flat.weights.sub_(self.flat.grads * lr)
+
+
+def test_an_optimizer_without_moments_takes_over_no_foreign_rate() -> None:
+    config = TrainConfig(hypergradient=0.1)
+    flat, parent, _ = make_constant(0.1)
+    for _ in range(3):
+        parent.step(1e-3, config)
+    own, clone = Stateless(flat, config), Stateless(flat, config)
+    for _ in range(3):
+        own.step(1e-3, config)
+    clone.restore(own.state, own.updates.item())
+    assert clone.state["factor"] == own.state["factor"] != 1 and clone.updates == 3
+    clone.restore(own.state, own.updates.item(), learned=False)
+    assert clone.state["factor"] == 1 and clone.updates == 3
+    clone.restore(parent.state, parent.updates.item())
+    assert parent.state["factor"] != 1
+    assert clone.state["factor"] == 1 and not clone.state["change"].any() and clone.updates == 0
 
 
 def test_cosines_of_tiny_and_huge_vectors() -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from itertools import product
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from models import checkpoint
 from models.optimizers import OPTIMIZERS
 from models.schedule import SHAPES
 from models.train import TrainRun
@@ -40,6 +42,107 @@ def test_resume_is_bit_for_bit_and_a_clone_uses_its_own_rate(
     for until in (12, 17, 24):
         hand.advance(until * STEP)
     assert state(clone, tmp_path) == state(hand, tmp_path)
+
+
+# -- what judges hyperparameters does not travel with weights ------------------------------------------------------------
+
+
+def trained(run: TrainRun, folder: Path, until: int) -> Path:
+    run.advance(until * STEP)
+    run.save(folder / "donor")
+    return folder / "donor"
+
+
+def scaled_gradients(run: TrainRun, factor: float, patch: pytest.MonkeyPatch) -> None:
+    plain = run._gradient
+
+    def gradient(*arguments: Any) -> torch.Tensor:
+        loss = plain(*arguments)
+        run.flat.grads.mul_(factor)
+        return loss
+
+    patch.setattr(run, "_gradient", gradient)
+
+
+@pytest.mark.parametrize("way", ["load", "adopt"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_clone_of_a_run_that_was_given_up_trains_on(
+    optimizer: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps without end whose gradients are not finite: they were not taken, so that the weights are as good as before."""
+    config = {"optimizer": optimizer, "nonfinite": "skip"}
+    donor, resumed, clone = make(config), make(config), make({**config, "lr": 1e-3})
+    donor.advance(5 * STEP)
+    scaled_gradients(donor, float("inf"), monkeypatch)
+    path = trained(donor, tmp_path, 40)
+    assert donor.diverged and donor.flat.weights.isfinite().all()
+    resumed.load(path)
+    assert isnan(resumed.advance(60 * STEP)[0]["loss"]) and resumed.steps == donor.steps
+    getattr(clone, way)(path)
+    metrics = clone.advance(60 * STEP)[0]
+    assert metrics["steps"] == 60 and metrics["loss"] < 3 and metrics["train_loss"] < 3
+    assert metrics["skipped"] == donor.skipped  # the schedule is behind by so many steps
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_clone_whose_weights_are_not_finite_has_diverged(optimizer: str, tmp_path: Path) -> None:
+    donor, clone = make({"optimizer": optimizer}), make({"optimizer": optimizer, "lr": 1e-3})
+    donor.flat.weights[0] = float("nan")
+    clone.adopt(trained(donor, tmp_path, 3))
+    metrics, curve = clone.advance(60 * STEP)
+    assert isnan(metrics["loss"]) and metrics["steps"] == donor.steps and curve == []
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_clone_has_its_own_idea_of_a_usual_gradient(
+    optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"optimizer": optimizer, "spike": 5.0}
+    donor, resumed, clone = make(config), make(config), make({**config, "lr": 2e-3})
+    scaled_gradients(donor, 1e-6, monkeypatch)
+    path = trained(donor, tmp_path, 30)
+    resumed.load(path)
+    assert resumed.advance(40 * STEP)[0]["skipped"] == 10
+    clone.adopt(path)
+    assert clone.advance(40 * STEP)[0]["skipped"] == 0
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_clone_learns_its_own_rate_and_measures_its_own_noise(optimizer: str, tmp_path: Path) -> None:
+    config = {"optimizer": optimizer, "hypergradient": 0.05, "noise_every": 2}
+    donor, resumed, clone = make(config), make(config), make({**config, "lr": 2e-3})
+    path = trained(donor, tmp_path, 20)
+    resumed.load(path)
+    assert resumed.optimizer.state["factor"] == donor.optimizer.state["factor"] != 1
+    assert resumed.noise == donor.noise and donor.noise.weight > 0
+    clone.adopt(path)
+    assert clone.optimizer.state["factor"] == 1 and not clone.optimizer.state["change"].any()
+    assert clone.noise.weight == 0 and clone.optimizer.updates == donor.optimizer.updates
+    for name in clone.optimizer.moments:
+        assert torch.equal(clone.optimizer.state[name], donor.optimizer.state[name])
+
+
+def test_how_a_training_is_carried_out_makes_no_other_trial(tmp_path: Path) -> None:
+    stopping = {"lr": 0.0, "eval_every": 5, "patience": 2}
+    path = trained(make(stopping), tmp_path, 60)
+    for means in ({"micro_batch": 2}, {"activation_checkpointing": True}):
+        resumed = make({**stopping, **means})
+        resumed.load(path)
+        assert resumed.stopped
+    for other in (make({**stopping, "weight_decay": 0.0}), make(stopping, seed=1)):
+        other.load(path)
+        assert not other.stopped and other.steps == 15
+
+
+def test_a_checkpoint_that_does_not_say_whose_it_is_is_resumed(tmp_path: Path) -> None:
+    """As those of earlier versions."""
+    path = trained(make({"lr": 0.0, "eval_every": 5, "patience": 2}), tmp_path, 60)
+    saved = checkpoint.read(path)
+    position = {name: value for name, value in saved.position.items() if name not in ("owner", "optimizer")}
+    checkpoint.write(tmp_path / "earlier", checkpoint.Checkpoint(saved.weights, saved.state, position))
+    resumed = make({"eval_every": 5, "patience": 2})
+    resumed.load(tmp_path / "earlier")
+    assert resumed.stopped
 
 
 class OfTrainRun(RunLaws):
