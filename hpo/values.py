@@ -69,20 +69,45 @@ def identity(value: Any) -> Any:
     return isinstance(value, bool), value
 
 
-def number(name: str, value: Any) -> float:
-    """A reported value as a float: a real number, or an array or tensor that holds one. TypeError that names it otherwise.
+def number(what: str, value: Any) -> float:
+    """A reported value as a float: a real number, or an array or tensor that holds one. TypeError that says what otherwise.
 
     True and "0.5" are none: a comparison or a text that slips in is a mistake, and `float` would hide it.
     """
-    found = value
-    if not isinstance(value, numbers.Real | Decimal | str | bytes) and hasattr(value, "item"):
-        try:
-            found = value.item()
-        except (TypeError, ValueError, RuntimeError):  # more than one element
-            found = None
+    found = _only(value)
     try:
-        if isinstance(found, numbers.Real | Decimal) and type(found).__name__ not in ("bool", "bool_"):
+        if isinstance(found, numbers.Real | Decimal) and not _is_bool(found):
             return float(found)
     except OverflowError:
         pass
-    raise TypeError(f"the metric {name!r} is {shown(value)}; allowed is a number")
+    raise TypeError(f"{what} is {shown(value)}; allowed is a number")
+
+
+def whole(what: str, value: Any, least: int | None = None) -> int:
+    """A value as an integer: an integer, or a whole number of any library. TypeError or ValueError that says what otherwise."""
+    found = _only(value)
+    said = "an integer" if least is None else f"an integer of at least {least}"
+    if isinstance(found, numbers.Real) and not _is_bool(found) and math.isfinite(found) and found == int(found):
+        if least is None or found >= least:
+            return int(found)
+        raise ValueError(f"{what} is {shown(value)}; allowed is {said}")
+    raise (ValueError if isinstance(found, numbers.Real) else TypeError)(f"{what} is {shown(value)}; allowed is {said}")
+
+
+def is_several(value: Any) -> bool:
+    """Whether a reported value is a row of numbers: a tuple, a list, an array or tensor of one dimension."""
+    return isinstance(value, list | tuple) or (getattr(value, "ndim", 0) == 1 and len(value) != 1)
+
+
+def _only(value: Any) -> Any:
+    """The element of an array or tensor that holds one; other values as they are."""
+    if isinstance(value, numbers.Real | Decimal | str | bytes) or not hasattr(value, "item"):
+        return value
+    try:
+        return value.item()
+    except (TypeError, ValueError, RuntimeError):  # more than one element, or somebody's method of that name
+        return None
+
+
+def _is_bool(value: Any) -> bool:
+    return type(value).__name__ in ("bool", "bool_")

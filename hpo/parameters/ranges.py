@@ -64,7 +64,7 @@ class Float(Parameter):
             object.__setattr__(self, name, _exact(plain(getattr(self, name))))
         object.__setattr__(self, "log", plain(self.log))
         _check_range("Float", self.lo, self.hi, self.log)
-        if self.step is not None and not (is_finite(self.step) and 0 < self.step):
+        if self.step is not None and not (is_finite(self.step) and self.step > 0):
             raise ValueError(f"Float got step={shown(self.step)}; allowed is a number above 0")
         if self.step is not None and self.log:
             raise ValueError(f"Float got step={self.step!r} with log=True; allowed is one of the two")
