@@ -93,7 +93,8 @@ class Space:
         specs = {name: parameter(name, spec) for name, spec in _joined(parameters, named).items()}
         parents = {parent for spec in specs.values() for parent in spec.when}  # these need a column, however short
         self.parameters: dict[str, Parameter] = {n: s if n in parents else constant(s) for n, s in specs.items()}
-        self.constraints = (constraints,) if callable(constraints) else tuple(constraints)
+        alone = callable(constraints) or isinstance(constraints, str) or not isinstance(constraints, Iterable)
+        self.constraints: tuple[Constraint, ...] = (constraints,) if alone else tuple(constraints)  # type: ignore[arg-type, assignment]
         for predicate in self.constraints:
             if not callable(predicate):
                 raise TypeError(f"a constraint must be a function of a configuration, but {predicate!r} came")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo import table
+from hpo import arguments, table
 from hpo.history import History
 from hpo.job import Key, Result
 from hpo.logs import Log
 from hpo.optimizer import Optimizer
 from hpo.retention import Retention
+from hpo.values import whole
 
 if TYPE_CHECKING:
     import pandas
@@ -40,10 +42,11 @@ class Trial:
 class Study:
     """The header, the history and the optimizer of one search.
 
-    objectives   name -> "min" or "max"; the first is the one a plain number means
+    objectives   name -> "min" or "max", or a list of names that are minimised; the first is what a plain number means
     unit         of every budget: "tokens", "steps", "epochs", "flops", "evaluations", ...
     horizon      the largest budget and the length of every training schedule (default: the optimizer's)
-    log          where events live (default: memory). An existing log is reopened; ValueError names what differs.
+    log          where events live (default: memory): a log, or the path of a SQLite file. An existing log is reopened;
+                 ValueError names what differs.
     lost_limit   how often one job may be lost before that is an error
     """
 
@@ -51,20 +54,27 @@ class Study:
         self,
         optimizer: Optimizer,
         *,
-        objectives: Mapping[str, str] | None = None,
+        objectives: Mapping[str, str] | Sequence[str] | None = None,
         unit: str = "evaluations",
         horizon: int | None = None,
-        log: Log | None = None,
+        log: str | Path | Log | None = None,
         lost_limit: int = 3,
     ) -> None:
-        self.optimizer = optimizer
-        horizon = optimizer.horizon if horizon is None else horizon
+        self.optimizer = optimizer = arguments.instance(optimizer)
+        horizon = optimizer.horizon if horizon is None else whole("horizon", horizon)
+        objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
         if horizon < optimizer.horizon:
             name = type(optimizer).__name__
             raise ValueError(f"{name} trains up to {optimizer.horizon} {unit}, but the study's horizon is {horizon}")
-        self.header = optimizer.header(objectives, unit, horizon, lost_limit)
-        self.history = History(self.header, log)
-        optimizer.bind(self.history)
+        self.header = optimizer.header(objectives, unit, horizon, whole("lost_limit", lost_limit, 1))
+        store = arguments.opened(log)
+        try:
+            self.history = History(self.header, store)
+            optimizer.bind(self.history)
+        except BaseException:
+            if store is not None and store is not log:  # opened here, and of no use to anybody
+                store.close()
+            raise
         self._retention = Retention(optimizer, self.history)
 
     # -- answers -----------------------------------------------------------------------------------------------------

@@ -84,14 +84,24 @@ def number(what: str, value: Any) -> float:
 
 
 def whole(what: str, value: Any, least: int | None = None) -> int:
-    """A value as an integer: an integer, or a whole number of any library. TypeError or ValueError that says what otherwise."""
+    """A value as an integer: an integer, or a whole number of any library. ValueError that says what otherwise."""
     found = _only(value)
-    said = "an integer" if least is None else f"an integer of at least {least}"
-    if isinstance(found, numbers.Real) and not _is_bool(found) and math.isfinite(found) and found == int(found):
-        if least is None or found >= least:
-            return int(found)
+    integral = isinstance(found, numbers.Real) and not _is_bool(found) and (is_finite(found) or isinstance(found, int))
+    if not integral or found != int(found) or (least is not None and found < least):
+        said = "an integer" if least is None else f"an integer of at least {least}"
         raise ValueError(f"{what} is {shown(value)}; allowed is {said}")
-    raise (ValueError if isinstance(found, numbers.Real) else TypeError)(f"{what} is {shown(value)}; allowed is {said}")
+    return int(found)
+
+
+def duration(name: str, value: Any, zero: bool = True) -> float | None:
+    """Seconds, or None for no limit."""
+    value = plain(value)
+    allowed = f"a finite number {'of at least' if zero else 'above'} 0, or None"
+    if value is None:
+        return None
+    if not (is_finite(value) and (value > 0 or (zero and value == 0))):
+        raise ValueError(f"{name} is {shown(value)}; allowed is {allowed}")
+    return float(value)
 
 
 def is_several(value: Any) -> bool:

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from hpo.history import History
 from hpo.optimizer import Draft, Sampler
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
 from hpo.space import Config
-from hpo.values import identity
+from hpo.values import identity, shown
 
 COUNTED = 100_000  # places of a grid that are looked at for its feasible ones
 
@@ -53,6 +55,8 @@ class Manual(Listed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.configs, list | tuple):
+            raise TypeError(f"configs is {shown(self.configs)}; allowed is a list of configurations")
         self.configs = tuple(self.space.check(config) for config in self.configs)
 
     @property
@@ -82,6 +86,8 @@ class Grid(Listed):
         super().__post_init__()
         if self.placement not in ("ends", "midpoints"):
             raise ValueError(f"placement is {self.placement!r}; allowed are 'ends' and 'midpoints'")
+        if not isinstance(self.values, Mapping):
+            raise TypeError(f"values is {shown(self.values)}; allowed is a mapping from names to lists of values")
         named = [*self.values, *(self.points if isinstance(self.points, Mapping) else ())]
         unknown = [name for name in named if name not in self.space.parameters]
         if unknown:
@@ -90,6 +96,8 @@ class Grid(Listed):
 
     def _axis(self, name: str, spec: Parameter) -> list[Any]:
         if name in self.values:
+            if not isinstance(self.values[name], list | tuple | range | np.ndarray):
+                raise TypeError(f"the values of {name!r} are {shown(self.values[name])}; allowed is a list")
             values = [spec.check(name, value) for value in self.values[name]]
             return list({identity(value): value for value in values}.values())
         if isinstance(spec, Const):
