@@ -10,9 +10,11 @@ that only as many can be proposed as there are positions, and a value between tw
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 
 REACH = 64  # neighbouring floats that are tried for a position that decodes to its own value
+TOP = math.log(sys.float_info.max)
 LARGEST = 10**300  # of an integer; its logarithm and its distance from any other are floats
 
 
@@ -20,7 +22,9 @@ def at(u: float, lo: float, hi: float, log: bool) -> float:
     """The number at a position; rounding may carry it over an end by a last bit."""
     if log:
         ratio = hi / lo
-        return lo * ratio**u if ratio < math.inf else lo ** (1.0 - u) * hi**u
+        if ratio < math.inf:
+            return lo * ratio**u
+        return math.exp(min(math.log(lo) * (1.0 - u) + math.log(hi) * u, TOP))
     width = hi - lo
     return lo + u * width if abs(width) < math.inf else lo * (1.0 - u) + hi * u
 

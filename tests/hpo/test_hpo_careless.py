@@ -270,6 +270,15 @@ def test_objectives_get_objects_and_logs_hold_names(objective: Any, executor: st
     assert again.best == study.best and len(again.history.results) == 4
 
 
+def broken(config: dict[str, Any]) -> float:
+    return float(config["no such name"])
+
+
+def test_what_stands_between_an_objective_and_its_objects_is_not_to_blame() -> None:
+    with pytest.raises(RuntimeError, match=r"the same exception at .*test_hpo_careless.py:\d+, the last KeyError"):
+        minimize(objective=broken, space={"layers": [(64,), (64, 64)]}, trials=5)
+
+
 def test_an_executor_of_ones_own_is_told_no_nan() -> None:
     for pool in (Threads, Processes):
         for name, value in (("workers", "2"), ("timeout", nan)):
