@@ -1,4 +1,4 @@
-"""One readable line a finished trial: trial, value, configuration, best so far."""
+"""One readable line a finished trial: trial, value, configuration, best so far (of several objectives: the front's size)."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ class Lines:
         rung = f" @ {trial.until} {study.header.unit}" if study.header.horizon > 1 else ""
         value = " ".join(f"{n}={short(trial.metrics[n])}" for n in study.header.objectives if n in trial.metrics)
         said = value if trial.error is None else f"failed ({trial.error})"
-        keys = study.successes()
-        best = f"best {short(study.best.value)} (trial {study.best.number})" if keys else "no success yet"
-        return f"trial {trial.number:>4}{rung}  {said}  {configuration(trial.config)}  {best}"
+        return f"trial {trial.number:>4}{rung}  {said}  {configuration(trial.config)}  {study.summary()}"
 
     def _print(self, text: str) -> None:
         print(text, file=self.stream, flush=True)

@@ -352,6 +352,11 @@ class History:
             log.append(event)
         return History(self.header, log)
 
+    def __repr__(self) -> str:
+        aims = ", ".join(f"{name} {direction}" for name, direction in self.header.objectives.items())
+        pending = len(self.pending) + len(self.retries)
+        return f"History({len(self)} events: {len(self.results)} results, {pending} pending; {aims})"
+
     def __len__(self) -> int:
         return len(self.events)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from hpo.values import is_several, number, shown, whole
 
 Key = tuple[int, int]  # (trial, until): names a result and a checkpoint; nominal, never where a run really stopped
 Curve = Sequence[tuple[int, float]]
@@ -57,22 +58,29 @@ class Result:
 
     @classmethod
     def of(cls, value: Any, objectives: Mapping[str, str]) -> Result:
-        """A Result from a number (the first objective), a mapping of metrics or a Result.
+        """A Result from a number (the first objective), from a tuple or list of as many numbers as there are objectives, in
+        their order (of several), from a mapping of metrics or a Result.
 
-        Raises TypeError or ValueError that names what came when an objective is missing or is not a number.
+        Numbers may be those of numpy, torch and the like, and arrays that hold one; True and texts are none. Raises TypeError
+        or ValueError that names what came when an objective is missing or is not a number.
         """
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
-            value = {next(iter(objectives)): float(value)}
-        if isinstance(value, Mapping):
-            value = cls(value)
         if not isinstance(value, Result):
-            raise TypeError(f"a result is a number, a mapping of metrics or a Result, but {value!r} came")
-        missing = [name for name in objectives if name not in value.metrics]
-        if missing and value.error is None:
-            raise ValueError(f"the result lacks the objective {missing[0]!r}; it holds {list(value.metrics)}")
-        metrics = {str(name): _number(name, metric) for name, metric in value.metrics.items()}
-        curve = tuple((int(step), float(metric)) for step, metric in value.curve)
-        return cls(metrics, curve, value.error, dict(value.system), value.traceback)
+            value = cls(_named(value, objectives))
+        elif not isinstance(value.metrics, Mapping):
+            value = replace(value, metrics=_named(value.metrics, objectives))
+        elif "" in value.metrics:  # what an executor was given, which knows no objective's name
+            value = replace(value, metrics={**value.metrics, **_named(value.metrics[""], objectives)})
+        error = value.error
+        if isinstance(error, BaseException):
+            error = f"{type(error).__name__}: {error}"
+        if not isinstance(error, str | None):
+            raise TypeError(f"the error of a result is {shown(error)}; allowed are a sentence and None")
+        metrics = {str(name): number(f"the metric {name!r}", m) for name, m in value.metrics.items() if name != ""}
+        missing = [name for name in objectives if name not in metrics]
+        if missing and error is None:
+            raise ValueError(f"the result lacks the objective {missing[0]!r}; it holds {list(metrics)}")
+        curve = tuple((whole("the step of a curve", step), number("the value of a curve", v)) for step, v in value.curve)
+        return cls(metrics, curve, error, dict(value.system), value.traceback)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -86,11 +94,23 @@ class Result:
         return cls(data["metrics"], curve, data["error"], data.get("system", {}), data.get("traceback"))
 
 
-def _number(name: str, value: Any) -> float:
+def _named(value: Any, objectives: Mapping[str, str]) -> Mapping[str, Any]:
+    """What an objective returned, under the names of the objectives."""
+    if isinstance(value, Mapping):
+        return value
+    if len(objectives) > 1 and is_several(value):
+        if len(value) != len(objectives):
+            raise ValueError(
+                f"the result {shown(value)} holds {len(value)} numbers, but there are {len(objectives)} objectives: allowed "
+                f"are one for each of {list(objectives)}, in this order, and a mapping of metrics"
+            )
+        return dict(zip(objectives, value, strict=True))
     try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"the metric {name!r} is {value!r}; allowed is a number") from None
+        return {next(iter(objectives)): number("a result", value)}
+    except TypeError:
+        said = f"a result is a number, a mapping of metrics or a Result, but {shown(value)} came"
+        several = f"; allowed is also a tuple of {len(objectives)} numbers, for {list(objectives)}" if len(objectives) > 1 else ""
+        raise TypeError(said + several) from None
 
 
 @dataclass(frozen=True)

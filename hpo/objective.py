@@ -4,7 +4,7 @@
     f(config, report) -> value                calls report(step, value) on the way; parked at a rung, resumed there
     factory(config, seed, horizon) -> Run     everything: pause, move, clone
 
-A value is a number, a mapping of metrics or a Result. Coroutine functions are awaited.
+A value is a number, a mapping of metrics, of several objectives a tuple of numbers, or a Result. Coroutine functions are awaited.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from hpo.job import Curve
+from hpo.values import is_several, number, plain, shown, whole
 
 Metrics = Mapping[str, float]
 Objective = Callable[..., Any]
@@ -111,6 +112,24 @@ class FunctionRun:
         return _awaited(self.objective(dict(self.config))), ()
 
 
+def _reported(step: Any, value: Any) -> tuple[int, Any]:
+    """What `report` was given, as a whole step and plain floats. Raises a sentence otherwise, above all for (value, step)."""
+    try:
+        if isinstance(plain(step), float) and type(plain(value)) is int:
+            raise ValueError  # a float and an integer: most likely the other order
+        at = whole("a step", step, 0)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"report takes (step, value), and a step is an integer of at least 0, but report({shown(step)}, {shown(value)}) "
+            f"came; allowed are report(step, value) and report(value=value, step=step)"
+        ) from None
+    if isinstance(value, Mapping):
+        return at, {name: number(f"the reported metric {name!r}", metric) for name, metric in value.items()}
+    if is_several(value):
+        return at, tuple(number("a reported value", one) for one in value)
+    return at, number("the reported value", value)
+
+
 class Closed(BaseException):
     """Raised inside `report` when the trial is not continued. A BaseException, so that `except Exception` lets it by."""
 
@@ -174,9 +193,12 @@ class ReportRun:
 
     def _report(self, step: int, value: Any) -> None:
         """Called by the objective: this step has that value. Waits here while the trial is parked at a rung."""
+        step, value = _reported(step, value)
         with self._turn:
+            if self._curve and step < self._curve[-1][0]:
+                raise ValueError(f"report got step {step} after step {self._curve[-1][0]}; steps never fall")
             self._outcome = value
-            self._curve.append((int(step), value))  # of a mapping, the driver takes the study's objective
+            self._curve.append((step, value))  # of a mapping, the driver takes the study's objective
             if step >= self._until:
                 self._parked = True
                 self._turn.notify_all()

@@ -20,6 +20,7 @@ from hpo.logs import Collision
 from hpo.logs.base import canonical
 from hpo.rng import training_seed
 from hpo.space import Config, Space, code_name
+from hpo.values import whole
 
 CANDIDATES = 3  # results that may be recommended
 COLLISIONS = 1000  # proposals in a row that may lose against other drivers before that is an error
@@ -150,7 +151,7 @@ class Optimizer(ABC):
         """Records a result that was not asked, at budget `until` (the horizon if none is given)."""
         history = self.history
         checked, told = self.space.check(config), Result.of(result, history.header.objectives)
-        until = history.header.horizon if until is None else until
+        until = history.header.horizon if until is None else whole("until", until)
         if not 1 <= until <= history.header.horizon:
             raise ValueError(f"until is {until}; allowed is 1 to the horizon {history.header.horizon}")
         for _ in range(COLLISIONS):
@@ -214,8 +215,7 @@ class Sampler(Optimizer):
 
     def __post_init__(self) -> None:
         self.space = Space.of(self.space)
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
-            raise ValueError(f"seed is {self.seed!r}; allowed is an integer of at least 0")
+        self.seed = whole("seed", self.seed, 0)
 
     @abstractmethod
     def sample(self, history: History, trial: int) -> Config | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpo import arguments
 from hpo.display import Lines
 from hpo.executors import EXECUTORS, Executor, Lost
 from hpo.executors.worker import named
@@ -15,13 +16,14 @@ from hpo.failures import Caught, Failures, resumable
 from hpo.history import History
 from hpo.job import Job, Key, Result
 from hpo.lineage import Lineage
-from hpo.logs import SQLiteLog
+from hpo.logs import Log
 from hpo.objective import Objective, kind
+from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
-from hpo.optimizers import make
 from hpo.signals import Terminated, terminable
 from hpo.space import Space
 from hpo.study import Study
+from hpo.values import duration, shown
 
 Watch = Callable[[Study, Key | None], None]  # after every finish (with its key) and every start (None)
 
@@ -40,10 +42,10 @@ class Stop:
     when: Callable[[History], bool] | None = None
 
     def __post_init__(self) -> None:
-        if self.trials is not None and (not isinstance(self.trials, int) or self.trials < 0):
-            raise ValueError(f"trials is {self.trials!r}; allowed is an integer of at least 0")
-        if self.seconds is not None and self.seconds < 0:
-            raise ValueError(f"seconds is {self.seconds!r}; allowed is a number of at least 0")
+        object.__setattr__(self, "trials", arguments.count("trials", self.trials, 0))
+        object.__setattr__(self, "seconds", duration("seconds", self.seconds))
+        if self.when is not None and not callable(self.when):
+            raise TypeError(f"when is {shown(self.when)}; allowed are a function of the history and None")
 
     def full(self, history: History) -> bool:
         """Whether as many fresh trials have started as may."""
@@ -61,6 +63,7 @@ def run(
     Durability order of every job: checkpoint durable (executor), `finish` appended, checkpoints dropped (`drop`).
     """
     stop = stop if stop is not None else Stop()
+    _refuse_others(study, executor, stop, watch)
     with terminable():
         try:
             if study.optimizer.history is not study.history:
@@ -86,6 +89,18 @@ def refuse(optimizer: Optimizer, objective: str, horizon: int) -> None:
         raise ValueError(f"f(config) has the horizon 1, but the study's horizon is {horizon}")
     if objective == "report" and optimizer.clones:
         raise ValueError(f"{name} clones trials, but f(config, report) cannot be cloned; give a Run factory")
+
+
+def _refuse_others(study: Any, executor: Any, stop: Any, watch: Any) -> None:
+    """Raises TypeError in one sentence for anything but what `run` takes."""
+    if not isinstance(study, Study):
+        raise TypeError(f"run takes a study such as Study(GP(space)), but {shown(study)} came")
+    if isinstance(executor, type) or not hasattr(executor, "submit"):
+        raise TypeError(f"run takes an executor such as Inline(objective), but {shown(executor)} came")
+    if not isinstance(stop, Stop):
+        raise TypeError(f"run takes a stop such as Stop(trials=50), but {shown(stop)} came")
+    if watch is not None and not callable(watch):
+        raise TypeError(f"watch is {shown(watch)}; allowed are a function of a study and a key, and None")
 
 
 class _Loop:
@@ -159,13 +174,13 @@ def minimize(
     *,
     seed: int = 0,
     seconds: float | None = None,
-    objectives: Mapping[str, str] | None = None,
+    objectives: Mapping[str, str] | Sequence[str] | None = None,
     horizon: int | None = None,
     unit: str = "evaluations",
     executor: str = "inline",
     workers: int | None = None,
     timeout: float | None = None,
-    log: str | Path | None = None,
+    log: str | Path | Log | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
     catch: Caught = (),
@@ -174,43 +189,32 @@ def minimize(
 
     objective    f(config), f(config, report) or factory(config, seed, horizon) -> Run
     optimizer    a name of `hpo.OPTIMIZERS` or an instance over the same space (then the seed is its own)
+    objectives   {"loss": "min", "accuracy": "max"}, or a list of names that are all minimised (default: "loss")
     trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
     executor     "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
-    log          a SQLite file: the same call again resumes it
+    log          the path of a SQLite file, or a log: the same call again resumes it
     folder       where checkpoints stand (default: beside the log; without one a temporary folder)
     catch        exceptions of the objective, as in `except`, that do not end the search if its first three trials raise them
     """
-    chosen = make(optimizer, space, seed) if isinstance(optimizer, str) else optimizer
-    _refuse_mismatch(chosen, Space.of(space), seed)
+    space = Space.of(space)
+    objective, chosen = arguments.objective_over(space, objective), arguments.optimizer_over(space, optimizer, seed)
     stop = Stop(trials, seconds)
+    workers, timeout = arguments.count("workers", workers, 1), duration("timeout", timeout, zero=False)
+    horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)
+    objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
-    if executor not in EXECUTORS:
-        raise ValueError(f"unknown executor {executor!r}; allowed are {list(EXECUTORS)}")
-    if log is not None and folder is None and kind(objective) == "run":
+    if not isinstance(executor, str) or executor not in EXECUTORS:
+        raise ValueError(f"unknown executor {shown(executor)}; allowed are {list(EXECUTORS)}")
+    if isinstance(log, str | Path) and folder is None and kind(objective) == "run":
         folder = f"{log}.checkpoints"  # a study that is resumed needs them as much as its log
-    store = SQLiteLog(log) if log is not None else None
-    try:
-        study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=store)
-    except ValueError:
-        if store is not None:
-            store.close()
-        raise
+    study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=log)
     if trials is None and seconds is None and chosen.endless:
         stop = Stop(50)
-    with resumable(store, study.history.results, str(log) if log is not None else None):
-        pool = _executor(executor, objective, study.header.horizon, folder, workers, timeout)
+    where = getattr(study.history.log, "path", None)
+    with resumable(study.history.log, study.history.results, str(where) if where is not None else None):
+        pool = _executor(executor, with_objects(objective, space), study.header.horizon, folder, workers, timeout)
         run(study, pool, stop, None if quiet else Lines(), catch=catch)
     return study
-
-
-def _refuse_mismatch(optimizer: Optimizer, space: Space, seed: int) -> None:
-    """An instance comes with its own space and seed; another one beside it would be ignored."""
-    if optimizer.space.describe() != space.describe():
-        raise ValueError(f"the {type(optimizer).__name__} that came is over another space than the one beside it")
-    if seed not in (0, optimizer.seed):
-        raise ValueError(
-            f"the {type(optimizer).__name__} that came has the seed {optimizer.seed}, but seed={seed} came too"
-        )
 
 
 def _executor(
@@ -225,7 +229,7 @@ def _executor(
         if workers not in (None, 1) or timeout is not None:
             raise ValueError("the inline executor has one worker and no timeout; use executor='threads' or 'processes'")
         return EXECUTORS["inline"](objective, horizon, folder)
-    pool: Executor = EXECUTORS[name](objective, horizon, folder, workers or 2, timeout)  # type: ignore[call-arg]
+    pool: Executor = EXECUTORS[name](objective, horizon, folder, 2 if workers is None else workers, timeout)  # type: ignore[call-arg]
     return pool
 
 
@@ -242,7 +246,7 @@ def maximize(
     executor: str = "inline",
     workers: int | None = None,
     timeout: float | None = None,
-    log: str | Path | None = None,
+    log: str | Path | Log | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
     catch: Caught = (),

@@ -5,7 +5,11 @@
 
 The short form `{"lr": (1e-5, 1e-1, "log"), "layers": (2, 12), "batch": [8, 16, 32], "epochs": 3}` is accepted wherever a
 space is: a pair is a range (of integers when both ends are), "log" as third element makes it logarithmic, a list is a
-choice, anything else is a constant.
+choice, anything else is a constant. A range of one point is a constant, too. (0, 1) is refused, since it may mean the two
+integers or the numbers between: Int(0, 1) or (0.0, 1.0).
+
+A configuration holds plain values that come back from JSON as they are. Where choices are tuples, or objects with names,
+`objects` gives what the objective is meant to get.
 
 Optimizers never see this file's classes: `Space.domain` is the same space as arrays (see surrogates.domain), and
 `encode` / `decode` translate.
@@ -23,7 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from hpo.parameters import MAX_LEVELS, Categorical, Const, Float, Int, Parameter, parameter
+from hpo.parameters import MAX_LEVELS, Categorical, Const, Float, Int, Parameter, constant, parameter
+from hpo.values import identity, shown
 from surrogates.domain import Domain
 
 Config = dict[str, Any]
@@ -82,14 +87,14 @@ class Space:
         parameters: Mapping[str, Any] | None = None,
         /,
         *,
-        constraints: Iterable[Constraint] = (),
+        constraints: Constraint | Iterable[Constraint] = (),
         **named: Any,
     ) -> None:
-        both = {**(parameters or {}), **named}
-        if not both:
-            raise ValueError("a space needs at least one parameter, and none was given")
-        self.parameters: dict[str, Parameter] = {name: parameter(name, spec) for name, spec in both.items()}
-        self.constraints = tuple(constraints)
+        specs = {name: parameter(name, spec) for name, spec in _joined(parameters, named).items()}
+        parents = {parent for spec in specs.values() for parent in spec.when}  # these need a column, however short
+        self.parameters: dict[str, Parameter] = {n: s if n in parents else constant(s) for n, s in specs.items()}
+        alone = callable(constraints) or isinstance(constraints, str) or not isinstance(constraints, Iterable)
+        self.constraints: tuple[Constraint, ...] = (constraints,) if alone else tuple(constraints)  # type: ignore[arg-type, assignment]
         for predicate in self.constraints:
             if not callable(predicate):
                 raise TypeError(f"a constraint must be a function of a configuration, but {predicate!r} came")
@@ -102,7 +107,7 @@ class Space:
             return space
         if isinstance(space, Mapping):
             return cls(space)
-        raise TypeError(f"a space is a Space or a mapping from names to ranges, but {type(space).__name__} came")
+        raise TypeError(f"a space is a Space or a mapping from names to ranges, but {_came(space)} came")
 
     def _order(self) -> tuple[str, ...]:
         """Searched parameters, parents before children. Raises on unknown parents, impossible values and cycles."""
@@ -165,7 +170,7 @@ class Space:
         for name in active:
             spec = self.parameters[name]
             if isinstance(spec, Const):
-                values[name] = spec.value
+                values[name] = spec.decode(0.0)
             elif name not in values:
                 raise ValueError(f"parameter {name!r} is missing; allowed is {spec.allowed()}")
         plain = {name: values[name] for name in active}
@@ -243,8 +248,19 @@ class Space:
         }
         for name, spec in self.parameters.items():
             if isinstance(spec, Const):
-                values[name] = spec.value
+                values[name] = spec.decode(0.0)
         return {name: values[name] for name in self.active(values)}
+
+    # -- objects ----------------------------------------------------------------------------------------------------
+
+    def objects(self, config: Mapping[str, Any]) -> Config:
+        """A configuration as an objective is meant to get it: choices as they were given (tuples, named objects)."""
+        return {name: self.parameters[name].object(value) for name, value in config.items()}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether configurations hold the very values that were given, so that `objects` changes nothing."""
+        return all(spec.is_plain for spec in self.parameters.values())
 
     # -- description ------------------------------------------------------------------------------------------------
 
@@ -263,4 +279,21 @@ class Space:
 
 def _among(value: Any, values: tuple[Any, ...]) -> bool:
     """Whether a value is one of the others; True and 1 are two values."""
-    return value in values and any(value == v and isinstance(value, bool) == isinstance(v, bool) for v in values)
+    return value in values and any(identity(value) == identity(other) for other in values)
+
+
+def _joined(parameters: Any, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a mapping and parameters by keyword; none of them twice."""
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise TypeError(f"a space is made of a mapping from names to ranges, but {_came(parameters)} came")
+    twice = [name for name in parameters or () if name in named]
+    if twice:
+        raise ValueError(f"parameter {twice[0]!r} came twice, in the mapping and by keyword; allowed is one of the two")
+    if not parameters and not named:
+        raise ValueError("a space needs at least one parameter, and none was given")
+    return {**(parameters or {}), **named}
+
+
+def _came(value: Any) -> str:
+    """What came for a space: its type, and of a short value the value."""
+    return type(value).__name__ if not isinstance(value, list | tuple) else f"the {type(value).__name__} {shown(value)}"

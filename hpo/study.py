@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo import arguments, table
 from hpo.history import History
-from hpo.job import Job, Key, Result
+from hpo.job import Key, Result
 from hpo.logs import Log
 from hpo.optimizer import Optimizer
 from hpo.retention import Retention
+from hpo.values import whole
 
 if TYPE_CHECKING:
     import pandas
@@ -40,10 +42,11 @@ class Trial:
 class Study:
     """The header, the history and the optimizer of one search.
 
-    objectives   name -> "min" or "max"; the first is the one a plain number means
+    objectives   name -> "min" or "max", or a list of names that are minimised; the first is what a plain number means
     unit         of every budget: "tokens", "steps", "epochs", "flops", "evaluations", ...
     horizon      the largest budget and the length of every training schedule (default: the optimizer's)
-    log          where events live (default: memory). An existing log is reopened; ValueError names what differs.
+    log          where events live (default: memory): a log, or the path of a SQLite file. An existing log is reopened;
+                 ValueError names what differs.
     lost_limit   how often one job may be lost before that is an error
     """
 
@@ -51,20 +54,27 @@ class Study:
         self,
         optimizer: Optimizer,
         *,
-        objectives: Mapping[str, str] | None = None,
+        objectives: Mapping[str, str] | Sequence[str] | None = None,
         unit: str = "evaluations",
         horizon: int | None = None,
-        log: Log | None = None,
+        log: str | Path | Log | None = None,
         lost_limit: int = 3,
     ) -> None:
-        self.optimizer = optimizer
-        horizon = optimizer.horizon if horizon is None else horizon
+        self.optimizer = optimizer = arguments.instance(optimizer)
+        horizon = optimizer.horizon if horizon is None else whole("horizon", horizon)
+        objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
         if horizon < optimizer.horizon:
             name = type(optimizer).__name__
             raise ValueError(f"{name} trains up to {optimizer.horizon} {unit}, but the study's horizon is {horizon}")
-        self.header = optimizer.header(objectives, unit, horizon, lost_limit)
-        self.history = History(self.header, log)
-        optimizer.bind(self.history)
+        self.header = optimizer.header(objectives, unit, horizon, whole("lost_limit", lost_limit, 1))
+        store = arguments.opened(log)
+        try:
+            self.history = History(self.header, store)
+            optimizer.bind(self.history)
+        except BaseException:
+            if store is not None and store is not log:  # opened here, and of no use to anybody
+                store.close()
+            raise
         self._retention = Retention(optimizer, self.history)
 
     # -- answers -----------------------------------------------------------------------------------------------------
@@ -111,9 +121,11 @@ class Study:
 
     @property
     def pareto(self) -> list[Trial]:
-        """The non-dominated trials at the highest budget reached."""
+        """The non-dominated trials at the highest budget reached. Raises ValueError if no trial has succeeded."""
         until = self.history.reached
-        return [] if until is None else [self.trial(key) for key in self.history.front(until)]
+        if until is None:
+            raise ValueError(self._nothing())
+        return [self.trial(key) for key in self.history.front(until)]
 
     def recommend(self) -> Trial:
         """The trial to use: best by the optimizer's model where there is noise, else the lowest observed at the highest
@@ -129,40 +141,29 @@ class Study:
         return f"no trial has succeeded among {len(self.history.results)} results{last}"
 
     def dataframe(self) -> pandas.DataFrame:
-        """One row a finished key: trial, until, source, the configuration, the metrics, error, start and finish."""
+        """One row a finished key: the objectives, the configuration, the other metrics, the times (see hpo.table)."""
         import pandas
 
-        return pandas.DataFrame(self.rows())
+        return pandas.DataFrame(self.rows(), columns=table.columns(self.history))
 
     def rows(self) -> list[dict[str, Any]]:
-        """What `dataframe` shows, as plain dictionaries; a configuration's names stand under `config.`."""
-        begun, ended = self._times()
-        return [self._row(key, begun, ended) for key in self.history.finished]
+        """What `dataframe` shows, as plain dictionaries."""
+        return table.rows(self.history)
 
-    def _row(self, key: Key, begun: Mapping[Key, float], ended: Mapping[Key, float]) -> dict[str, Any]:
-        job, result = self.history.jobs[key], self.history.results[key]
-        first = {"trial": key[0], "until": key[1], "source": job.source, "error": result.error}
-        config = {f"config.{name}": value for name, value in job.config.items()}
-        return {
-            **first,
-            **config,
-            **result.metrics,
-            **{f"system.{name}": value for name, value in result.system.items()},
-            "started": _clock(begun.get(key)),
-            "finished": _clock(ended.get(key)),
-        }
+    def __repr__(self) -> str:
+        """One line: what searches, how far it is, and what is best."""
+        done, pending = len(self.history.results), len(self.history.pending) + len(self.history.retries)
+        return f"Study({type(self.optimizer).__name__}, {done} results, {pending} pending, {self.summary()})"
 
-    def _times(self) -> tuple[dict[Key, float], dict[Key, float]]:
-        begun: dict[Key, float] = {}
-        ended: dict[Key, float] = {}
-        for event in self.history.events:
-            if event.kind in ("start", "add"):
-                begun[Job.from_json(event.body["job"]).key] = event.time
-            if event.kind == "finish":
-                ended[event.body["trial"], event.body["until"]] = event.time
-            elif event.kind == "add":
-                ended[Job.from_json(event.body["job"]).key] = event.time
-        return begun, ended
+    def summary(self) -> str:
+        """The best so far in a few words: `best 0.1 (trial 3)`, of several objectives `front of 4`."""
+        until = self.history.reached
+        if until is None:
+            return "no success yet"
+        if len(self.header.objectives) > 1:
+            return f"front of {len(self.history.front(until))}"
+        key = next(self.history.ranking(until))
+        return f"best {self.history.results[key].metrics[self.objective]:.4g} (trial {key[0]})"
 
     # -- what must stay ----------------------------------------------------------------------------------------------
 
@@ -183,6 +184,3 @@ class Study:
         except (TypeError, ValueError) as error:
             return Result(error=str(error))
 
-
-def _clock(seconds: float | None) -> datetime.datetime | None:
-    return None if seconds is None else datetime.datetime.fromtimestamp(seconds, datetime.UTC)

@@ -21,6 +21,7 @@ from hpo.executors.slot import Slot
 from hpo.executors.watchdog import Watchdog
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
+from hpo.values import duration, whole
 
 TICK = 1.0  # seconds between two looks at clocks and processes when nothing is heard
 STARTS = 10  # failed starts in a row before a pool that has worked, and in which no worker is ready now, gives up
@@ -67,8 +68,10 @@ class Processes:
         renew_after_jobs: int | None = None,
         renew_after_bytes: int | None = None,
     ) -> None:
-        _refuse_less(workers=(workers, 1), lookahead=(lookahead, 0))
-        _refuse_less(renew_after_jobs=(renew_after_jobs, 1), renew_after_bytes=(renew_after_bytes, 1))
+        workers, timeout = whole("workers", workers, 1), duration("timeout", timeout, zero=False)
+        lookahead = whole("lookahead", lookahead, 0)
+        renew_after_jobs = None if renew_after_jobs is None else whole("renew_after_jobs", renew_after_jobs, 1)
+        renew_after_bytes = None if renew_after_bytes is None else whole("renew_after_bytes", renew_after_bytes, 1)
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise UnguardedScript
         try:
@@ -313,9 +316,3 @@ class Processes:
         self._bell.close()
         self._ring.close()
         self._checkpoints.close()
-
-
-def _refuse_less(**given: tuple[int | None, int]) -> None:
-    for name, (value, least) in given.items():
-        if value is not None and (not isinstance(value, int) or value < least):
-            raise ValueError(f"{name} is {value!r}; allowed is an integer of at least {least}")

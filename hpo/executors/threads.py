@@ -14,6 +14,7 @@ from hpo.executors.faults import raised
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
+from hpo.values import duration, whole
 
 
 class Threads:
@@ -27,8 +28,7 @@ class Threads:
         workers: int = 2,
         timeout: float | None = None,
     ) -> None:
-        if workers < 1:
-            raise ValueError(f"workers is {workers!r}; allowed is an integer of at least 1")
+        workers, timeout = whole("workers", workers, 1), duration("timeout", timeout, zero=False)
         self.workers, self.timeout = workers, timeout
         self.kind = kind(objective)
         self._checkpoints = Checkpoints(folder)

@@ -17,6 +17,7 @@ from hpo.executors.faults import MissingSource, StorageError, raised, storage
 from hpo.job import Job, Key, Result
 from hpo.objective import FunctionRun, Objective, ReportRun, build, kind
 from hpo.signals import Terminated
+from hpo.values import is_several, number
 
 HELD = 4  # Runs in memory
 PARKED = 16  # parked f(config, report); they cannot be saved, so one that is closed runs again from its beginning
@@ -160,16 +161,24 @@ def _close(run: Any) -> None:
 
 def named(result: Result, objective: str) -> Result:
     """A result whose plain number carries the objective's name, and whose non-finite objective has an error."""
-    metrics = {name or objective: value for name, value in result.metrics.items()}
-    curve = [(step, v.get(objective, math.nan) if isinstance(v, Mapping) else v) for step, v in result.curve]
-    error = result.error
-    if error is None and objective in metrics and _diverged(metrics[objective]):
-        error = f"diverged: {objective} is {metrics[objective]}"
+    # a value that is several objectives' at once keeps its empty name: `Result.of` knows which they are
+    metrics = {name or ("" if is_several(value) else objective): value for name, value in result.metrics.items()}
+    curve = [(step, _first(value, objective)) for step, value in result.curve]
+    error, loss = result.error, _first(metrics.get("", metrics), objective, 0.0)
+    if error is None and _diverged(loss):
+        error = f"diverged: {objective} is {loss}"
     return replace(result, metrics=metrics, curve=curve, error=error)
+
+
+def _first(value: Any, objective: str, absent: float = math.nan) -> Any:
+    """What a reported value says of the first objective."""
+    if isinstance(value, Mapping):
+        return value.get(objective, absent)
+    return value[0] if is_several(value) and len(value) else value
 
 
 def _diverged(value: Any) -> bool:
     try:
-        return not math.isfinite(value)
-    except (TypeError, ValueError, OverflowError):  # not a number: `Study.told` says so
+        return not math.isfinite(number("", value))
+    except TypeError:  # not a number: `Study.told` says so
         return False

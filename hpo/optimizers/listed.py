@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from hpo.history import History
 from hpo.optimizer import Draft, Sampler
-from hpo.parameters import Categorical, Const, Int, Parameter
+from hpo.parameters import Categorical, Const, Float, Int, Parameter
 from hpo.space import Config
+from hpo.values import identity, shown
 
 COUNTED = 100_000  # places of a grid that are looked at for its feasible ones
 
@@ -52,6 +55,8 @@ class Manual(Listed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.configs, list | tuple):
+            raise TypeError(f"configs is {shown(self.configs)}; allowed is a list of configurations")
         self.configs = tuple(self.space.check(config) for config in self.configs)
 
     @property
@@ -81,6 +86,8 @@ class Grid(Listed):
         super().__post_init__()
         if self.placement not in ("ends", "midpoints"):
             raise ValueError(f"placement is {self.placement!r}; allowed are 'ends' and 'midpoints'")
+        if not isinstance(self.values, Mapping):
+            raise TypeError(f"values is {shown(self.values)}; allowed is a mapping from names to lists of values")
         named = [*self.values, *(self.points if isinstance(self.points, Mapping) else ())]
         unknown = [name for name in named if name not in self.space.parameters]
         if unknown:
@@ -89,29 +96,24 @@ class Grid(Listed):
 
     def _axis(self, name: str, spec: Parameter) -> list[Any]:
         if name in self.values:
-            return list(dict.fromkeys(spec.check(name, value) for value in self.values[name]))
+            if not isinstance(self.values[name], list | tuple | range | np.ndarray):
+                raise TypeError(f"the values of {name!r} are {shown(self.values[name])}; allowed is a list")
+            values = [spec.check(name, value) for value in self.values[name]]
+            return list({identity(value): value for value in values}.values())
         if isinstance(spec, Const):
-            return [spec.value]
+            return [spec.decode(0.0)]
         if isinstance(spec, Categorical):
-            return list(spec.choices)
+            return list(spec.values)
         count = self.points.get(name, 4) if isinstance(self.points, Mapping) else self.points
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"the grid has points={count!r} for {name!r}; allowed is an integer of at least 1")
-        return list(dict.fromkeys(self._place(spec, u) for u in self._positions(count)))
+        assert isinstance(spec, Float | Int)
+        return list(dict.fromkeys(spec.along(fraction) for fraction in self._positions(count)))
 
     def _positions(self, count: int) -> list[float]:
         if self.placement == "midpoints" or count == 1:
             return [(i + 0.5) / count for i in range(count)]
         return [i / (count - 1) for i in range(count)]
-
-    def _place(self, spec: Parameter, fraction: float) -> Any:
-        """The value at a fraction of the way from the lower to the upper end of a range."""
-        lo, hi = float(spec.lo), float(spec.hi)  # type: ignore[attr-defined]
-        value = lo * (hi / lo) ** fraction if spec.log else lo + fraction * (hi - lo)  # type: ignore[attr-defined]
-        if isinstance(spec, Int):
-            steps = min(max(round((value - spec.lo) / spec.step), 0), spec.count - 1)
-            return spec.lo + steps * spec.step
-        return float(min(max(value, lo), hi))
 
     @property
     def count(self) -> int:

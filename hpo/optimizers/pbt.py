@@ -232,14 +232,14 @@ class Slots:
 
 
 def _scaled(spec: Float | Int, value: float, factor: float) -> float | int:
-    """A value times a factor, clipped to its range. A small integer moves by at least one step, and a number at zero, which
-    no factor moves, as if it were a tenth of its range away from it."""
+    """A value times a factor, clipped to its range. Where there are steps it moves by at least one, and a number at zero,
+    which no factor moves, as if it were a tenth of its range away from it."""
     scaled = value * factor
-    if isinstance(spec, Float):
-        if value == 0.0:
-            scaled = (factor - 1.0) * ZERO * (spec.hi - spec.lo)
-        return float(min(max(scaled, spec.lo), spec.hi))
-    index, old = round((scaled - spec.lo) / spec.step), (int(value) - spec.lo) // spec.step
+    if isinstance(spec, Float) and value == 0.0:
+        scaled = (factor - 1.0) * ZERO * (spec.hi - spec.lo)
+    if spec.step is None:
+        return spec.nearest(scaled)
+    index, old = round((scaled - spec.lo) / spec.step), round((value - spec.lo) / spec.step)
     if index == old:
         index += 1 if factor > 1 else -1
-    return spec.lo + min(max(index, 0), spec.count - 1) * spec.step
+    return spec.nearest(spec.lo + index * spec.step)

@@ -186,7 +186,7 @@ def test_a_header_holds_no_addresses() -> None:
 
 def test_mismatched_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="over another space"):
-        hpo.minimize(lambda c: 0.0, {"z": (0, 1)}, Random(line()), 3)
+        hpo.minimize(lambda c: 0.0, {"z": (0, 5)}, Random(line()), 3)
     with pytest.raises(ValueError, match="has the seed 0, but seed=3 came too"):
         hpo.minimize(lambda c: 0.0, line(), Random(line()), 3, seed=3)
     with pytest.raises(ValueError, match="seed is None; allowed is an integer"):

@@ -173,12 +173,32 @@ BAD_SPACES: list[tuple[Any, str]] = [
     (lambda: Space(x=(0.0, math.inf)), "allowed are two finite numbers"),
     (lambda: Space(x=[]), "parameter 'x': Categorical got no choices; allowed is a list with at least one"),
     (lambda: Space(x=[1, 2, 1]), "parameter 'x': Categorical got a choice twice in"),
-    (lambda: Space(x=[[1], [2]]), r"Categorical got the choice \[1\]; allowed are strings, numbers, booleans and None"),
+    (lambda: Space(x=[{1}, {2}]), r"Categorical got the choice \{1\}; allowed are strings, numbers, booleans, None, and lists"),
+    (lambda: Space(x=[max, min]), r"'x': Categorical got the choice <built-in .* anything else is named: Categorical\(\{'name'"),
     (lambda: Space(x=[math.nan]), "Categorical got the choice nan; allowed are finite numbers"),
+    (lambda: Space(x=[(1, math.nan)]), "Categorical got the choice nan; allowed are finite numbers"),
+    (lambda: Space(x=[(1, 2), [1, 2]]), "got a choice twice"),
+    (lambda: Categorical([max, min], names=["max"]), "got 1 names for 2 choices; allowed is one each"),
+    (lambda: Categorical([max, min], names=["m", "m"]), "got a choice twice"),
+    (lambda: Categorical([max, min], names="ab"), "got names='ab'; allowed is a list of non-empty strings"),
+    (lambda: Const(max), r"Const got <built-in function max>; allowed are .* Categorical\(\{'name': value\}\)"),
     (lambda: Space(x=Categorical("abc")), "Categorical got 'abc'; allowed is a list of choices"),
     (lambda: Space(x={"lo": 1}), r"parameter 'x' got \{'lo': 1\}; allowed are Float, Int, Categorical, Const"),
     (lambda: Int(1, 10, step=0), "Int got step=0; allowed is 1 to 9"),
     (lambda: Int(1.5, 10), "Int got lo=1.5; allowed is an integer"),  # type: ignore[arg-type]
+    (lambda: Int(0, 10**301), r"Int got the range \(0, 10+\.\.\.\); allowed are integers up to 1e300|two finite numbers"),
+    (lambda: Float(0, 10**400), "allowed are two finite numbers"),
+    (lambda: Float(0, 1, step=0), "Float got step=0; allowed is a number above 0"),
+    (lambda: Float(0, 1, step=2), "Float got step=2; allowed is at most the width 1"),
+    (lambda: Float(0.1, 1, log=True, step=0.1), "step=0.1 with log=True; allowed is one of the two"),
+    (lambda: Float(0, 1, "log"), "Float got log='log'; allowed are True and False"),  # type: ignore[arg-type]
+    (lambda: Space(x=(False, True)), r"Float got the range \(False, True\); allowed are two finite numbers"),
+    (lambda: Space(dropout=(0, 1)), r"'dropout': \(0, 1\) may mean .* Int\(0, 1\) .* \(0.0, 1.0\)"),
+    (lambda: Space(dropout=(np.int64(0), np.int32(1))), r"'dropout': \(0, 1\) may mean"),
+    (lambda: Space({"x": (0, 5)}, x=(0, 9)), "parameter 'x' came twice, in the mapping and by keyword"),
+    (lambda: Space([("x", (0, 5))]), r"a space is made of a mapping .* but the list \[\('x', \(0, 5\)\)\] came"),  # type: ignore[arg-type]
+    (lambda: Space.of(["x"]), r"a space is a Space or a mapping .* the list \['x'\] came"),  # type: ignore[arg-type]
+    (lambda: Space(Space(x=(0, 5))), "a space is made of a mapping from names to ranges, but Space came"),  # type: ignore[arg-type]
     (lambda: Space(x=Float(0, 1, when={"y": 1})), r"'x' depends on 'y', which is not one of \['x'\]"),
     (lambda: Space(x=Float(0, 1, when={"y": 1}), y=Float(0, 2)), "depends on 'y', a Float; allowed are"),
     (lambda: Space(x=Float(0, 1, when={"y": "c"}), y=["a", "b"]), "'y' got 'c'; allowed is one of"),
@@ -186,7 +206,7 @@ BAD_SPACES: list[tuple[Any, str]] = [
         lambda: Space(x=Int(0, 1, when={"y": 1}), y=Int(0, 1, when={"x": 1})),
         r"conditions of \['x', 'y'\] form a circle",
     ),
-    (lambda: Space(x=(0, 1), constraints=["x > 0"]), "a constraint must be a function .* 'x > 0' came"),
+    (lambda: Space(x=(0, 5), constraints=["x > 0"]), "a constraint must be a function .* 'x > 0' came"),
     (lambda: Space(n=Int(0, 20_000), x=Float(0, 1, when={"n": 5})), "'n' with 20001 values; allowed are 10000"),
     (lambda: Float(0, 1, when="sgd"), "`when` is a mapping"),  # type: ignore[arg-type]
 ]

@@ -144,7 +144,7 @@ def test_a_refused_call_leaves_no_log_behind(tmp_path: Path) -> None:
 
 def test_no_trial_has_succeeded() -> None:
     study = Study(Random(line()))
-    for ask in (lambda: study.best, study.recommend):
+    for ask in (lambda: study.best, lambda: study.pareto, study.recommend):
         with pytest.raises(ValueError, match="no trial has succeeded among 0 results"):
             ask()
     job = study.optimizer.ask()
@@ -152,7 +152,9 @@ def test_no_trial_has_succeeded() -> None:
     study.optimizer.tell(job, Result(error="out of memory"))
     with pytest.raises(ValueError, match="among 1 results; the last error was: out of memory"):
         _ = study.best
-    assert study.pareto == [] and study.keep() == [] and len(study.dataframe()) == 1
+    with pytest.raises(ValueError, match="among 1 results; the last error was: out of memory"):
+        _ = study.pareto
+    assert study.keep() == [] and len(study.dataframe()) == 1
 
 
 def test_best_is_at_the_highest_budget_that_succeeded() -> None:

@@ -1,0 +1,110 @@
+"""Arguments as people type them: each is brought into its one form, or refused in a sentence that names it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.logs import Log, SQLiteLog
+from hpo.objective import Objective, kind
+from hpo.optimizer import Optimizer
+from hpo.optimizers import OPTIMIZERS, make
+from hpo.space import Space
+from hpo.values import shown, whole
+
+
+def count(name: str, value: Any, least: int) -> int | None:
+    """An integer, or None where none is given."""
+    return None if value is None else whole(name, value, least)
+
+
+def opened(log: Any) -> Log | None:
+    """A log by the path of its SQLite file, or the log itself; None for one in memory."""
+    if isinstance(log, str | Path):
+        return SQLiteLog(log)
+    is_log = all(callable(getattr(log, name, None)) for name in ("open", "append", "read"))
+    if log is None or (is_log and not isinstance(log, type)):
+        found: Log | None = log
+        return found
+    raise TypeError(f"log is {shown(log)}; allowed are a path such as 'study.db', a log such as SQLiteLog('study.db') and None")
+
+
+def directions(objectives: Any) -> dict[str, str] | None:
+    """Objectives as name -> "min" or "max"; of a list of names, all are minimised. None for the usual one."""
+    if objectives is None:
+        return None
+    if isinstance(objectives, list | tuple):
+        objectives = dict.fromkeys(objectives, "min") if _distinct(objectives) else objectives
+    if not isinstance(objectives, Mapping) or not all(isinstance(name, str) and name for name in objectives):
+        raise TypeError(
+            f"objectives is {shown(objectives)}; allowed are a mapping such as {{'loss': 'min', 'accuracy': 'max'}} and a "
+            f"list of names, which are minimised"
+        )
+    return dict(objectives)
+
+
+def _distinct(names: Any) -> bool:
+    return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+
+
+def optimizer_over(space: Space, optimizer: Any, seed: Any) -> Optimizer:
+    """An optimizer by name, or the instance itself, which must be over this space."""
+    if isinstance(optimizer, str):
+        return make(optimizer, space, whole("seed", seed, 0))
+    checked = instance(optimizer)
+    if checked.space.describe() != space.describe():
+        raise ValueError(f"the {type(checked).__name__} that came is over another space than the one beside it")
+    if seed not in (0, checked.seed):
+        raise ValueError(
+            f"the {type(checked).__name__} that came has the seed {checked.seed}, but seed={shown(seed)} came too"
+        )
+    return checked
+
+
+def instance(optimizer: Any) -> Optimizer:
+    """An optimizer, and not its class or its name."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        name = optimizer.__name__
+        raise TypeError(f"optimizer is the class {name}; allowed is an instance such as {_example(optimizer)}")
+    raise TypeError(
+        f"optimizer is {shown(optimizer)}; allowed are an instance such as GP(space) and, in minimize, a name of "
+        f"{list(OPTIMIZERS)}"
+    )
+
+
+def _example(optimizer: type[Optimizer]) -> str:
+    inner = "GP(space)" if "sampler" in getattr(optimizer, "__dataclass_fields__", {}) else "space"
+    return f"{optimizer.__name__}({inner})"
+
+
+def objective_over(space: Space, objective: Any) -> Objective:
+    """An objective, whose arguments are not the space's parameters: it gets one configuration."""
+    kind(objective)
+    names = list(inspect.signature(objective).parameters)
+    taken = [name for name in names if name in space.parameters]
+    if taken and names[0] in space.parameters:
+        raise TypeError(
+            f"the objective takes {names}, which are parameters of the space; it gets one configuration: def f(config), and "
+            f"config[{names[0]!r}] in it"
+        )
+    found: Objective = objective
+    return found
+
+
+def text(name: str, value: Any) -> str:
+    """A string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{name} is {shown(value)}; allowed is a string that is not empty")
+    return value
+
+
+def folder_of(value: Any) -> str | Path | None:
+    """A folder's path, or None."""
+    if value is not None and not isinstance(value, str | Path):
+        raise TypeError(f"folder is {shown(value)}; allowed are the path of a folder and None")
+    found: str | Path | None = value
+    return found

@@ -1,0 +1,89 @@
+"""What a parameter is: one named dimension of a space, and the conditions under which it is there."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from hpo.values import as_json, plain, shown
+
+Kind = Literal["float", "int", "categorical"]
+MAX_LEVELS = 10_000  # an Int with more values is a float to the surrogate and rounds on decoding
+
+
+def conditions(when: Mapping[str, Any] | None) -> dict[str, tuple[Any, ...]]:
+    """`{"optimizer": "sgd"}` or `{"optimizer": ["sgd", "adamw"]}` as name -> allowed values."""
+    if when is None:
+        return {}
+    if not isinstance(when, Mapping):
+        raise TypeError(f"`when` is a mapping from a parent's name to its value or values, but {shown(when)} came")
+    return {name: tuple(_plain_or_list(one) for one in _several(values)) for name, values in when.items()}
+
+
+def _several(values: Any) -> Sequence[Any]:
+    if isinstance(values, set | frozenset):
+        return sorted(values, key=repr)  # the order of a set of strings differs between processes
+    return values if isinstance(values, list | tuple) else (values,)
+
+
+def _plain_or_list(value: Any) -> Any:
+    return as_json(value) if isinstance(value, list | tuple | dict) else plain(value)
+
+
+class Parameter(ABC):
+    """One named dimension of a space."""
+
+    kind: Kind
+    size: int  # number of distinct values; 0 for a continuum
+    when: Mapping[str, Any]
+
+    @abstractmethod
+    def check(self, name: str, value: Any) -> Any:
+        """The value as a plain Python value of the right type; ValueError names the parameter otherwise."""
+
+    @abstractmethod
+    def encode(self, value: Any) -> float:
+        """Position in [0, 1], or the index of a choice."""
+
+    @abstractmethod
+    def decode(self, u: float) -> Any:
+        """The plain Python value at a position."""
+
+    @abstractmethod
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """JSON values from which a reader can rebuild the parameter."""
+
+    def levels(self) -> np.ndarray | None:
+        """Sorted positions of every value of an int column; None for the other kinds."""
+        return None
+
+    def object(self, value: Any) -> Any:
+        """What a configuration's value stands for: a choice as it was given. Elsewhere the value itself."""
+        return value
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether `object` changes nothing."""
+        return True
+
+    def reject(self, name: str, value: Any) -> ValueError:
+        return ValueError(f"parameter {name!r} got {shown(value)}; allowed is {self.allowed()}")
+
+    def __repr__(self) -> str:
+        """As it would be typed: `Float(1e-05, 0.1, log=True)`; what stands at its default is left out."""
+        said = []
+        for part in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, part.name)
+            if part.default is MISSING and part.default_factory is MISSING:
+                said.append(repr(value))
+            elif value != (part.default if part.default is not MISSING else {}):
+                said.append(f"{part.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(said)})"
