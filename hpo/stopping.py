@@ -44,11 +44,14 @@ class Clock:
     last: float = 0.0
     birth: float | None = None  # seconds until the first worker of this run was ready; None before a finish has said so
     ran: float = 0.0  # seconds of this run so far
-    trained: float = 0.0  # seconds, in all
-    units: float = 0.0  # of budget, in all
+    trained: float = 0.0  # seconds, of all jobs but the first of each process
+    units: float = 0.0  # of budget, of the same
+    cold: float = 0.0  # seconds and units of those first ones
+    cold_units: float = 0.0
     prepared: float = 0.0  # seconds of building, loading and saving, in all
     jobs: int = 0
     rates: dict[int, float] = field(default_factory=dict)  # seconds a unit, of every trial's last job
+    bounds: dict[int, float] = field(default_factory=dict)  # of first jobs, which take longer than what follows
     turn: dict[str, Any] | None = None  # of the event that ended the search, rule and value; None while it goes on
 
     @classmethod
@@ -84,8 +87,12 @@ class Clock:
         units = max(1, key[1] - _begin(history, key))
         prepared = times.get("setup_seconds", 0.0) + times.get("save_seconds", 0.0)
         trained = max(0.0, times["seconds"] - prepared)
-        self.trained, self.units, self.prepared = self.trained + trained, self.units + units, self.prepared + prepared
-        self.jobs += 1
+        self.prepared, self.jobs = self.prepared + prepared, self.jobs + 1
+        if born > 0.0:  # the first job of a process: it imports, compiles and fills caches, and says little of the others
+            self.cold, self.cold_units = self.cold + trained, self.cold_units + units
+            self.bounds[key[0]] = trained / units
+            return
+        self.trained, self.units = self.trained + trained, self.units + units
         if result.error is None:
             self.rates[key[0]] = trained / units
 
@@ -98,13 +105,14 @@ class Clock:
         """Seconds of a job that trains so much of a trial: at its own rate, or at that of all where it has none."""
         if not self.jobs:
             return 0.0
-        rate = self.rates.get(trial, self.trained / max(self.units, 1.0))
+        usual = self.trained / self.units if self.units else self.cold / self.cold_units
+        rate = self.rates.get(trial, min(usual, self.bounds.get(trial, usual)))
         return rate * units + self.prepared / self.jobs
 
     @property
     def typical(self) -> float:
         """Seconds of a job."""
-        return (self.trained + self.prepared) / self.jobs if self.jobs else 0.0
+        return (self.trained + self.cold + self.prepared) / self.jobs if self.jobs else 0.0
 
 
 def _begin(history: History, key: Key) -> int:
@@ -115,6 +123,11 @@ def _begin(history: History, key: Key) -> int:
 def spent(history: History) -> float:
     """Seconds of search so far: see the module."""
     return Clock.of(history).spent
+
+
+def is_ready(history: History) -> bool:
+    """Whether a worker of this run has been ready: something has finished."""
+    return Clock.of(history).birth is not None
 
 
 def makespan(first: Sequence[float], then: Iterable[float], workers: int) -> float:

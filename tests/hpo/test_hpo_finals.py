@@ -54,6 +54,7 @@ class Timed(Simulator):
         super().__init__(self.judge, workers, self.takes)
         self.pace, self.birth, self.load = pace, birth, load
         self.begun: dict[tuple[int, int], int] = {}
+        self.cold = workers  # processes that have not had a job
         monkeypatch.setattr("time.time", lambda: 1e9 + self.now)
 
     def takes(self, job: Job, begin: int) -> float:
@@ -63,7 +64,9 @@ class Timed(Simulator):
 
     def judge(self, config: Mapping[str, Any], until: int, seed: int) -> Result:
         seconds = (until - self.begun.get((seed, until), 0)) * self.pace * self.load
-        return Result({"loss": quadratic(config, until)}, system={"seconds": seconds, "birth_seconds": self.birth})
+        first = self.birth if self.cold > 0 else 0.0
+        self.cold -= 1
+        return Result({"loss": quadratic(config, until)}, system={"seconds": seconds, "birth_seconds": first})
 
     def submit(self, job: Job) -> None:
         self.begun[job.seed, job.until] = job.source[1] if job.source else 0
