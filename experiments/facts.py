@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.stopping import HOPELESS, spent, turned
+from hpo.stopping import over, spent, turned
 from hpo.study import Study
 
 
@@ -46,12 +46,12 @@ def summary(study: Study, seconds: float) -> list[str]:
     took = spent(history)
     trained = len(history.at(study.header.horizon))
     said = [f"{len(history.trials)} trials, {trained} trained to the end, {tokens(history):,} tokens in {took:.0f} s"]
-    over = turned(history)
-    if over is not None and over["rule"] == HOPELESS:
+    end = turned(history)
+    if end is not None and over(history):
         said.append(
-            f"{seconds:g} s are too few to train one configuration to the end here: that would take about {over['reserve']:.0f} s"
+            f"{seconds:g} s are too few to train one configuration to the end here: that would take about {end['reserve']:.0f} s"
         )
-    elif over is not None and took > 1.05 * seconds:
+    elif end is not None and took > 1.05 * seconds:
         said.append(f"the finals were finished beyond the {seconds:g} s: trainings took longer than before, or than was expected")
     return said
 

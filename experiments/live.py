@@ -69,7 +69,7 @@ def snapshot(study: Study, workers: int) -> Snapshot:
         rungs=tuple(facts.rungs(history, workers)),
         spent=spent(history),
         ready=is_ready(history),
-        finals=over["keep"] if over is not None and history.phase == FINALS else None,
+        finals=over["keep"] if over is not None and over["phase"] == FINALS else None,
         started=len(history.trials),
         finished=len(history.results),
         failed=sum(map(history.failed, history.results)),

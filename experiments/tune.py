@@ -29,13 +29,11 @@ from experiments.live import Display
 from experiments.settings import ENGINES, SAMPLERS, SCHEDULERS, TOKENIZERS, Settings, read_toml
 from experiments.spaces import SPACES
 from hpo.executors.processes import Processes
-from hpo.history import History
-from hpo.job import Key
 from hpo.logs import SQLiteLog
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import Finals
 from hpo.run import Stop, run
-from hpo.stopping import Turn, obey, over, turned
+from hpo.stopping import Turn
 from hpo.study import Study
 
 if TYPE_CHECKING:
@@ -100,31 +98,14 @@ def search(work: Search) -> None:
     told in the log."""
     settings, study = work.settings, work.study
     turn = Turn(settings.seconds, settings.trials, settings.workers)
-    go_on(study.history, settings)
-    obey(turn, study)
     with deaf():
         objective, checkpoints = build.objective(settings), work.folder / "checkpoints"
         pool = Processes(objective, settings.horizon, checkpoints, settings.workers, lookahead=1)
     with Display(settings) as display:
 
-        def watch(study: Study, key: Key | None) -> None:
-            if key is not None:
-                obey(turn, study)
-            display(study, key)
-
         finals = isinstance(study.optimizer, Finals)
-        run(study, pool, Stop(when=over) if finals else Stop(settings.trials, settings.seconds), watch)
+        run(study, pool, Stop(turn=turn) if finals else Stop(settings.trials, settings.seconds), display)
     work.folder.remember(complete={"seconds": settings.seconds, "trials": settings.trials})
-
-
-def go_on(history: History, settings: Settings) -> None:
-    """Records that a search which was over goes on, where it is given more seconds or trials than it had."""
-    had = turned(history)
-    if had is None or "seconds" not in had:
-        return
-    more = had["trials"] is not None and (settings.trials is None or settings.trials > had["trials"])
-    if more or settings.seconds > had["seconds"]:
-        history.limit("more", {"seconds": settings.seconds, "trials": settings.trials}, "search")
 
 
 @contextmanager

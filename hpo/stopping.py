@@ -14,14 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from hpo.history import History
+from hpo.history import LONGEST_GAP, History
 from hpo.job import Key, Result
 from hpo.logs import Event
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import FINALS, Finals, default_trial, finalists
 from hpo.study import Study
 
-HOPELESS = "hopeless"  # the rule by which a search ends without finals
 SHARE = 1 / 3  # of the seconds, at most, for the finals; beyond it fewer trials take part
 
 
@@ -29,8 +28,9 @@ class Verdict(NamedTuple):
     """What `History.limit` is told."""
 
     rule: str
-    value: dict[str, Any]
+    value: float | None
     phase: str
+    detail: dict[str, Any]
 
 
 @dataclass
@@ -67,12 +67,12 @@ class Clock:
         if event.kind == "run":
             self.earlier, self.begun, self.birth, self.ran = self.spent, event.time, None, 0.0
         elif self.begun is not None:
-            self.ran += max(0.0, event.time - self.last)
+            self.ran += min(max(0.0, event.time - self.last), LONGEST_GAP)
         self.last = event.time
         if event.kind == "limit":
             body = event.body
-            over = body.get("phase") == FINALS or body.get("rule") == HOPELESS
-            self.turn = {"rule": body.get("rule"), **(body.get("value") or {})} if over else None
+            ended = body.get("phase") == FINALS or body.get("rule") == "seconds"
+            self.turn = {**body.get("detail", {}), **body} if ended else None
         if event.kind == "finish":
             key = event.body["trial"], event.body["until"]
             self._count(history, key, history.results[key])
@@ -172,10 +172,11 @@ class Turn:
             found = self._by_seconds(history, optimizer.keep)
             if found is not None:
                 return found
-        if self.trials is not None and not history.limited and _fresh(history) >= self.trials:
-            return Verdict("trials", {"trials": self.trials}, "search")
+        if self.trials is not None and not history.limited and history.fresh >= self.trials:
+            return Verdict("trials", self.trials, "search", {})
         if not history.pending and not history.retries and history.results and optimizer.decide(history) is None:
-            return Verdict("exhausted", self._value(history, optimizer.keep), FINALS)
+            rule, value = ("trials", self.trials) if history.limited else ("dry", None)
+            return Verdict(rule, value, FINALS, self._detail(history, optimizer.keep))
         return None
 
     def _by_seconds(self, history: History, most: int) -> Verdict | None:
@@ -184,12 +185,13 @@ class Turn:
         clock = Clock.of(history)
         keep = self.affordable(history, most)
         if self.hopeless(history):
-            return Verdict(HOPELESS, self._value(history, keep), "search") if clock.spent >= self.seconds else None
+            detail = self._detail(history, keep)
+            return Verdict("seconds", self.seconds, "search", detail) if clock.spent >= self.seconds else None
         flying = [clock.takes(job.trial, job.until - _begin(history, key)) for key, job in history.pending.items()]
         reserve = makespan([*flying, clock.typical], remaining(history, keep), self.workers)
         if clock.spent + reserve < self.seconds:
             return None
-        return Verdict("seconds", self._value(history, keep), FINALS)
+        return Verdict("seconds", self.seconds, FINALS, self._detail(history, keep))
 
     def affordable(self, history: History, most: int) -> int:
         """How many trials beside the default can be trained to the end in the finals' share of the seconds; at least one."""
@@ -203,29 +205,24 @@ class Turn:
         """Whether a single training to the end would take all the seconds again: then there are no finals."""
         return self.seconds is not None and max(remaining(history, 0), default=0.0) > self.seconds
 
-    def _value(self, history: History, keep: int) -> dict[str, Any]:
+    def _detail(self, history: History, keep: int) -> dict[str, Any]:
         reserve = makespan([], remaining(history, keep), self.workers)
-        limits = {"seconds": self.seconds, "trials": self.trials, "spent": round(spent(history), 3)}
-        return {**limits, "reserve": round(reserve, 3), "keep": keep}
-
-
-def _fresh(history: History) -> int:
-    """Fresh trials that were started; foreign ones are not counted."""
-    return sum(history.jobs[keys[0]].source is None for keys in history.trials.values()) - len(history.added)
+        return {"spent": round(spent(history), 3), "reserve": round(reserve, 3), "keep": keep}
 
 
 def turned(history: History) -> dict[str, Any] | None:
-    """Why the search is over, as the event says that ended it: rule, seconds, trials, spent ... None while it goes on."""
-    return Clock.of(history).turn
+    """Why the search is over, as the event says that ended it: rule, value, phase, and in seconds what was `spent` and what
+    was in `reserve` for the `keep` best. None while it goes on."""
+    return Clock.of(history).turn if history.limited else None
 
 
 def obey(turn: Turn, study: Study) -> None:
-    """Records the verdict of a rule, if there is one now. After every finish, and before a run."""
+    """Records the verdict of a rule, if there is one now: `run` does, before its first job and after every finish."""
     while (verdict := turn.verdict(study.history, study.optimizer)) is not None:
         study.history.limit(*verdict)
 
 
 def over(history: History) -> bool:
-    """Whether nothing more is to be asked, though the optimizer would go on: for `Stop(when=...)`."""
+    """Whether the search ended without finals, so that nothing more is to be asked though the optimizer would go on."""
     found = turned(history)
-    return found is not None and found["rule"] == HOPELESS
+    return found is not None and found["phase"] != FINALS

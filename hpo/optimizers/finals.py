@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from hpo.history import History
 from hpo.job import Job, Key
@@ -86,18 +87,32 @@ class Finals(Optimizer):
 
     def live(self, history: History) -> Sequence[Key]:
         """What the inner optimizer may name, and the last checkpoints of those that would go on in the finals."""
-        lasts = [furthest(history, trial) for trial in finalists(history, self.keep)]
-        waiting = [key for key in lasts if key is not None and key[1] < history.header.horizon]
-        return list(dict.fromkeys([*self.optimizer.live(history), *waiting]))
+        return list(dict.fromkeys([*self.optimizer.live(history), *self._waiting(history)]))
+
+    def may_name(self, history: History, key: Key) -> bool:
+        return self.optimizer.may_name(history, key) or key in self._waiting(history)
+
+    def released(self, history: History) -> Sequence[Key] | None:
+        """Those of the inner optimizer: who is not among the best few any more is not among the `candidates` either."""
+        return self.optimizer.released(history)
+
+    def _waiting(self, history: History) -> list[Key]:
+        """Checkpoints from which the best few and the default would go on."""
+        return [
+            key
+            for trial in finalists(history, self.keep)
+            if (key := furthest(history, trial)) is not None
+            and key[1] < history.header.horizon
+            and history.trials[trial][-1] == key
+        ]
 
     def recommend(self, history: History) -> Key | None:
         return self.optimizer.recommend(history)
 
     def candidates(self, history: History) -> list[Key]:
-        """Those of the inner optimizer, and whoever has reached the end among the best few and the default."""
+        """Those of the inner optimizer, and how far the best few and the default have come."""
         ends = [furthest(history, trial) for trial in finalists(history, self.keep)]
-        whole = [key for key in ends if key is not None and key[1] == history.header.horizon]
-        return list(dict.fromkeys([*self.optimizer.candidates(history), *whole]))
+        return list(dict.fromkeys([*self.optimizer.candidates(history), *(key for key in ends if key is not None)]))
 
     def unmet(self, history: History) -> str:
         return self.optimizer.unmet(history)
@@ -107,14 +122,18 @@ def places(history: History, most: int) -> int:
     """How many trials the finals have room for beside the default: what the event that began them says, at most `most`."""
     for event in reversed(history.events):  # it is among the last
         if event.kind == "limit" and event.body.get("phase") == FINALS:
-            value = event.body.get("value")
-            return min(most, value.get("keep", most)) if isinstance(value, dict) else most
+            return int(min(most, event.body.get("detail", {}).get("keep", most)))
     return most
 
 
 def default_trial(history: History) -> int | None:
     """The trial that took the configuration that was enqueued first."""
-    return next((trial for trial, keys in history.trials.items() if "queued" in history.jobs[keys[0]].note), None)
+    read, found = history.memo.get("finals.default", (0, None))
+    if found is None and read < len(history.trials):  # a trial is looked at once
+        new = islice(history.trials.items(), read, None)
+        found = next((trial for trial, keys in new if "queued" in history.jobs[keys[0]].note), None)
+        history.memo["finals.default"] = len(history.trials), found
+    return found  # type: ignore[no-any-return]
 
 
 def furthest(history: History, trial: int) -> Key | None:
@@ -130,7 +149,9 @@ def finalists(history: History, count: int) -> list[int]:
     for until in reversed(history.budgets):
         if len(found) >= count:
             break
-        for key in history.rank(history.at(until)):
-            if not history.failed(key) and key[0] not in history.added and key[0] != default and len(found) < count:
+        for key in history.ranking(until):
+            if len(found) >= count:
+                break
+            if key[0] not in history.added and key[0] != default:
                 found.setdefault(key[0])
     return [*([] if default is None else [default]), *found]
