@@ -1,29 +1,26 @@
-"""What is measured after the search, outside its seconds: the default to the horizon, both winners judged, a sample.
-
-The search picks its winner by the loss on a few thousand tokens of validation text, and a minimum over many trials looks
-better than it is. So the winner and the default configuration are judged anew on more of the validation text.
-"""
+"""What is measured after the search, outside its seconds: whoever reached the end is judged, the best writes a sample."""
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import build, facts
+from experiments import build, handover
 from experiments.folder import Folder, copy, write
-from experiments.job import DEFAULT, flat
+from experiments.handover import Handover, Judged
+from experiments.job import flat
 from experiments.settings import Settings
+from experiments.spaces import default as default_config
 from hpo.job import Key
-from hpo.rng import training_seed
 from hpo.study import Study
 
 if TYPE_CHECKING:
     from models.data import Corpus
 
 JUDGED_ON = 65_536  # tokens of validation text, as far as there are so many
+PARTS = 16  # into which the validation text is cut
 SAMPLED = {"char": 1200, "bpe": 300}  # tokens of the sample
 
 
@@ -35,93 +32,78 @@ class After:
     settings: Settings
     folder: Folder
     corpus: Corpus
+    wanted: bool = True  # whether there is a default configuration, which the memory may not let in
 
-    def best(self) -> Key | None:
-        """Writes best.json and best.ckpt; the key, or None while nothing has succeeded."""
-        key = facts.best_key(self.study)
-        if key is None:
-            return None
-        trial = self.study.trial(key)
-        source = self.folder / f"checkpoints/{key[0]}-{key[1]}.ckpt"
-        if source.exists():
+    def handover(self) -> Handover:
+        """What there is to hand over by what is known now."""
+        return handover.handover(self.study, self.folder.remembered(), self.wanted)
+
+    def leave(self) -> Handover:
+        """Writes best.json and best.ckpt, as far as there is something to write."""
+        found = self.handover()
+        if found.reason == "nothing":
+            return found
+        source = None if found.key is None else self._checkpoint(found.key)
+        if source is not None and source.exists():
             copy(source, self.folder / "best.ckpt")
-        about = {"config": dict(trial.config), "loss": trial.value, "until": trial.until, "trial": trial.number}
-        kept = self.folder.remembered().get("best", {})
-        judged = {"judged": kept} if kept.get("key") == list(key) else {}
+        else:
+            (self.folder / "best.ckpt").unlink(missing_ok=True)  # not that of a configuration which is not the best any more
+        write(self.folder / "best.json", json.dumps(self._about(found), indent=2) + "\n")
+        return found
+
+    def _about(self, found: Handover) -> dict[str, Any]:
         fixed = {name: getattr(self.settings, name) for name in ("text", "tokenizer", "context")}
-        everything = {**about, "seed": trial.seed, **fixed, **judged}
-        write(self.folder / "best.json", json.dumps(everything, indent=2) + "\n")
-        return key
+        if found.key is None:
+            return {"config": default_config(self.settings.space), "reason": found.reason, **fixed}
+        trial = self.study.trial(found.key)
+        about = {"config": dict(trial.config), "loss": trial.value, "until": trial.until, "trial": trial.number}
+        judged = {key: one for key, one in found.judged.items() if key in (found.key, found.default)}
+        losses = {"judged_loss": judged[found.key].loss, "judged_tokens": judged[found.key].tokens} if found.key in judged else {}
+        if found.gain is not None:
+            losses["below_the_default"] = [found.gain.mean, found.gain.low, found.gain.high]
+        return {**about, "seed": trial.seed, **fixed, "reason": found.reason, "judged": losses}
 
     def measured(self) -> bool:
         """Whether nothing is left for `measure`."""
-        known, key = self.folder.remembered(), facts.best_key(self.study)
-        return "default" in known and (key is None or known.get("best", {}).get("key") == list(key))
+        found = self.handover()
+        return len(found.judged) == len(found.ends)
 
     def measure(self) -> None:
-        """The default configuration to the horizon, and the best and the default judged; whatever is not known yet."""
-        known = self.folder.remembered()
-        if "default" not in known:
-            self.folder.remember(default=self._default())
-        key = self.best()
-        if key is not None and known.get("best", {}).get("key") != list(key):
-            self.folder.remember(best={"key": list(key), **self._judge(self.folder / "best.ckpt", key)})
-            self.best()
-
-    def _default(self) -> dict[str, Any]:
-        """Trains the default configuration from where the search left it to the horizon; judges it there."""
-        history, horizon = self.study.history, self.settings.horizon
-        number = facts.queued_trial(history)
-        seed = training_seed(self.settings.seed, 0 if number is None else number)
-        run = build.objective(self.settings)(DEFAULT, seed, horizon)
-        begun = self._left(number)
-        if begun is not None:
-            run.load(str(self._checkpoint(begun)))
-        seconds, points = 0.0, {} if number is None else dict(facts.rung_points(history, number))
-        start = 0 if begun is None else begun[1]
-        for until in sorted({horizon, *(budget for budget in history.budgets if budget > start)}):
-            metrics, _ = run.advance(until)  # stops where the search's trials did, so that curves can be compared
-            seconds += metrics["seconds"]
-            points[until] = metrics["loss"]
-        path = self.folder / "checkpoints" / "default.ckpt"  # not a name of the executor, which therefore leaves it
-        run.save(str(path))
-        told = {"loss": _finite(metrics["loss"]), "seconds": seconds, "tokens": metrics["tokens"]}
-        curve = sorted((until, loss) for until, loss in points.items() if math.isfinite(loss))
-        return {"until": horizon, "seed": seed, "curve": curve, **told, **self._judge(path, None, seed)}
-
-    def _left(self, number: int | None) -> Key | None:
-        """The furthest checkpoint of the default configuration's trial that is still there."""
-        keys = self.study.history.trials.get(number, []) if number is not None else []
-        there = [key for key in keys if key in self.study.history.results and self._checkpoint(key).exists()]
-        return there[-1] if there else None
+        """Judges whoever reached the end and was not judged yet."""
+        found = self.handover()
+        for key in found.ends:
+            if key not in found.judged and self._checkpoint(key).exists():
+                entries = self.folder.remembered().get("judgements", [])
+                entry = {"trial": key[0], "until": key[1], **self._judge(key).to_json()}
+                self.folder.remember(judgements=[*entries, entry])
 
     def _checkpoint(self, key: Key) -> Path:
-        return self.folder / "checkpoints" / f"{key[0]}-{key[1]}.ckpt"
+        return self.folder / f"checkpoints/{key[0]}-{key[1]}.ckpt"
 
-    def _judge(self, path: Path, key: Key | None, seed: int = 0) -> dict[str, Any]:
-        """A checkpoint's loss on JUDGED_ON tokens of validation text."""
-        horizon = self.settings.horizon
-        config = DEFAULT if key is None else self.study.history.jobs[key].config
-        judge = build.objective(self.settings, JUDGED_ON)(config, seed, horizon)
-        judge.load(str(path))
-        metrics, _ = judge.advance(horizon if key is None else key[1])
-        available = len(self.corpus.valid) // self.settings.context * self.settings.context
-        return {"judged_loss": _finite(metrics["loss"]), "judged_tokens": min(JUDGED_ON, available)}
+    def _judge(self, key: Key) -> Judged:
+        """A checkpoint's loss on JUDGED_ON tokens of validation text, by parts that are the same for every checkpoint."""
+        job, context, valid = self.study.history.jobs[key], self.settings.context, self.corpus.valid
+        count = max(1, min(PARTS, len(valid) // (4 * context)))
+        each = min(JUDGED_ON, len(valid)) // count // context * context or context
+        objective = build.objective(self.settings, each)
+        losses = []
+        for place in range(count):
+            part = replace(self.corpus, valid=valid[place * len(valid) // count : (place + 1) * len(valid) // count])
+            run = objective.on(part, job.config, job.seed, self.settings.horizon)
+            run.load(str(self._checkpoint(key)))
+            losses.append(float(run.advance(key[1])[0]["loss"]))
+        return Judged(tuple(losses), count * each)
 
     def sample(self) -> str:
-        """Writes sample.txt from best.ckpt; empty while nothing has succeeded."""
-        key = facts.best_key(self.study)
-        if key is None or not (self.folder / "best.ckpt").exists():
+        """Writes sample.txt from best.ckpt; empty while there is none."""
+        found = self.handover()
+        if found.key is None or not (self.folder / "best.ckpt").exists():
             return ""
         from models.sample import sample_text
 
-        config = {"context": self.settings.context, **flat(self.study.history.jobs[key].config)}
+        config = {"context": self.settings.context, **flat(self.study.history.jobs[found.key].config)}
         length = SAMPLED[self.settings.tokenizer]
         path, device = self.folder / "best.ckpt", self.settings.device
         text = sample_text(path, config, self.corpus, tokens=length, seed=self.settings.seed, device=device)
         write(self.folder / "sample.txt", text + "\n")
         return text
-
-
-def _finite(loss: float) -> float | None:
-    return loss if math.isfinite(loss) else None

@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 
 from hpo.history import History
 from hpo.job import Job, Key
+from hpo.stopping import over, spent, turned
 from hpo.study import Study
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One budget: how many trials have finished and failed there, how many are on their way, the lowest loss."""
+    """One budget: how many trials have finished and failed there, how many are trained and wait for a worker, the lowest loss."""
 
     until: int
     finished: int
     failed: int
     running: int
+    waiting: int
     best: float | None
 
 
-def rungs(history: History) -> list[Rung]:
-    """Every budget at which something was started, lowest first."""
-    return [_rung(history, until) for until in sorted({key[1] for key in history.jobs})]
+def rungs(history: History, workers: int) -> list[Rung]:
+    """Every budget at which something was started, lowest first. Of what is in flight, as much is trained as there are
+    workers, in order of starting; the rest waits behind them."""
+    flying = list(history.pending)
+    running = Counter(until for _, until in flying[:workers])
+    waiting = Counter(until for _, until in flying[workers:])
+    budgets = sorted({*history.budgets, *running, *waiting})
+    return [_rung(history, until, running[until], waiting[until]) for until in budgets]
 
 
-def _rung(history: History, until: int) -> Rung:
+def _rung(history: History, until: int, running: int, waiting: int) -> Rung:
     keys = history.at(until)
     losses = [history.losses(key)[0] for key in keys if not history.failed(key)]
-    running = sum(key[1] == until for key in history.pending)
-    return Rung(until, len(keys), len(keys) - len(losses), running, min(losses, default=None))
+    return Rung(until, len(keys), len(keys) - len(losses), running, waiting, min(losses, default=None))
+
+
+def summary(study: Study, seconds: float) -> list[str]:
+    """How much was done in how many seconds, and what became of the search's seconds, in a sentence each."""
+    history = study.history
+    took = spent(history)
+    trained = len(history.at(study.header.horizon))
+    said = [f"{len(history.trials)} trials, {trained} trained to the end, {tokens(history):,} tokens in {took:.0f} s"]
+    end = turned(history)
+    if end is not None and over(history):
+        said.append(
+            f"{seconds:g} s are too few to train one configuration to the end here: that would take about {end['reserve']:.0f} s"
+        )
+    elif end is not None and took > 1.05 * seconds:
+        said.append(f"the finals were finished beyond the {seconds:g} s: trainings took longer than before, or than was expected")
+    return said
 
 
 def tokens(history: History) -> int:
@@ -48,19 +72,38 @@ def _tokens(history: History, key: Key | None) -> float:
 
 
 def clock(history: History) -> dict[Key, float]:
-    """When every key finished, in seconds of work: pauses between two runs of a study do not count."""
-    worked, last = 0.0, None
+    """When every key finished, in seconds of search: neither pauses between two runs of a study nor the start-up of the
+    workers count (hpo/stopping.py)."""
+    births = _births(history)
+    run, earlier, worked, last = -1, 0.0, 0.0, None
     times: dict[Key, float] = {}
     for event in history.events:
-        if last is not None and event.kind != "run":
-            worked += event.time - last
+        if event.kind == "run":
+            earlier += max(0.0, worked - births[run]) if run >= 0 else 0.0
+            run, worked = run + 1, 0.0
+        elif last is not None:
+            worked += max(0.0, event.time - last)
         if last is not None or event.kind == "run":  # what is told before the first run costs no time
             last = event.time
+        now = earlier + (max(0.0, worked - births[run]) if run >= 0 else 0.0)
         if event.kind == "finish":
-            times[event.body["trial"], event.body["until"]] = worked
+            times[event.body["trial"], event.body["until"]] = now
         elif event.kind == "add":
-            times[Job.from_json(event.body["job"]).key] = worked
+            times[Job.from_json(event.body["job"]).key] = now
     return times
+
+
+def _births(history: History) -> list[float]:
+    """Of every run, the seconds until its first worker was ready; infinite where nothing has finished."""
+    found: list[float] = []
+    for event in history.events:
+        if event.kind == "run":
+            found.append(math.inf)
+        elif event.kind == "finish" and found:
+            born = event.body["result"].get("system", {}).get("birth_seconds", 0.0)
+            if found[-1] == math.inf or 0.0 < born < found[-1]:
+                found[-1] = born
+    return found
 
 
 def best_so_far(history: History) -> list[tuple[float, Key]]:
@@ -74,11 +117,6 @@ def best_so_far(history: History) -> list[tuple[float, Key]]:
 
 def _better(history: History, key: Key, best: Key) -> bool:
     return (-key[1], history.losses(key)[0], key) < (-best[1], history.losses(best)[0], best)
-
-
-def queued_trial(history: History) -> int | None:
-    """The trial that took the enqueued configuration: the default one."""
-    return next((key[0] for key, job in history.jobs.items() if "queued" in job.note), None)
 
 
 def last_success(history: History, trial: int | None) -> Key | None:

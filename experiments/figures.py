@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from experiments.facts import best_so_far, clock, rung_points
-from experiments.importance import Effect, Importance
+from experiments.importance import Effect, Importance, Seen
 from experiments.live import amount
 from hpo.job import Key
 from hpo.parameters import Categorical
@@ -29,6 +29,8 @@ INK, MUTED, GRID = "#010203", "#040506", "#070809"
 BEST, DEFAULT, THIN, FIRST = "#0a0b0c", "#0d0e0f", "#101112", "#131415"
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", BEST: "best", DEFAULT: "default", THIN: "thin", FIRST: "first"}
 Point = tuple[float, float]
+WIDEST = 5.0  # so many times as high as the losses ask for may a picture become for a line that must be seen
+PANELS = 12  # hyperparameters whose results are shown
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -72,13 +74,16 @@ def svg(figure: Figure, name: str, title: str) -> str:
     return re.sub(r'id="((?:figure|axes|patch|text|line2d|matplotlib|xtick|ytick|legend|PathC)[^"]*)"', "", text)
 
 
-def _losses(axes: Axes, values: Sequence[float]) -> None:
-    """Limits that show the good end: losses of diverged trials may leave the picture at the top."""
-    good = sorted(values)
+def _losses(axes: Axes, values: Sequence[float], always: Sequence[float] = ()) -> float:
+    """Limits that show the good end: losses of diverged trials may leave the picture at the top, what is to be seen
+    `always` does not, unless it lies so far away that nothing else could be told apart. Returns the highest loss inside."""
+    good = sorted([*values, *always])
     top = good[int(0.9 * (len(good) - 1))]
+    top = max([top, *(loss for loss in always if loss <= good[0] + WIDEST * (top - good[0]))])
     margin = max(0.06 * (top - good[0]), 0.01)
     axes.set_ylim(good[0] - margin, top + margin)
     axes.set_ylabel("validation loss (nats per token)")
+    return top
 
 
 def progress(study: Study, default: Point | None) -> str:
@@ -90,13 +95,14 @@ def progress(study: Study, default: Point | None) -> str:
         _scatter_by_budget(axes, study, good, times)
         steps = [(seconds, history.losses(key)[0]) for seconds, key in best_so_far(history)]
         end = max(times.values())
-        x, y = [*(s for s, _ in steps), end], [*(loss for _, loss in steps), steps[-1][1]]
+        always = [loss for _, loss in steps] + ([default[1]] if default else [])
+        top = _losses(axes, [history.losses(key)[0] for key in good], always)
+        x, y = [*(s for s, _ in steps), end], [min(loss, top) for loss in (*(loss for _, loss in steps), steps[-1][1])]
         axes.step(x, y, where="post", color=BEST, linewidth=2.2, label="best so far")
         if default is not None:
             axes.axhline(default[1], color=DEFAULT, linewidth=1.6, linestyle=(0, (5, 3)), label=_at_default(default))
         axes.set_xlabel("seconds of search")
-        axes.set_xlim(0, end * 1.02)
-        _losses(axes, [*(history.losses(key)[0] for key in good), *([default[1]] if default else [])])
+        axes.set_xlim(0, max(end, 1e-3) * 1.02)
         _legend(figure)
         return svg(figure, "progress", "Best validation loss so far over the seconds of the search")
 
@@ -115,8 +121,8 @@ def _scatter_by_budget(axes: Axes, study: Study, keys: Sequence[Key], times: Map
         axes.scatter(x, y, s=size, color=THIN, alpha=0.55, linewidths=0, label=label)
 
 
-def curves(study: Study, best: Key, default: Sequence[Point]) -> str:
-    """Every trial's learning curve by rung, thin; the best and the default configuration above them."""
+def curves(study: Study, best: Key, default: Sequence[Point], same: bool = False) -> str:
+    """Every trial's learning curve by rung, thin; the best and the default configuration, which may be the `same`, above."""
     history = study.history
     ends = {key[0]: key for key in history.finished if not history.failed(key)}  # the furthest of every trial
     with matplotlib.rc_context(STYLE):
@@ -127,14 +133,17 @@ def curves(study: Study, best: Key, default: Sequence[Point]) -> str:
         if default:
             x, y = zip(*default, strict=True)
             axes.plot(x, y, color=DEFAULT, linewidth=1.8, marker="s", markersize=4.5, linestyle=(0, (5, 3)))
-            axes.lines[-1].set_label("default configuration")
-        x, y = zip(*rung_points(history, best[0]), strict=True)
-        axes.plot(x, y, color=BEST, linewidth=2.4, marker="o", markersize=5.5, label=f"best: trial {best[0]}")
+            axes.lines[-1].set_label("default configuration" + ", handed over" * same)
+        mine = [] if same else rung_points(history, best[0])
+        if mine:
+            x, y = zip(*mine, strict=True)
+            axes.plot(x, y, color=BEST, linewidth=2.4, marker="o", markersize=5.5, label=f"handed over: trial {best[0]}")
         axes.set_xscale("log")
         _rung_ticks(axes, sorted({*history.budgets, *(step for step, _ in default[-1:])}))
         axes.set_xlabel("tokens trained")
         shown = [history.losses(key)[0] for key in history.finished if not history.failed(key)]
-        _losses(axes, [*shown, *(loss for _, loss in default)])
+        ends = [loss for points in (mine, default) for _, loss in points[-1:]]
+        _losses(axes, shown, ends)
         _legend(figure)
         return svg(figure, "curves", "Validation loss of every trial over the tokens it was trained on")
 
@@ -192,6 +201,37 @@ def effects(found: Importance, space: Space, best: Mapping[str, object]) -> str:
         words = ["averaged over all others", "all others as in the best configuration"]
         figure.legend(marks, words, loc="outside upper left", ncols=2, handlelength=1.8, borderaxespad=0.2)
         return svg(figure, "effects", "Marginal effects of the most important hyperparameters")
+
+
+def seen(few: Seen, space: Space) -> str:
+    """Every result's loss over the value of each hyperparameter: what there is to see before there is a model."""
+    names = list(few.values)[:PANELS]
+    rows = -(-len(names) // 4)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 0.5 + 1.9 * rows), layout="constrained")
+        grid = figure.subplots(rows, 4, squeeze=False, sharey=True)
+        for axes in grid.flat[len(names) :]:
+            axes.set_visible(False)
+        for axes, name in zip(grid.flat, names, strict=False):
+            _seen(axes, few, space, name)
+        _losses(grid[0][0], few.losses)
+        for row in grid:
+            row[0].set_ylabel("loss")
+        return svg(figure, "seen", "Loss of every result over each hyperparameter")
+
+
+def _seen(axes: Axes, few: Seen, space: Space, name: str) -> None:
+    there = [(value, loss) for value, loss in zip(few.values[name], few.losses, strict=True) if value is not None]
+    axes.set_xlabel(name)
+    spec = space.parameters[name]
+    if isinstance(spec, Categorical):
+        options = [str(value) for value in spec.choices]
+        axes.set_xticks(range(len(options)), options, rotation=30 if len(options) > 3 else 0)
+        axes.set_xlim(-0.5, len(options) - 0.5)
+        there = [(options.index(str(value)), loss) for value, loss in there]
+    else:
+        _number_axis(axes, bool(getattr(spec, "log", False)))
+    axes.scatter([value for value, _ in there], [loss for _, loss in there], s=22, color=BEST, alpha=0.75, linewidths=0)
 
 
 def _effect(axes: Axes, effect: Effect, space: Space, chosen: object) -> None:

@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.stats import qmc
+from scipy.stats import kendalltau, qmc
 
 from hpo.history import History
 from hpo.job import Key
+from hpo.parameters import Categorical
 from hpo.space import Space
 from surrogates import Domain, GaussianProcess, Standardised, fit, standardise
 from surrogates.domain import Array
@@ -95,6 +96,45 @@ def importance(history: History, space: Space, best: Mapping[str, Any] | None = 
         total={names[j]: float(total[j]) for j in order},
         effects=effects,
     )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What can be said where there are too few results for a model: the results themselves, and which way they point.
+
+    losses       (n,) at one budget, of trials with their own weights, infinite ones left out
+    values       by parameter: its value in each of them, None where it is inactive
+    correlation  by parameter: Kendall's tau of numbers with the loss, the largest size first; 0 where that means nothing
+    needed       results from which on there is a model
+    """
+
+    until: int
+    losses: tuple[float, ...]
+    values: dict[str, tuple[Any, ...]]
+    correlation: dict[str, float]
+    needed: int
+
+
+def seen(history: History, space: Space) -> Seen | None:
+    """Of the fullest budget; None below two results."""
+    keys = [key for key in readable(history, 2 * (len(space.columns) + 2)) if not history.failed(key)]
+    if len(keys) < 2:
+        return None
+    losses = tuple(history.losses(key)[0] for key in keys)
+    values = {name: tuple(history.jobs[key].config.get(name) for key in keys) for name in space.columns}
+    found = {name: _tau(space, name, values[name], losses) for name in values}
+    order = sorted(values, key=lambda name: -abs(found[name]))
+    return Seen(
+        keys[0][1], losses, {name: values[name] for name in order}, {name: found[name] for name in order}, len(space.columns) + 2
+    )
+
+
+def _tau(space: Space, name: str, values: Sequence[Any], losses: Sequence[float]) -> float:
+    pairs = [(value, loss) for value, loss in zip(values, losses, strict=True) if value is not None]
+    if isinstance(space.parameters[name], Categorical) or len({value for value, _ in pairs}) < 2:
+        return 0.0
+    found = float(kendalltau(*zip(*pairs, strict=True)).statistic)
+    return found if found == found else 0.0
 
 
 def readable(history: History, enough: int) -> Sequence[Key]:

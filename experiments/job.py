@@ -109,8 +109,11 @@ class GPTObjective:
         _corpus(self.corpus, self.tokenizer, self.cache)
 
     def __call__(self, config: Mapping[str, Any], seed: int, horizon: int) -> TrainRun:
+        return self.on(_corpus(self.corpus, self.tokenizer, self.cache), config, seed, horizon)
+
+    def on(self, corpus: Corpus, config: Mapping[str, Any], seed: int, horizon: int) -> TrainRun:
+        """The same on a corpus that is there already."""
         from models.train import TrainRun
 
-        corpus = _corpus(self.corpus, self.tokenizer, self.cache)
         together = {**self.fixed, **flat(config)}
         return TrainRun(together, seed, horizon, corpus, self.unit, self.device, self.threads, self.engine)

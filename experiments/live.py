@@ -23,6 +23,8 @@ from experiments import facts
 from experiments.settings import Settings
 from hpo.display import Lines, short
 from hpo.job import Key
+from hpo.optimizers.finals import FINALS, default_trial
+from hpo.stopping import is_ready, spent, turned
 from hpo.study import Study
 
 LATEST = 5  # finished trials that are shown
@@ -45,6 +47,9 @@ class Snapshot:
     """A study at one moment, with nothing in it that changes."""
 
     rungs: tuple[facts.Rung, ...] = ()
+    spent: float = 0.0  # seconds of search and finals so far
+    ready: bool = False  # whether a worker of this run has been ready
+    finals: int | None = None  # trials beside the default that are trained to the end, once that has begun
     started: int = 0
     finished: int = 0
     failed: int = 0
@@ -54,14 +59,17 @@ class Snapshot:
     latest: tuple[Finished, ...] = ()
 
 
-def snapshot(study: Study) -> Snapshot:
+def snapshot(study: Study, workers: int) -> Snapshot:
     """What the display shows of a study."""
-    history = study.history
+    history, over = study.history, turned(study.history)
     best = facts.best_key(study)
-    default = facts.last_success(history, facts.queued_trial(history))
+    default = facts.last_success(history, default_trial(history))
     losses = {key: history.losses(key)[0] for key in (best, default) if key is not None}
     return Snapshot(
-        rungs=tuple(facts.rungs(history)),
+        rungs=tuple(facts.rungs(history, workers)),
+        spent=spent(history),
+        ready=is_ready(history),
+        finals=over["keep"] if over is not None and over["phase"] == FINALS else None,
         started=len(history.trials),
         finished=len(history.results),
         failed=sum(map(history.failed, history.results)),
@@ -90,38 +98,46 @@ class View:
     """What Rich renders: the newest snapshot and the clock."""
 
     settings: Settings
-    before: float  # seconds of earlier runs of the same study
     now: Callable[[], float] = time.monotonic
     shown: Snapshot = field(default_factory=Snapshot)
+    taken: float = 0.0  # when that was
 
-    def __post_init__(self) -> None:
-        self.begun = self.now()
+    def show(self, taken: Snapshot) -> None:
+        """A newer snapshot, from now."""
+        self.shown, self.taken = taken, self.now()
 
     def __rich__(self) -> RenderableType:
-        spent = min(self.before + self.now() - self.begun, self.settings.seconds)
+        spent = self.shown.spent + (self.now() - self.taken if self.shown.ready else 0.0)
         parts = [self._progress(spent), self._table(), self._best(), self._latest()]
         title = f"[bold]{method(self.settings)}[/] on {escape(self.settings.text)}"
         with_workers = f"{self.settings.workers} workers · seed {self.settings.seed} · {escape(self.settings.folder)}"
         return Panel(Group(*parts), title=title, subtitle=with_workers, border_style="dim", width=None)
 
     def _progress(self, spent: float) -> RenderableType:
-        bar = ProgressBar(self.settings.seconds, spent, width=40)
-        left = f"{clock(spent)} of {clock(self.settings.seconds)}, {clock(self.settings.seconds - spent)} left"
-        shown = self.shown
+        whole, shown = self.settings.seconds, self.shown
+        bar = ProgressBar(whole, min(spent, whole), width=40)
+        rest = f"{clock(whole - spent)} left" if spent < whole + 1 else f"{clock(spent - whole)} beyond, to finish the finals"
+        left = f"{clock(spent)} of {clock(whole)}, {rest if shown.ready else 'workers are starting'}"
         failed = f", [red]{shown.failed} failed[/]" if shown.failed else ""
         rate = amount(shown.tokens / spent) if spent > 1 else "0"
-        counts = f"{shown.started} trials, {shown.finished} trainings{failed} · {rate} tokens/s"
-        return Group(Columns([bar, Text(left)], padding=(0, 2)), Text.from_markup(counts))
+        flying = in_flight(sum(r.running for r in shown.rungs), sum(r.waiting for r in shown.rungs)) or "none running"
+        counts = f"{shown.started} trials, {shown.finished} trainings{failed} · {flying} · {rate} tokens/s"
+        lines = [Columns([bar, Text(left)], padding=(0, 2)), Text.from_markup(counts)]
+        if shown.finals is not None:
+            best = f"the best {shown.finals}" if shown.finals > 1 else "the best"
+            lines.append(Text(f"finals: {best} and the default are trained to the end", style="bold"))
+        return Group(*lines)
 
     def _table(self) -> RenderableType:
         if not self.shown.rungs:
             return Text("the workers are starting", style="dim")
         table = Table(box=None, padding=(0, 2), header_style="dim", pad_edge=False)
-        for name in ("tokens", "finished", "failed", "running", "best loss"):
+        for name in ("tokens", "finished", "failed", "in flight", "best loss"):
             table.add_column(name, justify="right")
         for rung in self.shown.rungs:
             best = "" if rung.best is None else f"{rung.best:.4f}"
-            table.add_row(amount(rung.until), str(rung.finished), str(rung.failed or ""), str(rung.running or ""), best)
+            flying = in_flight(rung.running, rung.waiting, "")
+            table.add_row(amount(rung.until), str(rung.finished), str(rung.failed or ""), flying, best)
         return Group(Text(), table)
 
     def _best(self) -> RenderableType:
@@ -149,6 +165,12 @@ class View:
         return Group(Text(), table)
 
 
+def in_flight(running: int, waiting: int, word: str = " running") -> str:
+    """`2 running, 1 waiting`: what is trained, and what stands ready for the worker that is free next; empty for neither."""
+    parts = [f"{running}{word}"] * bool(running) + [f"{waiting} waiting"] * bool(waiting)
+    return ", ".join(parts)
+
+
 def escape(text: str) -> str:
     """Text that Rich must not read as markup."""
     return text.replace("[", r"\[")
@@ -167,9 +189,9 @@ def compact(config: Mapping[str, Any]) -> str:
 class Display:
     """A watcher with a live panel; one line a finished job where the output is not a terminal. A context manager."""
 
-    def __init__(self, settings: Settings, before: float, console: Console | None = None) -> None:
+    def __init__(self, settings: Settings, console: Console | None = None) -> None:
         self.console = console if console is not None else Console()
-        self.view = View(settings, before)
+        self.view = View(settings)
         self._said = False
         self.lines = None if self.console.is_terminal else Lines(cast(TextIO, self.console.file))
         self._live = Live(self.view, console=self.console, refresh_per_second=REFRESH, auto_refresh=True)
@@ -187,12 +209,13 @@ class Display:
         if self.lines is not None:
             self.lines(study, key)
             return
-        if not self._said and type(study.optimizer).__str__ is not object.__str__:
-            self.console.print(str(study.optimizer), markup=False, highlight=False)  # a grid says how large it is
+        chooser = getattr(study.optimizer, "sampler", study.optimizer)
+        if not self._said and type(chooser).__str__ is not object.__str__:
+            self.console.print(str(chooser), markup=False, highlight=False)  # a grid says how large it is
         self._said = True
         latest = self.view.shown.latest
         if key is not None:
             trial, best = study.trial(key), facts.best_key(study) == key
             seconds = trial.system.get("seconds", 0.0)
             latest = (Finished(key, trial.value, seconds, trial.error, best), *latest)[:LATEST]
-        self.view.shown = replace(snapshot(study), latest=latest)
+        self.view.show(replace(snapshot(study, self.view.settings.workers), latest=latest))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,16 @@ from markupsafe import Markup
 from experiments import facts, figures
 from experiments.build import versions
 from experiments.folder import Folder, write
-from experiments.importance import Importance, importance
+from experiments.handover import Difference, Handover, difference, sentence
+from experiments.importance import Importance, importance, seen
 from experiments.job import flat
 from experiments.live import amount, method
 from experiments.settings import Settings
 from experiments.spaces import default as default_config
 from hpo.display import short
 from hpo.job import Key
+from hpo.optimizers.finals import default_trial
+from hpo.stopping import spent
 from hpo.study import Study
 from models.cost import cost
 
@@ -32,43 +34,31 @@ if TYPE_CHECKING:
 TEMPLATE = "report.html.j2"
 
 
-@dataclass(frozen=True)
-class Loss:
-    """A loss as the report shows it: as the search saw it, and judged on more text where that was done."""
-
-    searched: float
-    until: int
-    judged: float | None
-    judged_tokens: int | None
-
-    @property
-    def shown(self) -> float:
-        return self.searched if self.judged is None else self.judged
-
-
-def write_report(folder: Folder, study: Study, settings: Settings, corpus: Corpus, sample: str, command: str) -> Path:
+def write_report(
+    folder: Folder, study: Study, settings: Settings, corpus: Corpus, found: Handover, sample: str, command: str
+) -> Path:
     """report.html of a folder."""
-    known = folder.remembered()
-    best, default = best_loss(study, known), default_loss(study, known)
-    found = importance(study.history, study.optimizer.space, study.best.config if best is not None else None)
+    leader = found.key if found.key is not None else facts.best_key(study)
+    config = None if leader is None else study.history.jobs[leader].config
+    mattered = importance(study.history, study.optimizer.space, config)
     page = _environment().get_template(TEMPLATE).render(
         settings=settings,
         method=method(settings),
         complete=folder.finished(settings),
-        best=best,
-        default=default,
-        default_there=None if best is None else dict(default_curve(study, known)).get(best.until),
-        ahead=0 if best is None else facts.ahead(study.history, study.best.number),
-        same_config=best is not None and dict(study.best.config) == default_config(settings.space),
-        judged=best is not None and default is not None and best.judged is not None and default.judged is not None,
-        characters=settings.tokenizer == "char",
+        leader=leader,
+        said=sentence(found, study),
+        summary=facts.summary(study, settings.seconds),
+        cards=cards(study, found),
+        ends=reached(study, found),
         totals=totals(study, settings),
-        figures=drawn(study, known, found),
-        importance=found,
-        comparison=comparison(study, corpus, settings),
+        figures=drawn(study, leader, mattered),
+        importance=mattered,
+        seen=seen(study.history, study.optimizer.space) if mattered is None else None,
+        comparison=comparison(study, leader, corpus, settings),
         sample=sample,
         names=study.optimizer.space.columns,
-        trials=trials(study),
+        trials=trials(study, leader),
+        characters=settings.tokenizer == "char",
         command=command,
         toml=settings.to_toml(),
         versions=versions(),
@@ -94,34 +84,56 @@ def _environment() -> Environment:
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
-def best_loss(study: Study, known: Mapping[str, Any]) -> Loss | None:
-    """The winner's; judged only if it is the one that was judged."""
-    key = facts.best_key(study)
-    if key is None:
-        return None
-    judged = known.get("best", {})
-    same = judged.get("key") == list(key)
-    return Loss(
-        study.history.losses(key)[0],
-        key[1],
-        judged.get("judged_loss") if same else None,
-        judged.get("judged_tokens") if same else None,
-    )
+@dataclass(frozen=True)
+class Card:
+    """One number on top of the page, in nats per token; `kind` is its colour."""
+
+    kind: str
+    loss: float
+    words: str
 
 
-def default_loss(study: Study, known: Mapping[str, Any]) -> Loss | None:
-    """The default configuration's at the horizon if it was measured, else where the search left it."""
-    measured = known.get("default")
-    if measured is not None and measured["loss"] is not None:
-        return Loss(measured["loss"], measured["until"], measured["judged_loss"], measured["judged_tokens"])
-    key = facts.last_success(study.history, facts.queued_trial(study.history))
-    return None if key is None else Loss(study.history.losses(key)[0], key[1], None, None)
+def cards(study: Study, found: Handover) -> list[Card]:
+    """The losses of what is handed over and of the default: judged where both are, else as the search saw them."""
+    pairs = [("best", found.key, "what is handed over"), ("default", found.default, "the default")]
+    if found.is_default:
+        pairs = [("default", found.key, "the default, which is handed over")]
+    judged = all(key is None or key in found.judged for _, key, _ in pairs)
+    return [
+        Card(kind, found.judged[key].loss if judged else study.history.losses(key)[0], f"loss of {words}, nats per token")
+        for kind, key, words in pairs
+        if key is not None
+    ]
+
+
+@dataclass(frozen=True)
+class End:
+    """One that reached the end: its losses, and how far it is below the default with its interval."""
+
+    number: int
+    default: bool
+    chosen: bool
+    searched: float
+    judged: float | None
+    tokens: int
+    gain: Difference | None
+
+
+def reached(study: Study, found: Handover) -> list[End]:
+    """Everybody who was trained to the end among the best few, the best judged first."""
+    rows, usual = [], found.judged.get(found.default) if found.default is not None else None
+    for key in found.ends:
+        mine = found.judged.get(key)
+        gain = difference(mine, usual, len(found.ends) - 1) if mine and usual and key != found.default else None
+        loss, tokens = (None, 0) if mine is None else (mine.loss, mine.tokens)
+        rows.append(End(key[0], key == found.default, key == found.key, study.history.losses(key)[0], loss, tokens, gain))
+    return sorted(rows, key=lambda row: (row.judged is None, row.judged or 0.0, row.searched))
 
 
 def totals(study: Study, settings: Settings) -> dict[str, Any]:
     """How much was done, and how the workers' seconds were spent."""
     history = study.history
-    seconds, tokens = history.elapsed(), facts.tokens(history)
+    seconds, tokens = spent(history), facts.tokens(history)
     told = [{**result.metrics, **result.system} for result in history.results.values()]  # old logs had one name for both
     return {
         "trials": len(history.trials),
@@ -134,7 +146,7 @@ def totals(study: Study, settings: Settings) -> dict[str, Any]:
         "flops": sum(_grown(study, key, "flops") for key in history.results),
         "training": sum(m.get("seconds", 0.0) - m.get("setup_seconds", 0.0) - m.get("save_seconds", 0.0) for m in told),
         "workers": seconds * settings.workers,
-        "rungs": facts.rungs(history),
+        "rungs": facts.rungs(history, settings.workers),
     }
 
 
@@ -148,36 +160,34 @@ def _grown(study: Study, key: Key, name: str) -> float:
 # -- pictures and tables -----------------------------------------------------------------------------------------------
 
 
-def drawn(study: Study, known: Mapping[str, Any], found: Importance | None) -> dict[str, Markup]:
+def drawn(study: Study, leader: Key | None, found: Importance | None) -> dict[str, Markup]:
     """Every figure for which there is something to show."""
-    key = facts.best_key(study)
-    if key is None:
+    if leader is None or study.history.failed(leader):
         return {}
-    default, points = default_loss(study, known), default_curve(study, known)
-    line = None if default is None else (default.until, default.searched)
-    made = {"progress": figures.progress(study, line), "curves": figures.curves(study, key, points)}
+    number = default_trial(study.history)
+    last = facts.last_success(study.history, number)
+    points = facts.rung_points(study.history, last[0]) if last is not None else []
+    made = {
+        "progress": figures.progress(study, points[-1] if points else None),
+        "curves": figures.curves(study, leader, points, leader[0] == number),
+    }
     if found is not None and any(found.total.values()):
-        config = study.history.jobs[key].config
+        config = study.history.jobs[leader].config
         made["indices"] = figures.indices(found)
         made["effects"] = figures.effects(found, study.optimizer.space, config)
+    if found is None and (few := seen(study.history, study.optimizer.space)) is not None:
+        made["seen"] = figures.seen(few, study.optimizer.space)
     return {name: Markup(text) for name, text in made.items()}
 
 
-def default_curve(study: Study, known: Mapping[str, Any]) -> list[tuple[int, float]]:
-    """The default configuration's learning curve, as far as it is known."""
-    measured = known.get("default")
-    if measured is not None and measured["loss"] is not None:
-        return [(int(step), float(loss)) for step, loss in measured["curve"]]
-    key = facts.last_success(study.history, facts.queued_trial(study.history))
-    return [] if key is None else facts.rung_points(study.history, key[0])
-
-
-def comparison(study: Study, corpus: Corpus, settings: Settings) -> list[tuple[str, str, str, str, bool]]:
+def comparison(
+    study: Study, leader: Key | None, corpus: Corpus, settings: Settings
+) -> list[tuple[str, str, str, str, bool]]:
     """(name, best, default, allowed, differs): the configurations, then what they cost."""
-    key, space = facts.best_key(study), study.optimizer.space
-    if key is None:
+    space = study.optimizer.space
+    if leader is None:
         return []
-    best = study.history.jobs[key].config
+    best = study.history.jobs[leader].config
     rows: list[tuple[str, str, str, str, bool]] = []
     usual = default_config(settings.space)
     for name, spec in space.parameters.items():
@@ -191,10 +201,10 @@ def comparison(study: Study, corpus: Corpus, settings: Settings) -> list[tuple[s
     return rows
 
 
-def trials(study: Study) -> list[dict[str, Any]]:
+def trials(study: Study, leader: Key | None) -> list[dict[str, Any]]:
     """One row a trial: its furthest result, its configuration, what became of it; the best first."""
-    history, times, best = study.history, facts.clock(study.history), facts.best_key(study)
-    default = facts.queued_trial(history)
+    history, times = study.history, facts.clock(study.history)
+    default = default_trial(history)
     ends = {key[0]: key for key in history.finished}
     rows = []
     for number, keys in history.trials.items():
@@ -207,7 +217,7 @@ def trials(study: Study) -> list[dict[str, Any]]:
                 "error": history.results[key].error if key is not None else "not finished",
                 "finished": times.get(key) if key is not None else None,
                 "config": history.jobs[keys[0]].config,
-                "best": best is not None and number == best[0],
+                "best": leader is not None and number == leader[0],
                 "default": number == default,
             }
         )

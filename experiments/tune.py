@@ -9,6 +9,7 @@ Exit codes: 0 done, 2 a setting or a file that cannot be used (one sentence says
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -22,13 +23,17 @@ import typer
 
 from experiments import build, facts
 from experiments.folder import TEXT, Folder
+from experiments.handover import KEEP, Handover, sentence
 from experiments.job import default
 from experiments.live import Display
 from experiments.settings import ENGINES, SAMPLERS, SCHEDULERS, TOKENIZERS, Settings, read_toml
 from experiments.spaces import SPACES
 from hpo.executors.processes import Processes
 from hpo.logs import SQLiteLog
+from hpo.optimizer import Optimizer
+from hpo.optimizers.finals import Finals
 from hpo.run import Stop, run
+from hpo.stopping import Turn
 from hpo.study import Study
 
 if TYPE_CHECKING:
@@ -63,13 +68,24 @@ def prepare(values: Mapping[str, Any], command: str) -> Search:
         build.check_memory(settings, corpus.vocabulary, given)
     folder = Folder(settings.folder)
     settings = folder.adopt(settings, {**build.versions(), TEXT: build.digest(corpus)})
-    log = SQLiteLog(folder / "log.sqlite")
-    study = Study(build.optimizer(settings, corpus.vocabulary), unit="tokens", horizon=settings.horizon, log=log)
-    if not default_fits(study, settings):
-        folder.remember(default={"loss": None})  # known not to be measurable
-    elif not study.history.events:
+    study = opened(settings, folder, build.optimizer(settings, corpus.vocabulary))
+    if default_fits(study, settings) and not study.history.events:
         study.optimizer.enqueue(default(settings.space))  # the default takes part as trial 0
     return Search(settings, folder, corpus, study, command)
+
+
+def opened(settings: Settings, folder: Folder, search: Optimizer) -> Study:
+    """The folder's study, which ends with finals; one from before there were any goes on without them."""
+    path = folder / "log.sqlite"
+    try:
+        return Study(Finals(search, KEEP), unit="tokens", horizon=settings.horizon, log=SQLiteLog(path))
+    except ValueError:
+        log = SQLiteLog(path)
+        try:
+            return Study(search, unit="tokens", horizon=settings.horizon, log=log)
+        except ValueError:
+            log.close()
+        raise
 
 
 def default_fits(study: Study, settings: Settings) -> bool:
@@ -78,13 +94,17 @@ def default_fits(study: Study, settings: Settings) -> bool:
 
 
 def search(work: Search) -> None:
-    """Runs the study until its seconds or trials are used up. KeyboardInterrupt leaves everything told in the log."""
-    settings = work.settings
+    """Runs the study until its seconds or trials are used up and its finals are over. KeyboardInterrupt leaves everything
+    told in the log."""
+    settings, study = work.settings, work.study
+    turn = Turn(settings.seconds, settings.trials, settings.workers)
     with deaf():
         objective, checkpoints = build.objective(settings), work.folder / "checkpoints"
         pool = Processes(objective, settings.horizon, checkpoints, settings.workers, lookahead=1)
-    with Display(settings, work.study.history.elapsed()) as display:
-        run(work.study, pool, Stop(settings.trials, settings.seconds), display)
+    with Display(settings) as display:
+
+        finals = isinstance(study.optimizer, Finals)
+        run(study, pool, Stop(turn=turn) if finals else Stop(settings.trials, settings.seconds), display)
     work.folder.remember(complete={"seconds": settings.seconds, "trials": settings.trials})
 
 
@@ -103,29 +123,23 @@ def conclude(work: Search, hurry: bool) -> None:
     from experiments.after import After
     from experiments.report import write_report
 
-    after = After(work.study, work.settings, work.folder, work.corpus)
-    key = after.best()
+    after = After(work.study, work.settings, work.folder, work.corpus, default_fits(work.study, work.settings))
     if not hurry and not after.measured():
-        typer.echo("measuring the default configuration and the best on more of the validation text")
+        count = len(after.handover().ends)
+        typer.echo(f"judging {count} configuration{'s' * (count > 1)} that reached the end on more of the validation text")
         after.measure()
+    found = after.leave()
     sample = after.sample()
-    write_report(work.folder, work.study, work.settings, work.corpus, sample, work.command)
-    typer.echo(summary(work, key is not None))
+    write_report(work.folder, work.study, work.settings, work.corpus, found, sample, work.command)
+    typer.echo("\n".join([*facts.summary(work.study, work.settings.seconds), said(found, work)]))
+    typer.echo(f"report: {work.folder / 'report.html'}")
 
 
-def summary(work: Search, success: bool) -> str:
-    """The last lines on the screen."""
-    folder, history = work.folder, work.study.history
-    lines = [f"{len(history.trials)} trials, {facts.tokens(history):,} tokens in {history.elapsed():.0f} s"]
-    if success:
-        best, default = work.study.best, folder.remembered().get("default", {}).get("loss")
-        beside = "" if default is None else f"; the default configuration at {work.settings.horizon:,}: {default:.4f}"
-        if not default_fits(work.study, work.settings):
-            beside = "; the default configuration does not fit into the memory, and was left out"
-        lines.append(f"best loss {best.value:.4f} (trial {best.number} at {best.until:,} tokens){beside}")
-    else:
-        lines.append("no trial has succeeded yet")
-    return "\n".join([*lines, f"report: {folder / 'report.html'}"])
+def said(found: Handover, work: Search) -> str:
+    """What is handed over, in one sentence."""
+    if found.reason == "alone" and not default_fits(work.study, work.settings):
+        return f"{sentence(found, work.study)}; the default configuration does not fit into the memory, and was left out"
+    return sentence(found, work.study)
 
 
 def go(work: Search) -> int:
@@ -166,7 +180,7 @@ def tune(
     space: Annotated[str | None, typer.Option(help=f"what may be tuned: {listed(SPACES)} [standard]")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"what to try: {listed(SAMPLERS)} [gp]")] = None,
     scheduler: Annotated[str | None, typer.Option(help=f"how long: {listed(SCHEDULERS)} [asha]")] = None,
-    seconds: Annotated[float | None, typer.Option(help="wall-clock time of the search, over all runs [180]")] = None,
+    seconds: Annotated[float | None, typer.Option(help="of search and finals, over all runs, without start-up [180]")] = None,
     trials: Annotated[int | None, typer.Option(help="fresh trials at most [no limit]")] = None,
     text: Annotated[str | None, typer.Option(help="shakespeare, a file, or hf:PATH:CONFIG [shakespeare]")] = None,
     tokenizer: Annotated[str | None, typer.Option(help=f"{listed(TOKENIZERS)} [char]")] = None,
@@ -189,13 +203,19 @@ def tune(
     folder: Annotated[str | None, typer.Option(help="where everything is left [runs/tune]")] = None,
 ) -> int:
     flags = {name: value for name, value in locals().items() if name != "config" and value is not None}
-    command = shlex.join(["python", "-m", "experiments.tune", *sys.argv[1:]])
+    command = shlex.join([interpreter(), "-m", "experiments.tune", *sys.argv[1:]])
     try:
         stored = read_toml(config)[0] if config is not None else {}
         work = prepare({**stored, **flags}, command)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         return refuse(error)
     return go(work)
+
+
+def interpreter() -> str:
+    """The Python that runs this, as it is called from the current folder."""
+    here = os.path.join(os.getcwd(), "")
+    return sys.executable.removeprefix(here) or "python"
 
 
 def refuse(error: Exception) -> int:

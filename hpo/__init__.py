@@ -5,11 +5,12 @@ parameters.py   Float, Int, Categorical, Const
 space.py        Space: named parameters, conditions, constraints; the same as arrays
 history.py      History: start, finish, lost, add, enqueue; what every optimizer reads
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
-optimizers/     one file each; OPTIMIZERS, make
+optimizers/     one file each; OPTIMIZERS, make; Finals around any of them
 logs/           where events live: memory, SQLite
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
 study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe
+stopping.py     when a search turns to its finals
 run.py          run: the one loop; minimize, maximize
 load.py         load: a study from its file alone
 """
@@ -37,13 +38,14 @@ from hpo.optimizers import (
     make,
 )
 from hpo.optimizers.beliefs import Around
+from hpo.optimizers.finals import Finals
 from hpo.run import Stop, maximize, minimize, run
 from hpo.space import Categorical, Const, Float, Int, Space
 from hpo.study import Study, Trial
 
 __all__ = [
-    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Float",
-    "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
+    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Finals",
+    "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
     "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
     "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "load", "make", "maximize", "minimize", "run",
 ]  # fmt: skip

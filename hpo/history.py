@@ -128,14 +128,16 @@ class History:
         """
         self._append("run", dict(allowed or {}))
 
-    def limit(self, rule: str, value: Any, phase: str = "search") -> None:
+    def limit(self, rule: str, value: Any, phase: str = "search", detail: Mapping[str, Any] | None = None) -> None:
         """Records that no fresh trial may start any more, by which rule: samplers are dry, what was started may go on.
 
         phase: "finals" where what was chosen is to be trained to the end (see optimizers/finals.py).
+        detail: what else the rule decided.
         """
         if phase not in PHASES:
             raise ValueError(f"phase is {phase!r}; allowed are {list(PHASES)}")
-        self._append("limit", {"rule": rule, "value": value, "phase": phase})
+        body = {"rule": rule, "value": value, "phase": phase}
+        self._append("limit", body if detail is None else {**body, "detail": dict(detail)})
 
     def _append(self, kind: str, body: dict[str, Any]) -> None:
         plain = json.loads(stored(body))  # memory holds exactly what a reader of the log will hold

@@ -22,6 +22,7 @@ from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
 from hpo.signals import Terminated, terminable
 from hpo.space import Space
+from hpo.stopping import Turn, obey, over
 from hpo.study import Study
 from hpo.values import duration, shown
 
@@ -35,17 +36,27 @@ class Stop:
     trials    fresh trials started, foreign ones not counted; promotions and clones go on until nothing is left to do
     seconds   wall-clock time of this and earlier runs of the same log; jobs in flight at the end stay pending
     when      a predicate on the history
+    turn      when the search turns to its finals; instead of trials and seconds, which it has itself
     """
 
     trials: int | None = None
     seconds: float | None = None
     when: Callable[[History], bool] | None = None
+    turn: Turn | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "trials", arguments.count("trials", self.trials, 0))
         object.__setattr__(self, "seconds", duration("seconds", self.seconds))
         if self.when is not None and not callable(self.when):
             raise TypeError(f"when is {shown(self.when)}; allowed are a function of the history and None")
+        if self.turn is not None and (self.trials is not None or self.seconds is not None):
+            raise ValueError("trials and seconds stand in the turn where there is one, and were given beside it")
+
+    @property
+    def allowed(self) -> dict[str, float | None]:
+        """What a driver may use, by rule."""
+        limits = self if self.turn is None else self.turn
+        return {"trials": limits.trials, "seconds": limits.seconds}
 
     def full(self, history: History) -> bool:
         """Whether as many fresh trials have started as may."""
@@ -111,7 +122,8 @@ class _Loop:
         self.running: dict[Key, Job] = {}
         self.failures, self.lineage = failures, Lineage(study.history)
         self.end = time.monotonic() + stop.seconds - self.history.elapsed() if stop.seconds is not None else None
-        self.history.run({"trials": stop.trials, "seconds": stop.seconds})
+        self.history.run(stop.allowed)
+        self._turn()
         executor.keep(study.keep())  # what a driver left that was killed between a finish and its `keep`
 
     def run(self) -> History:
@@ -128,7 +140,13 @@ class _Loop:
 
     def _over(self) -> bool:
         late = self.end is not None and time.monotonic() >= self.end
+        late = late or (self.stop.turn is not None and over(self.history))
         return late or (self.stop.when is not None and self.stop.when(self.history))
+
+    def _turn(self) -> None:
+        """Records the verdict of the rule that ends the search, before anything else is asked."""
+        if self.stop.turn is not None:
+            obey(self.stop.turn, self.study)
 
     def _fill(self) -> None:
         while self.executor.free > 0 and not self._over():
@@ -161,6 +179,7 @@ class _Loop:
         result = named(result, self.study.objective)
         self.history.finish(job, self.study.told(result))
         self.executor.drop(self.study.release())
+        self._turn()
         if job.key in self.history.results:
             self.watch(self.study, job.key)
         self.failures.finished(job, result)

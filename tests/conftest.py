@@ -13,8 +13,6 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-ROOT = Path(__file__).resolve().parent.parent
-
 pytest.register_assert_rewrite("tests")  # helpers and laws imported as tests.something explain their asserts too
 
 try:
@@ -36,13 +34,17 @@ def one_torch_thread() -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
-    """shared_data("corpora/x.txt") is that file's path under $HPO_DATA or ../shared/data; without it the test skips."""
-    root = Path(os.environ.get("HPO_DATA") or ROOT.parent / "shared" / "data")
+    """shared_data("corpora/x.txt") is that file's path under $HPO_DATA or ../shared/data; without it the test skips.
 
-    def find(name: str) -> Path:
-        path = root / name
-        if not path.exists():
-            pytest.skip(f"no shared data {name!r} under {root} (set HPO_DATA)")
-        return path
+    A test that asks for this fixture has the marker `data`.
+    """
+    from tests.data import data
 
-    return find
+    return data
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m data` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.data)

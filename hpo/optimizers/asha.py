@@ -55,8 +55,7 @@ class ASHA(Scheduler):
     def may_name(self, history: History, key: Key) -> bool:
         if key[1] not in self.rungs[:-1] or key not in history.results or "rung" not in history.jobs[key].note:
             return False
-        following = self.rungs[self.rungs.index(key[1]) + 1]
-        return not history.failed(key) and (key[0], following) not in history.jobs
+        return not history.failed(key) and history.trials[key[0]][-1] == key
 
     def released(self, history: History) -> Sequence[Key] | None:
         return ()  # what is below the top stays live until it is promoted
@@ -102,7 +101,7 @@ class Ladder:
                     insort(rung.open, entry)
 
     def enter(self, history: History, job: Job) -> None:
-        if job.source is None or "rung" not in job.note or job.source[1] not in self.levels:
+        if job.source is None or job.source[1] not in self.levels:  # finals take a trial on without a rung in their note
             return
         open_ = self.rungs[self.levels[job.source[1]]].open
         at = bisect_left(open_, (history.losses(job.source), job.source))

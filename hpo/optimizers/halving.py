@@ -132,7 +132,8 @@ class Open:
 
     def enter(self, history: History, job: Job) -> None:
         number = job.note.get("bracket")
-        if number is None:  # a foreign trial
+        if number is None:  # a foreign trial, or finals
+            self._leave(history, job)
             return
         if number >= self.following:
             ladder = self.ladder(number)
@@ -141,6 +142,13 @@ class Open:
             self.following = number + 1
         if number in self.open:
             self.open[number].enter(job)
+            self._close(history, number)
+
+    def _leave(self, history: History, job: Job) -> None:
+        """A trial that was taken to the end by finals: nobody waits for it at the rungs between."""
+        number = history.jobs[job.source].note.get("bracket") if job.source in history.jobs else None
+        if number in self.open and job.source is not None:
+            self.open[number].leave(job.source)
             self._close(history, number)
 
     def _close(self, history: History, number: int) -> None:
@@ -167,13 +175,14 @@ class Bracket:
         self.entered: list[list[int]] = [[]]
         self.missing = [0]  # of those who entered a rung, how many have not finished it
         self.judged = 0  # rungs whose losers have been given up
+        self.left: set[int] = set()  # who was taken to the end by finals
 
     def copy(self) -> Bracket:
         copy = Bracket(self.ladder)
         copy.finished = [trials.copy() for trials in self.finished]
         copy.started = [trials.copy() for trials in self.started]
         copy.entered = [trials.copy() for trials in self.entered]
-        copy.missing, copy.judged = self.missing.copy(), self.judged
+        copy.missing, copy.judged, copy.left = self.missing.copy(), self.judged, self.left.copy()
         return copy
 
     @property
@@ -188,6 +197,17 @@ class Bracket:
                 del self.entered[1:], self.missing[1:]
                 insort(self.entered[0], job.trial)
                 self.missing[0] += 1
+
+    def leave(self, key: Key) -> None:
+        """The trial goes on from here, past every rung."""
+        if key[0] in self.left:  # it was lost and starts again
+            return
+        self.left.add(key[0])
+        above = self._rungs(key[1])[-1]
+        for rung in range(above, len(self.ladder)):
+            self.started[rung].add(key[0])
+        for rung in range(above + 1, len(self.entered)):
+            self.missing[rung] -= key[0] in self.entered[rung]
 
     def absorb(self, history: History, key: Key) -> None:
         for rung in self._rungs(key[1]):
@@ -207,10 +227,10 @@ class Bracket:
         """Who entered every rung, as far as the rungs below are complete: of each the best go on, in their order."""
         while not self.missing[-1] and len(self.entered) < len(self.ladder):
             rung = len(self.entered)
-            done = [(trial, self.budgets[rung - 1]) for trial in self.entered[-1] if self.finished[rung - 1][trial]]
+            done = [(trial, self.budgets[rung - 1]) for trial in self.entered[-1] if self.finished[rung - 1].get(trial)]
             chosen = [key[0] for key in history.rank(done)[: self.ladder[rung][0]]]
             self.entered.append(chosen)
-            self.missing.append(sum(trial not in self.finished[rung] for trial in chosen))
+            self.missing.append(sum(trial not in self.finished[rung] and trial not in self.left for trial in chosen))
         return self.entered
 
     def promotions(self, history: History) -> Iterator[tuple[int, int]]:

@@ -100,6 +100,9 @@ class PBT(Scheduler):
         if best and (history.failed(mine) or mine in worst):
             return self._clone(history, best, until, note)
         last = history.jobs[mine]
+        if history.trials[last.trial][-1] != mine:  # finals took the trial to the end; its slot goes on as a copy
+            trial = history.next_trial
+            return Job(trial, last.config, until, mine, training_seed(self.seed, trial), note)
         return Job(last.trial, last.config, until, last.key, last.seed, note)
 
     def _clone(self, history: History, best: Sequence[Key], until: int, note: Mapping[str, Any]) -> Job:

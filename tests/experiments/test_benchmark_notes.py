@@ -2,13 +2,14 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
-from experiments.benchmark import analyse, summary
+from experiments.benchmark import analyse, summary, tasks
 from experiments.benchmark.__main__ import app
 from experiments.benchmark.collected import collect
 from tests.experiments.test_benchmark_analyse import TASKS, every, falling, known, row, stored
@@ -79,7 +80,9 @@ def test_a_reason_with_an_option_says_by_which_command() -> None:
 
 
 @pytest.mark.parametrize("task", COMMANDS)
-def test_the_command_of_a_reason_is_one(task: str, tmp_path: Path) -> None:
+def test_the_command_of_a_reason_is_one(task: str, tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    if (needs := tasks.TASKS[task].needs) is not None:
+        shared_data(needs)
     arguments = [*shlex.split(COMMANDS[task]), "--method", "GP", "--results", str(tmp_path), "--seconds", "0"]
     done = CliRunner().invoke(app, arguments)
     studies = re.search(r"^(\d+) studies, 0 recorded already, (\d+) to run$", done.output, re.M)

@@ -20,6 +20,7 @@ from hpo import (
     GP,
     OPTIMIZERS,
     PBT,
+    Finals,
     Grid,
     History,
     Hyperband,
@@ -53,7 +54,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, space: Space, seed: int) -> Optimizer:
-    """A case by name: one of OPTIMIZERS, or "scheduler(sampler)"."""
+    """A case by name: one of OPTIMIZERS, "scheduler(sampler)", or "finals(...)" of these."""
+    if name.startswith("finals("):
+        return Finals(build(name.removeprefix("finals(").removesuffix(")"), space, seed), keep=2)
     scheduler, _, sampler = name.rstrip(")").partition("(")
     options = dict(OPTIONS.get(scheduler, {}))
     if sampler:
@@ -61,15 +64,18 @@ def build(name: str, space: Space, seed: int) -> Optimizer:
     return make(scheduler, space, seed, **options)
 
 
+FINISHED = ("random", "asha(gp)", "hyperband", "median", "freezethaw", "pbt", "grid")
 CASES = [*OPTIMIZERS, "asha(gp)", "hyperband(sobol)", "pbt(gp)", "median(gp)", "asha(grid)"]
+CASES += [f"finals({name})" for name in FINISHED]
 
 
 def test_cases_are_what_they_say() -> None:
     space = SPACES["mixed"]()
     for name, outer, inner in [("asha(gp)", ASHA, GP), ("hyperband(sobol)", Hyperband, Sobol), ("pbt(gp)", PBT, GP),
-                               ("median(gp)", MedianStopping, GP), ("asha(grid)", ASHA, Grid)]:  # fmt: skip
+                               ("median(gp)", MedianStopping, GP), ("asha(grid)", ASHA, Grid),
+                               ("finals(asha(gp))", Finals, GP)]:  # fmt: skip
         made = build(name, space, 0)
-        assert type(made) is outer and isinstance(made, Scheduler) and type(made.sampler) is inner
+        assert type(made) is outer and isinstance(made, Scheduler | Finals) and type(made.sampler) is inner
 
 
 Value = Callable[[Mapping[str, Any], int, int], Any]
@@ -99,6 +105,8 @@ class Drive:
         return self.history
 
     def fill(self, jobs: int) -> bool:
+        if isinstance(self.optimizer, Finals) and self.history.phase == "search" and 2 * self.asked >= max(jobs, 12):
+            self.history.limit("half of the jobs", {"jobs": jobs}, phase="finals")
         while len(self.running) < self.workers and self.asked < jobs:
             job = self.ask()
             if job is None:
@@ -166,6 +174,8 @@ class Drive:
 
 
 def may_end(optimizer: Optimizer) -> bool:
+    if isinstance(optimizer, Finals) and optimizer.history.phase == "finals":
+        return True
     return not optimizer.endless or not getattr(optimizer, "sampler", optimizer).endless
 
 

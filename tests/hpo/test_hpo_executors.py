@@ -1,5 +1,6 @@
 """Executors: every one that is listed under the laws; death, hangs and races of the pools."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ import pytest
 
 from hpo import ASHA, EXECUTORS, Executor, Float, Job, Manual, Random, Result, Space, Stop, Study, run
 from hpo.executors import Lost
-from tests.hpo.objectives import ODD, Reports, Traces, odd, sleeps, square, waits
+from tests.hpo.objectives import ODD, Reports, Traces, odd, sleeps, square
 
 
 def make(name: str, objective: Any, horizon: int = 1, folder: Path | None = None, **options: Any) -> Any:
@@ -207,7 +208,8 @@ for _name in EXECUTORS:
     globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (ExecutorLaws,), {"name": _name})
 
 
-def until(condition: Any, seconds: float = 15.0) -> None:
+def until(condition: Any, seconds: float = 120.0) -> None:
+    """Waits for what comes soon; the seconds only end a test that would hang, and are far beyond what a busy machine takes."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -224,7 +226,7 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("name", ["threads", "processes"])
 def test_a_hang_is_an_error_and_the_pool_goes_on(name: str) -> None:
-    executor = make(name, sleeps, workers=2, timeout=1.0)
+    executor = make(name, sleeps, workers=2, timeout=3.0)
     try:
         if name == "processes":
             assert len(executor.pids) == 2
@@ -232,10 +234,9 @@ def test_a_hang_is_an_error_and_the_pool_goes_on(name: str) -> None:
         executor.submit(Job(1, {"x": 0.01}, 1))
         first = executor.wait(60.0)
         assert first is not None and first[0].trial == 1 and isinstance(first[1], Result) and first[1].error is None
-        begun = time.monotonic()
-        second = executor.wait(60.0)
+        second = executor.wait(60.0)  # the job itself sleeps for longer
         assert second is not None and second[0].trial == 0 and isinstance(second[1], Result)
-        assert "timeout" in (second[1].error or "") and time.monotonic() - begun < 30
+        assert "timeout" in (second[1].error or "")
         for trial in (2, 3):
             executor.submit(Job(trial, {"x": 0.01}, 1))
         for _ in range(2):
@@ -246,19 +247,34 @@ def test_a_hang_is_an_error_and_the_pool_goes_on(name: str) -> None:
 
 
 def test_wait_gives_up_after_its_timeout() -> None:
-    executor = make("threads", sleeps)
+    given_up = threading.Event()
+
+    def waiting(config: dict[str, Any]) -> float:
+        return float(given_up.wait(60.0))
+
+    executor = make("threads", waiting)
     executor.submit(Job(0, {"x": 1.0}, 1))
-    begun = time.monotonic()
-    assert executor.wait(0.1) is None and time.monotonic() - begun < 0.9
-    assert executor.wait() is not None
+    assert executor.wait(0.1) is None
+    given_up.set()
+    found = executor.wait()
+    assert found is not None and isinstance(found[1], Result) and found[1].metrics[""] == 1.0, "it waited for the job"
     executor.close()
 
 
 def test_coroutines_wait_together() -> None:
     study = Study(Random(Space(x=Float(0.0, 1.0))))
-    begun = time.monotonic()
-    run(study, make("threads", waits, workers=8), Stop(trials=8))
-    assert len(study.successes()) == 8 and time.monotonic() - begun < 8 * 0.2
+    arrived: list[float] = []
+
+    async def meet(config: dict[str, Any]) -> float:
+        arrived.append(config["x"])
+        for _ in range(3000):
+            if len(arrived) == 8:
+                return config["x"]
+            await asyncio.sleep(0.02)
+        raise TimeoutError(f"only {len(arrived)} of 8 have come")
+
+    run(study, make("threads", meet, workers=8), Stop(trials=8))
+    assert len(study.successes()) == 8
 
 
 def test_a_killed_worker_loses_its_job_and_it_is_finished_elsewhere(tmp_path: Path) -> None:

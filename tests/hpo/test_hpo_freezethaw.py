@@ -16,6 +16,7 @@ from hpo import (
     PBT,
     FreezeThaw,
     Grid,
+    History,
     Job,
     Random,
     Result,
@@ -253,10 +254,25 @@ def test_a_sampler_without_a_model_gets_one(name: str) -> None:
     assert replay(history, lambda: build(name, mixed(), 1)) == []
 
 
+def weighed(history: History) -> list[Job]:
+    """Jobs that were chosen by the model: started when there were results at two budgets, and something was paused."""
+    budgets: set[int] = set()
+    found = []
+    for event in history.events:
+        if event.kind == "start" and len(budgets) > 1:
+            found.append(Job.from_json(event.body["job"]))
+        elif event.kind == "finish":
+            budgets.add(event.body["until"])
+    return found
+
+
 def test_forty_jobs_on_four_workers_in_a_fresh_process(tmp_path: Path) -> None:
+    """How many of them go on hangs on the last bits of a fit, and so on the processor; that the model chose does not."""
     drive = Drive(build("freezethaw", mixed(), 7), workers=4, seed=7, log=SQLiteLog(tmp_path / "log.db"))
     history = drive.go(40, lost=0.05, foreign=0.03)
-    assert len(starts(history)) == 40 and sum(job.source is not None for job in history.jobs.values()) >= 3
+    assert len(starts(history)) == 40 and any(job.source is not None for job in history.jobs.values())
+    chosen = weighed(history)
+    assert len(chosen) >= 15 and any("gp" in job.note for job in chosen)
     assert replayed_elsewhere(tmp_path / "log.db", "freezethaw", "mixed", 7) == "40 replayed"
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ def test_a_killed_driver_takes_its_workers_along_and_the_next_goes_on(driver: An
     until(lambda: traces.journal.exists() and any(line[1] == 3 for line in traces.lines()), 60.0)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
-    until(lambda: not any(alive(pid) for pid in pids), 10.0)
+    until(lambda: not any(alive(pid) for pid in pids))
     said = Study(ASHA(Random(line(), seed=1), max_resource=27), unit="steps", log=SQLiteLog(tmp_path / "log.db"))
     told, pending = dict(said.history.results), dict(said.history.pending)
     assert told and pending
@@ -125,10 +124,11 @@ def test_a_killed_driver_takes_its_workers_along_and_the_next_goes_on(driver: An
 
 def test_ctrl_c_leaves_the_jobs_pending(driver: Any, tmp_path: Path) -> None:
     first, pids = driver(0.5)  # slow enough for the study to be under way when it is interrupted
-    time.sleep(0.5)
+    traces = Traces(tmp_path / "journal")
+    until(lambda: traces.journal.exists() and bool(traces.lines()))
     first.send_signal(signal.SIGINT)
-    assert first.wait(timeout=20) != 0
-    until(lambda: not any(alive(pid) for pid in pids), 10.0)
+    assert first.wait(timeout=100) != 0
+    until(lambda: not any(alive(pid) for pid in pids))
     study = Study(ASHA(Random(line(), seed=1), max_resource=27), unit="steps", log=SQLiteLog(tmp_path / "log.db"))
     assert study.history.pending and all(result.error is None for result in study.history.results.values())
 

@@ -1,0 +1,157 @@
+"""Finals: a search that ends by training its best few to the horizon, beside the default configuration.
+
+A search by rungs may run out of time while nothing has been trained to the end. What leads then has not been compared with
+what one had before. So the search ends with a phase of its own, an event in the log (`History.limit(..., phase="finals")`;
+hpo/stopping.py says when): from there on the best few go on to the horizon, and the default configuration with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from hpo.history import History
+from hpo.job import Job, Key
+from hpo.optimizer import Optimizer, Sampler
+from hpo.rng import training_seed
+from hpo.space import Space
+
+FINALS = "finals"  # the phase, and the name in the notes of its jobs
+
+
+@dataclass(eq=False)
+class Finals(Optimizer):
+    """Proposes what the inner optimizer proposes; in the phase "finals", the best `keep` trials and the default to the end.
+
+    The default is the configuration that was enqueued first; where none was, there is none. The best are those that have
+    come furthest, and of these those of the lowest loss. A trial goes on from its last checkpoint; one that has failed on
+    its way keeps its place, so that whoever was among the best once and has been overtaken never comes back, and only the
+    checkpoints of the best few need to be kept. It reads one objective.
+    """
+
+    optimizer: Optimizer
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, Optimizer):
+            raise TypeError(f"Finals takes an optimizer such as ASHA(GP(space)), but {self.optimizer!r} came")
+        if isinstance(self.optimizer, Finals):
+            raise TypeError("Finals takes a search, but another Finals came")
+        if not isinstance(self.keep, int) or isinstance(self.keep, bool) or self.keep < 1:
+            raise ValueError(f"keep is {self.keep!r}; allowed is an integer of at least 1")
+        self.clones = self.optimizer.clones
+
+    @property
+    def space(self) -> Space:  # type: ignore[override]
+        return self.optimizer.space
+
+    @property
+    def seed(self) -> int:  # type: ignore[override]
+        return self.optimizer.seed
+
+    @property
+    def endless(self) -> bool:  # type: ignore[override]
+        return self.optimizer.endless
+
+    @property
+    def horizon(self) -> int:
+        return self.optimizer.horizon
+
+    @property
+    def sampler(self) -> Optimizer:
+        """Whoever chooses configurations."""
+        inner = self.optimizer
+        return inner if isinstance(inner, Sampler) else getattr(inner, "sampler", inner)
+
+    def propose(self, history: History) -> Job | None:
+        if len(history.header.objectives) > 1:
+            raise ValueError(f"Finals takes one objective, but {list(history.header.objectives)} came: those end in a front")
+        if history.phase != FINALS:
+            return self.optimizer.propose(history)
+        for trial in finalists(history, places(history, self.keep)):
+            last = history.trials[trial][-1]
+            if last[1] < history.header.horizon and last in history.results and not history.failed(last):
+                job = history.jobs[last]
+                return Job(trial, job.config, history.header.horizon, last, job.seed, {FINALS: True})
+        return self._late_default(history)
+
+    def _late_default(self, history: History) -> Job | None:
+        """The default configuration, if the search never came to it."""
+        if history.queued is None or default_trial(history) is not None:
+            return None
+        position, config = history.queued
+        trial = history.next_trial
+        note = {"queued": position, FINALS: True}
+        return Job(trial, dict(config), history.header.horizon, seed=training_seed(self.seed, trial), note=note)
+
+    def live(self, history: History) -> Sequence[Key]:
+        """What the inner optimizer may name, and the last checkpoints of those that would go on in the finals."""
+        return list(dict.fromkeys([*self.optimizer.live(history), *self._waiting(history)]))
+
+    def may_name(self, history: History, key: Key) -> bool:
+        return self.optimizer.may_name(history, key) or key in self._waiting(history)
+
+    def released(self, history: History) -> Sequence[Key] | None:
+        """Those of the inner optimizer: who is not among the best few any more is not among the `candidates` either."""
+        return self.optimizer.released(history)
+
+    def _waiting(self, history: History) -> list[Key]:
+        """Checkpoints from which the best few and the default would go on."""
+        return [
+            key
+            for trial in finalists(history, self.keep)
+            if (key := furthest(history, trial)) is not None
+            and key[1] < history.header.horizon
+            and history.trials[trial][-1] == key
+        ]
+
+    def recommend(self, history: History) -> Key | None:
+        return self.optimizer.recommend(history)
+
+    def candidates(self, history: History) -> list[Key]:
+        """Those of the inner optimizer, and how far the best few and the default have come."""
+        ends = [furthest(history, trial) for trial in finalists(history, self.keep)]
+        return list(dict.fromkeys([*self.optimizer.candidates(history), *(key for key in ends if key is not None)]))
+
+    def unmet(self, history: History) -> str:
+        return self.optimizer.unmet(history)
+
+
+def places(history: History, most: int) -> int:
+    """How many trials the finals have room for beside the default: what the event that began them says, at most `most`."""
+    for event in reversed(history.events):  # it is among the last
+        if event.kind == "limit" and event.body.get("phase") == FINALS:
+            return int(min(most, event.body.get("detail", {}).get("keep", most)))
+    return most
+
+
+def default_trial(history: History) -> int | None:
+    """The trial that took the configuration that was enqueued first."""
+    read, found = history.memo.get("finals.default", (0, None))
+    if found is None and read < len(history.trials):  # a trial is looked at once
+        new = islice(history.trials.items(), read, None)
+        found = next((trial for trial, keys in new if "queued" in history.jobs[keys[0]].note), None)
+        history.memo["finals.default"] = len(history.trials), found
+    return found  # type: ignore[no-any-return]
+
+
+def furthest(history: History, trial: int) -> Key | None:
+    """A trial's last success."""
+    keys = reversed(history.trials[trial])
+    return next((key for key in keys if key in history.results and not history.failed(key)), None)
+
+
+def finalists(history: History, count: int) -> list[int]:
+    """The default's trial, then the best `count` others, by how far they have come and then by loss."""
+    default = default_trial(history)
+    found: dict[int, None] = {}
+    for until in reversed(history.budgets):
+        if len(found) >= count:
+            break
+        for key in history.ranking(until):
+            if len(found) >= count:
+                break
+            if key[0] not in history.added and key[0] != default:
+                found.setdefault(key[0])
+    return [*([] if default is None else [default]), *found]

@@ -1,0 +1,228 @@
+"""When a search turns to its finals: a pure function of the history, evaluated after a finish.
+
+The verdict is an event (`History.limit` with rule, value and phase), and whoever drives the study obeys the event. So a
+study that is replayed, reopened or joined turns where it turned, whatever the clock says then.
+
+Seconds are those in which workers could train: a run counts from the moment at which its first worker was ready, and a run
+in which nothing has finished counts nothing. What the finals will take is estimated from the seconds a unit of budget that
+trainings have taken here so far, on this machine with its load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from hpo.history import LONGEST_GAP, History
+from hpo.job import Key, Result
+from hpo.logs import Event
+from hpo.optimizer import Optimizer
+from hpo.optimizers.finals import FINALS, Finals, default_trial, finalists
+from hpo.study import Study
+
+SHARE = 1 / 3  # of the seconds, at most, for the finals; beyond it fewer trials take part
+
+
+class Verdict(NamedTuple):
+    """What `History.limit` is told."""
+
+    rule: str
+    value: float | None
+    phase: str
+    detail: dict[str, Any]
+
+
+@dataclass
+class Clock:
+    """Seconds of search, and what trainings cost, of the events read so far. Kept in the history's memo, so that an event is
+    read once."""
+
+    read: int = 0
+    earlier: float = 0.0  # seconds of runs that are over
+    begun: float | None = None
+    last: float = 0.0
+    birth: float | None = None  # seconds until the first worker of this run was ready; None before a finish has said so
+    ran: float = 0.0  # seconds of this run so far
+    trained: float = 0.0  # seconds, of all jobs but the first of each process
+    units: float = 0.0  # of budget, of the same
+    cold: float = 0.0  # seconds and units of those first ones
+    cold_units: float = 0.0
+    prepared: float = 0.0  # seconds of building, loading and saving, in all
+    jobs: int = 0
+    rates: dict[int, float] = field(default_factory=dict)  # seconds a unit, of every trial's last job
+    bounds: dict[int, float] = field(default_factory=dict)  # of first jobs, which take longer than what follows
+    turn: dict[str, Any] | None = None  # of the event that ended the search, rule and value; None while it goes on
+
+    @classmethod
+    def of(cls, history: History) -> Clock:
+        """The history's, up to its last event."""
+        clock: Clock = history.memo.setdefault("stopping.clock", cls())
+        for event in history.events[clock.read :]:
+            clock._read(history, event)
+        clock.read = len(history.events)
+        return clock
+
+    def _read(self, history: History, event: Event) -> None:
+        if event.kind == "run":
+            self.earlier, self.begun, self.birth, self.ran = self.spent, event.time, None, 0.0
+        elif self.begun is not None:
+            self.ran += min(max(0.0, event.time - self.last), LONGEST_GAP)
+        self.last = event.time
+        if event.kind == "limit":
+            body = event.body
+            ended = body.get("phase") == FINALS or body.get("rule") == "seconds"
+            self.turn = {**body.get("detail", {}), **body} if ended else None
+        if event.kind == "finish":
+            key = event.body["trial"], event.body["until"]
+            self._count(history, key, history.results[key])
+
+    def _count(self, history: History, key: Key, result: Result) -> None:
+        times = result.system
+        born = times.get("birth_seconds", 0.0)
+        if self.birth is None or 0.0 < born < self.birth:
+            self.birth = born
+        if "seconds" not in times:
+            return
+        units = max(1, key[1] - _begin(history, key))
+        prepared = times.get("setup_seconds", 0.0) + times.get("save_seconds", 0.0)
+        trained = max(0.0, times["seconds"] - prepared)
+        self.prepared, self.jobs = self.prepared + prepared, self.jobs + 1
+        if born > 0.0:  # the first job of a process: it imports, compiles and fills caches, and says little of the others
+            self.cold, self.cold_units = self.cold + trained, self.cold_units + units
+            self.bounds[key[0]] = trained / units
+            return
+        self.trained, self.units = self.trained + trained, self.units + units
+        if result.error is None:
+            self.rates[key[0]] = trained / units
+
+    @property
+    def spent(self) -> float:
+        """Seconds in which workers could train, of this run and of earlier ones."""
+        return self.earlier + (0.0 if self.birth is None else max(0.0, self.ran - self.birth))
+
+    def takes(self, trial: int, units: float) -> float:
+        """Seconds of a job that trains so much of a trial: at its own rate, or at that of all where it has none."""
+        if not self.jobs:
+            return 0.0
+        usual = self.trained / self.units if self.units else self.cold / self.cold_units
+        rate = self.rates.get(trial, min(usual, self.bounds.get(trial, usual)))
+        return rate * units + self.prepared / self.jobs
+
+    @property
+    def typical(self) -> float:
+        """Seconds of a job."""
+        return (self.trained + self.cold + self.prepared) / self.jobs if self.jobs else 0.0
+
+
+def _begin(history: History, key: Key) -> int:
+    source = history.jobs[key].source
+    return 0 if source is None else source[1]
+
+
+def spent(history: History) -> float:
+    """Seconds of search so far: see the module."""
+    return Clock.of(history).spent
+
+
+def is_ready(history: History) -> bool:
+    """Whether a worker of this run has been ready: something has finished."""
+    return Clock.of(history).birth is not None
+
+
+def makespan(first: Sequence[float], then: Iterable[float], workers: int) -> float:
+    """Seconds until so many workers have done the first jobs, in order, and then the others, the longest first."""
+    free = [0.0] * workers
+    for seconds in [*first, *sorted(then, reverse=True)]:
+        free.sort()
+        free[0] += seconds
+    return max(free)
+
+
+def remaining(history: History, count: int) -> list[float]:
+    """Seconds that each of the finals' trainings would take: of the default and of the best `count`."""
+    clock, found = Clock.of(history), []
+    for trial in finalists(history, count):
+        last = history.trials[trial][-1]
+        if last[1] < history.header.horizon and not (last in history.results and history.failed(last)):
+            found.append(clock.takes(trial, history.header.horizon - last[1]))
+    if history.queued is not None and default_trial(history) is None:
+        found.append(clock.takes(-1, history.header.horizon))
+    return found
+
+
+@dataclass(frozen=True)
+class Turn:
+    """When the search is over, and the finals begin.
+
+    seconds   of search and finals together, over all runs of the study; None: no limit
+    trials    fresh trials; None: no limit
+    workers   that train at once
+    """
+
+    seconds: float | None
+    trials: int | None
+    workers: int
+
+    def verdict(self, history: History, optimizer: Optimizer) -> Verdict | None:
+        """What is to be recorded now; None while the search goes on, and once the finals have begun."""
+        if turned(history) is not None or not isinstance(optimizer, Finals):
+            return None
+        if self.seconds is not None and history.results:
+            found = self._by_seconds(history, optimizer.keep)
+            if found is not None:
+                return found
+        if self.trials is not None and not history.limited and history.fresh >= self.trials:
+            return Verdict("trials", self.trials, "search", {})
+        if not history.pending and not history.retries and history.results and optimizer.decide(history) is None:
+            rule, value = ("trials", self.trials) if history.limited else ("dry", None)
+            return Verdict(rule, value, FINALS, self._detail(history, optimizer.keep))
+        return None
+
+    def _by_seconds(self, history: History, most: int) -> Verdict | None:
+        """The finals' trainings come behind what is in flight, and behind the one job that starts before the next verdict."""
+        assert self.seconds is not None
+        clock = Clock.of(history)
+        keep = self.affordable(history, most)
+        if self.hopeless(history):
+            detail = self._detail(history, keep)
+            return Verdict("seconds", self.seconds, "search", detail) if clock.spent >= self.seconds else None
+        flying = [clock.takes(job.trial, job.until - _begin(history, key)) for key, job in history.pending.items()]
+        reserve = makespan([*flying, clock.typical], remaining(history, keep), self.workers)
+        if clock.spent + reserve < self.seconds:
+            return None
+        return Verdict("seconds", self.seconds, FINALS, self._detail(history, keep))
+
+    def affordable(self, history: History, most: int) -> int:
+        """How many trials beside the default can be trained to the end in the finals' share of the seconds; at least one."""
+        assert self.seconds is not None
+        for count in range(most, 1, -1):
+            if makespan([], remaining(history, count), self.workers) <= SHARE * self.seconds:
+                return count
+        return 1
+
+    def hopeless(self, history: History) -> bool:
+        """Whether a single training to the end would take all the seconds again: then there are no finals."""
+        return self.seconds is not None and max(remaining(history, 0), default=0.0) > self.seconds
+
+    def _detail(self, history: History, keep: int) -> dict[str, Any]:
+        reserve = makespan([], remaining(history, keep), self.workers)
+        return {"spent": round(spent(history), 3), "reserve": round(reserve, 3), "keep": keep}
+
+
+def turned(history: History) -> dict[str, Any] | None:
+    """Why the search is over, as the event says that ended it: rule, value, phase, and in seconds what was `spent` and what
+    was in `reserve` for the `keep` best. None while it goes on."""
+    return Clock.of(history).turn if history.limited else None
+
+
+def obey(turn: Turn, study: Study) -> None:
+    """Records the verdict of a rule, if there is one now: `run` does, before its first job and after every finish."""
+    while (verdict := turn.verdict(study.history, study.optimizer)) is not None:
+        study.history.limit(*verdict)
+
+
+def over(history: History) -> bool:
+    """Whether the search ended without finals, so that nothing more is to be asked though the optimizer would go on."""
+    found = turned(history)
+    return found is not None and found["phase"] != FINALS
