@@ -69,6 +69,10 @@ class Optimizer(ABC):
         """The largest budget this optimizer asks for when nobody says otherwise."""
         return 1
 
+    def suited(self, objective: Any) -> Optimizer:
+        """This optimizer, with what it leaves open taken from what an objective declares; before there is a header."""
+        return self
+
     # -- ask and tell ------------------------------------------------------------------------------------------------
 
     @property

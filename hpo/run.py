@@ -217,6 +217,7 @@ def minimize(
     """
     space = Space.of(space)
     objective, chosen = arguments.objective_over(space, objective), arguments.optimizer_over(space, optimizer, seed)
+    chosen = chosen.suited(objective)
     stop = Stop(trials, seconds)
     workers, timeout = arguments.count("workers", workers, 1), duration("timeout", timeout, zero=False)
     horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)

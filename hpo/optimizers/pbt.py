@@ -6,7 +6,7 @@ import math
 from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,9 @@ class PBT(Scheduler):
     After every generation a slot in the worst `truncation` of its population becomes a new trial: it starts from the
     checkpoint of a random one of the best `truncation` with that donor's configuration, explored. Exploring draws a
     hyperparameter afresh with probability `resample`, and else multiplies it by one of `factors` (a choice is kept).
-    `explore` names what may change during training; by default everything may, so name it when the space also holds
-    the model's shape. A slot waits for `quorum` of its population; with 1.0 any number of workers gives the same
+    `explore` names what may change during training. Where it is left open, `minimize` takes what the objective declares in
+    an attribute `explore`, and without one everything may: then a space that also holds the model's shape makes clones that
+    cannot load. A slot waits for `quorum` of its population; with 1.0 any number of workers gives the same
     trials. The last generation ends at `max_resource`.
     """
 
@@ -65,6 +66,12 @@ class PBT(Scheduler):
     @property
     def horizon(self) -> int:
         return self.max_resource
+
+    def suited(self, objective: Any) -> PBT:
+        declared = getattr(objective, "explore", None)
+        if self.explore is not None or declared is None:
+            return self
+        return replace(self, explore=tuple(name for name in self.space.parameters if name in declared))
 
     def budget(self, generation: int) -> int:
         """Where generation 1, 2, ... ends."""
