@@ -22,6 +22,7 @@ from hpo.logs.checks import check_event
 from hpo.logs.tables import APPLICATION, TABLES, VERSION, Digests, Plain, Tables, upgrade
 
 PATIENCE = 60.0  # seconds, for others who hold the file
+SYNCHRONOUS = "EXTRA"  # how far every append is driven; "OFF" survives the death of processes but not of the machine
 
 
 def _text(value: Any) -> str:
@@ -43,7 +44,7 @@ def _name(made: Path, path: Path) -> None:
 class SQLiteLog:
     """Events in the table `events` of one file, which `open` makes if there is none.
 
-    When `append` returns, the event survives the loss of the process and of the machine's power (`synchronous=EXTRA`).
+    When `append` returns, the event survives the loss of the process and of the machine's power.
     LogError (a ValueError) in one sentence with the path if the file is not such a log or is damaged; OSError if the
     machine does not let it be read or written. `readonly` opens what may not be written; nothing in the file changes.
     """
@@ -127,7 +128,7 @@ class SQLiteLog:
             f"{path.absolute().as_uri()}?{mode}", timeout=PATIENCE, check_same_thread=False, isolation_level=None, uri=True
         )
         db.text_factory = bytes  # so that damaged text is found by its digest, not by its decoding
-        db.execute("PRAGMA synchronous=EXTRA")
+        db.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
         return db
 
     def _identify(self) -> None:
@@ -135,14 +136,13 @@ class SQLiteLog:
         if self.path.stat().st_size == 0:
             raise LogError(f"the log {self.name} is an empty file, whatever it held; remove it to begin a new study there")
         with self._sentences():
-            self._db = self._connect(self.path, "mode=ro" if self._readonly else "mode=rw")
             try:
+                self._db = self._connect(self.path, "mode=ro" if self._readonly else "mode=rw")
                 self._tables = self._recognized(self._db)
             except sqlite3.OperationalError:
                 if not self._readonly or self._beside("-wal"):
                     raise
                 # version 1 kept a write-ahead log, for which SQLite wants to write beside the file; here is none
-                self._db.close()
                 self._db = self._connect(self.path, "mode=ro&immutable=1")
                 self._tables = self._recognized(self._db)
             if not self._readonly:

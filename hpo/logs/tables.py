@@ -40,7 +40,7 @@ def upgrade(header: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def hashed(*parts: bytes | str | int, key: bytes = b"") -> bytes:
     """A digest over parts of which only the last one may hold a line's end."""
-    texts = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    texts = [part if type(part) is bytes else str(part).encode() for part in parts]
     return blake2b(b"\n".join(texts), digest_size=SIZE, key=key).digest()
 
 
@@ -78,7 +78,7 @@ class Tables(ABC):
 
     def mapping(self, text: Any, what: str) -> Mapping[str, Any]:
         try:
-            value = json.loads(text)
+            value = json.loads(text.decode() if isinstance(text, bytes) else text)  # json would look for the encoding
         except (ValueError, TypeError, RecursionError) as error:
             raise self.damage(f"{what} is no JSON ({error})") from None
         if not isinstance(value, dict):
@@ -203,10 +203,8 @@ class Digests(Tables):
         for at, identity, kind, body, time, digest in self.db.execute(query, (after,)):
             if at != position:
                 raise self.damage(f"event {position} is missing")
-            columns = (identity if identity is not None else b"", kind, body)
-            if not all(isinstance(column, bytes) for column in columns):
-                raise self.damage(f"event {position} is not as it was written")
-            if self._digest(position, identity, kind, body, time) != digest:
+            texts = type(kind) is bytes and type(body) is bytes and (identity is None or type(identity) is bytes)
+            if not texts or self._digest(position, identity, kind, body, time) != digest:
                 raise self.damage(f"event {position} is not as it was written")
             found.append(self.event(position, identity, kind, body, time))
             position += 1

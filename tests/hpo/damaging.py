@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo import Header, History, Job, Result, SQLiteLog
-from hpo.logs import Event
+from hpo.logs import Event, sqlite
 from tests.hpo.laws import Drive, build
 from tests.hpo.objectives import line, mixed
 
@@ -144,6 +144,7 @@ def longer(data: bytearray, rng: random.Random, other: bytes) -> bytearray:
 def in_rows(change: Callable[[sqlite3.Connection, random.Random, Path], None]) -> Damage:
     def damage(path: Path, rng: random.Random, other: Path) -> None:
         db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA synchronous=OFF")
         change(db, rng, other)
         db.close()
 
@@ -164,10 +165,12 @@ def removed(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
 
 def removed_and_closed_up(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
     at = position(db, rng)
+    db.execute("BEGIN")
     db.execute("DELETE FROM events WHERE position = ?", (at,))
     for later in range(at + 1, count(db) + 1):
         db.execute("UPDATE events SET position = ? WHERE position = ?", (later - 1, later))
     db.execute("UPDATE header SET count = max(count - 1, 0)")
+    db.execute("COMMIT")
 
 
 def cut(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
@@ -346,6 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=list(DAMAGES), action="append", help="a kind of damage (default: all in turn)")
     parser.add_argument("--keep", type=Path, help="a folder where files with a wrong outcome stay")
     given = parser.parse_args(arguments)
+    sqlite.SYNCHRONOUS = "OFF"  # no machine loses its power here
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
