@@ -30,11 +30,16 @@ APPLICATION = int.from_bytes(b"hpo\n", "big")  # what SQLite keeps for telling w
 SIZE = 16  # bytes of a digest
 
 
+def later(name: str, version: Any) -> str:
+    """The sentence that refuses what a later version of the framework wrote."""
+    return f"the log {name} is of the later version {version!r:.60}; this version of the framework reads up to {VERSION}"
+
+
 def upgrade(header: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The header of an older log as one of this version: what is compared. What is stored stays as it is."""
     version = header.get("version", VERSION)
     if type(version) is not int or version > VERSION:
-        raise LogError(f"the log {name} is of the later version {version!r:.60}; this version of the framework reads up to {VERSION}")
+        raise LogError(later(name, version))
     return {**header, "version": VERSION} if "version" in header else header
 
 
@@ -153,13 +158,13 @@ class Digests(Tables):
         return self.mapping(body, "its header")
 
     @staticmethod
-    def _seal(key: bytes, count: int | None) -> bytes:
+    def _seal(key: bytes, count: int) -> bytes:
         return hashed("count", count, key=key)
 
     def _count(self) -> int:
         """How many events there were at the last append."""
         row = self.db.execute("SELECT count, seal FROM header WHERE one = 1").fetchone()
-        count, seal = row if row is not None else (None, None)
+        count, seal = row if row is not None else (-1, None)
         if self._seal(self._key, count) != seal:
             raise self.damage("the number of events that is kept with its header is not as it was written")
         return int(count)
@@ -177,9 +182,8 @@ class Digests(Tables):
             raise self.damage(f"event {count} was never counted")
         if found == count:
             return []
-        return [
-            f"the log {self.name} is cut: it held {count} events and holds the first {found}; the last {count - found} are missing"
-        ]
+        missing = f"the last {count - found} are missing"
+        return [f"the log {self.name} is cut: it held {count} events and holds the first {found}; {missing}"]
 
     def append(self, event: Event) -> None:
         identity, body, time = event.identity, stored(event.body), float(event.time)
