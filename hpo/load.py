@@ -24,6 +24,7 @@ from hpo.job import Header, Key, differences
 from hpo.logs import LogError, SQLiteLog
 from hpo.logs.base import stored
 from hpo.optimizer import Optimizer, Sampler
+from hpo.optimizers.finals import Finals
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
 from hpo.space import Config, Constraint, Space, code_name
 from hpo.study import Study
@@ -180,7 +181,7 @@ def restore_optimizer(described: Mapping[str, Any], space: Space, seed: int) -> 
 
 def _classes() -> dict[str, type[Optimizer]]:
     """Every optimizer of ours by the name that a header has of it."""
-    ours = [*vars(hpo.optimizers).values(), *hpo.optimizers.OPTIMIZERS.values()]
+    ours = [*vars(hpo.optimizers).values(), *hpo.optimizers.OPTIMIZERS.values(), Finals]
     return {cls.__name__: cls for cls in ours if isinstance(cls, type) and issubclass(cls, Optimizer) and not isabstract(cls)}
 
 

@@ -18,6 +18,7 @@ from hpo import (
     Around,
     Categorical,
     Const,
+    Finals,
     Float,
     Inline,
     Int,
@@ -38,8 +39,11 @@ from tests.hpo.laws import ROOT, Drive, build
 
 SPACE = Space(
     x=Float(1e-4, 0.1 + 0.2, log=True), layers=Int(2, 12, step=2), kind=Categorical(["a", 3, 2.5, True, None]), bias=Const("ä"),
+    pair=Categorical([(1, 2), [3], {"a": None}]), loss=Categorical({"mse": abs, "l1": min}), rate=Float(0.0, 1.0, step=0.1),
     momentum=Float(0.0, 1.0, when={"kind": ["a", True]}), depth=Int(1, 4, when={"layers": 4}),
 )  # fmt: skip
+
+GRID = {"x": 0.1, "layers": 2, "kind": 3, "pair": [1, 2], "loss": "mse", "rate": 0.5}
 
 
 def near(config: Mapping[str, Any]) -> bool:
@@ -71,11 +75,12 @@ def write(path: Path, optimizer: Optimizer, jobs: int = 6, **header: Any) -> Stu
 
 OPTIONS: dict[str, Callable[[], Optimizer]] = {
     **{name: lambda name=name: make(name, SPACE, 3) for name in OPTIMIZERS if name != "manual"},  # type: ignore[misc]
-    "manual": lambda: Manual(SPACE, seed=3, configs=[{"x": 0.1, "layers": 2, "kind": 3}, {"x": 0.2, "layers": 2, "kind": None}]),
+    "manual": lambda: Manual(SPACE, seed=3, configs=[GRID, {**GRID, "kind": None}]),
     "grid with values": lambda: make("grid", SPACE, values={"x": [0.01, 0.1]}, points={"layers": 2}, placement="midpoints"),
     "gp with options": lambda: GP(
         SPACE, seed=5, acquisition="pi", kernel="rbf", initial=2, samples=2, overview=0, cost="loss", constraints={"loss": 3.5}
     ),
+    "finals": lambda: Finals(ASHA(GP(SPACE, seed=1, initial=2), max_resource=9), keep=2),
     "asha(gp)": lambda: ASHA(GP(SPACE, seed=1, initial=2), max_resource=9, reduction_factor=2.5),
     "median with rungs": lambda: make("median", SPACE, rungs=(1, 5), max_resource=10),
     "pbt that explores": lambda: make("pbt", SPACE, 2, explore=["x"], factors=(0.5, 2.0), max_resource=20),
