@@ -24,6 +24,7 @@ from hpo.job import Header, Key, differences
 from hpo.logs import LogError, SQLiteLog
 from hpo.logs.base import stored
 from hpo.optimizer import Optimizer, Sampler
+from hpo.optimizers.finals import Finals
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
 from hpo.space import Config, Constraint, Space, code_name
 from hpo.study import Study
@@ -103,7 +104,8 @@ def _restored(header: Header, log: SQLiteLog, constraints: Sequence[Constraint] 
     if inner is not None and not lacks:
         return inner
     how = "optimizer=..." if inner is None else "constraints=[...] or optimizer=..."
-    sentence = f"the log {log.name} was opened for reading: {' and '.join(lacks)} cannot stand in a file; hpo.load(path, {how}) takes it again"
+    what = " and ".join(lacks)
+    sentence = f"the log {log.name} was opened for reading: {what} cannot stand in a file; hpo.load(path, {how}) takes it again"
     log.forbid(sentence)
     warnings.warn(sentence, stacklevel=3)
     return Recorded(space, seed=header.seed, stored=header, inner=inner, reason=sentence)
@@ -126,6 +128,7 @@ def restore_space(described: Mapping[str, Any], constraints: Sequence[Constraint
 
 def _parameter(key: str, described: Any, name: str) -> Parameter:
     known = described if isinstance(described, dict) else {}
+    where = f"the header of the log {name} describes the parameter {key!r}"
     for kind, cls in KINDS.items():
         if kind in known:
             rest = {field: value for field, value in known.items() if field != kind}
@@ -133,8 +136,8 @@ def _parameter(key: str, described: Any, name: str) -> Parameter:
             try:
                 return cls(*placed, **rest)
             except (TypeError, ValueError) as error:
-                raise LogError(f"the header of the log {name} describes the parameter {key!r} in a way that fails: {error}") from None
-    raise LogError(f"the header of the log {name} describes the parameter {key!r} as {described!r:.60}; allowed are {list(KINDS)}")
+                raise LogError(f"{where} in a way that fails: {error}") from None
+    raise LogError(f"{where} as {described!r:.60}; allowed are {list(KINDS)}")
 
 
 def _space_lacks(described: Mapping[str, Any], space: Space) -> list[str]:
@@ -159,7 +162,8 @@ def restore_optimizer(described: Mapping[str, Any], space: Space, seed: int) -> 
     for option, value in options.items():
         if option not in known:
             raise Missing(f"the option {option!r} of {name}, which this version does not know,")
-        if isinstance(value, dict) and value.get("name") in classes and ("Sampler" in known[option] or "Optimizer" in known[option]):
+        nested = "Sampler" in known[option] or "Optimizer" in known[option]
+        if nested and isinstance(value, dict) and value.get("name") in classes:
             options[option] = restore_optimizer(value, space, seed)
         elif "Callable" in known[option] and not (value is None or (isinstance(value, str) and WORD.fullmatch(value))):
             raise Missing(f"the {option} {value!r:.120} of {name}")
@@ -177,7 +181,7 @@ def restore_optimizer(described: Mapping[str, Any], space: Space, seed: int) -> 
 
 def _classes() -> dict[str, type[Optimizer]]:
     """Every optimizer of ours by the name that a header has of it."""
-    ours = [*vars(hpo.optimizers).values(), *hpo.optimizers.OPTIMIZERS.values()]
+    ours = [*vars(hpo.optimizers).values(), *hpo.optimizers.OPTIMIZERS.values(), Finals]
     return {cls.__name__: cls for cls in ours if isinstance(cls, type) and issubclass(cls, Optimizer) and not isabstract(cls)}
 
 

@@ -19,9 +19,10 @@ from typing import Any
 
 from hpo.logs.base import Event, LogError, stored
 from hpo.logs.checks import check_event
-from hpo.logs.tables import APPLICATION, TABLES, VERSION, Digests, Plain, Tables, upgrade
+from hpo.logs.tables import APPLICATION, TABLES, VERSION, Digests, Plain, Tables, later, upgrade
 
 PATIENCE = 60.0  # seconds, for others who hold the file
+SYNCHRONOUS = "EXTRA"  # how far every append is driven; "OFF" survives the death of processes but not of the machine
 
 
 def _text(value: Any) -> str:
@@ -43,7 +44,7 @@ def _name(made: Path, path: Path) -> None:
 class SQLiteLog:
     """Events in the table `events` of one file, which `open` makes if there is none.
 
-    When `append` returns, the event survives the loss of the process and of the machine's power (`synchronous=EXTRA`).
+    When `append` returns, the event survives the loss of the process and of the machine's power.
     LogError (a ValueError) in one sentence with the path if the file is not such a log or is damaged; OSError if the
     machine does not let it be read or written. `readonly` opens what may not be written; nothing in the file changes.
     """
@@ -127,7 +128,7 @@ class SQLiteLog:
             f"{path.absolute().as_uri()}?{mode}", timeout=PATIENCE, check_same_thread=False, isolation_level=None, uri=True
         )
         db.text_factory = bytes  # so that damaged text is found by its digest, not by its decoding
-        db.execute("PRAGMA synchronous=EXTRA")
+        db.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
         return db
 
     def _identify(self) -> None:
@@ -135,14 +136,13 @@ class SQLiteLog:
         if self.path.stat().st_size == 0:
             raise LogError(f"the log {self.name} is an empty file, whatever it held; remove it to begin a new study there")
         with self._sentences():
-            self._db = self._connect(self.path, "mode=ro" if self._readonly else "mode=rw")
             try:
+                self._db = self._connect(self.path, "mode=ro" if self._readonly else "mode=rw")
                 self._tables = self._recognized(self._db)
             except sqlite3.OperationalError:
                 if not self._readonly or self._beside("-wal"):
                     raise
                 # version 1 kept a write-ahead log, for which SQLite wants to write beside the file; here is none
-                self._db.close()
                 self._db = self._connect(self.path, "mode=ro&immutable=1")
                 self._tables = self._recognized(self._db)
             if not self._readonly:
@@ -160,7 +160,7 @@ class SQLiteLog:
         db.execute("COMMIT")
         made = {name: sql for name, sql in found.items() if not name.startswith("sqlite_stat")}  # left by ANALYZE
         if application == APPLICATION and version > VERSION:
-            raise LogError(f"the log {self.name} is of the later version {version}; this version of the framework reads up to {VERSION}")
+            raise LogError(later(self.name, version))
         if application == APPLICATION:
             if version in TABLES and made == TABLES[version].sql:
                 return TABLES[version](db, self.name)
@@ -173,17 +173,16 @@ class SQLiteLog:
         if tables:
             return f"it is a database that holds {list(tables)}"
         if db.execute("PRAGMA journal_mode").fetchone()[0] == b"wal":
-            return f"it is a database without tables; if it was copied, what it held stands in the file {self.path.name}-wal beside its original"
+            wal = f"{self.path.name}-wal"
+            return f"it is a database without tables; if it was copied, what it held stands in the file {wal} beside its original"
         return "it is a database without tables"
 
     def _leave_wal(self, db: sqlite3.Connection) -> None:
         """Takes what a write-ahead log of version 1 holds into the file, unless another driver is working with it."""
         if db.execute("PRAGMA journal_mode").fetchone()[0] == b"wal":
             db.execute("PRAGMA busy_timeout=0")
-            try:
+            with suppress(sqlite3.OperationalError):  # then it stays as it is: as good for drivers, worse for copies
                 db.execute("PRAGMA journal_mode=DELETE")
-            except sqlite3.OperationalError:
-                pass  # it stays as it is: as good for drivers, worse for copies
             db.execute(f"PRAGMA busy_timeout={PATIENCE * 1000:.0f}")
 
     def _create(self, header: Mapping[str, Any]) -> None:
@@ -191,7 +190,8 @@ class SQLiteLog:
         meets half a log, and a file that is there is never begun anew."""
         stored(header)  # raises before there is a file
         if self._beside("-wal"):
-            raise LogError(f"the log {self.name} is gone, but events of it may stand in {self.path.name}-wal; move that file away")
+            wal = f"{self.path.name}-wal"
+            raise LogError(f"the log {self.name} is gone, but events of it may stand in {wal}; move that file away")
         made = self.path.with_name(f".{self.path.name}.{token_hex(4)}.new")
         try:
             with closing(self._connect(made, "mode=rwc")) as db:

@@ -30,17 +30,22 @@ APPLICATION = int.from_bytes(b"hpo\n", "big")  # what SQLite keeps for telling w
 SIZE = 16  # bytes of a digest
 
 
+def later(name: str, version: Any) -> str:
+    """The sentence that refuses what a later version of the framework wrote."""
+    return f"the log {name} is of the later version {version!r:.60}; this version of the framework reads up to {VERSION}"
+
+
 def upgrade(header: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The header of an older log as one of this version: what is compared. What is stored stays as it is."""
     version = header.get("version", VERSION)
     if type(version) is not int or version > VERSION:
-        raise LogError(f"the log {name} is of the later version {version!r:.60}; this version of the framework reads up to {VERSION}")
+        raise LogError(later(name, version))
     return {**header, "version": VERSION} if "version" in header else header
 
 
 def hashed(*parts: bytes | str | int, key: bytes = b"") -> bytes:
     """A digest over parts of which only the last one may hold a line's end."""
-    texts = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    texts = [part if type(part) is bytes else str(part).encode() for part in parts]
     return blake2b(b"\n".join(texts), digest_size=SIZE, key=key).digest()
 
 
@@ -78,7 +83,7 @@ class Tables(ABC):
 
     def mapping(self, text: Any, what: str) -> Mapping[str, Any]:
         try:
-            value = json.loads(text)
+            value = json.loads(text.decode() if isinstance(text, bytes) else text)  # json would look for the encoding
         except (ValueError, TypeError, RecursionError) as error:
             raise self.damage(f"{what} is no JSON ({error})") from None
         if not isinstance(value, dict):
@@ -153,13 +158,13 @@ class Digests(Tables):
         return self.mapping(body, "its header")
 
     @staticmethod
-    def _seal(key: bytes, count: int | None) -> bytes:
+    def _seal(key: bytes, count: int) -> bytes:
         return hashed("count", count, key=key)
 
     def _count(self) -> int:
         """How many events there were at the last append."""
         row = self.db.execute("SELECT count, seal FROM header WHERE one = 1").fetchone()
-        count, seal = row if row is not None else (None, None)
+        count, seal = row if row is not None else (-1, None)
         if self._seal(self._key, count) != seal:
             raise self.damage("the number of events that is kept with its header is not as it was written")
         return int(count)
@@ -177,9 +182,8 @@ class Digests(Tables):
             raise self.damage(f"event {count} was never counted")
         if found == count:
             return []
-        return [
-            f"the log {self.name} is cut: it held {count} events and holds the first {found}; the last {count - found} are missing"
-        ]
+        missing = f"the last {count - found} are missing"
+        return [f"the log {self.name} is cut: it held {count} events and holds the first {found}; {missing}"]
 
     def append(self, event: Event) -> None:
         identity, body, time = event.identity, stored(event.body), float(event.time)
@@ -203,10 +207,8 @@ class Digests(Tables):
         for at, identity, kind, body, time, digest in self.db.execute(query, (after,)):
             if at != position:
                 raise self.damage(f"event {position} is missing")
-            columns = (identity if identity is not None else b"", kind, body)
-            if not all(isinstance(column, bytes) for column in columns):
-                raise self.damage(f"event {position} is not as it was written")
-            if self._digest(position, identity, kind, body, time) != digest:
+            texts = type(kind) is bytes and type(body) is bytes and (identity is None or type(identity) is bytes)
+            if not texts or self._digest(position, identity, kind, body, time) != digest:
                 raise self.damage(f"event {position} is not as it was written")
             found.append(self.event(position, identity, kind, body, time))
             position += 1

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo import Header, History, Job, Result, SQLiteLog
-from hpo.logs import Event
+from hpo.logs import Event, sqlite
 from tests.hpo.laws import Drive, build
 from tests.hpo.objectives import line, mixed
 
@@ -43,7 +43,8 @@ class Whole:
 def wholes(folder: Path) -> list[Whole]:
     """Logs of 0 to some 1,000 events, on one page and on hundreds, with bodies that spill over pages."""
     made = []
-    for name, optimizer, jobs in [("empty", "random", 0), ("few", "random", 5), ("asha", "asha", 60), ("gp", "gp", 8), ("many", "random", 500)]:
+    kinds = [("empty", "random", 0), ("few", "random", 5), ("asha", "asha", 60), ("gp", "gp", 8), ("many", "random", 500)]
+    for name, optimizer, jobs in kinds:
         path = folder / f"{name}.sqlite"
         log = SQLiteLog(path)
         drive = Drive(build(optimizer, line() if name == "few" else mixed(), 0), log=log)
@@ -53,7 +54,8 @@ def wholes(folder: Path) -> list[Whole]:
             for trial in range(1000, 1004):
                 job = Job(trial, {"x": 0.5}, 1)
                 curve = tuple((i, 1.0 / (i + 1)) for i in range(400 * (trial - 999)))
-                log.append(Event("add", {"job": job.to_json(), "result": Result({"loss": 1.0}, curve, traceback="at line\n" * 500).to_json()}, 5.0))
+                result = Result({"loss": 1.0}, curve, traceback="at line\n" * 500)
+                log.append(Event("add", {"job": job.to_json(), "result": result.to_json()}, 5.0))
         made.append(Whole(path, drive.study.header, list(log.read(0))))
         log.close()
     return made
@@ -144,6 +146,7 @@ def longer(data: bytearray, rng: random.Random, other: bytes) -> bytearray:
 def in_rows(change: Callable[[sqlite3.Connection, random.Random, Path], None]) -> Damage:
     def damage(path: Path, rng: random.Random, other: Path) -> None:
         db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA synchronous=OFF")
         change(db, rng, other)
         db.close()
 
@@ -164,10 +167,12 @@ def removed(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
 
 def removed_and_closed_up(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
     at = position(db, rng)
+    db.execute("BEGIN")
     db.execute("DELETE FROM events WHERE position = ?", (at,))
     for later in range(at + 1, count(db) + 1):
         db.execute("UPDATE events SET position = ? WHERE position = ?", (later - 1, later))
     db.execute("UPDATE header SET count = max(count - 1, 0)")
+    db.execute("COMMIT")
 
 
 def cut(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
@@ -186,8 +191,9 @@ def exchanged(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
 
 
 def duplicated(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
-    query = "INSERT INTO events SELECT ?, CASE WHEN identity IS NULL THEN NULL ELSE identity || ? END, kind, body, timestamp, digest FROM events"
-    db.execute(f"{query} WHERE position = ?", (count(db), rng.choice(["0", " "]), position(db, rng)))
+    columns = "?, CASE WHEN identity IS NULL THEN NULL ELSE identity || ? END, kind, body, timestamp, digest"
+    query = f"INSERT INTO events SELECT {columns} FROM events WHERE position = ?"
+    db.execute(query, (count(db), rng.choice(["0", " "]), position(db, rng)))
 
 
 def changed_column(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
@@ -204,8 +210,9 @@ def changed_column(db: sqlite3.Connection, rng: random.Random, other: Path) -> N
 def changed_header(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
     change = rng.choice(
         [
-            "body = replace(body, '0', '1')", "body = '{}'", "body = 'no json'", "count = count + 1", "count = 0", "count = count * 2 + 1",
-            "study = 'another'", "digest = zeroblob(16)", "seal = zeroblob(16)", "count = 'many'", "body = CAST(body AS BLOB)",
+            "body = replace(body, '0', '1')", "body = '{}'", "body = 'no json'", "count = count + 1", "count = 0",
+            "count = 'many'", "count = count * 2 + 1", "study = 'another'", "digest = zeroblob(16)", "seal = zeroblob(16)",
+            "body = CAST(body AS BLOB)",
         ]
     )  # fmt: skip
     db.execute(f"UPDATE header SET {change}")
@@ -230,8 +237,9 @@ def foreign_rows(db: sqlite3.Connection, rng: random.Random, other: Path) -> Non
 def changed_tables(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
     change = rng.choice(
         [
-            "PRAGMA user_version = 3", "PRAGMA user_version = 0", "PRAGMA application_id = 7", "DROP TABLE events", "DROP TABLE header",
-            "CREATE TABLE theirs (a)", "ALTER TABLE events ADD COLUMN b", "CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END",
+            "PRAGMA user_version = 3", "PRAGMA user_version = 0", "PRAGMA application_id = 7", "DROP TABLE events",
+            "DROP TABLE header", "CREATE TABLE theirs (a)", "ALTER TABLE events ADD COLUMN b",
+            "CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END",
             "ALTER TABLE events RENAME COLUMN timestamp TO time", "CREATE VIEW v AS SELECT * FROM events", "VACUUM", "ANALYZE",
         ]
     )  # fmt: skip
@@ -323,7 +331,9 @@ def damaged(name: str, path: Path, rng: random.Random, logs: Sequence[Whole]) ->
             return whole
 
 
-def campaign(folder: Path, number: int, seed: int, names: Sequence[str] = tuple(DAMAGES)) -> tuple[Counter[tuple[str, str]], list[str]]:
+def campaign(
+    folder: Path, number: int, seed: int, names: Sequence[str] = tuple(DAMAGES)
+) -> tuple[Counter[tuple[str, str]], list[str]]:
     """How often each damage had each outcome, and every wrong one in words. Every damage comes in turn, on every log."""
     rng, found, wrong = random.Random(seed), Counter[tuple[str, str]](), []
     logs = wholes(folder)
@@ -346,6 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=list(DAMAGES), action="append", help="a kind of damage (default: all in turn)")
     parser.add_argument("--keep", type=Path, help="a folder where files with a wrong outcome stay")
     given = parser.parse_args(arguments)
+    sqlite.SYNCHRONOUS = "OFF"  # no machine loses its power here
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hpo import LOGS, History, Job, MemoryLog, Random, Result, SQLiteLog, Study
+from hpo import LOGS, Job, MemoryLog, Random, Result, SQLiteLog, Study
 from hpo.logs import Collision, Event, Log, sqlite
 from tests.hpo.laws import ROOT, Drive, build, starts
 from tests.hpo.objectives import line, mixed
@@ -38,7 +38,7 @@ FINISH = Event("finish", {"trial": 0, "until": 1, "result": RESULT}, 3.0)
 LOST = Event("lost", {"trial": 0, "until": 1, "attempt": 0}, 3.0)
 # what no reader takes -> a piece of the sentence that refuses it
 WRONG: dict[str, tuple[Event, str]] = {
-    "a path as trial": (changed(start(1), "job", "trial", to="../../pwned"), r"its trial is '\.\./\.\./pwned'; allowed is an integer"),
+    "a path as trial": (changed(start(1), "job", "trial", to="../../pwned"), r"its trial is '\.\./\.\./pwned'; allowed is"),
     "a path as the trial of a finish": (changed(FINISH, "trial", to="../../pwned"), "its trial is"),
     "a float as trial": (changed(start(1), "job", "trial", to=1.0), r"its trial is 1\.0"),
     "a boolean as trial": (changed(start(1), "job", "trial", to=True), "its trial is True"),
@@ -138,9 +138,10 @@ class LogLaws:
     def test_further_fields_are_kept(self, log: Log) -> None:
         """Later versions say more in a body than this one asks for."""
         log.open(HEADER)
-        log.append(Event("limit", {"rule": "trials", "value": 3, "phase": "finals"}, 0.5))
-        log.append(Event("run", {"driver": {"pid": 1}}, 0.5))
-        assert [event.body for event in log.read(0)] == [{"rule": "trials", "value": 3, "phase": "finals"}, {"driver": {"pid": 1}}]
+        bodies: list[dict[str, Any]] = [{"rule": "trials", "value": 3, "phase": "finals"}, {"driver": {"pid": 1}}]
+        log.append(Event("limit", bodies[0], 0.5))
+        log.append(Event("run", bodies[1], 0.5))
+        assert [event.body for event in log.read(0)] == bodies
 
     def test_nothing_is_told_to_a_closed_log(self, log: Log) -> None:
         log.open(HEADER)
@@ -383,43 +384,3 @@ def test_a_log_that_others_hold_for_too_long_is_named(tmp_path: Path, monkeypatc
     other.execute("ROLLBACK")
     other.close()
     assert SQLiteLog(tmp_path / "log.db").open({"a": 2}) == {"a": 1}
-
-
-def test_history_refuses_what_cannot_be() -> None:
-    history = Study(Random(line())).history
-    with pytest.raises(ValueError, match="until=2; allowed is 1 to the horizon 1"):
-        history.start(Job(0, {"x": 0.5}, 2), 0)
-    with pytest.raises(ValueError, match=r"job \(7, 1\) was never started here"):
-        history.finish(Job(7, {"x": 0.5}, 1), Result({"loss": 1.0}))
-    assert not history.lost(Job(7, {"x": 0.5}, 1)) and len(history) == 0
-
-
-def test_the_log_is_written_before_memory_changes() -> None:
-    class Full(MemoryLog):
-        full = False
-
-        def append(self, event: Event) -> None:
-            if self.full:
-                raise OSError("no space left on device")
-            super().append(event)
-
-    log = Full()
-    study = Study(Random(line()), log=log)
-    job = study.optimizer.ask()
-    assert job is not None
-    log.full, digest = True, study.history.digest
-    for act in (study.optimizer.ask, lambda: study.optimizer.tell(job, 1.0), lambda: study.optimizer.lose(job),
-                lambda: study.optimizer.add({"x": 0.1}, 1.0)):  # fmt: skip
-        with pytest.raises(OSError):
-            act()
-    assert study.history.digest == digest and study.history.pending == {job.key: job}
-
-
-def test_prefix_and_elapsed() -> None:
-    history = History(Random(line()).header())
-    for time, event in enumerate([Event("run", {}, 10.0), start(0), Event("run", {}, 100.0)]):
-        history.log.append(Event(event.kind, event.body, 10.0 + time if time < 2 else 100.0))
-    history.log.append(Event("finish", {"trial": 0, "until": 1, "result": Result({"loss": 1.0}).to_json()}, 103.0))
-    history.refresh()
-    assert history.elapsed() == 4.0  # one second before the break, three after it
-    assert history.prefix(2).pending.keys() == {(0, 1)} and history.prefix(len(history)).digest == history.digest
