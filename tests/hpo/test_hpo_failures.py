@@ -271,7 +271,8 @@ def test_what_belongs_to_configurations_never_ends_a_study(error: Exception) -> 
 
 
 def test_values_that_fail_never_end_a_study() -> None:
-    for value in (float("nan"), float("inf"), None, "low", {}):
+    values: list[Any] = [float("nan"), float("inf"), None, "low", {}]
+    for value in values:
         study = hpo.minimize(lambda config, value=value: value, line(), "random", 6, quiet=True)  # type: ignore[misc]
         assert len(study.history.results) == 6
 

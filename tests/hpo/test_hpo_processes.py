@@ -250,7 +250,7 @@ def test_a_limit_that_no_worker_keeps_is_refused() -> None:
         executor.close()
     for name in ("renew_after_jobs", "renew_after_bytes"):
         with pytest.raises(ValueError, match=f"{name} is 0; allowed is an integer of at least 1"):
-            Processes(square, **{name: 0})
+            Processes(square, **{name: 0})  # type: ignore[arg-type]
 
 
 # -- what the dead leave -----------------------------------------------------------------------------------------------------
