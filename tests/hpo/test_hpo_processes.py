@@ -273,6 +273,21 @@ def test_the_half_written_goes_at_the_next_start_unless_somebody_lives(tmp_path:
     assert not (tmp_path / litter[0]).exists()
 
 
+def test_what_an_objective_forked_holds_no_folder(tmp_path: Path) -> None:
+    first = Checkpoints(tmp_path)
+    child = os.fork()
+    if child == 0:
+        time.sleep(600)
+        os._exit(0)
+    try:
+        first.close()
+        (tmp_path / "0-3.ckpt.17.half").write_text("x")
+        until(lambda: not any(Checkpoints(tmp_path).folder.iterdir()))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def test_temporary_folders_of_the_dead_go_and_those_of_the_living_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
