@@ -7,6 +7,7 @@ alone, and nothing is cleared.
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 
 try:
@@ -15,12 +16,26 @@ except ImportError:  # no such locks here
     fcntl = None  # type: ignore[assignment]
 
 
+_held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    """What is forked is not the process that the folder belongs to, and may outlive it."""
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 class FolderLock:
     """A shared lock on a folder for the life of this object or process; `alone` says whether nobody else had one when it
     was taken, and while it is asked nobody else gets one."""
 
     def __init__(self, folder: Path) -> None:
-        self._descriptor: int | None = os.open(folder, os.O_RDONLY)
+        self._descriptor: int | None = None
+        self._descriptor = os.open(folder, os.O_RDONLY)
+        _held.add(self)
         self.alone = self._take(exclusive=True)
         if not self.alone:
             self.share()
@@ -43,3 +58,6 @@ class FolderLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def __del__(self) -> None:
+        self.release()

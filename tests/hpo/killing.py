@@ -37,7 +37,7 @@ from tests.hpo.victims import DONE, FULL, HORIZON, LIMIT, MAKERS, SIZE, drive, f
 WHO = ("driver", "worker", "both")
 WHERE = ("training", "saving", "appending", "start-up")
 INSIDE = ("before", "commit", "after")  # of appending: in turn
-DISK = 1_500_000  # bytes of the disk that is nearly full
+DISK = 2_500_000  # bytes of the disk that is nearly full
 TAG = "HPO_CAMPAIGN"
 PATIENCE = 60.0  # seconds until something that must happen has not happened
 

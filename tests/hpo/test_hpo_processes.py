@@ -250,7 +250,7 @@ def test_a_limit_that_no_worker_keeps_is_refused() -> None:
         executor.close()
     for name in ("renew_after_jobs", "renew_after_bytes"):
         with pytest.raises(ValueError, match=f"{name} is 0; allowed is an integer of at least 1"):
-            Processes(square, **{name: 0})
+            Processes(square, **{name: 0})  # type: ignore[arg-type]
 
 
 # -- what the dead leave -----------------------------------------------------------------------------------------------------
@@ -271,6 +271,21 @@ def test_the_half_written_goes_at_the_next_start_unless_somebody_lives(tmp_path:
     second.close()
     Checkpoints(tmp_path).close()
     assert not (tmp_path / litter[0]).exists()
+
+
+def test_what_an_objective_forked_holds_no_folder(tmp_path: Path) -> None:
+    first = Checkpoints(tmp_path)
+    child = os.fork()
+    if child == 0:
+        time.sleep(600)
+        os._exit(0)
+    try:
+        first.close()
+        (tmp_path / "0-3.ckpt.17.half").write_text("x")
+        until(lambda: not any(Checkpoints(tmp_path).folder.iterdir()))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_temporary_folders_of_the_dead_go_and_those_of_the_living_stay(

@@ -1,0 +1,112 @@
+"""Ctrl-C and SIGTERM: one line that says how to go on, nothing left behind, and the same call goes on; coroutines and parked
+trials, which are what a run may hold when it is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hpo
+from hpo import Float, Random, Result, Space, SQLiteLog, Study
+from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.worker import PARKED, Worker
+from hpo.job import Job
+from hpo.objective import _awaited
+from tests.hpo.objectives import Reports, line
+from tests.hpo.test_hpo_kill import listen
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_parked_trials_are_bounded_and_the_lowest_are_closed_first(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    worker = Worker(Reports(tmp_path / "journal"), 9, checkpoints)
+    jobs = [Job(trial, {"x": float(trial)}, 3 if trial % 2 else 5) for trial in range(40)]
+    for job in jobs:
+        worker.execute(job)
+        assert len(worker.held) <= PARKED
+    assert all(trial % 2 == 0 for trial in worker.held) and 38 in worker.held
+    again = worker.execute(Job(1, {"x": 1.0}, 9, (1, 3)))
+    assert isinstance(again, Result) and again.metrics[""] == 1.0 + 1 / 9, "run again from its beginning"
+    worker.close()
+    checkpoints.close()
+
+
+def test_coroutines_beside_a_running_loop() -> None:
+    """In a notebook every cell runs in a loop."""
+
+    async def objective(config: dict[str, Any]) -> float:
+        await asyncio.sleep(0)
+        if config["x"] < 0:
+            raise ValueError("too low")
+        return float(config["x"])
+
+    async def cell() -> Study:
+        return hpo.minimize(objective, line(), "random", 4, quiet=True)
+
+    study = asyncio.run(cell())
+    assert len(study.successes()) == 4
+
+    async def failing() -> None:
+        with pytest.raises(ValueError, match="too low"):
+            _awaited(objective({"x": -1.0}))
+
+    asyncio.run(failing())
+
+
+SCRIPT = """
+import os, signal, sys, time
+import hpo
+def f(config):
+    if len(os.listdir(sys.argv[1])) >= 3:
+        os.kill(os.getpid() if sys.argv[2] == "inline" else os.getppid(), getattr(signal, sys.argv[3]))
+        time.sleep(60)
+    open(os.path.join(sys.argv[1], str(config["x"])), "w").close()
+    return config["x"]
+if __name__ == "__main__":
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        hpo.minimize(f, {"x": (0.0, 1.0)}, "random", 6, executor=sys.argv[2], log="log.sqlite", quiet=True)
+    finally:
+        assert signal.getsignal(signal.SIGTERM) is before
+    print("done")
+"""
+
+
+@pytest.mark.parametrize("executor", ["inline", "processes"])
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_ends_minimize_in_one_line_and_the_same_call_goes_on(
+    executor: str, name: str, status: int, tmp_path: Path
+) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "done").mkdir()
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")}
+
+    def start() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "script.py", str(tmp_path / "done"), executor, name]
+        return subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=120,
+                              preexec_fn=listen)  # fmt: skip
+
+    first = start()
+    assert first.returncode == status, first.stderr
+    assert len(first.stderr.splitlines()) == 1 and "the same call goes on from there" in first.stderr, first.stderr
+    assert not list((tmp_path / "tmp").iterdir()) and not (tmp_path / "log.sqlite-wal").exists()
+    with_log = Study(Random(Space(x=Float(0.0, 1.0))), log=SQLiteLog(tmp_path / "log.sqlite"))
+    assert len(with_log.history.results) >= (3 if executor == "inline" else 2) and with_log.history.pending
+    with_log.history.log.close()
+    for path in list((tmp_path / "done").iterdir())[:1]:
+        path.unlink()
+    for _ in range(4):  # one more result each time
+        for path in list((tmp_path / "done").iterdir()):
+            path.unlink()
+        last = start()
+        if last.returncode == 0:
+            break
+    assert last.stdout == "done\n"
