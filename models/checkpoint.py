@@ -20,7 +20,7 @@ its name whole or not at all.
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,12 +109,16 @@ def read(path: str | Path) -> Checkpoint:
 
 
 def check_fits(path: str | Path, checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """ValueError that names the file and the first parameter by which a checkpoint differs from a model's shapes."""
+    """ValueError that names the file and the first parameter by which a checkpoint differs from a model's shapes, or what a
+    run's position would hold and this one lacks."""
     for name in [*shapes, *checkpoint.weights]:
         here = tuple(shapes[name]) if name in shapes else "absent"
         there = checkpoint.weights[name].shape if name in checkpoint.weights else "absent"
         if here != there:
-            raise ValueError(f"checkpoint {path} does not fit: {name} is {there} in the file and {here} in the model")
+            raise ValueError(f"checkpoint {path} does not fit: {short(name)} is {there} in the file and {here} in the model")
+    lacking = [name for name in START if name not in checkpoint.position]
+    if lacking:
+        raise ValueError(f"checkpoint {path} does not fit: its position has no {lacking[0]}")
 
 
 class NotOurs(Exception):
@@ -242,19 +246,44 @@ def _checked(name: str, entry: Any, place: int) -> tuple[np.dtype[Any], int]:
     return dtype, size
 
 
-# What a position holds of its own, as far as it is there.
-COUNTS = ("steps", "tokens", "skipped")
-NUMBERS = ("updates", "train_loss")
-
-
 def _position(text: str) -> dict[str, Any]:
     position = _object(text, "position")
-    for name in set(COUNTS) & set(position):
-        if type(position[name]) is not int or position[name] < 0:
-            raise ValueError(f"{name} of its position is {short(position[name])}, but must be a whole number of at least 0")
-    for name in set(NUMBERS) & set(position):
-        if type(position[name]) not in (int, float):
-            raise ValueError(f"{name} of its position is {short(position[name])}, but must be a number")
-    if type(position.get("diverged", False)) is not bool:
-        raise ValueError(f"diverged of its position is {short(position['diverged'])}, but must be true or false")
+    for name, (holds, words) in FORMS.items():
+        if name in position and not holds(position[name]):
+            raise ValueError(f"{name} of its position is {short(position[name])}, but must be {words}")
     return position
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < 1 << 63)
+
+
+def _is_row(value: Any, *kinds: Callable[[Any], bool]) -> bool:
+    return type(value) is list and len(value) == len(kinds) and all(holds(one) for holds, one in zip(kinds, value, strict=True))
+
+
+def _is_table(value: Any, **kinds: Callable[[Any], bool]) -> bool:
+    return type(value) is dict and all(name in kinds and kinds[name](one) for name, one in value.items())
+
+
+# What stands in a position, where it stands there, and the same in words.
+FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("steps", "tokens", "skipped"), (_is_count, "a whole number of at least 0")),
+    **dict.fromkeys(("updates", "train_loss"), (_is_number, "a number")),
+    "diverged": (lambda v: type(v) is bool, "true or false"),
+    "scaler": (lambda v: v is None or _is_row(v, _is_number, _is_count), "a number and a count, or null"),
+    "guard": (lambda v: _is_row(v, _is_count, _is_count, _is_number), "two counts and a number"),
+    "stopping": (lambda v: v is None or _is_table(v, best=_is_number, waited=_is_count), "best and waited, or null"),
+    "noise": (
+        lambda v: _is_table(v, **dict.fromkeys(("signal", "variance", "weight"), _is_number), decay=_is_decay),
+        "signal, variance, weight and decay",
+    ),
+}
+
+
+def _is_decay(value: Any) -> bool:
+    return _is_number(value) and 0 <= value < 1

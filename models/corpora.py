@@ -99,7 +99,7 @@ def _likeness(path: Path, data: bytes) -> str:
     """What bytes that are no UTF-8 text look like, as the end of a sentence."""
     known = kind(path, data[:4096])
     if known is None and path.suffix == ".bin" and len(data) % 2 == 0:
-        known = "a .bin of nanoGPT, tokens without a header, of which only the text that they were made from can be read"
+        known = "a .bin of nanoGPT, tokens without a header; give the text that it was made from"
     elif known is None and 0.4 < data[:4096].count(0) / len(data[:4096]) < 0.6:
         known = "text in UTF-16, or tokens of two bytes each"
     return "" if known is None else f"; it looks like {known}"

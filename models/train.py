@@ -60,7 +60,11 @@ def fitting(model: GPT, saved: checkpoints.Checkpoint, path: str | Path) -> dict
     """The weights of a checkpoint; ValueError that names file and parameter where they are not those of the model."""
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     checkpoints.check_fits(path, saved, shapes)
-    return {name: torch.from_numpy(saved.weights[name]) for name in shapes}
+    weights = {name: torch.from_numpy(saved.weights[name]) for name in shapes}
+    there, here = saved.state[AVERAGE].shape if AVERAGE in saved.state else None, (layout(weights).size,)
+    if there is not None and there != here:
+        raise ValueError(f"checkpoint {path} does not fit: {AVERAGE} is {there} in the file and {here} in the model")
+    return weights
 
 
 class TrainRun:

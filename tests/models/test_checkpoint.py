@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from models import checkpoint as checkpoints
 from models import files
 from models.checkpoint import DIGITS, DTYPES, START, Checkpoint, check_fits, read, write, write_pretrained
+from tests.models.tiny import STEP, make
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -374,17 +375,62 @@ def test_a_header_that_could_not_be_read_again_is_not_written(tmp_path: Path) ->
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [(name, value) for name in ("steps", "tokens", "skipped") for value in (-1, 1.5, "3", None, True, [])]
-    + [(name, value) for name in ("updates", "train_loss") for value in ("3", None, True, [], "x\n" * 500)]
-    + [("diverged", value) for value in (0, 1, None, "no")],
-)
-def test_a_position_that_is_none_is_refused_by_name(tmp_path: Path, name: str, value: Any) -> None:
-    write(tmp_path / "file", Checkpoint({"w": floats(2)}, {}, {**START, name: value}))
-    with pytest.raises(ValueError, match=rf"file is damaged or not a checkpoint: {name} of its position is") as caught:
-        read(tmp_path / "file")
-    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+LIES: list[Any] = [None, -1, 1.5, "3", "x\n" * 500, True, 10**400, 2**63]
+LIES += [[], [1], ["a", 0], [0, 0, "a"], {}, {"a": 1}, {"best": "a"}]
+HONEST: dict[str, list[Any]] = {
+    "steps": [0, 2**62],
+    "updates": [0, 1.5, -1],
+    "train_loss": [0, 1.5, -1, float("nan"), float("inf")],
+    "diverged": [True, False],
+    "scaler": [None, [65536.0, 3]],
+    "guard": [[0, 20, 0.5]],
+    "stopping": [None, {}, {"best": 1.5, "waited": 3}],
+    "noise": [{}, {"signal": 0.1, "variance": -0.1, "weight": 0.5, "decay": 0.99}],
+}
+
+
+@pytest.mark.parametrize("name", [*HONEST, "tokens", "skipped"])
+def test_a_position_that_is_none_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    honest = HONEST.get(name, HONEST["steps"])
+    lies = [lie for lie in LIES if not any(lie is one or (type(lie) is type(one) and lie == one) for one in honest)]
+    for value in [*honest, *(lies if name not in ("updates", "train_loss") else [lie for lie in lies if lie not in (-1, 1.5)])]:
+        write(tmp_path / "file", Checkpoint({"w": floats(2)}, {}, {**START, name: value}))
+        if value in honest:
+            read(tmp_path / "file")
+            continue
+        with pytest.raises(ValueError, match=rf"file is damaged or not a checkpoint: {name} of its position is") as caught:
+            read(tmp_path / "file")
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+
+
+def test_a_run_takes_a_forged_checkpoint_whole_or_refuses_it_unchanged(tmp_path: Path) -> None:
+    """Whatever stands in a position or in the state: no traceback of another kind, and no half of it."""
+    config = {"ema": 0.9, "noise_every": 2, "patience": 2, "eval_every": 1}
+    run = make(config)
+    run.advance(4 * STEP)
+    run.save(tmp_path / "true")
+    true = read(tmp_path / "true")
+    positions = [{name: one for name, one in true.position.items() if name != other} for other in true.position]
+    positions += [{**true.position, name: lie} for name in true.position for lie in LIES]
+    states = [{**true.state, name: np.zeros(3, np.float32)} for name in true.state]
+    forged = [Checkpoint(true.weights, true.state, one) for one in positions]
+    forged += [Checkpoint(true.weights, state, true.position) for state in states]
+    taken = 0
+    for checkpoint in forged:
+        write(tmp_path / "forged", checkpoint)
+        other = make(config)
+        other.save(tmp_path / "before")
+        try:
+            other.load(tmp_path / "forged")
+        except ValueError as error:
+            assert str(tmp_path / "forged") in str(error) and "\n" not in str(error)
+            other.save(tmp_path / "after")
+            assert (tmp_path / "after").read_bytes() == (tmp_path / "before").read_bytes()
+        else:
+            taken += 1
+            other._step()
+            other._metrics(1.0, 1.0)
+    assert 0 < taken < len(forged) / 2
 
 
 @pytest.mark.parametrize("position", ["[]", "[[1,2]]", "3", '{"steps":1,"steps":2}', "", "{", "null"])
@@ -412,7 +458,13 @@ def test_names_of_the_format_are_no_names_of_weights(tmp_path: Path, name: str) 
 
 def test_what_does_not_fit_is_named() -> None:
     shapes: dict[str, tuple[int, ...]] = {"tokens.weight": (3, 4), "norm.weight": (4,)}
-    check_fits("X", example(), shapes)
+    one = example()
+    whole = Checkpoint(one.weights, one.state, {**START, **one.position})
+    check_fits("X", whole, shapes)
+    for name in START:
+        lacking = {other: value for other, value in whole.position.items() if other != name}
+        with pytest.raises(ValueError, match=f"checkpoint X does not fit: its position has no {name}"):
+            check_fits("X", Checkpoint(whole.weights, whole.state, lacking), shapes)
     others: list[tuple[dict[str, tuple[int, ...]], str]] = [
         ({"tokens.weight": (3, 8)}, "tokens.weight is (3, 4) in the file and (3, 8) in the model"),
         ({"head.weight": (3, 4)}, "head.weight is absent in the file and (3, 4) in the model"),
