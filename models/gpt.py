@@ -98,7 +98,7 @@ def recomputed(block: nn.Module, x: Tensor, angles: Angles, noise: Noise) -> Ten
     """block(x), keeping nothing but x for the backward pass (Chen et al. 2016); dropout draws the same bits again.
 
     torch keeps the state of the device's own generator for that where bits come from there, and reads it to do so, which a
-    CUDA graph cannot record: engine.py refuses the two together.
+    CUDA graph cannot record: engine.py refuses the two together. torch imports its compiler at the first call, for a second.
     """
     start = noise.get_state() if isinstance(noise, torch.Generator) else None
 
