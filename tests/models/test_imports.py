@@ -13,6 +13,7 @@ CONFIGS = [
     {"precision": "bf16", "dropout": 0.1, "attention_dropout": 0.1, "hypergradient": 0.1},
     {"optimizer": "muon", "positions": "rotary", "norm": "rms", "qk_norm": True, "kv_heads": 1, "ema": 0.9},
     {"optimizer": "adafactor", "attention_dropout": 0.1, "layer_dropout": 0.1, "spike": 5.0, "noise_every": 2},
+    {"activation_checkpointing": True, "dropout": 0.1, "precision": "bf16"},
     {"optimizer": "lion", "nonfinite": "skip", "precision": "fp16"},
 ]
 SCRIPT = f"""
