@@ -11,6 +11,7 @@ What a step reads of the host are the token ids and the learning rate; guard.py 
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from models.optim import Flat, clip, view
 from models.optimizers import Optimizer
 from models.precision import context
 
+SHAPES = 1 << 20  # that may be compiled in a process: more than any trains
 WARM = 3  # passes before a recording, in which libraries allocate what they need
 
 
@@ -131,10 +133,17 @@ class _borrowed:
 
 
 class Compiled(Engine):
-    """The loss is compiled, and with it its gradient; the update is a few kernels as it is."""
+    """The loss is compiled, and with it its gradient; the update is a few kernels as it is.
+
+    Every shape is compiled, in whatever number of trials a process has trained: torch goes on without its compiler, and
+    without a word, from the ninth on otherwise.
+    """
 
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         super().__init__(model, flat, optimizer, config)
+        limits = import_module("torch._dynamo.config")
+        for name in ("recompile_limit", "accumulated_recompile_limit"):
+            setattr(limits, name, max(SHAPES, getattr(limits, name)))
         self._compiled = torch.compile(super()._loss, dynamic=False)
 
     @property

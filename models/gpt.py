@@ -7,6 +7,7 @@ with its bits. There is no random state to save: whoever trains seeds the genera
 """
 
 from collections.abc import Callable, Mapping
+from inspect import unwrap
 
 import torch
 import torch.nn.functional as F
@@ -98,7 +99,8 @@ def recomputed(block: nn.Module, x: Tensor, angles: Angles, noise: Noise) -> Ten
     """block(x), keeping nothing but x for the backward pass (Chen et al. 2016); dropout draws the same bits again.
 
     torch keeps the state of the device's own generator for that where bits come from there, and reads it to do so, which a
-    CUDA graph cannot record: engine.py refuses the two together.
+    CUDA graph cannot record: engine.py refuses the two together. What torch wraps its function in for the compiler imports that,
+    a second and 75 MB, so that it is left out where nothing is compiled.
     """
     start = noise.get_state() if isinstance(noise, torch.Generator) else None
 
@@ -108,7 +110,8 @@ def recomputed(block: nn.Module, x: Tensor, angles: Angles, noise: Noise) -> Ten
         return block(x, angles, noise)  # type: ignore[no-any-return]
 
     shared = noise is not None and start is None
-    return checkpoint(again, x, use_reentrant=False, preserve_rng_state=shared)  # type: ignore[no-any-return]
+    keep = checkpoint if torch.compiler.is_compiling() else unwrap(checkpoint)
+    return keep(again, x, use_reentrant=False, preserve_rng_state=shared)  # type: ignore[no-any-return]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, p: float, noise: Noise) -> Tensor:

@@ -390,5 +390,5 @@ class TrainRun:
         self._train_loss.fill_(loss if self._heard else 0.0)
         self._validated = None
         self.guard.restore(position, own)
-        self.stopping = Stopping(**(own and position.get("stopping") or {}))
+        self.stopping = Stopping(**((own and position.get("stopping")) or {}))
         self.noise = NoiseScale(**position.get("noise", {})) if own else NoiseScale()

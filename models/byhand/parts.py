@@ -124,7 +124,12 @@ class ThroughAutograd:
     def backward(self, dy: Tensor, dqkv: Tensor) -> None:
         assert self._recorded is not None
         (leaf, out), self._recorded = self._recorded, None
-        torch.autograd.backward(out, dy.view(out.shape))
+        # As torch.autograd.backward(out, dy) does, which imports sympy at its first call: a second of every process.
+        gradient = dy.view(out.shape)  # the hook must not know `out`, or the two would keep each other
+        out.register_hook(lambda _: gradient)
+        with torch.enable_grad():
+            total = out.sum()
+        total.backward()
         assert leaf.grad is not None
         dqkv.view(leaf.shape).copy_(leaf.grad)
 

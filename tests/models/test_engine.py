@@ -1,5 +1,8 @@
 """Ways to carry out a step: equal up to rounding, and what they promise about recompiling and waiting."""
 
+from collections.abc import Callable
+from importlib import import_module
+
 import pytest
 import torch
 
@@ -53,6 +56,28 @@ def test_another_learning_rate_recompiles_nothing() -> None:
     assert compiled > before
     run.advance(20 * STEP)  # the schedule has another rate at every step
     assert counters["unique_graphs"] == compiled
+
+
+def test_every_shape_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more than torch compiles by itself. What is made of a shape is left to a backend that counts, so that no compiler
+    of C++ is needed."""
+    dynamo = import_module("torch._dynamo")
+    dynamo.reset()
+    seen: list[object] = []
+
+    def counting(graph: Callable[..., object], inputs: object) -> Callable[..., object]:
+        seen.append(graph)
+        return graph
+
+    torch_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **options: torch_compile(f, **{**options, "backend": counting}))
+    with dynamo.config.patch(recompile_limit=8, accumulated_recompile_limit=8):
+        for batch in range(1, 10):
+            before = len(seen)
+            run = make({"batch": batch}, engine="compile")
+            loss = run.advance(8 * batch)[0]["loss"]
+            assert len(seen) > before, f"the shape number {batch} was not compiled"
+    assert loss == pytest.approx(make({"batch": 9}).advance(8 * 9)[0]["loss"], rel=1e-4)
 
 
 @CUDA

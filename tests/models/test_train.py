@@ -17,7 +17,7 @@ from models import checkpoint
 from models.data import sampled_starts, sequences
 from models.schedule import lr_at
 from models.train import TrainRun
-from tests.models.laws import RunLaws, state, timeless
+from tests.models.laws import RunLaws, timeless
 from tests.models.tiny import CORPUS, STEP, TINY, make
 
 torch.set_num_threads(1)
