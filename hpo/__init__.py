@@ -1,7 +1,8 @@
 """hpo: one ask-tell protocol in which an optimizer is a pure function of a history.
 
 job.py          Job, Result, Header: what is asked, what is told, what a log opens with
-parameters.py   Float, Int, Categorical, Const
+values.py       what is a plain value, a number, the same value; what JSON holds
+parameters/     Float, Int, Categorical, Const; where they stand in the unit cube
 space.py        Space: named parameters, conditions, constraints; the same as arrays
 history.py      History: start, finish, lost, add, enqueue; what every optimizer reads
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
@@ -9,8 +10,11 @@ optimizers/     one file each; OPTIMIZERS, make; Finals around any of them
 logs/           where events live: memory, SQLite
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
+objects.py      objectives over choices that no log can hold: they get the objects, logs the names
 study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe
 stopping.py     when a search turns to its finals
+table.py        the rows and columns of the dataframe
+arguments.py    what people type, brought into one form or refused in a sentence
 run.py          run: the one loop; minimize, maximize
 load.py         load: a study from its file alone
 """

@@ -106,5 +106,7 @@ def folder_of(value: Any) -> str | Path | None:
     """A folder's path, or None."""
     if value is not None and not isinstance(value, str | Path):
         raise TypeError(f"folder is {shown(value)}; allowed are the path of a folder and None")
+    if value is not None and Path(value).exists() and not Path(value).is_dir():
+        raise ValueError(f"folder is {shown(value)}, which is a file; allowed is the path of a folder")
     found: str | Path | None = value
     return found

@@ -79,8 +79,9 @@ class Result:
         missing = [name for name in objectives if name not in metrics]
         if missing and error is None:
             raise ValueError(f"the result lacks the objective {missing[0]!r}; it holds {list(metrics)}")
-        curve = tuple((whole("the step of a curve", step), number("the value of a curve", v)) for step, v in value.curve)
-        return cls(metrics, curve, error, dict(value.system), value.traceback)
+        if not isinstance(value.system, Mapping):
+            raise TypeError(f"the system's measurements of a result are {shown(value.system)}; allowed is a mapping")
+        return cls(metrics, _curve(value.curve), error, dict(value.system), value.traceback)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -92,6 +93,13 @@ class Result:
     def from_json(cls, data: Mapping[str, Any]) -> Result:
         curve = tuple((int(s), float(v)) for s, v in data["curve"])
         return cls(data["metrics"], curve, data["error"], data.get("system", {}), data.get("traceback"))
+
+
+def _curve(points: Any) -> Curve:
+    """(step, value) pairs as plain integers and floats."""
+    if not isinstance(points, list | tuple) or not all(is_several(point) and len(point) == 2 for point in points):
+        raise TypeError(f"the curve of a result is {shown(points)}; allowed is a list of (step, value)")
+    return tuple((whole("the step of a curve", step), number("the value of a curve", value)) for step, value in points)
 
 
 def _named(value: Any, objectives: Mapping[str, str]) -> Mapping[str, Any]:

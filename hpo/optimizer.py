@@ -220,6 +220,8 @@ class Sampler(Optimizer):
     def __post_init__(self) -> None:
         self.space = Space.of(self.space)
         self.seed = whole("seed", self.seed, 0)
+        if self.seed >= 2**64:  # streams read 64 bits of it
+            raise ValueError(f"seed is {self.seed}; allowed is an integer of at least 0 and below 2^64")
 
     @abstractmethod
     def sample(self, history: History, trial: int) -> Config | None:

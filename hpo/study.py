@@ -13,7 +13,7 @@ from hpo.job import Key, Result
 from hpo.logs import Log
 from hpo.optimizer import Optimizer
 from hpo.retention import Retention
-from hpo.values import whole
+from hpo.values import shown, whole
 
 if TYPE_CHECKING:
     import pandas
@@ -85,7 +85,9 @@ class Study:
         return next(iter(self.header.objectives))
 
     def trial(self, key: Key) -> Trial:
-        """A finished key as a person reads it."""
+        """A finished key (trial, until) as a person reads it. ValueError for any other."""
+        if not isinstance(key, tuple) or key not in self.history.results:
+            raise ValueError(f"{shown(key)} is no finished key (trial, until) of this study")
         job, result = self.history.jobs[key], self.history.results[key]
         value = result.metrics.get(self.objective, float("nan"))
         return Trial(
@@ -94,6 +96,8 @@ class Study:
 
     def curve(self, key: Key) -> tuple[tuple[int, float], ...]:
         """(step, value) of the first objective from the trial's own start up to a key, its rungs included."""
+        if not isinstance(key, tuple) or key[0] not in self.history.trials:
+            raise ValueError(f"{shown(key)} is no key (trial, until) of this study")
         points: dict[int, float] = {}
         for other in self.history.trials[key[0]]:
             if other[1] <= key[1] and other in self.history.results:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 PLAIN = (str, int, float, bool, type(None))
+LONGEST = 1e9  # seconds, 31 years; operating systems refuse to wait for much longer
 SHOWN = 80  # characters of a value in a sentence
 JSON_VALUES = "strings, numbers, booleans, None, and lists, tuples and dictionaries of them"
 
@@ -94,14 +95,14 @@ def whole(what: str, value: Any, least: int | None = None) -> int:
 
 
 def duration(name: str, value: Any, zero: bool = True) -> float | None:
-    """Seconds, or None for no limit."""
+    """Seconds, or None for no limit. What nobody will live to see is cut to what a system can wait for."""
     value = plain(value)
     allowed = f"a finite number {'of at least' if zero else 'above'} 0, or None"
     if value is None:
         return None
     if not (is_finite(value) and (value > 0 or (zero and value == 0))):
         raise ValueError(f"{name} is {shown(value)}; allowed is {allowed}")
-    return float(value)
+    return min(float(value), LONGEST)
 
 
 def is_several(value: Any) -> bool:

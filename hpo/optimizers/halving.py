@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Scheduler
+from hpo.values import is_finite
 
 Ladder = Sequence[tuple[int, int]]  # (configurations, budget) of every rung, lowest first
 
@@ -23,17 +24,17 @@ Ladder = Sequence[tuple[int, int]]  # (configurations, budget) of every rung, lo
 def check_resources(lowest: int, highest: int, factor: float) -> None:
     """Raises ValueError in one sentence if the resources do not make a ladder."""
     for name, value in (("min_resource", lowest), ("max_resource", highest)):
-        if not isinstance(value, int) or value < 1:
+        if type(value) is not int or value < 1:
             raise ValueError(f"{name} is {value!r}; allowed is an integer of at least 1")
     if lowest > highest:
         raise ValueError(f"min_resource {lowest} is above max_resource {highest}")
-    if not factor > 1:
+    if not is_finite(factor) or factor <= 1:
         raise ValueError(f"reduction_factor is {factor!r}; allowed is a number above 1")
 
 
 def check_rate(rate: int, deepest: int) -> None:
     """Raises ValueError in one sentence if so many of the lowest rungs cannot be left out."""
-    if not isinstance(rate, int) or not 0 <= rate <= deepest:
+    if type(rate) is not int or not 0 <= rate <= deepest:
         raise ValueError(f"min_early_stopping_rate is {rate!r}; allowed is 0 to {deepest} between these resources")
 
 
@@ -288,7 +289,7 @@ class SuccessiveHalving(Brackets):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_resources(self.min_resource, self.max_resource, self.reduction_factor)
-        if self.configs is not None and self.configs < 1:
+        if self.configs is not None and (type(self.configs) is not int or self.configs < 1):
             raise ValueError(f"configs is {self.configs!r}; allowed is an integer of at least 1")
         budgets = geometric(self.min_resource, self.max_resource, self.reduction_factor)
         check_rate(self.min_early_stopping_rate, len(budgets) - 1)

@@ -105,7 +105,7 @@ class Grid(Listed):
         if isinstance(spec, Categorical):
             return list(spec.values)
         count = self.points.get(name, 4) if isinstance(self.points, Mapping) else self.points
-        if not isinstance(count, int) or count < 1:
+        if type(count) is not int or count < 1:
             raise ValueError(f"the grid has points={count!r} for {name!r}; allowed is an integer of at least 1")
         assert isinstance(spec, Float | Int)
         return list(dict.fromkeys(spec.along(fraction) for fraction in self._positions(count)))

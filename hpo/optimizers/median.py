@@ -30,12 +30,14 @@ class MedianStopping(Scheduler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.rungs, list | tuple):
+            raise TypeError(f"rungs is {self.rungs!r}; allowed is a list of integers of at least 1 in rising order")
         self.rungs = tuple(self.rungs)
-        if any(not isinstance(r, int) or r < 1 for r in self.rungs) or list(self.rungs) != sorted(set(self.rungs)):
+        if any(type(r) is not int or r < 1 for r in self.rungs) or list(self.rungs) != sorted(set(self.rungs)):
             raise ValueError(f"rungs is {list(self.rungs)}; allowed are integers of at least 1 in rising order")
         if self.rungs and self.rungs[-1] >= self.max_resource:
             raise ValueError(f"the last rung {self.rungs[-1]} must be below max_resource {self.max_resource}")
-        if self.grace_trials < 1:
+        if type(self.grace_trials) is not int or self.grace_trials < 1:
             raise ValueError(f"grace_trials is {self.grace_trials!r}; allowed is an integer of at least 1")
 
     @property

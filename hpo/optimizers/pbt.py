@@ -17,6 +17,7 @@ from hpo.optimizer import Scheduler
 from hpo.parameters import Const, Float, Int
 from hpo.rng import stream, training_seed
 from hpo.space import Config
+from hpo.values import is_finite
 
 ZERO = 0.1  # share of its range by which a number at zero is explored, since no factor moves it
 TRIES = 100  # explored configurations that may break a constraint before the donor's own is kept
@@ -50,15 +51,18 @@ class PBT(Scheduler):
         super().__post_init__()
         for name in ("population", "generations", "max_resource"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise ValueError(f"{name} is {value!r}; allowed is an integer of at least 1")
         if self.generations > self.max_resource:
             raise ValueError(f"{self.generations} generations do not fit into max_resource {self.max_resource}")
         for name, top in (("truncation", 0.5), ("resample", 1.0), ("quorum", 1.0)):
-            if not 0 <= getattr(self, name) <= top:
+            if not is_finite(getattr(self, name)) or not 0 <= getattr(self, name) <= top:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; allowed is 0 to {top}")
-        if not self.factors or any(not factor > 0 for factor in self.factors):
-            raise ValueError(f"factors is {list(self.factors)}; allowed are numbers above 0")
+        for name in ("factors", "explore"):
+            if not isinstance(getattr(self, name), list | tuple | None):
+                raise TypeError(f"{name} is {getattr(self, name)!r}; allowed is a list")
+        if not self.factors or any(not is_finite(factor) or factor <= 0 for factor in self.factors):
+            raise ValueError(f"factors is {self.factors!r}; allowed are finite numbers above 0")
         unknown = [name for name in self.explore or () if name not in self.space.parameters]
         if unknown:
             raise ValueError(f"explore names {unknown[0]!r}, which is not one of {list(self.space.parameters)}")

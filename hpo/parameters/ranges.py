@@ -109,7 +109,8 @@ class Float(Parameter):
         return min(max(place, 0), self._places.hi)
 
     def _value(self, place: int) -> float:
-        return float(min(max(_decimal(self.lo) + place * _decimal(self.step), self.lo), self.hi))
+        value = float(_decimal(self.lo) + place * _decimal(self.step))
+        return float(min(max(value, self.lo), self.hi))
 
     def check(self, name: str, value: Any) -> float:
         value = plain(value)

@@ -158,11 +158,26 @@ REFUSED: list[tuple[str, Callable[[], Any], str]] = [
     ("outside", lambda: Random(S).enqueue({"x": 5.0}), "parameter 'x' got 5.0; allowed is a number from 0.0 to 1.0"),
     ("unknown", lambda: Random(S).enqueue({"y": 0.5}), r"unknown parameter 'y'; allowed are \['x'\]"),
     ("no job's error", lambda: Random(S).add({"x": 0.5}, Result(error=3)), "the error of a result is 3"),  # type: ignore[arg-type]
-    # listed configurations
+    ("a curve", lambda: Random(S).add({"x": 0.5}, Result({"loss": 1.0}, 3)), r"is 3; allowed is a list of \(step, value\)"),  # type: ignore[arg-type]
+    ("values", lambda: Random(S).add({"x": 0.5}, Result({"loss": 1.0}, [3])), r"curve .* is \[3\]; allowed is a list of"),  # type: ignore[list-item]
+    ("a trial", lambda: Study(Random(S)).trial(0), r"0 is no finished key \(trial, until\) of this study"),  # type: ignore[arg-type]
+    ("unknown", lambda: Study(Random(S)).trial((0, 1)), r"\(0, 1\) is no finished key"),
+    ("unknown", lambda: Study(Random(S)).curve((0, 1)), r"\(0, 1\) is no key"),
+    # listed configurations and options
     ("one", lambda: Manual(S, configs={"x": 0.5}), r"configs is \{'x': 0.5\}; allowed is a list of configurations"),  # type: ignore[arg-type]
     ("points", lambda: Grid(S, points="4"), "points='4' for 'x'; allowed is an integer of at least 1"),  # type: ignore[arg-type]
     ("one value", lambda: Grid(S, values={"x": 0.5}), "the values of 'x' are 0.5; allowed is a list"),  # type: ignore[dict-item]
     ("a list", lambda: Grid(S, values=[0.5]), r"values is \[0.5\]; allowed is a mapping from names to lists of values"),  # type: ignore[arg-type]
+    ("True", lambda: make("asha", S, max_resource=True), "max_resource is True; allowed is an integer of at least 1"),
+    ("a text", lambda: make("asha", S, reduction_factor="3"), "reduction_factor is '3'; allowed is a number above 1"),
+    ("a text", lambda: make("halving", S, configs="9"), "configs is '9'; allowed is an integer of at least 1"),
+    ("one", lambda: make("median", S, rungs=3), "rungs is 3; allowed is a list of integers"),
+    ("True", lambda: make("pbt", S, population=True), "population is True; allowed is an integer of at least 1"),
+    ("one", lambda: make("pbt", S, factors=1.2), "factors is 1.2; allowed is a list"),
+    ("one name", lambda: make("pbt", S, explore="x"), "explore is 'x'; allowed is a list"),
+    ("nan", lambda: make("pbt", S, truncation=nan), "truncation is nan; allowed is 0 to 0.5"),
+    ("too long", lambda: Random(S, seed=2**64), r"seed is 18446744073709551616; allowed is .* below 2\^64"),
+    ("a file", lambda: minimize(folder=__file__), "folder is .*, which is a file; allowed is the path of a folder"),
     ("an option", lambda: make("grid", S, point=3), "'grid' has no option 'point'; allowed are"),
     ("a name", lambda: make(GP, S), "unknown optimizer <class"),  # type: ignore[arg-type]
 ]  # fmt: skip
@@ -190,6 +205,7 @@ TAKEN: list[tuple[str, Callable[[], Any]]] = [
     ("a list of objectives", lambda: minimize(objective=two_names, objectives=["loss", "size"]).header.objectives),
     ("numpy counts", lambda: minimize(trials=np.int64(2), seed=np.int64(3), seconds=np.float64(60)).best),
     ("a whole float", lambda: len(minimize(trials=2.0).history.results) == 2),
+    ("for ever", lambda: minimize(executor="threads", seconds=10**15, timeout=1e300).best),
     ("a log", lambda: len(minimize(log=MemoryLog()).history) > 0),
     ("two workers of numpy", lambda: minimize(executor="threads", workers=np.int64(2), timeout=np.int64(60)).best),
     ("a numpy horizon", lambda: minimize(objective=Reports(os.devnull), horizon=np.int64(9)).best.until == 9),

@@ -54,8 +54,8 @@ def torch_scalars() -> list[Any]:
     ]
 
 
-NUMBERS = [0.5, np.float64(0.5), np.float32(0.5), np.array(0.5), np.array([0.5]), np.array([[0.5]]), Decimal("0.5"), Fraction(1, 2),
-           np.longdouble(0.5), {"loss": np.array(0.5)}, Result({"loss": np.array(0.5)})]  # fmt: skip
+NUMBERS = [0.5, np.float64(0.5), np.float32(0.5), np.array(0.5), np.array([0.5]), np.array([[0.5]]), Decimal("0.5"),
+           Fraction(1, 2), np.longdouble(0.5), {"loss": np.array(0.5)}, Result({"loss": np.array(0.5)})]  # fmt: skip
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -69,7 +69,8 @@ def test_a_number_is_a_number_wherever_it_comes_from(way: Callable[..., Result])
         assert way(value).metrics == {"loss": 3.0}
 
 
-NO_NUMBERS = [True, np.True_, np.array(True), "0.5", b"0.5", np.array("0.5"), None, 1j, [0.5], (0.5, 0.5), np.array([0.5, 0.5]), np.array([]),
+NO_NUMBERS = [True, np.True_, np.array(True), "0.5", b"0.5", np.array("0.5"), None, 1j, [0.5], (0.5, 0.5),
+              np.array([0.5, 0.5]), np.array([]),
               10**400, {"loss": True}, {"loss": "0.5"}, {"loss": [0.5]}, {"loss": None}, object()]  # fmt: skip
 
 
