@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +48,11 @@ def finish(drive: Drive) -> History:
 # -- when ---------------------------------------------------------------------------------------------------------------
 
 
+def clock(monkeypatch: pytest.MonkeyPatch, now: Callable[[], float]) -> None:
+    """Events of histories that are made from here on carry this time."""
+    monkeypatch.setattr("hpo.history.time", SimpleNamespace(time=lambda: 1e9 + now(), monotonic=now))
+
+
 class Timed(Simulator):
     """A machine on a simulated clock, which events carry too: `birth` seconds until workers are ready, `pace` seconds a unit."""
 
@@ -55,7 +61,7 @@ class Timed(Simulator):
         self.pace, self.birth, self.load = pace, birth, load
         self.begun: dict[tuple[int, int], int] = {}
         self.cold = workers  # processes that have not had a job
-        monkeypatch.setattr("time.time", lambda: 1e9 + self.now)
+        clock(monkeypatch, lambda: self.now)
 
     def takes(self, job: Job, begin: int) -> float:
         self.begun[job.seed, job.until] = begin
@@ -97,7 +103,7 @@ def test_start_up_is_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [len(drive(Timed(monkeypatch, 2, 1.0, birth), Turn(60.0, None, 2)).history.jobs) for birth in (0.0, 300.0)]
     assert jobs[0] == jobs[1]
     now = [0.0]
-    monkeypatch.setattr("time.time", lambda: now[0])
+    clock(monkeypatch, lambda: now[0])
     history = Study(Finals(Random(plane()))).history
     for begun, end in ((0.0, 100.0), (1000.0, 1050.0)):
         now[0] = begun
