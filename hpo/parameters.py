@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 Kind = Literal["float", "int", "categorical"]
+FINE = 1e-13  # of a range: numbers that stand closer than this are a continuum to whoever compares rows to 12 decimals
 MAX_LEVELS = 10_000  # an Int with more values is a float to the surrogate and rounds on decoding
 
 
@@ -70,6 +71,23 @@ class Parameter(ABC):
         """Sorted positions of every value of an Int; None for the other kinds."""
         return None
 
+    # -- values of a float column that are fewer than its positions --------------------------------------------------
+
+    count: int = 0  # how many values there are; 0 where nobody has counted them
+
+    @property
+    def coarse(self) -> bool:
+        """Whether positions of a float column that are told apart may stand for one value: then rows are snapped."""
+        return False
+
+    def snap(self, u: float) -> float:
+        """The position of the value that a position stands for."""
+        return self.encode(self.decode(u))
+
+    def positions(self) -> np.ndarray:
+        """Sorted positions of all `count` values."""
+        raise NotImplementedError
+
     def reject(self, name: str, value: Any) -> ValueError:
         return ValueError(f"parameter {name!r} got {value!r}; allowed is {self.allowed()}")
 
@@ -119,6 +137,13 @@ class Float(Parameter):
         value = self.lo * (self.hi / self.lo) ** u if self.log else self.lo + u * (self.hi - self.lo)
         return float(min(max(value, self.lo), self.hi))
 
+    @property
+    def coarse(self) -> bool:
+        """A range so narrow that neighbouring numbers stand farther apart than rows are told apart (1e-12)."""
+        apart = math.log(self.hi / self.lo) if self.log else self.hi - self.lo
+        one = np.finfo(float).eps * (1.0 if self.log else max(abs(self.lo), abs(self.hi)))
+        return bool(one > FINE * apart)
+
     def allowed(self) -> str:
         return f"a number from {self.lo} to {self.hi}"
 
@@ -148,7 +173,7 @@ class Int(Parameter):
         object.__setattr__(self, "when", conditions(self.when))
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]
         """How many values there are."""
         return (self.hi - self.lo) // self.step + 1
 
@@ -161,8 +186,13 @@ class Int(Parameter):
         return self.count if self.count <= MAX_LEVELS else 0
 
     def levels(self) -> np.ndarray | None:
-        if self.kind == "float":
-            return None
+        return None if self.kind == "float" else self.positions()
+
+    @property
+    def coarse(self) -> bool:
+        return self.kind == "float"
+
+    def positions(self) -> np.ndarray:
         return np.array([self.encode(self.lo + i * self.step) for i in range(self.count)])
 
     def _edges(self) -> tuple[float, float]:
