@@ -27,19 +27,19 @@ from typing import Any
 
 import numpy as np
 
+from hpo.constraints import Constraint, Feasible, Vectorised, allows, checked
 from hpo.parameters import MAX_LEVELS, Categorical, Const, Float, Int, Parameter, constant, parameter
 from hpo.values import identity, shown
-from surrogates.domain import Domain
+from surrogates.domain import Domain, Grid
 
 Config = dict[str, Any]
-Constraint = Callable[[Mapping[str, Any]], bool]
 
 AROUND = 256  # feasible rows of which the nearest stands for an infeasible middle
 
-__all__ = ["Categorical", "Config", "Const", "Constraint", "Float", "Int", "Parameter", "Space"]
+__all__ = ["Categorical", "Config", "Const", "Constraint", "Float", "Int", "Parameter", "Space", "Vectorised"]
 
 
-def code_name(code: Callable[..., Any]) -> Any:
+def code_name(code: Any) -> Any:
     """What a header records of code: a function's name, what a partial binds, an instance's repr or else its class.
 
     Never an address, which no other process repeats. Lambdas have no names to be told apart by: theirs ends with a digest
@@ -79,7 +79,7 @@ class Space:
     """Named parameters with conditions (`when=`) and constraints (predicates over a configuration).
 
     A constraint is called with a plain configuration in which inactive parameters are absent, and says whether it may
-    be tried. Every optimizer proposes only configurations that are active where they should be and feasible.
+    be tried; wrapped as Vectorised(constraint) it is called with arrays of many (see constraints.py). Every optimizer proposes only configurations that are active where they should be and feasible.
     """
 
     def __init__(
@@ -93,11 +93,7 @@ class Space:
         specs = {name: parameter(name, spec) for name, spec in _joined(parameters, named).items()}
         parents = {parent for spec in specs.values() for parent in spec.when}  # these need a column, however short
         self.parameters: dict[str, Parameter] = {n: s if n in parents else constant(s) for n, s in specs.items()}
-        alone = callable(constraints) or isinstance(constraints, str) or not isinstance(constraints, Iterable)
-        self.constraints: tuple[Constraint, ...] = (constraints,) if alone else tuple(constraints)  # type: ignore[arg-type, assignment]
-        for predicate in self.constraints:
-            if not callable(predicate):
-                raise TypeError(f"a constraint must be a function of a configuration, but {predicate!r} came")
+        self.constraints = checked(constraints)
         self._columns = self._order()
 
     @classmethod
@@ -180,17 +176,7 @@ class Space:
 
     def feasible(self, config: Mapping[str, Any]) -> bool:
         """Whether every constraint allows the configuration."""
-        return all(self._allows(predicate, config) for predicate in self.constraints)
-
-    def _allows(self, predicate: Constraint, config: Mapping[str, Any]) -> bool:
-        try:
-            return bool(predicate(config))
-        except Exception as error:
-            name = getattr(predicate, "__qualname__", repr(predicate))
-            raise ValueError(
-                f"the constraint {name} raised {type(error).__name__}: {error} for {dict(config)}; inactive parameters are "
-                f"absent there, so it should read them with config.get"
-            ) from error
+        return all(allows(predicate, [config], self.parameters)[0] for predicate in self.constraints)
 
     def midpoint(self) -> Config:
         """The middle of every range and the first of every choice; the nearest of some feasible rows where it is not feasible."""
@@ -229,11 +215,9 @@ class Space:
             levels=tuple(spec.levels() for spec in specs),
             sizes=tuple(spec.size for spec in specs),
             parents=tuple(parents),
-            feasible=self._feasible_rows if self.constraints else None,
+            feasible=Feasible(self.parameters, self._columns, self.constraints, self.decode) if self.constraints else None,
+            grids=tuple(_grid(spec) for spec in specs),
         )
-
-    def _feasible_rows(self, rows: np.ndarray) -> np.ndarray:
-        return np.array([self.feasible(self.decode(row)) for row in rows], dtype=bool)
 
     def encode(self, config: Mapping[str, Any]) -> np.ndarray:
         """(d,) float64: ranges in [0, 1], choices as index, NaN where inactive."""
@@ -297,3 +281,10 @@ def _joined(parameters: Any, named: Mapping[str, Any]) -> dict[str, Any]:
 def _came(value: Any) -> str:
     """What came for a space: its type, and of a short value the value."""
     return type(value).__name__ if not isinstance(value, list | tuple) else f"the {type(value).__name__} {shown(value)}"
+
+
+def _grid(spec: Parameter) -> Grid | None:
+    """What rows of a float column are rounded by, where different positions stand for one value."""
+    if not spec.coarse:
+        return None
+    return Grid(lambda positions: np.array([spec.snap(u) for u in positions.tolist()]), spec.count, spec.positions)

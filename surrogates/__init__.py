@@ -69,7 +69,7 @@ from surrogates.gp import GaussianProcess
 from surrogates.hyperparameters import Hyperparameters
 from surrogates.kernels import KERNELS
 from surrogates.linting import lint
-from surrogates.maximizer import maximize
+from surrogates.maximizer import maximize, unused
 from surrogates.plotting import plot
 from surrogates.priors import LogNormal, default_prior
 from surrogates.slices import draw
@@ -123,4 +123,5 @@ __all__ = [
     "plot",
     "score_of",
     "standardise",
+    "unused",
 ]

@@ -14,6 +14,7 @@ Notation     n rows, d columns, e coordinates     Z (n, d) features (domain.feat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,3 +77,17 @@ class Columns:
     def total(self, g: Array) -> Array:
         """(d,) sums over the coordinates of each column of g (e,); 0 at choices."""
         return np.bincount(self.of, g, len(self.categorical)).astype(float)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A float column whose positions stand for values that are fewer, but too many to be levels.
+
+    snap    (n,) positions in [0, 1] -> (n,) those of the values they stand for
+    count   how many values there are; 0 where nobody has counted them
+    values  () -> (count,) their sorted positions
+    """
+
+    snap: Callable[[Array], Array]
+    count: int
+    values: Callable[[], Array]

@@ -17,9 +17,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from surrogates import draws
 from surrogates.columns import OFF, Columns
 from surrogates.columns import Array as Array
+from surrogates.columns import Grid as Grid
 from surrogates.columns import Mask as Mask
+from surrogates.rare import is_rare, pool
 
 Kind = Literal["float", "int", "categorical", "budget"]
 Condition = tuple[int, tuple[float, ...]]  # (parent column, allowed encoded values)
@@ -27,7 +30,6 @@ Condition = tuple[int, tuple[float, ...]]  # (parent column, allowed encoded val
 MATCH = 1e-9  # two encoded values this close are the same value
 BEYOND = 1e-6  # how far outside of its range a position is taken for rounding, or for a difference's step
 COUNTED = 100_000  # a discrete domain of at most so many points before its constraint is enumerated once, and kept
-DRAWS = 100_000  # consecutive infeasible draws before random() and sobol() give up
 
 
 def _legal_levels(levels: Array, size: int) -> bool:
@@ -44,7 +46,10 @@ class Domain:
     sizes     (d,) number of values that are searched; 0 for float, 1 for budget
     parents   (d,) conditions that must all hold for the column to be active; () is always active. A parent has a
               smaller column number than its child.
-    feasible  (n, d) snapped rows -> (n,) bool; None: everything is feasible
+    feasible  (n, d) snapped rows -> (n,) bool; None: everything is feasible. Where it has them, `cheap` says that rows cost
+              little together, and held(rows) -> (n,) how many constraints hold (see rare.py)
+    grids     (d,) what positions of a float column are rounded by, or None; () for none at all. Models do not see them:
+              proposals, draws and keys do, so that two rows with different keys are two configurations
 
     Raises ValueError when the description contradicts itself.
     """
@@ -54,10 +59,13 @@ class Domain:
     sizes: tuple[int, ...]
     parents: tuple[tuple[Condition, ...], ...]
     feasible: Callable[[Array], Any] | None = None
+    grids: tuple[Grid | None, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.kinds) == len(self.levels) == len(self.sizes) == len(self.parents):
             raise ValueError("kinds, levels, sizes and parents must have one entry a column")
+        if len(self.grids) not in (0, self.d) or any(self.kinds[j] != "float" for j, grid in enumerate(self.grids) if grid):
+            raise ValueError("grids belong to float columns, and must have one entry a column or none at all")
         for j, kind in enumerate(self.kinds):
             self._check_column(j, kind)
 
@@ -136,6 +144,18 @@ class Domain:
 
         A NaN in an active column becomes 0.5, the level nearest to 0.5, category 0, or the horizon.
         """
+        return self.on_grid(self._legal(X))
+
+    def on_grid(self, X: Array) -> Array:
+        """Legal rows (n, d), in place, with the positions of float columns that are grids rounded to those of values."""
+        for j, grid in enumerate(self.grids):
+            if grid is not None:
+                there = ~np.isnan(X[:, j])
+                X[there, j] = grid.snap(X[there, j])
+        return X
+
+    def _legal(self, X: Array) -> Array:
+        """`snap` but for the grids."""
         X = np.array(X, dtype=float, ndmin=2, order="C")  # one memory layout: sums are taken in one order
         if X.shape[-1] != self.d:
             raise ValueError(f"rows of shape {X.shape} do not fit a domain of {self.d} columns")
@@ -198,9 +218,9 @@ class Domain:
     def features(self, X: Array) -> Array:
         """What kernels compare (n, d): snapped rows in which what is inactive has a value of its own.
 
-        OFF (see columns.py) for numbers, index `size` for categoricals.
+        OFF (see columns.py) for numbers, index `size` for categoricals. Positions between those of a grid are left there.
         """
-        X = self.snap(X)
+        X = self._legal(X)
         if not self.conditional:
             return X
         return np.where(np.isnan(X), np.where(self.categorical, np.array(self.sizes, dtype=float), OFF), X)
@@ -230,7 +250,7 @@ class Domain:
                 X[:, j] = levels[np.searchsorted(self._midpoints[j], self._stretch(j, X[:, j]))]
             elif self.kinds[j] == "categorical":
                 X[:, j] = np.minimum(np.floor(X[:, j] * self.sizes[j]), self.sizes[j] - 1)
-        return self.snap(X) if self.conditional else X
+        return self.snap(X) if self.conditional else self.on_grid(X)
 
     def _stretch(self, j: int, u: Array) -> Array:
         """[0, 1) onto the cells of all levels; the outer cells are as wide outwards as they are inwards."""
@@ -241,39 +261,38 @@ class Domain:
         low, high = 2 * levels[0] - middle[0], 2 * levels[-1] - middle[-1]
         return np.asarray(low + u * (high - low))
 
-    def some(self, rng: np.random.Generator, n: int, draws: int | None = None) -> Array:
-        """At most n feasible random rows out of `draws` draws (default 4n); possibly none."""
-        if self.feasible is None:
-            return self.from_unit(rng.random((n, self.d)))
-        X = self.from_unit(rng.random((draws or 4 * n, self.d)))
-        return np.asarray(X[self.ok(X)][:n])
+    @cached_property
+    def unconditional(self) -> Domain:
+        """The same columns, always active and all feasible."""
+        return Domain(self.kinds, self.levels, self.sizes, ((),) * self.d, None, self.grids)
+
+    @cached_property
+    def rare(self) -> bool:
+        """Whether random rows are too seldom feasible to be drawn until they are (see rare.py)."""
+        return self.feasible is not None and self.d > 0 and is_rare(self)
+
+    @cached_property
+    def refuge(self) -> Array:
+        """(k, d) the feasible rows from which a rare feasible set is walked; none where none was found."""
+        return pool(self)
+
+    def some(self, rng: np.random.Generator, n: int) -> Array:
+        """At most n feasible random rows out of 4n draws; possibly none."""
+        return draws.some(self, rng, n)
 
     def random(self, rng: np.random.Generator, n: int) -> Array:
-        """n feasible random rows (n, d), by rejection. ValueError after 100,000 draws in a row without one."""
-        return self._reject(lambda m: rng.random((m, self.d)), n)
+        """n feasible random rows (n, d): by rejection, or where few are feasible by a walk among them.
+
+        ValueError where no feasible row is found.
+        """
+        return draws.random(self, rng, n)
 
     def sobol(self, seed: int, n: int) -> Array:
-        """The first n feasible rows (n, d) of a scrambled Sobol sequence; sobol(s, m) is a prefix of sobol(s, n)."""
-        if self.d == 0:
-            return np.zeros((n, 0))
-        from scipy.stats import qmc  # here, because importing it takes most of a second
+        """The first n feasible rows (n, d) of a scrambled Sobol sequence; sobol(s, m) is a prefix of sobol(s, n).
 
-        engine = qmc.Sobol(self.d, scramble=True, rng=np.random.default_rng(seed))
-        return self._reject(lambda m: np.asarray(engine.random_base2(m.bit_length() - 1) if engine.num_generated == 0
-                                                 else engine.random(m)), n)
-
-    def _reject(self, unit: Callable[[int], Array], n: int) -> Array:
-        found: list[Array] = [np.zeros((0, self.d))]
-        have, barren, size = 0, 0, 1 << max(4, (n - 1).bit_length())
-        while have < n:
-            X = self.from_unit(unit(size))
-            X = X[self.ok(X)]
-            barren = 0 if len(X) else barren + size
-            if barren >= DRAWS:
-                raise ValueError(f"no feasible point in {barren:,} random draws: is the constraint ever true?")
-            found.append(X)
-            have += len(X)
-        return np.concatenate(found)[:n]
+        Where few rows are feasible they are random ones: nothing is known of how to spread them evenly.
+        """
+        return draws.sobol(self, seed, n)
 
     # --- discrete structure ------------------------------------------------------------------------------------------
 
@@ -309,9 +328,18 @@ class Domain:
 
         Where its points can be counted they are some of those of this domain, whose constraint is not asked again.
         """
-        inner = replace(self, feasible=lambda X: holds(X) & self.ok(X))
+
+        def both(X: Array) -> Array:
+            good = np.array(holds(X), dtype=bool)
+            good[good] = self.ok(X[good])
+            return good
+
+        inner = replace(self, feasible=both)
+        inner.__dict__["rare"] = self.rare  # where cached_property keeps it
+        if self.rare:
+            inner.__dict__["refuge"] = self.refuge[np.asarray(holds(self.refuge), dtype=bool)]
         if not self.floats.any() and self._count() <= COUNTED:
-            inner.__dict__["_every"] = self._every[np.asarray(holds(self._every), dtype=bool)]  # where cached_property keeps it
+            inner.__dict__["_every"] = self._every[np.asarray(holds(self._every), dtype=bool)]
         return inner
 
     def _count(self) -> float:

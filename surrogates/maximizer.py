@@ -9,12 +9,14 @@ Notation     m rows at a time      b = STARTS rows that are refined      X (m, d
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
 from surrogates.domain import Array, Domain, Mask
+from surrogates.draws import first
 from surrogates.linalg import one_thread
 
 CANDIDATES = 384  # uniform candidates
@@ -28,6 +30,7 @@ ENUMERABLE = 5_000  # a discrete domain of at most this size is scored whole
 EXHAUSTIBLE = 200_000  # and one of at most this size is searched whole for a row that is not excluded
 SLIDES, SLIDERS = 12, 32  # rounds and rows of the search along a constraint's edge
 RETRIES = 20  # batches of random rows looked at for one that is not excluded
+BEST = 5  # rows around which candidates are drawn
 
 ScoreFunction = Callable[[Array], Any]  # (m, d) rows -> (m,) scores; with an attribute gradient(X) -> (scores, (m, d))
 
@@ -78,7 +81,7 @@ class Search:
     def run(self, best_rows: Array | None) -> Array | None:
         """The whole search."""
         best = np.zeros((0, self.domain.d)) if best_rows is None else self.domain.at_horizon(self.domain.snap(best_rows))
-        X = self._candidates(best[self.domain.ok(best)])
+        X = self._candidates(first(self.domain, best, BEST))
         X, values = self._pick(X, self._look(X))
         for i in range(ROUNDS if not self.domain.floats.all() else 1):
             if i:
@@ -105,7 +108,7 @@ class Search:
         spread = self.domain.some(self.rng, CANDIDATES)
         if len(spread) == 0:
             spread = self.domain.random(self.rng, STARTS)
-        return np.concatenate([spread, self._near(best[:5], NEAR)])
+        return np.concatenate([spread, self._near(best, NEAR)])
 
     def _near(self, best: Array, n: int) -> Array:
         """Feasible rows around the best: each column changes with probability 1/2, one surely, by 1e-4 to 0.1."""
@@ -130,8 +133,7 @@ class Search:
 
     def _values(self, n: int) -> Array:
         """(n, d) random values of every column, whether active or not."""
-        plain = Domain(self.domain.kinds, self.domain.levels, self.domain.sizes, ((),) * self.domain.d)
-        return plain.from_unit(self.rng.random((n, self.domain.d)))
+        return self.domain.unconditional.from_unit(self.rng.random((n, self.domain.d)))
 
     def _pick(self, X: Array, values: Array) -> tuple[Array, Array]:
         """The best rows that are apart from one another; all of them the best in their neighbourhood."""
@@ -173,7 +175,7 @@ class Search:
                           options={"maxiter": steps, "maxfun": 2 * steps, "ftol": 1e-10, "gtol": 1e-6})
         end = X.copy()
         end[free] = np.clip(result.x, 0.0, 1.0)
-        return end
+        return self.domain.on_grid(end)
 
     def _gradient(self, X: Array) -> tuple[Array, Array]:
         own = getattr(self.score, "gradient", None)
@@ -201,7 +203,7 @@ class Search:
         """Rows that left the feasible set go back along their path, halving it, to a feasible one or to the start."""
         out, share = ~self.domain.ok(end), 0.5
         while out.any() and share > 1e-4:
-            end[out] = start[out] + share * (end[out] - start[out])
+            end[out] = self.domain.on_grid(start[out] + share * (end[out] - start[out]))
             out, share = ~self.domain.ok(end), share / 2
         end[out] = start[out]
         return end
@@ -264,13 +266,38 @@ class Search:
                 width /= 4
 
     def _anything(self) -> Array | None:
-        """Everything scored is excluded: any free row will do. None when there is none."""
-        for _ in range(RETRIES):
-            rows = self.domain.some(self.rng, CANDIDATES)
-            found = _first_free(self.domain, rows, np.zeros(len(rows)), self.exclude)
-            if found is not None:
-                return found
-        if self.domain.floats.any() or self.domain.size > EXHAUSTIBLE:
-            return None
-        rows = self.domain.enumerate()
-        return _first_free(self.domain, rows, _scores(self.score, rows), self.exclude)
+        """Everything scored is excluded: any free row will do, the best of them where they can be listed."""
+        return unused(self.domain, self.rng, self.exclude, self.score)
+
+
+def unused(
+    domain: Domain, rng: np.random.Generator, exclude: Collection[bytes], score: ScoreFunction | None = None
+) -> Array | None:
+    """A feasible row (d,) whose key is not excluded: a random one, or of all there are, where they can be listed, the one
+    with the best score. None when there is none, or none was found in a continuum."""
+    exclude = frozenset(exclude)
+    for _ in range(RETRIES):
+        rows = domain.some(rng, CANDIDATES)
+        found = _first_free(domain, rows, np.zeros(len(rows)), exclude)
+        if found is not None:
+            return found
+    whole = listed(domain)
+    if whole is None:
+        return None
+    rows = whole.enumerate()
+    return _first_free(domain, rows, np.zeros(len(rows)) if score is None else _scores(score, rows), exclude)
+
+
+def listed(domain: Domain) -> Domain | None:
+    """The domain with the values of its grids as levels, which is discrete; None with a continuum, or where there are more
+    than EXHAUSTIBLE points."""
+    grids = domain.grids or (None,) * domain.d
+    if not domain.floats.any():
+        return domain if domain.size <= EXHAUSTIBLE else None
+    counts = [grid.count if grid else size for grid, size in zip(grids, domain.sizes, strict=True)]
+    if min(counts) == 0 or max(counts) > EXHAUSTIBLE:
+        return None
+    kinds = tuple("int" if grid else kind for grid, kind in zip(grids, domain.kinds, strict=True))
+    levels = tuple(grid.values() if grid else old for grid, old in zip(grids, domain.levels, strict=True))
+    whole = replace(domain, kinds=kinds, levels=levels, sizes=tuple(counts), grids=())
+    return whole if whole.size <= EXHAUSTIBLE else None

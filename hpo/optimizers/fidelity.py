@@ -11,9 +11,11 @@ but all of them worse, and is no better on 40 small language models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -29,17 +31,55 @@ def readable(history: History) -> list[Key]:
     That order is by the number of starts before a finish, then by key: results that arrive between two starts stand in
     one order however they arrived, and what an earlier proposal had read stays in front.
     """
-    keys = [key for key in history.finished if history.own(key)]
-    return sorted(keys, key=lambda key: (history.epoch(key), key))
+    adopted, read, ordered = history.memo.get("readable", (0, 0, []))
+    if adopted != len(history.adopted):  # weights that are not its own were a trial's from the first job on, as a rule
+        read, ordered = 0, []
+    new = [key for key in islice(history.results, read, None) if history.own(key)]
+    ordered = sorted([*ordered, *((history.epoch(key), key) for key in new)])  # sorted already, but for a few at its end
+    history.memo["readable"] = len(history.adopted), len(history.results), ordered
+    return [key for _, key in ordered]
+
+
+class Rows:
+    """The rows of started keys, each encoded once a history."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space  # kept, so that its id stays its own
+        self.index: dict[Key, int] = {}
+        self.table = np.empty((64, len(space.columns)))
+        self.seen: set[bytes] = set()  # keys (domain.keys) of the configurations of the first `trials` trials
+        self.trials = 0
+
+    @classmethod
+    def of(cls, history: History, space: Space) -> Rows:
+        """Those of a history."""
+        found: Rows = history.memo.setdefault(("rows", id(space)), cls(space))
+        return found
+
+    def __call__(self, history: History, keys: Sequence[Key]) -> np.ndarray:
+        """(n, d)"""
+        for key in keys:
+            if key not in self.index:
+                self._add(key, history.jobs[key].config)
+        return self.table[[self.index[key] for key in keys]]
+
+    def _add(self, key: Key, config: Mapping[str, Any]) -> None:
+        if len(self.index) == len(self.table):
+            self.table = np.concatenate([self.table, np.empty_like(self.table)])
+        self.table[len(self.index)] = self.space.encode(config)
+        self.index[key] = len(self.index)
+
+    def started(self, history: History) -> set[bytes]:
+        """Keys (domain.keys) of every configuration that was ever started, told or pending. A copy."""
+        new = list(islice(history.trials.values(), self.trials, None))
+        self.seen.update(self.space.domain.keys(self(history, [keys[0] for keys in new])))
+        self.trials += len(new)
+        return set(self.seen)
 
 
 def encoded(history: History, space: Space, keys: Sequence[Key]) -> np.ndarray:
     """(n, d) rows of started keys; every configuration is encoded once a history."""
-    owner, rows = history.memo.setdefault(("rows", id(space)), (space, {}))  # the space is kept, so its id stays its own
-    for key in keys:
-        if key not in rows:
-            rows[key] = owner.encode(history.jobs[key].config)
-    return np.array([rows[key] for key in keys]).reshape(len(keys), len(space.columns))
+    return Rows.of(history, space)(history, keys)
 
 
 @dataclass(frozen=True, eq=False)

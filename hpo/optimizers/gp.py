@@ -25,7 +25,7 @@ from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import CANDIDATES, Draft, Sampler
 from hpo.optimizers.beliefs import Beliefs
-from hpo.optimizers.fidelity import AtHorizon, View, encoded, readable
+from hpo.optimizers.fidelity import AtHorizon, Rows, View, encoded, readable
 from hpo.optimizers.model import Recipe, check_count, posteriors
 from hpo.optimizers.parts import Part, elsewhere
 from hpo.optimizers.random import Sobol
@@ -33,6 +33,7 @@ from hpo.rng import stream
 from hpo.space import Config
 from surrogates import (
     Acquisition,
+    Domain,
     GaussianProcess,
     ModelAcquisition,
     ScoreFunction,
@@ -46,6 +47,7 @@ from surrogates import (
 )
 
 NOISY = 0.02  # a learned noise variance (of standardised losses) above which the model's opinion beats one observation
+TWINS = 4  # rows that may turn out to be of a configuration that was started, although their own keys are new
 CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev function
 
 
@@ -128,8 +130,7 @@ class GP(Sampler):
         keys, domain = readable(history), self.space.domain
         if not self.space.columns:
             return self._sobol.suggest(history, trial)
-        started = encoded(history, self.space, [keys[0] for keys in history.trials.values()])
-        exclude = set(domain.keys(started))
+        exclude = Rows.of(history, self.space).started(history)
         if len(history.trials) < self._enough or not keys:
             fresh = self._sobol.next(history, exclude) if len(exclude) < domain.size else None
             if fresh is not None or not keys:
@@ -141,15 +142,30 @@ class GP(Sampler):
         score, best, part = self._score(history, view, keys, models, trial, whole, terms.valid)
         seed, climbed = self._draw(trial, "maximise"), AtHorizon(terms.added(score), view)
         where = domain if part is None else part.of(domain)
-        row = maximize(climbed, where, seed, best_rows=best, exclude=exclude)
+        row = self._new(climbed, where, seed, best, exclude)
         if row is None and part is not None:
-            row = maximize(climbed, domain, seed, best_rows=best, exclude=exclude)
-        if row is None:  # every point of a finite space was started: replicate where it is worth most
+            row = self._new(climbed, domain, seed, best, exclude)
+        if row is None:  # every point was started, as far as can be found: replicate where it is worth most
             row = maximize(climbed, domain, seed, best_rows=best)
         if row is not None:
             self._look(climbed, row)
         found = {**note, **terms.note}
         return None if row is None else Draft(self.space.decode(row), {"gp": found} if found else {})
+
+    def _new(
+        self, score: ScoreFunction, where: Domain, seed: int, best: np.ndarray, started: set[bytes]
+    ) -> np.ndarray | None:
+        """The best row of a configuration that was not started; None where none is found.
+
+        Its own key says nothing where it stands at the edge of what is rounded alike: the configuration's row is asked.
+        """
+        exclude = set(started)
+        for _ in range(TWINS):
+            row = maximize(score, where, seed, best_rows=best, exclude=exclude)
+            if row is None or where.keys(self.space.encode(self.space.decode(row))[None])[0] not in started:
+                return row
+            exclude.update(where.keys(row[None]))
+        return None
 
     def _look(self, score: ScoreFunction, row: np.ndarray) -> None:
         """Warns where the best row found is worth nothing: then none was, and the search had nothing to go by."""

@@ -12,6 +12,7 @@ import numpy as np
 from hpo.values import as_json, plain, shown
 
 Kind = Literal["float", "int", "categorical"]
+FINE = 1e-13  # of a range: numbers that stand closer than this are a continuum to whoever compares rows to 12 decimals
 MAX_LEVELS = 10_000  # an Int with more values is a float to the surrogate and rounds on decoding
 
 
@@ -64,6 +65,23 @@ class Parameter(ABC):
     def levels(self) -> np.ndarray | None:
         """Sorted positions of every value of an int column; None for the other kinds."""
         return None
+
+    # -- values of a float column that are fewer than its positions --------------------------------------------------
+
+    count: int = 0  # how many values there are; 0 where nobody has counted them
+
+    @property
+    def coarse(self) -> bool:
+        """Whether positions of a float column that are told apart may stand for one value: then rows are snapped."""
+        return False
+
+    def snap(self, u: float) -> float:
+        """The position of the value that a position stands for."""
+        return self.encode(self.decode(u))
+
+    def positions(self) -> np.ndarray:
+        """Sorted positions of all `count` values."""
+        raise NotImplementedError
 
     def object(self, value: Any) -> Any:
         """What a configuration's value stands for: a choice as it was given. Elsewhere the value itself."""

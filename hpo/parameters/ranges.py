@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo.parameters.base import MAX_LEVELS, Kind, Parameter, conditions
+from hpo.parameters.base import FINE, MAX_LEVELS, Kind, Parameter, conditions
 from hpo.parameters.scales import LARGEST, WideIntegers, at, is_wide, position
 from hpo.values import is_finite, plain, shown
 
@@ -93,6 +93,25 @@ class Float(Parameter):
 
     def levels(self) -> np.ndarray | None:
         return None if self._places is None else self._places.levels()
+
+    @property
+    def count(self) -> int:  # type: ignore[override]
+        """How many values a range with a step has; 0 without one."""
+        return 0 if self._places is None else self._places.count
+
+    @property
+    def coarse(self) -> bool:
+        """A step with many values, or a range so narrow that neighbouring numbers stand farther apart than rows are told
+        apart (1e-12)."""
+        if self._places is not None:
+            return self._places.coarse
+        apart = math.log(self.hi) - math.log(self.lo) if self.log else self.hi - self.lo
+        one = np.finfo(float).eps * (1.0 if self.log else max(abs(self.lo), abs(self.hi)))
+        return bool(one > FINE * apart)
+
+    def positions(self) -> np.ndarray:
+        assert self._places is not None
+        return self._places.positions()
 
     def nearest(self, value: float) -> float:
         """The legal value nearest to a number."""
@@ -180,7 +199,7 @@ class Int(Parameter):
         object.__setattr__(self, "when", conditions(self.when))
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]
         """How many values there are."""
         return (self.hi - self.lo) // self.step + 1
 
@@ -193,8 +212,13 @@ class Int(Parameter):
         return self.count if self.count <= MAX_LEVELS else 0
 
     def levels(self) -> np.ndarray | None:
-        if self.kind == "float":
-            return None
+        return None if self.kind == "float" else self.positions()
+
+    @property
+    def coarse(self) -> bool:
+        return self.kind == "float"
+
+    def positions(self) -> np.ndarray:
         return np.array([self.encode(self.lo + i * self.step) for i in range(self.count)])
 
     @cached_property

@@ -1,0 +1,190 @@
+"""Constraints of a space: predicates over one configuration or over many, asked in order, once a row.
+
+    Space(..., constraints=[fits])                 fits({"hidden": 64, "heads": 4}) -> True
+    Space(..., constraints=[Vectorised(fits)])     fits({"hidden": array([64, 48]), ...}) -> array([True, False])
+
+The second is worth writing where few configurations are feasible: an acquisition looks at thousands of rows an ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpo.parameters import Categorical, Const, Float, Int, Parameter
+
+KEPT = 1 << 16  # answers that are remembered; all are forgotten when there are more
+BULK = 4096  # rows that come together in blocks of this size are drawn at random and will not come again
+
+
+@dataclass(frozen=True)
+class Vectorised:
+    """A constraint over columns: function({name: array (n,)}) -> (n,) booleans, one a configuration.
+
+    Every parameter of the space has a column, constants too. A number that is inactive is NaN, so integers with a
+    condition come as float64; choices that are not all numbers come as an object array, with None where inactive.
+    """
+
+    function: Callable[[Mapping[str, np.ndarray]], Any]
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise TypeError(f"Vectorised takes a function of columns, but {self.function!r} came")
+
+
+Constraint = Callable[[Mapping[str, Any]], bool] | Vectorised
+
+
+def checked(constraints: Any) -> tuple[Constraint, ...]:
+    """The constraints of a space, one or several, as a tuple. TypeError for anything that cannot be asked."""
+    alone = callable(constraints) or isinstance(constraints, Vectorised | str) or not isinstance(constraints, Iterable)
+    found: tuple[Any, ...] = (constraints,) if alone else tuple(constraints)
+    for predicate in found:
+        if not (callable(predicate) or isinstance(predicate, Vectorised)):
+            raise TypeError(f"a constraint must be a function of a configuration, but {predicate!r} came")
+    return found
+
+
+def allows(predicate: Constraint, configs: Sequence[Mapping[str, Any]], parameters: Mapping[str, Parameter]) -> np.ndarray:
+    """(n,) bool: which configurations a constraint allows. ValueError, in one sentence, where it raises."""
+    if isinstance(predicate, Vectorised):
+        return _by_columns(predicate, configs, parameters)
+    return np.array([_allowed(predicate, config) for config in configs], dtype=bool)
+
+
+def _allowed(predicate: Callable[[Mapping[str, Any]], bool], config: Mapping[str, Any]) -> bool:
+    try:
+        return bool(predicate(config))
+    except Exception as error:
+        raise ValueError(
+            f"the constraint {_name(predicate)} raised {type(error).__name__}: {error} for {dict(config)}; inactive "
+            f"parameters are absent there, so it should read them with config.get"
+        ) from error
+
+
+def _name(predicate: Any) -> str:
+    return str(getattr(predicate, "__qualname__", repr(predicate)))
+
+
+def _by_columns(predicate: Vectorised, configs: Sequence[Mapping[str, Any]], parameters: Mapping[str, Parameter]) -> np.ndarray:
+    columns = {name: column(spec, [config.get(name) for config in configs]) for name, spec in parameters.items()}
+    return asked(predicate, columns, len(configs))
+
+
+def asked(predicate: Vectorised, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+    """(n,) bool: what a constraint says of n configurations. ValueError for anything but one boolean each."""
+    said = f"the constraint {_name(predicate.function)}, declared to take columns,"
+    try:
+        answer = np.asarray(predicate.function(columns))
+    except Exception as error:
+        raise ValueError(f"{said} raised {type(error).__name__}: {error}; each column is an array, so `and` becomes `&`, "
+                         "and inactive numbers are NaN") from error  # fmt: skip
+    if answer.shape != (n,) or answer.dtype.kind not in "biuf":
+        raise ValueError(f"{said} returned {answer.dtype} of shape {answer.shape} for {n} configurations; allowed is an "
+                         f"array of {n} booleans")  # fmt: skip
+    return answer.astype(bool)
+
+
+def column(spec: Parameter, values: list[Any]) -> np.ndarray:
+    """A parameter's values as an array, None where it is inactive; its dtype depends on the parameter alone."""
+    if isinstance(spec, Float | Int):
+        numbers, whole = True, isinstance(spec, Int)
+    else:
+        among = spec.choices if isinstance(spec, Categorical) else [spec.value] if isinstance(spec, Const) else [None]
+        numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in among)
+        whole = numbers and all(isinstance(one, int) for one in among)
+    if not numbers:
+        found = np.empty(len(values), dtype=object)
+        found[:] = values
+        return found
+    if whole and not spec.when:
+        try:
+            return np.array(values, dtype=np.int64)
+        except OverflowError:
+            return np.array(values, dtype=object)
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+class Feasible:
+    """All constraints of a space over rows of its domain: feasible(rows (n, d)) -> (n,) bool.
+
+    Each is asked only of what the ones before it allow, and of the same row once: answers are remembered.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, Parameter], columns: Sequence[str], constraints: Sequence[Constraint],
+        decode: Callable[[np.ndarray], dict[str, Any]],
+    ) -> None:
+        self.parameters, self.columns, self.constraints, self.decode = parameters, columns, constraints, decode
+        self.cheap = all(isinstance(predicate, Vectorised) for predicate in constraints)
+        # Constants with conditions are the one thing whose activity the rows do not show.
+        self.shown = not any(isinstance(spec, Const) and spec.when for spec in parameters.values())
+        self.known: dict[bytes, int] = {}
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        return self.held(rows) == len(self.constraints)
+
+    def held(self, rows: np.ndarray) -> np.ndarray:
+        """(n,) int: how many constraints a row keeps before the first that it breaks."""
+        if len(rows) >= BULK:
+            return self._count(rows)
+        keys = [row.tobytes() for row in np.ascontiguousarray(rows)]
+        new = {key: i for i, key in enumerate(keys) if key not in self.known}
+        if new:
+            if len(self.known) + len(new) > KEPT:
+                self.known.clear()
+                new = {key: i for i, key in enumerate(keys)}
+            self.known.update(zip(new, self._count(rows[list(new.values())]).tolist(), strict=True))
+        return np.array([self.known[key] for key in keys], dtype=int)
+
+    def _count(self, rows: np.ndarray) -> np.ndarray:
+        counts, left = np.zeros(len(rows), dtype=int), np.arange(len(rows))
+        values = self._values(rows)
+        configs: list[dict[str, Any]] | None = None
+        arrays: dict[str, np.ndarray] | None = None
+        for predicate in self.constraints:
+            if len(left) == 0:
+                break
+            if isinstance(predicate, Vectorised):
+                arrays = arrays or {name: column(self.parameters[name], values[name]) for name in self.parameters}
+                good = asked(predicate, {name: array[left] for name, array in arrays.items()}, len(left))
+            else:
+                configs = configs or self._configs(rows, values)
+                good = np.array([_allowed(predicate, configs[i]) for i in left], dtype=bool)
+            left = left[good]
+            counts[left] += 1
+        return counts
+
+    def _values(self, rows: np.ndarray) -> dict[str, list[Any]]:
+        """Every parameter's values, None where it is inactive; in the order in which they were declared."""
+        if not self.shown:
+            configs = [self.decode(row) for row in rows]
+            return {name: [config.get(name) for config in configs] for name in self.parameters}
+        found: dict[str, list[Any]] = {}
+        for name, spec in self.parameters.items():
+            if isinstance(spec, Const):
+                found[name] = [spec.value] * len(rows)
+            else:
+                found[name] = _decoded(spec, rows[:, self.columns.index(name)])
+        return found
+
+    def _configs(self, rows: np.ndarray, values: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+        """The configurations of the rows, as `decode` makes them: a choice may be None, so NaN says what is inactive."""
+        if not self.shown:
+            return [self.decode(row) for row in rows]
+        full = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+        for name, off in zip(self.columns, np.isnan(rows).T, strict=True):
+            for i in np.flatnonzero(off):
+                del full[i][name]
+        return full
+
+
+def _decoded(spec: Parameter, positions: np.ndarray) -> list[Any]:
+    """The values at positions (n,), None at NaN; those of few values are decoded once each."""
+    if spec.size and len(positions) > spec.size:
+        table = {u: spec.decode(u) for u in np.unique(positions).tolist() if u == u}
+        return [table.get(u) for u in positions.tolist()]  # a NaN is in no table
+    return [None if u != u else spec.decode(u) for u in positions.tolist()]
