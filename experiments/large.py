@@ -31,7 +31,7 @@ def study(n: int, d: int, due: bool = False) -> Optimizer:
     """A GP that has been told n results of a noisy bowl over d numbers, the last fit standing in a note."""
     optimizer = GP(Space({f"x{i}": Float(0.0, 1.0) for i in range(d)}))
     history, rng = History(optimizer.header()), np.random.default_rng(0)
-    theta = Hyperparameters(np.log(np.full(d, 0.5)), 0.0, float(np.log(1e-3)), 0.0)
+    theta = Hyperparameters((float(np.log(0.5)),) * d, 0.0, float(np.log(1e-3)), 0.0)
     length = n - n // 8 if due else n - n // 16
     fit = {"n": length, "thetas": [theta.to_list()]}
     for trial in range(n):

@@ -26,7 +26,7 @@ from hpo.job import Key
 from hpo.optimizer import CANDIDATES, Draft, Sampler
 from hpo.optimizers.beliefs import Beliefs
 from hpo.optimizers.fidelity import AtHorizon, Rows, View, encoded, readable
-from hpo.optimizers.model import Recipe, check_count, posteriors
+from hpo.optimizers.model import MOST, Recipe, check_count, kept, posteriors
 from hpo.optimizers.parts import Part, elsewhere
 from hpo.optimizers.random import Sobol
 from hpo.rng import stream
@@ -244,6 +244,9 @@ class GP(Sampler):
     ) -> tuple[ScoreFunction, np.ndarray, Part | None]:
         """The acquisition in this situation, averaged over samples of the hyperparameters; the rows that it is compared
         with, best first; and the part of the space that is searched (None: all of it)."""
+        if len(keys) > MOST and len(models) == 1:  # the best is among what the model is made of
+            few = kept(self.losses(history, keys)[:, 0])
+            keys, valid = [keys[i] for i in few], valid[few]
         plain = encoded(history, self.space, keys)
         told = view.lift(plain)
         means = [gp.mean(told) for gp in models[0]]
@@ -253,7 +256,7 @@ class GP(Sampler):
         part = elsewhere(self.space.domain, plain[best], stream(self.seed, trial, "part")) if whole else None
         compared = valid & part.holds(plain) if part is not None else valid
         compared = compared if compared.any() else valid
-        pending = self._pending(history, view, set(view.domain.keys(view.rows(history, keys))))
+        pending = self._pending(history, view)
         beside = part.holds(pending) if part is not None else np.ones(len(pending), dtype=bool)
         seed, scores = self._draw(trial, "acquisition"), []
         for i, gps in enumerate(zip(*models, strict=True)):  # one of each objective's, a sample of the hyperparameters at a time
@@ -267,11 +270,14 @@ class GP(Sampler):
         order = np.argsort(np.where(compared, mean, np.inf), kind="stable")[: int(compared.sum())]
         return combined(self._acquisition, scores, seed), plain[order], part
 
-    def _pending(self, history: History, view: View, told: set[bytes]) -> np.ndarray:
+    def _pending(self, history: History, view: View) -> np.ndarray:
         """(p, d) rows of jobs in flight that the model has no result for, at the horizon: what a short training will say
         now, its continuation will say later, and nobody else needs to ask."""
         keys = sorted({key[0]: key for key in [*history.pending, *history.retries]}.values())
         rows = view.lift(encoded(history, self.space, keys))
+        if not keys:
+            return rows
+        told = set(view.domain.keys(view.rows(history, readable(history))))
         return rows[[name not in told for name in view.domain.keys(rows)]]
 
     # -- what is recommended -----------------------------------------------------------------------------------------
@@ -309,7 +315,9 @@ class GP(Sampler):
         if len(keys) < self._enough or not self.space.columns:
             return observed
         view = self.view(history, keys)
-        rows, z = view.rows(history, keys), self.targets(history, keys)[:, 0]
+        z = self.targets(history, keys)[:, 0]
+        few = kept(z)
+        rows, z = view.rows(history, [keys[i] for i in few]), z[few]
         (theta,) = self._recipe.plain.thetas(rows, z, view, self._draw(0, "fit"))
         if np.exp(theta.log_noise) <= NOISY:
             return observed
