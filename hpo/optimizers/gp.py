@@ -24,7 +24,7 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import CANDIDATES, Draft, Sampler
-from hpo.optimizers.beliefs import Beliefs
+from hpo.optimizers.beliefs import Beliefs, measured
 from hpo.optimizers.fidelity import AtHorizon, Rows, View, encoded, readable
 from hpo.optimizers.model import MOST, Recipe, check_count, kept, posteriors
 from hpo.optimizers.parts import Part, elsewhere
@@ -77,8 +77,8 @@ class GP(Sampler):
     power        a power transform of the losses, fitted to make them normal (Yeo & Johnson 2000), after robust scaling
     samples      so many hyperparameters drawn from their posterior by slice sampling, over which the acquisition is
                  averaged (Snoek et al. 2012); 0: the most probable ones
-    cost         what improvement is divided by: the name of a metric that results report, such as "seconds", or a
-                 function of a configuration, such as its FLOPs (Snoek et al. 2012, section 3.2). Finite and above 0: a
+    cost         what improvement is divided by: the name of a metric that results report, or else of what the framework
+                 measured beside them, such as "seconds"; or a function of a configuration, such as its FLOPs (Snoek et al. 2012, section 3.2). Finite and above 0: a
                  function's other values raise, a result's leave it out of the cost's model, with a warning
     overview     every so many proposals one is made for another part of the space (parts.py), by a model of the whole in
                  which a crowd of results counts as one; 0: none. The others see the basin in which results crowd ever
@@ -245,7 +245,8 @@ class GP(Sampler):
         """The acquisition in this situation, averaged over samples of the hyperparameters; the rows that it is compared
         with, best first; and the part of the space that is searched (None: all of it)."""
         if len(keys) > MOST and len(models) == 1:  # the best is among what the model is made of
-            few = kept(self.losses(history, keys)[:, 0])
+            losses = self.losses(history, keys)[:, 0]
+            few = kept(np.where(valid, losses, np.inf) if valid.any() else losses)
             keys, valid = [keys[i] for i in few], valid[few]
         plain = encoded(history, self.space, keys)
         told = view.lift(plain)
@@ -303,12 +304,12 @@ class GP(Sampler):
 
     @staticmethod
     def _least(history: History, keys: Sequence[Key], name: str) -> float:
-        return min(history.results[key].metrics.get(name, float("inf")) for key in keys)
+        return min(float("inf") if value is None else value for value in measured(history, keys, name))
 
     def recommend(self, history: History) -> Key | None:
         """By the model where it has learned that the results are noisy, else the lowest observed."""
-        kept = self.candidates(history)
-        observed = kept[0] if kept else None
+        good = self.candidates(history)
+        observed = good[0] if good else None
         if observed is None or len(history.header.objectives) > 1:
             return observed
         keys = [key for key in history.at(observed[1]) if history.own(key)]
@@ -321,5 +322,5 @@ class GP(Sampler):
         (theta,) = self._recipe.plain.thetas(rows, z, view, self._draw(0, "fit"))
         if np.exp(theta.log_noise) <= NOISY:
             return observed
-        mean = GaussianProcess(view.domain, rows, z, theta).mean(view.rows(history, kept))
-        return kept[int(np.argmin(mean))]
+        mean = GaussianProcess(view.domain, rows, z, theta).mean(view.rows(history, good))
+        return good[int(np.argmin(mean))]
