@@ -44,16 +44,21 @@ class _Front:
 
 
 def crowding(losses: Sequence[Sequence[float]]) -> np.ndarray:
-    """(n,) crowding distance within one front; infinite at its ends."""
+    """(n,) crowding distance within one front; infinite at its ends, and the same for losses that are the same.
+
+    In each column those who tie share the distance between their neighbours, or stand at the end together; a column in
+    which all tie tells nobody apart and adds nothing.
+    """
     values = np.asarray(losses, dtype=np.float64)
     distance = np.zeros(len(values))
     for column in values.T:
-        order = np.argsort(column, kind="stable")
-        low, high = column[order[0]], column[order[-1]]
-        spread = high - low if np.isfinite([low, high]).all() else 0.0
-        distance[order[[0, -1]]] = np.inf
-        if spread > 0:
-            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / spread
+        levels, of, shared = np.unique(column, return_inverse=True, return_counts=True)
+        if len(levels) < 2:
+            continue
+        gap = np.full(len(levels), np.inf)
+        spread = levels[-1] - levels[0]
+        gap[1:-1] = (levels[2:] - levels[:-2]) / spread / shared[1:-1] if np.isfinite(spread) else 0.0
+        distance += gap[of]
     return distance
 
 

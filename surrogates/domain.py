@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -60,6 +60,7 @@ class Domain:
     parents: tuple[tuple[Condition, ...], ...]
     feasible: Callable[[Array], Any] | None = None
     grids: tuple[Grid | None, ...] = ()
+    _outer: ClassVar[tuple[Domain, Callable[[Array], Any]] | None] = None  # what a domain was narrowed from, and by what
 
     def __post_init__(self) -> None:
         if not len(self.kinds) == len(self.levels) == len(self.sizes) == len(self.parents):
@@ -269,12 +270,17 @@ class Domain:
     @cached_property
     def rare(self) -> bool:
         """Whether random rows are too seldom feasible to be drawn until they are (see rare.py)."""
+        if self._outer is not None:
+            return self._outer[0].rare
         return self.feasible is not None and self.d > 0 and is_rare(self)
 
     @cached_property
     def refuge(self) -> Array:
         """(k, d) the feasible rows from which a rare feasible set is walked; none where none was found."""
-        return pool(self)
+        if self._outer is not None:
+            domain, holds = self._outer
+            return domain.refuge[np.asarray(holds(domain.refuge), dtype=bool)]
+        return self._every if not self.floats.any() and self._count() <= COUNTED else pool(self)
 
     def some(self, rng: np.random.Generator, n: int) -> Array:
         """At most n feasible random rows out of 4n draws; possibly none."""
@@ -335,11 +341,9 @@ class Domain:
             return good
 
         inner = replace(self, feasible=both)
-        inner.__dict__["rare"] = self.rare  # where cached_property keeps it
-        if self.rare:
-            inner.__dict__["refuge"] = self.refuge[np.asarray(holds(self.refuge), dtype=bool)]
+        object.__setattr__(inner, "_outer", (self, holds))
         if not self.floats.any() and self._count() <= COUNTED:
-            inner.__dict__["_every"] = self._every[np.asarray(holds(self._every), dtype=bool)]
+            inner.__dict__["_every"] = self._every[np.asarray(holds(self._every), dtype=bool)]  # where cached_property keeps it
         return inner
 
     def _count(self) -> float:

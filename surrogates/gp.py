@@ -23,6 +23,7 @@ from surrogates.hyperparameters import Hyperparameters
 from surrogates.kernels import KERNELS, contract_x, distances
 from surrogates.linalg import Factor, append_rows, one_thread, solve_lower
 
+BLOCK = 2048  # rows whose mean is taken at once: a covariance of all of a large study's rows would take its square in memory
 VARIANCE_FLOOR = 1e-14  # times s: rounding must not make a variance zero or negative
 
 
@@ -82,11 +83,18 @@ class GaussianProcess:
     @one_thread
     def mean(self, X: Array) -> Array:
         """(m,) the mean of `predict` alone, which costs O(n) a row where the variance costs O(n^2)."""
-        return np.asarray(self.theta.mean + self._covariance(self.features(X), self.Z)[0] @ self.alpha)
+        A = self.features(X)
+        if len(A) <= BLOCK:
+            return np.asarray(self.theta.mean + self._covariance(A, self.Z)[0] @ self.alpha)
+        parts = [self._covariance(A[i : i + BLOCK], self.Z)[0] @ self.alpha for i in range(0, len(A), BLOCK)]
+        return np.asarray(self.theta.mean + np.concatenate(parts))
 
     @one_thread
     def moments(self, X: Array, noise: bool = False) -> tuple[Array, Array]:
         """`predict` for rows that are known to be legal, without a look at them: what is called a thousand times."""
+        if len(X) > BLOCK:
+            both = [self.moments(X[i : i + BLOCK], noise) for i in range(0, len(X), BLOCK)]
+            return np.concatenate([mean for mean, _ in both]), np.concatenate([variance for _, variance in both])
         A = self.features(X)
         K = self._covariance(A, self.Z)[0]  # (m, n)
         mean = self.theta.mean + K @ self.alpha

@@ -18,7 +18,7 @@ import numpy as np
 from surrogates.columns import Array, Mask
 
 DRAWS = 100_000  # random rows that are looked at before a feasible set counts as empty
-CELLS = 4_000_000  # values in so many rows, if more, where the constraint takes them by columns: about five seconds
+CELLS = 16_000_000  # values in so many rows, if more, where the constraint takes them by columns: about five seconds
 SCOUTS, FEW = 4096, 32  # a feasible set is rare if less than FEW of so many random rows lie in it
 BLOCK = 4096  # random rows at a time
 SEEDS = 8  # feasible rows with which the search by chance is content

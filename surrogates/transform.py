@@ -60,17 +60,30 @@ def _bent(z: Array) -> Array:
     return np.asarray((w - w.mean()) / w.std())
 
 
-def isolation(Z: Array, columns: Columns) -> Array:
+def isolation(Z: Array, columns: Columns, most: int = 1000) -> Array:
     """(n,) one over the number of rows that lie where each of the features Z (n, d) lies: a crowd counts as one.
 
     Rows lie together as exp(-r^2 / (2 d WIDTH^2)), where two different choices are at distance 1. A search crowds where
-    it found something good; weighted so, its results stand for the space again.
+    it found something good; weighted so, its results stand for the space again. Of more than `most` rows as many, evenly
+    spaced, are counted for all the others.
     """
-    numbers = columns.embed(Z)
-    r2 = cdist(numbers, numbers, "sqeuclidean") if numbers.shape[1] else np.zeros((len(Z), len(Z)))
-    for column in Z[:, columns.categorical].T:
-        r2 += column[:, None] != column
-    return np.asarray(1.0 / np.exp(-r2 / (2.0 * WIDTH**2 * max(Z.shape[1], 1))).sum(axis=1))
+    n = len(Z)
+    if n <= most:
+        return np.asarray(1.0 / _together(Z, Z, columns).sum(axis=1))
+    chosen = np.linspace(0, n - 1, most).round().astype(int)
+    there = np.zeros(n, dtype=bool)
+    there[chosen] = True
+    others = np.concatenate([_together(Z[i : i + most], Z[chosen], columns).sum(axis=1) for i in range(0, n, most)]) - there
+    return np.asarray(1.0 / (1.0 + np.maximum(others, 0.0) * (n - 1) / (most - there)))
+
+
+def _together(A: Array, B: Array, columns: Columns) -> Array:
+    """(m, n) how far each row of A (m, d) lies where each of B (n, d) does, from 0 to 1."""
+    numbers, others = columns.embed(A), columns.embed(B)
+    r2 = cdist(numbers, others, "sqeuclidean") if numbers.shape[1] else np.zeros((len(A), len(B)))
+    for c in np.flatnonzero(columns.categorical):
+        r2 += A[:, c, None] != B[:, c]
+    return np.asarray(np.exp(-r2 / (2.0 * WIDTH**2 * max(A.shape[1], 1))))
 
 
 def _standardise(y: Array, weights: Array | None) -> Standardised:

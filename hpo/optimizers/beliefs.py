@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from math import isfinite, log
 from typing import Any
 
@@ -77,15 +78,22 @@ class Beliefs:
 
     def feasible(self, history: History, key: Key) -> bool:
         """Whether a finished key kept every bound; a metric that is missing did not."""
-        metrics = history.results[key].metrics
-        return all(metrics.get(name, float("inf")) <= bound for name, bound in self.constraints.items())
+        return bool(self.kept(history, [key])[0])
+
+    def kept(self, history: History, keys: Sequence[Key]) -> np.ndarray:
+        """(n,) whether finished keys kept every bound."""
+        kept = np.ones(len(keys), dtype=bool)
+        for name, bound in self.constraints.items():
+            kept &= np.array([value is not None and value <= bound for value in measured(history, keys, name)], dtype=bool)
+        return kept
 
     def _check(self, history: History, keys: Sequence[Key]) -> None:
-        """ValueError for a metric that no success has reported."""
+        """ValueError for a metric that no success has."""
         good = [key for key in keys if not history.failed(key)]
         for name in [*self.constraints, *([self.cost] if isinstance(self.cost, str) else [])]:
-            if good and not any(name in history.results[key].metrics for key in good):
-                there = sorted(history.results[good[0]].metrics)
+            if good and not any(name in history.results[key].metrics or name in history.results[key].system for key in good):
+                first = history.results[good[0]]
+                there = sorted({*first.metrics, *first.system})
                 raise ValueError(f"no result has the metric {name!r}; the last ones hold {there}")
 
     def fitted(self, history: History, recipe: Recipe, view: View, keys: Sequence[Key], seed: int) -> Terms:
@@ -101,7 +109,7 @@ class Beliefs:
         for name in self.constraints:
             more, found = self._excess(name, history, recipe, view, keys, seed)
             gps, note = gps + more, note | found
-        seen = np.array([self.feasible(history, key) for key in keys], dtype=bool)
+        seen = self.kept(history, keys)
         if view.several and self.constraints:  # what a short training kept may be exceeded by a long one
             told = view.lift(encoded(history, self.space, keys))
             seen = np.all([gp.mean(told) <= 0.0 for gp in gps], axis=0) if gps else np.zeros(len(keys), dtype=bool)
@@ -124,13 +132,14 @@ class Beliefs:
         self, name: str, history: History, recipe: Recipe, view: View, keys: Sequence[Key], seed: int
     ) -> tuple[PosteriorMean | None, dict[str, Any]]:
         """The posterior mean of the logarithm of a metric; None without results of which it has one."""
-        reported = [key for key in keys if name in history.results[key].metrics]
+        there = {key: value for key, value in zip(keys, measured(history, keys, name), strict=True) if value is not None}
         keys, values = _reported(history, keys, name)
         keys, values = [key for key, value in zip(keys, values, strict=True) if value > 0.0], values[values > 0.0]
-        if len(keys) < len(reported):
-            wrong = next(key for key in reported if key not in keys)
+        if len(keys) < len(there):
+            legal = set(keys)
+            wrong = next(key for key in there if key not in legal)
             self.warn(f"the model of the cost {name!r} leaves results out: allowed is a finite number above 0 (no logarithm "
-                      f"of one), and that of trial {wrong[0]} is {history.results[wrong].metrics[name]!r}")
+                      f"of one), and that of trial {wrong[0]} is {there[wrong]!r}")
         if not keys:
             return None, {}
         logs = np.log(values)
@@ -207,9 +216,30 @@ def _number(value: Any) -> bool:
 
 def _reported(history: History, keys: Sequence[Key], name: str) -> tuple[list[Key], np.ndarray]:
     """The keys whose result has a finite metric of this name, and the metric (n,)."""
-    metrics = [history.results[key].metrics.get(name, np.nan) for key in keys]
-    there = np.isfinite(metrics)
-    return [key for key, finite in zip(keys, there, strict=True) if finite], np.array(metrics, dtype=float)[there]
+    values = np.array([np.nan if value is None else value for value in measured(history, keys, name)], dtype=float)
+    there = np.isfinite(values)
+    return [key for key, finite in zip(keys, there, strict=True) if finite], values[there]
+
+
+def measured(history: History, keys: Sequence[Key], name: str) -> list[float | None]:
+    """What finished keys have under a name: what the objective reported, where a success of the study reported it, else what
+    the framework measured (Result.system). None where there is neither.
+
+    Results of old logs have no system: there the framework's seconds stood among the metrics, and are read there.
+    """
+    user, results = _is_users(history, name), [history.results[key] for key in keys]
+    return [result.metrics.get(name, None if user else result.system.get(name)) for result in results]
+
+
+def _is_users(history: History, name: str) -> bool:
+    """Whether a success whose system is recorded beside its metrics holds the name among the metrics."""
+    slot = ("reported", name)
+    read, found = history.memo.get(slot, (0, False))
+    if not found:
+        new = islice(history.results.items(), read, None)
+        found = any(name in result.metrics and bool(result.system) and not history.failed(key) for key, result in new)
+        history.memo[slot] = len(history.results), found
+    return bool(found)
 
 
 def squeezed(excess: np.ndarray) -> np.ndarray:

@@ -24,9 +24,9 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import CANDIDATES, Draft, Sampler
-from hpo.optimizers.beliefs import Beliefs
+from hpo.optimizers.beliefs import Beliefs, measured
 from hpo.optimizers.fidelity import AtHorizon, Rows, View, encoded, readable
-from hpo.optimizers.model import Recipe, check_count, posteriors
+from hpo.optimizers.model import MOST, Recipe, check_count, kept, posteriors
 from hpo.optimizers.parts import Part, elsewhere
 from hpo.optimizers.random import Sobol
 from hpo.rng import stream
@@ -77,8 +77,8 @@ class GP(Sampler):
     power        a power transform of the losses, fitted to make them normal (Yeo & Johnson 2000), after robust scaling
     samples      so many hyperparameters drawn from their posterior by slice sampling, over which the acquisition is
                  averaged (Snoek et al. 2012); 0: the most probable ones
-    cost         what improvement is divided by: the name of a metric that results report, such as "seconds", or a
-                 function of a configuration, such as its FLOPs (Snoek et al. 2012, section 3.2). Finite and above 0: a
+    cost         what improvement is divided by: the name of a metric that results report, or else of what the framework
+                 measured beside them, such as "seconds"; or a function of a configuration, such as its FLOPs (Snoek et al. 2012, section 3.2). Finite and above 0: a
                  function's other values raise, a result's leave it out of the cost's model, with a warning
     overview     every so many proposals one is made for another part of the space (parts.py), by a model of the whole in
                  which a crowd of results counts as one; 0: none. The others see the basin in which results crowd ever
@@ -244,6 +244,10 @@ class GP(Sampler):
     ) -> tuple[ScoreFunction, np.ndarray, Part | None]:
         """The acquisition in this situation, averaged over samples of the hyperparameters; the rows that it is compared
         with, best first; and the part of the space that is searched (None: all of it)."""
+        if len(keys) > MOST and len(models) == 1:  # the best is among what the model is made of
+            losses = self.losses(history, keys)[:, 0]
+            few = kept(np.where(valid, losses, np.inf) if valid.any() else losses)
+            keys, valid = [keys[i] for i in few], valid[few]
         plain = encoded(history, self.space, keys)
         told = view.lift(plain)
         means = [gp.mean(told) for gp in models[0]]
@@ -253,7 +257,7 @@ class GP(Sampler):
         part = elsewhere(self.space.domain, plain[best], stream(self.seed, trial, "part")) if whole else None
         compared = valid & part.holds(plain) if part is not None else valid
         compared = compared if compared.any() else valid
-        pending = self._pending(history, view, set(view.domain.keys(view.rows(history, keys))))
+        pending = self._pending(history, view)
         beside = part.holds(pending) if part is not None else np.ones(len(pending), dtype=bool)
         seed, scores = self._draw(trial, "acquisition"), []
         for i, gps in enumerate(zip(*models, strict=True)):  # one of each objective's, a sample of the hyperparameters at a time
@@ -267,11 +271,14 @@ class GP(Sampler):
         order = np.argsort(np.where(compared, mean, np.inf), kind="stable")[: int(compared.sum())]
         return combined(self._acquisition, scores, seed), plain[order], part
 
-    def _pending(self, history: History, view: View, told: set[bytes]) -> np.ndarray:
+    def _pending(self, history: History, view: View) -> np.ndarray:
         """(p, d) rows of jobs in flight that the model has no result for, at the horizon: what a short training will say
         now, its continuation will say later, and nobody else needs to ask."""
         keys = sorted({key[0]: key for key in [*history.pending, *history.retries]}.values())
         rows = view.lift(encoded(history, self.space, keys))
+        if not keys:
+            return rows
+        told = set(view.domain.keys(view.rows(history, readable(history))))
         return rows[[name not in told for name in view.domain.keys(rows)]]
 
     # -- what is recommended -----------------------------------------------------------------------------------------
@@ -297,21 +304,23 @@ class GP(Sampler):
 
     @staticmethod
     def _least(history: History, keys: Sequence[Key], name: str) -> float:
-        return min(history.results[key].metrics.get(name, float("inf")) for key in keys)
+        return min(float("inf") if value is None else value for value in measured(history, keys, name))
 
     def recommend(self, history: History) -> Key | None:
         """By the model where it has learned that the results are noisy, else the lowest observed."""
-        kept = self.candidates(history)
-        observed = kept[0] if kept else None
+        good = self.candidates(history)
+        observed = good[0] if good else None
         if observed is None or len(history.header.objectives) > 1:
             return observed
         keys = [key for key in history.at(observed[1]) if history.own(key)]
         if len(keys) < self._enough or not self.space.columns:
             return observed
         view = self.view(history, keys)
-        rows, z = view.rows(history, keys), self.targets(history, keys)[:, 0]
+        z = self.targets(history, keys)[:, 0]
+        few = kept(z)
+        rows, z = view.rows(history, [keys[i] for i in few]), z[few]
         (theta,) = self._recipe.plain.thetas(rows, z, view, self._draw(0, "fit"))
         if np.exp(theta.log_noise) <= NOISY:
             return observed
-        mean = GaussianProcess(view.domain, rows, z, theta).mean(view.rows(history, kept))
-        return kept[int(np.argmin(mean))]
+        mean = GaussianProcess(view.domain, rows, z, theta).mean(view.rows(history, good))
+        return good[int(np.argmin(mean))]

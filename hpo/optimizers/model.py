@@ -19,7 +19,8 @@ from hpo.job import Key
 from hpo.optimizers.fidelity import View
 from surrogates import KERNELS, Domain, GaussianProcess, Hyperparameters, draw, fit
 
-MOST = 1000  # results that a model is made of at a fit; until the next one, an eighth more
+MOST = 1000  # results that a model is made of at a fit
+MORE = MOST // 8  # and so many more beside them, in a study of more than MOST: then they are chosen anew
 
 
 def check_count(name: str, value: Any, least: int) -> None:
@@ -104,10 +105,22 @@ def posteriors(
         rows = view.rows(history, [keys[i] for i in core])
         fitted = Fit(len(keys), tuple(recipe.thetas(rows, z[core], view, seed, start)))
         note = {name: fitted.to_json()}
-    core = kept(z[: fitted.n])
-    used = np.append(core, np.arange(min(fitted.n, len(keys)), len(keys)))
+    used, core = made_of(z, fitted.n)
     keys, z = [keys[i] for i in used], z[used]
-    return [_grown(history, view, (name, i), keys, z, theta, len(core)) for i, theta in enumerate(fitted.thetas)], note
+    return [_grown(history, view, (name, i), keys, z, theta, core) for i, theta in enumerate(fitted.thetas)], note
+
+
+def made_of(z: np.ndarray, fitted: int) -> tuple[np.ndarray, int]:
+    """Indices, in order, of the results that a posterior of z (n,) is made of, and how many of them are factored at once.
+
+    The others came since the last fit, of `fitted` results; in a large study since the last time when MORE had come.
+    """
+    n = len(z)
+    base = min(fitted, n)
+    if n > MOST:
+        base += (n - base) // MORE * MORE
+    core = kept(z[:base])
+    return np.append(core, np.arange(base, n)), len(core)
 
 
 def kept(z: np.ndarray) -> np.ndarray:
