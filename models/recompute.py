@@ -61,9 +61,9 @@ class _Again:
         def never(nothing: None) -> Tensor:
             raise AssertionError("what is computed again has no backward pass of its own")
 
-        with torch.enable_grad(), self._drawing(), torch.autocast(self.kind, self.dtype, self.cast):
-            with saved_tensors_hooks(keep, never):
-                self.block(self.x.requires_grad_())
+        cast = torch.autocast(self.kind, self.dtype, self.cast)
+        with torch.enable_grad(), self._drawing(), cast, saved_tensors_hooks(keep, never):
+            self.block(self.x.requires_grad_())
         assert len(found) == self.count, f"{len(found)} tensors came of a block that had kept {self.count}"
         return found
 
