@@ -7,16 +7,16 @@ with its bits. There is no random state to save: whoever trains seeds the genera
 """
 
 from collections.abc import Callable, Mapping
-from inspect import unwrap
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from models.config import GPTConfig
 from models.dropout import Noise, attend_and_drop, dropped, leave_out
 from models.parametrisation import attention_scale, branch_scale, first_sd, output_scale
+from models.recompute import recomputed
 
 Angles = tuple[Tensor, Tensor] | None  # cosines and sines (T, D/2) of rotary positions
 
@@ -95,25 +95,6 @@ class Block(nn.Module):
         return x + y if self.branch == 1 else torch.add(x, y, alpha=self.branch)
 
 
-def recomputed(block: nn.Module, x: Tensor, angles: Angles, noise: Noise) -> Tensor:
-    """block(x), keeping nothing but x for the backward pass (Chen et al. 2016); dropout draws the same bits again.
-
-    torch keeps the state of the device's own generator for that where bits come from there, and reads it to do so, which a
-    CUDA graph cannot record: engine.py refuses the two together. What torch wraps its function in for the compiler imports that,
-    a second and 75 MB, so that it is left out where nothing is compiled.
-    """
-    start = noise.get_state() if isinstance(noise, torch.Generator) else None
-
-    def again(x: Tensor) -> Tensor:
-        if start is not None and isinstance(noise, torch.Generator):
-            noise.set_state(start)
-        return block(x, angles, noise)  # type: ignore[no-any-return]
-
-    shared = noise is not None and start is None
-    keep = checkpoint if torch.compiler.is_compiling() else unwrap(checkpoint)
-    return keep(again, x, use_reentrant=False, preserve_rng_state=shared)  # type: ignore[no-any-return]
-
-
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, p: float, noise: Noise) -> Tensor:
     """Causal attention over (B, N, T, D) with dropout p on the attention weights."""
     if noise is not None and p > 0:
@@ -173,7 +154,10 @@ class GPT(nn.Module):
             x = x + self.positions.weight[: ids.size(1)]
         x = dropped(x, self.config.embedded_dropout, noise)
         for block in self.blocks:
-            x = recomputed(block, x, self.angles, noise) if self.again else block(x, self.angles, noise)
+            if self.again:
+                x = recomputed(partial(block, angles=self.angles, noise=noise), x, noise)
+            else:
+                x = block(x, self.angles, noise)
         x = self.norm(x) if self.scale == 1 else self.norm(x) * self.scale
         return F.linear(x, (self.tokens if self.head is None else self.head).weight)
 

@@ -6,9 +6,10 @@ A process that torchrun has not started is a group of its own, in which every ex
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from models.norms import length
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Group:
     def norm(self, shard: Tensor) -> Tensor:
         """Length of the vector of which every process holds a part."""
         if self.size == 1:
-            return torch.linalg.vector_norm(shard)
-        return self.sum(torch.linalg.vector_norm(shard).square()).sqrt()
+            return length(shard)
+        return self.sum(length(shard).double().square()).sqrt()
 
 
 ALONE = Group()

@@ -18,7 +18,10 @@ from math import isfinite, prod
 import torch
 from torch import Tensor, nn
 
+from models.norms import length
+
 ALIGN = 16  # floats; every parameter starts on a 64-byte boundary, as the fast matrix kernels want
+SMALL = 1e-30  # a factor that may be near the smallest float32
 KINDS = ("hidden", "table", "vector")  # in the order of the buffer
 
 
@@ -149,9 +152,15 @@ def scalar(value: float) -> float:
     return max(-3e38, min(3e38, value))
 
 
-def clip(grads: Tensor, bound: float, norm: Callable[[Tensor], Tensor] = torch.linalg.vector_norm) -> None:
+def clip(grads: Tensor, bound: float, norm: Callable[[Tensor], Tensor] = length) -> None:
     """Scale the gradient so that its norm is at most `bound`; 0 is off. As torch's clip_grad_norm_, without a sync."""
     if bound > 0:
-        factor = (bound / (norm(grads) + 1e-6)).clamp(max=1.0)
-        if factor.device.type != "cpu" or factor != 1:  # to look costs nothing on a CPU
+        size = norm(grads)
+        factor = (bound / (size + 1e-6)).clamp(max=1.0)
+        if factor.device.type != "cpu":
+            grads.mul_(factor)
+        elif (found := factor.item()) < SMALL and size.isfinite():  # in two steps: a denormal number, as which a CPU takes it for 0 in training
+            largest = grads.abs().max().double().clamp(min=1.0)
+            grads.div_(largest).mul_(bound / (size / largest))
+        elif found != 1:  # to look costs nothing on a CPU
             grads.mul_(factor)

@@ -31,6 +31,7 @@ from models.evaluate import Validation
 from models.gpt import GPT
 from models.group import ALONE, Group
 from models.guard import Guard
+from models.norms import length
 from models.optim import Flat, flatten, layout
 from models.optimizers import OPTIMIZERS
 from models.parametrisation import rates
@@ -276,7 +277,7 @@ class TrainRun:
 
     def _norm(self, grads: Tensor) -> Tensor:
         """Of the gradient, over all devices that hold a part of it."""
-        return torch.linalg.vector_norm(grads) if self.config.sharding == "none" else self.group.norm(grads)
+        return length(grads) if self.config.sharding == "none" else self.group.norm(grads)
 
     # -- the gradient noise scale --------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from models.norms import cosine
 from models.optim import Flat, scalar
 
 FACTOR, CHANGE = NAMES = ("factor", "change")
@@ -37,9 +38,3 @@ def learning(state: dict[str, Tensor], flat: Flat, lr: float | Tensor, rate: flo
     change.copy_(flat.weights)
     yield factor * (lr if isinstance(lr, Tensor) else scalar(lr))
     change.sub_(flat.weights)
-
-
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """The cosine of the angle between two flat tensors, (); 0 where one of them is zero or not finite."""
-    cos = torch.dot(a, b) / torch.linalg.vector_norm(a) / torch.linalg.vector_norm(b)
-    return cos.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.config import TrainConfig
+from models.norms import normalised
 from models.optim import Flat
 from models.optimizers.adamw import adamw
 from models.optimizers.base import Optimizer, Parts, Rate, descend, scaled, shrink
@@ -76,7 +77,7 @@ def orthogonalised(x: Tensor) -> Tensor:
     Five Newton-Schulz steps of a quintic, X <- a X + (b X X^T + c (X X^T)^2) X, from X / |X|. What is below about a
     thousandth of |X| does not get there.
     """
-    x = x / torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True).clamp(min=TINY)
+    x = normalised(x, (-2, -1), TINY)
     for _ in range(ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)

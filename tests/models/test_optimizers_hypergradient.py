@@ -5,10 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from models.config import TrainConfig
+from models.norms import cosine
 from models.optim import Flat, flatten
 from models.optimizers import OPTIMIZERS, Optimizer
 from models.optimizers.base import Rate
-from models.optimizers.hypergradient import HIGHEST, LOWEST, cosine
+from models.optimizers.hypergradient import HIGHEST, LOWEST
 from tests.models.test_optim import make_double
 
 CURVATURE = torch.logspace(0, 1, 48)
