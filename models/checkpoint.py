@@ -273,7 +273,8 @@ def _is_table(value: Any, **kinds: Callable[[Any], bool]) -> bool:
 # What stands in a position, where it stands there, and the same in words.
 FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("steps", "tokens", "skipped"), (_is_count, "a whole number of at least 0")),
-    **dict.fromkeys(("updates", "train_loss"), (_is_number, "a number")),
+    "updates": (_is_number, "a number"),
+    "train_loss": (lambda v: v is None or _is_number(v), "a number, or null"),
     "diverged": (lambda v: type(v) is bool, "true or false"),
     "scaler": (lambda v: v is None or _is_row(v, _is_number, _is_count), "a number and a count, or null"),
     "guard": (lambda v: _is_row(v, _is_count, _is_count, _is_number), "two counts and a number"),

@@ -26,6 +26,7 @@ from models.gpt import ACTIVATIONS, GPT
 from models.optim import flatten
 from models.optimizers import OPTIMIZERS
 from models.train import TrainRun
+from tests.models.test_ownership import skip_where_others_write
 from tests.models.tiny import CORPUS, TINY
 
 torch.set_num_threads(1)
@@ -181,6 +182,7 @@ def made_in(cache: Path) -> list[Path]:
 
 @needs_compiler
 def test_it_is_compiled_once_for_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_where_others_write(tmp_path)
     environment = {"HPO_CACHE": str(tmp_path)}
     assert asked(monkeypatch, environment) is not None
     (made,) = made_in(tmp_path)
@@ -193,6 +195,7 @@ def test_it_is_compiled_once_for_all_processes(tmp_path: Path, monkeypatch: pyte
 @needs_compiler
 @pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
 def test_a_damaged_library_is_compiled_anew(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_where_others_write(tmp_path)
     assert asked(monkeypatch, {"HPO_CACHE": str(tmp_path)}) is not None
     (made,) = made_in(tmp_path)
     whole = made.read_bytes()

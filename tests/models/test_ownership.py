@@ -27,9 +27,16 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
+def skip_where_others_write(folder: Path) -> None:
+    """Nothing is compiled into a folder for temporary files that others may write."""
+    if flaw(folder.resolve()) is not None:
+        pytest.skip(f"{flaw(folder.resolve())}: pytest's --basetemp or TMPDIR must be a folder of this user's own")
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder two levels down, so that something of ours lies above it."""
+    skip_where_others_write(tmp_path)
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.delenv("HPO_KERNELS", raising=False)
     monkeypatch.setattr(kernels, "FLAGS", ["-O0", *kernels.FLAGS[1:]])  # it need not be fast
@@ -203,6 +210,7 @@ def test_a_cache_of_our_own_under_a_loose_umask_is_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loose: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """~/.cache/hpo as an earlier version left it: ours, and writable by the group."""
+    skip_where_others_write(tmp_path)
     home = tmp_path.resolve()
     monkeypatch.delenv("HPO_CACHE", raising=False)
     monkeypatch.setattr(kernels, "FLAGS", ["-O0", *kernels.FLAGS[1:]])
