@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+import hpo
 from experiments.job import space
-from hpo.logs.sqlite import SQLiteLog
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ["--context", "16", "--min-resource", "512", "--horizon", "4608", "--workers", "1", "--sampler", "random"]
@@ -48,9 +48,9 @@ def tune(tmp: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def results(folder: Path) -> dict[tuple[int, int], str]:
-    log = SQLiteLog(folder / "log.sqlite")
-    told = {(e.body["trial"], e.body["until"]): str(e.body["result"]) for e in log.read(0) if e.kind == "finish"}
-    log.close()
+    study = hpo.load(folder / "log.sqlite")
+    told = {key: str(result) for key, result in study.history.results.items()}
+    study.history.log.close()
     return told
 
 
@@ -83,10 +83,9 @@ def test_the_default_and_the_best_few_were_trained_to_the_end_and_nothing_better
     losses = {entry["trial"]: sum(entry["parts"]) / len(entry["parts"]) for entry in judged}
     best = json.loads((finished / "run/best.json").read_text())
     assert best["judged"]["judged_loss"] == pytest.approx(min(losses.values())) and min(losses.values()) <= losses[0]
-    log = SQLiteLog(finished / "run/log.sqlite")
-    phases = [event.body["phase"] for event in log.read(0) if event.kind == "limit"]
-    log.close()
-    assert phases[-1] == "finals"
+    study = hpo.load(finished / "run/log.sqlite")
+    assert study.history.phase == "finals" and study.history.events[-1].kind == "finish"
+    study.history.log.close()
 
 
 def test_in_next_to_no_time_nothing_worse_than_the_default_is_handed_over(tmp_path: Path, text: Path) -> None:
