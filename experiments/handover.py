@@ -142,7 +142,7 @@ def sentence(found: Handover, study: Study) -> str:
     if found.reason == "nothing":
         return "no trial has succeeded yet, and nothing is handed over"
     if found.reason == "default":
-        return f"handed over is the default configuration: it was not trained to {horizon}, so that nothing could be compared with it"
+        return f"handed over is the default configuration: it was not trained to {horizon}, and nothing was compared with it"
     assert found.key is not None
     number = found.key[0]
     if found.default is None:
@@ -161,7 +161,8 @@ def sentence(found: Handover, study: Study) -> str:
     assert gain is not None
     tokens = f"{found.judged[found.key].tokens:,} tokens"
     if math.isnan(gain.low):
-        return f"handed over is trial {number}, judged {gain.mean:.4f} better than the default on {tokens}, too few to say how sure that is"
+        what = f"handed over is trial {number}, judged {gain.mean:.4f} nats per token better than the default configuration"
+        return f"{what} on {tokens} of validation text, too few to say how sure that is"
     sure = "better than" if gain.sure else "not surely better than"
     return (
         f"handed over is trial {number}, {sure} the default configuration by {gain.mean:.4f} nats per token "

@@ -1,6 +1,7 @@
 """The live display and the numbers under it: rungs, tokens, working time, the best so far."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from rich.console import Console
 from experiments import facts
 from experiments.live import Display, View, amount, clock, snapshot
 from experiments.settings import Settings
-from hpo import ASHA, Float, Job, MemoryLog, Random, Result, Space, Study
+from hpo import ASHA, Finals, Float, Job, MemoryLog, Random, Result, Space, Study
 from hpo.logs import Event
+from hpo.optimizers.finals import default_trial
 
 SPACE = Space(x=Float(0, 1), y=Float(0, 1))
 SETTINGS = Settings(text="a [bold]text[/]", seconds=100)
@@ -44,14 +46,49 @@ def shown(view: Any) -> str:
 
 def test_the_view_shows_what_happened_and_the_clock() -> None:
     study, now = told(), [0.0]
-    view = View(SETTINGS, 20.0, now=lambda: now[0])
+    view = View(SETTINGS, now=lambda: now[0])
     assert "the workers are starting" in shown(view)
-    now[0], view.shown = 30.0, snapshot(study)
+    now[0] = 500.0
+    view.show(replace(snapshot(study, 2), spent=20.0))
+    now[0] = 530.0
     text = shown(view)
     for words in ("asha(gp)", "a [bold]text[/]", "0:50 of 1:40, 0:50 left", "1 failed", "best loss", "default", "x="):
         assert words in text
     now[0] = 1000.0
-    assert "0:00 left" in shown(view)
+    assert "beyond, to finish the finals" in shown(view)
+
+
+def test_the_clock_stands_until_a_worker_is_ready() -> None:
+    study, now = Study(ASHA(Random(SPACE), 1, 9, 3)), [0.0]
+    study.history.run()
+    study.optimizer.ask()
+    view = View(SETTINGS, now=lambda: now[0])
+    view.show(snapshot(study, 2))
+    now[0] = 300.0
+    assert "0:00 of 1:40, workers are starting" in shown(view)
+
+
+def test_no_more_are_running_than_there_are_workers() -> None:
+    study = told()
+    study.optimizer.ask()
+    study.optimizer.ask()
+    assert len(study.history.pending) == 3
+    text = shown_of(study, 2)
+    assert "2 running, 1 waiting" in text and "3 running" not in text
+    assert "3 running" in shown_of(study, 3) and "waiting" not in shown_of(study, 3)
+
+
+def shown_of(study: Study, workers: int) -> str:
+    view = View(SETTINGS)
+    view.show(snapshot(study, workers))
+    return shown(view)
+
+
+def test_the_finals_are_announced() -> None:
+    study = Study(Finals(ASHA(Random(SPACE), 1, 9, 3)))
+    assert "finals" not in shown_of(study, 2)
+    study.history.limit("seconds", 100.0, "finals", {"keep": 2})
+    assert "finals: the best 2 and the default are trained to the end" in shown_of(study, 2)
 
 
 def test_a_terminal_gets_a_panel_and_a_pipe_gets_lines() -> None:
@@ -59,7 +96,7 @@ def test_a_terminal_gets_a_panel_and_a_pipe_gets_lines() -> None:
     for terminal, wanted in ((True, "best"), (False, "trial    0 @ 1 tokens")):
         file = io.StringIO()
         console = Console(file=file, width=100, force_terminal=terminal, color_system=None)
-        with Display(SETTINGS, 0.0, console) as display:
+        with Display(SETTINGS, console) as display:
             display(study, None)
             display(study, (0, 1))
         assert wanted in file.getvalue()
@@ -67,12 +104,12 @@ def test_a_terminal_gets_a_panel_and_a_pipe_gets_lines() -> None:
 
 def test_rungs_count_what_finished_failed_and_runs() -> None:
     study = told()
-    rungs = facts.rungs(study.history)
+    rungs = facts.rungs(study.history, 2)
     assert [rung.until for rung in rungs][:2] == [1, 3]
     assert sum(rung.finished for rung in rungs) == 12
     assert sum(rung.failed for rung in rungs) == 1
     assert sum(rung.running for rung in rungs) == 1
-    assert facts.queued_trial(study.history) == 0
+    assert default_trial(study.history) == 0
 
 
 def test_a_resumed_trial_counts_its_tokens_once() -> None:

@@ -15,6 +15,7 @@ from experiments.settings import CHANGEABLE, ENGINES, SAMPLERS, SCHEDULERS, Sett
 from experiments.spaces import SPACES, Fits
 from experiments.tune import Search, prepare
 from hpo import OPTIMIZERS
+from hpo.optimizers.finals import default_trial
 
 
 def test_every_optimizer_is_a_sampler_or_a_scheduler() -> None:
@@ -283,7 +284,7 @@ def test_a_long_context_in_little_memory_offers_what_fits(opened: Any, name: str
     assert all(job is not None and room.needs(job.config) <= limit for job in asked)
     assert room.needs(default(name)) > limit
     assert all(dict(job.config) != default(name) for job in asked if job is not None)
-    assert work.folder.remembered()["default"] == {"loss": None}  # nobody trains it after the search either
+    assert work.study.history.queued is None and default_trial(work.study.history) is None  # nor do the finals train it
 
 
 def test_the_default_takes_part_where_it_fits(opened: Any) -> None:
