@@ -75,6 +75,8 @@ def number(what: str, value: Any) -> float:
 
     True and "0.5" are none: a comparison or a text that slips in is a mistake, and `float` would hide it.
     """
+    if type(value) is float:
+        return value
     found = _only(value)
     try:
         if isinstance(found, numbers.Real | Decimal) and not _is_bool(found):

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpo import Categorical, Const, Float, Int, Random, Space, SQLiteLog, Study, make
+from hpo import Categorical, Const, Float, Int, Random, Space, SQLiteLog, Study, load, make
 from hpo.logs.base import stored
 from hpo.parameters import MAX_LEVELS, Parameter
 from hpo.parameters.scales import is_wide
@@ -343,10 +343,11 @@ def test_a_configuration_shares_nothing_with_its_space() -> None:
 
 @pytest.mark.parametrize("optimizer", ["grid", "random", "gp", "asha"])
 def test_a_study_over_tuples_replays(optimizer: str, tmp_path: Any) -> None:
-    space = Space(hidden=[(64,), (64, 64), None], act=Categorical({"relu": relu, "tanh": math.tanh}), n=(1, 9))  # type: ignore[arg-type]
+    act = Categorical({"relu": relu, "tanh": math.tanh})  # type: ignore[arg-type]
+    space = Space(hidden=[(64,), (64, 64), None], act=act, n=(1, 9), s=Float(0, 1, step=0.5), one=(3, 3), k=Const((1, 2)))
     options = {"values": {"hidden": [(64,), None]}} if optimizer == "grid" else {}
     study = Study(make(optimizer, space, **options), log=SQLiteLog(tmp_path / "log.db"))
-    study.optimizer.enqueue({"hidden": (64, 64), "act": math.tanh, "n": 3})
+    study.optimizer.enqueue({"hidden": (64, 64), "act": math.tanh, "n": 3, "s": 0.5})
     for _ in range(6):
         job = study.optimizer.ask()
         assert (
@@ -357,6 +358,8 @@ def test_a_study_over_tuples_replays(optimizer: str, tmp_path: Any) -> None:
         study.optimizer.tell(job, job.config["n"])
     again = Study(make(optimizer, space, **options), log=SQLiteLog(tmp_path / "log.db"))
     assert again.history.jobs == study.history.jobs
+    loaded = load(tmp_path / "log.db")
+    assert loaded.optimizer.space.describe() == space.describe() and loaded.optimizer.ask() is not None
     assert again.optimizer.propose(again.history) == study.optimizer.propose(study.history)
 
 
