@@ -79,7 +79,7 @@ class WideIntegers:
 
 def _log_ratio(p: int, q: int) -> float:
     """log(p / q) of two positive integers, as exact where they are neighbours as where their ratio is large."""
-    return math.log1p((p - q) / q) if p < 2 * q else math.log(p) - math.log(q)
+    return math.log1p((p - q) / q) if p < 2 * q else math.log(p / q)  # a division of integers is rounded once
 
 
 def _leading_back(u: float, index: int, place: Callable[[float], int]) -> float:
