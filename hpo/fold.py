@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from hpo.job import Job, Key
 
-if TYPE_CHECKING:
-    from hpo.history import History
+History = Any  # hpo.history.History, which holds folds
 
 
 class State(Protocol):
