@@ -1,7 +1,7 @@
 """Tokenised texts on disk: what was written is read again, and what is damaged is made anew. Imports no torch.
 
-A file is a .npy that anybody can read. Its name holds two digests: of what was tokenised and by what, and of the tokens, so
-that a file that was cut short, or of which bits fell over, is found out. It is in its place whole or not at all.
+A file is a .npy that anybody can read. Its name holds two digests: of what was tokenised and by what, and of its bytes, so that
+a file that was cut short, or of which bits fell over, is found out before it is read. It is in its place whole or not at all.
 """
 
 import hashlib
@@ -9,9 +9,12 @@ import logging
 import os
 import time
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.lib import format
 
 from models.files import replacing
 from models.ownership import make_folder
@@ -48,24 +51,27 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _digest(tokens: np.ndarray) -> str:
-    """Of the tokens and their type."""
-    digest = hashlib.blake2b(f"{tokens.dtype.str}{tokens.shape}".encode(), digest_size=8)
-    digest.update(np.ascontiguousarray(tokens).data)
-    return digest.hexdigest()
+def _header(tokens: np.ndarray) -> bytes:
+    """What a .npy has before the tokens themselves."""
+    made = BytesIO()
+    format.write_array_header_1_0(made, format.header_data_from_array_1_0(tokens))
+    return made.getvalue()
+
+
+def _digest() -> Any:
+    return hashlib.blake2b(digest_size=8)
 
 
 def _found(folder: Path, opening: str) -> np.ndarray | None:
     """The tokens in the cache. What is damaged is logged."""
     for path in folder.glob(f"{opening}-*.npy"):
         try:
-            tokens = np.load(path, mmap_mode="r")
-            if tokens.ndim == 1 and tokens.dtype.kind == "u" and path.stem.endswith(_digest(tokens)):
-                return tokens  # type: ignore[no-any-return]
+            with open(path, "rb") as file:
+                whole = path.stem.endswith(hashlib.file_digest(file, _digest).hexdigest())
+            if whole:
+                return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
         except OSError:
             continue  # gone meanwhile, or not ours to read
-        except (ValueError, EOFError, SyntaxError, MemoryError, OverflowError, TypeError):
-            pass  # what numpy raises on bytes that are not its own
         _log.warning("%s is damaged, and its text is tokenised again", path)
     return None
 
@@ -78,12 +84,16 @@ def _made(name: str, text: str, tokenizer: Tokenizer, cache: str | Path | None, 
         )
     small = np.uint16 if tokenizer.vocabulary <= 1 << 16 else np.uint32
     tokens = tokenizer.encode(text).astype(small)
+    parts = _header(tokens), tokens.data
+    digest = _digest()
+    for part in parts:
+        digest.update(part)
     try:
         folder = cache_folder(cache)
-        path = folder / f"{opening}-{_digest(tokens)}.npy"
+        path = folder / f"{opening}-{digest.hexdigest()}.npy"
         make_folder(folder)
         with replacing(path) as half, open(half, "wb") as file:
-            np.save(file, tokens)
+            file.writelines(parts)
         _clear(folder, opening, path)
         return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
     except (OSError, RuntimeError, ValueError) as error:

@@ -82,7 +82,7 @@ def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
 
 
 @given(damages())
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_damage_is_found_said_and_mended(
     caplog: pytest.LogCaptureFixture, damage: Callable[[bytes], bytes]
 ) -> None:
@@ -91,14 +91,12 @@ def test_any_damage_is_found_said_and_mended(
         Path(text).write_text(TEXT)
         tokens = load_corpus(text, cache=cache).train
         file = only_file(cache)
-        damaged = damage(file.read_bytes())
+        content = file.read_bytes()
+        damaged = damage(content)
         file.unlink()
         file.write_bytes(damaged)
         assert np.array_equal(load_corpus(text, cache=cache).train, tokens)
-        lines = said(caplog)
-        assert lines in ([f"{file} {MADE_ANEW}"], [])
-        if not lines:  # the bit was in what a .npy leaves blank, and nothing was lost
-            assert file.read_bytes() == damaged and np.array_equal(np.load(file)[: len(tokens)], tokens)
+        assert said(caplog) == ([f"{file} {MADE_ANEW}"] if damaged != content else [])
         assert whole(load_corpus(text, cache=cache)) and said(caplog) == [] and only_file(cache) == file
 
 
@@ -137,16 +135,16 @@ def test_it_is_on_disk_before_it_has_its_name(text: str, cache: Path, monkeypatc
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
-@pytest.mark.parametrize("step", ["save", "fsync", "replace", "mkdir"])
+@pytest.mark.parametrize("step", ["open", "fsync", "replace", "mkdir"])
 def test_a_disk_that_refuses_is_no_obstacle(
     step: str, number: int, text: str, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number))
 
-    owner = {"save": caches.np, "fsync": files.os, "replace": files.os, "mkdir": files.Path}[step]
+    owner = {"open": caches, "fsync": files.os, "replace": files.os, "mkdir": files.Path}[step]
     with monkeypatch.context() as patch:
-        patch.setattr(owner, step, refuse)
+        patch.setattr(owner, step, refuse, raising=step != "open")
         assert whole(load_corpus(text, cache=cache))
     (line,) = said(caplog)
     assert WITHOUT in line and os.strerror(number) in line and str(cache) in line
