@@ -45,6 +45,7 @@ from hpo.optimizers.beliefs import Around
 from hpo.optimizers.finals import Finals
 from hpo.run import Stop, maximize, minimize, run
 from hpo.space import Categorical, Const, Float, Int, Space
+from hpo.stopping import Turn
 from hpo.study import Study, Trial
 
 __all__ = [
