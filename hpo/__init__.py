@@ -52,5 +52,5 @@ __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Finals",
     "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
     "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
-    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "load", "make", "maximize", "minimize", "run",
+    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "load", "make", "maximize", "minimize", "run",
 ]  # fmt: skip
