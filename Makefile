@@ -1,4 +1,4 @@
-# make tune, make test: each sets everything up first; a second call sets nothing up again.
+# make tune, make check, make test: each sets everything up first; a second call sets nothing up again.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -13,7 +13,13 @@ WARM := import pandas, torch, typer, jinja2, rich.live, scipy.optimize, scipy.st
   torch.optim.SGD([torch.zeros(1)], lr=0.1)
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup tune test test-all lint clean
+# What answers in under a minute: the shape of the code, laws of the spine, a Gaussian process, a training, a whole `make tune`.
+CHECKS := tests/test_structure.py tests/hpo/test_hpo_study.py tests/hpo/test_hpo_space.py tests/hpo/test_hpo_parts.py \
+  $(addprefix tests/hpo/test_hpo_optimizers.py::Test,Random Asha Hyperband Pbt FinalsRandom) \
+  tests/surrogates/test_gp.py tests/models/test_gpt.py tests/models/test_train.py tests/experiments/test_tune_handover.py \
+  tests/experiments/test_tune_command.py::test_it_leaves_everything
+
+.PHONY: setup tune check test test-all lint clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -35,6 +41,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 tune: $(STAMP)
 	$(BIN)/python -m experiments.tune $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -q $(CHECKS) $(ARGS)
 
 test: $(STAMP)
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 $(ARGS)

@@ -8,7 +8,8 @@
       folder.py     the folder: lock, settings, what stands beside the log
       facts.py      what a history says in numbers
       live.py       the display
-      after.py      what is measured after the search
+      handover.py   what is handed over, and how sure it is that it is no worse than the default
+      after.py      judges whoever reached the end; the sample
       importance.py which hyperparameters mattered
       figures.py, report.py, report.html.j2   the report
     compare.py    `python -m experiments.compare`: every method on one-minute studies of the job, paired seeds

@@ -29,7 +29,7 @@ INK, MUTED, GRID = "#010203", "#040506", "#070809"
 BEST, DEFAULT, THIN, FIRST = "#0a0b0c", "#0d0e0f", "#101112", "#131415"
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", BEST: "best", DEFAULT: "default", THIN: "thin", FIRST: "first"}
 Point = tuple[float, float]
-WIDEST = 5.0  # so many times as high as the losses ask for may a picture become for a line that must be seen
+WIDEST = 2.0  # so many times as high as the losses ask for may a picture become for a line that must be seen
 PANELS = 12  # hyperparameters whose results are shown
 
 STYLE: dict[Any, Any] = {

@@ -2,8 +2,8 @@
 
 log.sqlite     every event; what resuming reads
 settings.toml  the settings, versions, and the digest of the text; usable with --config
-search.json    what the log does not say: whether the search is complete, and what was measured after it
-best.json      the best configuration
+search.json    what the log does not say: whether the search is complete, and how who reached the end was judged
+best.json      the configuration that is handed over
 best.ckpt      its checkpoint
 sample.txt     text sampled from it
 report.html    the report
