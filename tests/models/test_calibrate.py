@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from models.byhand import engine as byhand
 from models.byhand.kernels import library
 from models.calibrate import Machine, machine, operations, predict, rate_at, update_operations
-from models.memory import Parts, memory
+from models.memory import Layout, Parts, memory
 from models.steps import Stopwatch, measured_in_child, run_of
 
 SMALL = {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 512}
@@ -191,6 +191,6 @@ def test_operations_are_those_that_are_called(
     calls.count = 0
     with calls:
         run._step()
-    passes = sum(operations(Parts(run.size, run.config, kernels=kernels)))
+    passes = sum(operations(Parts(run.size, run.config, Layout.of(run.config), kernels=kernels)))
     counted = run.accumulation * passes + update_operations(run.size, run.config)
     assert counted == pytest.approx(calls.count, rel=0.1)
