@@ -245,7 +245,16 @@ def calibrate(device: str = "cpu", threads: int = 1) -> Machine:
     """Measure a device, in about ten seconds; the number of threads of this process is set to `threads`."""
     import torch
 
+    from models.device import current, open_device
+
     torch.set_num_threads(threads)
+    with current(open_device(device)):
+        return _calibrated(device, threads)
+
+
+def _calibrated(device: str, threads: int) -> Machine:
+    import torch
+
     on = torch.device(device)
     timed, alone = Stopwatch(on, threads), Parted(on)
     kinds = {name: getattr(torch, kind) for name, kind in PRECISIONS.items()}
