@@ -59,7 +59,7 @@ from models.state import Kind, buffer_floats, moment_floats, update_bytes
 EVALUATED = 4096  # tokens in one pass of evaluation at most, and
 EVALUATED_LOGITS = 1 << 24  # logits (evaluate.py)
 
-FRAGMENTS, STAYS = 1.4, 0.3
+FRAGMENTS, FRAGMENTS_AGAIN, STAYS = 1.4, 1.75, 0.3
 BF16 = 16 * 10**6  # bytes of the kernels for bf16 products that a CPU loads; they gather a product in float32 besides
 MARGIN = 0.25  # for what a process on a CPU comes to hold beyond what is predicted (models/README.md)
 
@@ -112,9 +112,10 @@ class Memory:
 
     `process` is what a process comes to hold. On a CPU that is more: glibc keeps what was freed in arrays below 32 MB
     in places that not every later array fits. FRAGMENTS is the part by which arrays that come and go exceed their sum:
-    of a step through autograd, of the blocks of an evaluation. STAYS is the part of a step through autograd that is
+    of a step through autograd (FRAGMENTS_AGAIN where activations are computed again, and come and go block by block), of the
+    blocks of an evaluation. STAYS is the part of a step through autograd that is
     there still when a larger evaluation wants its own. By hand all of a step's buffers are, and besides the weights'
-    first places. Both numbers were fitted to random configs, not derived.
+    first places. The numbers were fitted to random configs, not derived.
     """
 
     weights: int
@@ -338,7 +339,8 @@ class Parts:
             return max(peak, state + self.held() + self.recorded_bytes() + first + added)
         passes = max(size - state for name, size in phases.items() if name not in ("build", "evaluate"))
         again = evaluated if self.evaluated > self.tokens else 0
-        held = max(peak, state + round(max(first, FRAGMENTS * passes, STAYS * max(first, passes) + again)))
+        part = FRAGMENTS_AGAIN if self.layout.activation_checkpointing else FRAGMENTS
+        held = max(peak, state + round(max(first, part * passes, STAYS * max(first, passes) + again)))
         return held + self._bf16_products()
 
     def _bf16_products(self) -> int:
