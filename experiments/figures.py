@@ -143,8 +143,8 @@ def curves(study: Study, best: Key, default: Sequence[Point], same: bool = False
         _rung_ticks(axes, sorted({*history.budgets, *(step for step, _ in default[-1:])}))
         axes.set_xlabel("tokens trained")
         shown = [history.losses(key)[0] for key in history.finished if not history.failed(key)]
-        ends = [loss for points in (mine, default) for _, loss in points[-1:]]
-        _losses(axes, shown, (), ends)
+        reached = [loss for points in (mine, default) for _, loss in points[-1:]]
+        _losses(axes, shown, (), reached)
         _legend(figure)
         return svg(figure, "curves", "Validation loss of every trial over the tokens it was trained on")
 
