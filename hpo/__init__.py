@@ -44,12 +44,13 @@ from hpo.optimizers import (
 from hpo.optimizers.beliefs import Around
 from hpo.optimizers.finals import Finals
 from hpo.run import Stop, maximize, minimize, run
-from hpo.space import Categorical, Const, Float, Int, Space
+from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
 from hpo.study import Study, Trial
 
 __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Finals",
     "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
     "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
-    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "load", "make", "maximize", "minimize", "run",
+    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Vectorised", "load", "make", "maximize", "minimize",
+    "run",
 ]  # fmt: skip

@@ -79,7 +79,8 @@ class Space:
     """Named parameters with conditions (`when=`) and constraints (predicates over a configuration).
 
     A constraint is called with a plain configuration in which inactive parameters are absent, and says whether it may
-    be tried; wrapped as Vectorised(constraint) it is called with arrays of many (see constraints.py). Every optimizer proposes only configurations that are active where they should be and feasible.
+    be tried; wrapped as Vectorised(constraint) it is called with arrays of many (see constraints.py). Every optimizer
+    proposes only configurations that are active where they should be and feasible.
     """
 
     def __init__(
