@@ -71,10 +71,10 @@ def test_a_wrong_answer_is_one_sentence(function: Any, said: str) -> None:
         Random(Space(x=Float(0, 1), constraints=[Vectorised(function)])).ask()
 
 
-def test_what_is_no_list_of_constraints_is_refused() -> None:
-    for wrong in (fits, "x > 0", Vectorised(divides)):
-        with pytest.raises(TypeError, match="allowed is a list of functions"):
-            Space(x=Float(0, 1), constraints=wrong)
+def test_what_is_no_constraint_is_refused() -> None:
+    for wrong in ("x > 0", [3], 3):
+        with pytest.raises(TypeError, match="a constraint must be a function"):
+            Space(x=Float(0, 1), constraints=wrong)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="takes a function of columns"):
         Vectorised(3)  # type: ignore[arg-type]
 
