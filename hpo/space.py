@@ -17,7 +17,7 @@ Optimizers never see this file's classes: `Space.domain` is the same space as ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cached_property, partial
 from hashlib import sha256
