@@ -122,5 +122,5 @@ def test_one_in_ten_thousand_is_found_with_few_questions(make: Any, vectorised: 
 
 @pytest.mark.parametrize("make", [GP, Random, Sobol])
 def test_what_is_never_feasible_is_refused(make: Any) -> None:
-    with pytest.raises(ValueError, match="no feasible (point|configuration)"):
+    with pytest.raises(ValueError, match=r"no feasible (point|configuration)"):
         make(Space(a=Float(0, 1), constraints=[lambda c: False])).ask()

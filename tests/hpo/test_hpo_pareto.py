@@ -1,6 +1,7 @@
 """Non-dominated fronts against what their definition says of every pair, and of thousands of rows."""
 
 import tracemalloc
+from itertools import pairwise
 from random import Random as Random_
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_crowding_knows_no_order_and_no_favourites(losses: list[tuple[float, flo
     random.shuffle(order)
     once, again = crowding(losses), crowding([losses[i] for i in order])
     np.testing.assert_array_equal(once[order], again)
-    for i, j in zip(order, order[1:], strict=False):
+    for i, j in pairwise(order):
         assert losses[i] != losses[j] or once[i] == once[j]
 
 
