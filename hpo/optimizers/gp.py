@@ -102,6 +102,8 @@ class GP(Sampler):
     prior: Callable[[Config], float] | None = None
     prior_weight: float = 10.0
 
+    repeats = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._acquisition = acquisition(self.acquisition)
