@@ -330,7 +330,7 @@ def _total(device: "torch.device") -> int:
 def random_config(rng: random.Random) -> dict[str, Any]:
     """A config of 10k to 20M parameters with options of every kind."""
     heads = rng.choice([1, 2, 4, 8])
-    config = {
+    config: dict[str, Any] = {
         "layers": rng.randint(1, 6), "heads": heads, "hidden": heads * rng.choice([16, 32, 64]),
         "ff_ratio": rng.choice([2.0, 4.0]), "dropout": rng.choice([0.0, 0.0, 0.1]),
         "vocabulary": rng.choice([65, 512, 4096]), "context": rng.choice([32, 64, 256]), "batch": rng.choice([4, 8, 16]),
