@@ -112,10 +112,9 @@ class Memory:
 
     `process` is what a process comes to hold. On a CPU that is more: glibc keeps what was freed in arrays below 32 MB
     in places that not every later array fits. FRAGMENTS is the part by which arrays that come and go exceed their sum:
-    of a step through autograd (FRAGMENTS_AGAIN where activations are computed again, and come and go block by block), of the
-    blocks of an evaluation. STAYS is the part of a step through autograd that is
-    there still when a larger evaluation wants its own. By hand all of a step's buffers are, and besides the weights'
-    first places. The numbers were fitted to random configs, not derived.
+    of a step through autograd (FRAGMENTS_AGAIN where a block's are computed again), of the blocks of an evaluation. STAYS is
+    the part of a step through autograd that is there still when a larger evaluation wants its own. By hand all of a step's
+    buffers are, and besides the weights' first places. The numbers were fitted to random configs, not derived.
     """
 
     weights: int
