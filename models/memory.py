@@ -60,7 +60,7 @@ EVALUATED = 4096  # tokens in one pass of evaluation at most, and
 EVALUATED_LOGITS = 1 << 24  # logits (evaluate.py)
 
 FRAGMENTS, FRAGMENTS_AGAIN, STAYS = 1.4, 1.75, 0.3
-BF16 = 16 * 10**6  # bytes of the kernels for bf16 products that a CPU loads; they gather a product in float32 besides
+BF16 = 12 * 10**6  # bytes of the kernels for bf16 products that a CPU loads; they gather a product in float32 besides
 MARGIN = 0.25  # for what a process on a CPU comes to hold beyond what is predicted (models/README.md)
 
 
