@@ -60,7 +60,6 @@ EVALUATED = 4096  # tokens in one pass of evaluation at most, and
 EVALUATED_LOGITS = 1 << 24  # logits (evaluate.py)
 
 FRAGMENTS, FRAGMENTS_AGAIN, STAYS = 1.4, 1.75, 0.3
-BF16 = 12 * 10**6  # bytes of the kernels for bf16 products that a CPU loads; they gather a product in float32 besides
 MARGIN = 0.25  # for what a process on a CPU comes to hold beyond what is predicted (models/README.md)
 
 
@@ -343,10 +342,10 @@ class Parts:
         return held + self._bf16_products()
 
     def _bf16_products(self) -> int:
-        """What products in bf16 take on a CPU: their code, and the largest result, gathered in float32."""
+        """What products in bf16 take on a CPU: the largest result, gathered in float32."""
         c = self.config
         widest = max(c.words, gates(c) * c.inner, maps(c)["qkv"][0])
-        return BF16 + 4 * widest * max(self.tokens, self.evaluated) if self.training.precision == "bf16" else 0
+        return 4 * widest * max(self.tokens, self.evaluated) if self.training.precision == "bf16" else 0
 
     def _phases(self, state: int, casts: int) -> dict[str, int]:
         c, training, layout, always = self.config, self.training, self.layout, state + self.held()
