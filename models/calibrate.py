@@ -59,6 +59,7 @@ REFERENCE: Mapping[str, Any] = {
     "layers": 4, "hidden": 128, "heads": 4, "vocabulary": 512, "context": 128, "batch": 16, "eval_tokens": 128,
 }  # fmt: skip
 SLACK = 12 * 10**6  # bytes on a CPU beside what memory.py counts: fragments, kernels that are loaded at their first use
+BF16 = 12 * 10**6  # bytes of the kernels for products in bf16, which a CPU loads at the first
 TOUCHED = 5  # arrays that are read or written for each one kept: by its maker, by its gradient, by the gradient's
 # By hand: for each buffer; for each mask, whose random numbers take as long; for each that autograd keeps of attention, which
 # it goes through in pieces. Only the first was counted, the others were fitted to a few configs.
@@ -122,7 +123,7 @@ def predict(config: Mapping[str, Any], machine: Machine, devices: int = 1, margi
     parts = Parts(model, training, Layout.of(training, devices), machine.kind, machine.kernels)
     terms = seconds(parts, machine)
     work = sum(terms.values()) - terms["overhead"]
-    peak = parts.memory().process + machine.slack
+    peak = parts.memory().process + machine.slack + BF16 * (machine.kind == "cpu" and training.precision == "bf16")
     total = max(work, terms["overhead"]) if machine.kind == "cuda" else sum(terms.values())
     return Prediction(total, machine.base + peak, fits(config, machine, margin, devices), terms)
 
@@ -330,7 +331,7 @@ def _total(device: "torch.device") -> int:
 def random_config(rng: random.Random) -> dict[str, Any]:
     """A config of 10k to 20M parameters with options of every kind."""
     heads = rng.choice([1, 2, 4, 8])
-    config = {
+    config: dict[str, Any] = {
         "layers": rng.randint(1, 6), "heads": heads, "hidden": heads * rng.choice([16, 32, 64]),
         "ff_ratio": rng.choice([2.0, 4.0]), "dropout": rng.choice([0.0, 0.0, 0.1]),
         "vocabulary": rng.choice([65, 512, 4096]), "context": rng.choice([32, 64, 256]), "batch": rng.choice([4, 8, 16]),

@@ -60,7 +60,6 @@ EVALUATED = 4096  # tokens in one pass of evaluation at most, and
 EVALUATED_LOGITS = 1 << 24  # logits (evaluate.py)
 
 FRAGMENTS, FRAGMENTS_AGAIN, STAYS = 1.4, 1.75, 0.3
-BF16 = 16 * 10**6  # bytes of the kernels for bf16 products that a CPU loads; they gather a product in float32 besides
 MARGIN = 0.25  # for what a process on a CPU comes to hold beyond what is predicted (models/README.md)
 
 
@@ -112,10 +111,9 @@ class Memory:
 
     `process` is what a process comes to hold. On a CPU that is more: glibc keeps what was freed in arrays below 32 MB
     in places that not every later array fits. FRAGMENTS is the part by which arrays that come and go exceed their sum:
-    of a step through autograd (FRAGMENTS_AGAIN where activations are computed again, and come and go block by block), of the
-    blocks of an evaluation. STAYS is the part of a step through autograd that is
-    there still when a larger evaluation wants its own. By hand all of a step's buffers are, and besides the weights'
-    first places. The numbers were fitted to random configs, not derived.
+    of a step through autograd (FRAGMENTS_AGAIN where a block's are computed again), of the blocks of an evaluation. STAYS is
+    the part of a step through autograd that is there still when a larger evaluation wants its own. By hand all of a step's
+    buffers are, and besides the weights' first places. The numbers were fitted to random configs, not derived.
     """
 
     weights: int
@@ -344,10 +342,10 @@ class Parts:
         return held + self._bf16_products()
 
     def _bf16_products(self) -> int:
-        """What products in bf16 take on a CPU: their code, and the largest result, gathered in float32."""
+        """What products in bf16 take on a CPU: the largest result, gathered in float32."""
         c = self.config
         widest = max(c.words, gates(c) * c.inner, maps(c)["qkv"][0])
-        return BF16 + 4 * widest * max(self.tokens, self.evaluated) if self.training.precision == "bf16" else 0
+        return 4 * widest * max(self.tokens, self.evaluated) if self.training.precision == "bf16" else 0
 
     def _phases(self, state: int, casts: int) -> dict[str, int]:
         c, training, layout, always = self.config, self.training, self.layout, state + self.held()
