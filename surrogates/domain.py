@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from surrogates import draws
+import surrogates.draws as draws
 from surrogates.columns import OFF, Columns
 from surrogates.columns import Array as Array
 from surrogates.columns import Grid as Grid

@@ -13,7 +13,7 @@ from hpo.history import History
 from hpo.optimizer import Draft, Sampler
 from hpo.rng import stream
 from hpo.space import Config
-from surrogates import unused
+from surrogates.maximizer import unused
 
 SKIPS = 10_000  # points of the sequence in a row that may be passed over
 BLOCK = 50  # of them are computed at a time; SKIPS is a multiple
