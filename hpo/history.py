@@ -171,9 +171,12 @@ class History:
         self._digest.update(event.canonical().encode())
 
     def _apply_run(self, allowed: Mapping[str, float | None]) -> None:
-        """A limit is lifted where this run allows more; one of a version-1 log, which has no rule, always."""
-        now = allowed.get(str(self._limit.get("rule")))
-        if self.limited and (now is None or now > self._limit["value"]):
+        """A limit is lifted where this run allows more by its rule; one of a version-1 log, which has no rule, always."""
+        rule = self._limit.get("rule")
+        if not self.limited or (rule is not None and rule not in allowed):
+            return
+        now = None if rule is None else allowed[rule]
+        if now is None or now > self._limit["value"]:
             self.limited, self._limit, self.phase = False, {}, "search"
 
     def _apply_time(self, event: Event) -> None:

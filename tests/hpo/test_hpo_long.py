@@ -126,6 +126,10 @@ def test_a_limit_is_lifted_only_where_its_rule_allows_more() -> None:
     assert history.limited and history.phase == "finals"
     history.run({"trials": None, "seconds": None})
     assert not history.limited and history.phase == "search"
+    history.limit("dry", None, "finals")  # a rule that no run can allow more of
+    history.run({"trials": 99, "seconds": None})
+    history.run()
+    assert history.limited and history.phase == "finals"
 
 
 def test_what_pbt_may_explore_is_what_the_objective_declares() -> None:
