@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from hpo import ASHA, PBT, Grid, Hyperband, Manual, MedianStopping, Optimizer, Random, Sobol, Study, SuccessiveHalving
+from hpo import (
+    ASHA, PBT, Grid, Hyperband, Manual, MedianStopping, MemoryLog, Optimizer, Random, Sobol, Study, SuccessiveHalving,
+)  # fmt: skip
 from hpo.optimizers import OPTIMIZERS
 from tests.hpo.objectives import plane, value
 
@@ -93,6 +95,28 @@ def test_what_is_released_is_what_nobody_keeps() -> None:
         kept = set(study.keep())
         assert kept & set(study.history.finished) <= left
         assert len(left - kept) <= 60  # what the last start's verdicts have not reached yet
+
+
+def test_an_optimizer_that_does_not_say_what_it_gives_up_is_asked_from_the_first_finish_on() -> None:
+    """What a study kept when it was opened again may go with the first result behind that."""
+
+    class Silent(ASHA):
+        def released(self, history: Any) -> None:
+            return None
+
+    def reopened() -> Study:
+        return Study(Silent(Random(SPACE), max_resource=9), log=log)
+
+    log = MemoryLog()
+    study = reopened()
+    for loss in (1.0, 2.0, 3.0):
+        study.optimizer.tell(study.optimizer.ask(), loss)  # type: ignore[arg-type]
+    job = study.optimizer.ask()
+    assert job is not None and job.source == (0, 1)
+    study = reopened()
+    assert (0, 1) in study.keep()
+    study.optimizer.tell(job, 0.5)
+    assert study.release() == [(0, 1)] and study.release() == []
 
 
 def test_time_never_falls_and_gaps_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
