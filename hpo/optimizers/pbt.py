@@ -160,8 +160,9 @@ class PBT(Scheduler):
     def may_name(self, history: History, key: Key) -> bool:
         slots = history.fold(self.owner, self._begin)
         note = history.jobs[key].note if key in history.results and not history.failed(key) else {}
-        place = note.get("slot"), note.get("generation")
-        return slots.keys.get(place) == key and slots.slowest <= place[1] < self.generations
+        if "slot" not in note or slots.keys[note["slot"], note["generation"]] != key:
+            return False
+        return bool(slots.slowest <= note["generation"] < self.generations)
 
     def released(self, history: History) -> Sequence[Key] | None:
         return history.settled(self.owner, self._begin).released

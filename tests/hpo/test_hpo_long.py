@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from hpo import (
-    ASHA, PBT, Grid, Hyperband, Manual, MedianStopping, MemoryLog, Optimizer, Random, Sobol, Study, SuccessiveHalving,
+    ASHA,
+    PBT,
+    Grid,
+    Hyperband,
+    Manual,
+    MedianStopping,
+    MemoryLog,
+    Optimizer,
+    Random,
+    Sobol,
+    Study,
+    SuccessiveHalving,
 )  # fmt: skip
 from hpo.optimizers import OPTIMIZERS
 from tests.hpo.objectives import plane, value
