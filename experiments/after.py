@@ -58,7 +58,9 @@ class After:
         trial = self.study.trial(found.key)
         about = {"config": dict(trial.config), "loss": trial.value, "until": trial.until, "trial": trial.number}
         judged = {key: one for key, one in found.judged.items() if key in (found.key, found.default)}
-        losses = {"judged_loss": judged[found.key].loss, "judged_tokens": judged[found.key].tokens} if found.key in judged else {}
+        losses: dict[str, Any] = {}
+        if found.key in judged:
+            losses = {"judged_loss": judged[found.key].loss, "judged_tokens": judged[found.key].tokens}
         if found.gain is not None:
             losses["below_the_default"] = [found.gain.mean, found.gain.low, found.gain.high]
         return {**about, "seed": trial.seed, **fixed, "reason": found.reason, "judged": losses}

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -79,7 +80,7 @@ def measure(name: str, jobs: int, objectives: str, folder: Path) -> dict[str, An
     parts = {str(part): window(stamps, part) for part in PARTS if part <= len(stamps) + 1}
     return {
         "method": name, "objectives": objectives, "jobs": len(run.jobs), "trials": len(run.trials), "events": events,
-        "ms": parts, "slowest_ms": round(1e3 * max(b - a for a, b in zip(stamps[9:], stamps[10:], strict=False)), 2),
+        "ms": parts, "slowest_ms": round(1e3 * max(b - a for a, b in pairwise(stamps[9:])), 2),
         "seconds": round(whole, 2), "reopened": round(reopened, 2), "proposes": job is not None,
     }  # fmt: skip
 
@@ -87,7 +88,7 @@ def measure(name: str, jobs: int, objectives: str, folder: Path) -> dict[str, An
 def window(stamps: list[float], part: int) -> float:
     """The median milliseconds between two finishes, over the window that ends with this job."""
     times = stamps[max(0, part - WINDOW) : part]
-    return round(1e3 * median(b - a for a, b in zip(times, times[1:], strict=False)), 3)
+    return round(1e3 * median(b - a for a, b in pairwise(times)), 3)
 
 
 def about() -> dict[str, Any]:

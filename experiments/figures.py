@@ -74,14 +74,15 @@ def svg(figure: Figure, name: str, title: str) -> str:
     return re.sub(r'id="((?:figure|axes|patch|text|line2d|matplotlib|xtick|ytick|legend|PathC)[^"]*)"', "", text)
 
 
-def _losses(axes: Axes, values: Sequence[float], always: Sequence[float] = ()) -> float:
-    """Limits that show the good end: losses of diverged trials may leave the picture at the top, what is to be seen
-    `always` does not, unless it lies so far away that nothing else could be told apart. Returns the highest loss inside."""
-    good = sorted([*values, *always])
-    top = good[int(0.9 * (len(good) - 1))]
-    top = max([top, *(loss for loss in always if loss <= good[0] + WIDEST * (top - good[0]))])
-    margin = max(0.06 * (top - good[0]), 0.01)
-    axes.set_ylim(good[0] - margin, top + margin)
+def _losses(axes: Axes, values: Sequence[float], lines: Sequence[float] = (), always: Sequence[float] = ()) -> float:
+    """Limits that show the good end: losses of diverged trials may leave the picture at the top. The points of `lines` stay
+    inside unless they lie so far away that nothing else could be told apart; what is `always` to be seen is. Returns the
+    highest loss inside."""
+    good = sorted(values)
+    low, top = min([*good, *lines, *always]), good[int(0.9 * (len(good) - 1))]
+    top = max([top, *always, *(loss for loss in lines if loss <= low + WIDEST * (top - low))])
+    margin = max(0.06 * (top - low), 0.01)
+    axes.set_ylim(low - margin, top + margin)
     axes.set_ylabel("validation loss (nats per token)")
     return top
 
@@ -95,8 +96,8 @@ def progress(study: Study, default: Point | None) -> str:
         _scatter_by_budget(axes, study, good, times)
         steps = [(seconds, history.losses(key)[0]) for seconds, key in best_so_far(history)]
         end = max(times.values())
-        always = [loss for _, loss in steps] + ([default[1]] if default else [])
-        top = _losses(axes, [history.losses(key)[0] for key in good], always)
+        always = [default[1]] if default is not None else []
+        top = _losses(axes, [history.losses(key)[0] for key in good], [loss for _, loss in steps], always)
         x, y = [*(s for s, _ in steps), end], [min(loss, top) for loss in (*(loss for _, loss in steps), steps[-1][1])]
         axes.step(x, y, where="post", color=BEST, linewidth=2.2, label="best so far")
         if default is not None:
@@ -142,8 +143,8 @@ def curves(study: Study, best: Key, default: Sequence[Point], same: bool = False
         _rung_ticks(axes, sorted({*history.budgets, *(step for step, _ in default[-1:])}))
         axes.set_xlabel("tokens trained")
         shown = [history.losses(key)[0] for key in history.finished if not history.failed(key)]
-        ends = [loss for points in (mine, default) for _, loss in points[-1:]]
-        _losses(axes, shown, ends)
+        reached = [loss for points in (mine, default) for _, loss in points[-1:]]
+        _losses(axes, shown, (), reached)
         _legend(figure)
         return svg(figure, "curves", "Validation loss of every trial over the tokens it was trained on")
 

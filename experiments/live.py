@@ -122,7 +122,7 @@ class View:
         rate = amount(shown.tokens / spent) if spent > 1 else "0"
         flying = in_flight(sum(r.running for r in shown.rungs), sum(r.waiting for r in shown.rungs)) or "none running"
         counts = f"{shown.started} trials, {shown.finished} trainings{failed} · {flying} · {rate} tokens/s"
-        lines = [Columns([bar, Text(left)], padding=(0, 2)), Text.from_markup(counts)]
+        lines: list[RenderableType] = [Columns([bar, Text(left)], padding=(0, 2)), Text.from_markup(counts)]
         if shown.finals is not None:
             best = f"the best {shown.finals}" if shown.finals > 1 else "the best"
             lines.append(Text(f"finals: {best} and the default are trained to the end", style="bold"))

@@ -4,7 +4,9 @@ job.py          Job, Result, Header: what is asked, what is told, what a log ope
 values.py       what is a plain value, a number, the same value; what JSON holds
 parameters/     Float, Int, Categorical, Const; where they stand in the unit cube
 space.py        Space: named parameters, conditions, constraints; the same as arrays
+constraints.py  which configurations are feasible, asked once a row or by columns
 history.py      History: start, finish, lost, add, enqueue; what every optimizer reads
+fold.py         what depends on the path of a history, stepped at its starts
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
 optimizers/     one file each; OPTIMIZERS, make; Finals around any of them
 logs/           where events live: memory, SQLite
@@ -12,9 +14,13 @@ objective.py    f(config), f(config, report) or a Run factory, as one Run protoc
 executors/      where jobs run: inline, threads, processes, a simulated clock
 objects.py      objectives over choices that no log can hold: they get the objects, logs the names
 study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe
+retention.py    which checkpoints must stay, and which have died
+pareto.py       fronts and crowding
 stopping.py     when a search turns to its finals
 table.py        the rows and columns of the dataframe
 arguments.py    what people type, brought into one form or refused in a sentence
+failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
+display.py      the lines that a run prints
 run.py          run: the one loop; minimize, maximize
 load.py         load: a study from its file alone
 """
@@ -44,7 +50,7 @@ from hpo.optimizers import (
 from hpo.optimizers.beliefs import Around
 from hpo.optimizers.finals import Finals
 from hpo.run import Stop, maximize, minimize, run
-from hpo.space import Categorical, Const, Float, Int, Space
+from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
 from hpo.stopping import Turn
 from hpo.study import Study, Trial
 
@@ -52,5 +58,6 @@ __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Finals",
     "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
     "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
-    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "load", "make", "maximize", "minimize", "run",
+    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize",
+    "minimize", "run",
 ]  # fmt: skip

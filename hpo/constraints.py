@@ -93,19 +93,23 @@ def column(spec: Parameter, values: list[Any]) -> np.ndarray:
     if isinstance(spec, Float | Int):
         numbers, whole = True, isinstance(spec, Int)
     else:
-        among = spec.choices if isinstance(spec, Categorical) else [spec.value] if isinstance(spec, Const) else [None]
+        among = spec.values if isinstance(spec, Categorical) else [spec.decode(0.0)]
         numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in among)
         whole = numbers and all(isinstance(one, int) for one in among)
     if not numbers:
         found = np.empty(len(values), dtype=object)
-        found[:] = values
+        for i, value in enumerate(values):  # a choice may be a tuple, of which numpy would make a row
+            found[i] = value
         return found
     if whole and not spec.when:
-        try:
-            return np.array(values, dtype=np.int64)
-        except OverflowError:
-            return np.array(values, dtype=object)
+        return np.array(values, dtype=np.int64 if _short(spec) else object)
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _short(spec: Parameter) -> bool:
+    """Whether every value of a parameter of integers fits into 64 bits."""
+    ends = (spec.lo, spec.hi) if isinstance(spec, Int) else spec.values if isinstance(spec, Categorical) else (spec.decode(0.0),)
+    return all(-(2**63) <= end < 2**63 for end in ends)
 
 
 class Feasible:
@@ -166,7 +170,7 @@ class Feasible:
         found: dict[str, list[Any]] = {}
         for name, spec in self.parameters.items():
             if isinstance(spec, Const):
-                found[name] = [spec.value] * len(rows)
+                found[name] = [spec.decode(0.0)] * len(rows)
             else:
                 found[name] = _decoded(spec, rows[:, self.columns.index(name)])
         return found

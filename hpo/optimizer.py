@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from hpo.history import History
 from hpo.job import Header, Job, Key, Result
@@ -217,6 +217,8 @@ class Sampler(Optimizer):
     space: Space
     _: KW_ONLY
     seed: int = 0
+
+    repeats: ClassVar[bool] = True  # whether it may propose a configuration again while something new is feasible
 
     def __post_init__(self) -> None:
         self.space = Space.of(self.space)

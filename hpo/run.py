@@ -60,7 +60,8 @@ class Stop:
 
     def full(self, history: History) -> bool:
         """Whether as many fresh trials have started as may."""
-        return self.trials is not None and history.fresh >= self.trials
+        trials = self.allowed["trials"]
+        return trials is not None and history.fresh >= trials
 
 
 def run(
@@ -143,18 +144,19 @@ class _Loop:
         late = late or (self.stop.turn is not None and over(self.history))
         return late or (self.stop.when is not None and self.stop.when(self.history))
 
-    def _turn(self) -> None:
-        """Records the verdict of the rule that ends the search, before anything else is asked."""
-        if self.stop.turn is not None:
-            obey(self.stop.turn, self.study)
+    def _turn(self, dry: bool = False) -> bool:
+        """Records the verdict of the rule that ends the search, if there is one now, before anything else is asked."""
+        return self.stop.turn is not None and obey(self.stop.turn, self.study, dry)
 
     def _fill(self) -> None:
         while self.executor.free > 0 and not self._over():
             if not self.history.limited and self.stop.full(self.history):
-                self.history.limit("trials", self.stop.trials)
+                self.history.limit("trials", self.stop.allowed["trials"])
             job = self.waiting.pop(0) if self.waiting else self.study.optimizer.ask()
             if job is None:
-                return
+                if self.running or not self._turn(dry=True):
+                    return
+                continue
             self.running[job.key] = job
             self.executor.submit(job)
             self.watch(self.study, None)

@@ -164,17 +164,18 @@ class Turn:
     trials: int | None
     workers: int
 
-    def verdict(self, history: History, optimizer: Optimizer) -> Verdict | None:
-        """What is to be recorded now; None while the search goes on, and once the finals have begun."""
+    def verdict(self, history: History, optimizer: Optimizer, dry: bool = False) -> Verdict | None:
+        """What is to be recorded now; None while the search goes on, and once it is over.
+
+        dry: nothing is in flight, and the optimizer has nothing more to ask
+        """
         if turned(history) is not None or not isinstance(optimizer, Finals):
             return None
         if self.seconds is not None and history.results:
             found = self._by_seconds(history, optimizer.keep)
             if found is not None:
                 return found
-        if self.trials is not None and not history.limited and history.fresh >= self.trials:
-            return Verdict("trials", self.trials, "search", {})
-        if not history.pending and not history.retries and history.results and optimizer.decide(history) is None:
+        if dry and history.results:
             rule, value = ("trials", self.trials) if history.limited else ("dry", None)
             return Verdict(rule, value, FINALS, self._detail(history, optimizer.keep))
         return None
@@ -216,10 +217,13 @@ def turned(history: History) -> dict[str, Any] | None:
     return Clock.of(history).turn if history.limited else None
 
 
-def obey(turn: Turn, study: Study) -> None:
-    """Records the verdict of a rule, if there is one now: `run` does, before its first job and after every finish."""
-    while (verdict := turn.verdict(study.history, study.optimizer)) is not None:
+def obey(turn: Turn, study: Study, dry: bool = False) -> bool:
+    """Records the verdict of a rule, if there is one now: `run` does, before its first job, after every finish, and when
+    it is dry. Whether there was one."""
+    verdict = turn.verdict(study.history, study.optimizer, dry)
+    if verdict is not None:
         study.history.limit(*verdict)
+    return verdict is not None
 
 
 def over(history: History) -> bool:

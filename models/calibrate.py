@@ -2,13 +2,17 @@
 
     seconds = excess x (matmul FLOPs / rate  +  attention FLOPs / rate  +  bytes of elementwise work / rate
                         +  bytes of the update / bandwidth)  +  operations x overhead  +  recorded operations x theirs
+              +  weights of the output map / rate  +  logits / rate
 
 a roofline by parts (Williams et al. 2009). Rates are interpolated between sizes: a product by its smallest dimension, attention
 by context x width of a head, elementwise work by the size of its arrays. `excess` is how much longer one real step takes than
-its parts, each of which was measured alone, with its arrays in the cache. Operations are calls of torch and of the kernels
-of byhand/; those that autograd records take longer, with what it does for them on the way back. On CUDA, operations are
-launched while others run, so that a step takes the larger of launches and work. Peak memory is what a process holds before
-it trains, measured, and the formula of memory.py.
+its parts, each of which was measured alone, with its arrays in the cache; it is measured in float32 and in bf16. A product with
+a large vocabulary arranges each of its weights first, whatever the number of tokens, and through autograd a loss takes its time
+a logit: both are measured by size. Where the noise scale is measured, half a batch is gone through once more.
+
+Operations are calls of torch and of the kernels of byhand/; those that autograd records take longer, with what it does for
+them on the way back. On CUDA, operations are launched while others run, so that a step takes the larger of launches and work.
+Peak memory is what a process holds before it trains, measured, and the formula of memory.py.
 
 On a CPU with one thread and a compiler, attention and elementwise work in float32 are measured with the kernels of byhand/,
 elsewhere with torch's. `machine` keeps what was measured in the cache folder; it takes a few seconds.
@@ -23,9 +27,8 @@ import argparse
 import json
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from importlib import import_module
 from importlib.metadata import version
 from math import exp, log
 from pathlib import Path
@@ -37,6 +40,7 @@ from models.byhand import sizes as byhand
 from models.cache import cache_folder
 from models.config import GPTConfig, TrainConfig, split
 from models.cost import gates, maps
+from models.measure import FEW, FRESH, HEADS, INSTANT, NARROW, ROWS, SIZES, WIDTHS, WORDS, Parted
 from models.memory import MARGIN, Layout, Parts, fits
 from models.state import PIECE, Kind, buffer_floats
 from models.steps import Stopwatch, has_kernels, measured_in_child, recorded_run_of, run_of
@@ -55,6 +59,7 @@ REFERENCE: Mapping[str, Any] = {
     "layers": 4, "hidden": 128, "heads": 4, "vocabulary": 512, "context": 128, "batch": 16, "eval_tokens": 128,
 }  # fmt: skip
 SLACK = 12 * 10**6  # bytes on a CPU beside what memory.py counts: fragments, kernels that are loaded at their first use
+BF16 = 12 * 10**6  # bytes of the kernels for products in bf16, which a CPU loads at the first
 TOUCHED = 5  # arrays that are read or written for each one kept: by its maker, by its gradient, by the gradient's
 # By hand: for each buffer; for each mask, whose random numbers take as long; for each that autograd keeps of attention, which
 # it goes through in pieces. Only the first was counted, the others were fitted to a few configs.
@@ -63,6 +68,7 @@ BUFFERS, MASKS, PIECES = 3, 20, 15
 UPDATE = {"adamw": 11, "sgd": 9, "lion": 17, "muon": 20, "adafactor": 40}
 # Operations by layer, around the layers and by step, as counted in tests/models/test_calibrate.py.
 LAYER, ENDS, LAYER_BYHAND, ENDS_BYHAND, STEP = 88, 42, 27, 17, 6
+AGAIN = 0.7  # of a layer's operations, where they are called again: forward, and putting away what is kept
 UPDATES = {"adamw": 9, "sgd": 9, "lion": 18, "muon": 134, "adafactor": 241}
 
 
@@ -77,9 +83,12 @@ class Machine:
     attention: Mapping[str, Table]  # by precision, and "kernels" where there are; FLOPs, by context x width of a head
     pointwise: Table  # bytes that elementwise work goes through, by bytes of an array
     bandwidth: Table  # bytes of plain sums in place, by bytes of an array
+    output: Mapping[str, Table]  # by precision; weights of the output map that products with few tokens arrange, by their number
+    loss: Table  # logits through autograd, there and back, by their number
+    fresh: float  # bytes of arrays for which memory comes from the system
     overhead: float  # seconds an operation
     recorded: float  # seconds an operation that autograd records
-    excess: float  # of a real step over the sum of its parts
+    excess: Mapping[str, float]  # of a real step over the sum of its parts, by precision
     base: int  # bytes of a process that has trained, without what memory.py counts
     total: int  # bytes of the device
     kernels: bool  # whether trainings go by byhand/ where they can
@@ -114,15 +123,15 @@ def predict(config: Mapping[str, Any], machine: Machine, devices: int = 1, margi
     parts = Parts(model, training, Layout.of(training, devices), machine.kind, machine.kernels)
     terms = seconds(parts, machine)
     work = sum(terms.values()) - terms["overhead"]
-    peak = parts.memory().process + machine.slack
+    peak = parts.memory().process + machine.slack + BF16 * (machine.kind == "cpu" and training.precision == "bf16")
     total = max(work, terms["overhead"]) if machine.kind == "cuda" else sum(terms.values())
     return Prediction(total, machine.base + peak, fits(config, machine, margin, devices), terms)
 
 
 def seconds(parts: Parts, machine: Machine) -> dict[str, float]:
     """The terms of a step, by the formula above."""
-    c, training, n = parts.config, parts.training, parts.tokens
-    passes = training.accumulation(parts.layout.devices)
+    c, training, n, excess = parts.config, parts.training, parts.tokens, machine.excess[parts.training.precision]
+    passes, begun = passes_of(parts)
     again = 4 / 3 if parts.layout.activation_checkpointing else 1.0  # the forward pass of blocks, once more
     rates, precision = machine.matmul[training.precision], training.precision
     products = sum(6 * r * k / rate_at(rates, min(r, k, n)) for r, k in maps(c).values()) * c.layers * again
@@ -132,14 +141,32 @@ def seconds(parts: Parts, machine: Machine) -> dict[str, float]:
     attention = attended / rate_at(machine.attention[by], c.context * c.head)
     touched = touched_bytes(parts) / rate_at(machine.pointwise, n * parts.size * c.inner)
     called, recorded = operations(parts)
+    weights = c.words * c.hidden
     return {
-        "products": machine.excess * passes * n * products,
-        "attention": machine.excess * passes * n * attention,
-        "elementwise": machine.excess * passes * touched,
-        "update": machine.excess * update_seconds(c, training, machine),
-        "overhead": machine.overhead * (passes * called + update_operations(c, training))
-        + machine.recorded * passes * recorded,
+        "products": excess * passes * n * products,
+        "attention": excess * passes * n * attention,
+        "elementwise": excess * passes * touched,
+        "update": excess * update_seconds(c, training, machine),
+        "output": begun * weights / rate_at(machine.output[precision], weights),
+        "loss": 0.0 if parts.byhand else passes * loss_seconds(parts, machine),
+        "overhead": machine.overhead * (begun * called + update_operations(c, training)) + machine.recorded * begun * recorded,
     }
+
+
+def loss_seconds(parts: Parts, machine: Machine) -> float:
+    """Of logits through autograd. Where they take more than is kept of what was freed, memory comes from the system."""
+    logits, made = parts.tokens * parts.config.words, parts.tokens * parts.loss_bytes()
+    return logits / rate_at(machine.loss, logits) + (made / machine.fresh if made > FRESH else 0.0)
+
+
+def passes_of(parts: Parts) -> tuple[float, float]:
+    """Of a step, on average: passes over the tokens of one, and passes that are begun, some of which are over fewer."""
+    training, devices = parts.training, parts.layout.devices
+    passes = training.accumulation(devices)
+    if not training.noise_every:
+        return passes, passes
+    half = min(1.0, (training.batch // devices // 2) * parts.config.context / parts.tokens)  # of the tokens of a pass
+    return passes + half / training.noise_every, passes + 1 / training.noise_every
 
 
 def touched_bytes(parts: Parts) -> int:
@@ -147,7 +174,9 @@ def touched_bytes(parts: Parts) -> int:
     if parts.byhand:
         buffers, masks = (of(parts.config, parts.tokens) for of in (byhand.buffer_bytes, byhand.mask_bytes))
         return BUFFERS * buffers + MASKS * masks + PIECES * parts.recorded_bytes()
-    return TOUCHED * parts.tokens * (parts.stack_bytes() + parts.end_bytes() + 4 * parts.config.words)
+    whole = replace(parts, layout=replace(parts.layout, activation_checkpointing=False))  # all is made, whatever is kept
+    cast = 2 * (4 + parts.size) * parts.config.words if parts.size < 4 else 0  # of the logits, there and back
+    return parts.tokens * (TOUCHED * (whole.stack_bytes() + whole.end_bytes()) + cast)
 
 
 def update_seconds(config: GPTConfig, training: TrainConfig, machine: Machine) -> float:
@@ -177,6 +206,7 @@ def operations(parts: Parts) -> tuple[int, int]:
         return c.layers * layer + ENDS_BYHAND + 11 * embedded, c.layers * recorded
     layer = LAYER + attention + 44 * rms + 14 * cast + 14 * c.bias + 22 * bool(c.dropout) + 22 * bool(c.layer_dropout)
     layer += 8 * (gates(c) == 2) + 6 * (c.activation == "relu2")
+    layer += round(AGAIN * layer) if parts.layout.activation_checkpointing else 0
     ends = ENDS + 22 * rms + 6 * cast + 19 * bool(training.z_loss) + 20 * bool(training.label_smoothing) + 11 * embedded
     return 0, c.layers * layer + ends
 
@@ -216,7 +246,16 @@ def calibrate(device: str = "cpu", threads: int = 1) -> Machine:
     """Measure a device, in about ten seconds; the number of threads of this process is set to `threads`."""
     import torch
 
+    from models.device import current, open_device
+
     torch.set_num_threads(threads)
+    with current(open_device(device)):
+        return _calibrated(device, threads)
+
+
+def _calibrated(device: str, threads: int) -> Machine:
+    import torch
+
     on = torch.device(device)
     timed, alone = Stopwatch(on, threads), Parted(on)
     kinds = {name: getattr(torch, kind) for name, kind in PRECISIONS.items()}
@@ -236,75 +275,46 @@ def calibrate(device: str = "cpu", threads: int = 1) -> Machine:
         attention,
         [(4 * n, timed.rate(activation(n), touched * n)) for n in SIZES],
         [(4 * n, timed.rate(alone.sums(n), 12 * n)) for n in SIZES],
+        {},
+        [(FEW * v, timed.rate(alone.loss(v), FEW * v)) for v in WORDS],
+        timed.rate(alone.fresh(), FRESH) if on.type == "cpu" else INSTANT,
         per_operation(run_of(TINY, device, threads), kernels, timed),
         per_operation(recorded_run_of(TINY, device, threads), False, timed),
-        1.0,
+        dict.fromkeys(kinds, 1.0),
         measured_in_child(TINY, device, threads, 1).base,
         _total(on),
         kernels,
     )
-    real = run_of(REFERENCE, device, threads)
-    parts = dict(predict(REFERENCE, found).parts)
-    launched = parts.pop("overhead") * (found.kind == "cpu")
-    return replace(found, excess=max(1.0, (timed(real._step) - launched) / sum(parts.values())))
+    found = replace(found, output={name: arranged(found, alone, timed, name) for name in kinds})
+    of = {name: excess(found, {**REFERENCE, "precision": name}, timed) for name in ("float32", "bf16")}
+    return replace(found, excess={**of, "fp16": of["float32"]})  # a CPU takes seconds a step in fp16
+
+
+def arranged(found: Machine, alone: Parted, timed: Stopwatch, name: str) -> list[tuple[int, float]]:
+    """Weights a second of an output map, of what its three products with few tokens take beyond their FLOPs."""
+    if name == "fp16" and found.kind == "cpu":  # no faster than its FLOPs
+        return [(1, INSTANT)]
+    import torch
+
+    table = []
+    for words in WORDS:
+        taken = sum(timed(product) for product in alone.output(words, getattr(torch, PRECISIONS[name])))
+        more = taken - 6 * FEW * words * NARROW / rate_at(found.matmul[name], NARROW)
+        table.append((words * NARROW, min(INSTANT, words * NARROW / max(more, 1e-9))))
+    return table
+
+
+def excess(found: Machine, config: Mapping[str, Any], timed: Stopwatch) -> float:
+    """Of a real step over the sum of its parts, without what does not grow with it."""
+    parts = dict(predict(config, found).parts)
+    fixed = sum(parts.pop(name) for name in ("overhead", "output", "loss")) * (found.kind == "cpu")
+    return max(1.0, (timed(run_of(config, found.device, found.threads)._step) - fixed) / sum(parts.values()))
 
 
 def per_operation(run: Any, kernels: bool, timed: Stopwatch) -> float:
     """Seconds an operation of a run so small that its arithmetic takes none."""
     done = sum(operations(Parts(run.size, run.config, kernels=kernels))) + update_operations(run.size, run.config)
     return timed(run._step) / done
-
-
-ROWS, WIDTHS = 1024, (16, 64, 256, 1024)
-HEADS = ((16, 8), (64, 16), (64, 64), (256, 64), (1024, 64))  # (context, width of a head) of four heads
-SIZES = (1 << 12, 1 << 16, 1 << 20, 1 << 23)  # floats
-
-
-class Parted:
-    """The parts of a step, each by itself: calls to be timed. Those by hand are for a CPU for which kernels.c compiles."""
-
-    def __init__(self, device: "torch.device") -> None:
-        self.torch, self.device = import_module("torch"), device
-
-    def sums(self, n: int) -> Callable[[], object]:
-        a, b = self.torch.zeros(2, n, device=self.device)
-        return lambda: a.add_(b)
-
-    def gelu(self, n: int) -> Callable[[], object]:
-        """Forward and backward: two arrays are touched, and then three."""
-        a, b = self.torch.zeros(2, n, device=self.device)
-        gelu, back = self.torch.nn.functional.gelu, self.torch.ops.aten.gelu_backward
-        return lambda: (gelu(a), back(b, a))
-
-    def gelu_byhand(self, n: int) -> Callable[[], object]:
-        """Forward and backward: three arrays are touched each time."""
-        u, a, da = self.torch.zeros(3, n)
-        activate, arrays = self._kernels().activate, (u.data_ptr(), a.data_ptr())
-        return lambda: (activate(*arrays, 1, n, 0), u.mul_(da))
-
-    def product(self, width: int, dtype: "torch.dtype") -> Callable[[], object]:
-        x, weight = (self.torch.zeros(rows, width, device=self.device, dtype=dtype) for rows in (ROWS, width))
-        return lambda: x @ weight.t()
-
-    def attended(self, context: int, head: int, dtype: "torch.dtype") -> Callable[[], object]:
-        q = self.torch.zeros(1, 4, context, head, device=self.device, dtype=dtype, requires_grad=True)
-        gradient, attention = self.torch.zeros_like(q), self.torch.nn.functional.scaled_dot_product_attention
-        return lambda: attention(q, q, q, is_causal=True).backward(gradient)
-
-    def attended_byhand(self, context: int, head: int) -> Callable[[], object]:
-        kernels, zeros = self._kernels(), self.torch.zeros
-        qkv, dqkv = zeros(2, context, 12 * head)
-        y, dy, logs = zeros(context, 4 * head), zeros(context, 4 * head), zeros(4, context)
-        sizes = 1, context, 4, 4, head, head**-0.5
-
-        def call() -> None:
-            kernels.attention(*(x.data_ptr() for x in (qkv, y, logs)), *sizes)
-            kernels.attention_backward(*(x.data_ptr() for x in (dy, qkv, y, logs, dqkv)), *sizes)
-
-        return call
-
-    def _kernels(self) -> Any:
-        return import_module("models.byhand.kernels").library()
 
 
 def _total(device: "torch.device") -> int:
@@ -321,7 +331,7 @@ def _total(device: "torch.device") -> int:
 def random_config(rng: random.Random) -> dict[str, Any]:
     """A config of 10k to 20M parameters with options of every kind."""
     heads = rng.choice([1, 2, 4, 8])
-    config = {
+    config: dict[str, Any] = {
         "layers": rng.randint(1, 6), "heads": heads, "hidden": heads * rng.choice([16, 32, 64]),
         "ff_ratio": rng.choice([2.0, 4.0]), "dropout": rng.choice([0.0, 0.0, 0.1]),
         "vocabulary": rng.choice([65, 512, 4096]), "context": rng.choice([32, 64, 256]), "batch": rng.choice([4, 8, 16]),
@@ -329,7 +339,16 @@ def random_config(rng: random.Random) -> dict[str, Any]:
         "activation": rng.choice(["gelu", "relu2", "swiglu"]), "qk_norm": rng.random() < 0.3,
         "optimizer": rng.choice(["adamw", "sgd", "lion", "muon", "adafactor"]), "ema": rng.choice([0.0, 0.99]),
     }  # fmt: skip
-    return {**config, "kv_heads": rng.choice([one for one in (1, 2, 4, 8) if heads % one == 0])}
+    config["kv_heads"] = rng.choice([one for one in (1, 2, 4, 8) if heads % one == 0])
+    rare = {  # each in one config of four
+        "precision": "bf16", "activation_checkpointing": True, "noise_every": rng.choice([1, 1, 4]),
+        "micro_batch": config["batch"] // 2,
+    }  # fmt: skip
+    config |= {name: value for name, value in rare.items() if rng.random() < 0.25}
+    if rng.random() < 0.25:  # GPT-2's
+        config |= {"vocabulary": 50257, "batch": 4, "context": min(config["context"], 64)}
+        config |= {"micro_batch": 2} if "micro_batch" in config else {}
+    return config
 
 
 def check(on: Machine, count: int, seed: int) -> list[tuple[float, float]]:

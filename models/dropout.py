@@ -3,6 +3,11 @@
 Noise says where the bits come from: None is no dropout; a generator of the run's own on a CPU, where threads share the
 global one; GLOBAL is the device's own generator, which whoever trains seeds before every pass, and the only one that can be
 compiled or recorded.
+
+The bits of a micro-batch follow from the seed of the run and the number of its first sequence, whatever was drawn before: a
+training that was paused draws the same. transformers' Trainer draws from the global generator, so that its bits depend on
+what has been drawn since the start. The bits do depend on `micro_batch`: cut otherwise, a batch is dropped out otherwise (with
+the same probabilities), and two trainings that differ in it alone agree up to rounding only without dropout.
 """
 
 from typing import Final

@@ -197,14 +197,14 @@ class Graph(Engine):
     def _recorded(self, work: Callable[[], None], changes: list[Tensor]) -> torch.cuda.CUDAGraph:
         """A graph of work(), with what it changes put back as it was."""
         before = [tensor.clone() for tensor in changes]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
+        stream = torch.cuda.Stream(self.device)  # of this device: torch's own for recordings is of the first that recorded
+        stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM):
                 work()
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):
             work()
         for tensor, old in zip(changes, before, strict=True):
             tensor.copy_(old)

@@ -59,7 +59,7 @@ from models.state import Kind, buffer_floats, moment_floats, update_bytes
 EVALUATED = 4096  # tokens in one pass of evaluation at most, and
 EVALUATED_LOGITS = 1 << 24  # logits (evaluate.py)
 
-FRAGMENTS, STAYS = 1.4, 0.3
+FRAGMENTS, FRAGMENTS_AGAIN, STAYS = 1.4, 1.75, 0.3
 MARGIN = 0.25  # for what a process on a CPU comes to hold beyond what is predicted (models/README.md)
 
 
@@ -111,9 +111,9 @@ class Memory:
 
     `process` is what a process comes to hold. On a CPU that is more: glibc keeps what was freed in arrays below 32 MB
     in places that not every later array fits. FRAGMENTS is the part by which arrays that come and go exceed their sum:
-    of a step through autograd, of the blocks of an evaluation. STAYS is the part of a step through autograd that is
-    there still when a larger evaluation wants its own. By hand all of a step's buffers are, and besides the weights'
-    first places. Both numbers were fitted to random configs, not derived.
+    of a step through autograd (FRAGMENTS_AGAIN where a block's are computed again), of the blocks of an evaluation. STAYS is
+    the part of a step through autograd that is there still when a larger evaluation wants its own. By hand all of a step's
+    buffers are, and besides the weights' first places. The numbers were fitted to random configs, not derived.
     """
 
     weights: int
@@ -210,10 +210,9 @@ class Parts:
         new_v = masked or shared
         arrays = size * width * (new_q + (new_q or shared) + new_v)
         before = not (new_q and new_v)  # a view of the map's output is read, so all of that is kept
-        if c.qk_norm:
-            inputs = size if size == 4 or self.config.norm == "layer" else 4
-            before = before or size == 4 or self.config.norm == "layer"
-            arrays += 0 if before else inputs * (width + keys)
+        if c.qk_norm:  # in float32, for which half precision is copied
+            before = before or size == 4
+            arrays += 0 if size == 4 else 4 * (width + keys)
             arrays += self._normalised(width + keys) + 8 * (heads + c.keys)
         scores = 3 * size * heads * c.context if masked else 4 * heads
         return arrays + scores, before
@@ -338,7 +337,15 @@ class Parts:
             return max(peak, state + self.held() + self.recorded_bytes() + first + added)
         passes = max(size - state for name, size in phases.items() if name not in ("build", "evaluate"))
         again = evaluated if self.evaluated > self.tokens else 0
-        return max(peak, state + round(max(first, FRAGMENTS * passes, STAYS * max(first, passes) + again)))
+        part = FRAGMENTS_AGAIN if self.layout.activation_checkpointing else FRAGMENTS
+        held = max(peak, state + round(max(first, part * passes, STAYS * max(first, passes) + again)))
+        return held + self._bf16_products()
+
+    def _bf16_products(self) -> int:
+        """What products in bf16 take on a CPU: the largest result, gathered in float32."""
+        c = self.config
+        widest = max(c.words, gates(c) * c.inner, maps(c)["qkv"][0])
+        return 4 * widest * max(self.tokens, self.evaluated) if self.training.precision == "bf16" else 0
 
     def _phases(self, state: int, casts: int) -> dict[str, int]:
         c, training, layout, always = self.config, self.training, self.layout, state + self.held()

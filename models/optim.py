@@ -159,7 +159,7 @@ def clip(grads: Tensor, bound: float, norm: Callable[[Tensor], Tensor] = length)
         factor = (bound / (size + 1e-6)).clamp(max=1.0)
         if factor.device.type != "cpu":
             grads.mul_(factor)
-        elif (found := factor.item()) < SMALL and size.isfinite():  # in two steps: a denormal number, as which a CPU takes it for 0 in training
+        elif (found := factor.item()) < SMALL and size.isfinite():  # in two steps: denormal, it would be 0 in training
             largest = grads.abs().max().double().clamp(min=1.0)
             grads.div_(largest).mul_(bound / (size / largest))
         elif found != 1:  # to look costs nothing on a CPU

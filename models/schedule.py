@@ -11,6 +11,10 @@ With W warm-up steps out of T, floor f = final_lr and t = (step - W) / (T - W) i
     inverse_sqrt  max(f, sqrt(max(W, 1) / (step + 1)))    Vaswani et al. 2017, eq. 3, whose step_num is step + 1
     wsd           1, then linearly to f over the last decay_fraction of T   MiniCPM, Hu et al. 2024
 
+transformers' schedules warm up by step / W, so that their first update has a rate of 0 and changes nothing but moments, and
+step W is their first at the full rate: ours are one step ahead of them until then, and equal from step W on (inverse_sqrt:
+one step ahead throughout). With W = 0 both begin at the full rate.
+
 Past T the shapes in t stay at the floor; exponential with a decay_rate and inverse_sqrt go on falling towards it.
 Whatever is a ratio (warmup, decay_every, decay_fraction) covers the same tokens at any batch size; what is a number of
 steps covers more of them when the batch grows.

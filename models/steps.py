@@ -108,7 +108,14 @@ def measured(config: Mapping[str, Any], device: str, threads: int, repeats: int)
     """Steps and an evaluation in this process, which should be a fresh one: its peak is that of all its life."""
     import torch
 
+    from models.device import current, open_device
+
     torch.set_num_threads(threads)
+    with current(open_device(device)):
+        return _measured(config, device, threads, repeats)
+
+
+def _measured(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
     warm = run_of(WARM, device, threads)
     warm.advance(2)
     kernels = has_kernels(device, threads)

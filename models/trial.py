@@ -11,8 +11,9 @@ from typing import Any
 
 from models.config import GPTConfig, TrainConfig
 
-# How a training is carried out. The same trial may go on by another of them: its values are the same up to rounding.
-MEANS = ("micro_batch", "activation_checkpointing", "sharding", "offload")
+# How a training is carried out, and on how much text it is judged. The same trial may go on by another of them: its weights
+# are the same up to rounding.
+MEANS = ("micro_batch", "activation_checkpointing", "sharding", "offload", "eval_tokens")
 
 
 def owner(size: GPTConfig, training: TrainConfig, seed: int) -> str:

@@ -275,13 +275,12 @@ def unused(
 ) -> Array | None:
     """A feasible row (d,) whose key is not excluded: a random one, or of all there are, where they can be listed, the one
     with the best score. None when there is none, or none was found in a continuum."""
-    exclude = frozenset(exclude)
-    for _ in range(RETRIES):
+    exclude, whole = frozenset(exclude), listed(domain)
+    for _ in range(RETRIES if whole is None or whole is domain else 0):
         rows = domain.some(rng, CANDIDATES)
         found = _first_free(domain, rows, np.zeros(len(rows)), exclude)
         if found is not None:
             return found
-    whole = listed(domain)
     if whole is None:
         return None
     rows = whole.enumerate()
@@ -290,7 +289,14 @@ def unused(
 
 def listed(domain: Domain) -> Domain | None:
     """The domain with the values of its grids as levels, which is discrete; None with a continuum, or where there are more
-    than EXHAUSTIBLE points."""
+    than EXHAUSTIBLE points. Kept beside what the domain itself has counted."""
+    if "listed" not in domain.__dict__:
+        domain.__dict__["listed"] = _listed(domain)
+    found: Domain | None = domain.__dict__["listed"]
+    return found
+
+
+def _listed(domain: Domain) -> Domain | None:
     grids = domain.grids or (None,) * domain.d
     if not domain.floats.any():
         return domain if domain.size <= EXHAUSTIBLE else None

@@ -3,6 +3,8 @@
 A constraint says yes or no, so nothing leads to a first feasible row but chance, and, where there are several constraints,
 the number of them that hold: rows that keep more are bred first. From the rows that were found others are reached in
 steps, of which those are kept that stay feasible: a Metropolis walk, whose target is uniform where steps are symmetric.
+Half of the steps are differences of two rows that were found, which have the set's own scale and shape (ter Braak 2006,
+"A Markov chain Monte Carlo version of the genetic algorithm differential evolution").
 
 What is found depends on the domain alone (its draws have a seed of their own), so that a study replays whatever was asked
 before in the process. What is drawn from there comes from the caller's generator.
@@ -25,7 +27,7 @@ SEEDS = 8  # feasible rows with which the search by chance is content
 CONTENT = 8 * BLOCK  # or any number of them, after so many rows
 BRED, ROUNDS = 64, 48  # rows that keep the most constraints, and how often they are bred
 POOL = 256  # feasible rows that are kept
-GROWN = 32  # rounds in which they are found, from the first ones
+GROWN, SPREAD = 32, 16  # rounds in which they are found, from the first ones, and in which they then walk
 TURN = 64  # walks at a time
 SHORT, LONG = 4, 16  # steps of a walk: among many candidates; for a row that is taken as it is
 
@@ -71,9 +73,14 @@ def pool(domain: Ground) -> Array:
     for _ in range(GROWN if len(rows) else 0):
         if len(rows) >= POOL:
             break
-        moved = stepped(domain, rows[rng.integers(len(rows), size=POOL)], rng)
+        moved = varied(domain, rows[rng.integers(len(rows), size=POOL)], rows, rng)
         rows = different(domain, np.concatenate([rows, moved[domain.ok(moved)]]))[:POOL]
-    return rows
+    if len(rows) < POOL:
+        return rows  # a few points: all that was found is worth keeping
+    for _ in range(SPREAD):
+        moved = varied(domain, rows, rows, rng)
+        rows = np.where(domain.ok(moved)[:, None], moved, rows)
+    return different(domain, rows)
 
 
 def _by_chance(domain: Ground, rng: np.random.Generator) -> Array:
@@ -122,6 +129,18 @@ def stepped(domain: Ground, X: Array, rng: np.random.Generator) -> Array:
     return domain.snap(np.where(change, np.where(jump, fresh, moved), X))
 
 
+def varied(domain: Ground, X: Array, among: Array, rng: np.random.Generator) -> Array:
+    """Rows (n, d) a step away from X, half of them in the numbers by the difference of two rows of among (k, d)."""
+    n = len(X)
+    own = stepped(domain, X, rng)
+    first, second = rng.integers(len(among), size=(2, n))
+    shift = rng.uniform(0.2, 1.2, (n, 1)) * (among[first] - among[second]) + 1e-6 * rng.standard_normal(X.shape)
+    shift[np.isnan(shift) | domain.categorical] = 0.0
+    moved = 1.0 - np.abs(1.0 - np.abs(X + shift))
+    moved = domain.snap(np.where(domain.categorical, X, moved))
+    return np.where(rng.random((n, 1)) < 0.5, moved, own)
+
+
 def walked(domain: Ground, start: Array, rng: np.random.Generator, n: int, steps: int) -> Array:
     """n feasible rows (n, d), each so many steps from one of the feasible rows start (k, d), k >= 1.
 
@@ -131,7 +150,7 @@ def walked(domain: Ground, start: Array, rng: np.random.Generator, n: int, steps
     for _ in range(0, n, TURN):
         X = start[rng.integers(len(start), size=TURN)]
         for _ in range(steps):
-            moved = stepped(domain, X, rng)
+            moved = varied(domain, X, start, rng)
             X = np.where(domain.ok(moved)[:, None], moved, X)
         rows.append(X)
     return np.concatenate(rows)[:n] if rows else start[:0]

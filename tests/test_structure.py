@@ -147,3 +147,31 @@ def test_a_cycle_is_seen(tmp_path: Path, back: str) -> None:
     assert cycle(graph(forth)) == []
     around = write(tmp_path, {"hpo/sub/a.py": "def f():\n    from hpo.sub.b import g"})
     assert set(cycle(graph(around))) == {"hpo.sub.a", "hpo.sub.b"}
+
+
+CLOCKS = {"perf_counter", "process_time", "perf_counter_ns", "process_time_ns"}
+WAITS = {"wait", "join", "until", "eventually", "communicate", "run"}  # what takes seconds beside `timeout=`
+LEAST, MOST = 600.0, 5.0  # seconds that only end a test which would hang; seconds of which a test is about the waiting itself
+
+
+def judged_by_a_clock(tree: ast.AST) -> list[int]:
+    """Lines on which a test reads a clock of performance, or gives up after a time that a busy machine may take."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        given = [word.value for word in node.keywords if word.arg == "timeout"]
+        given += node.args[-1:] if name in WAITS else []
+        seconds = [one.value for one in given if isinstance(one, ast.Constant) and type(one.value) in (int, float)]
+        if name in CLOCKS or any(MOST < value < LEAST for value in seconds):
+            found.append(node.lineno)
+    return found
+
+
+def test_no_test_is_judged_by_a_clock() -> None:
+    """At load 20 everything takes twenty times as long, and is as right as before."""
+    files = [path for path in (ROOT / "tests").rglob("*.py")]
+    found = {path.name: judged_by_a_clock(ast.parse(path.read_text())) for path in files}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+    assert judged_by_a_clock(ast.parse("pool.wait(60.0)\nrun(x, timeout=100)\nuntil(f, 10.0)\nperf_counter()")) == [1, 2, 3, 4]

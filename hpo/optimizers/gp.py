@@ -78,8 +78,9 @@ class GP(Sampler):
     samples      so many hyperparameters drawn from their posterior by slice sampling, over which the acquisition is
                  averaged (Snoek et al. 2012); 0: the most probable ones
     cost         what improvement is divided by: the name of a metric that results report, or else of what the framework
-                 measured beside them, such as "seconds"; or a function of a configuration, such as its FLOPs (Snoek et al. 2012, section 3.2). Finite and above 0: a
-                 function's other values raise, a result's leave it out of the cost's model, with a warning
+                 measured beside them, such as "seconds"; or a function of a configuration, such as its FLOPs (Snoek et al.
+                 2012, section 3.2). Finite and above 0: a function's other values raise, a result's leave it out of the
+                 cost's model, with a warning
     overview     every so many proposals one is made for another part of the space (parts.py), by a model of the whole in
                  which a crowd of results counts as one; 0: none. The others see the basin in which results crowd ever
                  finer, and nothing else
@@ -101,6 +102,8 @@ class GP(Sampler):
     constraints: Mapping[str, float] = field(default_factory=dict)
     prior: Callable[[Config], float] | None = None
     prior_weight: float = 10.0
+
+    repeats = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -105,9 +105,9 @@ def posteriors(
         rows = view.rows(history, [keys[i] for i in core])
         fitted = Fit(len(keys), tuple(recipe.thetas(rows, z[core], view, seed, start)))
         note = {name: fitted.to_json()}
-    used, core = made_of(z, fitted.n)
+    used, base = made_of(z, fitted.n)
     keys, z = [keys[i] for i in used], z[used]
-    return [_grown(history, view, (name, i), keys, z, theta, core) for i, theta in enumerate(fitted.thetas)], note
+    return [_grown(history, view, (name, i), keys, z, theta, base) for i, theta in enumerate(fitted.thetas)], note
 
 
 def made_of(z: np.ndarray, fitted: int) -> tuple[np.ndarray, int]:

@@ -42,7 +42,9 @@ class Sobol(Sampler):
     def suggest(self, history: History, trial: int) -> Draft | None:
         draft = self.next(history)
         if draft is None:
-            raise ValueError("no feasible configuration was found by a Sobol sequence or at random; loosen the constraints of the space")
+            raise ValueError(
+                "no feasible configuration was found by a Sobol sequence or at random; loosen the constraints of the space"
+            )
         return draft
 
     def next(self, history: History, besides: Collection[bytes] = ()) -> Draft | None:

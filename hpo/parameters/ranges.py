@@ -105,9 +105,9 @@ class Float(Parameter):
         apart (1e-12)."""
         if self._places is not None:
             return self._places.coarse
-        apart = math.log(self.hi) - math.log(self.lo) if self.log else self.hi - self.lo
-        one = np.finfo(float).eps * (1.0 if self.log else max(abs(self.lo), abs(self.hi)))
-        return bool(one > FINE * apart)
+        if self.log:
+            return bool(math.ulp(self.lo) / self.lo > FINE * (math.log(self.hi) - math.log(self.lo)))
+        return bool(math.ulp(max(abs(self.lo), abs(self.hi))) > FINE * (self.hi - self.lo))
 
     def positions(self) -> np.ndarray:
         assert self._places is not None

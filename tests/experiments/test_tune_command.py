@@ -233,7 +233,7 @@ def test_the_report_opens_in_a_browser_and_sorts(finished: Path) -> None:
     (finished / "clicked.html").write_text(page.replace("</body>", click + "</body>"))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom"]
     opened = subprocess.run(
-        [browser, *flags, (finished / "clicked.html").as_uri()], capture_output=True, text=True, timeout=60, check=True
+        [browser, *flags, (finished / "clicked.html").as_uri()], capture_output=True, text=True, timeout=HANG, check=True
     ).stdout
     assert "<title>sorted</title>" in opened
     body = opened[opened.index('id="trials"') :]

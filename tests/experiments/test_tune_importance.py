@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from experiments.importance import Importance, importance, sobol_indices
-from hpo import Categorical, Float, History, Random, Space
+from experiments import figures
+from experiments.importance import Importance, importance, seen, sobol_indices
+from hpo import ASHA, Categorical, Float, History, Random, Space, Study
 from surrogates import GaussianProcess, fit, standardise
 
 SPACE = Space(a=Float(0, 1), b=Float(0, 1), c=Float(0, 1), none=Float(0, 1))
@@ -80,3 +82,41 @@ def test_failures_do_no_harm() -> None:
     result = importance(told(SPACE, 40, lambda c: float("nan") if c["c"] > 0.9 else additive(c)), SPACE)
     assert result is not None
     assert next(iter(result.total)) == "a"
+
+
+def test_below_a_model_the_results_themselves_are_shown() -> None:
+    """From two results on, up to where a model begins: every value with its loss, and which way a number points."""
+    space = Space(a=Float(0, 1), b=Float(0, 1), kind=Categorical(["x", "y"]))
+    assert seen(told(space, 1, lambda c: c["a"]), space) is None
+    few = seen(told(space, 4, lambda c: c["a"]), space)
+    assert few is not None and len(few.losses) == 4 and few.needed == 5
+    assert few.correlation["a"] == pytest.approx(1.0) and next(iter(few.values)) == "a" and few.correlation["kind"] == 0.0
+    assert few.losses == few.values["a"]
+    assert all(f">{name}<" in figures.seen(few, space) for name in ("a", "b", "kind", "x", "y"))
+    assert seen(told(space, 3, lambda c: float("nan")), space) is None, "failures say nothing of values"
+
+
+class Watching:
+    """What a picture was drawn with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.figures: list[Figure] = []
+        monkeypatch.setattr(figures, "svg", lambda figure, name, title: self.figures.append(figure) or "")
+
+
+@pytest.mark.parametrize("jump", [0.0, 1.0, 5.0, 1e6])
+def test_the_best_so_far_stays_in_the_frame_when_a_higher_rung_opens(jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first trial of each rung does much worse than what leads below it."""
+    study = Study(ASHA(Random(SPACE, seed=0), 1, 27, 3), unit="tokens")
+    for _ in range(40):
+        job = study.optimizer.ask()
+        assert job is not None
+        first = job.until > 1 and not study.history.at(job.until)
+        study.optimizer.tell(job, additive(job.config) / 10 + 2.0 + jump * first)  # type: ignore[arg-type]
+    watching = Watching(monkeypatch)
+    figures.progress(study, (27.0, 2.5))
+    axes = watching.figures[0].axes[0]
+    line = next(line for line in axes.lines if line.get_label() == "best so far")
+    low, high = axes.get_ylim()
+    assert all(low <= y <= high for y in line.get_ydata()) and low <= 2.5 <= high
+    assert high - low < 10 * 0.7, "and what is to be told apart still can be"

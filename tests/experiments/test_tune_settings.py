@@ -279,7 +279,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize("name", SPACES)
 def test_a_long_context_in_little_memory_offers_what_fits(opened: Any, name: str) -> None:
     work, limit = opened(space=name, memory=60_000_000), 60_000_000
-    room = build.objective(work.settings).room(limit, work.corpus.vocabulary)
+    room = build.objective(work.settings).room(limit, work.corpus.vocabulary, bool(work.settings.kernels))
     asked = [work.study.optimizer.ask() for _ in range(10)]
     assert all(job is not None and room.needs(job.config) <= limit for job in asked)
     assert room.needs(default(name)) > limit

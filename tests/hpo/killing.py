@@ -39,7 +39,7 @@ WHERE = ("training", "saving", "appending", "start-up")
 INSIDE = ("before", "commit", "after")  # of appending: in turn
 DISK = 2_500_000  # bytes of the disk that is nearly full
 TAG = "HPO_CAMPAIGN"
-PATIENCE = 60.0  # seconds until something that must happen has not happened
+PATIENCE = 900.0  # seconds until something that must happen has not happened
 
 # -- the campaign ------------------------------------------------------------------------------------------------------
 
@@ -183,13 +183,13 @@ class Ordeal:
                 os.kill(worker, signal.SIGKILL)
             except ProcessLookupError:
                 assert who == "both"  # the watchdog was quicker
-            if not eventually(lambda: not any(pid in family(self.tag) for pid in with_it), 20.0):
+            if not eventually(lambda: not any(pid in family(self.tag) for pid in with_it), 900.0):
                 self.faults["orphan of a worker"] += 1
         self.done.append((who, where))
         if who == "worker":
             return life
         eventually(life.ended)
-        if not eventually(lambda: not family(self.tag), 20.0):
+        if not eventually(lambda: not family(self.tag), 900.0):
             self.faults["orphan"] += len(family(self.tag))
             print("orphans:", family(self.tag), file=sys.stderr, flush=True)
         return None
@@ -201,7 +201,7 @@ class Ordeal:
         """The driver has ended by itself: on a full disk somebody makes room."""
         if life.status != FULL:
             self.faults[f"driver ended with {life.status}"] += 1
-        if not eventually(lambda: not family(self.tag), 20.0):
+        if not eventually(lambda: not family(self.tag), 900.0):
             self.faults["orphan"] += 1
         (self.disk / "ballast").unlink(missing_ok=True)
 
@@ -251,7 +251,7 @@ class Ordeal:
         self.faults += Counter()  # zeros go
 
     def _check_end(self) -> None:
-        if not eventually(lambda: not family(self.tag), 20.0):
+        if not eventually(lambda: not family(self.tag), 900.0):
             self.faults["orphan at the end"] += 1
         self._check_told()
         events = self._read()

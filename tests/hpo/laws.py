@@ -20,10 +20,13 @@ from hpo import (
     GP,
     OPTIMIZERS,
     PBT,
+    Categorical,
     Finals,
+    Float,
     Grid,
     History,
     Hyperband,
+    Int,
     Job,
     MedianStopping,
     MemoryLog,
@@ -235,6 +238,17 @@ HOSTILE: dict[str, Value] = {
 }
 
 
+# spaces on which repeating is easy, and how many feasible configurations each has
+NEW: dict[str, tuple[Callable[[], Space], float]] = {
+    "log": (lambda: Space(width=Int(1, 20_000, log=True)), 20_000),
+    "linear": (lambda: Space(a=Int(0, 10_000), b=Categorical(["x", "y"])), 20_002),
+    "narrow": (lambda: Space(x=Float(1e6, 1e6 + 1e-9)), 10),
+    "few": (lambda: Space(width=Int(1, 20_000), constraints=[lambda c: c["width"] in (7, 19_000)]), 2),
+    "conditional": (lambda: Space(kind=Categorical(["x", "y"]), n=Int(1, 50_000, log=True, when={"kind": "x"}),
+                                  constraints=[lambda c: c.get("n", 1) < 6]), 6),
+}  # fmt: skip
+
+
 class OptimizerLaws:
     """What every optimizer keeps. A subclass names a case, or overrides `make`."""
 
@@ -365,6 +379,24 @@ class OptimizerLaws:
     def test_describes_itself_in_json(self) -> None:
         said = canonical(self.make().describe())
         assert said == canonical(self.make().describe()) and "0x" not in said
+
+
+class NewnessLaws:
+    """What samplers keep that declare repeats = False, by themselves and under schedulers: a fresh trial gets a
+    configuration that no trial had, whatever the types of its parameters, while one is feasible."""
+
+    name: str
+    jobs = 16
+
+    @pytest.mark.parametrize("space", NEW)
+    def test_no_configuration_comes_twice_while_there_is_a_new_one(self, space: str) -> None:
+        make_space, count = NEW[space]
+        drive = Drive(build(self.name, make_space(), 0), workers=3, seed=1)
+        drive.go(self.jobs)
+        fresh = [job.config for job in drive.history.jobs.values() if job.source is None]
+        different = {canonical(config) for config in fresh}
+        assert len(different) == min(len(fresh), count)
+        assert len({(canonical(job.config), job.seed) for job in drive.history.jobs.values() if job.source is None}) == len(fresh)
 
 
 class LearnerLaws:

@@ -64,9 +64,7 @@ class Timed(Simulator):
         clock(monkeypatch, lambda: self.now)
 
     def takes(self, job: Job, begin: int) -> float:
-        self.begun[job.seed, job.until] = begin
-        first = self.now == 0.0
-        return (job.until - begin) * self.pace * self.load + (self.birth if first else 0.0)
+        return (job.until - begin) * self.pace * self.load
 
     def judge(self, config: Mapping[str, Any], until: int, seed: int) -> Result:
         seconds = (until - self.begun.get((seed, until), 0)) * self.pace * self.load
@@ -76,6 +74,7 @@ class Timed(Simulator):
 
     def submit(self, job: Job) -> None:
         self.begun[job.seed, job.until] = job.source[1] if job.source else 0
+        self.now = max(self.now, self.birth)  # before, nobody was there to take it
         super().submit(job)
 
 
@@ -117,8 +116,8 @@ def test_under_a_load_that_comes_later_the_finals_are_finished_all_the_same(monk
     machine = Timed(monkeypatch, 2, 3.0)
 
     class Loaded(Turn):
-        def verdict(self, history: History, optimizer: Any) -> Verdict | None:
-            found = super().verdict(history, optimizer)
+        def verdict(self, history: History, optimizer: Any, dry: bool = False) -> Verdict | None:
+            found = super().verdict(history, optimizer, dry)
             machine.load = 20.0 if found is not None else machine.load
             return found
 
@@ -133,14 +132,15 @@ def test_where_one_training_takes_all_the_seconds_again_there_are_no_finals(monk
     assert spent(history) < 60.0 + 9 * 30.0
 
 
+@pytest.mark.parametrize("trials", [1, 5])
 @pytest.mark.parametrize("name", ["asha(random)", "random", "grid", "pbt", "hyperband"])
-def test_a_number_of_trials_ends_in_finals_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = drive(Timed(monkeypatch, 2, 1.0), Turn(None, 5, 2), name)
+def test_a_number_of_trials_ends_in_finals_too(name: str, trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = drive(Timed(monkeypatch, 2, 1.0), Turn(None, trials, 2), name)
     found = turned(study.history)
     assert found is not None and found["rule"] in ("trials", "dry") and study.history.phase == FINALS
     assert 0 in whole(study.history) and not study.history.pending
     fresh = [job for job in study.history.jobs.values() if job.source is None]
-    assert len(fresh) <= 5 and study.optimizer.decide(study.history) is None
+    assert len(fresh) <= trials and study.optimizer.decide(study.history) is None
 
 
 def test_few_seconds_have_few_finalists(monkeypatch: pytest.MonkeyPatch) -> None:

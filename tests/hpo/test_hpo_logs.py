@@ -274,7 +274,7 @@ class SharedLogLaws(LogLaws):
         ]
         told: dict[int, float] = {}
         for k, process in enumerate(processes):
-            out, err = process.communicate(timeout=300)
+            out, err = process.communicate(timeout=900)
             assert process.returncode == 0, err
             mine = json.loads(out)
             assert not set(mine) & set(told) and len(mine) >= 40
@@ -369,7 +369,7 @@ def test_three_drivers_in_three_processes(tmp_path: Path) -> None:
     ]
     keys = []
     for driver in drivers:
-        out, err = driver.communicate(timeout=100)
+        out, err = driver.communicate(timeout=900)
         assert driver.returncode == 0, err
         keys += eval(out)
     assert len(keys) == len(set(keys)) == 75

@@ -184,6 +184,6 @@ def test_an_optimizer_that_proposes_what_is_not_in_its_space_is_named() -> None:
             return {"x": 7.0, "y": 0.5}
 
     optimizer = Wrong(SPACE)
-    with pytest.raises(ValueError, match="Wrong proposed a configuration outside its space: parameter 'x' got 7.0"):
+    with pytest.raises(ValueError, match=r"Wrong proposed a configuration outside its space: parameter 'x' got 7\.0"):
         optimizer.ask()
     assert not optimizer.history.events

@@ -1,13 +1,15 @@
 """Non-dominated fronts against what their definition says of every pair, and of thousands of rows."""
 
 import tracemalloc
+from itertools import pairwise
+from random import Random as Random_
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo import Float, Random, Space, Study
-from hpo.pareto import fronts
+from hpo.pareto import crowding, fronts
 
 LOSSES = st.integers(1, 4).flatmap(
     lambda m: st.lists(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0, np.inf]), min_size=m, max_size=m), max_size=30)
@@ -52,3 +54,23 @@ def test_the_front_that_a_history_keeps_is_the_first(values: list[tuple[int, int
     first = fronts([study.history.losses(key) for key in study.history.finished])[0]
     assert [trial.key for trial in study.pareto] == [study.history.finished[i] for i in first]
     assert study.best.key == study.history.rank(study.history.finished)[0]
+
+
+FRONTS = st.lists(st.tuples(*[st.sampled_from([0.0, 1.0, 2.5, 7.0, np.inf])] * 2), min_size=1, max_size=12)
+
+
+@given(FRONTS, st.randoms(use_true_random=False))
+@settings(max_examples=200, deadline=None)
+def test_crowding_knows_no_order_and_no_favourites(losses: list[tuple[float, float]], random: Random_) -> None:
+    order = list(range(len(losses)))
+    random.shuffle(order)
+    once, again = crowding(losses), crowding([losses[i] for i in order])
+    np.testing.assert_array_equal(once[order], again)
+    for i, j in pairwise(order):
+        assert losses[i] != losses[j] or once[i] == once[j]
+
+
+def test_crowding_of_a_flat_column_is_that_of_the_others() -> None:
+    np.testing.assert_array_equal(crowding([(1.0, 5.0)] * 4), np.zeros(4))
+    np.testing.assert_array_equal(crowding([(0.0, 1.0), (1.0, 1.0), (3.0, 1.0)]), [np.inf, 1.0, np.inf])
+    np.testing.assert_array_equal(crowding([(0.0,), (1.0,), (1.0,), (4.0,)]), [np.inf, 0.5, 0.5, np.inf])  # ties share

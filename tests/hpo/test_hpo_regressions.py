@@ -222,6 +222,6 @@ def test_an_unguarded_script_is_told_so(tmp_path: Path) -> None:
         "import hpo\ndef f(c): return c['x']\n"
         "hpo.minimize(f, {'x': (0.0, 1.0)}, 'random', 3, executor='processes', workers=1, quiet=True)\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=ROOT, timeout=60,
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=ROOT, timeout=900,
                           env={"PYTHONPATH": str(ROOT), "PATH": ""}, check=False)  # fmt: skip
     assert done.returncode == 1 and 'if __name__ == "__main__"' in done.stderr.splitlines()[-1]

@@ -110,7 +110,7 @@ def test_a_signal_ends_minimize_in_one_line_and_the_same_call_goes_on(
 
     def start() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "script.py", str(tmp_path / "done"), executor, name]
-        return subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=120,
+        return subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=900,
                               preexec_fn=listen)  # fmt: skip
 
     first = start()

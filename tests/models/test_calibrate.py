@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from models.byhand import engine as byhand
 from models.byhand.kernels import library
 from models.calibrate import Machine, machine, operations, predict, rate_at, update_operations
-from models.memory import Parts, memory
+from models.memory import Layout, Parts, memory
 from models.steps import Stopwatch, measured_in_child, run_of
 
 SMALL = {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 512}
@@ -29,6 +29,10 @@ FAST: list[dict[str, Any]] = [
     },
     {**SMALL, "layers": 1, "hidden": 32, "vocabulary": 2000, "dropout": 0.1, "optimizer": "sgd", "micro_batch": 4},
     {**SMALL, "qk_norm": True, "kv_heads": 2, "norm": "rms"},
+    {**SMALL, "precision": "bf16"},
+    {**SMALL, "activation_checkpointing": True},
+    {**SMALL, "vocabulary": 50257, "batch": 2},
+    {**SMALL, "noise_every": 1},
 ]
 LARGE = {**SMALL, "layers": 3, "hidden": 256, "vocabulary": 2000, "context": 128, "batch": 16}  # about 100 MB
 
@@ -55,7 +59,9 @@ def test_memory_is_within_a_quarter(here: Machine) -> None:
 # -- arithmetic on a machine that is made up ---------------------------------------------------------------------------
 
 FLAT = {name: [(1, 1e9)] for name in ("float32", "bf16", "fp16", "kernels")}
-MADE_UP = Machine("cpu", 1, "2", FLAT, FLAT, [(1, 1e9)], [(1, 1e9)], 0.0, 0.0, 1.0, 10**8, 10**9, True)
+ONE = [(1, 1e9)]
+EXCESS = dict.fromkeys(FLAT, 1.0)
+MADE_UP = Machine("cpu", 1, "2", FLAT, FLAT, ONE, ONE, FLAT, ONE, 1e9, 0.0, 0.0, EXCESS, 10**8, 10**9, True)
 
 
 def test_a_config_that_is_too_large_does_not_fit() -> None:
@@ -85,6 +91,24 @@ def test_twice_the_batch_takes_twice_the_work() -> None:
 def test_checkpointing_costs_a_third_of_the_blocks() -> None:
     usual, again = (predict({**SMALL, "activation_checkpointing": on}, MADE_UP).parts for on in (False, True))
     assert again["attention"] == pytest.approx(4 / 3 * usual["attention"])
+
+
+@pytest.mark.parametrize(("every", "micro", "more"), [(1, None, 0.5), (4, None, 0.125), (1, 4, 0.5), (1, 2, 0.25)])
+def test_measuring_noise_takes_another_pass_over_half_of_the_batch(every: int, micro: int | None, more: float) -> None:
+    """Or over a micro-batch, where that is less."""
+    usual, measured = (
+        predict({**SMALL, "micro_batch": micro, "noise_every": n}, MADE_UP).parts for n in (0, every)
+    )
+    for part in ("products", "attention", "elementwise"):
+        assert measured[part] == pytest.approx((1 + more) * usual[part])
+
+
+def test_logits_cost_their_time_and_output_maps_their_weights() -> None:
+    slow = replace(MADE_UP, output={**FLAT, "float32": [(1, 1e6)]}, loss=[(1, 1e6)])
+    few, many = ({**SMALL, "vocabulary": words, "activation_checkpointing": True} for words in (100, 1000))
+    assert predict(many, slow).parts["output"] == pytest.approx(10 * predict(few, slow).parts["output"])
+    assert predict(many, slow).parts["loss"] == pytest.approx(10 * predict(few, slow).parts["loss"])
+    assert predict({**SMALL, "vocabulary": 100}, slow).parts["loss"] == 0  # by hand it is a kernel of its own
 
 
 def test_rates_lie_between_their_neighbours() -> None:
@@ -147,6 +171,7 @@ EXTRAS: list[dict[str, Any]] = [
     {}, {"norm": "rms", "positions": "rotary"}, {"qk_norm": True, "kv_heads": 1}, {"dropout": 0.1, "bias": True},
     {"activation": "swiglu", "layer_dropout": 0.1}, {"z_loss": 1e-4, "label_smoothing": 0.1}, {"attention_dropout": 0.1},
     {"qk_norm": True, "norm": "rms", "positions": "rotary"}, {"micro_batch": 2}, {"embedding_dropout": 0.1},
+    {"activation_checkpointing": True}, {"activation_checkpointing": True, "norm": "rms", "positions": "rotary"},
     {"optimizer": "muon"}, {"optimizer": "adafactor"}, {"optimizer": "lion", "hypergradient": 0.1, "ema": 0.9},
 ]  # fmt: skip
 
@@ -166,6 +191,6 @@ def test_operations_are_those_that_are_called(
     calls.count = 0
     with calls:
         run._step()
-    passes = sum(operations(Parts(run.size, run.config, kernels=kernels)))
+    passes = sum(operations(Parts(run.size, run.config, Layout.of(run.config), kernels=kernels)))
     counted = run.accumulation * passes + update_operations(run.size, run.config)
     assert counted == pytest.approx(calls.count, rel=0.1)

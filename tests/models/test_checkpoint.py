@@ -350,7 +350,7 @@ def test_a_process_killed_in_the_middle_leaves_a_whole_file(tmp_path: Path) -> N
 
 def wait_for_half(folder: Path, path: Path, later: int) -> None:
     """Return while a process is writing beside a file that is there already, `later` files after its first."""
-    ends, seen = time.monotonic() + 60, set()
+    ends, seen = time.monotonic() + 900, set()
     while time.monotonic() < ends:
         halves = {name for name in os.listdir(folder) if name.endswith(".tmp")} if path.exists() else set()
         seen |= halves

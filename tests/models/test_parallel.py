@@ -34,7 +34,7 @@ def torchrun(folder: Path, job: list[dict[str, Any]]) -> list[Any]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, "-m", "tests.models.two", str(folder)], cwd=ROOT, env=environment, capture_output=True, text=True,
-        timeout=300, check=False,
+        timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((folder / "replies.json").read_text())  # type: ignore[no-any-return]

@@ -94,6 +94,26 @@ def test_rates_after_the_warmup_equal_transformers(schedule: str, name: str, flo
     assert rates(config)[WARM:] == pytest.approx(reference[WARM:], rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "make", "arguments"),
+    [
+        ("constant", "get_constant_schedule_with_warmup", {}),
+        ("linear", "get_linear_schedule_with_warmup", {"num_training_steps": TOTAL}),
+        ("cosine", "get_cosine_schedule_with_warmup", {"num_training_steps": TOTAL}),
+        ("wsd", "get_wsd_schedule", {"num_training_steps": TOTAL, "num_decay_steps": 20}),
+    ],
+)
+def test_the_warmup_is_one_step_ahead_of_transformers(schedule: str, make: str, arguments: dict[str, int]) -> None:
+    """As schedule.py says: theirs begins with an update at a rate of 0, ours ends one step earlier."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    optimizer = plain()
+    theirs = replay(getattr(transformers, make)(optimizer, num_warmup_steps=WARM, **arguments), optimizer, TOTAL)
+    ours = rates(TrainConfig(lr=LR, schedule=schedule, final_lr=0, warmup=WARM, decay_fraction=0.2))
+    assert theirs[0] == 0 and ours[0] == pytest.approx(LR / WARM)
+    assert ours[: WARM - 1] == pytest.approx(theirs[1:WARM]) and ours[WARM - 1] == pytest.approx(LR)
+    assert theirs[WARM - 1] == pytest.approx(LR * (WARM - 1) / WARM)
+
+
 def test_inverse_sqrt_equals_transformers_whose_count_starts_at_zero() -> None:
     """Theirs is 0 at its step 0, then ours: Vaswani et al. count from 1, too."""
     config = TrainConfig(lr=LR, schedule="inverse_sqrt", final_lr=0, warmup=WARM)

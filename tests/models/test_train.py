@@ -143,6 +143,23 @@ def test_a_clone_may_change_batch_and_optimizer(tmp_path: Path) -> None:
     assert float(clone.optimizer.state["velocity"].abs().sum()) > 0
 
 
+def test_the_bits_of_a_micro_batch_follow_from_its_first_sequence() -> None:
+    """Not from what was drawn before, and not from where the batch begins; cut otherwise, other bits are drawn."""
+    config = {"dropout": 0.3, "batch": 4, "micro_batch": 2}
+    run, later, whole = make(config), make(config), make({**config, "micro_batch": 4})
+    ids = run._batch()
+    run._gradient(ids, 0, 2, False)  # draws
+    run.engine.clear()
+    expected = run._gradient(ids, 2, 2, True).item()
+    later.tokens = 2 * later.size.context  # its first sequence is the other's third
+    later.engine.clear()
+    assert later._gradient(ids[2:], 0, 2, True).item() == expected
+    assert torch.equal(run.flat.grads, later.flat.grads)
+    losses = [one.advance(STEP)[0]["train_loss"] for one in (make(config), whole)]
+    plain = [make({**config, "dropout": 0.0, "micro_batch": m}).advance(STEP)[0]["train_loss"] for m in (2, 4)]
+    assert losses[0] != pytest.approx(losses[1], rel=1e-6) and plain[0] == pytest.approx(plain[1], rel=1e-6)
+
+
 @pytest.mark.parametrize("micro", [1, 2])
 def test_micro_batches_train_as_one(micro: int) -> None:
     whole, parts = make({}), make({"micro_batch": micro})

@@ -125,7 +125,7 @@ def test_a_clone_learns_its_own_rate_and_measures_its_own_noise(optimizer: str, 
 def test_how_a_training_is_carried_out_makes_no_other_trial(tmp_path: Path) -> None:
     stopping = {"lr": 0.0, "eval_every": 5, "patience": 2}
     path = trained(make(stopping), tmp_path, 60)
-    for means in ({"micro_batch": 2}, {"activation_checkpointing": True}):
+    for means in ({"micro_batch": 2}, {"activation_checkpointing": True}, {"eval_tokens": 32}):
         resumed = make({**stopping, **means})
         resumed.load(path)
         assert resumed.stopped

@@ -1,4 +1,4 @@
-"""What two processes do together, started by torchrun: `two.py FOLDER` trains as FOLDER/job.json says."""
+"""What two processes do together, started by torchrun: `two.py FOLDER [cpu|cuda]` trains as FOLDER/job.json says."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from tests.models.tiny import CORPUS, STEP, TINY
 torch.set_num_threads(1)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, kind: str) -> None:
     job = json.loads((folder / "job.json").read_text())
 
     def factory(config, seed, horizon):  # type: ignore[no-untyped-def]
-        return TrainRun({**TINY, **config}, seed, horizon, CORPUS)
+        return TrainRun({**TINY, **config}, seed, horizon, CORPUS, device=kind)
 
     def script(factory):  # type: ignore[no-untyped-def]
         replies = []
@@ -34,14 +34,14 @@ def main(folder: Path) -> None:
                 replies.append(str(error))
         return replies
 
-    with together("cpu"):
+    with together(kind):
         replies = lead(factory, script)
     if replies is not None:
         (folder / "replies.json").write_text(json.dumps(replies))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "cpu")
     # Threads of torch that are still there when the interpreter ends have been seen to abort it, once in many times. What is
     # tested is written by now.
     os._exit(0)

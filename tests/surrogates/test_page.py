@@ -53,7 +53,7 @@ class Session:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.run([sys.executable, *command[1:]], cwd=self.folder, env=environment, capture_output=True,
-                              text=True, timeout=600, check=False)  # fmt: skip
+                              text=True, timeout=900, check=False)  # fmt: skip
 
     def text(self, block: str) -> None:
         self.shown += [(line.strip(), self.said["last"]) for line in block.splitlines() if line.strip()]
