@@ -80,7 +80,7 @@ class Failures:
 
 @contextmanager
 def resumable(log: Log | None, results: Sized, where: str | None) -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM end the program with a sentence that says how to go on; the log is closed before."""
+    """Within, Ctrl-C and SIGTERM end the program with a sentence that says how to go on; the log, if any, is closed before."""
     with terminable():
         try:
             yield

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import threading
 import time
 from bisect import insort
 from collections import Counter
@@ -34,6 +35,7 @@ class History:
     def __init__(self, header: Header, log: Log | None = None) -> None:
         self.header = header
         self.log: Log = log if log is not None else MemoryLog()
+        self.lock = threading.RLock()  # threads of one driver append, read and propose one at a time
         self.events: list[Event] = []
         self.jobs: dict[Key, Job] = {}  # every job ever started, by key
         self.results: dict[Key, Result] = {}  # every finished key
@@ -141,13 +143,15 @@ class History:
 
     def _append(self, kind: str, body: dict[str, Any]) -> None:
         plain = json.loads(stored(body))  # memory holds exactly what a reader of the log will hold
-        self.log.append(Event(kind, plain, self._began + time.monotonic()))  # a clock that is set cannot bend a run
-        self.refresh()
+        with self.lock:
+            self.log.append(Event(kind, plain, self._began + time.monotonic()))  # a clock that is set cannot bend a run
+            self.refresh()
 
     def refresh(self) -> None:
         """Reads what the log holds beyond this memory (own appends, and those of other drivers)."""
-        for event in self.log.read(len(self.events)):
-            self._apply(event)
+        with self.lock:
+            for event in self.log.read(len(self.events)):
+                self._apply(event)
 
     # -- applying ---------------------------------------------------------------------------------------------------
 
@@ -171,9 +175,12 @@ class History:
         self._digest.update(event.canonical().encode())
 
     def _apply_run(self, allowed: Mapping[str, float | None]) -> None:
-        """A limit is lifted where this run allows more; one of a version-1 log, which has no rule, always."""
-        now = allowed.get(str(self._limit.get("rule")))
-        if self.limited and (now is None or now > self._limit["value"]):
+        """A limit is lifted where this run allows more by its rule; one of a version-1 log, which has no rule, always."""
+        rule = self._limit.get("rule")
+        if not self.limited or (rule is not None and rule not in allowed):
+            return
+        now, value = (None if rule is None else allowed[rule]), self._limit.get("value")
+        if now is None or (isinstance(value, int | float) and isinstance(now, int | float) and now > value):
             self.limited, self._limit, self.phase = False, {}, "search"
 
     def _apply_time(self, event: Event) -> None:

@@ -119,17 +119,18 @@ class Optimizer(ABC):
         """The next job, recorded as started; None if there is none before another tell."""
         history = self.history
         for _ in range(COLLISIONS):
-            history.refresh()
-            seen = len(history)
-            job = self.decide(history)
-            if job is None:
-                return None
-            self._check(job, history)
-            try:
-                history.start(job, seen)
-            except Collision:
-                continue
-            return history.jobs[job.key]
+            with history.lock:
+                history.refresh()
+                seen = len(history)
+                job = self.decide(history)
+                if job is None:
+                    return None
+                self._check(job, history)
+                try:
+                    history.start(job, seen)
+                except Collision:
+                    continue
+                return history.jobs[job.key]
         raise RuntimeError(f"{COLLISIONS} proposals in a row were taken by other drivers of the same log")
 
     def _check(self, job: Job, history: History) -> None:

@@ -28,7 +28,9 @@ class Retention:
         sources = [key for job in waiting for key in (job.source, job.key) if key is not None]
         best = self._recommendable()
         self._best.update(best)
-        return list(dict.fromkeys([*self.optimizer.live(history), *sources, *best]))
+        kept = list(dict.fromkeys([*self.optimizer.live(history), *sources, *best]))
+        self._kept = set(kept)
+        return kept
 
     def release(self) -> list[Key]:
         """Keys whose checkpoints may go now and could not at the last call; some of them may have gone before."""
@@ -36,9 +38,8 @@ class Retention:
         finished = self._finished()
         given_up = self.optimizer.released(history)
         if given_up is None:  # an optimizer by somebody else: all of it, every time
-            kept = set(self.kept())
-            dead, self._kept = (self._kept | set(finished)) - kept, kept
-            return sorted(dead)
+            before = self._kept.union(finished)
+            return sorted(before.difference(self.kept()))
         sources = [job.source for job in (history.jobs[key] for key in finished) if job.source is not None]
         suspects = {*finished, *sources, *self._best.difference(best), *given_up[self._given_up :]}
         self._best, self._given_up = set(best), len(given_up)

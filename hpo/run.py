@@ -232,8 +232,9 @@ def minimize(
     study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=log)
     if trials is None and seconds is None and chosen.endless:
         stop = Stop(50)
-    where = getattr(study.history.log, "path", None)
-    with resumable(study.history.log, study.history.results, str(where) if where is not None else None):
+    given = log is not None and not isinstance(log, str | Path)  # it is its owner's to close, and takes the same call again
+    where = getattr(study.history.log, "path", "the log that was given" if given else None)
+    with resumable(None if given else study.history.log, study.history.results, None if where is None else str(where)):
         pool = _executor(executor, with_objects(objective, space), study.header.horizon, folder, workers, timeout)
         run(study, pool, stop, None if quiet else Lines(), catch=catch)
     return study

@@ -20,8 +20,8 @@ class Simulator:
     duration      seconds a job takes, from the job and the budget it starts from (default: the budget it trains)
     straggle      sd of z in the factor 1 + |z| on every duration (Li et al. 2020, appendix A.1)
     drop          probability a simulated second that a running job is lost
-    An exception of `value` is the job's error. `seconds` in `Result.system` are simulated ones. Noise comes from
-    (seed, trial, attempt), so a simulation replays.
+    An exception of `value` is the job's error. `seconds` in `Result.system` are simulated ones, unless `value` says others.
+    Noise comes from (seed, trial, attempt), so a simulation replays.
     """
 
     kind = "run"
@@ -61,7 +61,7 @@ class Simulator:
             if lost_at < seconds:
                 seconds, result = lost_at, Lost("worker", "the simulated worker was lost")
         if not isinstance(result, Lost):
-            result = replace(result, system={**result.system, "seconds": seconds})
+            result = replace(result, system={"seconds": seconds, **result.system})
         self._count += 1
         heapq.heappush(self._running, (self.now + seconds, self._count, job, result))
 

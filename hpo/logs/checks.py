@@ -26,6 +26,12 @@ def check_event(event: Event, where: str = "this event cannot be recorded") -> N
         raise ValueError(f"{where}: {error}") from None
 
 
+def check_position(event: Event, position: int, where: str = "this event cannot be recorded") -> None:
+    """ValueError where a proposal claims to have seen more events than stand before its own: it could not be replayed."""
+    if event.kind == "start" and event.body["seen"] > position:
+        raise ValueError(f"{where}: its proposal had seen {event.body['seen']} events, but {position} stand before it")
+
+
 def _integer(name: str, value: Any, least: int | None = 0) -> None:
     if type(value) is not int or (least is not None and value < least):
         allowed = "an integer" if least is None else f"an integer of at least {least}"
@@ -109,10 +115,17 @@ def _enqueue(body: Mapping[str, Any]) -> None:
     _mapping("its configuration", body["config"])
 
 
-def _anything(body: Mapping[str, Any]) -> None:
-    pass
+def _run(body: Mapping[str, Any]) -> None:
+    for rule in ("trials", "seconds"):
+        if body.get(rule) is not None:
+            _number(f"limit of {rule}", body[rule])
+
+
+def _limit(body: Mapping[str, Any]) -> None:
+    _text("rule", body.get("rule"))
+    _mapping("its detail", body.get("detail", {}))
 
 
 CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
-    "run": _anything, "limit": _anything, "start": _start, "finish": _finish, "lost": _lost, "add": _add, "enqueue": _enqueue,
+    "run": _run, "limit": _limit, "start": _start, "finish": _finish, "lost": _lost, "add": _add, "enqueue": _enqueue,
 }  # fmt: skip

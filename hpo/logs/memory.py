@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpo.logs.base import Collision, Event
-from hpo.logs.checks import check_event
+from hpo.logs.checks import check_event, check_position
 
 
 class MemoryLog:
@@ -31,6 +31,7 @@ class MemoryLog:
         with self._lock:
             if self._closed:
                 raise ValueError("the log in memory is closed; nothing can be told to it any more")
+            check_position(event, len(self._events))
             identity = event.identity
             if identity in self._identities:
                 raise Collision(identity)

@@ -23,7 +23,7 @@ from secrets import token_hex
 from typing import Any
 
 from hpo.logs.base import Collision, Event, LogError, stored
-from hpo.logs.checks import check_event
+from hpo.logs.checks import check_event, check_position
 
 VERSION = 2  # the last one that this version of the framework knows
 APPLICATION = int.from_bytes(b"hpo\n", "big")  # what SQLite keeps for telling whose file it is
@@ -99,8 +99,7 @@ class Tables(ABC):
             said = identity.decode() if isinstance(identity, bytes) else identity
             if said != found.identity:
                 raise ValueError(f"{where}: it is registered as {said!r:.60} and says {found.identity!r}")
-            if found.kind == "start" and found.body["seen"] > position:
-                raise ValueError(f"{where}: its proposal had seen {found.body['seen']} events, but {position} stand before it")
+            check_position(found, position, where)
         except UnicodeDecodeError as error:
             raise self.damage(f"event {position} is no text ({error})") from None
         except LogError:
@@ -189,6 +188,7 @@ class Digests(Tables):
         identity, body, time = event.identity, stored(event.body), float(event.time)
         with self.transaction():  # no other driver inserts meanwhile, so a position cannot clash
             position = self._next()
+            check_position(event, position)
             if self._count() < position:
                 raise self.damage(f"event {position - 1} was never counted")
             encoded = None if identity is None else identity.encode()
@@ -250,6 +250,8 @@ class Plain(Tables):
     def append(self, event: Event) -> None:
         row = (event.identity, event.kind, stored(event.body), float(event.time))
         with self.transaction():
+            (last,) = self.db.execute("SELECT max(id) FROM events").fetchone()  # no fewer than the events, and not counted
+            check_position(event, last or 0)
             try:
                 self.db.execute("INSERT INTO events (identity, kind, body, time) VALUES (?, ?, ?, ?)", row)
             except sqlite3.IntegrityError as error:

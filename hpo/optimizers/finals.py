@@ -70,8 +70,9 @@ class Finals(Optimizer):
         if history.phase != FINALS:
             return self.optimizer.propose(history)
         for trial in finalists(history, places(history, self.keep)):
-            last = history.trials[trial][-1]
-            if last[1] < history.header.horizon and last in history.results and not history.failed(last):
+            last, end = history.trials[trial][-1], (trial, history.header.horizon)
+            # another driver may have taken it to the end while one that had not read of the finals went on by a rung
+            if end not in history.jobs and last in history.results and not history.failed(last):
                 job = history.jobs[last]
                 return Job(trial, job.config, history.header.horizon, last, job.seed, {FINALS: True})
         return self._late_default(history)

@@ -160,7 +160,9 @@ class PBT(Scheduler):
     def may_name(self, history: History, key: Key) -> bool:
         slots = history.fold(self.owner, self._begin)
         note = history.jobs[key].note if key in history.results and not history.failed(key) else {}
-        return "slot" in note and slots.slowest <= note["generation"] < self.generations
+        if "slot" not in note or slots.keys[note["slot"], note["generation"]] != key:
+            return False
+        return bool(slots.slowest <= note["generation"] < self.generations)
 
     def released(self, history: History) -> Sequence[Key] | None:
         return history.settled(self.owner, self._begin).released
@@ -203,14 +205,16 @@ class Slots:
             if "slot" not in note:
                 continue
             slot, generation = note["slot"], note["generation"]
+            if self.keys[slot, generation] != key:  # of two drivers' trials in one place the first to start is the slot's
+                continue
             self.finished[generation].append(key)
             self.judged.pop(generation, None)
-            if self.keys[slot, generation] == key and self.length[slot] == generation < self.generations:
+            if self.length[slot] == generation < self.generations:
                 insort(self.ready.setdefault(generation, []), slot)
 
     def enter(self, history: History, job: Job) -> None:
-        if "slot" not in job.note or self.keys.get((job.note["slot"], job.note["generation"])) == job.key:
-            return  # a foreign trial, or one that was lost and starts again
+        if "slot" not in job.note or (job.note["slot"], job.note["generation"]) in self.keys:
+            return  # a foreign trial, one that was lost and starts again, or what another driver proposed for the same place
         slot, generation = job.note["slot"], job.note["generation"]
         self.keys[slot, generation], self.length[slot] = job.key, generation
         self.at[generation] += 1

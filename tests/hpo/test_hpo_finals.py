@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo import Finals, History, Job, Random, Result, Simulator, Stop, Study, run
+from hpo import ASHA, Finals, History, Job, MemoryLog, Random, Result, Simulator, Stop, Study, run
 from hpo.optimizers.finals import FINALS, default_trial, finalists, furthest
 from hpo.stopping import SHARE, Turn, Verdict, makespan, spent, turned
 from tests.hpo.laws import FINISHED, TOP, Drive, build, replay
@@ -224,6 +224,27 @@ def test_a_default_that_the_search_never_came_to_is_trained_all_the_same(name: s
     assert job is not None and job.config == DEFAULT and job.until == optimizer.horizon and job.source is None
     optimizer.tell(job, 1.0)
     assert optimizer.ask() is None and default_trial(optimizer.history) == 0
+
+
+def test_a_driver_that_has_not_read_of_the_finals_does_not_stop_them() -> None:
+    """It goes on by a rung with a trial that another driver has taken to the end meanwhile."""
+    first, second = (Study(Finals(ASHA(Random(plane()), max_resource=9), keep=2), log=log) for log in [MemoryLog()] * 2)
+    history = first.history
+    for loss in (1.0, 2.0, 3.0):
+        first.optimizer.tell(first.optimizer.ask(), loss)  # type: ignore[arg-type]
+    seen, stale = len(history), first.optimizer.decide(history)
+    assert stale is not None and stale.key == (0, 3)
+    second.history.refresh()
+    second.history.limit("trials", 3, FINALS)
+    last = second.optimizer.ask()
+    assert last is not None and last.key == (0, 9)
+    history.start(stale, seen)
+    first.optimizer.tell(stale, 0.5)
+    job = second.optimizer.ask()
+    assert job is not None and job.key == (1, 9)
+    second.optimizer.tell(last, 0.1)
+    second.optimizer.tell(job, 0.2)
+    assert second.optimizer.ask() is None and whole(second.history) == [0, 1] and not second.history.pending
 
 
 @pytest.mark.parametrize("name", FINISHED)

@@ -59,6 +59,9 @@ WRONG: dict[str, tuple[Event, str]] = {
     "an error of numbers": (changed(FINISH, "result", "error", to=3), "its error is 3"),
     "no result": (Event("finish", {"trial": 0, "until": 1}, 0.0), "it is a finish without 'result'"),
     "an unknown kind": (Event("pwn", {}, 0.0), "its kind is 'pwn'; this version of the framework knows"),
+    "a run of text": (Event("run", {"trials": "many"}, 0.0), "its limit of trials is 'many'; allowed is a number"),
+    "a limit by a number": (Event("limit", {"rule": 3, "value": 3}, 0.0), "its rule is 3; allowed is a text"),
+    "a limit with a list": (Event("limit", {"rule": "dry", "detail": [1]}, 0.0), r"its detail is \[1\]; allowed is a mapping"),
     "a time of text": (Event("run", {}, "now"), "its time is 'now'"),  # type: ignore[arg-type]
     "no time": (Event("run", {}, math.nan), "its time is nan"),
     "a body of text": (Event("run", "{}", 0.0), "its body is '{}'"),  # type: ignore[arg-type]
@@ -134,6 +137,35 @@ class LogLaws:
             log.append(event)
         log.append(start(1))
         assert [event.body["job"]["trial"] for event in log.read(0)] == [0, 1]
+
+    def test_a_proposal_that_has_seen_what_is_not_there_is_refused(self, log: Log) -> None:
+        """It would stand there for ever, and nobody could open the log any more."""
+        log.open(HEADER)
+        log.append(start(0))
+        with pytest.raises(ValueError, match="its proposal had seen 3 events, but 1 stand before it"):
+            log.append(changed(start(1), "seen", to=3))
+        log.append(changed(start(1), "seen", to=1))
+        assert len(log.read(0)) == 2
+
+    def test_threads_share_one_study(self, log: Log) -> None:
+        study, failed = Study(Random(line()), log=log), []
+
+        def work() -> None:
+            try:
+                for _ in range(10):
+                    job = study.optimizer.ask()
+                    assert job is not None
+                    study.optimizer.tell(job, 1.0)
+            except Exception as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failed and sorted(study.history.results) == [(trial, 1) for trial in range(40)]
+        assert study.history.events == list(log.read(0))
 
     def test_further_fields_are_kept(self, log: Log) -> None:
         """Later versions say more in a body than this one asks for."""

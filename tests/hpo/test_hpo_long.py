@@ -7,7 +7,20 @@ from typing import Any
 
 import pytest
 
-from hpo import ASHA, PBT, Grid, Hyperband, Manual, MedianStopping, Optimizer, Random, Sobol, Study, SuccessiveHalving
+from hpo import (
+    ASHA,
+    PBT,
+    Grid,
+    Hyperband,
+    Manual,
+    MedianStopping,
+    MemoryLog,
+    Optimizer,
+    Random,
+    Sobol,
+    Study,
+    SuccessiveHalving,
+)  # fmt: skip
 from hpo.optimizers import OPTIMIZERS
 from tests.hpo.objectives import plane, value
 
@@ -95,6 +108,28 @@ def test_what_is_released_is_what_nobody_keeps() -> None:
         assert len(left - kept) <= 60  # what the last start's verdicts have not reached yet
 
 
+def test_an_optimizer_that_does_not_say_what_it_gives_up_is_asked_from_the_first_finish_on() -> None:
+    """What a study kept when it was opened again may go with the first result behind that."""
+
+    class Silent(ASHA):
+        def released(self, history: Any) -> None:
+            return None
+
+    def reopened() -> Study:
+        return Study(Silent(Random(SPACE), max_resource=9), log=log)
+
+    log = MemoryLog()
+    study = reopened()
+    for loss in (1.0, 2.0, 3.0):
+        study.optimizer.tell(study.optimizer.ask(), loss)  # type: ignore[arg-type]
+    job = study.optimizer.ask()
+    assert job is not None and job.source == (0, 1)
+    study = reopened()
+    assert (0, 1) in study.keep()
+    study.optimizer.tell(job, 0.5)
+    assert study.release() == [(0, 1)] and study.release() == []
+
+
 def test_time_never_falls_and_gaps_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     from hpo.history import LONGEST_GAP, History
     from hpo.logs import Event, MemoryLog
@@ -126,6 +161,10 @@ def test_a_limit_is_lifted_only_where_its_rule_allows_more() -> None:
     assert history.limited and history.phase == "finals"
     history.run({"trials": None, "seconds": None})
     assert not history.limited and history.phase == "search"
+    history.limit("dry", None, "finals")  # a rule that no run can allow more of
+    history.run({"trials": 99, "seconds": None})
+    history.run()
+    assert history.limited and history.phase == "finals"
 
 
 def test_what_pbt_may_explore_is_what_the_objective_declares() -> None:

@@ -135,6 +135,32 @@ def test_a_dead_slot_takes_a_donor_or_is_sampled_afresh() -> None:
     assert {job.note["generation"] for job in jobs.values()} == {2}
 
 
+@pytest.mark.parametrize("clone_first", [True, False])
+@pytest.mark.parametrize("told_first", [True, False])
+def test_two_drivers_may_fill_one_place_of_a_population(clone_first: bool, told_first: bool) -> None:
+    """With quorum below 1 a driver that has read less takes on a slot's trial that another one replaces by a clone."""
+    optimizer = pbt(2, quorum=0.5)
+    history = optimizer.history
+    first, second = ask(optimizer, 2)
+    optimizer.tell(first, 2.0)
+    seen, resumed = len(history), optimizer.propose(history)
+    assert resumed is not None and resumed.key == (0, 6)
+    optimizer.tell(second, 1.0)
+    cloned = optimizer.propose(history)
+    assert cloned is not None and cloned.key == (2, 6) and cloned.note == resumed.note
+    for job in (cloned, resumed) if clone_first else (resumed, cloned):
+        history.start(job, seen)
+    for job in (cloned, resumed) if told_first else (resumed, cloned):
+        optimizer.tell(job, 1.5)
+        assert optimizer.propose(history) is not None
+    kept, surplus = (cloned, resumed) if clone_first else (resumed, cloned)
+    assert optimizer.may_name(history, kept.key) and not optimizer.may_name(history, surplus.key)
+    while (job := optimizer.ask()) is not None:
+        optimizer.tell(job, 1.0)
+    places = [(job.note["slot"], job.note["generation"]) for job in history.jobs.values() if job != surplus]
+    assert sorted(places) == [(slot, number) for slot in (0, 1) for number in (1, 2, 3)] and not optimizer.live(history)
+
+
 def test_a_population_of_one_and_odd_ones() -> None:
     for population in (1, 2, 3, 5):
         study = Study(pbt(population, truncation=0.5))

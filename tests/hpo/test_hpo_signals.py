@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import hpo
-from hpo import Float, Random, Result, Space, SQLiteLog, Study
+from hpo import Float, MemoryLog, Random, Result, Space, SQLiteLog, Study
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.worker import PARKED, Worker
 from hpo.job import Job
@@ -60,12 +60,31 @@ def test_coroutines_beside_a_running_loop() -> None:
     asyncio.run(failing())
 
 
+@pytest.mark.parametrize("make", [lambda folder: MemoryLog(), lambda folder: SQLiteLog(folder / "log.sqlite")])
+def test_a_log_that_was_given_stays_open_for_the_same_call(
+    make: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a notebook the log lives on behind Ctrl-C."""
+    log, calls = make(tmp_path), iter(range(99))
+
+    def objective(config: dict[str, Any]) -> float:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return float(config["x"])
+
+    with pytest.raises(KeyboardInterrupt):
+        hpo.minimize(objective, line(), "random", 4, log=log, quiet=True)
+    assert "2 results are in" in capsys.readouterr().err
+    assert len(hpo.minimize(objective, line(), "random", 4, log=log, quiet=True).successes()) == 4
+    log.close()
+
+
 SCRIPT = """
 import os, signal, sys, time
 import hpo
 def f(config):
     if len(os.listdir(sys.argv[1])) >= 3:
-        os.kill(os.getpid() if sys.argv[2] == "inline" else os.getppid(), getattr(signal, sys.argv[3]))
+        os.kill(os.getppid() if sys.argv[2] == "processes" else os.getpid(), getattr(signal, sys.argv[3]))
         time.sleep(60)
     open(os.path.join(sys.argv[1], str(config["x"])), "w").close()
     return config["x"]
@@ -79,7 +98,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("executor", ["inline", "processes"])
+@pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_ends_minimize_in_one_line_and_the_same_call_goes_on(
     executor: str, name: str, status: int, tmp_path: Path
