@@ -1,6 +1,8 @@
 """Surrogates for optimisation: arrays in, arrays out. Knows nothing of studies, jobs or configurations.
 
-    domain.py           what is known of a search space: columns, levels, conditions, feasibility; draws and moves
+    domain.py           what is known of a search space: columns, levels, conditions, feasibility; moves
+    draws.py            random and quasi-random feasible rows
+    rare.py             feasible rows where chance seldom hits one: found once, then walked from
     transform.py        targets made fit for a model: standardised, failures finite, divergence harmless
     kernels.py          Matern-5/2, Matern-3/2 and RBF over mixed and conditional columns, with their derivatives
     linalg.py           Cholesky with reported jitter, factors that grow by rows, one BLAS thread
