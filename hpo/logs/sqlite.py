@@ -1,7 +1,8 @@
 """A log in one SQLite file: durable after every append, safe for several drivers on one machine.
 
 All of a study stands in that one file whenever nobody is writing: there is a rollback journal and no write-ahead log,
-which a copy of the file would leave behind. What the tables hold and how it is proved is in tables.py.
+which a copy of the file would leave behind. Only where a driver was killed while it wrote does the journal stay beside the
+file, until the log is opened again. What the tables hold and how it is proved is in tables.py.
 """
 
 from __future__ import annotations

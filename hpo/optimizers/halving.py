@@ -275,9 +275,8 @@ class Bracket:
 
 @dataclass(eq=False)
 class SuccessiveHalving(Brackets):
-    """Brackets of one shape: `configs` trials at the lowest rung (default: reduction_factor^rungs, so that one
-    reaches the top; without the
-    `min_early_stopping_rate` lowest rungs), repeated `rounds` times (default: until stopped)."""
+    """Brackets of one shape: `configs` trials at the lowest rung (default: reduction_factor^rungs, so that one reaches the
+    top; without the `min_early_stopping_rate` lowest rungs), repeated `rounds` times (default: until stopped)."""
 
     min_resource: int = 1
     max_resource: int = 81
@@ -308,9 +307,8 @@ class SuccessiveHalving(Brackets):
 
 @dataclass(eq=False)
 class Hyperband(Brackets):
-    """All brackets s = s_max ... 0 in turn (Li et al. 2018, Algorithm 1), repeated `rounds` times (default: until
-    stopped), without the
-    `min_early_stopping_rate` most aggressive. For R = 81 and eta = 3: (81, 1) (34, 3) (15, 9) (8, 27) (5, 81)."""
+    """All brackets s = s_max ... 0 in turn (Li et al. 2018, Algorithm 1), repeated `rounds` times (default: until stopped),
+    without the `min_early_stopping_rate` most aggressive. For R = 81 and eta = 3: (81, 1) (34, 3) (15, 9) (8, 27) (5, 81)."""
 
     min_resource: int = 1
     max_resource: int = 81
