@@ -57,6 +57,7 @@ def write_report(
         comparison=comparison(study, leader, corpus, settings),
         sample=sample,
         names=study.optimizer.space.columns,
+        panels=figures.PANELS,
         trials=trials(study, leader),
         characters=settings.tokenizer == "char",
         command=command,

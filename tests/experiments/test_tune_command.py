@@ -241,8 +241,8 @@ def test_sigterm_says_how_to_go_on(tmp_path: Path, text: Path) -> None:
 
 def before_there_were_finals(folder: Path, text: Path, complete: bool) -> tuple[int, int]:
     """A folder as earlier versions left it, after its search or a Ctrl-C; the checkpoint that it handed over."""
-    settings = Settings.of({"text": str(text), "sampler": "random", "context": 16, "min_resource": 512, "horizon": 4608, "seconds": 1e5,
-                            "trials": 4, "workers": 1, "folder": str(folder)})  # fmt: skip
+    small = {"sampler": "random", "context": 16, "min_resource": 512, "horizon": 4608, "workers": 1}
+    settings = Settings.of({**small, "text": str(text), "seconds": 1e5, "trials": 4, "folder": str(folder)})
     corpus = build.corpus(settings)
     settings = settings.completed()
     left = Folder(folder)
