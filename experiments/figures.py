@@ -236,7 +236,7 @@ def _seen(axes: Axes, few: Seen, space: Space, name: str) -> None:
     spec = space.parameters[name]
     if isinstance(spec, Categorical):
         options = [str(value) for value in spec.choices]
-        axes.set_xticks(range(len(options)), options, rotation=_turn(options))
+        _option_ticks(axes, options)
         axes.set_xlim(-0.5, len(options) - 0.5)
         there = [(options.index(str(value)), loss) for value, loss in there]
     else:
@@ -249,8 +249,7 @@ def _effect(axes: Axes, effect: Effect, space: Space, chosen: object) -> None:
     if isinstance(space.parameters[effect.name], Categorical):
         x: Sequence[Any] = list(range(len(effect.values)))
         style: dict[str, Any] = {"marker": "o", "markersize": 5.5, "linestyle": "none"}
-        names = [str(value) for value in effect.values]
-        axes.set_xticks(x, names, rotation=_turn(names))
+        _option_ticks(axes, [str(value) for value in effect.values])
         axes.set_xlim(-0.5, len(x) - 0.5)
         at: Any = effect.values.index(chosen) if chosen in effect.values else None
     else:
@@ -263,9 +262,13 @@ def _effect(axes: Axes, effect: Effect, space: Space, chosen: object) -> None:
         axes.axvline(at, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
 
 
-def _turn(names: Sequence[str]) -> int:
-    """Degrees by which labels are turned that have no room side by side."""
-    return 30 if sum(map(len, names)) > 12 else 0
+def _option_ticks(axes: Axes, names: Sequence[str]) -> None:
+    """A label an option; turned where they have no room side by side, each ending at its own place."""
+    turned = sum(map(len, names)) > 12
+    axes.set_xticks(range(len(names)), names)
+    if turned:
+        for label in axes.get_xticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor", fontsize=9)
 
 
 def _number_axis(axes: Axes, spec: Parameter) -> None:

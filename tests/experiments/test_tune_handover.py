@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.handover import KEEP, Handover, Judged, difference, ends, handover, sentence
+from experiments.report import intervals
 from hpo import ASHA, Finals, Float, MemoryLog, Random, Result, Space, Study
 from hpo.job import Key
 
@@ -140,6 +141,10 @@ def test_more_to_choose_from_is_less_sure() -> None:
     widths = [found.high - found.low for found in (difference(best, default, among) for among in (1, 2, 3))]
     assert widths == sorted(set(widths))
     assert math.isnan(difference(Judged((1.0, 1.2), 1), Judged((1.5, 1.6), 1), 1).low), "two parts say nothing"
+
+
+def test_one_other_is_no_choice() -> None:
+    assert "choice" not in intervals(1) and "widened for the choice among 3" in intervals(3)
 
 
 @pytest.mark.parametrize("loss", [1.5, math.inf])
