@@ -115,8 +115,15 @@ def handover(study: Study, known: Mapping[str, Any], wanted: bool) -> Handover:
     number = default_trial(history)
     default = next((key for key in there if key[0] == number), None)
     judged = {key: found for key, found in judgements(known).items() if key in there}
-    if wanted and default is None and before_finals(study) and study.successes():
-        return Handover(study.best.key, None, "before", there, judged, known=known.get("default", {}).get("loss"))
+    over = len(judged) == len(there) > 0 and (default is not None or _failed(history, number))
+    if wanted and before_finals(study) and study.successes() and not over:
+        key, usual = study.best.key, known.get("default", {}).get("loss")
+        if default is not None:  # its final may be over before those of the ones that led it
+            below = [until for until in history.budgets if until < history.header.horizon]
+            led = [next(history.ranking(until), key) for until in below[-1:]]
+            key, usual = min([key, *led], key=history.losses), history.losses(default)[0]
+        if key not in there or default is None:
+            return Handover(key, None, "before", there, judged, known=usual)
     if wanted and default is None and not _failed(history, number):
         return Handover(None if number is None else furthest(history, number), None, "default", there, judged)
     if not there:

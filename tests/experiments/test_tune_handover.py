@@ -93,6 +93,12 @@ def test_a_study_from_before_there_were_finals_hands_over_no_less_than_it_did() 
     assert "the study comes from before there were finals" in said
     assert "of the default" not in sentence(handover(late, {}, True), late)
     late.history.limit("seconds", 1.0, "finals")
+    first = late.optimizer.ask()
+    assert first is not None and first.trial == 0
+    late.optimizer.tell(first, 2.0)
+    found = handover(late, {}, True)
+    assert (found.reason, found.key) == ("before", late.history.rank(late.history.at(3))[0]), "the default alone is at the end, and worse"
+    assert "beside 2.0000 of the default configuration at 9 tokens" in sentence(found, late)
     while (job := late.optimizer.ask()) is not None:
         late.optimizer.tell(job, 1.0 + job.trial)
     judged = {trial: [1.0 + trial] * 3 for trial, _ in ends(late.history)}
