@@ -97,7 +97,8 @@ def test_a_study_from_before_there_were_finals_hands_over_no_less_than_it_did() 
     assert first is not None and first.trial == 0
     late.optimizer.tell(first, 2.0)
     found = handover(late, {}, True)
-    assert (found.reason, found.key) == ("before", late.history.rank(late.history.at(3))[0]), "the default alone is at the end, and worse"
+    led = late.history.rank(late.history.at(3))[0]
+    assert (found.reason, found.key) == ("before", led), "the default alone is at the end, and worse"
     assert "beside 2.0000 of the default configuration at 9 tokens" in sentence(found, late)
     while (job := late.optimizer.ask()) is not None:
         late.optimizer.tell(job, 1.0 + job.trial)
