@@ -15,13 +15,13 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from experiments.facts import best_so_far, clock, rung_points
 from experiments.importance import Effect, Importance, Seen
 from experiments.live import amount
 from hpo.job import Key
-from hpo.parameters import Categorical
+from hpo.parameters import Categorical, Float, Int, Parameter
 from hpo.space import Space
 from hpo.study import Study
 
@@ -30,7 +30,9 @@ BEST, DEFAULT, THIN, FIRST = "#0a0b0c", "#0d0e0f", "#101112", "#131415"
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", BEST: "best", DEFAULT: "default", THIN: "thin", FIRST: "first"}
 Point = tuple[float, float]
 WIDEST = 2.0  # so many times as high as the losses ask for may a picture become for a line that must be seen
-PANELS = 12  # hyperparameters whose results are shown
+FEW = 10  # results of which the 90th percentile says nothing
+DIVERGED = 3.0  # so many times the lowest loss is further off than a training that has just begun
+PANELS = 16  # hyperparameters whose results are shown
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -75,14 +77,20 @@ def svg(figure: Figure, name: str, title: str) -> str:
 
 
 def _losses(axes: Axes, values: Sequence[float], lines: Sequence[float] = (), always: Sequence[float] = ()) -> float:
-    """Limits that show the good end: losses of diverged trials may leave the picture at the top. The points of `lines` stay
-    inside unless they lie so far away that nothing else could be told apart; what is `always` to be seen is. Returns the
-    highest loss inside."""
+    """Limits that show the good end: losses of diverged trials may leave the picture at the top, and how many is said. The
+    points of `lines` stay inside unless they lie so far away that nothing else could be told apart; what is `always` to be
+    seen is. Returns the highest loss inside."""
     good = sorted(values)
     low, top = min([*good, *lines, *always]), good[int(0.9 * (len(good) - 1))]
+    if len(good) <= FEW:
+        top = max(loss for loss in good if loss <= max(DIVERGED * good[0], good[0]))
     top = max([top, *always, *(loss for loss in lines if loss <= low + WIDEST * (top - low))])
     margin = max(0.06 * (top - low), 0.01)
     axes.set_ylim(low - margin, top + margin)
+    above = sum(loss > top for loss in good)
+    if above:
+        words = f"{above} result{'s' * (above > 1)} above"
+        axes.annotate(words, (1, 1), (0, 2), "axes fraction", "offset points", ha="right", va="bottom", fontsize=9, color=MUTED)
     axes.set_ylabel("validation loss (nats per token)")
     return top
 
@@ -144,7 +152,8 @@ def curves(study: Study, best: Key, default: Sequence[Point], same: bool = False
         axes.set_xlabel("tokens trained")
         shown = [history.losses(key)[0] for key in history.finished if not history.failed(key)]
         reached = [loss for points in (mine, default) for _, loss in points[-1:]]
-        _losses(axes, shown, (), reached)
+        begun = [loss for points in (mine, default) for _, loss in points if loss <= DIVERGED * min(shown)]
+        _losses(axes, shown, (), [*reached, *begun])
         _legend(figure)
         return svg(figure, "curves", "Validation loss of every trial over the tokens it was trained on")
 
@@ -227,11 +236,11 @@ def _seen(axes: Axes, few: Seen, space: Space, name: str) -> None:
     spec = space.parameters[name]
     if isinstance(spec, Categorical):
         options = [str(value) for value in spec.choices]
-        axes.set_xticks(range(len(options)), options, rotation=30 if len(options) > 3 else 0)
+        _option_ticks(axes, options)
         axes.set_xlim(-0.5, len(options) - 0.5)
         there = [(options.index(str(value)), loss) for value, loss in there]
     else:
-        _number_axis(axes, bool(getattr(spec, "log", False)))
+        _number_axis(axes, spec)
     axes.scatter([value for value, _ in there], [loss for _, loss in there], s=22, color=BEST, alpha=0.75, linewidths=0)
 
 
@@ -240,12 +249,12 @@ def _effect(axes: Axes, effect: Effect, space: Space, chosen: object) -> None:
     if isinstance(space.parameters[effect.name], Categorical):
         x: Sequence[Any] = list(range(len(effect.values)))
         style: dict[str, Any] = {"marker": "o", "markersize": 5.5, "linestyle": "none"}
-        axes.set_xticks(x, [str(value) for value in effect.values], rotation=30 if len(x) > 3 else 0)
+        _option_ticks(axes, [str(value) for value in effect.values])
         axes.set_xlim(-0.5, len(x) - 0.5)
         at: Any = effect.values.index(chosen) if chosen in effect.values else None
     else:
         x, style, at = effect.values, {"linewidth": 2}, chosen
-        _number_axis(axes, bool(getattr(space.parameters[effect.name], "log", False)))
+        _number_axis(axes, space.parameters[effect.name])
     axes.plot(x, effect.losses, color=FIRST, **style)
     if effect.around:
         axes.plot(x, effect.around, color=BEST, **style)
@@ -253,10 +262,37 @@ def _effect(axes: Axes, effect: Effect, space: Space, chosen: object) -> None:
         axes.axvline(at, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
 
 
-def _number_axis(axes: Axes, log: bool) -> None:
+def _option_ticks(axes: Axes, names: Sequence[str]) -> None:
+    """A label an option; turned where they have no room side by side, each ending at its own place."""
+    turned = sum(map(len, names)) > 12
+    axes.set_xticks(range(len(names)), names)
+    if turned:
+        for label in axes.get_xticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor", fontsize=9)
+
+
+def _number_axis(axes: Axes, spec: Parameter) -> None:
+    """Over the whole range of a number, with the few labels that have room: its ends and what lies between."""
+    assert isinstance(spec, Float | Int)
+    log = spec.log
     if log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(numticks=4))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+    ticks = _ticks(spec)
+    axes.set_xticks(ticks, [f"{tick:.2g}" if isinstance(spec, Float) and tick != spec.hi else f"{tick:.4g}" for tick in ticks])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
+    low, high = float(spec.lo), float(spec.hi)
+    ratio = (high / low) ** 0.05 if log else 0.05 * (high - low)
+    axes.set_xlim((low / ratio, high * ratio) if log else (low - ratio, high + ratio))
+
+
+def _ticks(spec: Float | Int) -> list[float]:
+    """The ends and the middle of a range; all values of a short range of whole numbers."""
+    if isinstance(spec, Int):
+        allowed = range(spec.lo, spec.hi + 1, spec.step)
+        if len(allowed) <= 4:
+            return list(allowed)
+    middle = (spec.lo * spec.hi) ** 0.5 if spec.log else (spec.lo + spec.hi) / 2
+    if isinstance(spec, Int):
+        middle = min(allowed, key=lambda value: abs(value - middle))
+    return [spec.lo, middle, spec.hi]

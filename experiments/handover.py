@@ -18,7 +18,7 @@ from scipy import stats
 
 from hpo.history import History
 from hpo.job import Key
-from hpo.optimizers.finals import default_trial, finalists, furthest
+from hpo.optimizers.finals import Finals, default_trial, finalists, furthest
 from hpo.study import Study
 
 KEEP = 3  # trials that the finals train to the end beside the default, if the seconds allow
@@ -80,8 +80,10 @@ class Handover:
     default   the default's checkpoint at the end, if it came so far
     reason    "judged": the best of all that reached the end; "searched": the same by the search's own losses, nobody has judged
               yet; "default": the default configuration, because it was not trained to the end and nothing could be compared
-              with it; "alone": there is no default to compare with; "nothing": no trial has succeeded
+              with it; "before": the best at the highest budget, as a study from before there were finals always did;
+              "alone": there is no default to compare with; "nothing": no trial has succeeded
     ends      checkpoints of those that reached the end
+    known     the default's loss at the end as an earlier version measured it beside the search
     gain      over the default, where both are judged and it is not the default itself
     """
 
@@ -91,6 +93,7 @@ class Handover:
     ends: tuple[Key, ...] = ()
     judged: Mapping[Key, Judged] = field(default_factory=dict)
     gain: Difference | None = None
+    known: float | None = None
 
     @property
     def is_default(self) -> bool:
@@ -112,6 +115,15 @@ def handover(study: Study, known: Mapping[str, Any], wanted: bool) -> Handover:
     number = default_trial(history)
     default = next((key for key in there if key[0] == number), None)
     judged = {key: found for key, found in judgements(known).items() if key in there}
+    over = len(judged) == len(there) > 0 and (default is not None or _failed(history, number))
+    if wanted and before_finals(study) and study.successes() and not over:
+        key, usual = study.best.key, known.get("default", {}).get("loss")
+        if default is not None:  # its final may be over before those of the ones that led it
+            below = [until for until in history.budgets if until < history.header.horizon]
+            led = [next(history.ranking(until), key) for until in below[-1:]]
+            key, usual = min([key, *led], key=history.losses), history.losses(default)[0]
+        if key not in there or default is None:
+            return Handover(key, None, "before", there, judged, known=usual)
     if wanted and default is None and not _failed(history, number):
         return Handover(None if number is None else furthest(history, number), None, "default", there, judged)
     if not there:
@@ -124,6 +136,11 @@ def handover(study: Study, known: Mapping[str, Any], wanted: bool) -> Handover:
     if default is not None and key != default:
         gain = difference(judged[key], judged[default], len(there) - 1)
     return Handover(key, default, "judged" if default is not None else "alone", there, judged, gain)
+
+
+def before_finals(study: Study) -> bool:
+    """Whether the study began when there were no finals: its header names the search alone."""
+    return study.history.header.optimizer["name"] != Finals.__name__
 
 
 def _failed(history: History, trial: int | None) -> bool:
@@ -145,6 +162,13 @@ def sentence(found: Handover, study: Study) -> str:
         return f"handed over is the default configuration: it was not trained to {horizon}, and nothing was compared with it"
     assert found.key is not None
     number = found.key[0]
+    if found.reason == "before":
+        loss = history.losses(found.key)[0]
+        beside = "" if found.known is None else f", beside {found.known:.4f} of the default configuration at {horizon}"
+        return (
+            f"handed over is trial {number}, {loss:.4f} at {found.key[1]:,} {study.header.unit}{beside}: "
+            f"the study comes from before there were finals, and nothing more was compared"
+        )
     if found.default is None:
         rest = "the lowest loss that the search saw, with no default configuration to compare it with"
         return f"handed over is trial {number} at {found.key[1]:,} {study.header.unit}: {rest}"

@@ -38,6 +38,7 @@ STEPS = 33  # positions of a continuous parameter's marginal effect
 CURVES = 4  # parameters whose marginal effect is shown
 CHUNK = 4096  # rows predicted at once
 SEED = 0
+TELLING = 6  # results from which on a correlation of ranks is more than chance: of five, one in sixty is perfect
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Seen:
 
     losses       (n,) at one budget, of trials with their own weights, infinite ones left out
     values       by parameter: its value in each of them, None where it is inactive
-    correlation  by parameter: Kendall's tau of numbers with the loss, the largest size first; 0 where that means nothing
+    correlation  by parameter: Kendall's tau of numbers with the loss, the largest size first; 0 where that means nothing,
+                 as of fewer than TELLING results
     needed       results from which on there is a model
     """
 
@@ -131,7 +133,7 @@ def seen(history: History, space: Space) -> Seen | None:
 
 def _tau(space: Space, name: str, values: Sequence[Any], losses: Sequence[float]) -> float:
     pairs = [(value, loss) for value, loss in zip(values, losses, strict=True) if value is not None]
-    if isinstance(space.parameters[name], Categorical) or len({value for value, _ in pairs}) < 2:
+    if isinstance(space.parameters[name], Categorical) or len(pairs) < TELLING or len({value for value, _ in pairs}) < 2:
         return 0.0
     found = float(kendalltau(*zip(*pairs, strict=True)).statistic)
     return found if found == found else 0.0

@@ -23,7 +23,7 @@ from experiments import facts
 from experiments.settings import Settings
 from hpo.display import Lines, short
 from hpo.job import Key
-from hpo.optimizers.finals import FINALS, default_trial
+from hpo.optimizers.finals import FINALS, default_trial, finalists
 from hpo.stopping import is_ready, spent, turned
 from hpo.study import Study
 
@@ -50,6 +50,7 @@ class Snapshot:
     spent: float = 0.0  # seconds of search and finals so far
     ready: bool = False  # whether a worker of this run has been ready
     finals: int | None = None  # trials beside the default that are trained to the end, once that has begun
+    usual: bool = False  # whether there is a default
     started: int = 0
     finished: int = 0
     failed: int = 0
@@ -63,13 +64,15 @@ def snapshot(study: Study, workers: int) -> Snapshot:
     """What the display shows of a study."""
     history, over = study.history, turned(study.history)
     best = facts.best_key(study)
-    default = facts.last_success(history, default_trial(history))
+    usual = default_trial(history)
+    default = facts.last_success(history, usual)
     losses = {key: history.losses(key)[0] for key in (best, default) if key is not None}
     return Snapshot(
         rungs=tuple(facts.rungs(history, workers)),
         spent=spent(history),
         ready=is_ready(history),
-        finals=over["keep"] if over is not None and over["phase"] == FINALS else None,
+        finals=len(set(finalists(history, over["keep"])) - {usual}) if over is not None and over["phase"] == FINALS else None,
+        usual=usual is not None or history.queued is not None,
         started=len(history.trials),
         finished=len(history.results),
         failed=sum(map(history.failed, history.results)),
@@ -124,8 +127,9 @@ class View:
         counts = f"{shown.started} trials, {shown.finished} trainings{failed} · {flying} · {rate} tokens/s"
         lines: list[RenderableType] = [Columns([bar, Text(left)], padding=(0, 2)), Text.from_markup(counts)]
         if shown.finals is not None:
-            best = f"the best {shown.finals}" if shown.finals > 1 else "the best"
-            lines.append(Text(f"finals: {best} and the default are trained to the end", style="bold"))
+            best = {0: "", 1: "the best"}.get(shown.finals, f"the best {shown.finals}")
+            who = " and ".join([best] * bool(best) + ["the default"] * shown.usual)
+            lines.append(Text(f"finals: training to the end {who}", style="bold"))
         return Group(*lines)
 
     def _table(self) -> RenderableType:

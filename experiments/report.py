@@ -50,6 +50,7 @@ def write_report(
         summary=facts.summary(study, settings.seconds),
         cards=cards(study, found),
         ends=reached(study, found),
+        intervals=intervals(len(found.ends) - 1),
         totals=totals(study, settings),
         figures=drawn(study, leader, mattered),
         importance=mattered,
@@ -57,6 +58,7 @@ def write_report(
         comparison=comparison(study, leader, corpus, settings),
         sample=sample,
         names=study.optimizer.space.columns,
+        panels=figures.PANELS,
         trials=trials(study, leader),
         characters=settings.tokenizer == "char",
         command=command,
@@ -128,6 +130,11 @@ def reached(study: Study, found: Handover) -> list[End]:
         loss, tokens = (None, 0) if mine is None else (mine.loss, mine.tokens)
         rows.append(End(key[0], key == found.default, key == found.key, study.history.losses(key)[0], loss, tokens, gain))
     return sorted(rows, key=lambda row: (row.judged is None, row.judged or 0.0, row.searched))
+
+
+def intervals(among: int) -> str:
+    """How intervals of so many others than the default are made, in words."""
+    return "paired over these parts" + (f" and widened for the choice among {among}" if among > 1 else "")
 
 
 def totals(study: Study, settings: Settings) -> dict[str, Any]:

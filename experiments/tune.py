@@ -4,7 +4,7 @@
     python -m experiments.tune --scheduler pbt --sampler random --seconds 600 --text my.txt --folder runs/mine
     python -m experiments.tune --config runs/tune/settings.toml --seconds 600      # go on for longer
 
-Exit codes: 0 done, 2 a setting or a file that cannot be used (one sentence says which), 130 ended by Ctrl-C.
+Exit codes: 0 done, 2 a setting or a file that cannot be used (one sentence says which), 130 ended by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import typer
 
 from experiments import build, facts
 from experiments.folder import TEXT, Folder
-from experiments.handover import KEEP, Handover, sentence
+from experiments.handover import KEEP, Handover, before_finals, sentence
 from experiments.job import default
 from experiments.live import Display
 from experiments.settings import ENGINES, SAMPLERS, SCHEDULERS, TOKENIZERS, Settings, read_toml
@@ -33,7 +33,8 @@ from hpo.logs import SQLiteLog
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import Finals
 from hpo.run import Stop, run
-from hpo.stopping import Turn
+from hpo.signals import Terminated, terminable
+from hpo.stopping import Turn, turned
 from hpo.study import Study
 
 if TYPE_CHECKING:
@@ -75,17 +76,8 @@ def prepare(values: Mapping[str, Any], command: str) -> Search:
 
 
 def opened(settings: Settings, folder: Folder, search: Optimizer) -> Study:
-    """The folder's study, which ends with finals; one from before there were any goes on without them."""
-    path = folder / "log.sqlite"
-    try:
-        return Study(Finals(search, KEEP), unit="tokens", horizon=settings.horizon, log=SQLiteLog(path))
-    except ValueError:
-        log = SQLiteLog(path)
-        try:
-            return Study(search, unit="tokens", horizon=settings.horizon, log=log)
-        except ValueError:
-            log.close()
-        raise
+    """The folder's study, which ends with finals; one from before there were any gets them too."""
+    return Study(Finals(search, KEEP), unit="tokens", horizon=settings.horizon, log=SQLiteLog(folder / "log.sqlite"))
 
 
 def default_fits(study: Study, settings: Settings) -> bool:
@@ -102,9 +94,7 @@ def search(work: Search) -> None:
         objective, checkpoints = build.objective(settings), work.folder / "checkpoints"
         pool = Processes(objective, settings.horizon, checkpoints, settings.workers, lookahead=1)
     with Display(settings) as display:
-
-        finals = isinstance(study.optimizer, Finals)
-        run(study, pool, Stop(turn=turn) if finals else Stop(settings.trials, settings.seconds), display)
+        run(study, pool, Stop(turn=turn), display)
     work.folder.remember(complete={"seconds": settings.seconds, "trials": settings.trials})
 
 
@@ -143,22 +133,34 @@ def said(found: Handover, work: Search) -> str:
 
 
 def go(work: Search) -> int:
-    """The whole job; the exit code. A Ctrl-C in the search or in the measurements still leaves a report; a second one
-    leaves the log."""
-    try:
+    """The whole job; the exit code. A Ctrl-C in the search or in the measurements still leaves a report; a second one, and
+    SIGTERM, after which there may be no time, leave the log."""
+    code = INTERRUPTED
+    with terminable():
         try:
-            if work.folder.finished(work.settings):
-                typer.echo(f"{settled(work)}; the report is written anew")
-            else:
-                search(work)
-            conclude(work, hurry=False)
-            return 0
+            try:
+                finish(work)
+                return 0
+            except KeyboardInterrupt:
+                conclude(work, hurry=True)
         except KeyboardInterrupt:
-            conclude(work, hurry=True)
-    except KeyboardInterrupt:
-        pass
+            pass
+        except Terminated as end:
+            code = int(end.code or 0)
     typer.echo(f"interrupted; everything told is in the log, and this goes on: {work.command}")
-    return INTERRUPTED
+    return code
+
+
+def finish(work: Search) -> None:
+    """The search as far as there is something left of it, and what stands beside the log."""
+    late = before_finals(work.study) and turned(work.study.history) is None
+    if late and work.study.history.results:
+        typer.echo(f"the study in {str(work.folder.path)!r} comes from before there were finals, and ends with them now")
+    if work.folder.finished(work.settings) and not late:
+        typer.echo(f"{settled(work)}; the report is written anew")
+    else:
+        search(work)
+    conclude(work, hurry=False)
 
 
 def settled(work: Search) -> str:

@@ -17,6 +17,7 @@ import time
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hpo.fold import Fold, S
@@ -73,7 +74,11 @@ class History:
 
     def _open(self) -> None:
         mine = json.loads(stored(self.header.to_json()))
-        changed = differences(self.log.open(mine), mine)
+        found = self.log.open(mine)
+        if mine["optimizer"].get("name") == "Finals" and {**mine, "optimizer": mine["optimizer"]["optimizer"]} == found:
+            # finals came to a study that began without: the search is the same, and the header stays as it stands
+            self.header, mine = replace(self.header, optimizer=found["optimizer"]), json.loads(stored(dict(found)))
+        changed = differences(found, mine)
         if changed:
             where = f", in {self.log.name}" if isinstance(self.log, SQLiteLog) else ""
             raise ValueError(f"the log belongs to another study{where}: {'; '.join(changed)}")

@@ -24,7 +24,7 @@ from hpo.job import Header, Key, differences
 from hpo.logs import LogError, SQLiteLog
 from hpo.logs.base import stored
 from hpo.optimizer import Optimizer, Sampler
-from hpo.optimizers.finals import Finals
+from hpo.optimizers.finals import FINALS, Finals
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
 from hpo.space import Config, Constraint, Space, code_name
 from hpo.study import Study
@@ -64,12 +64,20 @@ def load(
         if optimizer is None:
             optimizer = _restored(header, log, list(constraints) if constraints is not None else None)
         objectives = dict(header.objectives)
-        return Study(
-            optimizer, objectives=objectives, unit=header.unit, horizon=header.horizon, log=log, lost_limit=header.lost_limit
-        )
+        rest: dict[str, Any] = {"unit": header.unit, "horizon": header.horizon, "lost_limit": header.lost_limit}
+        study = Study(optimizer, objectives=objectives, log=log, **rest)
+        if not isinstance(optimizer, Finals | Recorded) and (keep := _came_later(study.history)) is not None:
+            return Study(Finals(optimizer, keep), objectives=objectives, log=log, **rest)
+        return study
     except BaseException:
         log.close()
         raise
+
+
+def _came_later(history: History) -> int | None:
+    """How many trials the finals keep that came to a study whose header does not name them; None where there were none."""
+    ended = [event.body for event in history.events if event.kind == "limit" and event.body.get("phase") == FINALS]
+    return max((int(body.get("detail", {}).get("keep", 3)) for body in ended), default=None)
 
 
 def _writable(path: Path) -> bool:

@@ -79,6 +79,8 @@ class Clock:
 
     def _count(self, history: History, key: Key, result: Result) -> None:
         times = result.system
+        if not times and "birth_seconds" in result.metrics:  # of a log from when both stood under one name
+            times = result.metrics
         born = times.get("birth_seconds", 0.0)
         if self.birth is None or 0.0 < born < self.birth:
             self.birth = born

@@ -27,7 +27,8 @@ class Finals(Optimizer):
     The default is the configuration that was enqueued first; where none was, there is none. The best are those that have
     come furthest, and of these those of the lowest loss. A trial goes on from its last checkpoint; one that has failed on
     its way keeps its place, so that whoever was among the best once and has been overtaken never comes back, and only the
-    checkpoints of the best few need to be kept. It reads one objective.
+    checkpoints of the best few need to be kept. It reads one objective. A study that began without finals may be opened
+    with them: its search proposes the same, and its header stays.
     """
 
     optimizer: Optimizer

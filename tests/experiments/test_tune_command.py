@@ -17,7 +17,10 @@ from pathlib import Path
 import pytest
 
 import hpo
-from experiments.job import space
+from experiments import build
+from experiments.folder import TEXT, Folder
+from experiments.job import default, space
+from experiments.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ["--context", "16", "--min-resource", "512", "--horizon", "4608", "--workers", "1", "--sampler", "random"]
@@ -221,6 +224,56 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path, text: 
     after = results(folder)
     assert len(after) > len(before)
     assert before.items() <= after.items()
+
+
+def test_sigterm_says_how_to_go_on(tmp_path: Path, text: Path) -> None:
+    arguments = ["--text", text, "--folder", "run", *TRIALS, *SMALL]
+    with subprocess.Popen(
+        command(*arguments), cwd=tmp_path, env=environment(tmp_path), text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None and running.stdout.readline().startswith("trial")
+        running.terminate()
+        out, err = running.communicate(timeout=HANG)
+    assert running.returncode == 143 and "Traceback" not in out + err
+    assert "interrupted; everything told is in the log, and this goes on: " in out and "-m experiments.tune --text" in out
+
+
+def before_there_were_finals(folder: Path, text: Path, complete: bool) -> tuple[int, int]:
+    """A folder as earlier versions left it, after its search or a Ctrl-C; the checkpoint that it handed over."""
+    small = {"sampler": "random", "context": 16, "min_resource": 512, "horizon": 4608, "workers": 1}
+    settings = Settings.of({**small, "text": str(text), "seconds": 1e5, "trials": 4, "folder": str(folder)})
+    corpus = build.corpus(settings)
+    settings = settings.completed()
+    left = Folder(folder)
+    settings = left.adopt(settings, {**build.versions(), TEXT: build.digest(corpus)})
+    log = hpo.SQLiteLog(folder / "log.sqlite")
+    study = hpo.Study(build.optimizer(settings, corpus.vocabulary), unit="tokens", horizon=settings.horizon, log=log)
+    study.optimizer.enqueue(default(settings.space))
+    stop = hpo.Stop(when=lambda history: len(history.at(1536)) > 0)
+    hpo.run(study, hpo.Inline(build.objective(settings), horizon=settings.horizon, folder=folder / "checkpoints"), stop)
+    key = study.best.key
+    shutil.copy(folder / f"checkpoints/{key[0]}-{key[1]}.ckpt", folder / "best.ckpt")
+    if complete:
+        left.remember(complete={"seconds": settings.seconds, "trials": settings.trials}, default={"loss": 2.5, "until": 4608})
+    log.close()
+    left._lock.close()
+    assert key[1] < settings.horizon
+    return key
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_folder_from_before_there_were_finals_gets_them(tmp_path: Path, text: Path, complete: bool) -> None:
+    before_there_were_finals(tmp_path / "run", text, complete)
+    told = results(tmp_path / "run")
+    done = tune(tmp_path, "--config", "run/settings.toml")
+    assert done.returncode == 0, done.stderr
+    assert "comes from before there were finals, and ends with them now" in done.stdout
+    best = json.loads((tmp_path / "run/best.json").read_text())
+    assert best["reason"] == "judged" and best["until"] == 4608
+    assert told.items() <= results(tmp_path / "run").items()
+    again = tune(tmp_path, "--config", "run/settings.toml")
+    assert "is finished" in again.stdout and json.loads((tmp_path / "run/best.json").read_text()) == best
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.handover import KEEP, Handover, Judged, difference, ends, handover, sentence
-from hpo import ASHA, Finals, Float, Random, Result, Space, Study
+from experiments.report import intervals
+from hpo import ASHA, Finals, Float, MemoryLog, Random, Result, Space, Study
 from hpo.job import Key
 
 SPACE = Space(x=Float(0, 1))
@@ -75,6 +76,36 @@ def test_what_was_compared_with_nothing_is_not_handed_over() -> None:
     assert chosen(empty, {})[:2] == ("default", None)
 
 
+def test_a_study_from_before_there_were_finals_hands_over_no_less_than_it_did() -> None:
+    """Its best at the highest budget reached, with what is known of the default; once the finals are over, what they say."""
+    log = MemoryLog()
+    study = Study(ASHA(Random(SPACE), 1, 9, 3), unit="tokens", log=log)
+    study.optimizer.enqueue(DEFAULT)
+    while not study.history.at(3):
+        job = study.optimizer.ask()
+        assert job is not None
+        study.optimizer.tell(job, 5.0 - job.trial if job.until == 1 else 1.5)
+    late = Study(Finals(ASHA(Random(SPACE), 1, 9, 3), KEEP), unit="tokens", log=log)
+    found = handover(late, {"default": {"loss": 1.2}}, True)
+    assert (found.reason, found.key) == ("before", study.best.key) and found.key is not None and found.key[1] == 3
+    said = sentence(found, late)
+    assert "1.5000 at 3 tokens, beside 1.2000 of the default configuration at 9 tokens" in said
+    assert "the study comes from before there were finals" in said
+    assert "of the default" not in sentence(handover(late, {}, True), late)
+    late.history.limit("seconds", 1.0, "finals")
+    first = late.optimizer.ask()
+    assert first is not None and first.trial == 0
+    late.optimizer.tell(first, 2.0)
+    found = handover(late, {}, True)
+    led = late.history.rank(late.history.at(3))[0]
+    assert (found.reason, found.key) == ("before", led), "the default alone is at the end, and worse"
+    assert "beside 2.0000 of the default configuration at 9 tokens" in sentence(found, late)
+    while (job := late.optimizer.ask()) is not None:
+        late.optimizer.tell(job, 1.0 + job.trial)
+    judged = {trial: [1.0 + trial] * 3 for trial, _ in ends(late.history)}
+    assert handover(late, known(judged), True).reason == "judged" and 0 in judged and len(judged) > 1
+
+
 def test_until_all_are_judged_the_losses_of_the_search_count_and_that_is_said() -> None:
     study = finals({0: 1.0, 1: 2.5})
     reason, key, said = chosen(study, {0: [2.0]})
@@ -117,6 +148,10 @@ def test_more_to_choose_from_is_less_sure() -> None:
     widths = [found.high - found.low for found in (difference(best, default, among) for among in (1, 2, 3))]
     assert widths == sorted(set(widths))
     assert math.isnan(difference(Judged((1.0, 1.2), 1), Judged((1.5, 1.6), 1), 1).low), "two parts say nothing"
+
+
+def test_one_other_is_no_choice() -> None:
+    assert "choice" not in intervals(1) and "widened for the choice among 3" in intervals(3)
 
 
 @pytest.mark.parametrize("loss", [1.5, math.inf])

@@ -1,12 +1,14 @@
 """Sobol indices: right on functions whose indices are known, deterministic, honest about too few results."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from experiments import figures
-from experiments.importance import Importance, importance, seen, sobol_indices
-from hpo import ASHA, Categorical, Float, History, Random, Space, Study
+from experiments.importance import Importance, Seen, importance, seen, sobol_indices
+from hpo import ASHA, Categorical, Float, History, Int, Random, Space, Study
 from surrogates import GaussianProcess, fit, standardise
 
 SPACE = Space(a=Float(0, 1), b=Float(0, 1), c=Float(0, 1), none=Float(0, 1))
@@ -88,8 +90,10 @@ def test_below_a_model_the_results_themselves_are_shown() -> None:
     """From two results on, up to where a model begins: every value with its loss, and which way a number points."""
     space = Space(a=Float(0, 1), b=Float(0, 1), kind=Categorical(["x", "y"]))
     assert seen(told(space, 1, lambda c: c["a"]), space) is None
-    few = seen(told(space, 4, lambda c: c["a"]), space)
-    assert few is not None and len(few.losses) == 4 and few.needed == 5
+    less = seen(told(space, 3, lambda c: c["a"]), space)
+    assert less is not None and not any(less.correlation.values()), "three results always seem to go along"
+    few = seen(told(space, 6, lambda c: c["a"]), space)
+    assert few is not None and len(few.losses) == 6 and few.needed == 5
     assert few.correlation["a"] == pytest.approx(1.0) and next(iter(few.values)) == "a" and few.correlation["kind"] == 0.0
     assert few.losses == few.values["a"]
     assert all(f">{name}<" in figures.seen(few, space) for name in ("a", "b", "kind", "x", "y"))
@@ -102,6 +106,59 @@ class Watching:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.figures: list[Figure] = []
         monkeypatch.setattr(figures, "svg", lambda figure, name, title: self.figures.append(figure) or "")
+
+
+RANGES = Space(lr=Float(3e-4, 3e-2, log=True), beta2=Float(0.9, 0.999), batch=Int(2, 32, log=True), layers=Int(1, 4),
+               hidden=Int(32, 96, step=16), kind=Categorical(["adamw", "sgd"]), heads=Categorical([1, 2, 4, 8]),
+               schedule=Categorical(["cosine", "linear", "constant", "exponential", "wsd"]))  # fmt: skip
+
+
+@pytest.mark.parametrize("losses", [[2.5553, 2.4046, 3.2725], [2.4, 2.4], [2.1, 2.2, 2.15, 2.3, 2.2, 2.1, 4.0]])
+def test_every_result_that_did_not_diverge_is_in_the_panels_and_labels_have_room(losses: list[float]) -> None:
+    """Three results are enough to see: none is cut off, whole numbers have whole labels, no two labels lie on one another."""
+    left = iter(losses)
+    few = seen(told(RANGES, len(losses), lambda c: next(left)), RANGES)
+    assert few is not None
+    with pytest.MonkeyPatch.context() as patch:
+        watching = Watching(patch)
+        figures.seen(few, RANGES)
+    figure = watching.figures[0]
+    figure.draw_without_rendering()
+    panels = {axes.get_xlabel(): axes for axes in figure.axes if axes.get_visible()}
+    assert set(panels) == set(RANGES.columns)
+    assert [text.get_text() for text in panels["layers"].get_xticklabels()] == ["1", "2", "3", "4"]
+    for axes in panels.values():
+        low, high = axes.get_ylim()
+        assert all(low <= loss <= high for loss in losses)
+        if axes.get_xlabel() == "schedule":  # turned, each ends at its own place
+            assert all(text.get_ha() == "right" and text.get_rotation() for text in axes.get_xticklabels())
+            continue
+        boxes = [text.get_window_extent() for text in axes.get_xticklabels()]
+        assert len(boxes) >= 2 and all(one.x1 < other.x0 for one, other in pairwise(boxes))
+        (points,) = axes.collections
+        assert all(axes.get_xlim()[0] <= x <= axes.get_xlim()[1] for x, _ in points.get_offsets())
+
+
+def test_what_diverged_is_counted_above_the_picture() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        watching = Watching(patch)
+        figures.seen(Seen(1, (2.4, 2.5, 1e6), {"a": (0.1, 0.2, 0.3)}, {"a": 0.0}, 9), SPACE)
+    axes = watching.figures[0].axes[0]
+    assert axes.get_ylim()[1] < 3.0 and [text.get_text() for text in axes.texts] == ["1 result above"]
+
+
+def test_the_curve_of_the_default_is_in_the_picture_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study(ASHA(Random(SPACE, seed=0), 1, 9, 3), unit="tokens")
+    study.optimizer.enqueue(dict.fromkeys(SPACE.columns, 0.5))
+    for _ in range(20):
+        job = study.optimizer.ask()
+        assert job is not None
+        study.optimizer.tell(job, 2.4 + 0.01 * job.trial if job.trial else 2.7 / job.until**0.05 + 1.0)
+    watching = Watching(monkeypatch)
+    start = [(1.0, 3.7), (9.0, 2.6)]
+    figures.curves(study, study.best.key, start)
+    low, high = watching.figures[0].axes[0].get_ylim()
+    assert low <= 2.4 and high >= 3.7
 
 
 @pytest.mark.parametrize("jump", [0.0, 1.0, 5.0, 1e6])

@@ -1,6 +1,7 @@
 """The live display and the numbers under it: rungs, tokens, working time, the best so far."""
 
 import io
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -87,8 +88,19 @@ def shown_of(study: Study, workers: int) -> str:
 def test_the_finals_are_announced() -> None:
     study = Study(Finals(ASHA(Random(SPACE), 1, 9, 3)))
     assert "finals" not in shown_of(study, 2)
-    study.history.limit("seconds", 100.0, "finals", {"keep": 2})
-    assert "finals: the best 2 and the default are trained to the end" in shown_of(study, 2)
+    study.optimizer.enqueue(study.optimizer.space.decode([0.5] * len(SPACE.columns)))
+    for _ in range(3):
+        job = study.optimizer.ask()
+        assert job is not None
+        study.optimizer.tell(job, 1.0)
+    study.history.limit("seconds", 100.0, "finals", {"keep": 3})
+    assert "finals: training to the end the best 2 and the default" in shown_of(study, 2), "3 in all"
+    without = Study(Finals(ASHA(Random(SPACE), 1, 9, 3)))
+    job = without.optimizer.ask()
+    assert job is not None
+    without.optimizer.tell(job, 1.0)
+    without.history.limit("seconds", 100.0, "finals", {"keep": 3})
+    assert "finals: training to the end the best\n" in re.sub(r" *│? *\n", "\n", shown_of(without, 2))
 
 
 def test_a_terminal_gets_a_panel_and_a_pipe_gets_lines() -> None:

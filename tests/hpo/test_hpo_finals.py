@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo import ASHA, Finals, History, Job, MemoryLog, Random, Result, Simulator, Stop, Study, run
+from hpo.load import load
 from hpo.optimizers.finals import FINALS, default_trial, finalists, furthest
 from hpo.stopping import SHARE, Turn, Verdict, makespan, spent, turned
 from tests.hpo.laws import FINISHED, TOP, Drive, build, replay
@@ -264,6 +266,37 @@ def test_the_search_goes_on_behind_the_finals(name: str, seed: int) -> None:
         drive.finish(drive.running.pop(0))
     assert len(history.jobs) - before == 30 or not drive.optimizer.endless
     assert replay(history, lambda: Finals(build(name, plane(), seed), keep=2)) == []
+
+
+@pytest.mark.parametrize("name", ["asha(random)", "median(random)", "pbt", "asha(gp)"])
+def test_a_study_that_began_without_finals_gets_them(name: str, tmp_path: Path) -> None:
+    """Whoever opens it with them searches as before, and what they add replays and opens from the file alone."""
+    path = tmp_path / "log.sqlite"
+    first = Study(build(name, plane(), 0), log=path)
+    first.optimizer.enqueue(DEFAULT)
+    for _ in range(8):
+        job = first.optimizer.ask()
+        assert job is not None
+        first.optimizer.tell(job, quadratic(job.config, job.until))
+    header = first.history.log.header()  # type: ignore[attr-defined]
+    searched = first.optimizer.decide(first.history)
+    first.history.log.close()
+    late = Study(Finals(build(name, plane(), 0), 2), log=path)
+    assert late.optimizer.decide(late.history) == searched, "the search itself stays as it was"
+    late.history.limit("it was dry", None, FINALS, {"keep": 2})
+    while (job := late.optimizer.ask()) is not None:
+        late.optimizer.tell(job, quadratic(job.config, job.until))
+    assert 0 in whole(late.history) and len(whole(late.history)) >= 2
+    assert late.history.log.header() == header, "the header stays as it stands"  # type: ignore[attr-defined]
+    starts = [i for i, event in enumerate(late.history.events) if event.kind == "start"]
+    loaded = load(path)
+    for i in starts:
+        prefix = loaded.history.prefix(late.history.events[i].body["seen"])
+        assert loaded.optimizer.decide(prefix) == Job.from_json(late.history.events[i].body["job"])
+    loaded.history.log.close()
+    late.history.log.close()
+    with pytest.raises(ValueError, match="belongs to another study"):
+        Study(Finals(build(name, plane(), 1), 2), log=path)
 
 
 def test_what_is_refused() -> None:
