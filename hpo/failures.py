@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hpo.executors.base import Lost, Raised
 from hpo.job import Job, Result
 from hpo.logs import Log
-from hpo.signals import Interrupted, Terminated, terminable
+from hpo.signals import Interrupted, InterruptedScript, Terminated, interactive, terminable
+from hpo.study import Study
 
 IN_A_ROW = 3  # jobs lost to the disk, or first trials with the same exception, that end a run
 # Failures that belong to configurations, whatever line raises them: out of memory and divergence.
@@ -39,13 +40,21 @@ class Failures:
         self.catch = {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds}
         self._lost = 0  # jobs in a row
         self._shown = False  # whether a traceback was
+        self._died = False  # whether a worker has
         self._first: dict[int, tuple[str, str] | None] = {}  # exception and line of the first trials to finish
 
-    def lost(self, lost: Lost) -> None:
-        """Counts a lost job. Raises RuntimeError at the third in a row that was lost to anything but a worker's death; a
-        source that is gone is trained again, and counts as nothing."""
+    def lost(self, job: Job, lost: Lost) -> None:
+        """Counts a lost job, and says once in a run that a worker died. Raises RuntimeError at the third in a row that was
+        lost to anything but a worker's death; a source that is gone is trained again, and counts as nothing."""
         if lost.cause == "source":
             return
+        if lost.cause == "worker" and lost.message and not self._died:
+            self._died = True
+            why = ", as the system does where memory runs out" if "SIGKILL" in lost.message else ""
+            print(
+                f"trial {job.trial} was lost: {lost.message}{why}; such a job is given out again, up to the study's lost_limit",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
         self._lost = 0 if lost.cause == "worker" else self._lost + 1
         if self._lost >= IN_A_ROW:
             raise RuntimeError(
@@ -79,15 +88,25 @@ class Failures:
 
 
 @contextmanager
-def resumable(log: Log | None, results: Sized, where: str | None) -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM end the program with a sentence that says how to go on; the log, if any, is closed before."""
+def resumable(log: Log | None, study: Study, where: str | None) -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM end the program with a sentence that says how to go on; the log, if any, is closed before.
+    In a shell or a notebook Ctrl-C is a KeyboardInterrupt that carries the study, and nothing ends."""
     with terminable():
         try:
             yield
         except (KeyboardInterrupt, Terminated) as stop:
             if log is not None:
                 log.close()
-            name = "SIGTERM" if isinstance(stop, Terminated) else "Ctrl-C"
-            kept = f"are in {where}: the same call goes on from there" if where else "are lost: give log= a file to keep them"
-            print(f"stopped by {name}; {len(results)} results {kept}", file=sys.stderr, flush=True)
-            raise (stop if isinstance(stop, Terminated) else Interrupted()) from None
+            ended = isinstance(stop, Terminated)
+            typed = interactive() and not ended
+            if where:
+                kept = f"are in {where}: the same call goes on from there"
+            elif typed:
+                kept = "are in memory alone: `import sys; study = sys.last_value.study` has them, and log= a file keeps them"
+            else:
+                kept = "are lost: give log= a file to keep them"
+            count, name = len(study.history.results), "SIGTERM" if ended else "Ctrl-C"
+            print(f"stopped by {name}; {count} results {kept}", file=sys.stderr, flush=True)
+            if ended:
+                raise stop from None
+            raise (Interrupted if typed else InterruptedScript)(study) from None

@@ -102,12 +102,14 @@ class History:
             return False
         return True
 
-    def lost(self, job: Job, cause: str = "worker") -> bool:
+    def lost(self, job: Job, cause: str = "worker", message: str = "") -> bool:
         """Records that the machine lost a pending job; False if the job is not pending. Only a worker's death counts towards
-        the header's limit."""
+        the header's limit; `message`, how that came, stands in the error there."""
         if job.key not in self.pending:
             return False
         body = {"trial": job.trial, "until": job.until, "attempt": self._lost.get(job.key, 0), "cause": cause}
+        if message:
+            body["message"] = message
         try:
             self._append("lost", body)
         except Collision:
@@ -163,7 +165,7 @@ class History:
             key = (body["trial"], body["until"]) if event.kind == "finish" else Job.from_json(body["job"]).key
             self._apply_finish(key, Result.from_json(body["result"]))
         elif event.kind == "lost":
-            self._apply_lost((body["trial"], body["until"]), body.get("cause", "worker"))
+            self._apply_lost((body["trial"], body["until"]), body.get("cause", "worker"), body.get("message"))
         elif event.kind == "run":
             self._apply_run(body)
         elif event.kind == "limit":
@@ -249,13 +251,14 @@ class History:
             insort(kept, key)
             self._fronts[key[1]] = kept
 
-    def _apply_lost(self, key: Key, cause: str) -> None:
+    def _apply_lost(self, key: Key, cause: str, message: str | None) -> None:
         if key not in self.pending:  # finished meanwhile by another driver
             return
         self._lost[key] = self._lost.get(key, 0) + 1
         self._deaths[key] = self._deaths.get(key, 0) + (cause == "worker")
         if self._deaths[key] >= self.header.lost_limit:
-            self._apply_finish(key, Result(error=f"lost {self._deaths[key]} times"))
+            said = f": {message}" if message else ""
+            self._apply_finish(key, Result(error=f"lost {self._deaths[key]} times{said}"))
         else:
             self.retries[key] = self.pending.pop(key)  # its source is still needed
 

@@ -20,7 +20,7 @@ from hpo.logs import Log
 from hpo.objective import Objective, kind
 from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
-from hpo.signals import Terminated, terminable
+from hpo.signals import Terminated, obey_termination, terminable
 from hpo.space import Space
 from hpo.stopping import Turn, obey, over
 from hpo.study import Study
@@ -135,6 +135,7 @@ class _Loop:
             outcome = self.executor.wait(None if self.end is None else max(0.0, self.end - time.monotonic()))
             if outcome is None:
                 break
+            obey_termination()  # a job in which it was swallowed stays pending: nobody knows what its result is worth
             self._record(*outcome)
         self.executor.keep(self.study.keep())
         return self.history
@@ -166,8 +167,9 @@ class _Loop:
         del self.running[job.key]
         if isinstance(outcome, Lost):
             if outcome.cause != "source" and job.key in self.history.pending:
-                self.history.lost(job, outcome.cause)
-            self.failures.lost(outcome)
+                how = outcome.message if outcome.cause == "worker" else ""  # the disk's may name folders: two runs would differ
+                self.history.lost(job, outcome.cause, how)
+            self.failures.lost(job, outcome)
         settled = self.lineage.settle(job, outcome)
         if settled is not None:
             first, failed = settled
@@ -234,7 +236,7 @@ def minimize(
         stop = Stop(50)
     given = log is not None and not isinstance(log, str | Path)  # it is its owner's to close, and takes the same call again
     where = getattr(study.history.log, "path", "the log that was given" if given else None)
-    with resumable(None if given else study.history.log, study.history.results, None if where is None else str(where)):
+    with resumable(None if given else study.history.log, study, None if where is None else str(where)):
         pool = _executor(executor, with_objects(objective, space), study.header.horizon, folder, workers, timeout)
         run(study, pool, stop, None if quiet else Lines(), catch=catch)
     return study

@@ -59,7 +59,7 @@ class Simulator:
         if self.rate:
             lost_at = rng.exponential(1.0 / self.rate)
             if lost_at < seconds:
-                seconds, result = lost_at, Lost("worker", "the simulated worker was lost")
+                seconds, result = lost_at, Lost("worker", "")  # as it was meant to be: nothing to say
         if not isinstance(result, Lost):
             result = replace(result, system={"seconds": seconds, **result.system})
         self._count += 1
