@@ -17,7 +17,7 @@ study.py        Study: header, history and optimizer together; best, pareto, rec
 retention.py    which checkpoints must stay, and which have died
 pareto.py       fronts and crowding
 stopping.py     when a search turns to its finals
-table.py        the rows and columns of the dataframe
+table.py        the rows and columns of the dataframe; frames.py finds the line that a warning shows
 arguments.py    what people type, brought into one form or refused in a sentence
 failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
 display.py      the lines that a run prints

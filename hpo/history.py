@@ -49,6 +49,7 @@ class History:
         self.next_trial = 0  # the number of the next fresh trial
         self.highest: dict[str, int] = {}  # of every whole number that notes record: a position in a list or a sequence
         self.limited = False  # whether this run may start no more fresh trials
+        self.by_hand = False  # whether asking is nobody's run: no limit binds it
         self.phase = "search"  # "finals": only what was chosen is trained to the end
         self._limit: Mapping[str, Any] = {}  # the event that set it
         self._at: dict[int, list[Key]] = {}  # finished keys by budget, sorted
@@ -130,7 +131,18 @@ class History:
         allowed: what this driver may use by rule, {"trials": 50, "seconds": None}; None is no limit. A limit that was
         decided before is lifted only where its rule now allows more.
         """
+        self.by_hand = False
         self._append("run", dict(allowed or {}))
+
+    def lift(self) -> None:
+        """Records that somebody asks on by hand, whom the limit of an earlier run does not bind."""
+        self._append("run", {"trials": None, "seconds": None, self._limit.get("rule") or "trials": None})
+
+    def refuse_readers(self) -> None:
+        """Raises PermissionError in one sentence if the log is there to be read."""
+        refusal = getattr(self.log, "refusal", None)
+        if refusal is not None:
+            raise PermissionError(refusal)
 
     def limit(self, rule: str, value: Any, phase: str = "search", detail: Mapping[str, Any] | None = None) -> None:
         """Records that no fresh trial may start any more, by which rule: samplers are dry, what was started may go on.

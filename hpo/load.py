@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import hpo.optimizers
+from hpo.frames import outside
 from hpo.history import History
 from hpo.job import Header, Key, differences
 from hpo.logs import LogError, SQLiteLog
@@ -64,9 +65,11 @@ def load(
         if optimizer is None:
             optimizer = _restored(header, log, list(constraints) if constraints is not None else None)
         objectives = dict(header.objectives)
-        return Study(
+        study = Study(
             optimizer, objectives=objectives, unit=header.unit, horizon=header.horizon, log=log, lost_limit=header.lost_limit
         )
+        study.history.by_hand = True  # until a run begins
+        return study
     except BaseException:
         log.close()
         raise
@@ -107,7 +110,7 @@ def _restored(header: Header, log: SQLiteLog, constraints: Sequence[Constraint] 
     what = " and ".join(lacks)
     sentence = f"the log {log.name} was opened for reading: {what} cannot stand in a file; hpo.load(path, {how}) takes it again"
     log.forbid(sentence)
-    warnings.warn(sentence, stacklevel=3)
+    warnings.warn(sentence, stacklevel=outside())
     return Recorded(space, seed=header.seed, stored=header, inner=inner, reason=sentence)
 
 
