@@ -134,6 +134,10 @@ class Closed(BaseException):
     """Raised inside `report` when the trial is not continued. A BaseException, so that `except Exception` lets it by."""
 
 
+class NothingReported(ValueError):
+    """What `f(config, report)` comes to without a value: the objective's mistake, at no line of it."""
+
+
 class ReportRun:
     """`f(config, report)` in a thread of its own, parked inside `report` once it has reached `until`.
 
@@ -169,7 +173,7 @@ class ReportRun:
             if self._error is not None:
                 raise self._error
             if self._outcome is None:
-                raise ValueError("the objective returned None and reported nothing; it must return or report a value")
+                raise NothingReported("the objective returned None and reported nothing; it must return or report a value")
             return self._outcome, tuple(self._curve[start:])
 
     def close(self) -> None:

@@ -70,7 +70,8 @@ def run(
     """Drives a study until it is finished or `stop` says so; resumes what is pending; closes the executor.
 
     Raises RuntimeError if three jobs in a row are lost to the disk, or if the first three trials raise the same exception
-    at the same line of the objective and it is none of `catch` (as in `except`). What was told stays told.
+    at the same line of the objective and it is none of `catch` (as in `except`), or return what is malformed in the same
+    way. What was told stays told.
 
     Durability order of every job: checkpoint durable (executor), `finish` appended, checkpoints dropped (`drop`).
     """
@@ -86,6 +87,7 @@ def run(
             study.history.log.close()
             raise
         finally:
+            study.history.by_hand = True  # whoever asks from here on
             executor.close()
 
 
@@ -181,12 +183,13 @@ class _Loop:
 
     def _finish(self, job: Job, result: Result) -> None:
         result = named(result, self.study.objective)
-        self.history.finish(job, self.study.told(result))
+        told = self.study.told(result)
+        self.history.finish(job, told)
         self.executor.drop(self.study.release())
         self._turn()
         if job.key in self.history.results:
             self.watch(self.study, job.key)
-        self.failures.finished(job, result)
+        self.failures.finished(job, result, told)
 
 
 def minimize(
