@@ -12,6 +12,7 @@ optimizers/     one file each; OPTIMIZERS, make; Finals around any of them
 logs/           where events live: memory, SQLite
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
+forks.py        what an objective forks and lets return ends there
 objects.py      objectives over choices that no log can hold: they get the objects, logs the names
 study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe
 retention.py    which checkpoints must stay, and which have died
