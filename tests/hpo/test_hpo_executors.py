@@ -304,7 +304,8 @@ def test_a_killed_worker_loses_its_job_and_it_is_finished_elsewhere(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [(9, r"was killed by signal 9 (SIGKILL)"), (11, "was killed by signal 11 (SIGSEGV)"), (0, "ended with status 3")]
+    ("how", "said"),
+    [(9, "was killed by signal 9 (SIGKILL)"), (11, "was killed by signal 11 (SIGSEGV)"), (0, "ended with status 3")],
 )
 def test_a_worker_that_always_dies_is_an_error_at_the_limit_and_is_heard_of(
     how: int, said: str, capfd: pytest.CaptureFixture[str]

@@ -277,7 +277,8 @@ def test_values_that_fail_never_end_a_study() -> None:
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(None, "None"), ("low", "'loss' is 'low'; allowed is a number"), ({}, "lacks the objective 'loss'"), ({"acc": 1.0}, "lacks the objective"),
+    [(None, "None"), ("low", "'loss' is 'low'; allowed is a number"),
+     ({}, "lacks the objective 'loss'"), ({"acc": 1.0}, "lacks the objective"),
      ((1.0, 2.0), r"but \(1.0, 2.0\) came"), ({"loss": None}, "loss")],
     ids=repr,
 )  # fmt: skip

@@ -73,7 +73,8 @@ if __name__ == "__main__":
      ("returns", "reporting", "inline"), ("raises", "reporting", "threads"), ("returns", "run", "inline"),
      ("raises", "building", "inline"), ("returns", "run", "processes")],
 )  # fmt: skip
-def test_what_an_objective_forks_ends_quietly_before_it_touches_anything(how: str, kind: str, executor: str, tmp_path: Path) -> None:
+def test_what_an_objective_forks_ends_quietly(how: str, kind: str, executor: str, tmp_path: Path) -> None:
+    """Before it touches the log or a checkpoint."""
     (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run([sys.executable, "script.py", how, kind, executor], cwd=tmp_path, text=True, capture_output=True,
                           env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=600)  # fmt: skip

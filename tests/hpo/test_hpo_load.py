@@ -317,7 +317,7 @@ def budgeted(config: Mapping[str, Any], report: Any) -> None:
 @pytest.mark.parametrize("make_one", [lambda: Random(Space(x=Float(0, 1)), seed=2),
                                       lambda: ASHA(Random(Space(x=Float(0, 1)), seed=2), max_resource=9)])  # fmt: skip
 @pytest.mark.parametrize("again", [True, False], ids=["loaded", "the same process"])
-def test_the_limit_of_a_run_does_not_bind_who_asks_by_hand(make_one: Callable[[], Optimizer], again: bool, tmp_path: Path) -> None:
+def test_a_limit_does_not_bind_who_asks_by_hand(make_one: Callable[[], Optimizer], again: bool, tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     study = ended(path, make_one())
     if again:
