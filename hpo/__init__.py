@@ -12,12 +12,13 @@ optimizers/     one file each; OPTIMIZERS, make; Finals around any of them
 logs/           where events live: memory, SQLite
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
+forks.py        what an objective forks and lets return ends there
 objects.py      objectives over choices that no log can hold: they get the objects, logs the names
 study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe
 retention.py    which checkpoints must stay, and which have died
 pareto.py       fronts and crowding
 stopping.py     when a search turns to its finals
-table.py        the rows and columns of the dataframe
+table.py        the rows and columns of the dataframe; frames.py finds the line that a warning shows
 arguments.py    what people type, brought into one form or refused in a sentence
 failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
 display.py      the lines that a run prints

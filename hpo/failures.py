@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hpo.executors.base import Lost, Raised
 from hpo.job import Job, Result
 from hpo.logs import Log
-from hpo.signals import Interrupted, Terminated, terminable
+from hpo.objective import NothingReported
+from hpo.signals import Interrupted, InterruptedScript, Terminated, interactive, terminable
+from hpo.study import Study
 
 IN_A_ROW = 3  # jobs lost to the disk, or first trials with the same exception, that end a run
 # Failures that belong to configurations, whatever line raises them: out of memory and divergence.
 MEMORY = re.compile(r"out of memory|OutOfMemory|MemoryError", re.IGNORECASE)
 DIVERGENCE = re.compile(r"diverge|\bnan\b|non-?finite|not finite|\binf(inity)?\b|overflow", re.IGNORECASE)
 ARITHMETIC = {"builtins.ArithmeticError"}  # FloatingPointError, OverflowError and ZeroDivisionError
+NOTHING = f"{NothingReported.__module__}.{NothingReported.__qualname__}"
 
 Caught = type[BaseException] | tuple[type[BaseException], ...]
 
@@ -39,13 +42,22 @@ class Failures:
         self.catch = {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds}
         self._lost = 0  # jobs in a row
         self._shown = False  # whether a traceback was
-        self._first: dict[int, tuple[str, str] | None] = {}  # exception and line of the first trials to finish
+        self._died = False  # whether a worker has
+        # of the first trials to finish: exception and line, or what was malformed; None of all others
+        self._first: dict[int, tuple[object, ...] | None] = {}
 
-    def lost(self, lost: Lost) -> None:
-        """Counts a lost job. Raises RuntimeError at the third in a row that was lost to anything but a worker's death; a
-        source that is gone is trained again, and counts as nothing."""
+    def lost(self, job: Job, lost: Lost) -> None:
+        """Counts a lost job, and says once in a run that a worker died. Raises RuntimeError at the third in a row that was
+        lost to anything but a worker's death; a source that is gone is trained again, and counts as nothing."""
         if lost.cause == "source":
             return
+        if lost.cause == "worker" and lost.message and not self._died:
+            self._died = True
+            why = ", as the system does where memory runs out" if "SIGKILL" in lost.message else ""
+            print(
+                f"trial {job.trial} was lost: {lost.message}{why}; such a job is given out again, up to the study's lost_limit",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
         self._lost = 0 if lost.cause == "worker" else self._lost + 1
         if self._lost >= IN_A_ROW:
             raise RuntimeError(
@@ -53,23 +65,38 @@ class Failures:
                 f"far stand, the jobs are pending, and the same call goes on with them"
             )
 
-    def finished(self, job: Job, result: Result) -> None:
-        """Counts a result. Raises RuntimeError if the run's first three trials raised the same exception at one line."""
+    def finished(self, job: Job, result: Result, told: Result) -> None:
+        """Counts a result as it came from the executor, and as it was told. Raises RuntimeError if the run's first three
+        trials raised the same exception at one line, or if what they returned is malformed in the same way."""
         self._lost = 0
         raised = result if isinstance(result, Raised) else None
-        if raised is not None and not self._shown and self.catch.isdisjoint(raised.types):
+        uncaught = raised is not None and self.catch.isdisjoint(raised.types)
+        nothing = raised is not None and uncaught and raised.types[0] == NOTHING
+        if raised is not None and uncaught and not nothing and not self._shown:
             self._shown = True
             print(f"trial {job.trial} raised, and is a failed result:\n{raised.traceback}", file=sys.stderr, flush=True)
         if len(self._first) >= IN_A_ROW or job.trial in self._first:
             return
-        self._first[job.trial] = (raised.types[0], raised.line) if raised and self._is_mistake(raised) else None
+        if nothing:
+            self._first[job.trial] = (NOTHING,)
+        elif result.error is None and told.error is not None:
+            # the kinds of what was returned: None, a text, a mapping without the objective
+            self._first[job.trial] = tuple(sorted((name, type(value).__name__) for name, value in result.metrics.items()))
+        else:
+            self._first[job.trial] = (raised.types[0], raised.line) if raised and self._is_mistake(raised) else None
         same = set(self._first.values())
-        if raised is not None and len(self._first) == IN_A_ROW and len(same) == 1 and None not in same:
-            name = raised.types[0].rpartition(".")[2]
+        if len(self._first) < IN_A_ROW or len(same) > 1 or None in same:
+            return
+        if raised is None or nothing:
             raise RuntimeError(
-                f"the first {IN_A_ROW} trials of this run raised the same exception at {raised.line}, the last {raised.error}; "
-                f"catch={name} goes on in spite of it"
-            ) from ObjectiveError(f"in the objective:\n{raised.traceback}")
+                f"what the first {IN_A_ROW} trials of this run returned is no result: {told.error}; a configuration that fails "
+                f"returns nan or raises"
+            )
+        name = raised.types[0].rpartition(".")[2]
+        raise RuntimeError(
+            f"the first {IN_A_ROW} trials of this run raised the same exception at {raised.line}, the last {raised.error}; "
+            f"catch={name} goes on in spite of it"
+        ) from ObjectiveError(f"in the objective:\n{raised.traceback}")
 
     def _is_mistake(self, raised: Raised) -> bool:
         """Whether it can be the objective's own mistake, and no property of a configuration."""
@@ -79,15 +106,25 @@ class Failures:
 
 
 @contextmanager
-def resumable(log: Log | None, results: Sized, where: str | None) -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM end the program with a sentence that says how to go on; the log, if any, is closed before."""
+def resumable(log: Log | None, study: Study, where: str | None) -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM end the program with a sentence that says how to go on; the log, if any, is closed before.
+    In a shell or a notebook Ctrl-C is a KeyboardInterrupt that carries the study, and nothing ends."""
     with terminable():
         try:
             yield
         except (KeyboardInterrupt, Terminated) as stop:
             if log is not None:
                 log.close()
-            name = "SIGTERM" if isinstance(stop, Terminated) else "Ctrl-C"
-            kept = f"are in {where}: the same call goes on from there" if where else "are lost: give log= a file to keep them"
-            print(f"stopped by {name}; {len(results)} results {kept}", file=sys.stderr, flush=True)
-            raise (stop if isinstance(stop, Terminated) else Interrupted()) from None
+            ended = isinstance(stop, Terminated)
+            typed = interactive() and not ended
+            if where:
+                kept = f"are in {where}: the same call goes on from there"
+            elif typed:
+                kept = "are in memory alone: `import sys; study = sys.last_value.study` has them, and log= a file keeps them"
+            else:
+                kept = "are lost: give log= a file to keep them"
+            count, name = len(study.history.results), "SIGTERM" if ended else "Ctrl-C"
+            print(f"stopped by {name}; {count} results {kept}", file=sys.stderr, flush=True)
+            if ended:
+                raise stop from None
+            raise (Interrupted if typed else InterruptedScript)(study) from None

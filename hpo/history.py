@@ -50,6 +50,7 @@ class History:
         self.next_trial = 0  # the number of the next fresh trial
         self.highest: dict[str, int] = {}  # of every whole number that notes record: a position in a list or a sequence
         self.limited = False  # whether this run may start no more fresh trials
+        self.by_hand = False  # whether asking is nobody's run: no limit binds it
         self.phase = "search"  # "finals": only what was chosen is trained to the end
         self._limit: Mapping[str, Any] = {}  # the event that set it
         self._at: dict[int, list[Key]] = {}  # finished keys by budget, sorted
@@ -107,12 +108,14 @@ class History:
             return False
         return True
 
-    def lost(self, job: Job, cause: str = "worker") -> bool:
+    def lost(self, job: Job, cause: str = "worker", message: str = "") -> bool:
         """Records that the machine lost a pending job; False if the job is not pending. Only a worker's death counts towards
-        the header's limit."""
+        the header's limit; `message`, how that came, stands in the error there."""
         if job.key not in self.pending:
             return False
         body = {"trial": job.trial, "until": job.until, "attempt": self._lost.get(job.key, 0), "cause": cause}
+        if message:
+            body["message"] = message
         try:
             self._append("lost", body)
         except Collision:
@@ -133,7 +136,18 @@ class History:
         allowed: what this driver may use by rule, {"trials": 50, "seconds": None}; None is no limit. A limit that was
         decided before is lifted only where its rule now allows more.
         """
+        self.by_hand = False
         self._append("run", dict(allowed or {}))
+
+    def lift(self) -> None:
+        """Records that somebody asks on by hand, whom the limit of an earlier run does not bind."""
+        self._append("run", {"trials": None, "seconds": None, self._limit.get("rule") or "trials": None})
+
+    def refuse_readers(self) -> None:
+        """Raises PermissionError in one sentence if the log is there to be read."""
+        refusal = getattr(self.log, "refusal", None)
+        if refusal is not None:
+            raise PermissionError(refusal)
 
     def limit(self, rule: str, value: Any, phase: str = "search", detail: Mapping[str, Any] | None = None) -> None:
         """Records that no fresh trial may start any more, by which rule: samplers are dry, what was started may go on.
@@ -168,7 +182,7 @@ class History:
             key = (body["trial"], body["until"]) if event.kind == "finish" else Job.from_json(body["job"]).key
             self._apply_finish(key, Result.from_json(body["result"]))
         elif event.kind == "lost":
-            self._apply_lost((body["trial"], body["until"]), body.get("cause", "worker"))
+            self._apply_lost((body["trial"], body["until"]), body.get("cause", "worker"), body.get("message"))
         elif event.kind == "run":
             self._apply_run(body)
         elif event.kind == "limit":
@@ -254,13 +268,14 @@ class History:
             insort(kept, key)
             self._fronts[key[1]] = kept
 
-    def _apply_lost(self, key: Key, cause: str) -> None:
+    def _apply_lost(self, key: Key, cause: str, message: str | None) -> None:
         if key not in self.pending:  # finished meanwhile by another driver
             return
         self._lost[key] = self._lost.get(key, 0) + 1
         self._deaths[key] = self._deaths.get(key, 0) + (cause == "worker")
         if self._deaths[key] >= self.header.lost_limit:
-            self._apply_finish(key, Result(error=f"lost {self._deaths[key]} times"))
+            said = f": {message}" if message else ""
+            self._apply_finish(key, Result(error=f"lost {self._deaths[key]} times{said}"))
         else:
             self.retries[key] = self.pending.pop(key)  # its source is still needed
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import hpo.optimizers
+from hpo.frames import outside
 from hpo.history import History
 from hpo.job import Header, Key, differences
 from hpo.logs import LogError, SQLiteLog
@@ -64,10 +65,17 @@ def load(
         if optimizer is None:
             optimizer = _restored(header, log, list(constraints) if constraints is not None else None)
         objectives = dict(header.objectives)
+<<<<<<< HEAD
         rest: dict[str, Any] = {"unit": header.unit, "horizon": header.horizon, "lost_limit": header.lost_limit}
         study = Study(optimizer, objectives=objectives, log=log, **rest)
         if not isinstance(optimizer, Finals | Recorded) and (keep := _came_later(study.history)) is not None:
             return Study(Finals(optimizer, keep), objectives=objectives, log=log, **rest)
+=======
+        study = Study(
+            optimizer, objectives=objectives, unit=header.unit, horizon=header.horizon, log=log, lost_limit=header.lost_limit
+        )
+        study.history.by_hand = True  # until a run begins
+>>>>>>> exec
         return study
     except BaseException:
         log.close()
@@ -115,7 +123,7 @@ def _restored(header: Header, log: SQLiteLog, constraints: Sequence[Constraint] 
     what = " and ".join(lacks)
     sentence = f"the log {log.name} was opened for reading: {what} cannot stand in a file; hpo.load(path, {how}) takes it again"
     log.forbid(sentence)
-    warnings.warn(sentence, stacklevel=3)
+    warnings.warn(sentence, stacklevel=outside())
     return Recorded(space, seed=header.seed, stored=header, inner=inner, reason=sentence)
 
 

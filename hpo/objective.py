@@ -12,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from hpo.forks import one_process
 from hpo.job import Curve
 from hpo.values import is_several, number, plain, shown, whole
 
@@ -134,6 +136,10 @@ class Closed(BaseException):
     """Raised inside `report` when the trial is not continued. A BaseException, so that `except Exception` lets it by."""
 
 
+class NothingReported(ValueError):
+    """What `f(config, report)` comes to without a value: the objective's mistake, at no line of it."""
+
+
 class ReportRun:
     """`f(config, report)` in a thread of its own, parked inside `report` once it has reached `until`.
 
@@ -143,6 +149,7 @@ class ReportRun:
 
     def __init__(self, objective: Objective, config: Mapping[str, Any]) -> None:
         self.objective, self.config = objective, config
+        self._process = os.getpid()
         self._turn = threading.Condition()
         self._until = 0
         self._parked = True  # the objective's thread is not running
@@ -169,7 +176,7 @@ class ReportRun:
             if self._error is not None:
                 raise self._error
             if self._outcome is None:
-                raise ValueError("the objective returned None and reported nothing; it must return or report a value")
+                raise NothingReported("the objective returned None and reported nothing; it must return or report a value")
             return self._outcome, tuple(self._curve[start:])
 
     def close(self) -> None:
@@ -180,7 +187,8 @@ class ReportRun:
 
     def _main(self) -> None:
         try:
-            value = _awaited(self.objective(dict(self.config), self._report))
+            with one_process():
+                value = _awaited(self.objective(dict(self.config), self._report))
             if value is not None:
                 self._outcome = value
         except Closed:
@@ -194,6 +202,8 @@ class ReportRun:
     def _report(self, step: int, value: Any) -> None:
         """Called by the objective: this step has that value. Waits here while the trial is parked at a rung."""
         step, value = _reported(step, value)
+        if os.getpid() != self._process:  # what was forked has nobody to report to, and would be parked for ever
+            os._exit(0)
         with self._turn:
             if self._curve and step < self._curve[-1][0]:
                 raise ValueError(f"report got step {step} after step {self._curve[-1][0]}; steps never fall")

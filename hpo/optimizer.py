@@ -116,13 +116,21 @@ class Optimizer(ABC):
         return self.propose(history)
 
     def ask(self) -> Job | None:
-        """The next job, recorded as started; None if there is none before another tell."""
+        """The next job, recorded as started; None if there is none before another tell.
+
+        The limit of a run binds that run: who asks by hand behind it, or after `hpo.load`, gets the next job (unless finals are
+        on, which end what they have chosen). Raises PermissionError where the log is there to be read.
+        """
         history = self.history
+        history.refuse_readers()
         for _ in range(COLLISIONS):
             with history.lock:
                 history.refresh()
                 seen = len(history)
                 job = self.decide(history)
+                if job is None and history.by_hand and history.limited and history.phase == "search":
+                    history.lift()
+                    seen, job = len(history), self.decide(history)
                 if job is None:
                     return None
                 self._check(job, history)

@@ -20,7 +20,7 @@ from hpo.logs import Log
 from hpo.objective import Objective, kind
 from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
-from hpo.signals import Terminated, terminable
+from hpo.signals import Terminated, obey_termination, terminable
 from hpo.space import Space
 from hpo.stopping import Turn, obey, over
 from hpo.study import Study
@@ -70,7 +70,8 @@ def run(
     """Drives a study until it is finished or `stop` says so; resumes what is pending; closes the executor.
 
     Raises RuntimeError if three jobs in a row are lost to the disk, or if the first three trials raise the same exception
-    at the same line of the objective and it is none of `catch` (as in `except`). What was told stays told.
+    at the same line of the objective and it is none of `catch` (as in `except`), or return what is malformed in the same
+    way. What was told stays told.
 
     Durability order of every job: checkpoint durable (executor), `finish` appended, checkpoints dropped (`drop`).
     """
@@ -86,6 +87,7 @@ def run(
             study.history.log.close()
             raise
         finally:
+            study.history.by_hand = True  # whoever asks from here on
             executor.close()
 
 
@@ -135,6 +137,7 @@ class _Loop:
             outcome = self.executor.wait(None if self.end is None else max(0.0, self.end - time.monotonic()))
             if outcome is None:
                 break
+            obey_termination()  # a job in which it was swallowed stays pending: nobody knows what its result is worth
             self._record(*outcome)
         self.executor.keep(self.study.keep())
         return self.history
@@ -166,8 +169,9 @@ class _Loop:
         del self.running[job.key]
         if isinstance(outcome, Lost):
             if outcome.cause != "source" and job.key in self.history.pending:
-                self.history.lost(job, outcome.cause)
-            self.failures.lost(outcome)
+                how = outcome.message if outcome.cause == "worker" else ""  # the disk's may name folders: two runs would differ
+                self.history.lost(job, outcome.cause, how)
+            self.failures.lost(job, outcome)
         settled = self.lineage.settle(job, outcome)
         if settled is not None:
             first, failed = settled
@@ -179,12 +183,13 @@ class _Loop:
 
     def _finish(self, job: Job, result: Result) -> None:
         result = named(result, self.study.objective)
-        self.history.finish(job, self.study.told(result))
+        told = self.study.told(result)
+        self.history.finish(job, told)
         self.executor.drop(self.study.release())
         self._turn()
         if job.key in self.history.results:
             self.watch(self.study, job.key)
-        self.failures.finished(job, result)
+        self.failures.finished(job, result, told)
 
 
 def minimize(
@@ -234,7 +239,7 @@ def minimize(
         stop = Stop(50)
     given = log is not None and not isinstance(log, str | Path)  # it is its owner's to close, and takes the same call again
     where = getattr(study.history.log, "path", "the log that was given" if given else None)
-    with resumable(None if given else study.history.log, study.history.results, None if where is None else str(where)):
+    with resumable(None if given else study.history.log, study, None if where is None else str(where)):
         pool = _executor(executor, with_objects(objective, space), study.header.horizon, folder, workers, timeout)
         run(study, pool, stop, None if quiet else Lines(), catch=catch)
     return study

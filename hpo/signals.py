@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 
-class Interrupted(KeyboardInterrupt, SystemExit):
-    """Ctrl-C whose sentence has been said: where nobody catches it the process ends with status 130 and no traceback."""
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C whose sentence has been said, with the study as it stood."""
 
-    def __init__(self) -> None:
+    def __init__(self, study: Any) -> None:
         super().__init__()
+        self.study = study
+
+
+class InterruptedScript(Interrupted, SystemExit):
+    """The same in a script: where nobody catches it the process ends with status 130 and no traceback."""
+
+    def __init__(self, study: Any) -> None:
+        super().__init__(study)
         self.code = 128 + signal.SIGINT
+
+
+def interactive() -> bool:
+    """Whether somebody types here, in a shell or a notebook, who wants to go on typing after Ctrl-C."""
+    ipython = sys.modules.get("IPython")
+    typed = getattr(ipython, "get_ipython", lambda: None)() is not None
+    return bool(sys.flags.interactive) or hasattr(sys, "ps1") or typed
 
 
 class Terminated(SystemExit):
@@ -27,19 +44,32 @@ class Terminated(SystemExit):
 @contextmanager
 def terminable() -> Iterator[None]:
     """Within, SIGTERM raises Terminated in the main thread, once; a second one does not disturb what is being closed.
+    An objective may swallow it; `obey_termination`, called when its job is over, raises it again.
 
     Changes nothing outside of the main thread, or where the program has a handler of its own.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
+    _asked.clear()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _asked.clear()
+
+
+_asked = threading.Event()  # SIGTERM has come since `terminable` began
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    _asked.set()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Terminated
+
+
+def obey_termination() -> None:
+    """Raises Terminated if SIGTERM has come since `terminable` began, whoever has swallowed it."""
+    if _asked.is_set() and threading.current_thread() is threading.main_thread():
+        raise Terminated

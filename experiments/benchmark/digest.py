@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SCOPE = ("surrogates", "hpo.optimizer", "hpo.optimizers.", "hpo.parameters", "hpo.values", "hpo.space", "hpo.constraints", "hpo.rng")
+SCOPE = (
+    "surrogates", "hpo.optimizer", "hpo.optimizers.", "hpo.parameters", "hpo.values", "hpo.space", "hpo.constraints", "hpo.rng",
+)  # fmt: skip
 ASIDE = ("surrogates.plotting", "surrogates.linting")  # pictures and complaints
 
 

@@ -16,7 +16,7 @@ class Lost:
     cause     "worker": the worker died during the job
               "disk": a checkpoint could not be saved, loaded or published
               "source": the checkpoint that the job starts from is not there
-    message   what happened, in a sentence
+    message   what happened, in words; empty where there is nothing to say
     """
 
     cause: str

@@ -16,7 +16,9 @@ from hpo.executors.base import Raised
 LINES = 80  # of a traceback that is stored; the middle of a longer one is left out
 HERE = Path(__file__).resolve().parents[1]
 # Files whose frames stand between a worker and the objective's own code.
-BETWEEN = tuple(str(HERE / name) for name in ("executors/worker.py", "executors/simulator.py", "objective.py", "objects.py"))
+BETWEEN = tuple(str(HERE / name) for name in (
+    "executors/worker.py", "executors/simulator.py", "objective.py", "objects.py", "forks.py",
+))  # fmt: skip
 LIBRARY = (
     str(Path(asyncio.__file__).parent), str(Path(concurrent.futures.__file__).parent), threading.__file__,
 )  # fmt: skip

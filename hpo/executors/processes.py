@@ -17,7 +17,7 @@ from pickle import PicklingError, dumps
 
 from hpo.executors.base import Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
-from hpo.executors.slot import Slot
+from hpo.executors.slot import Slot, beyond_reach
 from hpo.executors.watchdog import Watchdog
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
@@ -75,11 +75,16 @@ class Processes:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise UnguardedScript
         try:
-            dumps(objective)
+            unreachable = beyond_reach(dumps(objective))
         except (PicklingError, AttributeError, TypeError) as error:
             raise TypeError(
                 f"the objective cannot be sent to another process ({error}); define it in a module"
             ) from None
+        if unreachable:
+            raise TypeError(
+                "the objective cannot be sent to another process: it was typed in a shell or a notebook, or came by -c or "
+                "standard input, where a worker cannot import it; define it in a module"
+            )
         self.kind = kind(objective)
         self.timeout, self.workers, self.lookahead = timeout, workers, lookahead
         self.renew_after_jobs, self.renew_after_bytes = renew_after_jobs, renew_after_bytes
@@ -222,7 +227,7 @@ class Processes:
         if job is not None:
             self._checkpoints.discard(job.key, slot.pid)
             late = Result(error=f"timeout: still running after {self.timeout or 0:g} s", system={"seconds": slot.elapsed()})
-            self._outcomes.put((job, late if slot.late else Lost("worker", f"worker {slot.pid} {how} during its job")))
+            self._outcomes.put((job, late if slot.late else Lost("worker", f"the worker {how}")))
         self._slots.remove(slot)
         if slot.ready:
             self._start()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickletools
+import signal
 import subprocess
 import time
 from contextlib import suppress
@@ -15,6 +17,7 @@ from hpo.executors.watchdog import Watchdog, kill_group
 from hpo.job import Job, Key
 
 MAIN = Path(__file__).with_name("spawned.py")
+MAINS = {"init_main_from_name", "init_main_from_path"}  # how a worker finds the main module, if it can be found
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -70,11 +73,25 @@ class Slot:
         status = self.process.wait()
         self.watchdog.forget(self.pid)
         self.connection.close()
-        return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        if status >= 0:
+            return f"ended with status {status}"
+        names = {number.value: f" ({number.name})" for number in signal.Signals}
+        return f"was killed by signal {-status}{names.get(-status, '')}"
+
+
+def beyond_reach(pickled: bytes) -> bool:
+    """Whether what was pickled is defined in a main module that no other process can import: there is no file of it, as in a
+    shell, in a notebook, behind -c and on standard input."""
+    if b"__main__" not in pickled or MAINS & _preparation().keys():
+        return False
+    names = (argument for _, argument, _ in pickletools.genops(pickled) if isinstance(argument, str))
+    return any(name == "__main__" or name.startswith("__main__ ") for name in names)
 
 
 def _preparation() -> dict[str, Any]:
     """What a spawned process does before it unpickles anything: paths, folder and main module of this one."""
     data = get_preparation_data("worker")
     data["authkey"] = bytes(data["authkey"])
+    if not Path(data.get("init_main_from_path", __file__)).is_file():  # "<stdin>": what was not typed there can be had without
+        del data["init_main_from_path"]
     return data

@@ -14,6 +14,7 @@ from typing import Any
 from hpo.executors.base import Lost
 from hpo.executors.checkpoints import Checkpoints, publish, remove
 from hpo.executors.faults import MissingSource, StorageError, raised, storage
+from hpo.forks import one_process
 from hpo.job import Job, Key, Result
 from hpo.objective import FunctionRun, Objective, ReportRun, build, kind
 from hpo.signals import Terminated
@@ -59,10 +60,12 @@ class Worker:
         return result if isinstance(result, Lost) else replace(result, system={**times, **result.system})
 
     def _execute(self, job: Job, start: float) -> Result:
-        run = self._run(job)
+        with one_process():
+            run = self._run(job)
         try:
             ready = time.perf_counter()
-            value, curve = run.advance(job.until)
+            with one_process():
+                value, curve = run.advance(job.until)
             trained = time.perf_counter()
             if self.kind == "run":
                 self._save(run, job.key)

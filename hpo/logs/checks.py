@@ -103,6 +103,7 @@ def _finish(body: Mapping[str, Any]) -> None:
 def _lost(body: Mapping[str, Any]) -> None:
     _key(body)
     _integer("attempt", body["attempt"])
+    _text("message", body.get("message"))
 
 
 def _add(body: Mapping[str, Any]) -> None:

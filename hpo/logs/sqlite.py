@@ -18,12 +18,15 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from hpo.frames import outside
 from hpo.logs.base import Event, LogError, stored
 from hpo.logs.checks import check_event
 from hpo.logs.tables import APPLICATION, TABLES, VERSION, Digests, Plain, Tables, later, upgrade
 
 PATIENCE = 60.0  # seconds, for others who hold the file
 SYNCHRONOUS = "EXTRA"  # how far every append is driven; "OFF" survives the death of processes but not of the machine
+_said: set[str] = set()
+REFUSED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN)  # what the system does not allow
 
 
 def _text(value: Any) -> str:
@@ -56,7 +59,8 @@ class SQLiteLog:
         self._lock = threading.Lock()  # one connection may serve several threads, one at a time
         self._db: sqlite3.Connection | None = None
         self._tables: Tables | None = None
-        self._refusal = f"the log {self.name} was opened for reading; nothing can be told to it" if readonly else None
+        # why nothing can be told to it, if so
+        self.refusal = f"the log {self.name} was opened for reading; nothing can be told to it" if readonly else None
         self._readonly, self._closed = readonly, False
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"the folder of the log {self.name} does not exist")
@@ -81,16 +85,22 @@ class SQLiteLog:
                 found = self.tables.header()
         assert found is not None
         for note in notes:
-            warnings.warn(note, stacklevel=2)
+            self._warn(note)
         return upgrade(found, self.name)
+
+    def _warn(self, note: str) -> None:
+        """Shows the caller's line, not one of ours; what is said of version 1 is said once a process and file."""
+        if self.tables.version == VERSION or note not in _said:
+            _said.add(note)
+            warnings.warn(note, stacklevel=outside())
 
     def append(self, event: Event) -> None:
         check_event(event)
         with self._lock:
             if self._closed:
                 raise ValueError(f"the log {self.name} is closed; nothing can be told to it any more")
-            if self._refusal is not None:
-                raise PermissionError(self._refusal)
+            if self.refusal is not None:
+                raise PermissionError(self.refusal)
             with self._sentences():
                 self.tables.append(event)
 
@@ -114,7 +124,7 @@ class SQLiteLog:
 
     def forbid(self, reason: str) -> None:
         """Every later append raises PermissionError with this sentence."""
-        self._refusal = reason
+        self.refusal = reason
 
     @property
     def tables(self) -> Tables:
@@ -140,14 +150,24 @@ class SQLiteLog:
             try:
                 self._db = self._connect(self.path, "mode=ro" if self._readonly else "mode=rw")
                 self._tables = self._recognized(self._db)
-            except sqlite3.OperationalError:
-                if not self._readonly or self._beside("-wal"):
+            except sqlite3.OperationalError as error:
+                if not self._readonly or error.sqlite_errorcode & 0xFF not in REFUSED:
                     raise
+                for suffix in ("-wal", "-journal"):  # of a driver that was killed; without it the file is half a log
+                    if self._beside(suffix):
+                        raise PermissionError(self._unread(suffix)) from None
                 # version 1 kept a write-ahead log, for which SQLite wants to write beside the file; here is none
                 self._db = self._connect(self.path, "mode=ro&immutable=1")
                 self._tables = self._recognized(self._db)
             if not self._readonly:
                 self._leave_wal(self._db)
+
+    def _unread(self, suffix: str) -> str:
+        beside = f"{self.path.name}{suffix}"
+        return (
+            f"the log {self.name} cannot be read where it stands: a driver was killed, part of what it told is in {beside}, and "
+            f"that can be taken in only where files may be written; copy both into a folder of yours and open the copy"
+        )
 
     def _beside(self, suffix: str) -> bool:
         beside = self.path.with_name(self.path.name + suffix)
@@ -250,7 +270,7 @@ class SQLiteLog:
             return TimeoutError(f"the log {name} was held by others for {PATIENCE:g} seconds: {error}")
         if code == sqlite3.SQLITE_FULL:
             return OSError(f"the log {name} cannot grow, the disk is full; {kept}")
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
+        if code in REFUSED:
             return PermissionError(f"the log {name} or its folder may not be written, or was moved or removed ({error}); {kept}")
         if code == sqlite3.SQLITE_IOERR:
             return OSError(f"the log {name} could not be read or written, perhaps the disk is full ({error}); {kept}")

@@ -6,6 +6,8 @@ import os
 import random
 import shutil
 import sqlite3
+import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,6 +240,7 @@ def test_a_log_of_version_1_opens_replays_and_goes_on(path: Path, tmp_path: Path
     history = first(path, old)
     with pytest.warns(UserWarning, match=r"old\.sqlite' is of version 1: its events carry no digests") as said:
         study = Study(asha(), log=SQLiteLog(old))
+    assert said[0].filename == __file__, "a line of ours"
     assert len(said) == 1 and study.history.events == history.events and study.history.digest == history.digest
     assert replay(study.history, asha) == []
     job = study.optimizer.ask()
@@ -247,7 +250,8 @@ def test_a_log_of_version_1_opens_replays_and_goes_on(path: Path, tmp_path: Path
         study.history.log.append(start(job.trial, job.until))
     study.history.log.close()
     assert sorted(os.listdir(tmp_path)) == ["old.sqlite", "study.sqlite"]
-    with pytest.warns(UserWarning, match="is of version 1"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is said once
         again = load(old)
     assert again.history.results.keys() == {*history.results, job.key} and again.optimizer.ask() is not None
 
@@ -257,6 +261,78 @@ def test_a_log_of_version_1_without_its_header_is_refused(path: Path, tmp_path: 
     rows(tmp_path / "old.sqlite", "DELETE FROM header")
     with pytest.raises(LogError, match=r"old\.sqlite' is damaged: its header is missing, and \d+ events stand without one"):
         Study(asha(), log=SQLiteLog(tmp_path / "old.sqlite"))
+
+
+def with_its_wal(path: Path, to: Path) -> None:
+    """What a driver of version 1 leaves that is killed, and a copy of both files."""
+    first(path, path.with_name("old.sqlite"))
+    db = sqlite3.connect(path.with_name("old.sqlite"), isolation_level=None)
+    db.execute("INSERT INTO events VALUES (9999, NULL, 'run', '{}', 1.0)")
+    for suffix in ("", "-wal"):
+        shutil.copy(path.with_name(f"old.sqlite{suffix}"), f"{to}{suffix}")
+    db.close()
+
+
+def with_its_journal(path: Path, to: Path) -> None:
+    """What a driver of version 2 leaves that is killed in the middle of a transaction."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA cache_size=1")
+    db.execute("BEGIN IMMEDIATE")
+    for number in range(200):
+        db.execute("INSERT INTO events VALUES (?, NULL, 'run', ?, 1.0, x'00')", (9999 + number, "{}" + " " * 3000))
+    for suffix in ("", "-journal"):
+        shutil.copy(f"{path}{suffix}", f"{to}{suffix}")
+    db.execute("ROLLBACK")
+    db.close()
+
+
+def as_a_reader(act: Callable[[], str]) -> str:
+    """What `act` says in a process that may write nothing of ours."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.getuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            os.write(theirs, act().encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with open(ours) as file:
+        said = file.read()
+    os.waitpid(child, 0)
+    return said
+
+
+@pytest.mark.parametrize(("killed", "suffix"), [(with_its_wal, "-wal"), (with_its_journal, "-journal")])
+def test_what_a_killed_driver_left_where_nobody_may_write_is_named(killed: Any, suffix: str, path: Path, tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp())  # pytest's own may not be entered by others
+    place = folder / "log.sqlite"
+
+    def opened(at: Path) -> str:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return f"{len(load(at).history)} events"
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    try:
+        killed(path, place)
+        for file in folder.iterdir():
+            file.chmod(0o444)
+        folder.chmod(0o555)
+        said = as_a_reader(lambda: opened(place))
+        assert said.startswith("PermissionError: the log '") and f"is in log.sqlite{suffix}," in said, said
+        assert "copy both into a folder" in said and sorted(os.listdir(folder)) == ["log.sqlite", f"log.sqlite{suffix}"]
+        for file in folder.iterdir():
+            shutil.copyfile(file, tmp_path / file.name)
+        events = len(load(path).history)
+        assert opened(tmp_path / "log.sqlite") == f"{events + (suffix == '-wal')} events"
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("version", [1, 2])

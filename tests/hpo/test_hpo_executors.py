@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import threading
 import time
@@ -302,16 +303,33 @@ def test_a_killed_worker_loses_its_job_and_it_is_finished_elsewhere(tmp_path: Pa
     assert len(again) == 2 and again[0][3] == killed[0] != again[1][3]
 
 
-def test_a_worker_that_always_dies_is_an_error_at_the_limit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [(9, "was killed by signal 9 (SIGKILL)"), (11, "was killed by signal 11 (SIGSEGV)"), (0, "ended with status 3")],
+)
+def test_a_worker_that_always_dies_is_an_error_at_the_limit_and_is_heard_of(
+    how: int, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Three jobs die twice each: one line a run says how, and every error says it."""
     study = Study(Random(Space(x=Float(0.0, 1.0))), lost_limit=2)
-    run(study, make("processes", suicidal), Stop(trials=2))
-    assert [result.error for result in study.history.results.values()] == ["lost 2 times"] * 2
-    with pytest.raises(ValueError, match=r"no trial has succeeded among 2 results; the last error was: lost 2 times"):
+    run(study, make("processes", Suicidal(how)), Stop(trials=2))
+    assert [result.error for result in study.history.results.values()] == [f"lost 2 times: the worker {said}"] * 2
+    with pytest.raises(ValueError, match="no trial has succeeded among 2 results; the last error was: lost 2 times: the worker"):
         _ = study.best
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "lost" in line]
+    assert re.match(rf"trial [01] was lost: the worker {re.escape(said)}", line) and ("memory" in line) is (how == 9)
 
 
-def suicidal(config: dict[str, Any]) -> float:
-    os._exit(3)
+class Suicidal:
+    """Dies of a signal, or by itself."""
+
+    def __init__(self, how: int) -> None:
+        self.how = how
+
+    def __call__(self, config: dict[str, Any]) -> float:
+        if self.how:
+            os.kill(os.getpid(), self.how)
+        os._exit(3)
 
 
 def test_an_idle_worker_that_dies_costs_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import hpo
-from hpo import ASHA, PBT, Inline, Random, Result, Simulator, SQLiteLog, Stop, Study, Threads, run
+from hpo import ASHA, PBT, Inline, MemoryLog, Random, Result, Simulator, SQLiteLog, Stop, Study, Threads, run
 from hpo.executors import Lost
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.worker import Worker
@@ -270,10 +270,35 @@ def test_what_belongs_to_configurations_never_ends_a_study(error: Exception) -> 
 
 
 def test_values_that_fail_never_end_a_study() -> None:
-    values: list[Any] = [float("nan"), float("inf"), None, "low", {}]
-    for value in values:
+    for value in (float("nan"), float("inf"), {"loss": float("nan")}, Result(error="no")):
         study = hpo.minimize(lambda config, value=value: value, line(), "random", 6, quiet=True)  # type: ignore[misc]
         assert len(study.history.results) == 6
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(None, "None"), ("low", "'loss' is 'low'; allowed is a number"),
+     ({}, "lacks the objective 'loss'"), ({"acc": 1.0}, "lacks the objective"),
+     ((1.0, 2.0), r"but \(1.0, 2.0\) came"), ({"loss": None}, "loss")],
+    ids=repr,
+)  # fmt: skip
+def test_results_that_are_malformed_in_the_same_way_end_a_study(
+    value: Any, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In one sentence, by every kind of objective that returns; what was told stays told."""
+    kinds: list[Any] = [lambda config: value, lambda config, report: value]
+    for objective in kinds:
+        log = MemoryLog()
+        with pytest.raises(RuntimeError, match=f"what the first 3 trials of this run returned is no result: .*{said}") as caught:
+            hpo.minimize(objective, line(), "random", 50, quiet=True, log=log)
+        assert "\n" not in str(caught.value) and caught.value.__cause__ is None and capfd.readouterr().err == ""
+        assert [event.kind for event in log.read(0)].count("finish") == 3
+
+
+def test_results_that_are_malformed_here_and_there_are_failed_results() -> None:
+    values = iter([None, "low", None, *[None] * 3, 1.0, *["0.5"] * 9])
+    study = hpo.minimize(lambda config: next(values), line(), "random", 12, quiet=True)
+    assert len(study.history.results) == 12 and len(study.successes()) == 1
 
 
 def test_timeouts_never_end_a_study() -> None:

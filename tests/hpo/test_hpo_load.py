@@ -35,7 +35,7 @@ from hpo import (
     run,
 )
 from hpo.logs import LogError
-from tests.hpo.laws import ROOT, Drive, build
+from tests.hpo.laws import ROOT, Drive, build, replay
 
 SPACE = Space(
     x=Float(1e-4, 0.1 + 0.2, log=True), layers=Int(2, 12, step=2), kind=Categorical(["a", 3, 2.5, True, None]), bias=Const("ä"),
@@ -292,3 +292,61 @@ def test_a_driven_study_is_the_same(tmp_path: Path) -> None:
     history = Drive(build("asha", SPACE, 0), log=log).go(30, lost=0.2, foreign=0.2)
     again = load(tmp_path / "s.sqlite")
     assert again.history.digest == history.digest and again.history.results == history.results
+
+
+# -- asking by hand behind a run -------------------------------------------------------------------------------------------
+
+
+def first_of(config: Mapping[str, Any]) -> float:
+    return float(config["x"])
+
+
+def ended(path: Path, optimizer: Optimizer) -> Study:
+    """A study whose run has used up its trials."""
+    study = Study(optimizer, log=path)
+    run(study, Inline(first_of) if isinstance(optimizer, Sampler) else Inline(budgeted, optimizer.horizon), Stop(trials=4))
+    assert study.history.limited
+    return study
+
+
+def budgeted(config: Mapping[str, Any], report: Any) -> None:
+    for step in range(1, 10):
+        report(step, config["x"] / step)
+
+
+@pytest.mark.parametrize("make_one", [lambda: Random(Space(x=Float(0, 1)), seed=2),
+                                      lambda: ASHA(Random(Space(x=Float(0, 1)), seed=2), max_resource=9)])  # fmt: skip
+@pytest.mark.parametrize("again", [True, False], ids=["loaded", "the same process"])
+def test_a_limit_does_not_bind_who_asks_by_hand(make_one: Callable[[], Optimizer], again: bool, tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    study = ended(path, make_one())
+    if again:
+        study.history.log.close()
+        study = load(path)
+    before = len(study.history)
+    assert study.history.limited and len(study.history) == before, "looking changes nothing"
+    for trial in (4, 5):
+        job = study.optimizer.ask()
+        assert job is not None and job.trial == trial and study.optimizer.tell(job, 1.0)
+    assert replay(study.history, make_one) == []
+    study.history.log.close()
+    more = Study(make_one(), log=path)
+    run(more, Inline(first_of) if isinstance(more.optimizer, Sampler) else Inline(budgeted, 9), Stop(trials=4))
+    assert more.history.fresh == 6, "a run's own limit binds it as before"
+
+
+def test_asking_where_nothing_may_be_written_is_refused(tmp_path: Path) -> None:
+    """Whether there is a next job or not."""
+    space = Space(x=Float(0, 1))
+    grid = lambda: Manual(space, configs=[{"x": 0.5}, {"x": 0.25}])  # noqa: E731
+    for name, make_one in (("limited", lambda: Random(space)), ("dry", grid), ("open", lambda: Random(space))):
+        path = tmp_path / name
+        study = Study(make_one(), log=path)
+        stop = {"limited": Stop(trials=2), "dry": Stop(), "open": Stop(when=lambda history: len(history.results) >= 2)}
+        run(study, Inline(first_of), stop[name])
+        study.history.log.close()
+        events = len(study.history)
+        read = Study(make_one(), log=SQLiteLog(path, readonly=True))
+        with pytest.raises(PermissionError, match="was opened for reading"):
+            read.optimizer.ask()
+        assert len(read.history.results) == 2 == len(study.history.results) and len(read.history) == events

@@ -377,3 +377,28 @@ class Large:
 
     def __call__(self, config: dict[str, Any]) -> dict[str, float]:
         return {f"metric {i}": float(i) for i in range(100_000)}
+
+
+TYPED = """
+import hpo
+def f(config): return config["x"]
+class G:
+    def __call__(self, config): return config["x"]
+for objective in (f, G()):
+    try:
+        hpo.minimize(objective, {"x": (0.0, 1.0)}, "random", 3, executor="processes", quiet=True)
+    except TypeError as error:
+        print(error)
+from tests.hpo.objectives import square
+print(len(hpo.minimize(square, {"x": (0.0, 1.0)}, "random", 3, executor="processes", quiet=True).successes()))
+"""
+
+
+@pytest.mark.parametrize("way", ["-c", "standard input"])
+def test_an_objective_that_no_worker_can_import_is_refused_in_one_sentence(way: str, tmp_path: Path) -> None:
+    command = [sys.executable, *(["-c", TYPED] if way == "-c" else ["-"])]
+    done = subprocess.run(command, input=None if way == "-c" else TYPED, cwd=tmp_path, text=True, capture_output=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    said = done.stdout.splitlines()
+    assert all("a worker cannot import it; define it in a module" in line for line in said[:2]) and said[2:] == ["3"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
+import re
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -129,3 +132,90 @@ def test_a_signal_ends_minimize_in_one_line_and_the_same_call_goes_on(
         if last.returncode == 0:
             break
     assert last.stdout == "done\n"
+
+
+# -- a shell -----------------------------------------------------------------------------------------------------------
+
+
+class Shell:
+    """A Python shell on a terminal of its own, as somebody has it who types."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            try:
+                listen()
+                os.chdir(folder)
+                os.environ |= {"TERM": "dumb", "PYTHONPATH": str(ROOT), "PYTHON_BASIC_REPL": "1"}
+                os.execv(sys.executable, [sys.executable, "-q", *flags])
+            finally:
+                os._exit(1)
+        self.said = ""
+
+    def type(self, text: str) -> None:
+        os.write(self.terminal, text.encode())
+
+    def hear(self, words: str) -> str:
+        """Everything it says from the last such call up to these words and the end of their line."""
+        while not re.search(f"{words}[^\n]*\n", self.said):
+            assert select.select([self.terminal], [], [], 300)[0], self.said
+            self.said += os.read(self.terminal, 65536).decode(errors="replace")
+        end = re.search(f"{words}[^\n]*\n", self.said).end()  # type: ignore[union-attr]
+        heard, self.said = self.said[:end], self.said[end:]
+        return heard
+
+    def close(self) -> int:
+        """Its exit status."""
+        self.type("exit(7)\n")
+        status = os.waitpid(self.pid, 0)[1]
+        os.close(self.terminal)
+        return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.parametrize("flags", [(), ("-i", "module.py")], ids=["shell", "behind a script"])
+@pytest.mark.parametrize("log", ["None", "'log.sqlite'"])
+def test_ctrl_c_in_a_shell_leaves_the_shell_and_what_was_told(flags: tuple[str, ...], log: str, tmp_path: Path) -> None:
+    text = "import time\ndef slow(c):\n    print('job', 'begins', flush=True); time.sleep(0.1); return c['x']\n"
+    (tmp_path / "module.py").write_text(text)
+    shell = Shell(tmp_path, *flags)
+    shell.type("import sys, hpo, module; precious = 42\n")
+    shell.type(f"hpo.minimize(module.slow, {{'x': (0.0, 1.0)}}, 'random', 900, quiet=True, log={log})\n")
+    for _ in range(3):
+        shell.hear("job begins")
+    os.write(shell.terminal, b"\x03")
+    heard = shell.hear("stopped by Ctrl-C") + shell.hear("KeyboardInterrupt|Interrupted")
+    assert ("the same call goes on" if "log" in log else "sys.last_value.study") in heard and "are lost" not in heard
+    shell.type("study = sys.last_value.study; print('still', precious, 'with', len(study.history.results), study.best.value)\n")
+    assert re.search(r"still 42 with [2-9] 0\.\d+", shell.hear("still 42 with"))
+    assert shell.close() == 7
+
+
+SWALLOWS = """
+import os, signal, time
+import hpo
+def f(config):
+    global calls
+    calls += 1
+    try:
+        if calls == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+    except BaseException:
+        return 0.0
+    return 1.0
+calls = 0
+try:
+    hpo.minimize(f, {"x": (0.0, 1.0)}, "random", 9, log="log.sqlite", quiet=True)
+finally:
+    print(calls, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+"""
+
+
+def test_sigterm_that_an_objective_swallows_ends_the_run_behind_its_job(tmp_path: Path) -> None:
+    """What the job returns then is nobody's result: it stays pending."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", SWALLOWS], cwd=tmp_path, env=environment, text=True, capture_output=True)
+    assert done.returncode == 143 and done.stdout == "3 True\n", (done.stdout, done.stderr)
+    assert "stopped by SIGTERM; 2 results are in" in done.stderr and len(done.stderr.splitlines()) == 1
+    history = hpo.load(tmp_path / "log.sqlite").history
+    assert len(history.results) == 2 and list(history.pending) == [(2, 1)]

@@ -1,0 +1,16 @@
+"""Whose line a warning shows: the first one outside of this package."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = str(Path(__file__).resolve().parent)
+
+
+def outside() -> int:
+    """`stacklevel` for a warning that our caller gives: 1 is the caller's own line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((HERE, "<string>")):
+        level, frame = level + 1, frame.f_back
+    return level
