@@ -65,17 +65,11 @@ def load(
         if optimizer is None:
             optimizer = _restored(header, log, list(constraints) if constraints is not None else None)
         objectives = dict(header.objectives)
-<<<<<<< HEAD
         rest: dict[str, Any] = {"unit": header.unit, "horizon": header.horizon, "lost_limit": header.lost_limit}
         study = Study(optimizer, objectives=objectives, log=log, **rest)
         if not isinstance(optimizer, Finals | Recorded) and (keep := _came_later(study.history)) is not None:
-            return Study(Finals(optimizer, keep), objectives=objectives, log=log, **rest)
-=======
-        study = Study(
-            optimizer, objectives=objectives, unit=header.unit, horizon=header.horizon, log=log, lost_limit=header.lost_limit
-        )
+            study = Study(Finals(optimizer, keep), objectives=objectives, log=log, **rest)
         study.history.by_hand = True  # until a run begins
->>>>>>> exec
         return study
     except BaseException:
         log.close()
