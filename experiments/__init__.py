@@ -16,7 +16,7 @@
     rungs.py      `python -m experiments.rungs`: how well a short training predicts the whole
     benchmark/    `python -m experiments.benchmark`: ours against Optuna, BoTorch, SMAC, HEBO, Nevergrad on fixed tasks
     exactness/    `python -m experiments.exactness`: our mathematics against references; ugly data
-    many.py       `python -m experiments.many`: what an exact GP should be made of when results are thousands
+    many.py       `python -m experiments.subsets`: what an exact GP should be made of when results are thousands
     curves/       `python -m experiments.curves`: what a short training says of the whole, on real learning curves
     speed/        `python -m experiments.speed`: our training loop beside nanoGPT's and Hugging Face's Trainer
     mup.py        `python -m experiments.mup`: does what was tuned on a narrow model hold on a wide one?

@@ -18,11 +18,11 @@ from experiments.settings import TOKENIZERS, Settings, most_workers, population,
 from experiments.spaces import Fits
 from hpo.optimizer import Optimizer, Sampler
 from hpo.optimizers import make
-from hpo.optimizers.halving import geometric
+from hpo.optimizers.rungs import geometric
 from hpo.space import Space
 
 if TYPE_CHECKING:
-    from models.data import Corpus
+    from models.data.batches import Corpus
 
 GENERATIONS = 9  # of PBT, where the horizon has room for them
 TRIED = 1_000  # random configurations; a space with fewer that fit than one in so many could hardly be sampled
@@ -88,7 +88,7 @@ def objective(settings: Settings, eval_tokens: int | None = None) -> GPTObjectiv
 
 def corpus(settings: Settings) -> Corpus:
     """The text, tokenised, and long enough. ValueError, FileNotFoundError or ModuleNotFoundError in one sentence."""
-    from models.data import check_length, load_corpus
+    from models.data.batches import check_length, load_corpus
 
     loaded = load_corpus(settings.text, TOKENIZERS[settings.tokenizer])
     check_length("training", loaded.train, settings.context, settings.text)

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from experiments.facts import best_so_far, clock, rung_points
 from experiments.importance import Effect, Importance, Seen
 from experiments.live import amount
+from experiments.progress import best_so_far, clock, rung_points
 from hpo.job import Key
 from hpo.parameters import Categorical, Float, Int, Parameter
 from hpo.space import Space

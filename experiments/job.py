@@ -14,8 +14,8 @@ from experiments.spaces import DEFAULT, OPTIMIZERS, SPACES, TRAINABLE, TRAINABLE
 from hpo.space import Constraint, Space
 
 if TYPE_CHECKING:
-    from models.data import Corpus
-    from models.memory import Kind
+    from models.data.batches import Corpus
+    from models.predict.memory import Kind
     from models.train import TrainRun
 
 MIN_RESOURCE = 16_384  # tokens; the lowest rung takes a fraction of a second on one core
@@ -61,7 +61,7 @@ def grid_values(name: str = "standard") -> dict[str, Sequence[Any]]:
 
 @lru_cache(maxsize=2)
 def _corpus(name: str, tokenizer: str, cache: str | None) -> Corpus:
-    from models.data import load_corpus
+    from models.data.batches import load_corpus
 
     return load_corpus(name, tokenizer, cache)
 

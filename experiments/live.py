@@ -19,7 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from experiments import facts
+from experiments import progress as facts
 from experiments.settings import Settings
 from hpo.display import Lines, short
 from hpo.job import Key

@@ -25,7 +25,7 @@ import typer
 from torch import Tensor
 
 from experiments.speed.sizes import text
-from models.data import Corpus
+from models.data.batches import Corpus
 from models.train import TrainRun
 
 RESULTS = Path(__file__).parent / "results" / "mup.jsonl"

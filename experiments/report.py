@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from experiments import facts, figures
+from experiments import figures
+from experiments import progress as facts
 from experiments.build import versions
 from experiments.folder import Folder, write
 from experiments.handover import Difference, Handover, difference, sentence
@@ -26,10 +27,10 @@ from hpo.job import Key
 from hpo.optimizers.finals import default_trial
 from hpo.stopping import spent
 from hpo.study import Study
-from models.cost import cost
+from models.predict.cost import cost
 
 if TYPE_CHECKING:
-    from models.data import Corpus
+    from models.data.batches import Corpus
 
 TEMPLATE = "report.html.j2"
 

@@ -19,13 +19,13 @@ from experiments.job import HORIZON, MIN_RESOURCE, REDUCTION
 from experiments.spaces import LARGEST, SPACES
 from hpo.optimizer import Scheduler
 from hpo.optimizers import OPTIMIZERS
-from models.byhand.compiler import compiler, wanted
+from models.engines.cpu.compiler import compiler, wanted
 
 SAMPLERS = tuple(name for name, cls in OPTIMIZERS.items() if not issubclass(cls, Scheduler))
 SCHEDULERS = ("none", *(name for name, cls in OPTIMIZERS.items() if issubclass(cls, Scheduler)))
-TOKENIZERS = {"char": "char", "bpe": "gpt2"}  # our name -> that of models.tokenizers
+TOKENIZERS = {"char": "char", "bpe": "gpt2"}  # our name -> that of models.data.tokenizers
 PRECISIONS = ("float32", "bf16", "fp16")
-ENGINES = ("eager", "graph", "compile")  # of models.engine, which imports torch
+ENGINES = ("eager", "graph", "compile")  # of models.engines.engine, which imports torch
 LARGEST_BATCH = LARGEST["batch"]  # sequences; the upper end of `batch` in the space
 CHANGEABLE = ("seconds", "trials", "workers", "folder")
 MADE_WITH = "made_with"  # a table of the file that is no setting: versions, and the digest of the text
@@ -175,7 +175,7 @@ def population(settings: Settings) -> int:
     return min(max(int(affordable), 4), 32)
 
 
-LIBRARY = 400 * 10**6  # bytes of a worker besides what models.memory counts: most of them are torch itself
+LIBRARY = 400 * 10**6  # bytes of a worker besides what models.predict.memory counts: most of them are torch itself
 CGROUPS = Path("/sys/fs/cgroup")
 GROUPS = (  # limit, use, and what holds the files of it that are let go of first: of version 2, of version 1
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),

@@ -15,10 +15,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hpo.space import Categorical, Float, Int, Parameter
-from models.memory import MARGIN, fits, memory
+from models.predict.memory import MARGIN, fits, memory
 
 if TYPE_CHECKING:
-    from models.memory import Kind
+    from models.predict.memory import Kind
 
 Parameters = dict[str, Parameter]
 
@@ -174,7 +174,7 @@ SIZES, ON = tuple(LARGEST.values()), (True,) * len(SWITCHES)
 
 @dataclass(frozen=True)
 class Fits:
-    """Whether a training is predicted to fit into memory; a constraint of a space, and a Room of models.memory.
+    """Whether a training is predicted to fit into memory; a constraint of a space, and a Room of models.predict.memory.
 
     available   bytes that the training of one worker may take, besides the library's own
     kind        of memory: "cpu" or "cuda"

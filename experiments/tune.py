@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments import build, facts
+from experiments import build
+from experiments import progress as facts
 from experiments.folder import TEXT, Folder
 from experiments.handover import KEEP, Handover, before_finals, sentence
 from experiments.job import default
@@ -38,7 +39,7 @@ from hpo.stopping import Turn, turned
 from hpo.study import Study
 
 if TYPE_CHECKING:
-    from models.data import Corpus
+    from models.data.batches import Corpus
 
 INTERRUPTED = 130
 SETTINGS = "settings.toml"  # in a folder that holds a study
@@ -110,7 +111,7 @@ def deaf() -> Iterator[None]:
 
 def conclude(work: Search, hurry: bool) -> None:
     """Everything that stands in the folder beside the log; in a hurry, after a Ctrl-C, without measurements."""
-    from experiments.after import After
+    from experiments.judge import After
     from experiments.report import write_report
 
     after = After(work.study, work.settings, work.folder, work.corpus, default_fits(work.study, work.settings))

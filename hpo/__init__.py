@@ -48,8 +48,8 @@ from hpo.optimizers import (
     SuccessiveHalving,
     make,
 )
-from hpo.optimizers.beliefs import Around
 from hpo.optimizers.finals import Finals
+from hpo.priors import Around
 from hpo.run import Stop, maximize, minimize, run
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
 from hpo.stopping import Turn

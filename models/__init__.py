@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from models.config import GPTConfig as GPTConfig
     from models.config import TrainConfig as TrainConfig
     from models.config import split as split
-    from models.cost import Cost as Cost
-    from models.data import Corpus as Corpus
-    from models.data import load_corpus as load_corpus
+    from models.data.batches import Corpus as Corpus
+    from models.data.batches import load_corpus as load_corpus
     from models.decoding import generate as generate
     from models.gpt import GPT as GPT
+    from models.predict.cost import Cost as Cost
     from models.sample import sample_text as sample_text
     from models.train import TrainRun as TrainRun
 

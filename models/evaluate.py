@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from models.config import TrainConfig
-from models.data import Corpus, overlap, sequences, validation_starts
+from models.data.batches import Corpus, overlap, sequences, validation_starts
+from models.engines.distributed.group import ALONE, Group
 from models.gpt import GPT
-from models.group import ALONE, Group
 from models.precision import context as precision_context
 
 LOGITS = 1 << 24  # elements of logits in one pass, 64 MB in float32: fits a cache-poor CPU and any GPU

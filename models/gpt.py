@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.config import GPTConfig
 from models.dropout import Noise, attend_and_drop, dropped, leave_out
-from models.parametrisation import attention_scale, branch_scale, first_sd, output_scale
+from models.mup import attention_scale, branch_scale, first_sd, output_scale
 from models.recompute import recomputed
 
 Angles = tuple[Tensor, Tensor] | None  # cosines and sines (T, D/2) of rotary positions

@@ -8,10 +8,10 @@ import torch
 
 from models import checkpoint as checkpoints
 from models.config import split
-from models.data import Corpus
+from models.data.batches import Corpus
 from models.decoding import check_sampling, generate
+from models.flat import layout
 from models.gpt import GPT
-from models.optim import layout
 from models.train import AVERAGE, fitted, fitting, open_device
 
 

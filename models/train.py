@@ -18,24 +18,24 @@ import torch
 from torch import Tensor
 
 from models import checkpoint as checkpoints
-from models import engine as engines
 from models.average import Average
 from models.budget import Budget
-from models.byhand import engine as byhand
-from models.byhand.kernels import keep_memory
 from models.config import GPTConfig, split
-from models.cost import flops_per_token, parameters
-from models.data import Corpus, check_length, epoch_sequences, epoch_starts, sampled_starts, sequences
+from models.data.batches import Corpus, check_length, epoch_sequences, epoch_starts, sampled_starts, sequences
 from models.device import current, open_device
+from models.engines import engine as engines
+from models.engines.cpu import engine as byhand
+from models.engines.cpu.kernels import keep_memory
+from models.engines.distributed.group import ALONE, Group
 from models.evaluate import Validation
+from models.flat import Flat, flatten, layout
 from models.gpt import GPT
-from models.group import ALONE, Group
 from models.guard import Guard
+from models.mup import rates
 from models.norms import length
-from models.optim import Flat, flatten, layout
 from models.optimizers import OPTIMIZERS
-from models.parametrisation import rates
 from models.precision import without_denormals
+from models.predict.cost import flops_per_token, parameters
 from models.scaling import NoiseScale
 from models.schedule import lr_at
 from models.seeds import mix
@@ -137,7 +137,7 @@ class TrainRun:
 
     def _spread(self, multiples: Mapping[str, float], engine: str) -> tuple[Flat, type[engines.Engine]]:
         """The model over the devices of the group, as `sharding` says."""
-        from models import parallel  # torch's distributed packages take a second to import
+        from models.engines.distributed import parallel  # torch's distributed packages take a second to import
 
         if engine != "eager":
             raise ValueError(f"engine is {engine!r}, but must be 'eager' over {self.group.size} processes")

@@ -65,16 +65,16 @@ from surrogates.acquisitions import (
     score_of,
 )
 from surrogates.domain import Domain
-from surrogates.evidence import log_marginal_likelihood
 from surrogates.fitting import fit
 from surrogates.gp import GaussianProcess
 from surrogates.hyperparameters import Hyperparameters
 from surrogates.kernels import KERNELS
+from surrogates.likelihood import log_marginal_likelihood
 from surrogates.linting import lint
 from surrogates.maximizer import maximize, unused
 from surrogates.plotting import plot
 from surrogates.priors import LogNormal, default_prior
-from surrogates.slices import draw
+from surrogates.slice_sampling import draw
 from surrogates.transform import Standardised, isolation, standardise
 
 __all__ = [

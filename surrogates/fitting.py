@@ -18,12 +18,12 @@ from math import log
 import numpy as np
 from scipy.optimize import minimize
 
-from surrogates.budget import BOUNDS
 from surrogates.columns import Columns
 from surrogates.domain import Array, Domain
-from surrogates.evidence import Likelihood
 from surrogates.hyperparameters import Hyperparameters
 from surrogates.kernels import KERNELS
+from surrogates.learning_curves import BOUNDS
+from surrogates.likelihood import Likelihood
 from surrogates.linalg import one_thread
 from surrogates.priors import LogNormal, default_prior
 

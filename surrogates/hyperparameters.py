@@ -16,9 +16,9 @@ from functools import cached_property
 
 import numpy as np
 
-from surrogates.budget import PARAMETERS, Decay
 from surrogates.columns import OFF, Array, Mask
 from surrogates.kernels import KERNELS
+from surrogates.learning_curves import PARAMETERS, Decay
 
 EDGE = 1e-6  # positions are kept this far from 0 and 1, where the slope of w can be infinite
 

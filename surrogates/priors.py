@@ -7,8 +7,8 @@ from math import log, sqrt
 
 import numpy as np
 
-from surrogates.budget import MEDIANS, SPREADS
 from surrogates.domain import Array
+from surrogates.learning_curves import MEDIANS, SPREADS
 
 
 @dataclass(frozen=True, eq=False)

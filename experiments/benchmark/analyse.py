@@ -26,8 +26,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from experiments.benchmark import plots
 from experiments.benchmark.collected import OURS, Collected, collect, kind, suite_of, variant
-from experiments.benchmark.field import Ranking, ranking
 from experiments.benchmark.notes import notes
+from experiments.benchmark.ranking import Ranking, ranking
 from experiments.benchmark.ranks import DRAWS, FEW, Friedman
 from experiments.benchmark.store import RESULTS, lines
 from experiments.benchmark.summary import Beside, Cell, Loss, beside, cells, lost, read_reasons, seconds

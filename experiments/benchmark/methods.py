@@ -16,7 +16,7 @@ from hpo.space import Space
 
 PEERS = "experiments.benchmark.peers"
 ADAPTER = "experiments/benchmark/peers/ours.py"
-GP, RANDOM = ("hpo/optimizers/gp.py",), ("hpo/optimizers/random.py",)
+GP, RANDOM = ("hpo/optimizers/gp/sampler.py",), ("hpo/optimizers/random.py",)
 OWN = "it has an environment of its own, which experiments/benchmark/hebo.txt says how to make"  # HEBO
 
 

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.benchmark.collected import OURS, Collected, kind, variant
-from experiments.benchmark.field import Ranking
+from experiments.benchmark.ranking import Ranking
 from experiments.benchmark.ranks import Floats, Friedman, cliques
 from experiments.benchmark.summary import quantile
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from hpo.optimizer import Sampler
-from hpo.optimizers.gp import GP
+from hpo.optimizers.gp.sampler import GP
 from hpo.space import Float, Space
 
 FUNCTION = re.compile(r"[\w.]+:\w+")

@@ -4,7 +4,7 @@
     density  log predictive density of the best third, mean, in nats
     pick     where the five that the model likes best stand among all: 0 is the best, 1 the worst
 
-Models   decay     what the GP does (hpo/optimizers/fidelity.py)
+Models   decay     what the GP does (hpo/optimizers/gp/observations.py)
          levelled  what it did before (before.py); column: the same without levelling
          last      the last result of every trial, as if it were the whole training; pooled: all results so
          highest   only the highest rung with at least eight results
@@ -22,7 +22,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from experiments.benchmark.tables import taskset_space
-from experiments.curves.before import levelled, log_share, with_column
+from experiments.curves.baselines import levelled, log_share, with_column
 from experiments.curves.data import RUNGS, curves_of, trainings
 from hpo.job import Key
 from surrogates import Domain, GaussianProcess, fit, standardise

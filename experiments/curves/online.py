@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from experiments.benchmark.tables import taskset_space
-from experiments.curves.before import Column, Levelled
+from experiments.curves.baselines import Column, Levelled
 from experiments.curves.data import EPOCHS, RUNGS, Curves, curves_of
 from hpo.executors import Simulator
 from hpo.history import History
@@ -24,7 +24,7 @@ from hpo.job import Key
 from hpo.optimizer import Optimizer
 from hpo.optimizers.asha import ASHA
 from hpo.optimizers.freezethaw import FreezeThaw
-from hpo.optimizers.gp import GP
+from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.random import Random
 from hpo.run import Stop, run
 from hpo.space import Space

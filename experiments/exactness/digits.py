@@ -39,7 +39,7 @@ def rows(values: Array) -> Rows:
 
 
 def covariance(p: Problem, A: Rows, B: Rows) -> Rows:
-    """(n, m) between features: s k (Rasmussen & Williams 2006, eq. 4.9, 4.17), and what budgets add (surrogates/budget.py)."""
+    """(n, m) between features: s k (Rasmussen & Williams 2006, eq. 4.9, 4.17), and budgets (surrogates/learning_curves.py)."""
     gaps, on, both = A[:, None] - B[None], (A != OFF)[:, None], (B != OFF)[None]
     arcs = np.where(on & both, 2 - 2 * np.vectorize(mpmath.cos, otypes=[object])(ARC * gaps), on ^ both) / mpmath.mpf(ARC) ** 2
     optional = np.array([bool(parents) for parents in p.domain.parents], dtype=bool)
@@ -56,7 +56,7 @@ def covariance(p: Problem, A: Rows, B: Rows) -> Rows:
 
 
 def decayed(t: Any, u: Any, a: Any, b: Any) -> Any:
-    """E[(exp(-w t) - exp(-w)) (exp(-w u) - exp(-w))] for w ~ Gamma(a, rate b): D of surrogates/budget.py."""
+    """E[(exp(-w t) - exp(-w)) (exp(-w u) - exp(-w))] for w ~ Gamma(a, rate b): D of surrogates/learning_curves.py."""
     return sum(sign * (b / (b + both)) ** a for sign, both in ((1, t + u), (-1, t + 1), (-1, u + 1), (1, mpmath.mpf(2))))
 
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import track
 
 from surrogates import Domain, GaussianProcess, Hyperparameters
-from surrogates.budget import PARAMETERS
 from surrogates.domain import Array, Kind
+from surrogates.learning_curves import PARAMETERS
 
 T = TypeVar("T")
 ASKED = 40  # rows at which a posterior is asked

@@ -43,7 +43,7 @@ class Model:
         return torch.where(self.categorical | (F == OFF), F, 1.0 - (1.0 - x**a) ** b)
 
     def covariance(self, A: Tensor, B: Tensor) -> Tensor:
-        """(m, n) between features: s k, and what budgets add (surrogates/budget.py)."""
+        """(m, n) between features: s k, and what budgets add (surrogates/learning_curves.py)."""
         if not self.budget:
             return self.s * self.unit(A, B)
         k, ((r, q, a), b) = self.unit(A, B), (self.t[-3:].exp(), self.l[-1])

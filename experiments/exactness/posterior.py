@@ -79,7 +79,7 @@ def exact_gp(p: Problem, x: torch.Tensor, t: torch.Tensor, owner: np.ndarray) ->
     inner = kernel.double()
 
     class Curves(gpytorch.kernels.Kernel):
-        """base (1 + r D) + q D, where the last column is a budget: the sums and products of surrogates/budget.py."""
+        """base (1 + r D) + q D, where the last column is a budget: the sums and products of surrogates/learning_curves.py."""
 
         def forward(self, x1: torch.Tensor, x2: torch.Tensor, diag: bool = False, **more: Any) -> torch.Tensor:
             k = inner.forward(x1[..., :-1], x2[..., :-1], diag=diag, **more)

@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from surrogates import ACQUISITIONS, KERNELS, Domain, Hyperparameters
-from surrogates.budget import PARAMETERS
 from surrogates.domain import Array, Condition, Kind
+from surrogates.learning_curves import PARAMETERS
 
 Rng = np.random.Generator
 T = TypeVar("T")

@@ -114,7 +114,7 @@ def _ratio(ours: dict[str, Any], other: dict[str, Any]) -> str:
 def _mfu(line: dict[str, Any]) -> str:
     """Model FLOPs utilisation (PaLM, appendix B) where the device's peak is known."""
     from models.config import GPTConfig
-    from models.cost import flops_per_token
+    from models.predict.cost import flops_per_token
 
     fastest = peak(line["machine"])
     if line["device"] == "cpu" or fastest is None:

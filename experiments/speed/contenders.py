@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from experiments.speed.sizes import STEPS, TRAINING, Size, text
 from models.config import TrainConfig
-from models.data import sequences, validation_starts
+from models.data.batches import sequences, validation_starts
 from models.precision import without_denormals
 from models.schedule import lr_at
 from models.train import TrainRun
@@ -50,7 +50,7 @@ class Contender(Protocol):
 
 
 class Ours:
-    """Our loop; `engine` as in models/engine.py."""
+    """Our loop; `engine` as in models/engines/engine.py."""
 
     def __init__(self, size: Size, device: str, precision: str, engine: str, tanh: bool = False) -> None:
         flat = {**size.config(), **TRAINING, "precision": precision, "eval_tokens": JUDGED}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.data import Corpus
+    from models.data.batches import Corpus
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ PEAKS: Mapping[str, float] = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  #
 
 def text() -> Corpus:
     """Character Shakespeare: the corpus of published results where it is at hand, else the complete works."""
-    from models.data import load_corpus
+    from models.data.batches import load_corpus
 
     shared = Path(os.environ.get("HPO_DATA", "../shared/data")) / "corpora" / "tinyshakespeare.txt"
     return load_corpus(str(shared) if shared.is_file() else "shakespeare")

@@ -8,12 +8,15 @@ from typing import Any
 from hpo.optimizer import Optimizer, Sampler, Scheduler
 from hpo.optimizers.asha import ASHA
 from hpo.optimizers.freezethaw import FreezeThaw
-from hpo.optimizers.gp import GP
-from hpo.optimizers.halving import Hyperband, SuccessiveHalving
-from hpo.optimizers.listed import Grid, Manual
+from hpo.optimizers.gp.sampler import GP
+from hpo.optimizers.grid import Grid
+from hpo.optimizers.halving import SuccessiveHalving
+from hpo.optimizers.hyperband import Hyperband
+from hpo.optimizers.manual import Manual
 from hpo.optimizers.median import MedianStopping
 from hpo.optimizers.pbt import PBT
-from hpo.optimizers.random import Random, Sobol
+from hpo.optimizers.random import Random
+from hpo.optimizers.sobol import Sobol
 from hpo.space import Space
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Scheduler
-from hpo.optimizers.halving import ascending, check_rate, check_resources, levels
+from hpo.optimizers.rungs import ascending, check_rate, check_resources, levels
 
 
 @dataclass(eq=False)

@@ -35,10 +35,10 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Draft, Scheduler
-from hpo.optimizers.fidelity import View, encoded, readable
-from hpo.optimizers.gp import GP
-from hpo.optimizers.halving import ascending, check_resources
-from hpo.optimizers.model import Recipe, posteriors
+from hpo.optimizers.gp.fits import Recipe, posteriors
+from hpo.optimizers.gp.observations import View, encoded, readable
+from hpo.optimizers.gp.sampler import GP
+from hpo.optimizers.rungs import ascending, check_resources
 from hpo.rng import stream, training_seed
 from surrogates import GaussianProcess, LogEI
 from surrogates.acquisitions.marginal import Normal

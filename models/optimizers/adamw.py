@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.config import TrainConfig
-from models.optim import Flat
+from models.flat import Flat
 from models.optimizers.base import Optimizer, Part, Parts, Rate, scaled
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models.config import TrainConfig
-from models.optim import Flat, Segment, scalar
+from models.flat import Flat, Segment, scalar
 from models.optimizers import hypergradient
 
 Rate = float | Tensor  # a learning rate: a number, or a 0-dim float32 tensor on the device of the weights

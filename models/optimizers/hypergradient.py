@@ -16,8 +16,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from models.flat import Flat, scalar
 from models.norms import cosine
-from models.optim import Flat, scalar
 
 FACTOR, CHANGE = NAMES = ("factor", "change")
 # Where noise rules, the product is negative on average and the factor falls without end; where gradients hardly turn

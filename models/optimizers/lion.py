@@ -3,7 +3,7 @@
 import torch
 
 from models.config import TrainConfig
-from models.optim import Flat
+from models.flat import Flat
 from models.optimizers.base import Optimizer, Parts, Rate, descend, scaled
 
 # Floats. On a CPU the passes over a piece find it in the second-level cache.

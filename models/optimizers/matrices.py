@@ -8,7 +8,7 @@ from math import prod
 
 from torch import Tensor
 
-from models.optim import Flat, Segment
+from models.flat import Flat, Segment
 
 
 @dataclass(frozen=True)

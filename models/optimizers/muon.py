@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from models.config import TrainConfig
+from models.flat import Flat
 from models.norms import normalised
-from models.optim import Flat
 from models.optimizers.adamw import adamw
 from models.optimizers.base import Optimizer, Parts, Rate, descend, scaled, shrink
 from models.optimizers.matrices import Stack, stacks

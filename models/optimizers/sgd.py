@@ -3,7 +3,7 @@
 import torch
 
 from models.config import TrainConfig
-from models.optim import Flat
+from models.flat import Flat
 from models.optimizers.base import Optimizer, Parts, Rate, scaled
 
 

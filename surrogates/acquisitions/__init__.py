@@ -22,6 +22,7 @@ A marginal acquisition is one function f(posterior, incumbent) -> score. One of 
 """
 
 from surrogates.acquisitions.auto import Auto
+from surrogates.acquisitions.context import ModelAcquisition, ScoreFunction, Situation
 from surrogates.acquisitions.ehvi import EHVI
 from surrogates.acquisitions.ei import EI, LogEI
 from surrogates.acquisitions.ensemble import Ensemble, combined
@@ -39,9 +40,8 @@ from surrogates.acquisitions.mes import MES
 from surrogates.acquisitions.nehvi import NEHVI
 from surrogates.acquisitions.nei import NEI
 from surrogates.acquisitions.pi import LogPI
+from surrogates.acquisitions.registry import ACQUISITIONS, acquisition
 from surrogates.acquisitions.score import ensemble_of, score_of
-from surrogates.acquisitions.situation import ModelAcquisition, ScoreFunction, Situation
-from surrogates.acquisitions.table import ACQUISITIONS, acquisition
 from surrogates.acquisitions.terms import Feasibility, Known, PosteriorMean, Sum, constrained, cost_aware, pibo
 from surrogates.acquisitions.thompson import Thompson
 from surrogates.acquisitions.ucb import UCB

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from surrogates.acquisitions.context import ScoreFunction, Situation
 from surrogates.acquisitions.ehvi import EHVI
 from surrogates.acquisitions.ei import LogEI
 from surrogates.acquisitions.nehvi import NEHVI
 from surrogates.acquisitions.nei import NEI
 from surrogates.acquisitions.score import score_of
-from surrogates.acquisitions.situation import ScoreFunction, Situation
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from typing import ClassVar
 import numpy as np
 from scipy.sparse import csr_array
 
+from surrogates.acquisitions.context import Situation
+from surrogates.acquisitions.normal import log_h
 from surrogates.acquisitions.pareto import boxes, pareto_front, reference_point, thinned
-from surrogates.acquisitions.situation import Situation
-from surrogates.acquisitions.tails import log_h
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
 from surrogates.linalg import one_thread

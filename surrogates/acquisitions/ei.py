@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from surrogates.acquisitions.marginal import Belief, Scores, standardised
-from surrogates.acquisitions.tails import density, log_h
+from surrogates.acquisitions.normal import density, log_h
 from surrogates.domain import Array
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surrogates.acquisitions.context import ModelAcquisition, ScoreFunction
 from surrogates.acquisitions.marginal import Acquisition
-from surrogates.acquisitions.situation import ModelAcquisition, ScoreFunction
-from surrogates.acquisitions.tails import log_mean_exp
+from surrogates.acquisitions.normal import log_mean_exp
 from surrogates.domain import Array
 
 

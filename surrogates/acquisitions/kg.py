@@ -13,9 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from surrogates.acquisitions.envelope import log_gain
+from surrogates.acquisitions.context import Situation
+from surrogates.acquisitions.expected_maximum import log_gain
 from surrogates.acquisitions.minima import minima_of_mean, places_of_minima
-from surrogates.acquisitions.situation import Situation
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
 from surrogates.linalg import one_thread

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from surrogates.acquisitions.tails import SD_FLOOR
+from surrogates.acquisitions.normal import SD_FLOOR
 from surrogates.domain import Array, Domain
 from surrogates.gp import GaussianProcess
 

@@ -12,10 +12,10 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import ndtr
 
+from surrogates.acquisitions.context import Situation
 from surrogates.acquisitions.marginal import Belief, Score, Scores
 from surrogates.acquisitions.minima import minima_of_draws
-from surrogates.acquisitions.situation import Situation
-from surrogates.acquisitions.tails import FAR, LOG_SQRT_2PI, SD_FLOOR, density, log_mean_exp, mills, tail_ratio
+from surrogates.acquisitions.normal import FAR, LOG_SQRT_2PI, SD_FLOOR, density, log_mean_exp, mills, tail_ratio
 from surrogates.domain import Array
 from surrogates.linalg import one_thread
 

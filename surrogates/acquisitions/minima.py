@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import minimize
 
-from surrogates.acquisitions.situation import Situation, distinct
+from surrogates.acquisitions.context import Situation, distinct
 from surrogates.domain import Array, Domain
 from surrogates.gp import GaussianProcess
 from surrogates.paths import FREQUENCIES, Paths

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from surrogates.acquisitions.context import Situation
 from surrogates.acquisitions.draws import Draws
 from surrogates.acquisitions.ehvi import Improvement
 from surrogates.acquisitions.nei import rows_to_draw
 from surrogates.acquisitions.pareto import reference_point
-from surrogates.acquisitions.situation import Situation
 from surrogates.domain import Array
 from surrogates.linalg import one_thread
 

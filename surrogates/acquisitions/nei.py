@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from surrogates.acquisitions.context import Situation, distinct
 from surrogates.acquisitions.draws import Draws
-from surrogates.acquisitions.situation import Situation, distinct
-from surrogates.acquisitions.tails import log_h, log_mean_exp
+from surrogates.acquisitions.normal import log_h, log_mean_exp
 from surrogates.domain import Array
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from surrogates.acquisitions.marginal import Belief, Scores, standardised
-from surrogates.acquisitions.tails import log_cdf
+from surrogates.acquisitions.normal import log_cdf
 from surrogates.domain import Array
 
 

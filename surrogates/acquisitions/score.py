@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from surrogates.acquisitions.context import ModelAcquisition, ScoreFunction, Situation
 from surrogates.acquisitions.ensemble import combined
 from surrogates.acquisitions.marginal import Acquisition, Score
-from surrogates.acquisitions.situation import ModelAcquisition, ScoreFunction, Situation
 from surrogates.linalg import one_thread
 
 

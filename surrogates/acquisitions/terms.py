@@ -13,8 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from surrogates.acquisitions.situation import ScoreFunction
-from surrogates.acquisitions.tails import log_cdf
+from surrogates.acquisitions.context import ScoreFunction
+from surrogates.acquisitions.normal import log_cdf
 from surrogates.domain import Array, Domain
 from surrogates.gp import GaussianProcess
 

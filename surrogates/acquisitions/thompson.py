@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from surrogates.acquisitions.situation import Situation
+from surrogates.acquisitions.context import Situation
 from surrogates.domain import Array
 from surrogates.paths import FREQUENCIES, Paths
 

@@ -242,7 +242,7 @@ GATES = (
 GRADIENT = Check("gradient", gradient, "Correct `gradient`, or leave it out: differences are taken then.")
 REST = (
     Check("far from data", climbable, "Return the logarithm of the worth, from functions that do not underflow "
-                                      "(scipy.special.log_ndtr, surrogates.acquisitions.tails.log_h)."),
+                                      "(scipy.special.log_ndtr, surrogates.acquisitions.normal.log_h)."),
     Check("sd near zero", settled, "Keep sd away from zero (np.maximum(posterior.sd, 1e-12)) and take logarithms of "
                                    "positive numbers only."),
     Check("in place", harmless, "Work on copies: other readers get the same arrays, and a study refuses what writes to them."),

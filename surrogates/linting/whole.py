@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from surrogates.acquisitions.situation import ModelAcquisition, ScoreFunction, Situation
+from surrogates.acquisitions.context import ModelAcquisition, ScoreFunction, Situation
 from surrogates.domain import Array, Domain
 from surrogates.gp import GaussianProcess
 from surrogates.hyperparameters import Hyperparameters
@@ -275,7 +275,7 @@ GATES = (
 REST = (
     Check("gradient", gradient, "Correct `gradient`; surrogates.Known takes differences of any function of rows."),
     Check("far from data", climbable, "Return the logarithm of the worth, from functions that do not underflow "
-                                      "(surrogates.acquisitions.tails)."),
+                                      "(surrogates.acquisitions.normal)."),
     Check("sd near zero", settled, "Keep variances away from zero (GaussianProcess.positive) and take logarithms of "
                                    "positive numbers only."),
     Check("in place", harmless, "Work on copies: a posterior is used again for the next proposal."),

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from models.memory import fits, memory
-from models.steps import measured_in_child
+from models.calibrate.steps import measured_in_child
+from models.predict.memory import fits, memory
 from tests.cuda.device import one_device
 
 pytestmark = one_device

@@ -13,7 +13,7 @@ from scipy import stats
 
 from experiments.benchmark import analyse, collected, store, summary
 from experiments.benchmark.collected import collect
-from experiments.benchmark.field import ranking
+from experiments.benchmark.ranking import ranking
 
 TASKS = {
     name: SimpleNamespace(kind=kind, best=0.0, about=f"about {name}", suite="all")

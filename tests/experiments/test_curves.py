@@ -16,7 +16,7 @@ from experiments.benchmark import store
 from experiments.benchmark.tables import TASKSET, WORST, interpolated, taskset_space
 from experiments.curves import again, data, offline, online, plan, tables
 from experiments.curves.__main__ import app
-from experiments.curves.before import Column, Levelled, levelled, log_share
+from experiments.curves.baselines import Column, Levelled, levelled, log_share
 from experiments.curves.data import EPOCHS, RUNGS, WEIGHTS, Curves, curves_of
 from experiments.curves.offline import LANGUAGE_MODELS, MODELS, Told
 from experiments.curves.plan import Measurement

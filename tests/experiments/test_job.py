@@ -12,8 +12,8 @@ from experiments.spaces import KINDS, LARGEST, SPACES, SWITCHES, Fits
 from hpo import PBT, Grid, Random
 from hpo.optimizers import make
 from models.config import split
-from models.memory import MARGIN, fits, memory
 from models.optimizers import OPTIMIZERS
+from models.predict.memory import MARGIN, fits, memory
 from models.schedule import SHAPES
 
 CONTEXT = 16

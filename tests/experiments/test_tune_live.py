@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from experiments import facts
+from experiments import progress as facts
 from experiments.live import Display, View, amount, clock, snapshot
 from experiments.settings import Settings
 from hpo import ASHA, Finals, Float, Job, MemoryLog, Random, Result, Space, Study

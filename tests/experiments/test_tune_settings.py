@@ -86,7 +86,7 @@ def test_every_pair_builds_and_trains_to_the_horizon(sampler: str, scheduler: st
 
 
 def test_engines_are_those_of_models() -> None:
-    from models.engine import ENGINES as known
+    from models.engines.engine import ENGINES as known
 
     assert tuple(known) == ENGINES
 
@@ -203,7 +203,7 @@ def test_a_word_that_the_kernels_do_not_know_is_refused(monkeypatch: pytest.Monk
 
 
 def test_kernels_are_there_where_trainings_find_them() -> None:
-    from models.steps import has_kernels
+    from models.calibrate.steps import has_kernels
 
     assert settings.kernels() == has_kernels("cpu", threads=1)
 

@@ -29,9 +29,9 @@ from hpo import (
     run,
 )
 from hpo.optimizers import freezethaw
-from hpo.optimizers.fidelity import View, readable
 from hpo.optimizers.freezethaw import CHANCES, FIRST, OUTCOMES, taken, worths
-from hpo.optimizers.model import Recipe
+from hpo.optimizers.gp.fits import Recipe
+from hpo.optimizers.gp.observations import View, readable
 from surrogates import EI, GaussianProcess, fit, standardise
 from surrogates.acquisitions.marginal import Normal
 from tests.hpo.laws import TOP, Drive, LearnerLaws, build, replay, replayed_elsewhere, starts

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hpo import ASHA, GP, Around, Categorical, Float, History, Int, MemoryLog, Random, Result, Sobol, Space, Study
-from hpo.optimizers import gp
+from hpo.optimizers.gp import sampler as gp
 from hpo.pareto import fronts
 from surrogates import Ensemble, Situation, plot, score_of
 

@@ -10,8 +10,8 @@ from scipy.spatial.distance import cdist
 
 from experiments.large import study
 from hpo import Result
-from hpo.optimizers.fidelity import readable
-from hpo.optimizers.model import MORE, MOST, kept, made_of
+from hpo.optimizers.gp.fits import MORE, MOST, kept, made_of
+from hpo.optimizers.gp.observations import readable
 from surrogates import Domain, GaussianProcess, Hyperparameters, isolation
 from surrogates.columns import Columns
 from surrogates.transform import WIDTH

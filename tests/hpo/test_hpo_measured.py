@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hpo import GP, Float, History, Result, Space
-from hpo.optimizers.beliefs import measured
+from hpo.optimizers.gp.terms import measured
 
 
 def told(results: list[Result], **options: Any) -> tuple[GP, History]:

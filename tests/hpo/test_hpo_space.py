@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo import Categorical, Const, Float, Grid, Hyperband, Int, Random, Space, SuccessiveHalving, make
-from hpo.optimizers.halving import levels
+from hpo.optimizers.rungs import levels
 from tests.hpo.laws import ROOT
 from tests.hpo.objectives import SPACES, mixed
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models import cache as caches
 from models import files
-from models.data import Corpus, load_corpus
+from models.data import cache as caches
+from models.data.batches import Corpus, load_corpus
 
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 40
 MADE_ANEW = "is damaged, and its text is tokenised again"
@@ -224,7 +224,7 @@ def test_halves_of_the_dead_go_and_those_of_the_living_stay(text: str, cache: Pa
 def test_what_is_said_reaches_a_user_in_one_line(text: str, cache: Path) -> None:
     load_corpus(text, cache=cache)
     os.truncate(only_file(cache), 10)
-    code = f"from models.data import load_corpus; load_corpus({text!r}, cache={str(cache)!r})"
+    code = f"from models.data.batches import load_corpus; load_corpus({text!r}, cache={str(cache)!r})"
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert re.fullmatch(rf"\S+ {MADE_ANEW}\n", done.stderr)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.byhand import engine as byhand
-from models.byhand.kernels import library
-from models.calibrate import Machine, machine, operations, predict, rate_at, update_operations
-from models.memory import Layout, Parts, memory
-from models.steps import Stopwatch, measured_in_child, run_of
+from models.calibrate.machine import Machine, machine, operations, predict, rate_at, update_operations
+from models.calibrate.steps import Stopwatch, measured_in_child, run_of
+from models.engines.cpu import engine as byhand
+from models.engines.cpu.kernels import library
+from models.predict.memory import Layout, Parts, memory
 
 SMALL = {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 512}
 FAST: list[dict[str, Any]] = [
@@ -123,11 +123,11 @@ def test_a_machine_is_measured_once(here: Machine, tmp_path: Path, monkeypatch: 
         asked.append(device)
         return here
 
-    monkeypatch.setattr("models.calibrate.calibrate", calibrated)
+    monkeypatch.setattr("models.calibrate.machine.calibrate", calibrated)
     assert machine(cache=tmp_path).overhead == here.overhead
     assert machine(cache=tmp_path) == machine(cache=tmp_path)
     assert asked == [("cpu", 1)]
-    monkeypatch.setattr("models.calibrate.version", lambda name: "another torch")
+    monkeypatch.setattr("models.calibrate.machine.version", lambda name: "another torch")
     machine(cache=tmp_path)
     assert len(asked) == 2
 
@@ -135,7 +135,7 @@ def test_a_machine_is_measured_once(here: Machine, tmp_path: Path, monkeypatch: 
 def test_a_machine_that_an_earlier_version_stored_is_measured_again(
     here: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.calibrate.calibrate", lambda *device: here)
+    monkeypatch.setattr("models.calibrate.machine.calibrate", lambda *device: here)
     machine(cache=tmp_path)
     (stored,) = tmp_path.iterdir()
     known = json.loads(stored.read_text())

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from models.corpora import read_texts
-from models.data import check_length, load_corpus
+from models.data.batches import check_length, load_corpus
+from models.data.corpora import read_texts
 
 MARK = "\ufeff"
 LINES = "one\r\ntwo\rthree\n\r\nfour\r"

@@ -13,20 +13,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.byhand import engine as byhand
-from models.byhand import kernels
-from models.byhand.passes import Passes
-from models.byhand.sizes import buffer_bytes
+from models.calibrate.steps import run_of
 from models.config import split
-from models.cost import cost, parameters
+from models.engines.cpu import engine as byhand
+from models.engines.cpu import kernels
+from models.engines.cpu.passes import Passes
+from models.flat import flatten
 from models.gpt import GPT
 from models.loss import token_loss
-from models.memory import Layout, Parts, fits, memory
-from models.optim import flatten
 from models.optimizers import OPTIMIZERS
 from models.precision import context
-from models.state import Kind
-from models.steps import run_of
+from models.predict.buffers import buffer_bytes
+from models.predict.cost import cost, parameters
+from models.predict.memory import Layout, Parts, fits, memory
+from models.predict.state import Kind
 
 torch.set_num_threads(1)
 library = kernels.library()
@@ -138,7 +138,7 @@ def storages(thing: Any, found: dict[int, int], seen: set[int]) -> None:
     elif isinstance(thing, dict | list | tuple):
         for one in thing.values() if isinstance(thing, dict) else thing:
             storages(one, found, seen)
-    elif type(thing).__module__.startswith("models.byhand") and id(thing) not in seen:
+    elif type(thing).__module__.startswith("models.engines.cpu") and id(thing) not in seen:
         seen.add(id(thing))
         storages(vars(thing), found, seen)
 

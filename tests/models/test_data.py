@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.corpora import read_texts
-from models.data import (
+from models.data.batches import (
     epoch_sequences,
     epoch_starts,
     load_corpus,
@@ -19,6 +18,7 @@ from models.data import (
     sequences,
     validation_starts,
 )
+from models.data.corpora import read_texts
 from models.seeds import mix
 
 Starts = Callable[[int, int, int, int, int], np.ndarray]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.config import split
-from models.engine import check
+from models.engines.engine import check
 from tests.models.tiny import STEP, make
 
 torch.set_num_threads(1)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from models.config import TrainConfig
-from models.data import Corpus, epoch_sequences, sequences
+from models.data.batches import Corpus, epoch_sequences, sequences
+from models.data.tokenizers import Characters
+from models.engines.distributed.group import ALONE
 from models.evaluate import COUNTED_ELSEWHERE, Validation
-from models.group import ALONE
-from models.tokenizers import Characters
 from tests.models.tiny import CORPUS, make
 
 torch.set_num_threads(1)

@@ -72,7 +72,7 @@ def test_errors_name_the_parameter_what_came_and_what_is_allowed(config: dict[st
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("module", ["models", "models.config", "models.cost", "models.schedule", "models.data"])
+@pytest.mark.parametrize("module", ["models", "models.config", "models.predict.cost", "models.schedule", "models.data.batches"])
 def test_what_needs_no_torch_loads_none(module: str) -> None:
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from models.config import GPTConfig
 from models.gpt import GPT, rotary_angles, rotated
-from models.parametrisation import first_sd, rates
+from models.mup import first_sd, rates
 
 torch.set_num_threads(1)
 

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.byhand import kernels
-from models.byhand.engine import ByHand
 from models.config import TrainConfig, split
-from models.engine import Engine
+from models.engines.cpu import kernels
+from models.engines.cpu.engine import ByHand
+from models.engines.distributed.group import ALONE
+from models.engines.engine import Engine
+from models.flat import clip, flatten
 from models.gpt import GPT
-from models.group import ALONE
 from models.guard import Guard
 from models.norms import cosine, length, normalised
-from models.optim import clip, flatten
 from models.optimizers import OPTIMIZERS
 from models.optimizers.muon import TINY, orthogonalised
 from models.precision import without_denormals

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor, nn
 
 from models.config import TrainConfig
+from models.flat import Flat, flatten
 from models.norms import cosine
-from models.optim import Flat, flatten
 from models.optimizers import OPTIMIZERS, Optimizer
 from models.optimizers.base import Rate
 from models.optimizers.hypergradient import HIGHEST, LOWEST
-from tests.models.test_optim import make_double
+from tests.models.test_flat import make_double
 
 CURVATURE = torch.logspace(0, 1, 48)
 

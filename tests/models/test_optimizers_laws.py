@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from models.config import TrainConfig
-from models.optim import Flat, flatten
+from models.flat import Flat, flatten
 from models.optimizers import OPTIMIZERS, Optimizer
 from models.optimizers.lion import PIECE
-from tests.models.test_optim import Tiny, make_double, padding
+from tests.models.test_flat import Tiny, make_double, padding
 
 RATES = {"hidden": 0.25, "table": 2.0, "vector": 3.0}
 CONFIGS = [

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.optim import flatten
+from models.flat import flatten
 from models.optimizers.matrices import stacks
 from models.optimizers.muon import orthogonalised
-from tests.models.test_optim import Tiny
+from tests.models.test_flat import Tiny
 
 
 def with_spectrum(rows: int, columns: int, singular: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from models.config import TrainConfig
-from models.optim import kind_of
+from models.flat import kind_of
 from models.optimizers import OPTIMIZERS
-from tests.models.test_optim import Tiny, flatten, make_double
+from tests.models.test_flat import Tiny, flatten, make_double
 
 Group = dict[str, Any]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from models import ownership
-from models.byhand import kernels
+from models.engines.cpu import kernels
 from models.ownership import flaw, make_folder
 
 ROOT = Path(__file__).resolve().parents[2]

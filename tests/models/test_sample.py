@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.data import Corpus
+from models.data.batches import Corpus
+from models.data.tokenizers import Characters
 from models.sample import load_model, sample_text
-from models.tokenizers import Characters
 from models.train import TrainRun
 
 torch.set_num_threads(1)

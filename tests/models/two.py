@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from models.parallel import lead, together
+from models.engines.distributed.parallel import lead, together
 from models.train import TrainRun
 from tests.models.tiny import CORPUS, STEP, TINY
 

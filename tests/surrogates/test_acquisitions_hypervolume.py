@@ -8,8 +8,8 @@ import pytest
 
 from surrogates import EHVI, NEHVI, GaussianProcess, Normal, acquisition, score_of
 from surrogates.acquisitions.ehvi import Improvement
+from surrogates.acquisitions.normal import log_mean_exp
 from surrogates.acquisitions.pareto import boxes, dominators, pareto_front, reference_point, thinned
-from surrogates.acquisitions.tails import log_mean_exp
 from tests.surrogates.situations import AT_ONE_BUDGET, DOMAINS, box, inside, situation
 
 

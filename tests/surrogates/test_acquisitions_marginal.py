@@ -17,7 +17,7 @@ from surrogates import (
     acquisition,
 )
 from surrogates.acquisitions.mes import Information
-from surrogates.acquisitions.tails import log_cdf, log_h
+from surrogates.acquisitions.normal import log_cdf, log_h
 
 BUILT_IN = sorted(name for name, chosen in ACQUISITIONS.items() if isinstance(chosen, Acquisition))
 MARGINAL = {name: acquisition(name) for name in BUILT_IN} | {"information": Information(np.array([-1.0, -0.4, 0.1]))}

@@ -9,11 +9,11 @@ from scipy.stats import norm
 
 from surrogates import KG, MES, NEI, GaussianProcess, acquisition, score_of
 from surrogates.acquisitions.draws import Draws
-from surrogates.acquisitions.envelope import NOTHING, breakpoints, log_gain
+from surrogates.acquisitions.expected_maximum import NOTHING, breakpoints, log_gain
 from surrogates.acquisitions.kg import KGScore, apart
 from surrogates.acquisitions.mes import log_information
 from surrogates.acquisitions.minima import candidates, minima_of_draws, minima_of_mean
-from surrogates.acquisitions.tails import log_mean_exp
+from surrogates.acquisitions.normal import log_mean_exp
 from surrogates.posterior import joint
 from tests.surrogates.situations import AT_ONE_BUDGET, DOMAINS, box, conditional, inside, situation
 

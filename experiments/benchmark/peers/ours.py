@@ -8,7 +8,7 @@ from typing import Any
 from experiments.benchmark.peers import Exhausted
 from hpo.job import Job, Result
 from hpo.optimizer import Optimizer
-from hpo.optimizers.gp import GP
+from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.random import Random
 from hpo.space import Config, Space
 

@@ -1,0 +1,1 @@
+"""The sampler on a Gaussian process: what it reads, its fits, what it weighs, where it looks."""

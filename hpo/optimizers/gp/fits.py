@@ -1,0 +1,148 @@
+"""Posteriors of a study's measurements: hyperparameters fitted on a schedule that the log records, rows added in between.
+
+A fit is due when the results have grown by an eighth. It is recorded in the job's note under the name of what was
+modelled, {"gp": {"loss": {"n": 40, "thetas": [[...]]}}}, so that a reopened study never fits its past again. Until the
+next one the Cholesky factor of those n results grows by a row a result, in the order in which they could be read. A
+posterior is a function of the history; that it is kept in `history.memo` and grown there saves time and changes no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hpo.history import History
+from hpo.job import Key
+from hpo.optimizers.gp.observations import View
+from surrogates import KERNELS, Domain, GaussianProcess, Hyperparameters, draw, fit
+
+MOST = 1000  # results that a model is made of at a fit
+MORE = MOST // 8  # and so many more beside them, in a study of more than MOST: then they are chosen anew
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """ValueError unless an option is an integer of at least so much."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; allowed is an integer of at least {least}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made of rows and targets.
+
+    kernel   a name of surrogates.KERNELS
+    warp     whether the numeric columns are warped (Snoek et al. 2014)
+    samples  hyperparameters drawn from their posterior (Snoek et al. 2012); 0: the most probable ones alone
+    """
+
+    kernel: str = "matern52"
+    warp: bool = False
+    samples: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kernel not in KERNELS:
+            raise ValueError(f"kernel is {self.kernel!r}; allowed are {list(KERNELS)}")
+        if not isinstance(self.warp, bool):
+            raise ValueError(f"warp is {self.warp!r}; allowed are True and False")
+        check_count("samples", self.samples, 0)
+
+    @property
+    def plain(self) -> Recipe:
+        """The same with the most probable hyperparameters alone."""
+        return replace(self, samples=0)
+
+    def thetas(
+        self, rows: np.ndarray, z: np.ndarray, view: View, seed: int, start: Hyperparameters | None = None
+    ) -> list[Hyperparameters]:
+        """One or `samples` hyperparameters for rows (n, d) and standardised targets z (n,)."""
+        if self.samples:
+            return draw(rows, z, view.domain, seed, self.samples, start, self.kernel, warped=self.warp)
+        return [fit(rows, z, view.domain, seed, start, self.kernel, warped=self.warp)]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a note records of a fit."""
+
+    n: int  # results that it had read
+    thetas: tuple[Hyperparameters, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that keep every bit."""
+        return {"n": self.n, "thetas": [theta.to_list() for theta in self.thetas]}
+
+    @classmethod
+    def last(cls, history: History, name: str, recipe: Recipe, domain: Domain) -> Fit | None:
+        """The last recorded fit of a model of this name over such a domain."""
+        length = Hyperparameters.count(domain.d, recipe.warp, domain.budget)
+        for job in reversed(history.jobs.values()):
+            found: Mapping[str, Any] | None = job.note.get("gp", {}).get(name)
+            if found is not None and len(found["thetas"][0]) == length:
+                how = recipe.kernel, recipe.warp, domain.budget
+                return cls(int(found["n"]), tuple(Hyperparameters.from_list(theta, *how) for theta in found["thetas"]))
+        return None
+
+    def stale(self, n: int) -> bool:
+        """Whether n results ask for a new fit."""
+        return n >= self.n + max(1, self.n // 8)
+
+
+def posteriors(
+    history: History, recipe: Recipe, view: View, name: str, keys: Sequence[Key], z: np.ndarray, seed: int,
+    afresh: bool = False,
+) -> tuple[list[GaussianProcess], dict[str, Any]]:
+    """The posteriors (one a theta) of z (n,) at the keys, and what the note has to record of a new fit: {} or one entry.
+
+    afresh: fit now, with the last fit as a start, whatever the schedule says: the targets are others than last time.
+    """
+    fitted = Fit.last(history, name, recipe, view.domain)
+    note = {}
+    if fitted is None or afresh or fitted.stale(len(keys)):
+        core, start = kept(z), None if fitted is None else fitted.thetas[-1]
+        rows = view.rows(history, [keys[i] for i in core])
+        fitted = Fit(len(keys), tuple(recipe.thetas(rows, z[core], view, seed, start)))
+        note = {name: fitted.to_json()}
+    used, base = made_of(z, fitted.n)
+    keys, z = [keys[i] for i in used], z[used]
+    return [_grown(history, view, (name, i), keys, z, theta, base) for i, theta in enumerate(fitted.thetas)], note
+
+
+def made_of(z: np.ndarray, fitted: int) -> tuple[np.ndarray, int]:
+    """Indices, in order, of the results that a posterior of z (n,) is made of, and how many of them are factored at once.
+
+    The others came since the last fit, of `fitted` results; in a large study since the last time when MORE had come.
+    """
+    n = len(z)
+    base = min(fitted, n)
+    if n > MOST:
+        base += (n - base) // MORE * MORE
+    core = kept(z[:base])
+    return np.append(core, np.arange(base, n)), len(core)
+
+
+def kept(z: np.ndarray) -> np.ndarray:
+    """Indices, in order, of the results that a model is made of: all of them, or of many the best half of MOST and as
+    many evenly spaced ones of the others (see experiments/subsets.py for what else was measured)."""
+    if len(z) <= MOST:
+        return np.arange(len(z))
+    order = np.argsort(z, kind="stable")
+    others = np.sort(order[MOST // 2 :])
+    spaced = others[np.linspace(0, len(others) - 1, MOST - MOST // 2).round().astype(int)]
+    return np.sort(np.append(order[: MOST // 2], spaced))
+
+
+def _grown(
+    history: History, view: View, name: tuple[str, int], keys: Sequence[Key], z: np.ndarray, theta: Hyperparameters, base: int
+) -> GaussianProcess:
+    """The posterior whose first `base` rows were factored at once and the others one by one."""
+    slot, what = ("posterior", id(view.space), name), (theta, base, view.lowest, view.horizon)
+    made, had, gp = history.memo.get(slot, (None, [], None))
+    if made != what or had != list(keys[: len(had)]):
+        had = list(keys[:base])
+        gp = GaussianProcess(view.domain, view.rows(history, had), z[:base], theta)
+    grown: GaussianProcess = gp.extend(view.rows(history, keys[len(had) :]), z)
+    history.memo[slot] = (what, list(keys), grown)
+    return grown

@@ -1,0 +1,329 @@
+"""Bayesian optimisation with a Gaussian process (Jones et al. 1998; Snoek et al. 2012), over any space.
+
+What happens at an ask, with n results read:
+
+    1. The results of all trials with their own weights are read, at every budget: where there are several, the budget is
+       an input of the model, and proposals are judged at the horizon (see fidelity.py).
+    2. Losses are standardised robustly. Several objectives get a model each, or are first made one (ParEGO, Knowles 2006).
+    3. Hyperparameters: those of the last fit that stands in a note, or a new fit if n has grown by an eighth; between two
+       fits the model grows row by row (see model.py).
+    4. The acquisition is told the situation, what is pending included; terms are added to it (see beliefs.py); it is
+       maximised, and nothing ever started is proposed again.
+
+Every step is a function of the history and of `stream(seed, trial, role)`: the same log gives the same next job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hpo.history import History
+from hpo.job import Key
+from hpo.optimizer import CANDIDATES, Draft, Sampler
+from hpo.optimizers.gp.fits import MOST, Recipe, check_count, kept, posteriors
+from hpo.optimizers.gp.observations import AtHorizon, Rows, View, encoded, readable
+from hpo.optimizers.gp.regions import Part, elsewhere
+from hpo.optimizers.gp.terms import Beliefs, measured
+from hpo.optimizers.sobol import Sobol
+from hpo.rng import stream
+from hpo.space import Config
+from surrogates import (
+    Acquisition,
+    Domain,
+    GaussianProcess,
+    ModelAcquisition,
+    ScoreFunction,
+    Situation,
+    acquisition,
+    combined,
+    isolation,
+    maximize,
+    score_of,
+    standardise,
+)
+
+NOISY = 0.02  # a learned noise variance (of standardised losses) above which the model's opinion beats one observation
+TWINS = 4  # rows that may turn out to be of a configuration that was started, although their own keys are new
+CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev function
+
+
+def worst(gps: Sequence[GaussianProcess], told: np.ndarray) -> np.ndarray:
+    """(M,) a little worse than any told row is believed to be: the point below which hypervolume counts.
+
+    A point at the worst of the front itself would give its ends no reason to be extended.
+    """
+    means = np.column_stack([gp.mean(told) for gp in gps])
+    return np.asarray(means.max(axis=0) + 0.1 * np.ptp(means, axis=0))
+
+
+@dataclass(eq=False)
+class GP(Sampler):
+    """A Gaussian process with an acquisition: a name of surrogates.ACQUISITIONS, or any f(posterior, incumbent) -> score.
+
+    An acquisition of your own sees standardised losses to be minimised: `posterior.mean` and `posterior.sd` (m,), and
+    the incumbent; a higher score is better. "auto" is log EI; where noise was learned, noisy EI; with several objectives
+    (noisy) expected hypervolume improvement. An acquisition of one objective is used with several through ParEGO.
+
+    kernel       "matern52", "matern32" or "rbf"
+    initial      points before the model speaks: the middle of the space, since people lay ranges around what they believe,
+                 then a Sobol sequence. By default one more than half the number of columns, or as many as there are options
+                 of choices, of which one says nothing of another; but 4 to 10: the priors carry a model that early
+                 (Hvarfner et al. 2024), and a study of large models is short
+    warp         fit a warping of the numeric parameters too (Snoek et al. 2014)
+    power        a power transform of the losses, fitted to make them normal (Yeo & Johnson 2000), after robust scaling
+    samples      so many hyperparameters drawn from their posterior by slice sampling, over which the acquisition is
+                 averaged (Snoek et al. 2012); 0: the most probable ones
+    cost         what improvement is divided by: the name of a metric that results report, or else of what the framework
+                 measured beside them, such as "seconds"; or a function of a configuration, such as its FLOPs (Snoek et al.
+                 2012, section 3.2). Finite and above 0: a function's other values raise, a result's leave it out of the
+                 cost's model, with a warning
+    overview     every so many proposals one is made for another part of the space (parts.py), by a model of the whole in
+                 which a crowd of results counts as one; 0: none. The others see the basin in which results crowd ever
+                 finer, and nothing else
+    constraints  {metric: bound}: results should have metric <= bound, and only such are recommended (Gardner et al. 2014)
+    prior        log density over configurations of where the optimum may be, for example Around(space, config); -inf where
+                 it cannot be. It fades as results come in (PiBO, Hvarfner et al. 2022). prior_weight: how many results it
+                 weighs. The first `initial` points are the same without it: a density cannot be drawn from (the paper
+                 draws them)
+    """
+
+    acquisition: str | Acquisition | ModelAcquisition | Callable[..., Any] = "auto"
+    kernel: str = "matern52"
+    initial: int | None = None
+    warp: bool = False
+    power: bool = False
+    samples: int = 0
+    overview: int = 5
+    cost: str | Callable[[Config], float] | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    prior: Callable[[Config], float] | None = None
+    prior_weight: float = 10.0
+
+    repeats = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._acquisition = acquisition(self.acquisition)
+        self._recipe = Recipe(self.kernel, self.warp, self.samples)
+        self._beliefs = Beliefs(self.space, self.cost, self.constraints, self.prior, self.prior_weight)
+        if self.initial is not None:
+            check_count("initial", self.initial, 1)
+        check_count("overview", self.overview, 0)
+        if not isinstance(self.power, bool):
+            raise ValueError(f"power is {self.power!r}; allowed are True and False")
+        if self._beliefs.any and not getattr(self._acquisition, "log_scale", False):
+            raise ValueError(f"acquisition {self.acquisition!r} is not on a log scale, so that neither cost nor constraints nor "
+                             "a prior can be added to it; allowed are logei, pi, mes, kg, nei and others with log_scale = True")
+        domain = self.space.domain
+        options = sum(size for size, choice in zip(domain.sizes, domain.categorical, strict=True) if choice)
+        self._enough = self.initial if self.initial is not None else min(max(domain.d // 2 + 1, options, 4), 10)
+        self._sobol = Sobol(self.space, seed=self.seed)
+
+    def sample(self, history: History, trial: int) -> Config | None:
+        draft = self.suggest(history, trial)
+        return None if draft is None else draft.config
+
+    def suggest(self, history: History, trial: int) -> Draft | None:
+        if not history.trials:
+            return Draft(self.space.midpoint(), {})
+        keys, domain = readable(history), self.space.domain
+        if not self.space.columns:
+            return self._sobol.suggest(history, trial)
+        exclude = Rows.of(history, self.space).started(history)
+        if len(history.trials) < self._enough or not keys:
+            fresh = self._sobol.next(history, exclude) if len(exclude) < domain.size else None
+            if fresh is not None or not keys:
+                return fresh or self._sobol.suggest(history, trial)
+        view = self.view(history, keys)
+        whole = self.overview > 0 and trial % self.overview == self.overview - 1 and len(history.header.objectives) == 1
+        models, note = self._models(history, view, keys, trial, whole)
+        terms = self._beliefs.fitted(history, self._recipe.plain, view, keys, self._draw(trial, "fit"))
+        score, best, part = self._score(history, view, keys, models, trial, whole, terms.valid)
+        seed, climbed = self._draw(trial, "maximise"), AtHorizon(terms.added(score), view)
+        where = domain if part is None else part.of(domain)
+        row = self._new(climbed, where, seed, best, exclude)
+        if row is None and part is not None:
+            row = self._new(climbed, domain, seed, best, exclude)
+        if row is None:  # every point was started, as far as can be found: replicate where it is worth most
+            row = maximize(climbed, domain, seed, best_rows=best)
+        if row is not None:
+            self._look(climbed, row)
+        found = {**note, **terms.note}
+        return None if row is None else Draft(self.space.decode(row), {"gp": found} if found else {})
+
+    def _new(
+        self, score: ScoreFunction, where: Domain, seed: int, best: np.ndarray, started: set[bytes]
+    ) -> np.ndarray | None:
+        """The best row of a configuration that was not started; None where none is found.
+
+        Its own key says nothing where it stands at the edge of what is rounded alike: the configuration's row is asked.
+        """
+        exclude = set(started)
+        for _ in range(TWINS):
+            row = maximize(score, where, seed, best_rows=best, exclude=exclude)
+            if row is None or where.keys(self.space.encode(self.space.decode(row))[None])[0] not in started:
+                return row
+            exclude.update(where.keys(row[None]))
+        return None
+
+    def _look(self, score: ScoreFunction, row: np.ndarray) -> None:
+        """Warns where the best row found is worth nothing: then none was, and the search had nothing to go by."""
+        with np.errstate(all="ignore"):
+            value = float(score(row[None])[0])
+        if not value > -np.inf:
+            self._beliefs.warn("the score of every candidate is -inf or NaN, and proposals are as good as random: look at "
+                               f"the acquisition {self.acquisition!r}, the cost, and where the prior is -inf")
+
+    def _draw(self, trial: int, role: str) -> int:
+        return int(stream(self.seed, trial, role).integers(2**31))
+
+    # -- what is modelled --------------------------------------------------------------------------------------------
+
+    def posterior(self, history: History | None = None, objective: int = 0) -> GaussianProcess:
+        """What the model believes of an objective after all that was told, on standardised losses: to be looked at, with
+        surrogates.plot(optimizer.posterior(), acquisition, names=space.columns), or asked by predict.
+
+        history: the optimizer's own by default. With ParEGO there is one model, of a random combination. ValueError while
+        nothing was told, and where the space has no columns.
+        """
+        history = self.history if history is None else history
+        keys = readable(history)
+        if not keys or not self.space.columns:
+            raise ValueError(f"there is no posterior of {len(keys)} results over {len(self.space.columns)} parameters; "
+                             "allowed is at least one of each")
+        models, _ = self._models(history, self.view(history, keys), keys, history.next_trial, False)
+        return models[objective][0]
+
+    def view(self, history: History, keys: Sequence[Key]) -> View:
+        """How results are rows of the model: what another model of several budgets overrides, with `losses`."""
+        return View.of(self.space, history, keys)
+
+    def losses(self, history: History, keys: Sequence[Key]) -> np.ndarray:
+        """(n, objectives) losses as the model reads them: as they were measured, infinite for failures."""
+        return np.array([history.losses(key) for key in keys])
+
+    def _models(
+        self, history: History, view: View, keys: Sequence[Key], trial: int, whole: bool
+    ) -> tuple[list[list[GaussianProcess]], dict[str, Any]]:
+        """Posteriors by objective (or of the one that ParEGO makes), each one or `samples`; and the note of new fits."""
+        names = list(history.header.objectives)
+        z = self.targets(history, keys, whole)
+        names = [f"{names[0]} overall"] if whole else names
+        parego = len(names) > 1 and not getattr(self._acquisition, "several", False)
+        if parego:
+            names, z = ["parego"], self._chebyshev(z, trial)[:, None]
+        models: list[list[GaussianProcess]] = []
+        note: dict[str, Any] = {}
+        seed = self._draw(trial, "fit")
+        for name, column in zip(names, z.T, strict=True):
+            gps, found = posteriors(history, self._recipe, view, name, keys, column, seed, afresh=parego)
+            models.append(gps)
+            note |= found
+        return models, note
+
+    def targets(self, history: History, keys: Sequence[Key], whole: bool = False) -> np.ndarray:
+        """(n, objectives) standardised losses; for the whole space a crowd of results counts as one."""
+        weights = None
+        if whole:
+            domain = self.space.domain
+            weights = isolation(domain.features(encoded(history, self.space, keys)), domain.columns)
+        return np.column_stack([standardise(column, self.power, weights).z for column in self.losses(history, keys).T])
+
+    def _chebyshev(self, z: np.ndarray, trial: int) -> np.ndarray:
+        """(n,) an augmented Chebyshev function with random weights: another one every trial (Knowles 2006, eq. 2)."""
+        weights = stream(self.seed, trial, "weights").dirichlet(np.ones(z.shape[1]))
+        weighted = (z - z.min(0)) * weights
+        return standardise(weighted.max(1) + CHEBYSHEV * weighted.sum(1)).z
+
+    # -- what is maximised -------------------------------------------------------------------------------------------
+
+    def _score(
+        self, history: History, view: View, keys: Sequence[Key], models: list[list[GaussianProcess]], trial: int, whole: bool,
+        valid: np.ndarray,
+    ) -> tuple[ScoreFunction, np.ndarray, Part | None]:
+        """The acquisition in this situation, averaged over samples of the hyperparameters; the rows that it is compared
+        with, best first; and the part of the space that is searched (None: all of it)."""
+        if len(keys) > MOST and len(models) == 1:  # the best is among what the model is made of
+            losses = self.losses(history, keys)[:, 0]
+            few = kept(np.where(valid, losses, np.inf) if valid.any() else losses)
+            keys, valid = [keys[i] for i in few], valid[few]
+        plain = encoded(history, self.space, keys)
+        told = view.lift(plain)
+        means = [gp.mean(told) for gp in models[0]]
+        mean = np.mean(means, axis=0)
+        valid = valid if valid.any() else np.ones(len(keys), dtype=bool)
+        best = int(np.argmin(np.where(valid, mean, np.inf)))
+        part = elsewhere(self.space.domain, plain[best], stream(self.seed, trial, "part")) if whole else None
+        compared = valid & part.holds(plain) if part is not None else valid
+        compared = compared if compared.any() else valid
+        pending = self._pending(history, view)
+        beside = part.holds(pending) if part is not None else np.ones(len(pending), dtype=bool)
+        seed, scores = self._draw(trial, "acquisition"), []
+        for i, gps in enumerate(zip(*models, strict=True)):  # one of each objective's, a sample of the hyperparameters at a time
+            noisy = any(np.exp(gp.theta.log_noise) > NOISY for gp in gps)
+            incumbent = float(means[i][compared].min())
+            reference = worst(gps, told[compared]) if len(gps) > 1 else None
+            if not beside.all():  # pending elsewhere: known as well as it will be, and nothing to beat here
+                gps = tuple(gp.condition(pending[~beside]) for gp in gps)
+            situation = Situation(gps, told[compared], pending[beside], incumbent, seed, noisy, reference)
+            scores.append(score_of(self._acquisition, situation))
+        order = np.argsort(np.where(compared, mean, np.inf), kind="stable")[: int(compared.sum())]
+        return combined(self._acquisition, scores, seed), plain[order], part
+
+    def _pending(self, history: History, view: View) -> np.ndarray:
+        """(p, d) rows of jobs in flight that the model has no result for, at the horizon: what a short training will say
+        now, its continuation will say later, and nobody else needs to ask."""
+        keys = sorted({key[0]: key for key in [*history.pending, *history.retries]}.values())
+        rows = view.lift(encoded(history, self.space, keys))
+        if not keys:
+            return rows
+        told = set(view.domain.keys(view.rows(history, readable(history))))
+        return rows[[name not in told for name in view.domain.keys(rows)]]
+
+    # -- what is recommended -----------------------------------------------------------------------------------------
+
+    def candidates(self, history: History) -> list[Key]:
+        """With constraints, only results that kept them."""
+        if not self.constraints:
+            return super().candidates(history)
+        for until in reversed(history.budgets):
+            good = [key for key in history.at(until) if not history.failed(key) and self._beliefs.feasible(history, key)]
+            if good:
+                return history.rank(good)[:CANDIDATES]
+        return []
+
+    def unmet(self, history: History) -> str:
+        """That no success kept every bound, and how near to each of them one came."""
+        good = [key for key in history.finished if not history.failed(key)]
+        if not good or any(self._beliefs.feasible(history, key) for key in good):
+            return ""
+        bounds = " and ".join(f"{name} <= {bound:g}" for name, bound in self.constraints.items())
+        least = ", ".join(f"the least {name} is {self._least(history, good, name):g}" for name in self.constraints)
+        return f"none of {len(good)} successful results keeps {bounds}; {least}"
+
+    @staticmethod
+    def _least(history: History, keys: Sequence[Key], name: str) -> float:
+        return min(float("inf") if value is None else value for value in measured(history, keys, name))
+
+    def recommend(self, history: History) -> Key | None:
+        """By the model where it has learned that the results are noisy, else the lowest observed."""
+        good = self.candidates(history)
+        observed = good[0] if good else None
+        if observed is None or len(history.header.objectives) > 1:
+            return observed
+        keys = [key for key in history.at(observed[1]) if history.own(key)]
+        if len(keys) < self._enough or not self.space.columns:
+            return observed
+        view = self.view(history, keys)
+        z = self.targets(history, keys)[:, 0]
+        few = kept(z)
+        rows, z = view.rows(history, [keys[i] for i in few]), z[few]
+        (theta,) = self._recipe.plain.thetas(rows, z, view, self._draw(0, "fit"))
+        if np.exp(theta.log_noise) <= NOISY:
+            return observed
+        mean = GaussianProcess(view.domain, rows, z, theta).mean(view.rows(history, good))
+        return good[int(np.argmin(mean))]

@@ -1,0 +1,151 @@
+"""Real steps of a config, for what is predicted to be held against: their seconds, and the memory of their process.
+
+On a CPU with one thread seconds are CPU seconds of that thread, which is what a step takes on a machine with nothing else
+to do, so that a busy machine can be measured, too.
+
+    python -m models.calibrate.steps '[{"hidden": 64, ...}, "cpu", 1, 5]'   config, device, threads, steps; prints it
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.config import TrainConfig
+from models.data.batches import Corpus
+from models.data.tokenizers import Characters
+from models.predict.memory import Parts
+
+if TYPE_CHECKING:
+    import torch
+
+# What loads most of the code that any config needs, which then lies in memory as well.
+WARM: Mapping[str, Any] = {
+    "layers": 1, "hidden": 64, "heads": 2, "kv_heads": 1, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 64,
+    "norm": "rms", "positions": "rotary", "activation": "swiglu", "qk_norm": True, "dropout": 0.1, "optimizer": "muon",
+}  # fmt: skip
+
+
+class Stopwatch:
+    """The least seconds of a call: the others are what something else did to it."""
+
+    def __init__(self, device: "torch.device", threads: int) -> None:
+        self.device = device
+        self.clock = time.thread_time if device.type == "cpu" and threads == 1 else time.perf_counter
+
+    def __call__(self, call: Callable[[], object], enough: float = 0.04, least: int = 3) -> float:
+        """Groups of calls that take a millisecond or more are timed, until `enough` seconds have gone."""
+        self._once(call, 1)
+        count = max(1, round(1e-3 / max(self._once(call, 1), 1e-6)))
+        found: list[float] = []
+        while len(found) < least or sum(found) * count < enough:
+            found.append(self._once(call, count) / count)
+        return max(min(found), 1e-9)
+
+    def rate(self, call: Callable[[], object], amount: float) -> float:
+        return amount / self(call)
+
+    def _once(self, call: Callable[[], object], count: int) -> float:
+        self._wait()
+        started = self.clock()
+        for _ in range(count):
+            call()
+        self._wait()
+        return self.clock() - started
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            import_module("torch").cuda.synchronize(self.device)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Least seconds of a step; bytes at most in use, and of them what no formula counts (on CUDA: allocated by torch)."""
+
+    seconds: float
+    base: int
+    peak: int
+
+
+def run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
+    """A TrainRun of a config that gives its vocabulary, on random tokens."""
+    from models.train import TrainRun
+
+    length = max(20_000, 2 * config["context"], 2 * config.get("eval_tokens", 8192))
+    tokens = np.random.default_rng(0).integers(config["vocabulary"], size=length, dtype=np.uint32)
+    corpus = Corpus("random tokens", tokens, tokens, Characters("a"))
+    return TrainRun(config, 0, 1000, corpus, "steps", device, threads)
+
+
+def recorded_run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
+    """As `run_of`, through autograd wherever it is."""
+    from models.engines.engine import Engine
+
+    run = run_of(config, device, threads)
+    run.engine = Engine(run.model, run.flat, run.optimizer, run.config)
+    return run
+
+
+def has_kernels(device: str, threads: int) -> bool:
+    """Whether trainings on a device go by engines/cpu/ where they can, for which its kernels are compiled."""
+    import torch
+
+    from models.engines.cpu.engine import suits
+
+    return suits(TrainConfig(), torch.device(device), threads)
+
+
+def measured(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
+    """Steps and an evaluation in this process, which should be a fresh one: its peak is that of all its life."""
+    import torch
+
+    from models.device import current, open_device
+
+    torch.set_num_threads(threads)
+    with current(open_device(device)):
+        return _measured(config, device, threads, repeats)
+
+
+def _measured(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
+    warm = run_of(WARM, device, threads)
+    warm.advance(2)
+    kernels = has_kernels(device, threads)
+    base = _peak(device) - Parts(warm.size, warm.config, device=warm.device.type, kernels=kernels).memory().process
+    run = run_of(config, device, threads)
+    taken = Stopwatch(run.device, threads)(run._step, enough=0.0, least=repeats)
+    run.validation.loss()
+    return Measured(taken, base, _peak(device))
+
+
+def _peak(device: str) -> int:
+    if device.startswith("cuda"):
+        return int(import_module("torch").cuda.max_memory_allocated(device))
+    status = Path("/proc/self/status")  # ru_maxrss begins at what the process that started this one had
+    if status.exists():
+        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def measured_in_child(config: Mapping[str, Any], device: str, threads: int, repeats: int = 5) -> Measured:
+    """`measured` in a process of its own."""
+    asked = json.dumps([dict(config), device, threads, repeats])
+    command = [sys.executable, "-W", "ignore", "-m", "models.calibrate.steps", asked]
+    root = str(Path(__file__).parents[1])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"measuring {dict(config)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return Measured(**json.loads(done.stdout))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(measured(*json.loads(sys.argv[1])))))

@@ -1,0 +1,1 @@
+"""Texts, their tokens, and the sequences that a step sees."""

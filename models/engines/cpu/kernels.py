@@ -1,0 +1,183 @@
+"""kernels.c, compiled once for this processor and kept: what a GPT computes between its matrix products on a CPU.
+
+It needs a C compiler (GCC or clang: $CC, else cc) when it is first used, for about a second. Without one, `library` is None
+and training goes through autograd: slower, and the same up to rounding. HPO_KERNELS=off switches it off.
+
+What is loaded runs as this user. So it lies in a folder of the cache that is this user's alone (0700), and is loaded only if
+nobody else may have written it or may put another in its place; else it is compiled for one process, in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.data.cache import cache_folder
+from models.engines.cpu.compiler import compiler, wanted
+from models.ownership import flaw, flaw_of_file, make_folder, tighten
+
+SOURCE = Path(__file__).parent / "kernels.c"
+# Not -ffast-math: a run that diverges must see its not-a-numbers. The second set is for compilers that refuse the first.
+NATIVE = ["-march=native", "-mprefer-vector-width=512"]
+FLAGS = ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd", "-shared", "-fPIC"]
+LIMIT = 120.0  # seconds
+# Bytes. Once memory of this size was freed, glibc keeps what smaller arrays free; it takes no notice of larger ones.
+KEPT = (32 << 20) - (1 << 16)
+_log = logging.getLogger(__name__)
+
+P, L, F, I = ctypes.c_void_p, ctypes.c_long, ctypes.c_float, ctypes.c_int
+SIGNATURES: dict[str, tuple[list[type], type | None]] = {
+    "attention": ([P] * 3 + [L] * 5 + [F], I),
+    "attention_backward": ([P] * 5 + [L] * 5 + [F], I),
+    "rotate": ([P] * 3 + [F] + [L] * 5, None),
+    "norm": ([P] * 7 + [L] * 2 + [F, I], None),
+    "norm_backward": ([P] * 7 + [L] * 2 + [I], None),
+    "activate": ([P] * 2 + [L] * 2 + [I], None),
+    "stranger": ([P] + [L] * 2, L),
+    "embed": ([P] * 4 + [L] * 3, None),
+    "embed_backward": ([P] * 4 + [L] * 3, None),
+    "token_loss": ([P] * 2 + [L] * 2 + [F] * 3, F),
+}
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels; None where they are switched off or cannot be had, which is logged.
+
+    ValueError if HPO_KERNELS is neither on nor off.
+    """
+    if not wanted():
+        return None
+    try:
+        return _loaded(_compiled())
+    except (OSError, RuntimeError, ValueError, AttributeError, subprocess.SubprocessError) as error:
+        _log.warning("training goes on without the kernels for CPUs, slower: %s", _words(error))
+        return None
+
+
+@lru_cache(maxsize=1)
+def keep_memory() -> None:
+    """From now on, memory of arrays that were freed stays with this process.
+
+    glibc gives large ones back to the system, which hands them out again page by page, cleared, at every step.
+    """
+    torch.empty(KEPT, dtype=torch.uint8)
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    """The address of its first element, for C: the tensor must be contiguous, and stay alive during the call."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(path))
+    for name, (arguments, result) in SIGNATURES.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, result
+    return loaded
+
+
+def _compiled() -> Path:
+    """The file of the library, compiled if it is not there in full. An error of `library` where that fails."""
+    command = compiler()
+    folder, name = _folder(), f"kernels-{_key(command)}"
+    for path in folder.glob(f"{name}-*.so"):
+        wrong = flaw_of_file(path)
+        if wrong is None and path.stem.endswith(_digest(path)):
+            return path
+        if wrong is not None:
+            _log.warning("the kernels for CPUs are compiled again: %s", wrong)
+        path.unlink(missing_ok=True)
+    return _made(command, folder, name)
+
+
+def _folder() -> Path:
+    """This user's folder in the cache; one for this process alone where that cannot be written, or others may write it."""
+    try:
+        return _cached_folder()
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        _log.info("the kernels for CPUs are compiled for this process alone: %s", error)
+    except Untrusted as error:
+        _log.warning("the kernels for CPUs are compiled for this process alone: %s", error)
+    folder = Path(tempfile.mkdtemp(prefix="hpo-kernels-")).resolve()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _check(folder)
+    return folder
+
+
+def _cached_folder() -> Path:
+    cache = cache_folder(None).resolve()
+    make_folder(cache)
+    if not os.environ.get("HPO_CACHE"):
+        tighten(cache)
+    folder = cache / (f"kernels-of-{os.getuid()}" if hasattr(os, "getuid") else "kernels")
+    make_folder(folder, 0o700)
+    _check(folder)
+    with tempfile.TemporaryFile(dir=folder):
+        return folder
+
+
+class Untrusted(ValueError):
+    """A folder to which others may write."""
+
+
+def _check(folder: Path) -> None:
+    wrong = flaw(folder)
+    if wrong is not None:
+        raise Untrusted(f"{wrong}, and could exchange what is loaded from {folder}")
+
+
+def _made(command: list[str], folder: Path, name: str) -> Path:
+    """Compiled. Its name ends with the digest of its bytes: what was cut short is not loaded, which could kill a process."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:  # others may compile at the same time
+        made = Path(place) / "kernels.so"
+        try:
+            _run([*command, *FLAGS, *NATIVE, str(SOURCE), "-o", str(made), "-lm"])
+        except subprocess.CalledProcessError:
+            _run([*command, *FLAGS, str(SOURCE), "-o", str(made), "-lm"])
+        made.chmod(0o700)
+        path = folder / f"{name}-{_digest(made)}.so"
+        os.replace(made, path)
+    return path
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+
+
+def _run(arguments: list[str]) -> None:
+    subprocess.run(arguments, check=True, capture_output=True, timeout=LIMIT, text=True)
+
+
+def _words(error: Exception) -> str:
+    """What went wrong; of a compiler its first complaint."""
+    said = (getattr(error, "stderr", None) or "").splitlines()
+    return next((line for line in said if "error" in line), str(error))
+
+
+def _key(command: list[str]) -> str:
+    """Of everything that the machine code depends on: the text, the compiler, the processor."""
+    version = subprocess.run([*command, "--version"], capture_output=True, timeout=LIMIT).stdout
+    parts = [SOURCE.read_bytes(), version, " ".join([*command, *FLAGS, *NATIVE]).encode(), _processor().encode()]
+    return hashlib.blake2b(b"\0".join(parts), digest_size=12).hexdigest()
+
+
+def _processor() -> str:
+    """What it can do, not how it is called."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())

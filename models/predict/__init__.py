@@ -1,0 +1,1 @@
+"""What a training costs and holds, from its config alone. Imports no torch."""
