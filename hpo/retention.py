@@ -29,7 +29,7 @@ class Retention:
         best = self._recommendable()
         self._best.update(best)
         kept = list(dict.fromkeys([*self.optimizer.live(history), *sources, *best]))
-        self._kept = set(kept)
+        self._kept.update(kept)
         return kept
 
     def release(self) -> list[Key]:
@@ -38,8 +38,9 @@ class Retention:
         finished = self._finished()
         given_up = self.optimizer.released(history)
         if given_up is None:  # an optimizer by somebody else: all of it, every time
-            before = self._kept.union(finished)
-            return sorted(before.difference(self.kept()))
+            before, kept = self._kept.union(finished), self.kept()
+            self._kept = set(kept)
+            return sorted(before.difference(kept))
         sources = [job.source for job in (history.jobs[key] for key in finished) if job.source is not None]
         suspects = {*finished, *sources, *self._best.difference(best), *given_up[self._given_up :]}
         self._best, self._given_up = set(best), len(given_up)

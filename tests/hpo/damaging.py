@@ -24,8 +24,10 @@ from pathlib import Path
 
 from hpo import Header, History, Job, Result, SQLiteLog
 from hpo.logs import Event, sqlite
-from tests.hpo.laws import Drive, build
-from tests.hpo.objectives import line, mixed
+from hpo.testing import Drive
+from hpo.testing.spaces import mixed_space
+from tests.hpo.cases import build
+from tests.hpo.objectives import line
 
 OUTCOMES = ("as it was", "prefix", "refused", "WRONG")
 NEXT = Event("run", {"after": "the damage"}, 4e9)  # what is told to a log that opened
@@ -47,7 +49,7 @@ def wholes(folder: Path) -> list[Whole]:
     for name, optimizer, jobs in kinds:
         path = folder / f"{name}.sqlite"
         log = SQLiteLog(path)
-        drive = Drive(build(optimizer, line() if name == "few" else mixed(), 0), log=log)
+        drive = Drive(build(optimizer, line() if name == "few" else mixed_space(), 0), log=log)
         if jobs:
             drive.go(jobs, lost=0.1, foreign=0.1)
         if name == "asha":  # long curves and tracebacks stand on pages of their own

@@ -1,68 +1,24 @@
-"""Spaces, objectives and Runs that the tests of hpo share; importable from spawned workers."""
+"""Objectives and Runs that the tests of hpo share; importable from spawned workers."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import math
 import os
+import random
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo import Categorical, Const, Float, Int, Space
-
-
-def fits(config: Mapping[str, Any]) -> bool:
-    return bool(config["hidden"] % config["heads"] == 0)
-
-
-def mixed() -> Space:
-    """Everything a space can hold: log ranges, a step, conditions (one of them on an Int), a constant, a constraint."""
-    return Space(
-        lr=Float(1e-5, 1e-1, log=True),
-        dropout=Float(0.0, 0.5),
-        batch=Int(1, 512, log=True),
-        hidden=Int(16, 64, step=8),
-        heads=Int(1, 8),
-        optimizer=Categorical(["adamw", "sgd"]),
-        momentum=Float(0.0, 0.99, when={"optimizer": "sgd"}),
-        nesterov=Categorical([True, False], when={"optimizer": "sgd"}),
-        gate=Float(-1.0, 1.0, when={"heads": [4, 8]}),
-        vocab=Const(256),
-        constraints=[fits],
-    )
-
-
-def small() -> Space:
-    """Six points, all categorical."""
-    return Space(a=Categorical(["x", "y", "z"]), b=Categorical([True, None]))
-
-
-def plane() -> Space:
-    return Space(x=Float(-1.0, 1.0), y=Float(-1.0, 1.0))
-
-
-SPACES = {"mixed": mixed, "small": small, "plane": plane}
+from hpo import Float, Space
 
 
 def noise(*parts: Any) -> float:
     """In [0, 1), from anything with a stable text."""
-    return int(hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=6).hexdigest(), 16) / 2**48
-
-
-def value(config: Mapping[str, Any], until: int, seed: int = 0) -> float:
-    """A positive loss with a smooth part, a rough part and a learning curve. No two configurations tie."""
-    smooth = sum(math.tanh(v) for v in config.values() if isinstance(v, float))
-    return 2.0 + 0.2 * math.tanh(smooth) + 0.5 * noise(dict(config)) + 1.0 / until
-
-
-def quadratic(config: Mapping[str, Any], until: int, seed: int = 0) -> float:
-    return float((config["x"] - 0.3) ** 2 + (config["y"] + 0.4) ** 2 + 0.1 / until)
+    return random.Random(json.dumps(parts)).random()
 
 
 # -- f(config) -----------------------------------------------------------------------------------------------------------

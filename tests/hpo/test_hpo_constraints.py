@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from hpo import GP, Categorical, Const, Float, Int, Random, Sobol, Space, Vectorised
-from tests.hpo.objectives import fits, mixed
+from hpo.testing.spaces import has_whole_heads as fits
+from hpo.testing.spaces import mixed_space
 
 
 def divides(columns: Any) -> Any:
@@ -27,8 +28,8 @@ def columns_of(space: Space, n: int = 200) -> dict[str, np.ndarray]:
 
 
 def test_both_kinds_say_the_same_of_rows_and_configurations() -> None:
-    one, many = mixed(), Space(mixed().parameters, constraints=[Vectorised(divides)])
-    rows = Space(mixed().parameters).domain.from_unit(np.random.default_rng(0).random((500, one.domain.d)))
+    one, many = mixed_space(), Space(mixed_space().parameters, constraints=[Vectorised(divides)])
+    rows = Space(mixed_space().parameters).domain.from_unit(np.random.default_rng(0).random((500, one.domain.d)))
     np.testing.assert_array_equal(one.domain.ok(rows), many.domain.ok(rows))
     expected = [fits(one.decode(row)) for row in rows]
     np.testing.assert_array_equal(one.domain.ok(rows), expected)

@@ -17,8 +17,9 @@ import pytest
 from hpo import ASHA, History, Random, SQLiteLog, Study, load
 from hpo.logs import Collision, Event, LogError
 from hpo.logs.tables import Plain, hashed
+from hpo.testing import Drive, changed_jobs
+from tests.hpo.cases import build
 from tests.hpo.damaging import DAMAGES, OUTCOMES, Whole, damaged, main, outcome, wholes
-from tests.hpo.laws import Drive, build, replay
 from tests.hpo.objectives import line
 from tests.hpo.test_hpo_logs import WRONG, start
 
@@ -242,7 +243,7 @@ def test_a_log_of_version_1_opens_replays_and_goes_on(path: Path, tmp_path: Path
         study = Study(asha(), log=SQLiteLog(old))
     assert said[0].filename == __file__, "a line of ours"
     assert len(said) == 1 and study.history.events == history.events and study.history.digest == history.digest
-    assert replay(study.history, asha) == []
+    assert changed_jobs(study.history, asha) == []
     job = study.optimizer.ask()
     assert job is not None and study.optimizer.tell(job, 1.0)
     assert study.history.log.read(len(history))[0].body["job"] == job.to_json()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hpo import Random, SQLiteLog, Study, load
-from tests.hpo.laws import ROOT
+from tests.hpo.cases import ROOT
 from tests.hpo.objectives import line
 from tests.hpo.test_hpo_damage import FIRST, rows
 

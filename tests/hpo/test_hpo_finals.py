@@ -16,8 +16,9 @@ from hpo import ASHA, Finals, History, Job, MemoryLog, Random, Result, Simulator
 from hpo.load import load
 from hpo.optimizers.finals import FINALS, default_trial, finalists, furthest
 from hpo.stopping import SHARE, Turn, Verdict, makespan, spent, turned
-from tests.hpo.laws import FINISHED, TOP, Drive, build, replay
-from tests.hpo.objectives import plane, quadratic
+from hpo.testing import Drive, changed_jobs
+from hpo.testing.spaces import plane, quadratic
+from tests.hpo.cases import FINISHED, TOP, build
 
 DEFAULT = {"x": 0.0, "y": 0.0}
 
@@ -192,7 +193,7 @@ def test_the_default_and_the_best_few_reach_the_end(name: str, workers: int) -> 
     top = history.header.horizon
     assert all(job.until == top and job.source is not None and job.source[0] == job.trial for job in late)
     assert {(trial, top) for trial in chosen} <= set(drive.study.keep()), "what may be handed over stays"
-    assert replay(history, lambda: Finals(build(name, plane(), 0), keep=2)) == []
+    assert changed_jobs(history, lambda: Finals(build(name, plane(), 0), keep=2)) == []
 
 
 def test_the_best_are_those_that_came_furthest_and_then_those_of_the_lowest_loss() -> None:
@@ -265,7 +266,7 @@ def test_the_search_goes_on_behind_the_finals(name: str, seed: int) -> None:
             break
         drive.finish(drive.running.pop(0))
     assert len(history.jobs) - before == 30 or not drive.optimizer.endless
-    assert replay(history, lambda: Finals(build(name, plane(), seed), keep=2)) == []
+    assert changed_jobs(history, lambda: Finals(build(name, plane(), seed), keep=2)) == []
 
 
 @pytest.mark.parametrize("name", ["asha(random)", "median(random)", "pbt", "asha(gp)"])

@@ -18,10 +18,12 @@ from hpo import (
     Grid,
     History,
     Job,
+    Optimizer,
     Random,
     Result,
     Simulator,
     Sobol,
+    Space,
     SQLiteLog,
     Stop,
     Study,
@@ -32,14 +34,20 @@ from hpo.optimizers import freezethaw
 from hpo.optimizers.freezethaw import CHANCES, FIRST, OUTCOMES, taken, worths
 from hpo.optimizers.gp.fits import Recipe
 from hpo.optimizers.gp.observations import View, readable
+from hpo.testing import Drive, LearnerLaws, changed_jobs, replay_in_process, started_jobs
+from hpo.testing.spaces import SPACES, mixed_space, plane, quadratic
 from surrogates import EI, GaussianProcess, fit, standardise
 from surrogates.acquisitions.marginal import Normal
-from tests.hpo.laws import TOP, Drive, LearnerLaws, build, replay, replayed_elsewhere, starts
-from tests.hpo.objectives import SPACES, line, mixed, plane, quadratic
+from tests.hpo.cases import TOP, build, build_over
+from tests.hpo.objectives import line
 
 
 class TestLearner(LearnerLaws):
-    name = "freezethaw(gp)"
+    def make(self, space: Space, seed: int) -> Optimizer:
+        return build("freezethaw(gp)", space, seed)
+
+    def make_peer(self, space: Space, seed: int) -> Optimizer:
+        return build("freezethaw(random)", space, seed)
 
 
 # --- what it is worth -------------------------------------------------------------------------------------------------
@@ -249,9 +257,9 @@ def test_a_reopened_study_never_fits_its_past(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("name", ["freezethaw(sobol)", "freezethaw(grid)"])
 def test_a_sampler_without_a_model_gets_one(name: str) -> None:
-    history = Drive(build(name, mixed(), 1), workers=4, seed=1).go(18, lost=0.15, foreign=0.1, twice=0.1)
+    history = Drive(build(name, mixed_space(), 1), workers=4, seed=1).go(18, lost=0.15, foreign=0.1, twice=0.1)
     assert any("gp" in job.note for job in history.jobs.values())
-    assert replay(history, lambda: build(name, mixed(), 1)) == []
+    assert changed_jobs(history, lambda: build(name, mixed_space(), 1)) == []
 
 
 def weighed(history: History) -> list[Job]:
@@ -268,12 +276,12 @@ def weighed(history: History) -> list[Job]:
 
 def test_forty_jobs_on_four_workers_in_a_fresh_process(tmp_path: Path) -> None:
     """How many of them go on hangs on the last bits of a fit, and so on the processor; that the model chose does not."""
-    drive = Drive(build("freezethaw", mixed(), 7), workers=4, seed=7, log=SQLiteLog(tmp_path / "log.db"))
+    drive = Drive(build("freezethaw", mixed_space(), 7), workers=4, seed=7, log=SQLiteLog(tmp_path / "log.db"))
     history = drive.go(40, lost=0.05, foreign=0.03)
-    assert len(starts(history)) == 40 and any(job.source is not None for job in history.jobs.values())
+    assert len(started_jobs(history)) == 40 and any(job.source is not None for job in history.jobs.values())
     chosen = weighed(history)
     assert len(chosen) >= 15 and any("gp" in job.note for job in chosen)
-    assert replayed_elsewhere(tmp_path / "log.db", "freezethaw", "mixed", 7) == "40 replayed"
+    assert replay_in_process(build_over, tmp_path / "log.db", "freezethaw", "mixed", 7) == "40 replayed"
 
 
 @pytest.mark.parametrize("options", [{"samples": 3}, {"warp": True}, {"power": True}, {"overview": 0}])
@@ -281,7 +289,7 @@ def test_options_of_the_gp(options: dict[str, int]) -> None:
     def fresh() -> FreezeThaw:
         return FreezeThaw(GP(plane(), **options), max_resource=TOP)  # type: ignore[arg-type]
 
-    assert replay(Drive(fresh(), quadratic, seed=3).go(16), fresh) == []
+    assert changed_jobs(Drive(fresh(), quadratic, seed=3).go(16), fresh) == []
 
 
 def test_refusals() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from hpo import ASHA, Random, SQLiteLog, Study
+from tests.hpo.cases import ROOT
 from tests.hpo.deaths import CASES, STEPS, suffer
 from tests.hpo.killing import WHERE, WHO, campaign, table
-from tests.hpo.laws import ROOT
 from tests.hpo.objectives import Traces, line
 from tests.hpo.test_hpo_executors import alive, until
 

@@ -35,7 +35,8 @@ from hpo import (
     run,
 )
 from hpo.logs import LogError
-from tests.hpo.laws import ROOT, Drive, build, replay
+from hpo.testing import Drive, changed_jobs
+from tests.hpo.cases import ROOT, build
 
 SPACE = Space(
     x=Float(1e-4, 0.1 + 0.2, log=True), layers=Int(2, 12, step=2), kind=Categorical(["a", 3, 2.5, True, None]), bias=Const("ä"),
@@ -328,7 +329,7 @@ def test_a_limit_does_not_bind_who_asks_by_hand(make_one: Callable[[], Optimizer
     for trial in (4, 5):
         job = study.optimizer.ask()
         assert job is not None and job.trial == trial and study.optimizer.tell(job, 1.0)
-    assert replay(study.history, make_one) == []
+    assert changed_jobs(study.history, make_one) == []
     study.history.log.close()
     more = Study(make_one(), log=path)
     run(more, Inline(first_of) if isinstance(more.optimizer, Sampler) else Inline(budgeted, 9), Stop(trials=4))

@@ -13,8 +13,9 @@ import pytest
 
 from hpo import LOGS, Job, MemoryLog, Random, Result, SQLiteLog, Study
 from hpo.logs import Collision, Event, Log, sqlite
-from tests.hpo.laws import ROOT, Drive, build, starts
-from tests.hpo.objectives import line, mixed
+from hpo.testing import Drive, started_jobs
+from tests.hpo.cases import ROOT, build, build_over
+from tests.hpo.objectives import line
 
 HEADER = {"space": {}, "seed": 0, "horizon": 1}
 RESULT = Result({"loss": 1.0}).to_json()
@@ -203,12 +204,12 @@ class LogLaws:
         assert len(log.read(0)) == 100 and len(collisions) == 60
 
     def test_the_same_study_as_in_memory(self, log: Log) -> None:
-        a = Drive(build("asha", mixed(), 0), log=log).go(20, lost=0.1, foreign=0.1)
-        b = Drive(build("asha", mixed(), 0), log=MemoryLog()).go(20, lost=0.1, foreign=0.1)
-        assert a.digest == b.digest and starts(a) == starts(b)
+        a = Drive(build_over("asha", "mixed", 0), log=log).go(20, lost=0.1, foreign=0.1)
+        b = Drive(build_over("asha", "mixed", 0), log=MemoryLog()).go(20, lost=0.1, foreign=0.1)
+        assert a.digest == b.digest and started_jobs(a) == started_jobs(b)
 
     def test_two_histories_on_one_log_share_it(self, log: Log) -> None:
-        one, two = Study(build("asha", mixed(), 0), log=log), Study(build("asha", mixed(), 0), log=log)
+        one, two = Study(build_over("asha", "mixed", 0), log=log), Study(build_over("asha", "mixed", 0), log=log)
         keys = set()
         for i in range(20):
             study = (one, two)[i % 2]
@@ -304,9 +305,9 @@ for _name in LOGS:
 
 
 def test_sqlite_reopens(tmp_path: Path) -> None:
-    first = Drive(build("hyperband", mixed(), 0), log=SQLiteLog(tmp_path / "log.db")).go(10)
+    first = Drive(build_over("hyperband", "mixed", 0), log=SQLiteLog(tmp_path / "log.db")).go(10)
     log = SQLiteLog(tmp_path / "log.db")
-    again = Study(build("hyperband", mixed(), 0), log=log).history
+    again = Study(build_over("hyperband", "mixed", 0), log=log).history
     assert again.digest == first.digest and again.losses((0, 1)) == first.losses((0, 1))
     log.close()
     with pytest.raises(ValueError, match="is closed"):
@@ -317,21 +318,21 @@ def test_sqlite_reopens(tmp_path: Path) -> None:
 
 def test_header_mismatch_names_the_difference(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
-    Study(build("asha", mixed(), 0), log=SQLiteLog(path))
+    Study(build_over("asha", "mixed", 0), log=SQLiteLog(path))
     for make, sentence in [
-        (lambda: Study(build("asha", mixed(), 1), log=SQLiteLog(path)), "seed was 0 and is now 1"),
+        (lambda: Study(build_over("asha", "mixed", 1), log=SQLiteLog(path)), "seed was 0 and is now 1"),
         (lambda: Study(build("asha", line(), 0), log=SQLiteLog(path)), "space.parameters.x was None and is now"),
-        (lambda: Study(build("asha", mixed(), 0), unit="steps", log=SQLiteLog(path)),
+        (lambda: Study(build_over("asha", "mixed", 0), unit="steps", log=SQLiteLog(path)),
          "unit was 'evaluations' and is now 'steps'"),
-        (lambda: Study(build("asha", mixed(), 0), horizon=10, log=SQLiteLog(path)), "horizon was 9 and is now 10"),
-        (lambda: Study(build("asha", mixed(), 0), objectives={"loss": "max"}, log=SQLiteLog(path)), "objectives was"),
-        (lambda: Study(build("asha(gp)", mixed(), 0), log=SQLiteLog(path)),
+        (lambda: Study(build_over("asha", "mixed", 0), horizon=10, log=SQLiteLog(path)), "horizon was 9 and is now 10"),
+        (lambda: Study(build_over("asha", "mixed", 0), objectives={"loss": "max"}, log=SQLiteLog(path)), "objectives was"),
+        (lambda: Study(build_over("asha(gp)", "mixed", 0), log=SQLiteLog(path)),
          "optimizer.sampler.name was 'Random' and is now 'GP'"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match="the log belongs to another study") as caught:
             make()
         assert sentence in str(caught.value)
-    Study(build("asha", mixed(), 0), log=SQLiteLog(path))
+    Study(build_over("asha", "mixed", 0), log=SQLiteLog(path))
 
 
 def test_not_a_log(tmp_path: Path) -> None:
@@ -350,8 +351,8 @@ def test_not_a_log(tmp_path: Path) -> None:
 DRIVER = """
 import sys, random, time
 from hpo import *
-from tests.hpo.laws import build, SPACES
-study = Study(build("asha", SPACES["mixed"](), 0), log=SQLiteLog(sys.argv[1]))
+from tests.hpo.cases import build_over
+study = Study(build_over("asha", "mixed", 0), log=SQLiteLog(sys.argv[1]))
 mine = []
 for i in range(25):
     job = study.optimizer.ask()
@@ -373,11 +374,11 @@ def test_three_drivers_in_three_processes(tmp_path: Path) -> None:
         assert driver.returncode == 0, err
         keys += eval(out)
     assert len(keys) == len(set(keys)) == 75
-    history = Study(build("asha", mixed(), 0), log=SQLiteLog(tmp_path / "log.db")).history
+    history = Study(build_over("asha", "mixed", 0), log=SQLiteLog(tmp_path / "log.db")).history
     assert len(history.results) == 75 and not history.pending
     for event in history.events:
         if event.kind == "start":
-            job = build("asha", mixed(), 0).decide(history.prefix(event.body["seen"]))
+            job = build_over("asha", "mixed", 0).decide(history.prefix(event.body["seen"]))
             assert job is not None and job.to_json() == event.body["job"]
 
 

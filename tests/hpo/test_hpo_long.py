@@ -22,7 +22,8 @@ from hpo import (
     SuccessiveHalving,
 )  # fmt: skip
 from hpo.optimizers import OPTIMIZERS
-from tests.hpo.objectives import plane, value
+from hpo.testing.spaces import plane
+from hpo.testing.spaces import rough as value
 
 LEARNERS = {"gp", "freezethaw"}  # a model reads all results, at a cost that is stated where it is built
 SPACE = plane()

@@ -1,18 +1,53 @@
 """Every optimizer that is listed, and compositions, under the laws."""
 
-from tests.hpo.laws import CASES, LearnerLaws, NewnessLaws, OptimizerLaws, build, test_cases_are_what_they_say  # noqa: F401
-from tests.hpo.objectives import SPACES
+from collections.abc import Mapping
+from typing import Any
+
+from hpo import OPTIMIZERS, Optimizer, Sampler, Scheduler, Space
+from hpo.testing import LearnerLaws, NewnessLaws, OptimizerLaws, SamplerLaws, SchedulerLaws
+from hpo.testing.drive import sampler_of
+from hpo.testing.spaces import SPACES
+from tests.hpo.cases import CASES, build, learns, test_cases_are_what_they_say  # noqa: F401
+
+
+class Case:
+    """Makes the optimizer by its name."""
+
+    name: str
+
+    def make(self, space: Space, seed: int) -> Optimizer:
+        return build(self.name, space, seed)
+
+
+class Learner(Case, LearnerLaws):
+    def make_peer(self, space: Space, seed: int) -> Optimizer:
+        scheduler, _, sampler = self.name.partition("(")
+        return build(f"{scheduler}(random)" if sampler else "random", space, seed)
+
+
+def laws_of(name: str) -> type[OptimizerLaws]:
+    """Those of samplers or of schedulers for what is listed; those of every optimizer for compositions."""
+    cls = OPTIMIZERS.get(name, Optimizer)
+    return SamplerLaws if issubclass(cls, Sampler) else SchedulerLaws if issubclass(cls, Scheduler) else OptimizerLaws
+
+
+def enter(prefix: str, name: str, *bases: type, **attributes: Any) -> None:
+    """A test class of this module, which any process finds here."""
+    title = prefix + "".join(part.capitalize() for part in name.replace(")", "").split("("))
+    globals()[title] = type(title, bases, {"__module__": __name__, "name": name, **attributes})
+
+
+BY_LEARNING: Mapping[bool, Mapping[str, Any]] = {
+    True: {"jobs": 13, "invariance": "scale"},  # the model speaks from the eleventh on
+    False: {"jobs": 24, "invariance": "rank"},
+}
 
 for _name in CASES:
-    _title = "".join(part.capitalize() for part in _name.replace(")", "").split("("))
-    globals()[f"Test{_title}"] = type(f"Test{_title}", (OptimizerLaws,), {"name": _name})
+    enter("Test", _name, Case, laws_of(_name), **BY_LEARNING[learns(_name)])
 
-for _name, _jobs in (("gp", {}), ("asha(gp)", {}), ("median(gp)", {"jobs": 40})):
-    _title = "".join(part.capitalize() for part in _name.replace(")", "").split("("))
-    globals()[f"TestLearner{_title}"] = type(f"TestLearner{_title}", (LearnerLaws,), {"name": _name, **_jobs})
+for _name, _more in (("gp", {}), ("asha(gp)", {}), ("median(gp)", {"jobs": 40})):
+    enter("TestLearner", _name, Learner, **_more)
 
 for _name in [*CASES, "freezethaw(gp)"]:
-    _optimizer = build(_name, SPACES["plane"](), 0)
-    if not getattr(_optimizer, "sampler", _optimizer).repeats:
-        _title = "".join(part.capitalize() for part in _name.replace(")", "").split("("))
-        globals()[f"TestNewness{_title}"] = type(f"TestNewness{_title}", (NewnessLaws,), {"name": _name})
+    if not sampler_of(build(_name, SPACES["plane"](), 0)).repeats:
+        enter("TestNewness", _name, Case, NewnessLaws)

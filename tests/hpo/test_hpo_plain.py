@@ -63,7 +63,7 @@ def test_a_plain_scheduler_has_what_schedulers_have() -> None:
     made = adapt(Leaders(Nearby(line(), seed=5), horizon=27))
     assert isinstance(made, Scheduler) and isinstance(made.sampler, Sampler)
     assert (made.horizon, made.seed, made.endless) == (27, 5, True)
-    assert made.describe()["sampler"] == {"name": "Nearby", "module": "tests.hpo.toys.sampler", "points": 4}
+    assert made.describe()["sampler"] == {"name": "Nearby", "module": "tests.hpo.toys.sampler", "points": 8}
 
 
 def test_the_object_and_its_optimizer_are_one() -> None:
@@ -85,7 +85,7 @@ def test_a_log_of_one_is_read_and_goes_on_with_it(tmp_path: Path) -> None:
     again = load(path, optimizer=Nearby(line()))  # type: ignore[arg-type]
     job = again.optimizer.ask()
     assert job is not None and job.config == minimize(square, line(), Nearby(line()), 5, quiet=True).trial((4, 1)).config
-    with pytest.raises(ValueError, match=r"optimizer.points was 4 and is now 5"):
+    with pytest.raises(ValueError, match=r"optimizer.points was 8 and is now 5"):
         Study(Nearby(line(), points=5), log=path)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,7 @@ import pytest
 import hpo
 from hpo import GP, OPTIMIZERS, Optimizer, Random, Sampler, Scheduler, make, minimize, register
 from hpo.registry import resolve
-from tests.hpo.objectives import plane, quadratic
+from hpo.testing.spaces import plane, quadratic
 
 MINE = """
 from dataclasses import dataclass

@@ -22,7 +22,9 @@ from hpo import (
     SuccessiveHalving,
     run,
 )
-from tests.hpo.objectives import SPACES, line, plane, value
+from hpo.testing.spaces import SPACES, plane
+from hpo.testing.spaces import rough as value
+from tests.hpo.objectives import line
 
 
 def ask(optimizer: Any, count: int) -> list[Job]:

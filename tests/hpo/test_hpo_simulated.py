@@ -27,8 +27,9 @@ from hpo import (
     SuccessiveHalving,
     run,
 )
-from tests.hpo.laws import build
-from tests.hpo.objectives import SPACES, noise, plane, value
+from hpo.testing.spaces import SPACES, noise, plane
+from hpo.testing.spaces import rough as value
+from tests.hpo.cases import build
 
 MAKERS: list[Any] = [
     lambda s: ASHA(Random(plane(), seed=s), max_resource=9),

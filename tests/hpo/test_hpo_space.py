@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from hpo import Categorical, Const, Float, Grid, Hyperband, Int, Random, Space, SuccessiveHalving, make
 from hpo.optimizers.rungs import levels
-from tests.hpo.laws import ROOT
-from tests.hpo.objectives import SPACES, mixed
+from hpo.testing.spaces import SPACES, mixed_space
+from tests.hpo.cases import ROOT
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 6))
 pairs = st.tuples(st.integers(0, 2), st.integers(0, 2))
@@ -113,7 +113,7 @@ def test_short_form() -> None:
 
 
 def test_conditions() -> None:
-    space = mixed()
+    space = mixed_space()
     adamw = {"lr": 1e-3, "dropout": 0.1, "batch": 8, "hidden": 32, "heads": 2, "optimizer": "adamw"}
     assert space.check(adamw) == {**adamw, "vocab": 256}
     with pytest.raises(ValueError, match="parameter 'momentum' came, but it is allowed only when"):
@@ -275,7 +275,7 @@ BAD_OPTIMIZERS: list[tuple[Any, str]] = [
 def test_bad_options(case: int) -> None:
     build, sentence = BAD_OPTIMIZERS[case]
     with pytest.raises((ValueError, TypeError), match=sentence):
-        build(mixed())
+        build(mixed_space())
 
 
 # -- grids and ladders ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from hpo.rng import stream
 
 
 class Nearby:
-    def __init__(self, space, seed=0, points=4):
+    def __init__(self, space, seed=0, points=8):
         self.space, self.seed, self.points = space, seed, points
 
     def sample(self, history, trial):
