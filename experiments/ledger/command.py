@@ -58,7 +58,7 @@ def conduct(
         raise typer.Exit(130) from None
     if left:
         progress(f"{left} are left for another time")
-    lines: Sequence[Any] = list(ledger.stored().values())
+    lines: Sequence[Any] = list(ledger.latest().values())
     typer.echo(report(ledger) if lines else "nothing is measured yet")
     for line in [*ledger.warnings(), *(said for claim in ledger.claims for said in claim.judge(lines))]:
         typer.echo(line)

@@ -64,7 +64,7 @@ class Ledger:
             if (one := self.measurement_of(line)) is not None:
                 yield one, line
 
-    def stored(self) -> dict[str, Record]:
+    def latest(self) -> dict[str, Record]:
         """Of every measurement the last line that is current, else the last one; by name, in the order of measurements."""
         found: dict[str, Record] = {}
         for one, line in self.rows():
@@ -74,20 +74,20 @@ class Ledger:
 
     def current(self) -> dict[str, Record]:
         """Of every measurement that has one the last line that the code as it is now would write."""
-        return {name: line for name, line in self.stored().items() if self.by_name[name].is_current(line)}
+        return {name: line for name, line in self.latest().items() if self.by_name[name].is_current(line)}
 
     def stale(self) -> dict[str, Record]:
         """The last lines of measurements that have only older ones."""
-        return {name: line for name, line in self.stored().items() if not self.by_name[name].is_current(line)}
+        return {name: line for name, line in self.latest().items() if not self.by_name[name].is_current(line)}
 
-    def missing(self) -> list[Measurement]:
+    def list_missing(self) -> list[Measurement]:
         """What has no current line."""
         there = self.current()
         return [one for one in self.measurements if one.name not in there]
 
     def warnings(self) -> list[str]:
         """A sentence where some of what is shown is older than the code; else none."""
-        old, every = len(self.stale()), len(self.stored())
+        old, every = len(self.stale()), len(self.latest())
         return [f"{old} of {every} lines were made by other sources than these."] if old else []
 
     # -- measuring -----------------------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class Ledger:
         One that fails is said, and is measured again next time. With threads > 1 so many at a time: for measurements that
         have a process of their own.
         """
-        until, left, failed = time.monotonic() + seconds, self.missing(), 0
+        until, left, failed = time.monotonic() + seconds, self.list_missing(), 0
         say(f"{len(left)} to measure")
         if threads > 1:
             return self._side_by_side(left, until, threads, say)
