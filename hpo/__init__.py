@@ -9,7 +9,7 @@ history.py      History: start, finish, lost, add, enqueue; what every optimizer
 fold.py         what depends on the path of a history, stepped at its starts
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
 optimizers/     one file each; OPTIMIZERS, make; Finals around any of them
-logs/           where events live: memory, SQLite
+logs/           where events live: memory, SQLite; open_log by path, URL or log
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
 forks.py        what an objective forks and lets return ends there
@@ -30,7 +30,7 @@ from hpo.executors import EXECUTORS, Executor, Inline, Processes, Simulator, Thr
 from hpo.history import History
 from hpo.job import Header, Job, Key, Result
 from hpo.load import load
-from hpo.logs import LOGS, MemoryLog, SQLiteLog
+from hpo.logs import LOGS, MemoryLog, SQLiteLog, open_log
 from hpo.objective import Run
 from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
 from hpo.optimizers import (
@@ -60,5 +60,5 @@ __all__ = [
     "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
     "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
     "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize",
-    "minimize", "run",
+    "minimize", "open_log", "run",
 ]  # fmt: skip

@@ -69,6 +69,11 @@ class Optimizer(ABC):
         """The largest budget this optimizer asks for when nobody says otherwise."""
         return 1
 
+    @property
+    def chooser(self) -> Optimizer:
+        """Whoever chooses configurations: this one, or the innermost one that it wraps."""
+        return self
+
     def suited(self, objective: Any) -> Optimizer:
         """This optimizer, with what it leaves open taken from what an objective declares; before there is a header."""
         return self
@@ -274,6 +279,8 @@ class Scheduler(Optimizer):
 
     sampler: Sampler
 
+    usual: ClassVar[str] = "random"  # the sampler that `make` takes where none is named
+
     def __post_init__(self) -> None:
         if not isinstance(self.sampler, Sampler):
             name = type(self).__name__
@@ -282,6 +289,10 @@ class Scheduler(Optimizer):
     @property
     def endless(self) -> bool:  # type: ignore[override]
         return self.sampler.endless
+
+    @property
+    def chooser(self) -> Optimizer:
+        return self.sampler.chooser
 
     @property
     def space(self) -> Space:  # type: ignore[override]

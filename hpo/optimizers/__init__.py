@@ -44,7 +44,7 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
         raise ValueError(f"unknown optimizer {name!r}; allowed are {list(OPTIMIZERS)}")
     cls, space = OPTIMIZERS[name], Space.of(space)
     if issubclass(cls, Scheduler):
-        sampler = options.pop("sampler", getattr(cls, "usual", "random"))
+        sampler = options.pop("sampler", cls.usual)
         if not isinstance(sampler, Sampler):
             made = make(sampler, space, seed)
             if not isinstance(made, Sampler):
