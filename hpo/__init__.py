@@ -8,7 +8,8 @@ constraints.py  which configurations are feasible, asked once a row or by column
 history.py      History: start, finish, lost, add, enqueue; what every optimizer reads
 fold.py         what depends on the path of a history, stepped at its starts
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
-optimizers/     one file each; OPTIMIZERS, make; Finals around any of them
+optimizers/     one file each; OPTIMIZERS, make, register; Finals around any of them
+registry.py     resolve: a class by "package.module:Class" or "./file.py:Class"
 logs/           where events live: memory, SQLite
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
@@ -47,6 +48,7 @@ from hpo.optimizers import (
     Sobol,
     SuccessiveHalving,
     make,
+    register,
 )
 from hpo.optimizers.finals import Finals
 from hpo.priors import Around
@@ -60,5 +62,5 @@ __all__ = [
     "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
     "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
     "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize",
-    "minimize", "run",
+    "minimize", "register", "run",
 ]  # fmt: skip
