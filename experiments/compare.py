@@ -29,6 +29,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from experiments.job import DEFAULT, HORIZON, MIN_RESOURCE, REDUCTION, TRAINABLE, GPTObjective, grid_values, space  # noqa: E402
+from hpo.executors import checkpoint_name  # noqa: E402
 from hpo.executors.processes import Processes  # noqa: E402
 from hpo.optimizer import Optimizer  # noqa: E402
 from hpo.optimizers import ASHA, GP, PBT, Grid, Hyperband, Manual, Random  # noqa: E402
@@ -81,7 +82,7 @@ def judged(study: Study, folder: Path) -> dict[str, Any]:
         return {"loss": None, "until": 0, "config": None}
     best = study.best
     judge = GPTObjective(eval_tokens=JUDGED_ON)(best.config, best.seed, HORIZON)
-    judge.load(str(folder / f"{best.number}-{best.until}.ckpt"))
+    judge.load(str(folder / checkpoint_name(best.key)))
     metrics, _ = judge.advance(best.until)
     return {"loss": metrics["loss"], "searched_loss": best.value, "until": best.until, "config": dict(best.config)}
 

@@ -82,6 +82,11 @@ class Optimizer(ABC):
         """The largest budget this optimizer asks for when nobody says otherwise."""
         return 1
 
+    @property
+    def chooser(self) -> Optimizer:
+        """Whoever chooses configurations: this one, or the innermost one that it wraps."""
+        return self
+
     def suited(self, objective: Any) -> Optimizer:
         """This optimizer, with what it leaves open taken from what an objective declares; before there is a header."""
         return self
@@ -293,6 +298,7 @@ class Scheduler(Optimizer):
     sampler: Sampler
 
     written: ClassVar[tuple[str, ...]] = ("propose",)
+    usual: ClassVar[str] = "random"  # the sampler that `make` takes where none is named
 
     def __post_init__(self) -> None:
         self.sampler = adapt(self.sampler)
@@ -303,6 +309,10 @@ class Scheduler(Optimizer):
     @property
     def endless(self) -> bool:  # type: ignore[override]
         return self.sampler.endless
+
+    @property
+    def chooser(self) -> Optimizer:
+        return self.sampler.chooser
 
     @property
     def space(self) -> Space:  # type: ignore[override]

@@ -75,7 +75,7 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
     cls, space = class_of(name), Space.of(space)
     allowed = option_names(cls)
     if issubclass(cls, Scheduler) or ("sampler" in allowed and "space" not in allowed):
-        sampler = adapt(options.pop("sampler", getattr(cls, "usual", "random")))
+        sampler = adapt(options.pop("sampler", cls.usual if issubclass(cls, Scheduler) else "random"))
         if not isinstance(sampler, Sampler):
             made = make(sampler, space, seed)
             if not isinstance(made, Sampler):

@@ -125,9 +125,4 @@ def may_end(optimizer: Optimizer) -> bool:
     """Whether an optimizer may have nothing to ask although nothing is pending."""
     if isinstance(optimizer, Finals) and optimizer.history.phase == "finals":
         return True
-    return not optimizer.endless or not sampler_of(optimizer).endless
-
-
-def sampler_of(optimizer: Any) -> Any:
-    """Whoever chooses configurations: the optimizer's sampler, or itself."""
-    return getattr(optimizer, "sampler", optimizer)
+    return not optimizer.endless or not optimizer.chooser.endless

@@ -20,7 +20,6 @@ from hpo import (
     Space,
     make,
 )
-from hpo.testing.drive import sampler_of
 from hpo.testing.spaces import SPACES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -55,7 +54,7 @@ def build_over(name: str, space: str, seed: int) -> Optimizer:
 
 def learns(name: str) -> bool:
     """Whether a model chooses its configurations."""
-    return isinstance(sampler_of(build(name, SPACES["plane"](), 0)), GP)
+    return isinstance(build(name, SPACES["plane"](), 0).chooser, GP)
 
 
 FINISHED = ("random", "asha(gp)", "hyperband", "median", "freezethaw", "pbt", "grid")
@@ -69,4 +68,4 @@ def test_cases_are_what_they_say() -> None:
                                ("median(gp)", MedianStopping, GP), ("asha(grid)", ASHA, Grid),
                                ("finals(asha(gp))", Finals, GP)]:  # fmt: skip
         made = build(name, space, 0)
-        assert type(made) is outer and isinstance(made, Scheduler | Finals) and type(sampler_of(made)) is inner
+        assert type(made) is outer and isinstance(made, Scheduler | Finals) and type(made.chooser) is inner

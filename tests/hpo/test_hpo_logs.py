@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hpo import LOGS, Job, MemoryLog, Random, Result, SQLiteLog, Study
-from hpo.logs import Collision, Event, Log, sqlite
+from hpo.logs import Collision, Event, Log, open_log, sqlite
 from hpo.testing import Drive, started_jobs
 from tests.hpo.cases import ROOT, build, build_over
 from tests.hpo.objectives import line
@@ -69,6 +69,15 @@ WRONG: dict[str, tuple[Event, str]] = {
 }
 
 
+def url(scheme: str, folder: Path) -> str:
+    """Where the log of a row stands in a test."""
+    return f"{scheme}:///{folder / 'log'}" if LOGS[scheme].shared else f"{scheme}://"
+
+
+def at(scheme: str, folder: Path) -> Log:
+    return open_log(url(scheme, folder))
+
+
 class LogLaws:
     """What every log keeps."""
 
@@ -76,7 +85,7 @@ class LogLaws:
 
     @pytest.fixture
     def log(self, tmp_path: Path) -> Log:
-        return LOGS["memory"]() if self.name == "memory" else LOGS[self.name](tmp_path / "log")  # type: ignore[call-arg]
+        return at(self.name, tmp_path)
 
     def test_the_first_header_stands(self, log: Log) -> None:
         assert log.open(HEADER) == HEADER
@@ -243,15 +252,15 @@ class LogLaws:
 
 APPENDER = """
 import sys
-from hpo import LOGS, Job
-from hpo.logs import Collision, Event
-log = LOGS[sys.argv[1]](sys.argv[2])
+from hpo import Job
+from hpo.logs import Collision, Event, open_log
+log = open_log(sys.argv[1])
 log.open({"space": {}, "seed": 0, "horizon": 1})
 mine, read = [], 0
 for i in range(40):
-    for trial in (i, 1000 + 100 * int(sys.argv[3]) + i):  # one that all want, and one that nobody else does
+    for trial in (i, 1000 + 100 * int(sys.argv[2]) + i):  # one that all want, and one that nobody else does
         try:
-            log.append(Event("start", {"job": Job(trial, {"x": 0.1}, 1).to_json(), "seen": 0, "attempt": 0}, float(sys.argv[3])))
+            log.append(Event("start", {"job": Job(trial, {"x": 0.1}, 1).to_json(), "seen": 0, "attempt": 0}, float(sys.argv[2])))
             mine.append(trial)
         except Collision:
             pass
@@ -264,11 +273,11 @@ class SharedLogLaws(LogLaws):
     """What every log keeps that several processes can open."""
 
     def another(self, tmp_path: Path) -> Log:
-        return LOGS[self.name](tmp_path / "log")  # type: ignore[call-arg]
+        return at(self.name, tmp_path)
 
     def test_processes_append_without_loss(self, tmp_path: Path) -> None:
         """Four processes open a new log at once; every append that did not collide stands there, once, by whom it was."""
-        command = [sys.executable, "-c", APPENDER, self.name, str(tmp_path / "log")]
+        command = [sys.executable, "-c", APPENDER, url(self.name, tmp_path)]
         processes = [
             subprocess.Popen([*command, str(k)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             for k in range(4)
@@ -300,7 +309,7 @@ class SharedLogLaws(LogLaws):
 
 
 for _name in LOGS:
-    _laws = LogLaws if _name == "memory" else SharedLogLaws
+    _laws = SharedLogLaws if LOGS[_name].shared else LogLaws
     globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (_laws,), {"name": _name})
 
 
@@ -346,62 +355,6 @@ def test_not_a_log(tmp_path: Path) -> None:
     other.commit()
     with pytest.raises(ValueError, match="is not a log"):
         SQLiteLog(tmp_path / "other.db")
-
-
-DRIVER = """
-import sys, random, time
-from hpo import *
-from tests.hpo.cases import build_over
-study = Study(build_over("asha", "mixed", 0), log=SQLiteLog(sys.argv[1]))
-mine = []
-for i in range(25):
-    job = study.optimizer.ask()
-    mine.append(job.key)
-    study.optimizer.tell(job, random.random())
-print(mine)
-"""
-
-
-def test_three_drivers_in_three_processes(tmp_path: Path) -> None:
-    """They open a new file at once, append without duplicates, and every proposal follows from what it had read."""
-    command = [sys.executable, "-c", DRIVER, str(tmp_path / "log.db")]
-    drivers = [
-        subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)
-    ]
-    keys = []
-    for driver in drivers:
-        out, err = driver.communicate(timeout=900)
-        assert driver.returncode == 0, err
-        keys += eval(out)
-    assert len(keys) == len(set(keys)) == 75
-    history = Study(build_over("asha", "mixed", 0), log=SQLiteLog(tmp_path / "log.db")).history
-    assert len(history.results) == 75 and not history.pending
-    for event in history.events:
-        if event.kind == "start":
-            job = build_over("asha", "mixed", 0).decide(history.prefix(event.body["seen"]))
-            assert job is not None and job.to_json() == event.body["job"]
-
-
-OPENERS = """
-import sys, threading
-from hpo.logs import SQLiteLog
-gate, wrong = threading.Barrier(8), []
-def go(path):
-    gate.wait()
-    try:
-        SQLiteLog(path).open({"a": 1})
-    except BaseException as error:
-        wrong.append(repr(error))
-for i in range(15):
-    threads = [threading.Thread(target=go, args=(f"{sys.argv[1]}/log{i}.db",)) for _ in range(8)]
-    [t.start() for t in threads]; [t.join() for t in threads]
-print(wrong)
-"""
-
-
-def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", OPENERS, str(tmp_path)], cwd=ROOT, text=True, capture_output=True)
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_a_log_that_others_hold_for_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
