@@ -6,6 +6,7 @@ parameters/     Float, Int, Categorical, Const; where they stand in the unit cub
 space.py        Space: named parameters, conditions, constraints; the same as arrays
 constraints.py  which configurations are feasible, asked once a row or by columns
 history.py      History: start, finish, lost, add, enqueue; what every optimizer reads
+upgrade.py      older logs in the form of this version: renamed and later options, moved code
 fold.py         what depends on the path of a history, stepped at its starts
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
 optimizers/     one file each; OPTIMIZERS, make; Finals around any of them

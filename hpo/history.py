@@ -25,6 +25,7 @@ from hpo.job import Header, Job, Key, Result, differences
 from hpo.logs import Collision, Event, Log, MemoryLog
 from hpo.logs.base import canonical, stored
 from hpo.pareto import pareto_order
+from hpo.upgrade import upgrade_header
 
 PHASES = ("search", "finals")
 LONGEST_GAP = 7 * 86_400.0  # seconds between two events of one run; a longer one is a clock that was set
@@ -74,8 +75,8 @@ class History:
         self._open()
 
     def _open(self) -> None:
-        mine = json.loads(stored(self.header.to_json()))
-        found = self.log.open(mine)
+        place, plain = repr(self.log.place), json.loads(stored(self.header.to_json()))
+        found, mine = upgrade_header(self.log.open(plain), place), upgrade_header(plain, place)
         if mine["optimizer"].get("name") == "Finals" and {**mine, "optimizer": mine["optimizer"]["optimizer"]} == found:
             # finals came to a study that began without: the search is the same, and the header stays as it stands
             self.header, mine = replace(self.header, optimizer=found["optimizer"]), json.loads(stored(dict(found)))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hpo.logs.base import VERSION
 from hpo.values import is_several, number, shown, whole
 
 Key = tuple[int, int]  # (trial, until): names a result and a checkpoint; nominal, never where a run really stopped
@@ -132,7 +133,7 @@ class Header:
     optimizer: Mapping[str, Any]
     seed: int
     lost_limit: int = 3  # how often one job may be lost before that is an error
-    version: int = 2  # of the log; older headers are read as ones of this version
+    version: int = VERSION  # of the log; older headers are read as ones of this version
 
     def __post_init__(self) -> None:
         if not self.objectives:

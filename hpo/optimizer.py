@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from functools import cached_property
 from itertools import islice
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from hpo.history import History
 from hpo.job import Header, Job, Key, Result
@@ -20,6 +20,7 @@ from hpo.logs import Collision
 from hpo.logs.base import canonical
 from hpo.rng import training_seed
 from hpo.space import Config, Space, code_name
+from hpo.upgrade import refuse_renamed
 from hpo.values import whole
 
 CANDIDATES = 3  # results that may be recommended
@@ -41,6 +42,10 @@ class Optimizer(ABC):
     endless = True  # whether it goes on until stopped; else it ends by itself
     clones = False  # whether it names another trial's checkpoint as a source
     _history: History | None = None
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        refuse_renamed((base.__name__ for base in cls.__mro__), options)
+        return super().__new__(cls)
 
     # -- what an author writes ---------------------------------------------------------------------------------------
 

@@ -25,22 +25,8 @@ from typing import Any
 from hpo.logs.base import Collision, Event, LogError, stored
 from hpo.logs.checks import check_event, check_position
 
-VERSION = 2  # the last one that this version of the framework knows
 APPLICATION = int.from_bytes(b"hpo\n", "big")  # what SQLite keeps for telling whose file it is
 SIZE = 16  # bytes of a digest
-
-
-def later(name: str, version: Any) -> str:
-    """The sentence that refuses what a later version of the framework wrote."""
-    return f"the log {name} is of the later version {version!r:.60}; this version of the framework reads up to {VERSION}"
-
-
-def upgrade(header: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The header of an older log as one of this version: what is compared. What is stored stays as it is."""
-    version = header.get("version", VERSION)
-    if type(version) is not int or version > VERSION:
-        raise LogError(later(name, version))
-    return {**header, "version": VERSION} if "version" in header else header
 
 
 def hashed(*parts: bytes | str | int, key: bytes = b"") -> bytes:

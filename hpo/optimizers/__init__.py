@@ -18,6 +18,7 @@ from hpo.optimizers.pbt import PBT
 from hpo.optimizers.random import Random
 from hpo.optimizers.sobol import Sobol
 from hpo.space import Space
+from hpo.upgrade import refuse_renamed
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "manual": Manual,
@@ -53,6 +54,7 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
         options["sampler"] = sampler
     else:
         options |= {"space": space, "seed": seed}
+    refuse_renamed((base.__name__ for base in cls.__mro__), options)
     allowed = [field for field in cls.__dataclass_fields__ if not field.startswith("_")]  # type: ignore[attr-defined]
     unknown = [option for option in options if option not in allowed]
     if unknown:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hpo import LOGS, Job, MemoryLog, Random, Result, SQLiteLog, Study
-from hpo.logs import Collision, Event, Log, open_log, sqlite
+from hpo.logs import Collision, Event, Log, open_log
 from tests.hpo.laws import ROOT, Drive, build, starts
 from tests.hpo.objectives import line, mixed
 
@@ -410,18 +410,3 @@ print(wrong)
 def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", OPENERS, str(tmp_path)], cwd=ROOT, text=True, capture_output=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
-
-
-def test_a_log_that_others_hold_for_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = SQLiteLog(tmp_path / "log.db")
-    first.open({"a": 1})
-    first.close()
-    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
-    other.execute("PRAGMA locking_mode=EXCLUSIVE")
-    other.execute("BEGIN EXCLUSIVE")
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.2)
-    with pytest.raises(TimeoutError, match=r"log\.db' was held by others for 0.2 seconds: database is locked"):
-        SQLiteLog(tmp_path / "log.db")
-    other.execute("ROLLBACK")
-    other.close()
-    assert SQLiteLog(tmp_path / "log.db").open({"a": 2}) == {"a": 1}
