@@ -9,7 +9,8 @@ history.py      History: start, finish, lost, add, enqueue; what every optimizer
 upgrade.py      older logs in the form of this version: renamed and later options, moved code
 fold.py         what depends on the path of a history, stepped at its starts
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
-optimizers/     one file each; OPTIMIZERS, make; Finals around any of them
+optimizers/     one file each; OPTIMIZERS, make, register; Finals around any of them
+registry.py     resolve: a class by "package.module:Class" or "./file.py:Class"
 logs/           where events live: memory, SQLite; open_log by path, URL or log
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
@@ -48,6 +49,7 @@ from hpo.optimizers import (
     Sobol,
     SuccessiveHalving,
     make,
+    register,
 )
 from hpo.optimizers.finals import Finals
 from hpo.priors import Around
@@ -61,5 +63,5 @@ __all__ = [
     "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
     "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
     "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize",
-    "minimize", "open_log", "run",
+    "minimize", "open_log", "register", "run",
 ]  # fmt: skip

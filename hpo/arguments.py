@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.objective import Objective, kind
-from hpo.optimizer import Optimizer, Scheduler
+from hpo.optimizer import Optimizer, Scheduler, adapt
 from hpo.optimizers import OPTIMIZERS, make
 from hpo.space import Space
 from hpo.values import shown, whole
@@ -52,10 +52,11 @@ def optimizer_over(space: Space, optimizer: Any, seed: Any) -> Optimizer:
 
 
 def instance(optimizer: Any) -> Optimizer:
-    """An optimizer, and not its class or its name."""
+    """An optimizer, or an object of a plain class as one, and not a class or a name."""
+    optimizer = adapt(optimizer)
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+    if isinstance(optimizer, type) and Optimizer.admits(optimizer):
         name = optimizer.__name__
         raise TypeError(f"optimizer is the class {name}; allowed is an instance such as {_example(optimizer)}")
     raise TypeError(

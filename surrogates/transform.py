@@ -5,9 +5,8 @@ With m the median and g = m - (10 % quantile) the spread of the good half, the k
     w(y) = y                            y <= c     the good side is never touched
     w(y) = c + g L(L((y - c) / g))      y > c      L(t) = log(1 + t); order kept, slope continuous
 
-so that a run that diverged to 1e9 stands out by three g and one of 1e300 by seven, not by a billion. A single logarithm
-still let one such run halve the spread of twenty others, and was no better on steep functions (Rosenbrock, Levy). Up to
-half of the results may have diverged before the good ones are squeezed.
+so that a run that diverged to 1e9 stands out by three g and one of 1e300 by seven, not by a billion. One logarithm is not
+enough (experiments/LOG.md, 2026-11-22). Up to half of the results may have diverged before the good ones are squeezed.
 
 A failure (inf, -inf or NaN) gets the worst finite w plus a tenth of the range of w. Then z = (w - mean) / sd.
 

@@ -3,50 +3,78 @@
     python -m experiments.curves                  # searches first, then predictions; half an hour on one core
     python -m experiments.curves --seconds 600    # begins nothing after ten minutes
     python -m experiments.curves --table          # only prints, from experiments/results/curves.jsonl
-    python -m experiments.curves --recheck        # measures one of each again; if all are the same, older lines count again
+    python -m experiments.curves --recheck        # measures one of each again; if it is the same, older lines count again
 
-What is stored is measured again where our sources have changed since. Exit codes: 0 done, 2 arguments that do not fit,
-130 ended by Ctrl-C (everything that was finished is stored).
+A search or a prediction is found again by part ("online", "offline"), source (a task of TaskSet, or the language models), seed,
+n (epochs of the search, or results that the model is told) and name (one of METHODS or MODELS).
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
+from experiments.benchmark.tables import TASKSET
+from experiments.curves.data import TASKSET_NAMES, WEIGHTS, has_taskset
+from experiments.curves.offline import LANGUAGE_MODELS, MODELS, measure_predictions
+from experiments.curves.online import METHODS, SPENT, measure_search
+from experiments.curves.tables import curves_tables
+from experiments.ledger import Ledger, Measurement, command
+from experiments.ledger.command import progress
+from experiments.ledger.lines import Record
 
-from experiments.curves.again import recheck as again
-from experiments.curves.plan import RESULTS, measure, stored
-from experiments.curves.tables import tables
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-def say(line: str) -> None:
-    """Progress, whole and at once, beside the tables."""
-    typer.echo(line, err=True)
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "curves.jsonl"
+SEEDS, DRAWS = 8, 10
+SIZES, FEW = (40, 80, 160), (20, 30, 40)  # results offline; of the 40 language models
+PARTS: dict[str, tuple[Callable[..., dict[str, Any]], tuple[str, str]]] = {
+    "online": (measure_search, ("experiments.curves.online:measure_search", "experiments.curves.online:METHODS")),
+    "offline": (measure_predictions, ("experiments.curves.offline:measure_predictions", "experiments.curves.offline:MODELS")),
+}
 
 
-@app.command()
-def main(
-    table: Annotated[bool, typer.Option("--table", help="only print the tables")] = False,
-    recheck: Annotated[bool, typer.Option("--recheck", help="whether older sources measured the same")] = False,
-    seconds: Annotated[float, typer.Option(min=0, help="begin nothing after so many seconds")] = float("inf"),
-    results: Annotated[Path, typer.Option(help="file of the measurements")] = RESULTS,
-) -> None:
-    """What a short training says of the whole, and whether a GP that reads it searches better."""
-    try:
-        for line in again(results) if recheck else ():
-            say(line)
-        left = 0 if table or recheck else measure(results, seconds, say)
-    except KeyboardInterrupt:
-        say("ended by Ctrl-C; what was finished is stored")
-        raise typer.Exit(130) from None
-    if left:
-        say(f"{left} are left for another time")
-    typer.echo(tables(list(stored(results).values())))
+def measurement(part: str, source: str, seed: int, n: int, name: str) -> Measurement:
+    """One search or one prediction."""
+    run, (function, table) = PARTS[part]
+    key = {"part": part, "source": source, "seed": seed, "n": n, "name": name}
+    group = f"{part} {source} {name}"
+    return Measurement(key, lambda: run(source, seed, n, name), (function, f"{table}[{name}]"), group=group)
 
+
+def measurements() -> Iterator[Measurement]:
+    """All of them, in an order in which an interrupted run is of use."""
+    for seed, task, method in itertools.product(range(SEEDS), WEIGHTS, METHODS):
+        yield measurement("online", task, seed, SPENT, method)
+    for draw in range(3 * DRAWS):  # there are few language models, and they cost little
+        some = [*((task, SIZES) for task in TASKSET_NAMES if draw < DRAWS), (LANGUAGE_MODELS, FEW)]
+        for source, sizes in some:
+            yield from (measurement("offline", source, draw, n, model) for n in sizes for model in MODELS)
+
+
+class CurvesLedger(Ledger):
+    """Shows every line; without TaskSet's file only the language models are measured."""
+
+    def list_missing(self) -> list[Measurement]:
+        return [one for one in super().list_missing() if is_here(one)]
+
+    def samples(self) -> list[tuple[Measurement, Record]]:
+        return [(one, line) for one, line in super().samples() if is_here(one)]
+
+
+def is_here(one: Measurement) -> bool:
+    """Whether the curves of a measurement are on this machine."""
+    return one.key["source"] == LANGUAGE_MODELS or has_taskset()
+
+
+def open_curves(path: Path) -> Ledger:
+    """The ledger, and one sentence for what cannot be measured here."""
+    if not has_taskset():
+        progress(f"TaskSet's curves are not measured: they need {TASKSET} below the folder of shared data (HPO_DATA)")
+    return CurvesLedger(path, list(measurements()))
+
+
+app = command(__doc__, RESULTS, open_curves, lambda ledger: curves_tables(list(ledger.latest().values())))
 
 if __name__ == "__main__":
     app()

@@ -1,7 +1,7 @@
 """How the GP read several budgets before: levels brought together, and log(until) as one more column of the kernel.
 
-Losses are shifted by the median change of the trials that stand at both of two neighbouring budgets. Who stands at both was
-chosen, and curves fan out: see hpo/optimizers/gp/observations.py.
+Losses are shifted by the median change of the trials that stand at both of two neighbouring budgets. Both search worse than
+what the GP does now (experiments/LOG.md, 2026-11-22).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hpo.optimizers.gp.sampler import GP
 from surrogates import Domain
 
 
-def levelled(losses: Mapping[Key, Sequence[float]], keys: Sequence[Key]) -> np.ndarray:
+def level_losses(losses: Mapping[Key, Sequence[float]], keys: Sequence[Key]) -> np.ndarray:
     """(n, m) losses, each as if its trial had gained what others gained between its budget and the highest one: the median
     change of the trials that are finite at both of two neighbouring budgets."""
     budgets = sorted({until for _, until in keys})
@@ -73,4 +73,4 @@ class Levelled(Column):
     """The sampler as it was."""
 
     def losses(self, history: History, keys: Sequence[Key]) -> np.ndarray:
-        return levelled({key: history.losses(key) for key in keys}, keys)
+        return level_losses({key: history.losses(key) for key in keys}, keys)

@@ -6,7 +6,6 @@ language models are a table (experiments/rungs.py), of which only the rows thems
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,11 +15,17 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmark.tables import LOGARITHMIC, METRIC, NEIGHBOURS, TASKSET, WORST, data_file
+from experiments.ledger import read_lines
+from hpo.job import Key
 from hpo.space import Categorical, Float, Int, Space
 from surrogates import Domain
 
 EPOCHS = 50
 RUNGS = (2, 6, 18, EPOCHS)  # epochs
+TASKSET_NAMES = (
+    "patch128_LSTM128_avg_bs64", "patch128_LSTM128_bs64", "patch32_GRU64_avg_bs128", "patch32_IRNN64_relu_avg_bs128",
+    "patch32_LSTM128_E128_bs128", "patch32_LSTM128_bs128", "patch32_VRNN128_tanh_bs128", "patch32_VRNN64_relu_avg_bs128",
+)  # fmt: skip
 TRAININGS = Path(__file__).resolve().parents[1] / "results" / "rungs.jsonl"
 # How much each hyperparameter counts in a distance, for the tasks on which it is searched. Two are the benchmark's; the
 # others by the same coordinate descent: R2 left one out 0.60, 0.72, 0.73 and 0.86.
@@ -48,7 +53,7 @@ class Curves:
         """Validation and test losses (epochs + 1,) of any configuration; infinite from where the nearest one diverged."""
         if self.weights is None:
             raise ValueError("this task has no weights of a distance, so nothing lies between its configurations")
-        x = unit(np.array([[config[name] for name in LOGARITHMIC]]))
+        x = to_unit_cube(np.array([[config[name] for name in LOGARITHMIC]]))
         distance = np.sqrt((((self.U - x) * self.weights) ** 2).sum(axis=1))
         rows = np.argsort(distance, kind="stable")[: NEIGHBOURS + 1]
         near, radius = np.maximum(distance[rows[:-1]], 1e-12), distance[rows[-1]]
@@ -65,22 +70,15 @@ class Curves:
         return float(last.min()), float(np.median(last))
 
 
-def unit(configs: np.ndarray) -> np.ndarray:
+def to_unit_cube(configs: np.ndarray) -> np.ndarray:
     """(n, 8) positions of configurations in the unit cube."""
     low, high = np.log(np.array(list(LOGARITHMIC.values()))).T
     return np.asarray((np.log(configs) - low) / (high - low))
 
 
-def available() -> bool:
+def has_taskset() -> bool:
     """Whether TaskSet's file is there."""
     return data_file(TASKSET).exists()
-
-
-@lru_cache
-def tasks() -> tuple[str, ...]:
-    """The tasks of TaskSet's file."""
-    with np.load(data_file(TASKSET)) as file:
-        return tuple(map(str, file["tasks"]))
 
 
 @lru_cache
@@ -91,14 +89,19 @@ def curves_of(task: str) -> Curves:
         valid, test = (of[:, list(file["split"]).index(split)] for split in ("valid", "test"))
     configs[:, 1:3] = 1.0 - configs[:, 1:3]  # beta1 and beta2 as their distance from one
     valid, test = (np.where(np.isfinite(loss), loss, np.inf) for loss in (valid, test))
-    return Curves(unit(configs), valid, test, np.array(WEIGHTS[task]) if task in WEIGHTS else None)
+    return Curves(to_unit_cube(configs), valid, test, np.array(WEIGHTS[task]) if task in WEIGHTS else None)
 
 
-def trainings() -> tuple[Domain, np.ndarray, np.ndarray, tuple[int, ...]]:
-    """The language models: the domain of their space, their rows, their losses (40, rungs), and the rungs in tokens."""
-    rows = [json.loads(line) for line in TRAININGS.read_text(encoding="utf-8").splitlines()]
-    rungs = tuple(sorted({row["until"] for row in rows}))
-    configs = {row["trial"]: row["config"] for row in rows}
+def language_models() -> tuple[Domain, np.ndarray, np.ndarray, tuple[int, ...]]:
+    """The language models: the domain of their space, their rows, their losses (40, rungs), and the rungs in tokens.
+
+    They are those that were measured first: lines that came later may be of another space.
+    """
+    first: dict[Key, dict[str, Any]] = {}
+    for line in read_lines(TRAININGS):
+        first.setdefault((line["trial"], line["until"]), line)
+    rungs = tuple(sorted({until for _, until in first}))
+    configs = {trial: line["config"] for (trial, _), line in first.items()}
     rates = [config["lr"] for config in configs.values()]
     space = Space(
         layers=Int(1, 4), hidden=Int(32, 96, step=16), heads=Categorical([1, 2, 4, 8]), ff_ratio=Int(1, 4),
@@ -107,6 +110,5 @@ def trainings() -> tuple[Domain, np.ndarray, np.ndarray, tuple[int, ...]]:
         schedule=Categorical(["cosine", "linear", "constant", "exponential", "wsd"]), dropout=Float(0.0, 0.3),
         label_smoothing=Float(0.0, 0.1), lr=Float(min(rates), max(rates), log=True),
     )  # fmt: skip
-    found = {(row["trial"], row["until"]): row["loss"] for row in rows}
-    y = np.array([[found[trial, until] for until in rungs] for trial in sorted(configs)])
+    y = np.array([[first[trial, until]["loss"] for until in rungs] for trial in sorted(configs)])
     return space.domain, np.array([space.encode(configs[trial]) for trial in sorted(configs)]), y, rungs

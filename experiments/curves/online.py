@@ -1,8 +1,8 @@
 """Searches over TaskSet's curves, and what two rules hand over at every mark of spent epochs.
 
     ASHA(GP)        the GP reads all rungs, as learning curves that decay
-    FreezeThaw(GP)       the same GP, and by it what goes on: no scheduler beside it
-    ASHA(Levelled)  what it did before (before.py)
+    FreezeThaw(GP)  the same GP, and by it what goes on: no scheduler beside it
+    ASHA(Levelled)  what it did before (baselines.py)
     ASHA(Column)    the same without bringing levels together
     ASHA(Random)    the scheduler alone
     GP              whole trainings, no scheduler
@@ -48,7 +48,7 @@ RULES: dict[str, Callable[[History, Key], Any]] = {  # what is least at the resu
 }
 
 
-def online(source: str, seed: int, n: int, name: str) -> dict[str, Any]:
+def measure_search(source: str, seed: int, n: int, name: str) -> dict[str, Any]:
     """One search for n epochs: [budget, validation loss, test loss] by rule and mark, None where nothing has succeeded."""
     curves, space = curves_of(source), taskset_space()
     study = Study(METHODS[name](space, seed), unit="epochs", horizon=EPOCHS)
@@ -62,7 +62,7 @@ def online(source: str, seed: int, n: int, name: str) -> dict[str, Any]:
 
 def handed_over(curves: Curves, history: History, mark: int, rule: str) -> list[float] | None:
     """The budget, validation and test loss of what a rule takes of the results that were there at a mark."""
-    keys = [key for key, spent in finishes(history) if spent <= mark and not history.failed(key)]
+    keys = [key for key, spent in spent_epochs(history) if spent <= mark and not history.failed(key)]
     if not keys:
         return None
     key = min(keys, key=lambda key: RULES[rule](history, key))
@@ -70,7 +70,7 @@ def handed_over(curves: Curves, history: History, mark: int, rule: str) -> list[
     return [key[1], round(float(valid[key[1]]), 6), round(float(test[key[1]]), 6)]
 
 
-def finishes(history: History) -> Iterator[tuple[Key, int]]:
+def spent_epochs(history: History) -> Iterator[tuple[Key, int]]:
     """Finished keys in order, and the epochs that had been trained by then."""
     spent = 0
     for event in history.events:

@@ -17,7 +17,7 @@ import numpy as np
 from experiments.benchmark.tables import WORST
 from experiments.curves.offline import LANGUAGE_MODELS, MODELS
 from experiments.curves.online import METHODS, RULES, WHOLE
-from experiments.curves.plan import current
+from experiments.markdown import markdown_table
 
 Row = Mapping[str, Any]
 BASE = "ASHA(Random)"
@@ -25,20 +25,15 @@ HIGHEST, ANY = RULES
 SCORES = ("rank", "rank_third", "density", "pick")
 
 
-def tables(rows: Sequence[Row]) -> str:
-    """Everything, a sentence first where lines were made by other sources than these."""
-    old = sum(not current(row) for row in rows)
-    warning = [f"{old} of {len(rows)} lines were made by other sources than these."] if old else []
+def curves_tables(rows: Sequence[Row]) -> str:
+    """Of searches and of predictions, as far as there are any."""
     searches = [row for row in rows if row["part"] == "online"]
     models = [row for row in rows if row["part"] == "offline"]
-    parts = [
-        *([online(searches), by_task(searches), by_rule(searches)] if searches else []),
-        *([offline(models)] if models else []),
-    ]
-    return "\n\n".join([*warning, *parts]) or "nothing is measured yet"
+    of_searches = [search_table(searches), task_table(searches), rule_table(searches)] if searches else []
+    return "\n\n".join([*of_searches, *([prediction_table(models)] if models else [])])
 
 
-def estimate(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
+def format_mean(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
     """`0.12 ± 0.03`: the mean and its standard error."""
     if len(values) == 0:
         return "-"
@@ -46,14 +41,9 @@ def estimate(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
     return f"{np.mean(values):.{digits}f} ± {error:.{digits}f}"
 
 
-def quartiles(values: Sequence[float]) -> str:
+def format_quartiles(values: Sequence[float]) -> str:
     """`0.12 [0.05, 0.20]`: the median and the quartiles, of what a few draws can dominate."""
     return "{1:.2f} [{0:.2f}, {2:.2f}]".format(*np.quantile(values, (0.25, 0.5, 0.75))) if values else "-"
-
-
-def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines))
 
 
 # --- searches -------------------------------------------------------------------------------------------------------------
@@ -66,7 +56,7 @@ def regrets(row: Row) -> np.ndarray:
     return np.array([log2(max(loss - least, 0.0) / (median - least) + 0.002) for loss in losses])
 
 
-def paired(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def pair_searches(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The searches of every method that was run, over the tasks and seeds that all of them were."""
     mine = {(row["source"], row["seed"], row["n"], row["name"]): row for row in rows}
     methods = [method for method in METHODS if any(key[-1] == method for key in mine)]
@@ -74,24 +64,24 @@ def paired(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {method: [mine[*key, method] for key in keys] for method in methods}
 
 
-def online(rows: Sequence[Row]) -> str:
+def search_table(rows: Sequence[Row]) -> str:
     """A line a method: paired with BASE, how often it was better and worse, and the regret itself."""
-    found, lines = paired(rows), []
+    found, lines = pair_searches(rows), []
     for method, searches in found.items():
         ours = np.array([regrets(row) for row in searches])
         half, end = (f"{np.median(ours[:, i]):.2f}" if len(ours) else "-" for i in ((len(ours.T) - 1) // 2, -1))
         cells = ["-", "-"]
         if BASE in found and len(ours):
             gain = (ours - [regrets(row) for row in found[BASE]]).mean(axis=1)
-            cells = [estimate(gain), f"{(gain < 0).sum()}, {(gain > 0).sum()}"]
+            cells = [format_mean(gain), f"{(gain < 0).sum()}, {(gain > 0).sum()}"]
         lines.append([method, str(len(searches)), *cells, half, end])
     head = ["method", "searches", f"regret less that of {BASE}", "better, worse", "at half", "at the end"]
-    return markdown(head, lines) + "\n\nAt half and at the end: medians of the regret itself."
+    return markdown_table(head, lines) + "\n\nAt half and at the end: medians of the regret itself."
 
 
-def by_task(rows: Sequence[Row]) -> str:
+def task_table(rows: Sequence[Row]) -> str:
     """Regret less that of BASE, task by task: the seeds of one task are no independent evidence on tasks."""
-    found = paired(rows)
+    found = pair_searches(rows)
     others = [method for method in found if method != BASE]
     if BASE not in found:
         return f"{BASE} was not run, so there is nothing to compare with"
@@ -100,12 +90,12 @@ def by_task(rows: Sequence[Row]) -> str:
         cells = []
         for method in others:
             pairs = [pair for pair in zip(found[method], found[BASE], strict=True) if pair[1]["source"] == task]
-            cells.append(estimate([float((regrets(one) - regrets(base)).mean()) for one, base in pairs]))
+            cells.append(format_mean([float((regrets(one) - regrets(base)).mean()) for one, base in pairs]))
         lines.append([task, *cells])
-    return markdown(["task", *others], lines)
+    return markdown_table(["task", *others], lines)
 
 
-def by_rule(rows: Sequence[Row]) -> str:
+def rule_table(rows: Sequence[Row]) -> str:
     """Test loss of the lowest at any budget less that of the lowest at the highest budget, in thousandths of a nat."""
     searches, lines = [row for row in rows if row["name"] != WHOLE], []
     for mark in sorted({mark for row in searches for mark in row["marks"]}):
@@ -116,16 +106,16 @@ def by_rule(rows: Sequence[Row]) -> str:
             continue
         change = 1000 * np.array([low[2] - high[2] for high, low in both])
         differ = np.array([low != high for high, low in both])
-        cells = [f"{differ.mean():.0%}", f"{(change < 0).sum()}, {(change > 0).sum()}", estimate(change, 1)]
+        cells = [f"{differ.mean():.0%}", f"{(change < 0).sum()}, {(change > 0).sum()}", format_mean(change, 1)]
         lines.append([str(mark), *cells, f"{change.min():.0f}", f"{change.max():.0f}"])
     head = ["epochs spent", "they differ", "lower, higher", "mean difference", "largest gain", "largest loss"]
-    return markdown(head, lines) + f"\n\nTest loss by the rule '{ANY}' less that by '{HIGHEST}', in thousandths of a nat."
+    return markdown_table(head, lines) + f"\n\nTest loss by the rule '{ANY}' less that by '{HIGHEST}', in thousandths of a nat."
 
 
 # --- models ---------------------------------------------------------------------------------------------------------------
 
 
-def offline(rows: Sequence[Row]) -> str:
+def prediction_table(rows: Sequence[Row]) -> str:
     """A line a kind of curves, n and model. What is compared is paired, so differences are surer than the errors shown."""
     lines = []
     for kind in ("TaskSet", LANGUAGE_MODELS):
@@ -133,7 +123,8 @@ def offline(rows: Sequence[Row]) -> str:
         for n, model in itertools.product(sorted({row["n"] for row in mine}), MODELS):
             of = [row["scores"] for row in mine if row["n"] == n and row["name"] == model]
             values = {score: [found[score] for found in of if found[score] is not None] for score in SCORES}
-            cells = [quartiles(values[score]) if score == "density" else estimate(values[score]) for score in SCORES]
+            cells = [format_quartiles(values[score]) if score == "density" else format_mean(values[score]) for score in SCORES]
             lines.append([kind, str(n), model, *cells])
     head = ["curves", "n", "model", "rank", "rank, best third", "density", "pick"]
-    return markdown(head, lines) + "\n\nMeans with standard errors over draws and tasks; of the density median and quartiles."
+    note = "Means with standard errors over draws and tasks; of the density median and quartiles."
+    return f"{markdown_table(head, lines)}\n\n{note}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from experiments.exactness.fuzz import fuzz, replay
+from experiments.exactness.fuzz import fuzz, replay_case
 from experiments.exactness.gradients import gradients
 from experiments.exactness.measure import FULL, QUICK, Size
 from experiments.exactness.posterior import posterior
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.case is not None:
         if asked.case < 0:
             parser.error(f"--case is {asked.case}; allowed are 0 and more")
-        replay(asked.case)
+        replay_case(asked.case)
         return 0
     results = read() if asked.table else measure(QUICK if asked.quick else FULL)
     if not (asked.table or asked.quick):

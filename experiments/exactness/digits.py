@@ -17,28 +17,28 @@ from surrogates.domain import Array
 Rows = Any  # an array of mpmath numbers: dtype object
 
 
-def by_digits(p: Problem) -> tuple[Array, Array, float]:
+def posterior_in_digits(p: Problem) -> tuple[Array, Array, float]:
     """Mean and variance of f at the rows asked about, and the log marginal likelihood; rounded to float64 at the end."""
     with mpmath.workdps(40):
-        A, B = rows(p.domain.features(p.X)), rows(p.domain.features(p.asked))
+        A, B = exact_digits(p.domain.features(p.X)), exact_digits(p.domain.features(p.asked))
         v, n = mpmath.exp(p.theta.log_noise), len(A)
-        L = cholesky(covariance(p, A, A) + v * np.eye(n, dtype=int))
-        right = np.column_stack([covariance(p, A, B), rows(p.y) - mpmath.mpf(p.theta.mean)])
+        L = cholesky_in_digits(covariance_in_digits(p, A, A) + v * np.eye(n, dtype=int))
+        right = np.column_stack([covariance_in_digits(p, A, B), exact_digits(p.y) - mpmath.mpf(p.theta.mean)])
         for i in range(n):
             right[i] = (right[i] - L[i, :i] @ right[:i]) / L[i, i]
         V, r = right[:, :-1], right[:, -1]
-        prior = np.array([covariance(p, row[None], row[None])[0, 0] for row in B])
+        prior = np.array([covariance_in_digits(p, row[None], row[None])[0, 0] for row in B])
         mean, variance = mpmath.mpf(p.theta.mean) + r @ V, prior - (V * V).sum(axis=0)
         evidence = -(r @ r) / 2 - sum(mpmath.log(x) for x in np.diag(L)) - n * mpmath.log(2 * mpmath.pi) / 2
         return mean.astype(float), variance.astype(float), float(evidence)
 
 
-def rows(values: Array) -> Rows:
+def exact_digits(values: Array) -> Rows:
     """Exactly the doubles."""
     return np.vectorize(mpmath.mpf, otypes=[object])(values)
 
 
-def covariance(p: Problem, A: Rows, B: Rows) -> Rows:
+def covariance_in_digits(p: Problem, A: Rows, B: Rows) -> Rows:
     """(n, m) between features: s k (Rasmussen & Williams 2006, eq. 4.9, 4.17), and budgets (surrogates/learning_curves.py)."""
     gaps, on, both = A[:, None] - B[None], (A != OFF)[:, None], (B != OFF)[None]
     arcs = np.where(on & both, 2 - 2 * np.vectorize(mpmath.cos, otypes=[object])(ARC * gaps), on ^ both) / mpmath.mpf(ARC) ** 2
@@ -46,21 +46,21 @@ def covariance(p: Problem, A: Rows, B: Rows) -> Rows:
     squares = np.where(p.domain.categorical, gaps != 0, np.where(optional, arcs, gaps * gaps))
     scale = np.array([mpmath.exp(2 * mpmath.mpf(value)) for value in p.theta.log_lengthscales])
     s, numbers = mpmath.exp(p.theta.log_outputscale), p.domain.d - p.domain.budget  # a budget is no part of a distance
-    k = np.vectorize(lambda r2: unit(p.theta.kernel, r2), otypes=[object])((squares / scale)[..., :numbers].sum(axis=-1))
+    k = np.vectorize(lambda r2: unit_kernel(p.theta.kernel, r2), otypes=[object])((squares / scale)[..., :numbers].sum(axis=-1))
     if not p.domain.budget:
         return s * k
     r, q, a = (mpmath.exp(mpmath.mpf(value)) for value in p.theta.log_decay)
     b = scale[-1] ** (mpmath.mpf(1) / 2)
-    D = np.vectorize(lambda t, u: decayed(t, u, a, b), otypes=[object])(A[:, None, -1], B[None, :, -1])
+    D = np.vectorize(lambda t, u: decay_covariance(t, u, a, b), otypes=[object])(A[:, None, -1], B[None, :, -1])
     return s * (k * (1 + r * D) + q * D)
 
 
-def decayed(t: Any, u: Any, a: Any, b: Any) -> Any:
+def decay_covariance(t: Any, u: Any, a: Any, b: Any) -> Any:
     """E[(exp(-w t) - exp(-w)) (exp(-w u) - exp(-w))] for w ~ Gamma(a, rate b): D of surrogates/learning_curves.py."""
     return sum(sign * (b / (b + both)) ** a for sign, both in ((1, t + u), (-1, t + 1), (-1, u + 1), (1, mpmath.mpf(2))))
 
 
-def unit(kernel: str, r2: Any) -> Any:
+def unit_kernel(kernel: str, r2: Any) -> Any:
     """k(r2) of one number."""
     if kernel == "rbf":
         return mpmath.exp(-r2 / 2)
@@ -68,7 +68,7 @@ def unit(kernel: str, r2: Any) -> Any:
     return (1 + a + (a * a / 3 if kernel == "matern52" else 0)) * mpmath.exp(-a)
 
 
-def cholesky(C: Rows) -> Rows:
+def cholesky_in_digits(C: Rows) -> Rows:
     """Lower factor (n, n), column by column."""
     L = 0 * C
     for j in range(len(C)):

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.exactness.measure import Size, shown
-from experiments.exactness.ugly import SEED, Case, ugly
+from experiments.exactness.measure import Size, track_items
+from experiments.exactness.ugly import SEED, Case, ugly_case
 from surrogates import GaussianProcess, Situation, acquisition, fit, isolation, maximize, score_of, standardise
 from surrogates.acquisitions import ScoreFunction
 from surrogates.domain import Array
@@ -26,15 +26,15 @@ PROBES = 5  # told rows, and as many random ones, at which everything must be fi
 def fuzz(size: Size) -> dict[str, Any]:
     """Failures by number, warnings by text, what the cases were, and their processor time."""
     failures, warned, tally, seconds = {}, Counter[str](), Counter[str](), []
-    for number in shown(range(size.cases), "fuzz"):
-        case, begun = ugly(number), time.process_time()
-        tally.update(tags(case))
+    for number in track_items(range(size.cases), "fuzz"):
+        case, begun = ugly_case(number), time.process_time()
+        tally.update(case_tags(case))
         with warnings.catch_warnings(record=True) as caught:
-            strict()
+            raise_runtime_warnings()
             try:
-                tally.update(walk(case))
+                tally.update(propose_for(case))
             except Exception as error:
-                failures[str(number)] = f"{type(error).__name__}: {error} ({place(error)})"
+                failures[str(number)] = f"{type(error).__name__}: {error} ({raise_site(error)})"
         warned.update(f"{one.category.__name__}: {one.message}" for one in caught)
         seconds.append(time.process_time() - begun)
     return {"seed": SEED, "cases": size.cases, "failures": failures, "warnings": dict(warned),
@@ -42,28 +42,28 @@ def fuzz(size: Size) -> dict[str, Any]:
             "slowest": {"number": int(np.argmax(seconds)), "seconds": round(max(seconds), 3)}}
 
 
-def strict() -> None:
+def raise_runtime_warnings() -> None:
     """Inside catch_warnings: RuntimeWarnings are raised, the others recorded, every time."""
     warnings.simplefilter("always")
     warnings.simplefilter("error", RuntimeWarning)
 
 
-def place(error: Exception) -> str:
+def raise_site(error: Exception) -> str:
     """Where it was raised."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{last.filename.rpartition('/')[2]}:{last.lineno}"
 
 
-def replay(number: int) -> None:
+def replay_case(number: int) -> None:
     """One case, loudly. Raises what it raises."""
-    case = ugly(number)
+    case = ugly_case(number)
     print(case)
     with warnings.catch_warnings():
-        strict()
-        print(f"passed: {', '.join(sorted(walk(case))) or 'with a proposal'}")
+        raise_runtime_warnings()
+        print(f"passed: {', '.join(sorted(propose_for(case))) or 'with a proposal'}")
 
 
-def tags(case: Case) -> list[str]:
+def case_tags(case: Case) -> list[str]:
     """What is counted of a case before it is walked."""
     d, n, failed = case.domain.d, len(case.rows), [int((~np.isfinite(y)).sum()) for y in case.targets]
     found = {"d > 20": d > 20, "n = 1": n == 1, "n = 300": n == 300, "conditional": case.domain.conditional,
@@ -83,30 +83,30 @@ def require(holds: Any, what: str) -> None:
         raise AssertionError(what)
 
 
-def walk(case: Case) -> list[str]:
+def propose_for(case: Case) -> list[str]:
     """All steps. What is worth counting: whether jitter was needed, whether no row was left."""
-    gps = tuple(model(case, y) for y in case.targets)
+    gps = tuple(fit_model(case, y) for y in case.targets)
     told = case.domain.at_horizon(case.rows)
     incumbent = float(gps[0].predict(told)[0].min())
     situation = Situation(gps, told, case.pending, incumbent, case.number, case.noisy)
-    probes = probed(case)
+    probes = probe_rows(case)
     for gp in (*gps, *situation.conditioned):
-        finite_posterior(gp, probes)
+        require_finite_posterior(gp, probes)
     score = score_of(acquisition(case.acquisition), situation)
-    finite_score(score, case.domain.at_horizon(probes))
+    require_finite_score(score, case.domain.at_horizon(probes))
     best = case.rows[np.argsort(gps[0].y, kind="stable")]
     taken = set(case.domain.keys(situation.started))
     proposal = maximize(score, case.domain, case.number, best, taken)
     jitter = ["jitter"] * any(gp.jitter > 0 for gp in gps)
     if proposal is None:
-        exhausted(case, taken)
+        require_exhausted(case, taken)
         return [*jitter, "no row left"]
-    legal(case, proposal, taken)
-    finite_score(score, proposal[None])
+    require_legal(case, proposal, taken)
+    require_finite_score(score, proposal[None])
     return jitter
 
 
-def model(case: Case, y: Array) -> GaussianProcess:
+def fit_model(case: Case, y: Array) -> GaussianProcess:
     """The posterior of one objective, on a factor that grew behind its first rows."""
     weights = isolation(case.domain.features(case.rows), case.domain.columns) if case.weighted else None
     made = standardise(y, case.power, weights)
@@ -118,13 +118,13 @@ def model(case: Case, y: Array) -> GaussianProcess:
     return GaussianProcess(case.domain, case.rows[: case.base], z[: case.base], theta).extend(case.rows[case.base :], z)
 
 
-def probed(case: Case) -> Array:
+def probe_rows(case: Case) -> Array:
     """Told, pending and random rows."""
     rng = np.random.default_rng(case.number)
     return np.concatenate([case.rows[:PROBES], case.pending, case.domain.random(rng, PROBES)])
 
 
-def finite_posterior(gp: GaussianProcess, rows: Array) -> None:
+def require_finite_posterior(gp: GaussianProcess, rows: Array) -> None:
     """With its derivatives; and variances are positive."""
     found = gp.predict_gradient(rows)
     require(all(np.isfinite(part).all() for part in found), "the posterior is not finite")
@@ -132,7 +132,7 @@ def finite_posterior(gp: GaussianProcess, rows: Array) -> None:
     require(np.isfinite(gp.L).all() and np.isfinite(gp.jitter), "the factor is not finite")
 
 
-def finite_score(score: ScoreFunction, rows: Array) -> None:
+def require_finite_score(score: ScoreFunction, rows: Array) -> None:
     """With its derivatives, whether asked for or not."""
     value, slope = score.gradient(rows)
     require(np.isfinite(value), "a score is not finite")
@@ -140,7 +140,7 @@ def finite_score(score: ScoreFunction, rows: Array) -> None:
     require(np.isfinite(score(rows)), "a score without derivatives is not finite")
 
 
-def legal(case: Case, x: Array, taken: set[bytes]) -> None:
+def require_legal(case: Case, x: Array, taken: set[bytes]) -> None:
     """A proposal (d,) that a study could run."""
     domain = case.domain
     require(x.shape == (domain.d,), f"the proposal's shape is {x.shape}")
@@ -150,7 +150,7 @@ def legal(case: Case, x: Array, taken: set[bytes]) -> None:
     require(domain.keys(x[None])[0] not in taken, "the proposal was told or is pending")
 
 
-def exhausted(case: Case, taken: set[bytes]) -> None:
+def require_exhausted(case: Case, taken: set[bytes]) -> None:
     """That no row was left: all are looked at, or, where the domain has floats, many."""
     domain = case.domain
     rows = domain.random(np.random.default_rng(case.number), 5000) if domain.floats.any() else domain.enumerate()

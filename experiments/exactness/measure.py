@@ -39,7 +39,7 @@ class Size:
 FULL, QUICK = Size(), Size((1, 20), (1, 3), (1e-4, 1.0), 1, 100, 60)
 
 
-def shown(items: Collection[T], what: str) -> Iterable[T]:
+def track_items(items: Collection[T], what: str) -> Iterable[T]:
     """The items, with a bar on a terminal."""
     return track(items, f"{what:10s}", console=Console(stderr=True), disable=not sys.stderr.isatty())
 
@@ -57,13 +57,13 @@ class Worst(dict[str, dict[str, Any]]):
             self[name] = {"error": error, "where": where}
 
 
-def box(d: int) -> Domain:
+def box_domain(d: int) -> Domain:
     """d floats."""
     kinds: list[Kind] = ["float"] * d
     return Domain(tuple(kinds), (None,) * d, (0,) * d, ((),) * d)
 
 
-def mixed(d: int) -> Domain:
+def mixed_domain(d: int) -> Domain:
     """Categories, floats and ints in turn; from the third column on every other one can be inactive."""
     cycle: tuple[Kind, ...] = ("categorical", "float", "int")
     kinds = tuple(cycle[j % 3] for j in range(d))
@@ -72,17 +72,17 @@ def mixed(d: int) -> Domain:
     return Domain(kinds, levels, sizes, tuple(((0, (1.0, 2.0)),) if j and j % 2 == 0 else () for j in range(d)))
 
 
-def curves(d: int) -> Domain:
+def curves_domain(d: int) -> Domain:
     """mixed(d), and a budget behind it."""
-    plain = mixed(d)
+    plain = mixed_domain(d)
     return Domain((*plain.kinds, "budget"), (*plain.levels, None), (*plain.sizes, 1), (*plain.parents, ()))
 
 
-DOMAINS = (box, mixed, curves)
+DOMAINS = (box_domain, mixed_domain, curves_domain)
 SHARES = np.array([0.02, 0.08, 0.3, 1.0])  # of the horizon, at which learning curves are read; half of the rows are elsewhere
 
 
-def somewhere(domain: Domain, rng: np.random.Generator, n: int) -> Array:
+def random_rows(domain: Domain, rng: np.random.Generator, n: int) -> Array:
     """n random rows, at random budgets where those are a column."""
     X = domain.random(rng, n)
     if domain.budget:
@@ -110,8 +110,8 @@ class Problem:
         lengths = tuple(rng.normal(-0.7, 0.5, domain.d))
         decay = tuple(rng.normal(0.0, 0.7, PARAMETERS)) if domain.budget else ()
         theta = Hyperparameters(lengths, 0.4, log(noise), 0.3, kernel, warp, decay)
-        X, y = somewhere(domain, rng, n), rng.normal(size=n)
+        X, y = random_rows(domain, rng, n), rng.normal(size=n)
         if not white:
             y = theta.mean + GaussianProcess(domain, X, y, theta).L @ y  # L L' is the covariance of the targets
-        name = f"{make.__name__} {kernel} n={n} d={d} noise={noise:g} seed={seed}" + " warped" * warped
-        return cls(domain, X, y, theta, somewhere(domain, rng, ASKED), name)
+        name = f"{make.__name__.removesuffix('_domain')} {kernel} n={n} d={d} noise={noise:g} seed={seed}" + " warped" * warped
+        return cls(domain, X, y, theta, random_rows(domain, rng, ASKED), name)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.exactness.digits import by_digits
-from experiments.exactness.measure import DOMAINS, Problem, Size, Worst, shown
+from experiments.exactness.digits import posterior_in_digits
+from experiments.exactness.measure import DOMAINS, Problem, Size, Worst, track_items
 from surrogates import KERNELS, GaussianProcess, log_marginal_likelihood
 from surrogates.columns import ARC, OFF
 from surrogates.domain import Array
@@ -28,25 +28,25 @@ def posterior(size: Size) -> dict[str, Any]:
     found = Worst()
     grid = product(DOMAINS, KERNELS, size.rows, size.columns, size.noises, range(size.seeds), (False, True))
     problems = list(grid)
-    for make, kernel, n, d, noise, seed, white in shown(problems, "posterior"):
+    for make, kernel, n, d, noise, seed, white in track_items(problems, "posterior"):
         p = Problem.of(make, kernel, n, d, noise, seed, white=white)
-        own, other = ours(p), by_gpytorch(p)
-        compare(found, p, "white targets: " * white, own, other)
+        own, other = our_answers(p), gpytorch_answers(p)
+        compare_answers(found, p, "white targets: " * white, own, other)
         if d == 3 and n <= 50 and noise == min(size.noises) and seed == 0 and not white:
-            exact = by_digits(p)
-            compare(found, p, "ours against 40 digits: ", own, exact)
-            compare(found, p, "gpytorch against 40 digits: ", other, exact)
+            exact = posterior_in_digits(p)
+            compare_answers(found, p, "ours against 40 digits: ", own, exact)
+            compare_answers(found, p, "gpytorch against 40 digits: ", other, exact)
     return {"errors": found, "problems": len(problems)}
 
 
-def compare(found: Worst, p: Problem, what: str, ours: Answers, theirs: Answers) -> None:
+def compare_answers(found: Worst, p: Problem, what: str, ours: Answers, theirs: Answers) -> None:
     """Answers to one problem."""
     floors = (0.1 if "white" in what else 1e-3, 0.0, 1.0)
     for name, a, b, floor in zip(("mean", "variance", "likelihood"), ours, theirs, floors, strict=True):
         found.see(what + name, a, b, floor, p.name)
 
 
-def ours(p: Problem) -> Answers:
+def our_answers(p: Problem) -> Answers:
     """Ours, which must not have taken any jitter."""
     gp = GaussianProcess(p.domain, p.X, p.y, p.theta)
     assert gp.jitter == 0.0, p.name
@@ -54,7 +54,7 @@ def ours(p: Problem) -> Answers:
     return mean, variance, log_marginal_likelihood(p.X, p.y, p.domain, p.theta)[0]
 
 
-def by_gpytorch(p: Problem) -> Answers:
+def gpytorch_answers(p: Problem) -> Answers:
     """Theirs, by Cholesky factors."""
     from gpytorch import settings
 

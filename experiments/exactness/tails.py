@@ -13,7 +13,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from experiments.exactness.measure import Size, Worst, shown
+from experiments.exactness.measure import Size, Worst, track_items
 from surrogates import EI, LogEI, Normal
 from surrogates.domain import Array
 
@@ -27,20 +27,20 @@ def tails(size: Size) -> dict[str, Any]:
     """The largest errors, and how many orders of magnitude EI at sd = 1 spans: as a double, and as a logarithm."""
     found, z = Worst(), deviations(size.points)
     reached = []  # log10 EI
-    for sd, incumbent in shown(list(product(SDS, INCUMBENTS)), "tails"):
+    for sd, incumbent in track_items(list(product(SDS, INCUMBENTS)), "tails"):
         means = incumbent - z * sd
         belief = Normal(means, np.full(len(z), sd))
         ours = np.array([*LogEI().gradient(belief, incumbent), *EI().gradient(belief, incumbent)])  # (6, m)
         for mean, values in zip(means, ours.T, strict=True):
-            theirs = exact(float(mean), sd, incumbent)
-            see(found, values, theirs, f"z={(incumbent - mean) / sd:.6g} sd={sd:g} incumbent={incumbent}")
+            theirs = exact_values(float(mean), sd, incumbent)
+            see_point(found, values, theirs, f"z={(incumbent - mean) / sd:.6g} sd={sd:g} incumbent={incumbent}")
             if sd == 1.0:
                 reached.append(float(theirs[0]) / np.log(10.0))
-    orders = {"EI": spanned([order for order in reached if order > np.log10(LEAST)]), "log EI": spanned(reached)}
+    orders = {"EI": span([order for order in reached if order > np.log10(LEAST)]), "log EI": span(reached)}
     return {"errors": found, "problems": len(z) * len(SDS) * len(INCUMBENTS), "orders": orders}
 
 
-def spanned(orders: list[float]) -> int:
+def span(orders: list[float]) -> int:
     """From the least to the greatest."""
     return int(max(orders) - min(orders))
 
@@ -50,7 +50,7 @@ def deviations(points: int) -> Array:
     return np.concatenate([np.linspace(10.0, -40.0, 2 * points // 3), -np.geomspace(40.0, 1e6, points // 3)])
 
 
-def exact(mean: float, sd: float, incumbent: float) -> list[Any]:
+def exact_values(mean: float, sd: float, incumbent: float) -> list[Any]:
     """The values that NAMES names."""
     with mpmath.workdps(80):
         s = mpmath.mpf(sd)
@@ -60,7 +60,7 @@ def exact(mean: float, sd: float, incumbent: float) -> list[Any]:
         return [mpmath.log(worth), -cdf / worth, phi / worth, worth, -cdf, phi]
 
 
-def see(found: Worst, ours: Array, theirs: list[Any], where: str) -> None:
+def see_point(found: Worst, ours: Array, theirs: list[Any], where: str) -> None:
     """One point. A gradient of EI is seen where EI is."""
     for name, a, b in zip(NAMES, ours, theirs, strict=True):
         if name.startswith("log") or min(theirs[3], -theirs[4], theirs[5]) > LEAST:

@@ -58,7 +58,7 @@ class Case:
                 f" {'warm' if self.start else 'cold'} start, {self.base} rows at once")
 
 
-def ugly(number: int) -> Case:
+def ugly_case(number: int) -> Case:
     """The case of that number."""
     rng = np.random.default_rng([SEED, number])
     domain = any_domain(rng)
@@ -77,7 +77,7 @@ def ugly(number: int) -> Case:
     case = Case(number, domain, rows, tuple(y for _, y in targets), pending, name, str(rng.choice(sorted(KERNELS))),
                 chance(rng, 0.25), chance(rng, 0.25), chance(rng, 0.5), chance(rng, 0.2), start, base, words)
     apart = np.random.default_rng([SEED, number, 2])
-    return budgeted(apart, case) if chance(apart, BUDGETED) else case
+    return with_budget(apart, case) if chance(apart, BUDGETED) else case
 
 
 def one_of(rng: Rng, weights: Mapping[T, float]) -> T:
@@ -109,7 +109,7 @@ def any_domain(rng: Rng) -> Domain:
     plain = Domain(of, levels, sizes, ((),) * d)
     if chance(rng, 0.5):
         plain = Domain(of, levels, sizes, tuple(any_conditions(rng, plain, j) for j in range(d)))
-    return half_of(rng, plain) if chance(rng, 0.2) else plain
+    return with_constraint(rng, plain) if chance(rng, 0.2) else plain
 
 
 def any_levels(rng: Rng) -> Array:
@@ -128,7 +128,7 @@ def any_conditions(rng: Rng, domain: Domain, j: int) -> tuple[Condition, ...]:
                  for c in sorted(parents))
 
 
-def half_of(rng: Rng, domain: Domain) -> Domain:
+def with_constraint(rng: Rng, domain: Domain) -> Domain:
     """With a linear constraint that a few, some or most random rows satisfy."""
     weights = rng.normal(size=domain.d)
 
@@ -139,7 +139,7 @@ def half_of(rng: Rng, domain: Domain) -> Domain:
     return Domain(domain.kinds, domain.levels, domain.sizes, domain.parents, lambda X: along(X) <= bound)
 
 
-def budgeted(rng: Rng, case: Case) -> Case:
+def with_budget(rng: Rng, case: Case) -> Case:
     """The case with a budget as its last column: told and pending rows at some budgets, a warm start with a decay."""
     plain, how = case.domain, one_of(rng, BUDGETS)
     feasible = plain.feasible
@@ -185,7 +185,7 @@ def any_rows(rng: Rng, domain: Domain, n: int) -> tuple[str, Array]:
 def any_targets(rng: Rng, F: Array) -> tuple[str, Array]:
     """(n,) raw results for features F (n, d), and what they are."""
     shape, scale, offset = one_of(rng, SHAPES), one_of(rng, SCALES), one_of(rng, OFFSETS)
-    y = shaped(rng, shape, F)
+    y = target_values(rng, shape, F)
     if shape in ("denormal", "limits"):
         scale, offset = 1.0, 0.0
     y = y * scale + offset
@@ -194,7 +194,7 @@ def any_targets(rng: Rng, F: Array) -> tuple[str, Array]:
     return f"{shape} x {scale:g} + {offset:g} ({int(failed.sum())} failed)", y
 
 
-def shaped(rng: Rng, shape: str, F: Array) -> Array:
+def target_values(rng: Rng, shape: str, F: Array) -> Array:
     """(n,) finite targets."""
     n = len(F)
     y = rng.normal(size=n)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.optimizer import Optimizer, Sampler, Scheduler
+from hpo.optimizer import Optimizer, Sampler, Scheduler, adapt
 from hpo.optimizers.asha import ASHA
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp.sampler import GP
@@ -17,10 +18,14 @@ from hpo.optimizers.median import MedianStopping
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.random import Random
 from hpo.optimizers.sobol import Sobol
+from hpo.registry import is_reference, option_names, resolve
 from hpo.space import Space
 from hpo.upgrade import refuse_renamed
+from hpo.values import shown
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
+NAME = re.compile(r"[A-Za-z][\w-]*")
+
+OPTIMIZERS: dict[str, type] = {
     "manual": Manual,
     "grid": Grid,
     "random": Random,
@@ -35,17 +40,43 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 
 
-def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: Any) -> Optimizer:
-    """An optimizer by name: `make("gp", space, seed=0)`, `make("asha", space, sampler="gp", max_resource=27)`.
+def register(name: str, cls: type) -> None:
+    """Adds an optimizer of one's own to OPTIMIZERS: `make(name, space)` and `minimize(..., optimizer=name)` find it.
 
-    Options are the fields of the class; a scheduler's `sampler` may be a name or an instance (default: its `usual`, else random).
+    Registering a class again changes nothing, and one that was defined anew (in a notebook's cell) replaces its former self.
+    ValueError for a name that another class has, TypeError for what is no optimizer.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(f"name is {shown(name)}; allowed are letters, digits, - and _, with a letter first")
+    if not isinstance(cls, type) or not Optimizer.admits(cls):
+        raise TypeError(f"register takes a class such as GP, with `propose` or `sample`, but {shown(cls)} came")
+    there = OPTIMIZERS.get(name, cls)
+    if (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"the name {name!r} belongs to {there.__module__}.{there.__qualname__}; choose another one")
+    OPTIMIZERS[name] = cls
+
+
+def class_of(name: str) -> type:
+    """The class of a name in OPTIMIZERS, of "package.module:Class" or of "./file.py:Class"."""
+    if is_reference(name):
+        return resolve(name, Optimizer)
+    if not isinstance(name, str) or name not in OPTIMIZERS:
+        raise ValueError(f"unknown optimizer {name!r}; allowed are {list(OPTIMIZERS)} and 'package.module:Class'")
+    return OPTIMIZERS[name]
+
+
+def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: Any) -> Optimizer:
+    """An optimizer by name: `make("gp", space, seed=0)`, `make("asha", space, sampler="gp", max_resource=27)`,
+    `make("package.module:Class", space)`, `make("./file.py:Class", space)`.
+
+    Options are the fields of the class, or what its `__init__` takes; a scheduler's `sampler` may be a name or an instance
+    (default: its `usual`, else random).
     Raises ValueError or TypeError that names what came and what is allowed.
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"unknown optimizer {name!r}; allowed are {list(OPTIMIZERS)}")
-    cls, space = OPTIMIZERS[name], Space.of(space)
-    if issubclass(cls, Scheduler):
-        sampler = options.pop("sampler", cls.usual)
+    cls, space = class_of(name), Space.of(space)
+    allowed = option_names(cls)
+    if issubclass(cls, Scheduler) or ("sampler" in allowed and "space" not in allowed):
+        sampler = adapt(options.pop("sampler", cls.usual if issubclass(cls, Scheduler) else "random"))
         if not isinstance(sampler, Sampler):
             made = make(sampler, space, seed)
             if not isinstance(made, Sampler):
@@ -53,16 +84,15 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
             sampler = made
         options["sampler"] = sampler
     else:
-        options |= {"space": space, "seed": seed}
+        options |= {"space": space} | ({"seed": seed} if seed or "seed" in allowed else {})
     refuse_renamed((base.__name__ for base in cls.__mro__), options)
-    allowed = [field for field in cls.__dataclass_fields__ if not field.startswith("_")]  # type: ignore[attr-defined]
     unknown = [option for option in options if option not in allowed]
     if unknown:
         raise ValueError(f"{name!r} has no option {unknown[0]!r}; allowed are {allowed}")
-    return cls(**options)
+    return adapt(cls(**options))
 
 
 __all__ = [
     "ASHA", "GP", "OPTIMIZERS", "PBT", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
-    "SuccessiveHalving", "make",
+    "SuccessiveHalving", "make", "register",
 ]  # fmt: skip

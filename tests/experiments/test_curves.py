@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from experiments.benchmark import store
 from experiments.benchmark.tables import TASKSET, WORST, interpolated, taskset_space
-from experiments.curves import again, data, offline, online, plan, tables
-from experiments.curves.__main__ import app
-from experiments.curves.baselines import Column, Levelled, levelled, log_share
-from experiments.curves.data import EPOCHS, RUNGS, WEIGHTS, Curves, curves_of
+from experiments.curves import __main__ as command
+from experiments.curves import data, offline, online, tables
+from experiments.curves.baselines import Column, Levelled, level_losses, log_share
+from experiments.curves.data import EPOCHS, RUNGS, TASKSET_NAMES, WEIGHTS, Curves, curves_of, has_taskset
 from experiments.curves.offline import LANGUAGE_MODELS, MODELS, Told
-from experiments.curves.plan import Measurement
+from experiments.ledger import Ledger
 from hpo import ASHA, Float, Random, Simulator, Space, Stop, Study, run
 
 TASK = next(iter(WEIGHTS))
@@ -79,11 +78,12 @@ def test_the_last_loss_is_the_benchmarks(taskset: None) -> None:
 
 
 def test_every_searched_task_is_in_the_file(taskset: None) -> None:
-    assert set(WEIGHTS) <= set(data.tasks()) and len(data.tasks()) == 8
+    with np.load(data.data_file(TASKSET)) as file:
+        assert set(WEIGHTS) <= set(TASKSET_NAMES) == set(map(str, file["tasks"])) and len(TASKSET_NAMES) == 8
 
 
 def test_language_models() -> None:
-    domain, X, y, rungs = data.trainings()
+    domain, X, y, rungs = data.language_models()
     assert X.shape == (40, domain.d) and y.shape == (40, len(rungs)) and list(rungs) == sorted(rungs)
     np.testing.assert_array_equal(domain.snap(X), X)
     assert np.median(y[:, -1] - y[:, 0]) < 0
@@ -95,7 +95,7 @@ def test_language_models() -> None:
 def test_levels_are_brought_together_by_pairs() -> None:
     inf = float("inf")
     losses = {(0, 1): 5.0, (1, 1): 4.0, (2, 1): 9.0, (3, 1): inf, (0, 3): 3.0, (1, 3): 3.5, (2, 3): inf, (1, 9): 2.5}
-    shifted = levelled({key: [loss] for key, loss in losses.items()}, list(losses))[:, 0]
+    shifted = level_losses({key: [loss] for key, loss in losses.items()}, list(losses))[:, 0]
     # from 1 to 3: median of -2 and -0.5 (the failure is no pair); from 3 to 9: -1
     assert dict(zip(losses, shifted, strict=True)) == {
         (0, 1): 2.75, (1, 1): 1.75, (2, 1): 6.75, (3, 1): inf, (0, 3): 2.0, (1, 3): 2.5, (2, 3): inf, (1, 9): 2.5,
@@ -126,17 +126,17 @@ def test_another_column(sampler: type[Column]) -> None:
 
 def test_what_asha_leaves() -> None:
     y = np.array([[3.0, 1.0, 0.5], [1.0, 2.0, 0.1], [2.0, 9.0, 9.0], [np.inf, np.inf, np.inf], [0.5, 0.4, 0.3], [4.0, 4.0, 4.0]])
-    found = offline.left(y, (1, 3, 9), range(6), 8)
+    found = offline.asha_results(y, (1, 3, 9), range(6), 8)
     assert list(found) == [(0, 1), (1, 1), (2, 1), (1, 3), (3, 1), (4, 1), (4, 3), (5, 1)]
     assert all(found[row, until] == y[row, (1, 3, 9).index(until)] for row, until in found)
-    assert offline.promoted({(3, 1): np.inf, (4, 1): np.inf, (5, 1): np.inf}, (1, 3)) is None, "failures do not go on"
+    assert offline.next_promotion({(3, 1): np.inf, (4, 1): np.inf, (5, 1): np.inf}, (1, 3)) is None, "failures do not go on"
 
 
 def told() -> tuple[Told, np.ndarray, np.ndarray]:
     """What ASHA left of made-up curves; numbers of unseen rows, and the truth there."""
     curves = made_up(80)
     y = curves.valid[1:, RUNGS]
-    found = offline.left(y, RUNGS, range(79), 45)
+    found = offline.asha_results(y, RUNGS, range(79), 45)
     asked = np.array([row for row in range(79) if row not in {row for row, _ in found}])
     return Told(taskset_space().domain, curves.U[1:], found, RUNGS[-1]), asked, y[asked, -1]
 
@@ -144,7 +144,7 @@ def told() -> tuple[Told, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("name", MODELS)
 def test_models(name: str) -> None:
     some, asked, truth = told()
-    found = offline.scores(MODELS[name](some, asked, 0), truth)
+    found = offline.prediction_scores(MODELS[name](some, asked, 0), truth)
     assert set(found) == {"rank", "rank_third", "density", "pick"} and all(value is not None for value in found.values())
     if name in ("decay", "column", "pooled"):
         assert (found["rank"] or 0.0) > 0.6
@@ -153,7 +153,7 @@ def test_models(name: str) -> None:
 def test_which_results_a_model_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     some, asked, _ = told()
     read: list[tuple[int, int]] = []
-    monkeypatch.setattr(offline, "predicted", lambda domain, rows, y, at, seed: read.append((domain.d, len(y))))
+    monkeypatch.setattr(offline, "gp_prediction", lambda domain, rows, y, at, seed: read.append((domain.d, len(y))))
     for name in ("pooled", "last", "highest", "decay"):
         MODELS[name](some, asked, 0)
     trials = len({row for row, _ in some.keys})
@@ -166,17 +166,17 @@ def test_which_results_a_model_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_scores() -> None:
     truth = np.array([4.0, 1.0, np.inf, 2.0, 3.0, 5.0])
     right = offline.Prediction(np.array([4.0, 1.0, 9.0, 2.0, 3.0, 5.0]), np.ones(6), 0.0, 2.0)
-    found = offline.scores(right, truth)
+    found = offline.prediction_scores(right, truth)
     assert found["rank"] == pytest.approx(1.0) and found["rank_third"] == pytest.approx(1.0)
     assert found["pick"] == pytest.approx(np.mean([0, 1, 2, 3, 4]) / 6)
     z = truth[[1, 3]] / 2.0 - np.array([1.0, 2.0])
     assert found["density"] == pytest.approx(np.mean(-0.5 * np.log(2 * np.pi) - z**2 / 2) - np.log(2.0))
-    assert offline.scores(right._replace(mean=np.zeros(6)), truth)["rank"] is None
+    assert offline.prediction_scores(right._replace(mean=np.zeros(6)), truth)["rank"] is None
 
 
 def test_the_language_models_are_predicted() -> None:
-    found = offline.offline(LANGUAGE_MODELS, 0, 20, "last")
-    assert found == offline.offline(LANGUAGE_MODELS, 0, 20, "last") != offline.offline(LANGUAGE_MODELS, 1, 20, "last")
+    one, two, other = (offline.measure_predictions(LANGUAGE_MODELS, seed, 20, "last") for seed in (0, 0, 1))
+    assert one == two != other
 
 
 # --- online -----------------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Curves:
 
 @pytest.mark.parametrize("name", online.METHODS)
 def test_a_search(name: str, small: Curves) -> None:
-    found = online.online("made up", 0, 200, name)
+    found = online.measure_search("made up", 0, 200, name)
     assert found["marks"] == list(range(20, 201, 20)) and found["scale"] == small.scale
     assert json.loads(json.dumps(found)) == {**found, "scale": list(found["scale"])} and set(found["handed"]) == set(online.RULES)
     high, low = found["handed"].values()
@@ -207,7 +207,7 @@ def test_rules_and_spent_epochs() -> None:
     study = Study(ASHA(Random(Space(x=Float(0.0, 1.0))), RUNGS[0], EPOCHS, 3), unit="epochs", horizon=EPOCHS)
     simulator = Simulator(lambda config, until, _: config["x"] - 1.0 / until)  # rises with the budget
     run(study, simulator, Stop(when=lambda history: simulator.now >= 100))
-    spent = dict(online.finishes(study.history))
+    spent = dict(online.spent_epochs(study.history))
     assert list(spent.values()) == sorted(spent.values()) and list(spent.values())[-1] == simulator.now
     losses = {key: study.history.losses(key)[0] for key in spent}
     high, low = (min(spent, key=lambda key: rule(study.history, key)) for rule in online.RULES.values())
@@ -219,123 +219,71 @@ def test_rules_and_spent_epochs() -> None:
 # --- what is stored and shown -----------------------------------------------------------------------------------------
 
 
-def line(one: Measurement, **more: Any) -> dict[str, Any]:
-    return {**vars(one), "digest": plan.sources(one.part), **more}
-
-
 def search(name: str, seed: int, losses: list[float | None]) -> dict[str, Any]:
     handed = [None if loss is None else [50, loss, loss + 0.1] for loss in losses]
     early = [None if loss is None else [18, loss - 0.05, loss + 0.1 + 0.05 * (-1) ** seed] for loss in losses]
-    return line(Measurement("online", "made up", seed, 100, name), results=9, marks=[50, 100], scale=[0.1, 0.3],
-                handed=dict(zip(online.RULES, (handed, early), strict=True)))  # fmt: skip
+    key = {"part": "online", "source": "made up", "seed": seed, "n": 100, "name": name}
+    return {**key, "results": 9, "marks": [50, 100], "scale": [0.1, 0.3],
+            "handed": dict(zip(online.RULES, (handed, early), strict=True))}  # fmt: skip
 
 
 def test_tables() -> None:
     rows = [search("ASHA(GP)", 0, [None, 0.1]), search("ASHA(GP)", 1, [0.2, 0.2]), search("ASHA(Random)", 0, [None, 0.3]),
             search("ASHA(Random)", 1, [0.3, 0.2]), search("ASHA(GP)", 2, [0.2, 0.2])]  # fmt: skip
-    shown = tables.online(rows)
+    shown = tables.search_table(rows)
     base = np.log2(0.002), np.log2(1.002), np.log2(0.502)
     gains = [(base[0] - base[1]) / 2, (base[2] - base[1]) / 2]
-    assert f"| ASHA(GP) | 2 | {tables.estimate(gains)} | 2, 0 |" in shown, "the third seed has nothing beside it"
-    assert f"| ASHA(Random) | 2 | {tables.estimate([0.0, 0.0])} | 0, 0 |" in shown
-    assert f"| made up | {tables.estimate(gains)} |" in tables.by_task(rows)
-    assert "nothing to compare with" in tables.by_task(rows[:2])
-    rules = tables.by_rule(rows)
+    assert f"| ASHA(GP) | 2 | {tables.format_mean(gains)} | 2, 0 |" in shown, "the third seed has nothing beside it"
+    assert f"| ASHA(Random) | 2 | {tables.format_mean([0.0, 0.0])} | 0, 0 |" in shown
+    assert f"| made up | {tables.format_mean(gains)} |" in tables.task_table(rows)
+    assert "nothing to compare with" in tables.task_table(rows[:2])
+    rules = tables.rule_table(rows)
     assert "| 50 | 100% | 2, 1 |" in rules and "| 100 | 100% | 2, 3 |" in rules
     model = {"rank": 0.5, "rank_third": None, "density": -1.0, "pick": 0.25}
-    models = [line(Measurement("offline", LANGUAGE_MODELS, seed, 20, "last"), scores=model) for seed in range(2)]
-    assert "| language models | 20 | last | 0.50 ± 0.00 | - | -1.00 [-1.00, -1.00] | 0.25 ± 0.00 |" in tables.offline(models)
-    assert tables.quartiles([0.0, 1.0, 2.0, 3.0, 1e9]) == "2.00 [1.00, 3.00]"
-    assert tables.tables([]) == "nothing is measured yet"
-    assert tables.tables([*rows, {**models[0], "digest": "older"}]).startswith("1 of 6 lines were made by other sources")
+    key = {"part": "offline", "source": LANGUAGE_MODELS, "n": 20, "name": "last"}
+    models = [{**key, "seed": seed, "scores": model} for seed in range(2)]
+    shown = tables.prediction_table(models)
+    assert "| language models | 20 | last | 0.50 ± 0.00 | - | -1.00 [-1.00, -1.00] | 0.25 ± 0.00 |" in shown
+    assert tables.format_quartiles([0.0, 1.0, 2.0, 3.0, 1e9]) == "2.00 [1.00, 3.00]"
+    assert tables.curves_tables([*rows, *models]).count("\n|---|") == 4 and tables.curves_tables(rows).count("\n|---|") == 3
 
 
-def one_model(monkeypatch: pytest.MonkeyPatch, *draws: int) -> None:
-    every = [Measurement("offline", LANGUAGE_MODELS, draw, 20, "last") for draw in draws]
-    monkeypatch.setattr(plan, "every", lambda say: iter(every))
+def test_everything_is_listed_once_and_all_that_is_stored_is_read() -> None:
+    ledger = command.open_curves(command.RESULTS)
+    assert len(ledger.by_name) == 8 * 6 * len(online.METHODS) + (10 * 8 + 30) * 3 * len(MODELS)
+    assert ledger.measurements[0].key["part"] == "online" and ledger.measurements[-1].key["part"] == "offline"
+    assert len(ledger.latest()) == sum(1 for _ in command.RESULTS.open()) == len(ledger.by_name)
 
 
-def test_what_is_stored_is_not_measured_again_unless_sources_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, said = tmp_path / "curves.jsonl", []
-    one_model(monkeypatch, 0, 1)
-    assert plan.measure(path, 0.0, said.append) == 2 and not path.exists()
-    assert plan.measure(path, 60.0, said.append) == 0 and len(path.read_text().splitlines()) == 2
-    assert plan.measure(path, 60.0, said.append) == 0 and len(path.read_text().splitlines()) == 2
-    first = plan.stored(path)
-    with path.open("a") as file:
-        file.write('{"part": "off')  # cut off by a crash
-    monkeypatch.setattr(plan, "sources", lambda part: "changed")
-    assert not any(plan.current(row) for row in first.values())
-    assert plan.measure(path, 60.0, said.append) == 0 and len(path.read_text().splitlines()) == 5
-    again = plan.stored(path)
-    assert again.keys() == first.keys() and all(plan.current(row) for row in again.values())
-    assert [row["scores"] for row in again.values()] == [row["scores"] for row in first.values()]
+def test_a_method_depends_on_its_own_row_alone() -> None:
+    one = {name: command.measurement("online", TASK, 0, 100, name).digest for name in online.METHODS}
+    assert len(set(one.values())) == len(online.METHODS)
+    assert command.measurement("online", TASK, 1, 100, "GP").digest == one["GP"]
 
 
-def test_older_lines_count_again_if_one_of_each_comes_out_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "curves.jsonl"
-    one_model(monkeypatch, 0, 1)
-    plan.measure(path, 60.0, lambda line: None)
-    assert list(again.recheck(path)) == []
-    rows = [{**row, "digest": "older"} for row in map(json.loads, path.read_text().splitlines())]
-    store.replace(path, [{**rows[0], "scores": "others"}, *rows[1:]])
-    assert again.measured({"marks": (1, 2), "digest": "x", "measured_by": "y"}) == {"marks": [1, 2]}
-    said = list(again.recheck(path))
-    assert len(said) == 2 and said[0].endswith("differs") and "stay what they are" in said[1]
-    assert not any(plan.current(row) for row in plan.stored(path).values())
-    store.replace(path, rows)
-    shown = CliRunner().invoke(app, ["--recheck", "--results", str(path)]).output
-    assert "last: the same" in shown and "2 lines of older sources count again" in shown
-    kept = list(plan.stored(path).values())
-    assert all(plan.current(row) and row["measured_by"] == "older" for row in kept)
-    assert [row["scores"] for row in kept] == [row["scores"] for row in rows]
-
-
-def test_the_newest_line_of_these_sources_is_shown(tmp_path: Path) -> None:
-    one, path = Measurement("offline", LANGUAGE_MODELS, 0, 20, "last"), tmp_path / "curves.jsonl"
-    rows = [line(one, about="ours"), {**line(one, about="older"), "digest": "older"}]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert plan.stored(path)[one]["about"] == "ours"
-    path.write_text("".join(json.dumps({**row, "digest": "older"}) + "\n" for row in rows))
-    assert plan.stored(path)[one]["about"] == "older"
-
-
-def test_sources_name_what_decides() -> None:
-    from experiments.benchmark.digest import closure
-
-    names = {part: {path.name for path in closure(*files)} for part, files in plan.SOURCES.items()}
-    assert {"gp.py", "asha.py", "freezethaw.py", "fidelity.py", "budget.py", "before.py", "online.py"} <= names["online"]
-    assert {"budget.py", "before.py", "offline.py", "fitting.py"} <= names["offline"]
-    assert plan.sources("online") != plan.sources("offline")
-
-
-def test_everything_is_planned_once(taskset: None) -> None:
-    every = list(plan.every(print))
-    assert len(set(every)) == len(every) == 8 * 6 * len(online.METHODS) + (10 * 8 + 30) * 3 * len(MODELS)
-    assert every[0].part == "online" and every[-1].part == "offline"
-
-
-def test_without_the_data_the_language_models_are_left(elsewhere: None) -> None:
-    said: list[str] = []
-    every = list(plan.every(said.append))
-    assert said == [f"TaskSet's curves are skipped: they need {TASKSET} below the folder of shared data (HPO_DATA)"]
-    assert {one.source for one in every} == {LANGUAGE_MODELS}
+def test_without_the_data_only_the_language_models_are_measured(elsewhere: None, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = command.open_curves(Path("none.jsonl"))
+    assert capsys.readouterr().err == (
+        f"TaskSet's curves are not measured: they need {TASKSET} below the folder of shared data (HPO_DATA)\n"
+    )
+    assert not has_taskset() and {one.key["source"] for one in ledger.list_missing()} == {LANGUAGE_MODELS}
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one_model(monkeypatch, 0, 1)
+    some = [command.measurement("offline", LANGUAGE_MODELS, draw, 20, "last") for draw in (0, 1)]
+    monkeypatch.setattr(command, "measurements", lambda: iter(some))
     path = tmp_path / "curves.jsonl"
     call = CliRunner().invoke
-    stopped = call(app, ["--seconds", "0", "--results", str(path)])
+    stopped = call(command.app, ["--seconds", "0", "--results", str(path)])
     assert stopped.exit_code == 0 and "2 are left for another time" in stopped.output
-    measured = call(app, ["--results", str(path)])
-    assert measured.exit_code == 0 and "language models, seed 1, n = 20, last" in measured.output
-    shown = call(app, ["--table", "--results", str(path)])
-    assert shown.exit_code == 0 and "| language models | 20 | last |" in shown.output and "to measure" not in shown.output
-    assert call(app, ["--seconds", "-1"]).exit_code == 2
-
-    def interrupted(*_: object) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("experiments.curves.__main__.measure", interrupted)
-    assert call(app, ["--results", str(path)]).exit_code == 130
+    assert call(command.app, ["--results", str(path)]).exit_code == 0
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["seed"] for line in lines] == [0, 1]
+    path.write_text("".join(json.dumps({**line, "digest": "older"}) + "\n" for line in lines))
+    shown = call(command.app, ["--table", "--results", str(path)])
+    assert "| language models | 20 | last |" in shown.output and "2 of 2 lines were made by other sources" in shown.output
+    again = call(command.app, ["--recheck", "--results", str(path)])
+    assert "the same" in again.output and "2 lines of older sources count again" in again.output
+    assert not Ledger(path, some).stale() and [line["scores"] for line in Ledger(path, some).latest().values()] == [
+        line["scores"] for line in lines
+    ]

@@ -18,9 +18,9 @@ from experiments.exactness import fuzz as fuzzing
 from experiments.exactness import gradients as slopes
 from experiments.exactness import posterior as posteriors
 from experiments.exactness import store
-from experiments.exactness.measure import FULL, QUICK, SHARES, Problem, Size, Worst, box, curves, mixed
-from experiments.exactness.tails import NAMES, exact, tails
-from experiments.exactness.ugly import ugly
+from experiments.exactness.measure import FULL, QUICK, SHARES, Problem, Size, Worst, box_domain, curves_domain, mixed_domain
+from experiments.exactness.tails import NAMES, exact_values, tails
+from experiments.exactness.ugly import ugly_case
 from surrogates import ACQUISITIONS, KERNELS, LogEI
 
 SMALL = Size(rows=(1, 12), columns=(1, 3), noises=(1e-4,), seeds=1, points=45, cases=3)
@@ -63,7 +63,7 @@ def test_sixty_ugly_data_sets() -> None:
 
 @pytest.mark.parametrize("number", [1065, 1975])  # results at both ends of a double's range: their scale is beyond it
 def test_ugly_data_sets_that_once_failed(number: int) -> None:
-    fuzzing.replay(number)
+    fuzzing.replay_case(number)
 
 
 @pytest.mark.slow
@@ -120,14 +120,14 @@ def test_a_wrong_decay_is_seen(place: int, monkeypatch: pytest.MonkeyPatch) -> N
         decay = np.array(theta.log_decay) + 1e-4 * (np.arange(3) == place)
         return right(domain, X, y, replace(theta, log_decay=tuple(decay)))
 
-    monkeypatch.setattr(posteriors, "DOMAINS", (curves,))
+    monkeypatch.setattr(posteriors, "DOMAINS", (curves_domain,))
     assert met("posterior", posteriors.posterior(SMALL))
     monkeypatch.setattr(posteriors, "GaussianProcess", wrong)
     assert not met("posterior", posteriors.posterior(SMALL))
 
 
 def test_problems_have_results_at_many_budgets() -> None:
-    p = Problem.of(curves, "rbf", 50, 3, 1e-2, 0)
+    p = Problem.of(curves_domain, "rbf", 50, 3, 1e-2, 0)
     assert p.domain.budget and p.domain.d == 4 and len(np.unique(p.X[:, -1])) > 10
     assert {*SHARES} <= {*p.X[:, -1]} and {*SHARES} <= {*p.asked[:, -1]} and len(p.theta.log_decay) == 3
 
@@ -154,19 +154,19 @@ def test_a_plain_log_ei_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_forty_and_eighty_digits_are_right_where_the_answer_is_known() -> None:
-    p = Problem.of(box, "rbf", 1, 1, 0.25, 0)
-    mean, variance, evidence = posteriors.by_digits(p)
+    p = Problem.of(box_domain, "rbf", 1, 1, 0.25, 0)
+    mean, variance, evidence = posteriors.posterior_in_digits(p)
     s, v, r = np.exp(p.theta.log_outputscale), 0.25, p.y[0] - p.theta.mean
     k = s * np.exp(-0.5 * (p.asked[:, 0] - p.X[0, 0]) ** 2 / np.exp(2 * p.theta.log_l[0]))
     np.testing.assert_allclose(mean, p.theta.mean + k * r / (s + v), rtol=1e-13)
     np.testing.assert_allclose(variance, s - k * k / (s + v), rtol=1e-13)
     assert evidence == pytest.approx(-0.5 * r * r / (s + v) - 0.5 * np.log(2 * np.pi * (s + v)), rel=1e-13)
-    found = [float(value) for value in exact(0.0, 2.0, 0.0)]  # z = 0: EI = sd phi(0)
+    found = [float(value) for value in exact_values(0.0, 2.0, 0.0)]  # z = 0: EI = sd phi(0)
     np.testing.assert_allclose(found[3:], [2 / np.sqrt(2 * np.pi), -0.5, 1 / np.sqrt(2 * np.pi)], rtol=1e-15)
 
 
 def test_one_hot_vectors_are_one_apart() -> None:
-    p = Problem.of(mixed, "rbf", 20, 3, 1e-2, 0)
+    p = Problem.of(mixed_domain, "rbf", 20, 3, 1e-2, 0)
     A, owner = posteriors.one_hot(p, p.X)
     first = A[:, owner == 0]
     apart = np.linalg.norm(first[:, None] - first[None], axis=-1)
@@ -185,7 +185,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, name: str, value: Any, number: int)
 
 def free(number: int) -> bool:
     """Floats, and neither a constraint nor a budget."""
-    domain = ugly(number).domain
+    domain = ugly_case(number).domain
     return bool(domain.floats.any()) and domain.feasible is None and not domain.budget
 
 
@@ -208,7 +208,7 @@ def test_a_wrong_proposal_is_seen(value: Any, said: str, monkeypatch: pytest.Mon
 
 
 def test_an_infeasible_proposal_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    number = next(i for i in range(200) if ugly(i).domain.feasible is not None and ugly(i).domain.floats.all())
+    number = next(i for i in range(200) if ugly_case(i).domain.feasible is not None and ugly_case(i).domain.floats.all())
 
     def outside(score: Any, domain: Any, *_: Any) -> Any:
         rows = np.random.default_rng(0).random((1000, domain.d))
@@ -248,15 +248,15 @@ def test_other_warnings_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_case_is_a_function_of_its_number() -> None:
     for number in range(20):
-        one, two = ugly(number), ugly(number)
+        one, two = ugly_case(number), ugly_case(number)
         assert str(one) == str(two)
         np.testing.assert_array_equal(one.rows, two.rows)
         np.testing.assert_array_equal(one.targets, two.targets)
-    assert len({str(ugly(number)) for number in range(20)}) == 20
+    assert len({str(ugly_case(number)) for number in range(20)}) == 20
 
 
 def test_budgets_are_the_last_column_of_some_cases_and_told_anywhere() -> None:
-    some = [case for case in map(ugly, range(300)) if case.domain.budget]
+    some = [case for case in map(ugly_case, range(300)) if case.domain.budget]
     assert 25 < len(some) < 65
     for case in some:
         assert case.rows.shape == (len(case.targets[0]), case.domain.d) and case.pending.shape[1] == case.domain.d

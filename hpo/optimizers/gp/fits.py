@@ -125,7 +125,7 @@ def made_of(z: np.ndarray, fitted: int) -> tuple[np.ndarray, int]:
 
 def kept(z: np.ndarray) -> np.ndarray:
     """Indices, in order, of the results that a model is made of: all of them, or of many the best half of MOST and as
-    many evenly spaced ones of the others (see experiments/subsets.py for what else was measured)."""
+    many evenly spaced ones of the others; what else was tried is in experiments/LOG.md (2026-11-22, a sparse GP)."""
     if len(z) <= MOST:
         return np.arange(len(z))
     order = np.argsort(z, kind="stable")

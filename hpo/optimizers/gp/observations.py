@@ -3,10 +3,7 @@
 Losses are read as they were measured, at whatever budget. What a short training says of a long one is the model's business
 (surrogates/learning_curves.py): each configuration has a loss at the horizon, and a learning curve that decays towards it.
 
-Other ways are measured beside it (python -m experiments.curves): log(until) as one more column of the kernel, and losses
-that are first brought together by the median change of the trials that stand at both of two rungs. Under ASHA this one
-searches better on average. Offline, of configurations that nobody trained, it tells the best third of TaskSet's apart better,
-but all of them worse, and is no better on 40 small language models.
+Levelled rungs, and log(until) as a column of the kernel, search worse (experiments/LOG.md, 2026-11-22).
 """
 
 from __future__ import annotations

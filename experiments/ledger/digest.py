@@ -1,0 +1,213 @@
+"""A name for the code that a result depends on, by use: what is named and everything that it reads, definition by definition.
+
+A source is "package.module:name" (a function, class or constant), "package.module" (all that the module defines) or
+"package.module:TABLE[row]". From there every name that a definition mentions is followed to where it is defined: through the
+faces of packages, which are themselves no part of it. So whatever nobody reads can be added, changed or moved, and the digest
+stays. It is a function of what the code says to the interpreter: comments, docstrings, layout, and the module in which a
+definition stands, do not change it.
+
+Of TABLES, in which everything of a kind is listed, only the rows count that a source names; all of them if none names any.
+Code that is not ours counts by the name under which it is imported. What is reached by text alone (getattr, an object that
+comes from elsewhere) is not followed: sources must name it. A test runs studies and looks that nothing else is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from experiments.ledger.syntax import bound, canonical, chains, imports, is_docstring, is_main
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OURS = ("surrogates", "hpo", "models", "experiments", "papers")
+TABLES = (
+    "surrogates.kernels:KERNELS", "surrogates.acquisitions.registry:ACQUISITIONS", "hpo.optimizers:OPTIMIZERS",
+)  # fmt: skip
+ASIDE, READ = ("hpo.logs",), ("hpo.logs.base", "hpo.logs.memory")  # a log gives back what it was given; its laws hold that
+LOOSE = ":"  # in the place of a name: the statements of a module that define none
+Place = tuple[str, str]  # module, name that it defines
+
+
+@dataclass(frozen=True)
+class Module:
+    """A file: the statements that define each of its names, what it imports, and the statements that define nothing."""
+
+    path: Path
+    defined: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    imported: dict[str, tuple[str, str]] = field(default_factory=dict)  # name here -> (module, name there or "")
+    loose: list[ast.stmt] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path, package: str) -> Module:
+        """Of a file; `package` is what its relative imports start from."""
+        module = cls(path)
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = list(bound(statement))
+            module.imported.update(imports(statement, package))
+            for name in names:
+                module.defined.setdefault(name, []).append(statement)
+            if not (names or isinstance(statement, ast.Import | ast.ImportFrom) or is_docstring(statement) or is_main(statement)):
+                module.loose.append(statement)
+        return module
+
+
+class Sources:
+    """The code below a folder, each file read once."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self.root = root
+        self.modules: dict[str, Module | None] = {}
+
+    def module(self, name: str, anybody: bool = False) -> Module | None:
+        """A module of ours, or also of anybody's; None if there is no such file."""
+        if name not in self.modules:
+            path = self.path(name) if name.partition(".")[0] in OURS else None
+            if path is None and anybody:
+                path = found_by_python(name)
+            package = name if path is not None and path.name == "__init__.py" else name.rpartition(".")[0]
+            if path is None and not anybody:
+                return None
+            self.modules[name] = None if path is None else Module.read(path, package)
+        return self.modules[name]
+
+    def path(self, name: str) -> Path | None:
+        """The file of a module of ours."""
+        place = self.root / name.replace(".", "/")
+        return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()), None)
+
+    def resolve(self, module: str, name: str) -> Place | None:
+        """Where a name of a module is defined: (module, name), or (module, "") of a module. None for what is not ours."""
+        found = self.module(module)
+        if found is None:
+            return None
+        if name in found.imported and name not in found.defined:
+            base, attribute = found.imported[name]
+            return self.resolve(base, attribute) if attribute else ((base, "") if self.module(base) else None)
+        if name in found.defined:
+            return module, name
+        return (f"{module}.{name}", "") if self.module(f"{module}.{name}") else (module, "")
+
+    # -- what a definition reads ---------------------------------------------------------------------------------------
+
+    def reads(self, module: str, tree: ast.AST) -> Iterator[tuple[str, Place | None]]:
+        """(text, place) of every name that is mentioned and stands for something beyond the definition itself."""
+        here = self.module(module)
+        assert here is not None
+        package = module if here.path.name == "__init__.py" else module.rpartition(".")[0]
+        inner = dict(pair for node in ast.walk(tree) if isinstance(node, ast.stmt) for pair in imports(node, package))
+        names = {**here.imported, **inner}
+        for chain in chains(tree):
+            first, *rest = chain
+            if first in names and first not in here.defined:
+                yield from self._follow(".".join(chain), *names[first], rest)
+            elif first in here.defined:
+                yield first, (module, first)
+
+    def _follow(self, text: str, base: str, name: str, rest: list[str]) -> Iterator[tuple[str, Place | None]]:
+        """Through modules, attribute by attribute: `linalg.factor`, `surrogates.linalg.factor`."""
+        place = self.resolve(base, name) if name else ((base, "") if self.module(base) else None)
+        while place is not None and place[1] == "" and rest:
+            place, rest = self.resolve(place[0], rest[0]), rest[1:]
+        outside = f"{text}={base}:{name}" if place is None else text
+        yield outside, place
+
+    # -- what is reached from sources ----------------------------------------------------------------------------------
+
+    def reach(self, *sources: str) -> dict[Place, list[ast.AST]]:
+        """Every definition that sources name or read, with its statements; of TABLES the rows."""
+        rows: dict[Place, set[str]] = {}
+        waiting = [place for source in sources for place in self._starts(source, rows)]
+        found: dict[Place, list[ast.AST]] = {}
+        while waiting:
+            place = waiting.pop()
+            if place in found:
+                continue
+            trees = found[place] = self._trees(place, rows)
+            every = [other for tree in trees for _, other in self.reads(place[0], tree) if other is not None]
+            waiting += [other for other in every if not is_aside(other[0])]
+            if place[1]:
+                waiting.append((place[0], LOOSE))
+        return found
+
+    def _starts(self, source: str, rows: dict[Place, set[str]]) -> Iterator[Place]:
+        """The place that a source names. ValueError if there is nothing."""
+        module, _, name = source.partition(":")
+        name, _, row = name.partition("[")
+        if self.module(module, anybody=True) is None:
+            raise ValueError(f"{source!r} stands in no file of Python's that can be found")
+        place = self.resolve(module, name) if name else (module, "")
+        if place is None or (name and not place[1]):
+            raise ValueError(f"{source!r}: {module} does not define {name}")
+        if row:
+            rows.setdefault(place, set()).add(row.rstrip("]").strip("'\""))
+            self._rows(place, rows[place])
+        yield place
+
+    def _trees(self, place: Place, rows: dict[Place, set[str]]) -> list[ast.AST]:
+        module = self.module(place[0])
+        assert module is not None
+        if place in rows:
+            return self._rows(place, rows[place])
+        if place[1] == LOOSE:
+            return list(module.loose)
+        if place[1]:
+            return list(module.defined[place[1]])
+        whole: list[ast.AST] = [statement for statements in module.defined.values() for statement in statements]
+        return [*whole, *module.loose]
+
+    def _rows(self, place: Place, chosen: set[str]) -> list[ast.AST]:
+        """The rows of a table, key and value. ValueError if one is not there."""
+        module = self.module(place[0])
+        assert module is not None
+        pairs: dict[str, list[ast.AST]] = {}
+        for statement in module.defined[place[1]]:
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Dict):
+                    for key, value in zip(node.keys, node.values, strict=True):
+                        if isinstance(key, ast.Constant):
+                            pairs.setdefault(str(key.value), []).extend([key, value])
+        if unknown := sorted(chosen - {*pairs}):
+            raise ValueError(f"{place[0]}:{place[1]} has no row {unknown[0]!r}; there are {', '.join(pairs)}")
+        return [tree for key in sorted(chosen) for tree in pairs[key]]
+
+    def digest(self, *sources: str) -> str:
+        """16 hex digits of all that sources reach, and of what each of its names stands for."""
+        found = self.reach(*sources)
+        texts = {place: repr([place[1].partition(":")[0], canonical(trees)]) for place, trees in found.items()}
+        short = {place: hashlib.sha256(text.encode()).hexdigest() for place, text in texts.items()}
+        total = []
+        for place, trees in found.items():
+            read = {(text, short.get(other, "") if other else "") for tree in trees for text, other in self.reads(place[0], tree)}
+            if trees:
+                total.append(repr([texts[place], sorted(read)]))
+        return hashlib.sha256("\n".join(sorted(total)).encode()).hexdigest()[:16]
+
+
+def is_aside(module: str) -> bool:
+    """Whether a module decides nothing that is measured."""
+    return module not in READ and any(module == name or module.startswith(f"{name}.") for name in ASIDE)
+
+
+@cache
+def digest(*sources: str) -> str:
+    """16 hex digits of the code that sources name, and of what that reads. ValueError for a source that is not there."""
+    return _here().digest(*sources)
+
+
+@cache
+def _here() -> Sources:
+    return Sources()
+
+
+def found_by_python(module: str) -> Path | None:
+    """The file of anybody's module, as an import would find it."""
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(found.origin) if found is not None and found.origin and found.origin.endswith(".py") else None

@@ -1,0 +1,86 @@
+"""What syntax trees say: names that a statement defines, imports or mentions; and a form without what changes nothing."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+
+def bound(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement at the top of a module defines, imports left out; `TABLE[key] = value` defines TABLE."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+    elif isinstance(statement, ast.Assign):
+        yield from (name for target in statement.targets for name in roots(target))
+    elif isinstance(statement, ast.AnnAssign | ast.AugAssign):
+        yield from roots(statement.target)
+    elif isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While) and not is_main(statement):
+        inner = (node for node in ast.iter_child_nodes(statement) if isinstance(node, ast.stmt | ast.ExceptHandler))
+        for node in inner:
+            yield from (name for each in getattr(node, "body", [node]) if isinstance(each, ast.stmt) for name in bound(each))
+
+
+def roots(target: ast.expr) -> Iterator[str]:
+    """The names at the root of what is assigned to: of `a`, `b.c`, `d[0]` and `(e, *f)`."""
+    if isinstance(target, ast.Name):
+        yield target.id
+    elif isinstance(target, ast.Attribute | ast.Subscript | ast.Starred):
+        yield from roots(target.value)
+    elif isinstance(target, ast.Tuple | ast.List):
+        yield from (name for item in target.elts for name in roots(item))
+
+
+def imports(statement: ast.stmt, package: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """(name here, (module, name there)) of an import; name there is "" for a module. Imports within blocks are found too."""
+    for node in ast.walk(statement) if not isinstance(statement, ast.FunctionDef | ast.ClassDef) else ():
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                here = alias.asname or alias.name.partition(".")[0]
+                yield here, (alias.name if alias.asname else here, "")
+        elif isinstance(node, ast.ImportFrom):
+            up = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*up, *([node.module] if node.module else [])])
+            yield from ((alias.asname or alias.name, (base, alias.name)) for alias in node.names)
+
+
+def chains(tree: ast.AST) -> set[tuple[str, ...]]:
+    """The names that are read, each with the attributes that follow it: ("linalg", "factor", "T")."""
+    found: set[tuple[str, ...]] = set()
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if chain := _chain(node):
+            found.add(chain)
+        else:
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def _chain(node: ast.AST) -> tuple[str, ...]:
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    if isinstance(node, ast.Attribute) and (before := _chain(node.value)):
+        return *before, node.attr
+    return ()
+
+
+def canonical(node: Any) -> Any:
+    """A syntax tree as nested lists, without docstrings and empty fields (which versions of Python add)."""
+    if isinstance(node, ast.AST):
+        filled = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
+        return [type(node).__name__, *[[name, canonical(value)] for name, value in filled]]
+    if isinstance(node, list):
+        return [canonical(item) for item in node if not is_docstring(item)]
+    return repr(node)
+
+
+def is_docstring(node: Any) -> bool:
+    """Whether a statement is a text that stands alone."""
+    constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return constant and isinstance(node.value.value, str)
+
+
+def is_main(statement: ast.AST) -> bool:
+    """Whether a statement is `if __name__ == "__main__"`: what it does when the file is run is not read by others."""
+    return isinstance(statement, ast.If) and "__name__" in {chain[0] for chain in chains(statement.test)}

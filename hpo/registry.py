@@ -1,0 +1,93 @@
+"""Classes by the text that a person types: "package.module:Class", or "./file.py:Class"."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from dataclasses import fields
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hpo.values import shown
+
+
+def is_reference(text: Any) -> bool:
+    """Whether a text names a class by its module: whether there is a colon in it."""
+    return isinstance(text, str) and ":" in text
+
+
+def resolve(text: str, base: type) -> type:
+    """The class that "package.module:Class" or "./file.py:Class" names.
+
+    base    what it must be: a subclass of it, or what the base itself `admits(cls)` where it has such a method
+
+    Modules are looked for where Python looks for them, files from the current folder. ValueError where there is no such module,
+    file or class, or importing it fails; TypeError where the class is none of those.
+    """
+    if not is_reference(text) or not all(part.strip() for part in text.rpartition(":")):
+        raise ValueError(f"{shown(text)} names no class; allowed are 'package.module:Class' and './file.py:Class'")
+    place, _, name = text.rpartition(":")
+    module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
+    found = getattr(module, name, None)
+    if found is None:
+        classes = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
+        raise ValueError(f"{place!r} has no class {name!r}; its classes are {classes}")
+    if not isinstance(found, type):
+        raise TypeError(f"{text!r} is {shown(found)}; allowed is a class")
+    if not (issubclass(found, base) or (hasattr(base, "admits") and base.admits(found))):
+        raise TypeError(f"{text!r} is no {base.__name__}; its bases are {[one.__name__ for one in found.__mro__[1:-1]]}")
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise ValueError(f"importing {name!r} failed: {error}") from error
+        raise ValueError(f"there is no module {name!r} to import; a file is named by './{name.rpartition('.')[2]}.py'") from None
+    except Exception as error:  # whatever a module of somebody else does
+        raise ValueError(f"importing {name!r} failed: {type(error).__name__}: {error}") from error
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    """The module of a file, under the name by which it would be imported from its own folder: a class has one name, and is one
+    class, however often and by which of its two texts it is asked for."""
+    path, name = path.resolve(), path.stem
+    if not path.is_file():
+        raise ValueError(f"there is no file {str(path)!r}")
+    there = sys.modules.get(name)
+    if there is not None and getattr(there, "__file__", None) and Path(str(there.__file__)).resolve() == path:
+        return there
+    spec = find_spec(name) if there is None and name.isidentifier() else None
+    if there is not None or not name.isidentifier() or (spec is not None and spec.origin != str(path)):
+        raise ValueError(f"{str(path)!r} would be the module {name!r}, which is another's or no name; rename the file")
+    if spec is not None:
+        return _module(name)
+    return _loaded(path, name)
+
+
+def _loaded(path: Path, name: str) -> ModuleType:
+    spec = spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a file of somebody else does
+        del sys.modules[name]
+        raise ValueError(f"importing {str(path)!r} failed: {type(error).__name__}: {error}") from error
+    return module
+
+
+def option_names(cls: type) -> list[str]:
+    """What a class is made with: a dataclass's fields, else what its `__init__` takes."""
+    return [field.name for field in fields(cls)] if has_fields(cls) else list(inspect.signature(cls).parameters)
+
+
+def has_fields(cls: type) -> bool:
+    """Whether a dataclass made the `__init__` of a class, so that its options are fields."""
+    owner = next(one for one in cls.__mro__ if "__init__" in vars(one))
+    return "__dataclass_params__" in vars(owner)
