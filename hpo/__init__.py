@@ -30,7 +30,7 @@ load.py         load: a study from its file alone
 
 from hpo.executors import EXECUTORS, Executor, Inline, Processes, Simulator, Threads
 from hpo.history import History
-from hpo.job import Header, Job, Key, Result
+from hpo.job import Header, Job, Key, Note, Result
 from hpo.load import load
 from hpo.logs import LOGS, MemoryLog, SQLiteLog, open_log
 from hpo.objective import Run
@@ -61,7 +61,7 @@ from hpo.study import Study, Trial
 __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Finals",
     "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
-    "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
-    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize",
-    "minimize", "open_log", "register", "run",
+    "MemoryLog", "Note", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator",
+    "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make",
+    "maximize", "minimize", "open_log", "register", "run",
 ]  # fmt: skip

@@ -15,6 +15,24 @@ Curve = Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True)
+class Note:
+    """An optimizer's own memory of a job, in three drawers. Whoever writes a key reads it, and nobody else.
+
+    study     what the study keeps: queued (the position of a pinned configuration), added, finals
+    member    where the trial belongs: rung, bracket, slot, generation. What a resume copies, alone
+    record    what was computed for this job and is read later: fits, positions in a list. Written once
+    """
+
+    study: Mapping[str, Any] = field(default_factory=dict)
+    member: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        drawers = {"study": self.study, "member": self.member, "record": self.record}
+        return {name: dict(drawer) for name, drawer in drawers.items() if drawer}
+
+
+@dataclass(frozen=True)
 class Job:
     """What `ask` returns: train this trial until that budget, starting from that checkpoint."""
 
@@ -23,7 +41,11 @@ class Job:
     until: int  # absolute budget in the study's unit
     source: Key | None = None  # None: fresh start; own trial: resume; another trial: clone
     seed: int = 0  # training noise; a duplicate means same (config, seed)
-    note: Mapping[str, Any] = field(default_factory=dict)  # the optimizer's own memory
+    note: Note = field(default_factory=Note)  # the optimizer's own memory
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.note, Note):
+            raise TypeError(f"the note of a job is {shown(self.note)}; allowed is such as Note(member={{'rung': 0}})")
 
     @property
     def key(self) -> Key:
@@ -33,13 +55,13 @@ class Job:
         source = list(self.source) if self.source is not None else None
         return {
             "trial": self.trial, "config": dict(self.config), "until": self.until,
-            "source": source, "seed": self.seed, "note": dict(self.note),
+            "source": source, "seed": self.seed, "note": self.note.to_json(),
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Job:
         source = (int(data["source"][0]), int(data["source"][1])) if data["source"] is not None else None
-        return cls(data["trial"], data["config"], data["until"], source, data["seed"], data["note"])
+        return cls(data["trial"], data["config"], data["until"], source, data["seed"], Note(**data["note"]))
 
 
 @dataclass(frozen=True)

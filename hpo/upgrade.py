@@ -1,4 +1,4 @@
-"""Older logs in the form of this version: options that were renamed or came later, and code that has moved.
+"""Older logs in the form of this version: options that were renamed or came later, code that has moved, flat notes.
 
 What is compared, digested and replayed is the upgraded form; what is stored stays as it is. So a new name or a new option
 closes no study: a row here says what an older header means by now.
@@ -7,9 +7,10 @@ closes no study: a row here says what an older header means by now.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from hpo.logs.base import VERSION, LogError, later_version
+from hpo.logs.base import VERSION, Event, LogError, later_version
 
 # Options by the class of an optimizer: how they were called -> how they are.
 RENAMED: dict[str, dict[str, str]] = {}
@@ -20,6 +21,10 @@ ADDED: dict[str, dict[str, Any]] = {
     "SuccessiveHalving": {"min_early_stopping_rate": 0},
     "Hyperband": {"min_early_stopping_rate": 0},
 }  # fmt: skip
+# Notes of a job: the drawers (see hpo.job.Note), and where the keys of flat notes belong; all others are records.
+DRAWERS = ("study", "member", "record")
+FLAT = {"queued": "study", "added": "study", "finals": "study", "rung": "member", "bracket": "member", "slot": "member",
+        "generation": "member"}  # fmt: skip
 # Code that has moved, by the name that a header has of it (`hpo.space.code_name`): a whole module, or one name of it.
 MOVED: dict[str, str] = {
     "hpo.optimizers.beliefs.Around": "hpo.priors.Around",
@@ -52,6 +57,17 @@ def upgrade_options(described: Mapping[str, Any]) -> dict[str, Any]:
     found = {renamed.get(option, option): _upgrade_value(value) for option, value in described.items()}
     later = {renamed.get(option, option): value for option, value in added.items()}
     return {**found, **{option: value for option, value in later.items() if option not in found}}
+
+
+def upgrade_event(event: Event) -> Event:
+    """An event of any version as one of this version: the notes of versions 1 and 2 were flat."""
+    job = event.body.get("job")
+    if job is None or all(name in DRAWERS and isinstance(drawer, Mapping) for name, drawer in job["note"].items()):
+        return event
+    note: dict[str, dict[str, Any]] = {}
+    for name, value in job["note"].items():
+        note.setdefault(FLAT.get(name, "record"), {})[name] = value
+    return replace(event, body={**event.body, "job": {**job, "note": note}})
 
 
 def _upgrade_value(value: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
-VERSION = 2  # of a log, the last one that this version of the framework knows
+VERSION = 3  # of a log, the last one that this version of the framework knows
 
 
 def later_version(place: str, version: Any) -> str:

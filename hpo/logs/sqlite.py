@@ -99,7 +99,7 @@ class SQLiteLog(Log):
 
     def _warn(self, note: str) -> None:
         """Shows the caller's line, not one of ours; what is said of version 1 is said once a process and file."""
-        if self.tables.version == VERSION or note not in _said:
+        if not isinstance(self.tables, Plain) or note not in _said:
             _said.add(note)
             warnings.warn(note, stacklevel=outside())
 

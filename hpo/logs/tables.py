@@ -1,6 +1,6 @@
-"""How a log stands in the tables of an SQLite file: `Digests` of version 2, and `Plain`, which is how version 1 did.
+"""How a log stands in the tables of an SQLite file: `Digests` since version 2, and `Plain`, which is how version 1 did.
 
-Version 2. Every event has a position, dense from 0 and given in the transaction that inserts it, and a digest over the
+Since version 2 every event has a position, dense from 0 and given in the transaction that inserts it, and a digest over the
 study, position, identity, kind, time and body. The header has a digest, and beside it stands how many events there were
 at the last append, sealed by a digest of its own. So an event that was changed, moved, removed or put there by hand is
 named, and a tail that was cut is counted. No digest hangs on the event before it: drivers append without reading.
@@ -38,7 +38,6 @@ def hashed(*parts: bytes | str | int, key: bytes = b"") -> bytes:
 class Tables(ABC):
     """The rows of one open file. Every method runs inside the caller's lock; text columns come as bytes."""
 
-    version: int
     sql: Mapping[str, str]  # table -> how it was made
 
     def __init__(self, db: sqlite3.Connection, name: str) -> None:
@@ -112,9 +111,8 @@ class Tables(ABC):
 
 
 class Digests(Tables):
-    """Version 2."""
+    """Versions 2 and 3, which differ in what the notes of jobs say."""
 
-    version = 2
     sql = {
         "header": "CREATE TABLE header (one INTEGER PRIMARY KEY CHECK (one = 1), study TEXT NOT NULL, body TEXT NOT NULL, "
         "digest BLOB NOT NULL, count INTEGER NOT NULL, seal BLOB NOT NULL)",
@@ -204,7 +202,6 @@ class Digests(Tables):
 class Plain(Tables):
     """Version 1."""
 
-    version = 1
     sql = {
         "header": "CREATE TABLE header (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL)",
         "events": "CREATE TABLE events ( id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT UNIQUE, kind TEXT NOT NULL, "
@@ -259,4 +256,4 @@ class Plain(Tables):
         return found
 
 
-TABLES: dict[int, type[Tables]] = {cls.version: cls for cls in (Plain, Digests)}
+TABLES: dict[int, type[Tables]] = {1: Plain, 2: Digests, 3: Digests}  # by the version of the log

@@ -65,7 +65,7 @@ class MedianStopping(Scheduler):
         return list(dict.fromkeys([*passed, *open_]))
 
     def _undecided(self, history: History, key: Key) -> bool:
-        own = "rung" in history.jobs[key].note and not history.failed(key)
+        own = "rung" in history.jobs[key].note.member and not history.failed(key)
         return own and history.epoch(key) == history.starts and history.trials[key[0]][-1] == key
 
     def may_name(self, history: History, key: Key) -> bool:
@@ -99,7 +99,7 @@ class Verdicts:
         for key in mine:
             insort(self.members[key[1]], (history.losses(key), key))
         for key in mine:
-            if "rung" in history.jobs[key].note:
+            if "rung" in history.jobs[key].note.member:
                 if self._passes(history, key):
                     insort(self.waiting[key[1]], key)
                 else:

@@ -99,7 +99,7 @@ class Brackets(Scheduler):
         return list(dict.fromkeys(chosen + history.rank(waiting)))
 
     def may_name(self, history: History, key: Key) -> bool:
-        number = history.jobs[key].note.get("bracket") if key in history.jobs else None
+        number = history.jobs[key].note.member.get("bracket") if key in history.jobs else None
         bracket = history.fold(self.owner, self._begin).open.get(number) if number is not None else None
         return bracket is not None and bracket.may_name(history, key)
 
@@ -123,7 +123,7 @@ class Open:
     def absorb(self, history: History, keys: Sequence[Key]) -> None:
         touched = set()
         for key in keys:
-            number = history.jobs[key].note.get("bracket")
+            number = history.jobs[key].note.member.get("bracket")
             if number in self.open:
                 self.open[number].absorb(history, key)
                 touched.add(number)
@@ -131,7 +131,7 @@ class Open:
             self._close(history, number)
 
     def enter(self, history: History, job: Job) -> None:
-        number = job.note.get("bracket")
+        number = job.note.member.get("bracket")
         if number is None:  # a foreign trial, or finals
             self._leave(history, job)
             return
@@ -146,7 +146,7 @@ class Open:
 
     def _leave(self, history: History, job: Job) -> None:
         """A trial that was taken to the end by finals: nobody waits for it at the rungs between."""
-        number = history.jobs[job.source].note.get("bracket") if job.source in history.jobs else None
+        number = history.jobs[job.source].note.member.get("bracket") if job.source in history.jobs else None
         if number in self.open and job.source is not None:
             self.open[number].leave(job.source)
             self._close(history, number)

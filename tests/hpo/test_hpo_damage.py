@@ -77,9 +77,9 @@ def asha() -> ASHA:
         ("UPDATE header SET count = count + 1", "the number of events that is kept with its header is not as it was written"),
         ("UPDATE header SET body = replace(body, '0', '1')", "its header is not as it was written"),
         ("DELETE FROM header", "its header is missing"),
-        ("PRAGMA user_version = 3", r"is of the later version 3; this version of the framework reads up to 2"),
-        ("DROP TABLE header", "its tables are not as version 2 makes them"),
-        ("CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END", "its tables are not as version 2"),
+        ("PRAGMA user_version = 4", r"is of the later version 4; this version of the framework reads up to 3"),
+        ("DROP TABLE header", "its tables are not as version 3 makes them"),
+        ("CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END", "its tables are not as version 3"),
     ],
 )
 def test_what_was_changed_is_named_with_file_and_place(path: Path, statement: str, said: str) -> None:

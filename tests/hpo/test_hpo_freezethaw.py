@@ -233,9 +233,9 @@ def test_failures_do_not_go_on() -> None:
 def test_a_reopened_study_never_fits_its_past(monkeypatch: pytest.MonkeyPatch) -> None:
     history = search(40).history
     asked = [event.body for event in history.events if event.kind == "start"]
-    noted = [body["job"] for body in asked if "gp" in body["job"]["note"]]
+    noted = [body["job"] for body in asked if "gp" in body["job"]["note"].get("record", {})]
     assert any(job["source"] for job in noted), "a continuation records a fit too"
-    plain = [body for body in asked if "gp" not in body["job"]["note"] and body["seen"] > 40]
+    plain = [body for body in asked if "gp" not in body["job"]["note"].get("record", {}) and body["seen"] > 40]
 
     def refuse(*_: object) -> None:
         raise AssertionError("fitted again")
@@ -250,7 +250,7 @@ def test_a_reopened_study_never_fits_its_past(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", ["freezethaw(sobol)", "freezethaw(grid)"])
 def test_a_sampler_without_a_model_gets_one(name: str) -> None:
     history = Drive(build(name, mixed(), 1), workers=4, seed=1).go(18, lost=0.15, foreign=0.1, twice=0.1)
-    assert any("gp" in job.note for job in history.jobs.values())
+    assert any("gp" in job.note.record for job in history.jobs.values())
     assert replay(history, lambda: build(name, mixed(), 1)) == []
 
 
@@ -272,7 +272,7 @@ def test_forty_jobs_on_four_workers_in_a_fresh_process(tmp_path: Path) -> None:
     history = drive.go(40, lost=0.05, foreign=0.03)
     assert len(starts(history)) == 40 and any(job.source is not None for job in history.jobs.values())
     chosen = weighed(history)
-    assert len(chosen) >= 15 and any("gp" in job.note for job in chosen)
+    assert len(chosen) >= 15 and any("gp" in job.note.record for job in chosen)
     assert replayed_elsewhere(tmp_path / "log.db", "freezethaw", "mixed", 7) == "40 replayed"
 
 

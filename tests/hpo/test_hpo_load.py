@@ -233,7 +233,7 @@ def test_nothing_that_a_file_names_is_imported(tmp_path: Path, monkeypatch: pyte
         ({"horizon": "1"}, "holds horizon='1'"),
         ({"seed": None}, "holds seed=None"),
         ({"later": 1}, r"holds \['later'\], which this version of the framework does not know"),
-        ({"version": 3}, "is of the later version 3"),
+        ({"version": 4}, "is of the later version 4"),
     ],
 )
 def test_headers_of_another_make_are_refused_by_name(tmp_path: Path, change: dict[str, Any], said: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,10 +26,13 @@ from hpo import (
     Finals,
     Float,
     Grid,
+    History,
     Hyperband,
     Int,
+    Job,
     Optimizer,
     Random,
+    Scheduler,
     Sobol,
     Space,
     Study,
@@ -36,8 +40,9 @@ from hpo import (
     make,
     upgrade,
 )
-from hpo.logs import LogError, open_log
-from hpo.upgrade import upgrade_header, upgrade_options
+from hpo.job import Note
+from hpo.logs import Event, LogError, open_log
+from hpo.upgrade import upgrade_event, upgrade_header, upgrade_options
 from tests.hpo.laws import replay
 
 STORED = Path(__file__).parent / "stored"
@@ -141,3 +146,42 @@ def test_code_that_has_moved_is_found_in_options_and_constraints() -> None:
     assert upgrade_header(new, "") == new and new["version"] == upgrade.VERSION
     with pytest.raises(LogError, match="the log here is of the later version 99; this version of the framework reads up to"):
         upgrade_header({"version": 99}, "here")
+
+
+def test_flat_notes_are_sorted_into_drawers() -> None:
+    def started(note: dict[str, Any]) -> Event:
+        job = {"trial": 0, "config": {}, "until": 1, "source": None, "seed": 0, "note": note}
+        return Event("start", {"job": job, "seen": 0, "attempt": 0}, 0.0)
+
+    flat = {"rung": 0, "bracket": 3, "queued": 4, "finals": True, "sobol": 5, "gp": {"loss": {"n": 3}}}
+    sorted_ = {"member": {"rung": 0, "bracket": 3}, "study": {"queued": 4, "finals": True},
+               "record": {"sobol": 5, "gp": {"loss": {"n": 3}}}}  # fmt: skip
+    assert upgrade_event(started(flat)) == started(sorted_) == upgrade_event(started(sorted_))
+    assert upgrade_event(started({})) == started({})
+    finish = Event("finish", {"trial": 0, "until": 1, "result": {}}, 0.0)
+    assert upgrade_event(finish) is finish
+
+
+@dataclass(eq=False)
+class Lanes(Scheduler):
+    """A scheduler with a note of its own, which nobody else has heard of."""
+
+    def propose(self, history: History) -> Job | None:
+        for trial, keys in history.trials.items():
+            if keys[-1] in history.results and keys[-1][1] < history.header.horizon:
+                return self.resume(history, trial, history.header.horizon)
+        return self.sampler.fresh(history, 1, {"lane": history.next_trial % 2, "colour": "red"})
+
+
+def test_a_resume_copies_what_its_scheduler_wrote_and_nothing_else() -> None:
+    study = Study(Lanes(Sobol(space(), seed=0)), horizon=3)
+    study.optimizer.enqueue(CONFIG)
+    for _ in range(2):
+        first, second = study.optimizer.ask(), None
+        assert first is not None and study.optimizer.tell(first, 1.0)
+        second = study.optimizer.ask()
+        assert second is not None and second.source == first.key and study.optimizer.tell(second, 1.0)
+        assert second.note == Note(member={"lane": first.trial % 2, "colour": "red"}) and first.note.member == second.note.member
+    assert first.note.record == {"sobol": 0} and study.history.jobs[0, 1].note.study == {"queued": 0}
+    with pytest.raises(TypeError, match=r"the note of a job is \{'rung': 0\}; allowed is such as Note\(member="):
+        Job(0, {}, 1, note={"rung": 0})  # type: ignore[arg-type]
