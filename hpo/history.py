@@ -323,7 +323,7 @@ class History:
         """
         return self._fold(owner, begin).read(self, self._steps, self._tail)
 
-    def settled(self, owner: str, begin: Callable[[], S]) -> S:
+    def fold_at_start(self, owner: str, begin: Callable[[], S]) -> S:
         """The owner's state as of the last start: what it says there is final."""
         return self._fold(owner, begin).settle(self, self._steps)
 

@@ -29,7 +29,7 @@ APPLICATION = int.from_bytes(b"hpo\n", "big")  # what SQLite keeps for telling w
 SIZE = 16  # bytes of a digest
 
 
-def hashed(*parts: bytes | str | int, key: bytes = b"") -> bytes:
+def digest_of(*parts: bytes | str | int, key: bytes = b"") -> bytes:
     """A digest over parts of which only the last one may hold a line's end."""
     texts = [part if type(part) is bytes else str(part).encode() for part in parts]
     return blake2b(b"\n".join(texts), digest_size=SIZE, key=key).digest()
@@ -66,7 +66,7 @@ class Tables(ABC):
     def damage(self, what: str) -> LogError:
         return LogError(f"the log {self.name} is damaged: {what}")
 
-    def mapping(self, text: Any, what: str) -> Mapping[str, Any]:
+    def parse_mapping(self, text: Any, what: str) -> Mapping[str, Any]:
         try:
             value = json.loads(text.decode() if isinstance(text, bytes) else text)  # json would look for the encoding
         except (ValueError, TypeError, RecursionError) as error:
@@ -79,7 +79,7 @@ class Tables(ABC):
         """A row as an Event, its types checked."""
         where = f"the log {self.name} cannot be read at event {position}"
         try:
-            found = Event(kind.decode() if isinstance(kind, bytes) else kind, self.mapping(body, f"event {position}"), time)
+            found = Event(kind.decode() if isinstance(kind, bytes) else kind, self.parse_mapping(body, f"event {position}"), time)
             check_event(found, where)
             said = identity.decode() if isinstance(identity, bytes) else identity
             if said != found.identity:
@@ -126,7 +126,7 @@ class Digests(Tables):
 
     def write(self, header: Mapping[str, Any]) -> None:
         study, body = token_hex(8), stored(header)
-        key = hashed(study, body)
+        key = digest_of(study, body)
         row = (study, body, key, 0, self._seal(key, 0))
         self.db.execute("INSERT INTO header (one, study, body, digest, count, seal) VALUES (1, ?, ?, ?, ?, ?)", row)
 
@@ -135,14 +135,14 @@ class Digests(Tables):
         if row is None:
             raise self.damage("its header is missing")
         study, body, digest = row
-        if not isinstance(study, bytes) or not isinstance(body, bytes) or hashed(study, body) != digest:
+        if not isinstance(study, bytes) or not isinstance(body, bytes) or digest_of(study, body) != digest:
             raise self.damage("its header is not as it was written")
         self._key = digest
-        return self.mapping(body, "its header")
+        return self.parse_mapping(body, "its header")
 
     @staticmethod
     def _seal(key: bytes, count: int) -> bytes:
-        return hashed("count", count, key=key)
+        return digest_of("count", count, key=key)
 
     def _count(self) -> int:
         """How many events there were at the last append."""
@@ -157,7 +157,7 @@ class Digests(Tables):
         return 0 if last is None else int(last) + 1
 
     def _digest(self, position: int, identity: bytes | None, kind: bytes, body: bytes, time: float) -> bytes:
-        return hashed(position, identity or b"", kind, repr(time), body, key=self._key)
+        return digest_of(position, identity or b"", kind, repr(time), body, key=self._key)
 
     def notes(self) -> list[str]:
         count, found = self._count(), self._next()
@@ -219,7 +219,7 @@ class Plain(Tables):
     def header(self) -> Mapping[str, Any] | None:
         row = self.db.execute("SELECT body FROM header WHERE one = 1").fetchone()
         if row is not None:
-            return self.mapping(row[0], "its header")
+            return self.parse_mapping(row[0], "its header")
         (events,) = self.db.execute("SELECT count(*) FROM events").fetchone()
         if events:
             raise self.damage(f"its header is missing, and {events} events stand without one")

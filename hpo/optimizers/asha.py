@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Scheduler
-from hpo.optimizers.rungs import ascending, check_rate, check_resources, levels
+from hpo.optimizers.rungs import check_rate, check_resources, levels, rung_budgets
 
 
 @dataclass(eq=False)
@@ -30,7 +30,7 @@ class ASHA(Scheduler):
         check_resources(self.min_resource, self.max_resource, self.reduction_factor)
         resources = self.min_resource, self.max_resource, self.reduction_factor
         check_rate(self.min_early_stopping_rate, levels(*resources))
-        self.rungs = ascending(*resources, self.min_early_stopping_rate)
+        self.rungs = rung_budgets(*resources, self.min_early_stopping_rate)
 
     @property
     def horizon(self) -> int:

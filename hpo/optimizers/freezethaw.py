@@ -38,7 +38,7 @@ from hpo.optimizer import Draft, Scheduler
 from hpo.optimizers.gp.fits import Recipe, posteriors
 from hpo.optimizers.gp.observations import View, encoded, readable
 from hpo.optimizers.gp.sampler import GP
-from hpo.optimizers.rungs import ascending, check_resources
+from hpo.optimizers.rungs import check_resources, rung_budgets
 from hpo.rng import stream, training_seed
 from surrogates import GaussianProcess, LogEI
 from surrogates.acquisitions.marginal import Normal
@@ -135,7 +135,7 @@ class FreezeThaw(Scheduler):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_resources(self.min_resource, self.max_resource, self.reduction_factor)
-        self.rungs = ascending(self.min_resource, self.max_resource, self.reduction_factor)
+        self.rungs = rung_budgets(self.min_resource, self.max_resource, self.reduction_factor)
         self._gp = self.sampler if isinstance(self.sampler, GP) else GP(self.sampler.space, seed=self.sampler.seed)
         if self._gp.cost is not None or self._gp.constraints:
             raise ValueError("FreezeThaw weighs losses by budgets alone; a GP with cost or constraints goes into ASHA")

@@ -76,7 +76,7 @@ class MedianStopping(Scheduler):
         return waiting[at : at + 1] == [key] or self._undecided(history, key)
 
     def released(self, history: History) -> Sequence[Key] | None:
-        return history.settled(self.owner, self._begin).stopped
+        return history.fold_at_start(self.owner, self._begin).stopped
 
 
 @dataclass

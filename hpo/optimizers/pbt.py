@@ -169,7 +169,7 @@ class PBT(Scheduler):
         return bool(slots.slowest <= place["generation"] < self.generations)
 
     def released(self, history: History) -> Sequence[Key] | None:
-        return history.settled(self.owner, self._begin).released
+        return history.fold_at_start(self.owner, self._begin).released
 
 
 @dataclass

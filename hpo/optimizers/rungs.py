@@ -45,7 +45,7 @@ def levels(lowest: int, highest: int, factor: float) -> int:
     return k
 
 
-def ascending(lowest: int, highest: int, factor: float, skipped: int = 0) -> list[int]:
+def rung_budgets(lowest: int, highest: int, factor: float, skipped: int = 0) -> list[int]:
     """Budgets lowest * factor^k from k = skipped on, below the highest, and the highest: the lowest rung is exact."""
     below = {round(lowest * factor**k) for k in range(skipped, levels(lowest, highest, factor) + 1)}
     return [*sorted(r for r in below if r < highest), highest]
@@ -104,7 +104,7 @@ class Brackets(Scheduler):
         return bracket is not None and bracket.may_name(history, key)
 
     def released(self, history: History) -> Sequence[Key] | None:
-        return history.settled(self.owner, self._begin).released
+        return history.fold_at_start(self.owner, self._begin).released
 
 
 @dataclass

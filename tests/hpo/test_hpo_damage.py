@@ -16,7 +16,7 @@ import pytest
 
 from hpo import ASHA, History, Random, SQLiteLog, Study, load
 from hpo.logs import Collision, Event, LogError
-from hpo.logs.tables import Plain, hashed
+from hpo.logs.tables import Plain, digest_of
 from tests.hpo.damaging import DAMAGES, OUTCOMES, Whole, damaged, main, outcome, wholes
 from tests.hpo.laws import Drive, build, replay
 from tests.hpo.objectives import line
@@ -128,8 +128,8 @@ def test_forged_events_are_refused_by_their_types(tmp_path: Path, change: str) -
 
 
 def test_digests_tell_apart_what_is_written_alike() -> None:
-    assert hashed(1, b"", b"run") != hashed(1, b"", b"run", key=b"k") != hashed(1, b"", b"run", key=b"l")
-    assert len({hashed(1, b"23"), hashed(12, b"3"), hashed(123, b""), hashed(123)}) == 4
+    assert digest_of(1, b"", b"run") != digest_of(1, b"", b"run", key=b"k") != digest_of(1, b"", b"run", key=b"l")
+    assert len({digest_of(1, b"23"), digest_of(12, b"3"), digest_of(123, b""), digest_of(123)}) == 4
 
 
 # -- what is no log --------------------------------------------------------------------------------------------------
