@@ -20,7 +20,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from hpo import GP, Float, History, Job, Result, Space
+from hpo import GP, Float, History, Job, Note, Result, Space
 from hpo.optimizer import Optimizer
 from surrogates import Hyperparameters
 
@@ -37,8 +37,8 @@ def study(n: int, d: int, due: bool = False) -> Optimizer:
     for trial in range(n):
         x = np.clip(0.4 + 0.25 * rng.standard_normal(d), 0.0, 1.0)
         config = {f"x{i}": float(v) for i, v in enumerate(x)}
-        note = {"gp": {"loss": fit, "loss overall": fit}} if trial == length else {}
-        job = Job(trial, config, 1, seed=trial, note=note)
+        record = {"gp": {"loss": fit, "loss overall": fit}} if trial == length else {}
+        job = Job(trial, config, 1, seed=trial, note=Note(record=record))
         history.start(job, len(history))
         history.finish(job, Result({"loss": float(((x - 0.3) ** 2).sum() + 0.03 * rng.standard_normal())}))
     optimizer.bind(history)

@@ -6,6 +6,7 @@ parameters/     Float, Int, Categorical, Const; where they stand in the unit cub
 space.py        Space: named parameters, conditions, constraints; the same as arrays
 constraints.py  which configurations are feasible, asked once a row or by columns
 history.py      History: start, finish, lost, add, enqueue; what every optimizer reads
+upgrade.py      older logs in the form of this version: renamed and later options, moved code
 fold.py         what depends on the path of a history, stepped at its starts
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
 optimizers/     one file each; OPTIMIZERS, make, register; Finals around any of them
@@ -29,7 +30,7 @@ load.py         load: a study from its file alone
 
 from hpo.executors import EXECUTORS, Executor, Inline, Processes, Simulator, Threads
 from hpo.history import History
-from hpo.job import Header, Job, Key, Result
+from hpo.job import Header, Job, Key, Note, Result
 from hpo.load import load
 from hpo.logs import LOGS, MemoryLog, SQLiteLog, open_log
 from hpo.objective import Run
@@ -60,7 +61,7 @@ from hpo.study import Study, Trial
 __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Finals",
     "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
-    "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
-    "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize",
-    "minimize", "open_log", "register", "run",
+    "MemoryLog", "Note", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator",
+    "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make",
+    "maximize", "minimize", "open_log", "register", "run",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ from hpo.job import Header, Job, Key, Result, differences
 from hpo.logs import Collision, Event, Log, MemoryLog
 from hpo.logs.base import canonical, stored
 from hpo.pareto import pareto_order
+from hpo.upgrade import upgrade_event, upgrade_header
 
 PHASES = ("search", "finals")
 LONGEST_GAP = 7 * 86_400.0  # seconds between two events of one run; a longer one is a clock that was set
@@ -48,7 +49,7 @@ class History:
         self.sources: Counter[Key] = Counter()  # of jobs pending or to be given out again: how many start from a key
         self.fresh = 0  # trials that were asked and started without a checkpoint
         self.next_trial = 0  # the number of the next fresh trial
-        self.highest: dict[str, int] = {}  # of every whole number that notes record: a position in a list or a sequence
+        self.highest: dict[str, int] = {}  # of every whole number that is recorded: a position in a list or a sequence
         self.limited = False  # whether this run may start no more fresh trials
         self.by_hand = False  # whether asking is nobody's run: no limit binds it
         self.phase = "search"  # "finals": only what was chosen is trained to the end
@@ -74,8 +75,8 @@ class History:
         self._open()
 
     def _open(self) -> None:
-        mine = json.loads(stored(self.header.to_json()))
-        found = self.log.open(mine)
+        place, plain = repr(self.log.place), json.loads(stored(self.header.to_json()))
+        found, mine = upgrade_header(self.log.open(plain), place), upgrade_header(plain, place)
         if mine["optimizer"].get("name") == "Finals" and {**mine, "optimizer": mine["optimizer"]["optimizer"]} == found:
             # finals came to a study that began without: the search is the same, and the header stays as it stands
             self.header, mine = replace(self.header, optimizer=found["optimizer"]), json.loads(stored(dict(found)))
@@ -169,7 +170,7 @@ class History:
         """Reads what the log holds beyond this memory (own appends, and those of other drivers)."""
         with self.lock:
             for event in self.log.read(len(self.events)):
-                self._apply(event)
+                self._apply(upgrade_event(event))
 
     # -- applying ---------------------------------------------------------------------------------------------------
 
@@ -226,9 +227,9 @@ class History:
             self.added.add(job.trial)
         if job.source is not None and job.source[0] != job.trial:
             self.adopted.add(job.trial)
-        if "queued" in job.note:
-            self._queue.pop(job.note["queued"], None)
-        for name, value in job.note.items():
+        if "queued" in job.note.study:
+            self._queue.pop(job.note.study["queued"], None)
+        for name, value in job.note.record.items():
             if type(value) is int:
                 self.highest[name] = max(value, self.highest.get(name, value))
         self._steps.append((job, tuple(self._tail)))
@@ -322,7 +323,7 @@ class History:
         """
         return self._fold(owner, begin).read(self, self._steps, self._tail)
 
-    def settled(self, owner: str, begin: Callable[[], S]) -> S:
+    def fold_at_start(self, owner: str, begin: Callable[[], S]) -> S:
         """The owner's state as of the last start: what it says there is final."""
         return self._fold(owner, begin).settle(self, self._steps)
 

@@ -7,10 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hpo.logs.base import VERSION
 from hpo.values import is_several, number, shown, whole
 
 Key = tuple[int, int]  # (trial, until): names a result and a checkpoint; nominal, never where a run really stopped
 Curve = Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Note:
+    """An optimizer's own memory of a job, in three drawers. Whoever writes a key reads it, and nobody else.
+
+    study     what the study keeps: queued (the position of a pinned configuration), added, finals
+    member    where the trial belongs: rung, bracket, slot, generation. What a resume copies, alone
+    record    what was computed for this job and is read later: fits, positions in a list. Written once
+    """
+
+    study: Mapping[str, Any] = field(default_factory=dict)
+    member: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        drawers = {"study": self.study, "member": self.member, "record": self.record}
+        return {name: dict(drawer) for name, drawer in drawers.items() if drawer}
 
 
 @dataclass(frozen=True)
@@ -22,7 +41,11 @@ class Job:
     until: int  # absolute budget in the study's unit
     source: Key | None = None  # None: fresh start; own trial: resume; another trial: clone
     seed: int = 0  # training noise; a duplicate means same (config, seed)
-    note: Mapping[str, Any] = field(default_factory=dict)  # the optimizer's own memory
+    note: Note = field(default_factory=Note)  # the optimizer's own memory
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.note, Note):
+            raise TypeError(f"the note of a job is {shown(self.note)}; allowed is such as Note(member={{'rung': 0}})")
 
     @property
     def key(self) -> Key:
@@ -32,13 +55,13 @@ class Job:
         source = list(self.source) if self.source is not None else None
         return {
             "trial": self.trial, "config": dict(self.config), "until": self.until,
-            "source": source, "seed": self.seed, "note": dict(self.note),
+            "source": source, "seed": self.seed, "note": self.note.to_json(),
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Job:
         source = (int(data["source"][0]), int(data["source"][1])) if data["source"] is not None else None
-        return cls(data["trial"], data["config"], data["until"], source, data["seed"], data["note"])
+        return cls(data["trial"], data["config"], data["until"], source, data["seed"], Note(**data["note"]))
 
 
 @dataclass(frozen=True)
@@ -132,7 +155,7 @@ class Header:
     optimizer: Mapping[str, Any]
     seed: int
     lost_limit: int = 3  # how often one job may be lost before that is an error
-    version: int = 2  # of the log; older headers are read as ones of this version
+    version: int = VERSION  # of the log; older headers are read as ones of this version
 
     def __post_init__(self) -> None:
         if not self.objectives:

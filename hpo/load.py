@@ -30,6 +30,7 @@ from hpo.parameters import Categorical, Const, Float, Int, Parameter
 from hpo.registry import has_fields
 from hpo.space import Config, Constraint, Space, code_name
 from hpo.study import Study
+from hpo.upgrade import upgrade_header
 
 WORD = re.compile(r"[A-Za-z_][\w %/-]*")  # a name of a table or a metric; code stands as module.name or with brackets
 KINDS: dict[str, type[Parameter]] = {"float": Float, "int": Int, "choices": Categorical, "const": Const}
@@ -63,7 +64,7 @@ def load(
         found = log.header()
         if found is None:
             raise LogError(f"the log {log.name} holds no study yet")
-        header = read_header(found, log.name)
+        header = read_header(upgrade_header(found, log.name), log.name)
         if optimizer is None:
             optimizer = _restored(header, log, list(constraints) if constraints is not None else None)
         objectives = dict(header.objectives)

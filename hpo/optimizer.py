@@ -12,16 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from functools import cached_property
 from itertools import islice
-from typing import Any, ClassVar, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Self
 
 from hpo.history import History
-from hpo.job import Header, Job, Key, Result
+from hpo.job import Header, Job, Key, Note, Result
 from hpo.logs import Collision
 from hpo.logs.base import canonical
 from hpo.plain import check_space, combine, options_of
 from hpo.registry import has_fields
 from hpo.rng import training_seed
 from hpo.space import Config, Space, code_name
+from hpo.upgrade import refuse_renamed
 from hpo.values import whole
 
 CANDIDATES = 3  # results that may be recommended
@@ -29,10 +31,11 @@ COLLISIONS = 1000  # proposals in a row that may lose against other drivers befo
 
 
 class Draft(NamedTuple):
-    """A configuration for a fresh trial and what is to stand in its job's note."""
+    """A configuration for a fresh trial, and what its job's note is to say beside it (see hpo.job.Note)."""
 
     config: Config
-    note: Mapping[str, Any]
+    record: Mapping[str, Any] = MappingProxyType({})
+    study: Mapping[str, Any] = MappingProxyType({})
 
 
 class Optimizer(ABC):
@@ -47,6 +50,10 @@ class Optimizer(ABC):
     clones = False  # whether it names another trial's checkpoint as a source
     written: ClassVar[tuple[str, ...]] = ("propose", "sample")  # what makes a plain class an optimizer
     _history: History | None = None
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        refuse_renamed((base.__name__ for base in cls.__mro__), options)
+        return super().__new__(cls)
 
     @classmethod
     def admits(cls, found: type) -> bool:
@@ -187,7 +194,7 @@ class Optimizer(ABC):
             raise ValueError(f"until is {until}; allowed is 1 to the horizon {history.header.horizon}")
         for _ in range(COLLISIONS):
             history.refresh()
-            job = Job(history.next_trial, checked, until, seed=seed, note={"added": True})
+            job = Job(history.next_trial, checked, until, seed=seed, note=Note(study={"added": True}))
             try:
                 history.add(job, told)
             except Collision:
@@ -267,17 +274,20 @@ class Sampler(Optimizer):
     def suggest(self, history: History, trial: int) -> Draft | None:
         """`sample` with what is to be recorded beside it; a sampler that fits or counts overrides this one."""
         config = self.sample(history, trial)
-        return None if config is None else Draft(config, {})
+        return None if config is None else Draft(config)
 
     def draft(self, history: History, trial: int) -> Draft | None:
         """What a fresh trial gets: the oldest pinned configuration, else a suggestion. Schedulers call this."""
         pinned = history.queued
         if pinned is not None:
-            return Draft(dict(pinned[1]), {"queued": pinned[0]})
+            return Draft(dict(pinned[1]), study={"queued": pinned[0]})
         return self.suggest(history, trial)
 
-    def fresh(self, history: History, until: int, note: Mapping[str, Any] | None = None) -> Job | None:
-        """A job that starts a new trial; None if there is no configuration for it, or the run's limit is reached."""
+    def fresh(self, history: History, until: int, member: Mapping[str, Any] | None = None) -> Job | None:
+        """A job that starts a new trial; None if there is no configuration for it, or the run's limit is reached.
+
+        member: where the trial belongs, which its later jobs say as well.
+        """
         if history.limited:
             return None
         trial = history.next_trial
@@ -285,7 +295,7 @@ class Sampler(Optimizer):
         if draft is None:
             return None
         seed = training_seed(self.seed, trial)
-        return Job(trial, draft.config, until, seed=seed, note={**draft.note, **(note or {})})
+        return Job(trial, draft.config, until, seed=seed, note=Note(draft.study, member or {}, draft.record))
 
     def propose(self, history: History) -> Job | None:
         return self.fresh(history, history.header.horizon)
@@ -325,12 +335,7 @@ class Scheduler(Optimizer):
     def resume(self, history: History, trial: int, until: int) -> Job:
         """The trial's next job: onwards from its last key, with its configuration, seed and membership."""
         last = history.jobs[history.trials[trial][-1]]
-        return Job(trial, last.config, until, last.key, last.seed, self.membership(last.note))
-
-    @staticmethod
-    def membership(note: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of a note that says where a trial belongs: what schedulers write, not what samplers recorded."""
-        return {name: note[name] for name in ("rung", "bracket", "slot", "generation") if name in note}
+        return Job(trial, last.config, until, last.key, last.seed, Note(member=last.note.member))
 
     def recommend(self, history: History) -> Key | None:
         return self.sampler.recommend(history)

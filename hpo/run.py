@@ -11,7 +11,7 @@ from typing import Any
 from hpo import arguments
 from hpo.display import Lines
 from hpo.executors import Executor, Lost, executor_options, make_executor
-from hpo.executors.worker import named
+from hpo.executors.worker import name_objective
 from hpo.failures import Caught, Failures, resumable
 from hpo.history import History
 from hpo.job import Job, Key, Result
@@ -182,7 +182,7 @@ class _Loop:
             self._finish(job, outcome)
 
     def _finish(self, job: Job, result: Result) -> None:
-        result = named(result, self.study.objective)
+        result = name_objective(result, self.study.objective)
         told = self.study.told(result)
         self.history.finish(job, told)
         self.executor.drop(self.study.release())

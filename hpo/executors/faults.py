@@ -66,7 +66,7 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
-def raised(error: BaseException, system: Mapping[str, float]) -> Raised:
+def failed_result(error: BaseException, system: Mapping[str, float]) -> Raised:
     """The result of a job whose objective raised."""
     own = _own(error.__traceback__)
     types = tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)

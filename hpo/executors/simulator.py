@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.executors.base import Lost, Outcome
-from hpo.executors.faults import raised
+from hpo.executors.faults import failed_result
 from hpo.forks import one_process
 from hpo.job import Job, Key, Result
 from hpo.rng import stream
@@ -71,7 +71,7 @@ class Simulator:
             with one_process():
                 value = self.value(dict(job.config), job.until, job.seed)
         except Exception as error:
-            return raised(error, {})
+            return failed_result(error, {})
         return value if isinstance(value, Result) else Result(value if isinstance(value, dict) else {"": value})
 
     def wait(self, timeout: float | None = None) -> Outcome | None:

@@ -69,22 +69,22 @@ def _begin(connection: Connection, preparation: dict[str, Any], arguments: bytes
 
 
 def _execute(worker: Worker, job: Any) -> Any:
-    from hpo.executors.faults import raised
+    from hpo.executors.faults import failed_result
 
     try:
         return worker.execute(job)
     except BaseException as error:  # KeyboardInterrupt raised by the objective
-        return raised(error, {})
+        return failed_result(error, {})
 
 
 def _send(connection: Connection, outcome: Any, worker: Worker) -> None:
-    from hpo.executors.faults import raised
+    from hpo.executors.faults import failed_result
 
     held = {trial: key for trial, (key, _) in worker.held.items()}
     try:
         message = pickle.dumps(("done", outcome, held, memory()))
     except Exception as error:  # metrics that cannot be sent
-        message = pickle.dumps(("done", raised(error, {}), held, memory()))
+        message = pickle.dumps(("done", failed_result(error, {}), held, memory()))
     connection.send_bytes(message)
 
 

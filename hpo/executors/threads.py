@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpo.executors.base import Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
-from hpo.executors.faults import raised
+from hpo.executors.faults import failed_result
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
@@ -56,7 +56,7 @@ class Threads:
         try:
             result: Result | Lost = worker.execute(job)
         except BaseException as error:  # KeyboardInterrupt raised by the objective: `wait` must not wait for ever
-            result = raised(error, {})
+            result = failed_result(error, {})
         self._outcomes.put((worker, job, result))
 
     def wait(self, timeout: float | None = None) -> Outcome | None:

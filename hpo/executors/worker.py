@@ -13,7 +13,7 @@ from typing import Any
 
 from hpo.executors.base import Lost
 from hpo.executors.checkpoints import Checkpoints, publish, remove
-from hpo.executors.faults import MissingSource, StorageError, raised, storage
+from hpo.executors.faults import MissingSource, StorageError, failed_result, storage
 from hpo.forks import one_process
 from hpo.job import Job, Key, Result
 from hpo.objective import FunctionRun, Objective, ReportRun, build, hook, kind
@@ -55,7 +55,7 @@ class Worker:
         except StorageError as error:
             result = Lost("disk", str(error))
         except BaseException as error:  # sys.exit and a cancelled coroutine are the objective's own fault too
-            result = raised(error, {"seconds": time.perf_counter() - start})
+            result = failed_result(error, {"seconds": time.perf_counter() - start})
         self.rested = time.perf_counter()
         return result if isinstance(result, Lost) else replace(result, system={**times, **result.system})
 
@@ -162,7 +162,7 @@ def _close(run: Any) -> None:
         close()
 
 
-def named(result: Result, objective: str) -> Result:
+def name_objective(result: Result, objective: str) -> Result:
     """A result whose plain number carries the objective's name, and whose non-finite objective has an error."""
     # a value that is several objectives' at once keeps its empty name: `Result.of` knows which they are
     metrics = {name or ("" if is_several(value) else objective): value for name, value in result.metrics.items()}

@@ -8,6 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
+VERSION = 3  # of a log, the last one that this version of the framework knows
+
+
+def later_version(place: str, version: Any) -> str:
+    """The sentence that refuses what a later version of the framework wrote."""
+    return f"the log {place} is of the later version {version!r:.60}; this version of the framework reads up to {VERSION}"
+
 
 class Collision(Exception):
     """Another driver has appended an event with the same identity; read on and propose again."""

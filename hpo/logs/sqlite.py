@@ -19,9 +19,9 @@ from secrets import token_hex
 from typing import Any, Self
 
 from hpo.frames import outside
-from hpo.logs.base import Event, Log, LogError, stored
+from hpo.logs.base import VERSION, Event, Log, LogError, later_version, stored
 from hpo.logs.checks import check_event
-from hpo.logs.tables import APPLICATION, TABLES, VERSION, Digests, Plain, Tables, later, upgrade
+from hpo.logs.tables import APPLICATION, TABLES, Digests, Plain, Tables
 
 PATIENCE = 60.0  # seconds, for others who hold the file
 SYNCHRONOUS = "EXTRA"  # how far every append is driven; "OFF" survives the death of processes but not of the machine
@@ -95,11 +95,11 @@ class SQLiteLog(Log):
         assert found is not None
         for note in notes:
             self._warn(note)
-        return upgrade(found, self.name)
+        return found
 
     def _warn(self, note: str) -> None:
         """Shows the caller's line, not one of ours; what is said of version 1 is said once a process and file."""
-        if self.tables.version == VERSION or note not in _said:
+        if not isinstance(self.tables, Plain) or note not in _said:
             _said.add(note)
             warnings.warn(note, stacklevel=outside())
 
@@ -126,10 +126,9 @@ class SQLiteLog(Log):
     # -- beside it ---------------------------------------------------------------------------------------------------
 
     def header(self) -> Mapping[str, Any] | None:
-        """The header that stands there, in the form of this version; None where there is none yet."""
+        """The header that stands there; None where there is none yet."""
         with self._lock, self._sentences():
-            found = None if self._tables is None else self._tables.header()
-        return None if found is None else upgrade(found, self.name)
+            return None if self._tables is None else self._tables.header()
 
     def forbid(self, reason: str) -> None:
         """Every later append raises PermissionError with this sentence."""
@@ -190,7 +189,7 @@ class SQLiteLog(Log):
         db.execute("COMMIT")
         made = {name: sql for name, sql in found.items() if not name.startswith("sqlite_stat")}  # left by ANALYZE
         if application == APPLICATION and version > VERSION:
-            raise LogError(later(self.name, version))
+            raise LogError(later_version(self.name, version))
         if application == APPLICATION:
             if version in TABLES and made == TABLES[version].sql:
                 return TABLES[version](db, self.name)

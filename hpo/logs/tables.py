@@ -1,6 +1,6 @@
-"""How a log stands in the tables of an SQLite file: `Digests` of version 2, and `Plain`, which is how version 1 did.
+"""How a log stands in the tables of an SQLite file: `Digests` since version 2, and `Plain`, which is how version 1 did.
 
-Version 2. Every event has a position, dense from 0 and given in the transaction that inserts it, and a digest over the
+Since version 2 every event has a position, dense from 0 and given in the transaction that inserts it, and a digest over the
 study, position, identity, kind, time and body. The header has a digest, and beside it stands how many events there were
 at the last append, sealed by a digest of its own. So an event that was changed, moved, removed or put there by hand is
 named, and a tail that was cut is counted. No digest hangs on the event before it: drivers append without reading.
@@ -25,25 +25,11 @@ from typing import Any
 from hpo.logs.base import Collision, Event, LogError, stored
 from hpo.logs.checks import check_event, check_position
 
-VERSION = 2  # the last one that this version of the framework knows
 APPLICATION = int.from_bytes(b"hpo\n", "big")  # what SQLite keeps for telling whose file it is
 SIZE = 16  # bytes of a digest
 
 
-def later(name: str, version: Any) -> str:
-    """The sentence that refuses what a later version of the framework wrote."""
-    return f"the log {name} is of the later version {version!r:.60}; this version of the framework reads up to {VERSION}"
-
-
-def upgrade(header: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The header of an older log as one of this version: what is compared. What is stored stays as it is."""
-    version = header.get("version", VERSION)
-    if type(version) is not int or version > VERSION:
-        raise LogError(later(name, version))
-    return {**header, "version": VERSION} if "version" in header else header
-
-
-def hashed(*parts: bytes | str | int, key: bytes = b"") -> bytes:
+def digest_of(*parts: bytes | str | int, key: bytes = b"") -> bytes:
     """A digest over parts of which only the last one may hold a line's end."""
     texts = [part if type(part) is bytes else str(part).encode() for part in parts]
     return blake2b(b"\n".join(texts), digest_size=SIZE, key=key).digest()
@@ -52,7 +38,6 @@ def hashed(*parts: bytes | str | int, key: bytes = b"") -> bytes:
 class Tables(ABC):
     """The rows of one open file. Every method runs inside the caller's lock; text columns come as bytes."""
 
-    version: int
     sql: Mapping[str, str]  # table -> how it was made
 
     def __init__(self, db: sqlite3.Connection, name: str) -> None:
@@ -81,7 +66,7 @@ class Tables(ABC):
     def damage(self, what: str) -> LogError:
         return LogError(f"the log {self.name} is damaged: {what}")
 
-    def mapping(self, text: Any, what: str) -> Mapping[str, Any]:
+    def parse_mapping(self, text: Any, what: str) -> Mapping[str, Any]:
         try:
             value = json.loads(text.decode() if isinstance(text, bytes) else text)  # json would look for the encoding
         except (ValueError, TypeError, RecursionError) as error:
@@ -94,7 +79,7 @@ class Tables(ABC):
         """A row as an Event, its types checked."""
         where = f"the log {self.name} cannot be read at event {position}"
         try:
-            found = Event(kind.decode() if isinstance(kind, bytes) else kind, self.mapping(body, f"event {position}"), time)
+            found = Event(kind.decode() if isinstance(kind, bytes) else kind, self.parse_mapping(body, f"event {position}"), time)
             check_event(found, where)
             said = identity.decode() if isinstance(identity, bytes) else identity
             if said != found.identity:
@@ -126,9 +111,8 @@ class Tables(ABC):
 
 
 class Digests(Tables):
-    """Version 2."""
+    """Versions 2 and 3, which differ in what the notes of jobs say."""
 
-    version = 2
     sql = {
         "header": "CREATE TABLE header (one INTEGER PRIMARY KEY CHECK (one = 1), study TEXT NOT NULL, body TEXT NOT NULL, "
         "digest BLOB NOT NULL, count INTEGER NOT NULL, seal BLOB NOT NULL)",
@@ -142,7 +126,7 @@ class Digests(Tables):
 
     def write(self, header: Mapping[str, Any]) -> None:
         study, body = token_hex(8), stored(header)
-        key = hashed(study, body)
+        key = digest_of(study, body)
         row = (study, body, key, 0, self._seal(key, 0))
         self.db.execute("INSERT INTO header (one, study, body, digest, count, seal) VALUES (1, ?, ?, ?, ?, ?)", row)
 
@@ -151,14 +135,14 @@ class Digests(Tables):
         if row is None:
             raise self.damage("its header is missing")
         study, body, digest = row
-        if not isinstance(study, bytes) or not isinstance(body, bytes) or hashed(study, body) != digest:
+        if not isinstance(study, bytes) or not isinstance(body, bytes) or digest_of(study, body) != digest:
             raise self.damage("its header is not as it was written")
         self._key = digest
-        return self.mapping(body, "its header")
+        return self.parse_mapping(body, "its header")
 
     @staticmethod
     def _seal(key: bytes, count: int) -> bytes:
-        return hashed("count", count, key=key)
+        return digest_of("count", count, key=key)
 
     def _count(self) -> int:
         """How many events there were at the last append."""
@@ -173,7 +157,7 @@ class Digests(Tables):
         return 0 if last is None else int(last) + 1
 
     def _digest(self, position: int, identity: bytes | None, kind: bytes, body: bytes, time: float) -> bytes:
-        return hashed(position, identity or b"", kind, repr(time), body, key=self._key)
+        return digest_of(position, identity or b"", kind, repr(time), body, key=self._key)
 
     def notes(self) -> list[str]:
         count, found = self._count(), self._next()
@@ -218,7 +202,6 @@ class Digests(Tables):
 class Plain(Tables):
     """Version 1."""
 
-    version = 1
     sql = {
         "header": "CREATE TABLE header (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL)",
         "events": "CREATE TABLE events ( id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT UNIQUE, kind TEXT NOT NULL, "
@@ -236,7 +219,7 @@ class Plain(Tables):
     def header(self) -> Mapping[str, Any] | None:
         row = self.db.execute("SELECT body FROM header WHERE one = 1").fetchone()
         if row is not None:
-            return self.mapping(row[0], "its header")
+            return self.parse_mapping(row[0], "its header")
         (events,) = self.db.execute("SELECT count(*) FROM events").fetchone()
         if events:
             raise self.damage(f"its header is missing, and {events} events stand without one")
@@ -273,4 +256,4 @@ class Plain(Tables):
         return found
 
 
-TABLES: dict[int, type[Tables]] = {cls.version: cls for cls in (Plain, Digests)}
+TABLES: dict[int, type[Tables]] = {1: Plain, 2: Digests, 3: Digests}  # by the version of the log

@@ -20,6 +20,7 @@ from hpo.optimizers.random import Random
 from hpo.optimizers.sobol import Sobol
 from hpo.registry import is_reference, option_names, resolve
 from hpo.space import Space
+from hpo.upgrade import refuse_renamed
 from hpo.values import shown
 
 NAME = re.compile(r"[A-Za-z][\w-]*")
@@ -84,6 +85,7 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
         options["sampler"] = sampler
     else:
         options |= {"space": space} | ({"seed": seed} if seed or "seed" in allowed else {})
+    refuse_renamed((base.__name__ for base in cls.__mro__), options)
     unknown = [option for option in options if option not in allowed]
     if unknown:
         raise ValueError(f"{name!r} has no option {unknown[0]!r}; allowed are {allowed}")

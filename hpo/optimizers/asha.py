@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Scheduler
-from hpo.optimizers.rungs import ascending, check_rate, check_resources, levels
+from hpo.optimizers.rungs import check_rate, check_resources, levels, rung_budgets
 
 
 @dataclass(eq=False)
@@ -30,7 +30,7 @@ class ASHA(Scheduler):
         check_resources(self.min_resource, self.max_resource, self.reduction_factor)
         resources = self.min_resource, self.max_resource, self.reduction_factor
         check_rate(self.min_early_stopping_rate, levels(*resources))
-        self.rungs = ascending(*resources, self.min_early_stopping_rate)
+        self.rungs = rung_budgets(*resources, self.min_early_stopping_rate)
 
     @property
     def horizon(self) -> int:
@@ -53,7 +53,7 @@ class ASHA(Scheduler):
         return [key for rung in reversed(rungs) for key in history.rank(key for _, key in rung.open)]
 
     def may_name(self, history: History, key: Key) -> bool:
-        if key[1] not in self.rungs[:-1] or key not in history.results or "rung" not in history.jobs[key].note:
+        if key[1] not in self.rungs[:-1] or key not in history.results or "rung" not in history.jobs[key].note.member:
             return False
         return not history.failed(key) and history.trials[key[0]][-1] == key
 
@@ -94,7 +94,7 @@ class Ladder:
 
     def absorb(self, history: History, keys: Sequence[Key]) -> None:
         for key in keys:
-            if key[1] in self.levels and "rung" in history.jobs[key].note:  # foreign trials have none
+            if key[1] in self.levels and "rung" in history.jobs[key].note.member:  # foreign trials have none
                 rung, entry = self.rungs[self.levels[key[1]]], (history.losses(key), key)
                 insort(rung.members, entry)
                 if not history.failed(key):

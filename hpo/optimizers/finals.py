@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from hpo.history import History
-from hpo.job import Job, Key
+from hpo.job import Job, Key, Note
 from hpo.optimizer import Optimizer, adapt
 from hpo.rng import training_seed
 from hpo.space import Space
@@ -74,7 +74,7 @@ class Finals(Optimizer):
             # another driver may have taken it to the end while one that had not read of the finals went on by a rung
             if end not in history.jobs and last in history.results and not history.failed(last):
                 job = history.jobs[last]
-                return Job(trial, job.config, history.header.horizon, last, job.seed, {FINALS: True})
+                return Job(trial, job.config, history.header.horizon, last, job.seed, Note(study={FINALS: True}))
         return self._late_default(history)
 
     def _late_default(self, history: History) -> Job | None:
@@ -83,7 +83,7 @@ class Finals(Optimizer):
             return None
         position, config = history.queued
         trial = history.next_trial
-        note = {"queued": position, FINALS: True}
+        note = Note(study={"queued": position, FINALS: True})
         return Job(trial, dict(config), history.header.horizon, seed=training_seed(self.seed, trial), note=note)
 
     def live(self, history: History) -> Sequence[Key]:
@@ -132,7 +132,7 @@ def default_trial(history: History) -> int | None:
     read, found = history.memo.get("finals.default", (0, None))
     if found is None and read < len(history.trials):  # a trial is looked at once
         new = islice(history.trials.items(), read, None)
-        found = next((trial for trial, keys in new if "queued" in history.jobs[keys[0]].note), None)
+        found = next((trial for trial, keys in new if "queued" in history.jobs[keys[0]].note.study), None)
         history.memo["finals.default"] = len(history.trials), found
     return found  # type: ignore[no-any-return]
 

@@ -33,12 +33,12 @@ from typing import Any
 import numpy as np
 
 from hpo.history import History
-from hpo.job import Job, Key
+from hpo.job import Job, Key, Note
 from hpo.optimizer import Draft, Scheduler
 from hpo.optimizers.gp.fits import Recipe, posteriors
 from hpo.optimizers.gp.observations import View, encoded, readable
 from hpo.optimizers.gp.sampler import GP
-from hpo.optimizers.rungs import ascending, check_resources
+from hpo.optimizers.rungs import check_resources, rung_budgets
 from hpo.rng import stream, training_seed
 from surrogates import GaussianProcess, LogEI
 from surrogates.acquisitions.marginal import Normal
@@ -135,7 +135,7 @@ class FreezeThaw(Scheduler):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_resources(self.min_resource, self.max_resource, self.reduction_factor)
-        self.rungs = ascending(self.min_resource, self.max_resource, self.reduction_factor)
+        self.rungs = rung_budgets(self.min_resource, self.max_resource, self.reduction_factor)
         self._gp = self.sampler if isinstance(self.sampler, GP) else GP(self.sampler.space, seed=self.sampler.seed)
         if self._gp.cost is not None or self._gp.constraints:
             raise ValueError("FreezeThaw weighs losses by budgets alone; a GP with cost or constraints goes into ASHA")
@@ -163,7 +163,7 @@ class FreezeThaw(Scheduler):
     def _paused(self, history: History) -> list[Key]:
         """Last keys of own trials that may go on."""
         last = (keys[-1] for _, keys in sorted(history.trials.items()))
-        mine = (key for key in last if key in history.results and "rung" in history.jobs[key].note)
+        mine = (key for key in last if key in history.results and "rung" in history.jobs[key].note.member)
         return [key for key in mine if key[1] < self.max_resource and not history.failed(key)]
 
     def _next(self, until: int) -> int:
@@ -171,12 +171,12 @@ class FreezeThaw(Scheduler):
 
     def _continue(self, history: History, key: Key, note: dict[str, Any]) -> Job:
         job = self.resume(history, key[0], self._next(key[1]))
-        return replace(job, note={**job.note, **note})
+        return replace(job, note=replace(job.note, record=note))
 
     def _start(self, history: History, new: Draft, note: dict[str, Any]) -> Job:
         trial = history.next_trial
         seed = training_seed(self.seed, trial)
-        return Job(trial, new.config, self.rungs[0], seed=seed, note={**new.note, **note, "rung": 0})
+        return Job(trial, new.config, self.rungs[0], seed=seed, note=Note(new.study, {"rung": 0}, {**new.record, **note}))
 
     def live(self, history: History) -> Sequence[Key]:
         """All that is paused: the model may come back to any. The longest trained first, and the best of them."""
@@ -184,7 +184,7 @@ class FreezeThaw(Scheduler):
         return [key for until in reversed(self.rungs) for key in history.rank(paused.intersection(history.at(until)))]
 
     def may_name(self, history: History, key: Key) -> bool:
-        own = key in history.results and "rung" in history.jobs[key].note and not history.failed(key)
+        own = key in history.results and "rung" in history.jobs[key].note.member and not history.failed(key)
         return own and key[1] < self.max_resource and history.trials[key[0]][-1] == key
 
     def released(self, history: History) -> Sequence[Key] | None:
@@ -209,7 +209,7 @@ class FreezeThaw(Scheduler):
         told = encoded(history, self.space, keys)
         best = int(np.argmax(self._worth(gps, view, rows, at, told)))
         if new is not None:
-            note = {**new.note.get("gp", {}), **note}
+            note = {**new.record.get("gp", {}), **note}
         return (paused[best] if best < len(paused) else None), ({"gp": note} if note else {})
 
     def _models(self, history: History, keys: Sequence[Key]) -> tuple[list[GaussianProcess], View, dict[str, Any]]:

@@ -65,7 +65,7 @@ class MedianStopping(Scheduler):
         return list(dict.fromkeys([*passed, *open_]))
 
     def _undecided(self, history: History, key: Key) -> bool:
-        own = "rung" in history.jobs[key].note and not history.failed(key)
+        own = "rung" in history.jobs[key].note.member and not history.failed(key)
         return own and history.epoch(key) == history.starts and history.trials[key[0]][-1] == key
 
     def may_name(self, history: History, key: Key) -> bool:
@@ -76,7 +76,7 @@ class MedianStopping(Scheduler):
         return waiting[at : at + 1] == [key] or self._undecided(history, key)
 
     def released(self, history: History) -> Sequence[Key] | None:
-        return history.settled(self.owner, self._begin).stopped
+        return history.fold_at_start(self.owner, self._begin).stopped
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Verdicts:
         for key in mine:
             insort(self.members[key[1]], (history.losses(key), key))
         for key in mine:
-            if "rung" in history.jobs[key].note:
+            if "rung" in history.jobs[key].note.member:
                 if self._passes(history, key):
                     insort(self.waiting[key[1]], key)
                 else:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hpo.history import History
-from hpo.job import Job, Key
+from hpo.job import Job, Key, Note
 from hpo.objective import hook
 from hpo.optimizer import Draft, Scheduler
 from hpo.parameters import Const, Float, Int
@@ -85,8 +85,8 @@ class PBT(Scheduler):
     def propose(self, history: History) -> Job | None:
         slots = history.fold(self.owner, self._begin)
         if len(slots.length) < self.population:
-            note = {"slot": slots.vacant, "generation": 1}
-            job = self.sampler.fresh(history, self.budget(1), note)
+            place = {"slot": slots.vacant, "generation": 1}
+            job = self.sampler.fresh(history, self.budget(1), place)
             if job is not None:
                 return job  # else the sampler has run dry, and the population is as large as it gets
         # serve the least advanced slot: one worker then walks generation by generation, as eight do
@@ -105,25 +105,25 @@ class PBT(Scheduler):
         """The slot's next generation, once enough of its population has finished this one."""
         mine = slots.keys[slot, generation]
         best, worst = slots.judge(history, generation, self.truncation)
-        note = {"slot": slot, "generation": generation + 1}
+        place = {"slot": slot, "generation": generation + 1}
         until = self.budget(generation + 1)
         if history.failed(mine) and not best:  # a dead slot without a donor is sampled afresh
-            return self.sampler.fresh(history, until, note)
+            return self.sampler.fresh(history, until, place)
         if best and (history.failed(mine) or mine in worst):
-            return self._clone(history, best, until, note)
+            return self._clone(history, best, until, place)
         last = history.jobs[mine]
         if history.trials[last.trial][-1] != mine:  # finals took the trial to the end; its slot goes on as a copy
             trial = history.next_trial
-            return Job(trial, last.config, until, mine, training_seed(self.seed, trial), note)
-        return Job(last.trial, last.config, until, last.key, last.seed, note)
+            return Job(trial, last.config, until, mine, training_seed(self.seed, trial), Note(member=place))
+        return Job(last.trial, last.config, until, last.key, last.seed, Note(member=place))
 
-    def _clone(self, history: History, best: Sequence[Key], until: int, note: Mapping[str, Any]) -> Job:
+    def _clone(self, history: History, best: Sequence[Key], until: int, place: Mapping[str, Any]) -> Job:
         """A new trial from a random donor's checkpoint, with the configuration that earned it, explored."""
         trial = history.next_trial
         rng = stream(self.seed, trial, "exploit")
         donor = best[int(rng.integers(len(best)))]
         child = self.perturb(history, donor, rng)
-        return Job(trial, child.config, until, donor, training_seed(self.seed, trial), {**child.note, **note})
+        return Job(trial, child.config, until, donor, training_seed(self.seed, trial), Note(member=place, record=child.record))
 
     def perturb(self, history: History, donor: Key, rng: np.random.Generator) -> Draft:
         """The configuration of a clone of the donor, and what is to be recorded beside it: what a subclass overrides that
@@ -134,8 +134,8 @@ class PBT(Scheduler):
             values = {**{n: v for n, v in fresh.items() if n not in parent}, **self._change(parent, fresh, rng)}
             child = self._complete(values)
             if child is not None and self.space.feasible(child):
-                return Draft(child, {})
-        return Draft(dict(parent), {})
+                return Draft(child)
+        return Draft(dict(parent))
 
     def _complete(self, values: Mapping[str, Any]) -> Config | None:
         """The active part of the values; None if a newly active parameter has no value among them."""
@@ -163,13 +163,13 @@ class PBT(Scheduler):
 
     def may_name(self, history: History, key: Key) -> bool:
         slots = history.fold(self.owner, self._begin)
-        note = history.jobs[key].note if key in history.results and not history.failed(key) else {}
-        if "slot" not in note or slots.keys[note["slot"], note["generation"]] != key:
+        place = history.jobs[key].note.member if key in history.results and not history.failed(key) else {}
+        if "slot" not in place or slots.keys[place["slot"], place["generation"]] != key:
             return False
-        return bool(slots.slowest <= note["generation"] < self.generations)
+        return bool(slots.slowest <= place["generation"] < self.generations)
 
     def released(self, history: History) -> Sequence[Key] | None:
-        return history.settled(self.owner, self._begin).released
+        return history.fold_at_start(self.owner, self._begin).released
 
 
 @dataclass
@@ -205,10 +205,10 @@ class Slots:
 
     def absorb(self, history: History, keys: Sequence[Key]) -> None:
         for key in keys:
-            note = history.jobs[key].note
-            if "slot" not in note:
+            place = history.jobs[key].note.member
+            if "slot" not in place:
                 continue
-            slot, generation = note["slot"], note["generation"]
+            slot, generation = place["slot"], place["generation"]
             if self.keys[slot, generation] != key:  # of two drivers' trials in one place the first to start is the slot's
                 continue
             self.finished[generation].append(key)
@@ -217,9 +217,10 @@ class Slots:
                 insort(self.ready.setdefault(generation, []), slot)
 
     def enter(self, history: History, job: Job) -> None:
-        if "slot" not in job.note or (job.note["slot"], job.note["generation"]) in self.keys:
+        place = job.note.member
+        if "slot" not in place or (place["slot"], place["generation"]) in self.keys:
             return  # a foreign trial, one that was lost and starts again, or what another driver proposed for the same place
-        slot, generation = job.note["slot"], job.note["generation"]
+        slot, generation = place["slot"], place["generation"]
         self.keys[slot, generation], self.length[slot] = job.key, generation
         self.at[generation] += 1
         while self.vacant in self.length:

@@ -45,7 +45,7 @@ def levels(lowest: int, highest: int, factor: float) -> int:
     return k
 
 
-def ascending(lowest: int, highest: int, factor: float, skipped: int = 0) -> list[int]:
+def rung_budgets(lowest: int, highest: int, factor: float, skipped: int = 0) -> list[int]:
     """Budgets lowest * factor^k from k = skipped on, below the highest, and the highest: the lowest rung is exact."""
     below = {round(lowest * factor**k) for k in range(skipped, levels(lowest, highest, factor) + 1)}
     return [*sorted(r for r in below if r < highest), highest]
@@ -99,12 +99,12 @@ class Brackets(Scheduler):
         return list(dict.fromkeys(chosen + history.rank(waiting)))
 
     def may_name(self, history: History, key: Key) -> bool:
-        number = history.jobs[key].note.get("bracket") if key in history.jobs else None
+        number = history.jobs[key].note.member.get("bracket") if key in history.jobs else None
         bracket = history.fold(self.owner, self._begin).open.get(number) if number is not None else None
         return bracket is not None and bracket.may_name(history, key)
 
     def released(self, history: History) -> Sequence[Key] | None:
-        return history.settled(self.owner, self._begin).released
+        return history.fold_at_start(self.owner, self._begin).released
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Open:
     def absorb(self, history: History, keys: Sequence[Key]) -> None:
         touched = set()
         for key in keys:
-            number = history.jobs[key].note.get("bracket")
+            number = history.jobs[key].note.member.get("bracket")
             if number in self.open:
                 self.open[number].absorb(history, key)
                 touched.add(number)
@@ -131,7 +131,7 @@ class Open:
             self._close(history, number)
 
     def enter(self, history: History, job: Job) -> None:
-        number = job.note.get("bracket")
+        number = job.note.member.get("bracket")
         if number is None:  # a foreign trial, or finals
             self._leave(history, job)
             return
@@ -146,7 +146,7 @@ class Open:
 
     def _leave(self, history: History, job: Job) -> None:
         """A trial that was taken to the end by finals: nobody waits for it at the rungs between."""
-        number = history.jobs[job.source].note.get("bracket") if job.source in history.jobs else None
+        number = history.jobs[job.source].note.member.get("bracket") if job.source in history.jobs else None
         if number in self.open and job.source is not None:
             self.open[number].leave(job.source)
             self._close(history, number)

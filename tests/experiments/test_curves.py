@@ -116,7 +116,7 @@ def test_another_column(sampler: type[Column]) -> None:
     raw, read = (np.array(of)[:, 0] for of in ([history.losses(key) for key in keys], optimizer.sampler.losses(history, keys)))
     moved = [until for (_, until), change in zip(keys, read - raw, strict=True) if change != 0.0]
     assert set(moved) == ({1, 3} if sampler is Levelled else set())
-    notes = [job.note["gp"] for job in history.jobs.values() if "gp" in job.note]
+    notes = [job.note.record["gp"] for job in history.jobs.values() if "gp" in job.note.record]
     fits = [note[name]["thetas"][0] for note in notes for name in note]
     assert {len(theta) for theta in fits} in ({5}, {4, 5}), "length scales, one more with the column; no decay"
 

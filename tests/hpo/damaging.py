@@ -239,7 +239,7 @@ def foreign_rows(db: sqlite3.Connection, rng: random.Random, other: Path) -> Non
 def changed_tables(db: sqlite3.Connection, rng: random.Random, other: Path) -> None:
     change = rng.choice(
         [
-            "PRAGMA user_version = 3", "PRAGMA user_version = 0", "PRAGMA application_id = 7", "DROP TABLE events",
+            "PRAGMA user_version = 4", "PRAGMA user_version = 0", "PRAGMA application_id = 7", "DROP TABLE events",
             "DROP TABLE header", "CREATE TABLE theirs (a)", "ALTER TABLE events ADD COLUMN b",
             "CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END",
             "ALTER TABLE events RENAME COLUMN timestamp TO time", "CREATE VIEW v AS SELECT * FROM events", "VACUUM", "ANALYZE",

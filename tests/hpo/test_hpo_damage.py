@@ -16,7 +16,7 @@ import pytest
 
 from hpo import ASHA, History, Random, SQLiteLog, Study, load
 from hpo.logs import Collision, Event, LogError
-from hpo.logs.tables import Plain, hashed
+from hpo.logs.tables import Plain, digest_of
 from hpo.testing import Drive, changed_jobs
 from tests.hpo.cases import build
 from tests.hpo.damaging import DAMAGES, OUTCOMES, Whole, damaged, main, outcome, wholes
@@ -78,9 +78,9 @@ def asha() -> ASHA:
         ("UPDATE header SET count = count + 1", "the number of events that is kept with its header is not as it was written"),
         ("UPDATE header SET body = replace(body, '0', '1')", "its header is not as it was written"),
         ("DELETE FROM header", "its header is missing"),
-        ("PRAGMA user_version = 3", r"is of the later version 3; this version of the framework reads up to 2"),
-        ("DROP TABLE header", "its tables are not as version 2 makes them"),
-        ("CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END", "its tables are not as version 2"),
+        ("PRAGMA user_version = 4", r"is of the later version 4; this version of the framework reads up to 3"),
+        ("DROP TABLE header", "its tables are not as version 3 makes them"),
+        ("CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END", "its tables are not as version 3"),
     ],
 )
 def test_what_was_changed_is_named_with_file_and_place(path: Path, statement: str, said: str) -> None:
@@ -129,8 +129,8 @@ def test_forged_events_are_refused_by_their_types(tmp_path: Path, change: str) -
 
 
 def test_digests_tell_apart_what_is_written_alike() -> None:
-    assert hashed(1, b"", b"run") != hashed(1, b"", b"run", key=b"k") != hashed(1, b"", b"run", key=b"l")
-    assert len({hashed(1, b"23"), hashed(12, b"3"), hashed(123, b""), hashed(123)}) == 4
+    assert digest_of(1, b"", b"run") != digest_of(1, b"", b"run", key=b"k") != digest_of(1, b"", b"run", key=b"l")
+    assert len({digest_of(1, b"23"), digest_of(12, b"3"), digest_of(123, b""), digest_of(123)}) == 4
 
 
 # -- what is no log --------------------------------------------------------------------------------------------------

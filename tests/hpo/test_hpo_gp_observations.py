@@ -91,7 +91,7 @@ def test_fits_go_on_beyond_what_a_model_is_made_of(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(model, "MOST", 20)
     study = Study(ASHA(GP(Space(x=Float(0, 1), y=Float(0, 1)), seed=0, overview=0), max_resource=9))
     run(study, Simulator(value), Stop(60))
-    fits = [job.note["gp"]["loss"]["n"] for job in study.history.jobs.values() if "gp" in job.note]
+    fits = [job.note.record["gp"]["loss"]["n"] for job in study.history.jobs.values() if "gp" in job.note.record]
     assert fits == sorted(fits) and max(fits) > 60
 
 
@@ -152,5 +152,5 @@ def test_acquisitions_of_the_model_under_a_constraint(chosen: str) -> None:
     history = optimizer.history
     assert len(history.budgets) > 1
     assert all(job.config["x"] + job.config["y"] < 1.5 for job in history.jobs.values())
-    fits = [job.note["gp"]["loss"] for job in history.jobs.values() if "loss" in job.note.get("gp", {})]
+    fits = [job.note.record["gp"]["loss"] for job in history.jobs.values() if "loss" in job.note.record.get("gp", {})]
     assert {len(theta) for fit in fits for theta in fit["thetas"]} in ({9}, {5, 9})  # one budget: d + 3; several: d + 7

@@ -154,7 +154,7 @@ def test_a_result_without_a_cost_is_left_out_of_its_model_and_a_warning_says_so_
     assert said == (f"the model of the cost 'seconds' leaves results out: allowed is a {SEEN} (no logarithm of one), and that "
                     f"of trial 0 is {wrong!r}")  # fmt: skip
     assert len(study.history.results) == 14
-    notes = [job.note.get("gp", {}) for job in study.history.jobs.values()]
+    notes = [job.note.record.get("gp", {}) for job in study.history.jobs.values()]
     counts = [note["log seconds"]["n"] for note in notes if "log seconds" in note]
     left = sum(0.4 < job.config["x"] < 0.6 for job in study.history.jobs.values())
     assert left and max(counts) <= 14 - 1
@@ -279,7 +279,7 @@ def test_every_way_learns_and_replays_from_its_log(options: dict[str, Any]) -> N
 
 def test_fits_are_recorded_where_they_are_due() -> None:
     study = go(GP(PLANE, seed=0, samples=2, overview=0, constraints={"seconds": 50.0}), twins, 40)
-    fits = [job.note["gp"] for job in study.history.jobs.values() if "gp" in job.note]
+    fits = [job.note.record["gp"] for job in study.history.jobs.values() if "gp" in job.note.record]
     read = [fit["loss"]["n"] for fit in fits if "loss" in fit]
     assert read == sorted(set(read)) and read[0] == 4 and 15 < len(read) < 30
     assert all(b >= a + max(1, a // 8) for a, b in itertools.pairwise(read))
@@ -336,7 +336,7 @@ def test_sobols_points_do_not_depend_on_where_a_block_begins(index: int) -> None
 def test_the_first_design_has_a_point_for_every_option(space: Mapping[str, Any], points: int) -> None:
     optimizer = GP(Space(space))
     jobs = go(optimizer, lambda c: 0.0, points + 1).history.jobs.values()
-    assert ["sobol" in job.note for job in jobs] == [False, *[True] * (points - 1), False]
+    assert ["sobol" in job.note.record for job in jobs] == [False, *[True] * (points - 1), False]
 
 
 def test_the_first_design_is_full_where_little_is_feasible() -> None:
@@ -344,7 +344,7 @@ def test_the_first_design_is_full_where_little_is_feasible() -> None:
     space = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0), constraints=[lambda c: (c["x"] - 0.3) ** 2 + (c["y"] - 0.6) ** 2 < 6e-4])
     optimizer = GP(space, initial=6)
     jobs = go(optimizer, lambda c: c["x"], 7).history.jobs.values()
-    assert ["sobol" in job.note for job in jobs] == [False, *[True] * 5, False]
+    assert ["sobol" in job.note.record for job in jobs] == [False, *[True] * 5, False]
 
 
 def test_what_is_pending_elsewhere_is_nothing_to_beat_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,5 +415,5 @@ def branches(config: Mapping[str, Any]) -> float:
 def test_a_converged_basin_is_left() -> None:
     reached = [go(GP(TREE, seed=s), branches, 60).recommend().value for s in range(3)]
     assert sorted(reached)[1] < 0.05
-    names = {name for job in go(GP(TREE, seed=0), branches, 12).history.jobs.values() for name in job.note.get("gp", {})}
+    names = {name for job in go(GP(TREE, seed=0), branches, 12).history.jobs.values() for name in job.note.record.get("gp", {})}
     assert names == {"loss", "loss overall"}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hpo import LOGS, Job, MemoryLog, Random, Result, SQLiteLog, Study
-from hpo.logs import Collision, Event, Log, open_log, sqlite
+from hpo.logs import Collision, Event, Log, open_log
 from hpo.testing import Drive, started_jobs
 from tests.hpo.cases import ROOT, build, build_over
 from tests.hpo.objectives import line
@@ -355,18 +355,3 @@ def test_not_a_log(tmp_path: Path) -> None:
     other.commit()
     with pytest.raises(ValueError, match="is not a log"):
         SQLiteLog(tmp_path / "other.db")
-
-
-def test_a_log_that_others_hold_for_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = SQLiteLog(tmp_path / "log.db")
-    first.open({"a": 1})
-    first.close()
-    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
-    other.execute("PRAGMA locking_mode=EXCLUSIVE")
-    other.execute("BEGIN EXCLUSIVE")
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.2)
-    with pytest.raises(TimeoutError, match=r"log\.db' was held by others for 0.2 seconds: database is locked"):
-        SQLiteLog(tmp_path / "log.db")
-    other.execute("ROLLBACK")
-    other.close()
-    assert SQLiteLog(tmp_path / "log.db").open({"a": 2}) == {"a": 1}

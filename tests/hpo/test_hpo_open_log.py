@@ -1,11 +1,12 @@
 """open_log: a log by path, by URL, or of one's own."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hpo.logs import Event, open_log
+from hpo.logs import Event, SQLiteLog, open_log, sqlite
 from tests.hpo.test_hpo_logs import start
 
 
@@ -34,3 +35,18 @@ def test_a_log_of_ones_own_is_told_what_it_lacks() -> None:
 
     with pytest.raises(TypeError, match=r"has no place; derive its class from hpo\.logs\.Log"):
         open_log(Own())
+
+
+def test_a_log_that_others_hold_for_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = SQLiteLog(tmp_path / "log.db")
+    first.open({"a": 1})
+    first.close()
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.2)
+    with pytest.raises(TimeoutError, match=r"log\.db' was held by others for 0.2 seconds: database is locked"):
+        SQLiteLog(tmp_path / "log.db")
+    other.execute("ROLLBACK")
+    other.close()
+    assert SQLiteLog(tmp_path / "log.db").open({"a": 2}) == {"a": 1}

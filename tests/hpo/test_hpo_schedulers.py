@@ -91,7 +91,7 @@ def pbt(population: int = 4, **options: Any) -> PBT:
 
 
 def generation(optimizer: PBT, losses: list[Any]) -> list[Job]:
-    jobs = sorted(ask(optimizer, len(losses)), key=lambda job: job.note["slot"])
+    jobs = sorted(ask(optimizer, len(losses)), key=lambda job: job.note.member["slot"])
     for job, loss in zip(jobs, losses, strict=True):
         optimizer.tell(job, loss if isinstance(loss, float) else Result(error=loss))
     return jobs
@@ -100,7 +100,7 @@ def generation(optimizer: PBT, losses: list[Any]) -> list[Job]:
 def test_a_clone_is_a_new_trial_that_explores_from_its_donor() -> None:
     optimizer = pbt()
     first = generation(optimizer, [3.0, 1.0, 2.0, 4.0])
-    second = sorted(ask(optimizer, 4), key=lambda job: job.note["slot"])
+    second = sorted(ask(optimizer, 4), key=lambda job: job.note.member["slot"])
     assert [job.trial for job in second] == [0, 1, 2, 4] and [job.until for job in second] == [6] * 4
     clone = second[3]
     assert clone.source == first[1].key and clone.seed not in {job.seed for job in first}
@@ -116,7 +116,7 @@ def test_the_donor_is_the_last_key_with_the_configuration_that_earned_it() -> No
     optimizer = pbt(explore=["lr"], resample=0.0)
     generation(optimizer, [3.0, 1.0, 2.0, 4.0])
     second = generation(optimizer, [3.0, 2.0, 9.0, 1.0])  # the clone in slot 3 leads, slot 2 is worst
-    clones = {job.note["slot"]: job for job in ask(optimizer, 4)}
+    clones = {job.note.member["slot"]: job for job in ask(optimizer, 4)}
     child, donor = clones[2], second[3]
     assert child.source == donor.key == (4, 6) and child.trial == 5 and child.until == 9
     assert {n: v for n, v in child.config.items() if n != "lr"} == {n: v for n, v in donor.config.items() if n != "lr"}
@@ -127,14 +127,14 @@ def test_the_donor_is_the_last_key_with_the_configuration_that_earned_it() -> No
 def test_a_dead_slot_takes_a_donor_or_is_sampled_afresh() -> None:
     optimizer = pbt()
     generation(optimizer, ["dead", 1.0, "dead", "dead"])
-    jobs = {job.note["slot"]: job for job in ask(optimizer, 4)}
+    jobs = {job.note.member["slot"]: job for job in ask(optimizer, 4)}
     assert jobs[1].source == (1, 3) and jobs[1].trial == 1
     assert all(jobs[slot].source == (1, 3) and jobs[slot].trial > 3 for slot in (0, 2, 3))
     optimizer = pbt()
     generation(optimizer, ["dead"] * 4)
-    jobs = {job.note["slot"]: job for job in ask(optimizer, 4)}
+    jobs = {job.note.member["slot"]: job for job in ask(optimizer, 4)}
     assert all(job.source is None and job.until == 6 and job.trial > 3 for job in jobs.values())
-    assert {job.note["generation"] for job in jobs.values()} == {2}
+    assert {job.note.member["generation"] for job in jobs.values()} == {2}
 
 
 @pytest.mark.parametrize("clone_first", [True, False])
@@ -159,7 +159,7 @@ def test_two_drivers_may_fill_one_place_of_a_population(clone_first: bool, told_
     assert optimizer.may_name(history, kept.key) and not optimizer.may_name(history, surplus.key)
     while (job := optimizer.ask()) is not None:
         optimizer.tell(job, 1.0)
-    places = [(job.note["slot"], job.note["generation"]) for job in history.jobs.values() if job != surplus]
+    places = [(job.note.member["slot"], job.note.member["generation"]) for job in history.jobs.values() if job != surplus]
     assert sorted(places) == [(slot, number) for slot in (0, 1) for number in (1, 2, 3)] and not optimizer.live(history)
 
 

@@ -138,8 +138,8 @@ def brackets_hold_the_right_numbers(study: Study, optimizer: Hyperband | Success
     history = study.history
     held: dict[int, dict[int, set[int]]] = {}
     for job in history.jobs.values():
-        if "bracket" in job.note:
-            held.setdefault(job.note["bracket"], {}).setdefault(job.until, set()).add(job.trial)
+        if "bracket" in job.note.member:
+            held.setdefault(job.note.member["bracket"], {}).setdefault(job.until, set()).add(job.trial)
     for bracket, rungs in held.items():
         ladder = optimizer.ladder(bracket)
         assert ladder is not None and set(rungs) <= {until for _, until in ladder}
@@ -162,8 +162,8 @@ def slots_complete(study: Study, optimizer: PBT) -> None:
     history = study.history
     seen: dict[tuple[int, int], Job] = {}
     for job in history.jobs.values():
-        if "slot" in job.note:
-            place = job.note["slot"], job.note["generation"]
+        if "slot" in job.note.member:
+            place = job.note.member["slot"], job.note.member["generation"]
             assert place not in seen and job.until == optimizer.budget(place[1])
             seen[place] = job
     assert set(seen) == {(s, g) for s in range(optimizer.population) for g in range(1, optimizer.generations + 1)}
@@ -225,7 +225,7 @@ def test_one_worker_trains_the_same_population_as_eight(seed: int) -> None:
         study = Study(optimizer)
         run(study, Simulator(lambda c, u, s: value(c, u, s), workers=workers, seed=seed, **options))
         jobs = study.history.jobs.values()
-        return {(j.note["slot"], j.note["generation"]): (dict(j.config), j.seed, j.source, j.trial) for j in jobs}
+        return {(j.note.member["slot"], j.note.member["generation"]): (dict(j.config), j.seed, j.source, j.trial) for j in jobs}
 
     one = population(1)
     assert len(one) == 48 and one == population(8, straggle=2.0) == population(3, drop=0.05) == population(20)

@@ -79,7 +79,7 @@ class Fit:
         """The last recorded fit of a model of this name over such a domain."""
         length = Hyperparameters.count(domain.d, recipe.warp, domain.budget)
         for job in reversed(history.jobs.values()):
-            found: Mapping[str, Any] | None = job.note.get("gp", {}).get(name)
+            found: Mapping[str, Any] | None = job.note.record.get("gp", {}).get(name)
             if found is not None and len(found["thetas"][0]) == length:
                 how = recipe.kernel, recipe.warp, domain.budget
                 return cls(int(found["n"]), tuple(Hyperparameters.from_list(theta, *how) for theta in found["thetas"]))

@@ -1,0 +1,95 @@
+"""Older logs in the form of this version: options that were renamed or came later, code that has moved, flat notes.
+
+What is compared, digested and replayed is the upgraded form; what is stored stays as it is. So a new name or a new option
+closes no study: a row here says what an older header means by now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from hpo.logs.base import VERSION, Event, LogError, later_version
+
+# Options by the class of an optimizer: how they were called -> how they are.
+RENAMED: dict[str, dict[str, str]] = {}
+# Options that came when there were studies already: the value that a study without them was made with.
+ADDED: dict[str, dict[str, Any]] = {
+    "GP": {"warp": False, "power": False, "samples": 0, "overview": 0, "cost": None, "constraints": {}, "prior": None,
+           "prior_weight": 10.0},
+    "SuccessiveHalving": {"min_early_stopping_rate": 0},
+    "Hyperband": {"min_early_stopping_rate": 0},
+}  # fmt: skip
+# Notes of a job: the drawers (see hpo.job.Note), and where the keys of flat notes belong; all others are records.
+DRAWERS = ("study", "member", "record")
+FLAT = {"queued": "study", "added": "study", "finals": "study", "rung": "member", "bracket": "member", "slot": "member",
+        "generation": "member"}  # fmt: skip
+# Code that has moved, by the name that a header has of it (`hpo.space.code_name`): a whole module, or one name of it.
+MOVED: dict[str, str] = {
+    "hpo.optimizers.beliefs.Around": "hpo.priors.Around",
+    "surrogates.acquisitions.plain": "surrogates.acquisitions.adapt",
+    "surrogates.acquisitions.envelope": "surrogates.acquisitions.expected_maximum",
+    "surrogates.acquisitions.table": "surrogates.acquisitions.registry",
+}
+
+
+def upgrade_header(header: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """A header of any version as one of this version. LogError names the place if it is of a later one."""
+    version = header.get("version", VERSION)
+    if type(version) is not int or version > VERSION:
+        raise LogError(later_version(place, version))
+    found = dict(header)
+    if "version" in found:
+        found["version"] = VERSION
+    if isinstance(found.get("optimizer"), Mapping):
+        found["optimizer"] = upgrade_options(found["optimizer"])
+    space = found.get("space")
+    if isinstance(space, Mapping) and "constraints" in space:
+        found["space"] = {**space, "constraints": _move(space["constraints"])}
+    return found
+
+
+def upgrade_options(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The description of an optimizer, and of those that it wraps, with the options of this version."""
+    name = described.get("name")
+    renamed, added = (table.get(name, {}) if isinstance(name, str) else {} for table in (RENAMED, ADDED))
+    found = {renamed.get(option, option): _upgrade_value(value) for option, value in described.items()}
+    later = {renamed.get(option, option): value for option, value in added.items()}
+    return {**found, **{option: value for option, value in later.items() if option not in found}}
+
+
+def upgrade_event(event: Event) -> Event:
+    """An event of any version as one of this version: the notes of versions 1 and 2 were flat."""
+    job = event.body.get("job")
+    if job is None or all(name in DRAWERS and isinstance(drawer, Mapping) for name, drawer in job["note"].items()):
+        return event
+    note: dict[str, dict[str, Any]] = {}
+    for name, value in job["note"].items():
+        note.setdefault(FLAT.get(name, "record"), {})[name] = value
+    return replace(event, body={**event.body, "job": {**job, "note": note}})
+
+
+def _upgrade_value(value: Any) -> Any:
+    if isinstance(value, Mapping) and "name" in value:
+        return upgrade_options(value)
+    return _move(value)
+
+
+def _move(value: Any) -> Any:
+    """Names of code by where it stands now, wherever they stand in a value."""
+    if isinstance(value, str):
+        known = [old for old in MOVED if value == old or value.startswith((f"{old}.", f"{old} "))]
+        longest = max(known, key=len, default=None)
+        return value if longest is None else MOVED[longest] + value[len(longest) :]
+    if isinstance(value, list):
+        return [_move(item) for item in value]
+    return value
+
+
+def refuse_renamed(classes: Iterable[str], options: Iterable[str]) -> None:
+    """TypeError in one sentence if somebody gives an option of one of these classes by its old name."""
+    for name in classes:
+        for option in options:
+            if option in RENAMED.get(name, {}):
+                raise TypeError(f"{name} has no option {option!r} any more; it is called {RENAMED[name][option]!r}")
