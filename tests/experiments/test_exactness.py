@@ -18,7 +18,17 @@ from experiments.exactness import fuzz as fuzzing
 from experiments.exactness import gradients as slopes
 from experiments.exactness import posterior as posteriors
 from experiments.exactness import store
-from experiments.exactness.measure import FULL, QUICK, SHARES, Problem, Size, Worst, box_domain, curves_domain, mixed_domain
+from experiments.exactness.measure import (
+    FULL,
+    QUICK,
+    SHARES,
+    Problem,
+    Size,
+    Worst,
+    box_domain,
+    curves_domain,
+    mixed_domain,
+)
 from experiments.exactness.tails import NAMES, exact_values, tails
 from experiments.exactness.ugly import ugly_case
 from surrogates import ACQUISITIONS, KERNELS, LogEI
