@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmark.store import replace
 from experiments.curves import plan
 from experiments.curves.plan import Measurement
+from experiments.ledger.lines import replace_lines as replace
 
 
 def recheck(path: Path) -> Iterator[str]:

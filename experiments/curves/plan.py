@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmark.digest import digest
-from experiments.benchmark.store import append, lines
 from experiments.benchmark.tables import TASKSET
 from experiments.curves import data
 from experiments.curves.data import WEIGHTS
 from experiments.curves.offline import LANGUAGE_MODELS, MODELS, offline
 from experiments.curves.online import METHODS, SPENT, online
+from experiments.ledger.lines import append_line as append
+from experiments.ledger.lines import read_lines as lines
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "curves.jsonl"
 SEEDS, DRAWS = 8, 10
