@@ -10,7 +10,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from experiments.spaces import DEFAULT, OPTIMIZERS, SPACES, TRAINABLE, TRAINABLE_WIDE, Fits, default, flat, shares
+from experiments.spaces import (
+    DEFAULT,
+    OPTIMIZERS,
+    RANGES,
+    RATES,
+    SPACES,
+    TRAINABLE,
+    TRAINABLE_WIDE,
+    Fits,
+    default,
+    flat,
+    half_decades,
+    shares,
+)
 from hpo.space import Constraint, Space
 
 if TYPE_CHECKING:
@@ -49,13 +62,12 @@ def grid_values(name: str = "standard") -> dict[str, Sequence[Any]]:
     """What a careful person would list: four learning rates, two shapes, the rest at the default; in the wide space four
     learning rates for every optimizer."""
     listed: dict[str, Sequence[Any]] = {one: [value] for one, value in default(name).items()}
-    adamw, sgd = [1e-3, 3e-3, 1e-2, 3e-2], [0.03, 0.1, 0.3, 1.0]
+    adamw = half_decades(*RANGES["adamw"])
     if name == "standard":
         return {**listed, "layers": [2, 4], "hidden": [64, 96], "momentum": [0.9], "sgd_lr": [0.1], "lr": adamw}
     listed |= {"optimizer": list(OPTIMIZERS), "momentum": [0.9], "nesterov": [False]}
     listed |= {"decay_rate": [0.97], "decay_fraction": [0.2]}  # of schedules that are not listed
-    lion, muon = [3e-4, 1e-3, 3e-3, 1e-2], [3e-3, 1e-2, 3e-2, 0.1]
-    rates = {"sgd_lr": sgd, "lion_lr": lion, "muon_lr": muon, "adafactor_lr": adamw}
+    rates = {name: half_decades(*RANGES[name.removesuffix("_lr")]) for name in RATES}
     return {**listed, **rates, "lr": adamw}
 
 

@@ -13,6 +13,7 @@ from experiments.handover import Handover, Judged
 from experiments.job import flat
 from experiments.settings import Settings
 from experiments.spaces import default as default_config
+from hpo.executors import checkpoint_name
 from hpo.job import Key
 from hpo.study import Study
 
@@ -80,7 +81,7 @@ class After:
                 self.folder.remember(judgements=[*entries, entry])
 
     def _checkpoint(self, key: Key) -> Path:
-        return self.folder / f"checkpoints/{key[0]}-{key[1]}.ckpt"
+        return self.folder / "checkpoints" / checkpoint_name(key)
 
     def _judge(self, key: Key) -> Judged:
         """A checkpoint's loss on JUDGED_ON tokens of validation text, by parts that are the same for every checkpoint."""

@@ -213,7 +213,7 @@ class Display:
         if self.lines is not None:
             self.lines(study, key)
             return
-        chooser = getattr(study.optimizer, "sampler", study.optimizer)
+        chooser = study.optimizer.chooser
         if not self._said and type(chooser).__str__ is not object.__str__:
             self.console.print(str(chooser), markup=False, highlight=False)  # a grid says how large it is
         self._said = True

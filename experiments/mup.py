@@ -121,18 +121,18 @@ def short_loss(parametrisation: str, width: int, lr: float, seed: int, corpus: C
 
 
 @lru_cache(maxsize=1)
-def corpus() -> Corpus:
+def mup_corpus() -> Corpus:
     """What is trained on, one thread for it."""
     torch.set_num_threads(1)
     return text()
 
 
 def measure_changes(parametrisation: str, width: int, seed: int) -> dict[str, Any]:
-    return {"changes": activation_changes(parametrisation, width, seed, corpus()), "torch": torch.__version__}
+    return {"changes": activation_changes(parametrisation, width, seed, mup_corpus()), "torch": torch.__version__}
 
 
 def measure_loss(parametrisation: str, width: int, lr: float, seed: int) -> dict[str, Any]:
-    loss = short_loss(parametrisation, width, lr, seed, corpus())
+    loss = short_loss(parametrisation, width, lr, seed, mup_corpus())
     return {"loss": loss if isfinite(loss) else None, "torch": torch.__version__}
 
 

@@ -38,7 +38,7 @@ def random_jobs() -> list[Job]:
 
 
 @lru_cache(maxsize=1)
-def training(trial: int) -> TrainRun:
+def train_run(trial: int) -> TrainRun:
     """A trial's training, kept for its next rung."""
     job = random_jobs()[trial]
     return GPTObjective()(job.config, job.seed, HORIZON)
@@ -46,9 +46,9 @@ def training(trial: int) -> TrainRun:
 
 def measure_rung(trial: int, until: int) -> dict[str, Any]:
     """The loss of a trial at a rung; None where it has diverged."""
-    if training(trial).tokens >= until:  # it is past what is asked for
-        training.cache_clear()
-    loss = float(training(trial).advance(until)[0]["loss"])
+    if train_run(trial).tokens >= until:  # it is past what is asked for
+        train_run.cache_clear()
+    loss = float(train_run(trial).advance(until)[0]["loss"])
     return {"loss": loss if np.isfinite(loss) else None, "config": dict(random_jobs()[trial].config)}
 
 

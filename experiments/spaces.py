@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hpo.space import Categorical, Float, Int, Parameter
+from models.optimizers.rows import OPTIMIZERS as ROWS
 from models.predict.memory import MARGIN, fits, memory
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ UNSAID: Mapping[str, Any] = {  # what the wide space wants to hear besides; as m
 
 # What PBT may change while a model trains: not its shape, and not what its optimizer's moments belong to.
 TRAINABLE = ("batch", "beta2", "momentum", "weight_decay", "dropout", "label_smoothing", "sgd_lr", "lr")
-TRAINABLE_WIDE = ("beta1", "clip", "z_loss", "lion_lr", "muon_lr", "adafactor_lr", *TRAINABLE)
-
-OPTIMIZERS = ("adamw", "sgd", "lion", "muon", "adafactor")  # those of the wide space
-RATES = ("sgd_lr", "lion_lr", "muon_lr", "adafactor_lr")  # that of AdamW is lr; what they mean has nothing in common
+RANGES = {name: row.rates for name, row in ROWS.items() if row.rates is not None}  # of learning rates in the wide space
+OPTIMIZERS = tuple(RANGES)
+RATES = tuple(f"{name}_lr" for name in OPTIMIZERS if name != "adamw")  # AdamW's is lr; what they mean has nothing in common
+TRAINABLE_WIDE = ("beta1", "clip", "z_loss", *(name for name in RATES if name not in TRAINABLE), *TRAINABLE)
 LARGEST = {"layers": 4, "hidden": 96, "ff_ratio": 4, "batch": 32}  # upper ends, each of which takes the most memory
 
 
@@ -96,16 +97,21 @@ def _architecture() -> Parameters:
 
 
 def _optimizers() -> Parameters:
-    """Each with what it reads: the table of models/optimizers."""
+    """Each with what it reads, by the rows of models/optimizers/rows.py."""
     return {
         "optimizer": Categorical(OPTIMIZERS),
-        "beta1": Float(0.8, 0.98, when={"optimizer": ["adamw", "lion", "muon", "adafactor"]}),
-        "beta2": Float(0.9, 0.999, when={"optimizer": ["adamw", "lion", "muon", "adafactor"]}),
-        "eps": Float(1e-10, 1e-6, log=True, when={"optimizer": ["adamw", "muon", "adafactor"]}),
-        "momentum": Float(0.0, 0.98, when={"optimizer": ["sgd", "muon"]}),
-        "nesterov": Categorical([False, True], when={"optimizer": "sgd"}),
+        "beta1": Float(0.8, 0.98, when=_readers("beta1")),
+        "beta2": Float(0.9, 0.999, when=_readers("beta2")),
+        "eps": Float(1e-10, 1e-6, log=True, when=_readers("eps")),
+        "momentum": Float(0.0, 0.98, when=_readers("momentum")),
+        "nesterov": Categorical([False, True], when=_readers("nesterov")),
         "hypergradient": Categorical([0.0, 0.01, 0.05]),
     }
+
+
+def _readers(name: str) -> dict[str, list[str]]:
+    """Of the wide space, the optimizers that read a hyperparameter."""
+    return {"optimizer": [one for one in OPTIMIZERS if name in ROWS[one].reads]}
 
 
 def _schedules() -> Parameters:
@@ -131,13 +137,16 @@ def _regularisation() -> Parameters:
 def _rates(*names: str) -> Parameters:
     """Learning rates, a factor of a hundred for each."""
     ranges = {
-        "sgd_lr": Float(1e-2, 1.0, log=True, when={"optimizer": "sgd"}),
-        "lion_lr": Float(1e-4, 1e-2, log=True, when={"optimizer": "lion"}),
-        "muon_lr": Float(1e-3, 1e-1, log=True, when={"optimizer": "muon"}),
-        "adafactor_lr": Float(3e-4, 3e-2, log=True, when={"optimizer": "adafactor"}),
-        "lr": Float(3e-4, 3e-2, log=True, when={"optimizer": "adamw"}),
+        "lr" if name == "adamw" else f"{name}_lr": Float(low, high, log=True, when={"optimizer": name})
+        for name, (low, high) in RANGES.items()
     }
     return {name: ranges[name] for name in names}
+
+
+def half_decades(low: float, high: float) -> list[float]:
+    """The numbers 1, 3, 10, 30 ... times a power of ten above `low` and up to `high`: a person's grid of rates."""
+    steps = (float(f"{digit}e{power}") for power in range(-12, 4) for digit in (1, 3))
+    return [step for step in steps if low < step <= high]
 
 
 # -- configurations ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ fold.py         what depends on the path of a history, stepped at its starts
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
 optimizers/     one file each; OPTIMIZERS, make, register; Finals around any of them
 registry.py     resolve: a class by "package.module:Class" or "./file.py:Class"
-logs/           where events live: memory, SQLite
+logs/           where events live: memory, SQLite; open_log by path, URL or log
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
 forks.py        what an objective forks and lets return ends there
@@ -31,7 +31,7 @@ from hpo.executors import EXECUTORS, Executor, Inline, Processes, Simulator, Thr
 from hpo.history import History
 from hpo.job import Header, Job, Key, Result
 from hpo.load import load
-from hpo.logs import LOGS, MemoryLog, SQLiteLog
+from hpo.logs import LOGS, MemoryLog, SQLiteLog, open_log
 from hpo.objective import Run
 from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
 from hpo.optimizers import (
@@ -62,5 +62,5 @@ __all__ = [
     "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
     "MemoryLog", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol",
     "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize",
-    "minimize", "register", "run",
+    "minimize", "open_log", "register", "run",
 ]  # fmt: skip

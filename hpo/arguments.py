@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.logs import Log, SQLiteLog
 from hpo.objective import Objective, kind
-from hpo.optimizer import Optimizer
+from hpo.optimizer import Optimizer, Scheduler, adapt
 from hpo.optimizers import OPTIMIZERS, make
 from hpo.space import Space
 from hpo.values import shown, whole
@@ -18,17 +17,6 @@ from hpo.values import shown, whole
 def count(name: str, value: Any, least: int) -> int | None:
     """An integer, or None where none is given."""
     return None if value is None else whole(name, value, least)
-
-
-def opened(log: Any) -> Log | None:
-    """A log by the path of its SQLite file, or the log itself; None for one in memory."""
-    if isinstance(log, str | Path):
-        return SQLiteLog(log)
-    is_log = all(callable(getattr(log, name, None)) for name in ("open", "append", "read"))
-    if log is None or (is_log and not isinstance(log, type)):
-        found: Log | None = log
-        return found
-    raise TypeError(f"log is {shown(log)}; allowed are a path such as 'study.db', a log such as SQLiteLog('study.db') and None")
 
 
 def directions(objectives: Any) -> dict[str, str] | None:
@@ -64,10 +52,11 @@ def optimizer_over(space: Space, optimizer: Any, seed: Any) -> Optimizer:
 
 
 def instance(optimizer: Any) -> Optimizer:
-    """An optimizer, and not its class or its name."""
+    """An optimizer, or an object of a plain class as one, and not a class or a name."""
+    optimizer = adapt(optimizer)
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+    if isinstance(optimizer, type) and Optimizer.admits(optimizer):
         name = optimizer.__name__
         raise TypeError(f"optimizer is the class {name}; allowed is an instance such as {_example(optimizer)}")
     raise TypeError(
@@ -77,7 +66,7 @@ def instance(optimizer: Any) -> Optimizer:
 
 
 def _example(optimizer: type[Optimizer]) -> str:
-    inner = "GP(space)" if "sampler" in getattr(optimizer, "__dataclass_fields__", {}) else "space"
+    inner = "GP(space)" if issubclass(optimizer, Scheduler) else "space"
     return f"{optimizer.__name__}({inner})"
 
 

@@ -30,7 +30,7 @@ class Lines:
     def __call__(self, study: Study, key: Key | None) -> None:
         if not self._begun:
             self._begun = True
-            sampler = getattr(study.optimizer, "sampler", study.optimizer)
+            sampler = study.optimizer.chooser
             if type(sampler).__str__ is not object.__str__:
                 self._print(str(sampler))
         if key is not None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from hpo.fold import Fold, S
 from hpo.job import Header, Job, Key, Result, differences
-from hpo.logs import Collision, Event, Log, MemoryLog, SQLiteLog
+from hpo.logs import Collision, Event, Log, MemoryLog
 from hpo.logs.base import canonical, stored
 from hpo.pareto import pareto_order
 
@@ -81,7 +81,7 @@ class History:
             self.header, mine = replace(self.header, optimizer=found["optimizer"]), json.loads(stored(dict(found)))
         changed = differences(found, mine)
         if changed:
-            where = f", in {self.log.name}" if isinstance(self.log, SQLiteLog) else ""
+            where = f", in {self.log.place!r}" if self.log.place else ""
             raise ValueError(f"the log belongs to another study{where}: {'; '.join(changed)}")
         self._digest.update(canonical(mine).encode())
         self.refresh()
@@ -145,9 +145,8 @@ class History:
 
     def refuse_readers(self) -> None:
         """Raises PermissionError in one sentence if the log is there to be read."""
-        refusal = getattr(self.log, "refusal", None)
-        if refusal is not None:
-            raise PermissionError(refusal)
+        if self.log.refusal is not None:
+            raise PermissionError(self.log.refusal)
 
     def limit(self, rule: str, value: Any, phase: str = "search", detail: Mapping[str, Any] | None = None) -> None:
         """Records that no fresh trial may start any more, by which rule: samplers are dry, what was started may go on.

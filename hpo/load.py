@@ -24,9 +24,10 @@ from hpo.history import History
 from hpo.job import Header, Key, differences
 from hpo.logs import LogError, SQLiteLog
 from hpo.logs.base import stored
-from hpo.optimizer import Optimizer, Sampler
+from hpo.optimizer import Optimizer, Sampler, adapt
 from hpo.optimizers.finals import FINALS, Finals
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
+from hpo.registry import has_fields
 from hpo.space import Config, Constraint, Space, code_name
 from hpo.study import Study
 
@@ -52,6 +53,7 @@ def load(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no log {str(path)!r}")
+    optimizer = adapt(optimizer)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer is an instance such as GP(space), but {optimizer!r} came")
     if optimizer is not None and constraints is not None:
@@ -164,7 +166,7 @@ def _space_lacks(described: Mapping[str, Any], space: Space) -> list[str]:
 def restore_optimizer(described: Mapping[str, Any], space: Space, seed: int) -> Optimizer:
     """The optimizer of a description. Raises Missing if it is no class of hpo.optimizers or an option holds code."""
     name, classes = described.get("name"), _classes()
-    if name not in classes:
+    if name not in classes or not has_fields(classes[name]):
         raise Missing(f"the optimizer {name!r}, which is none of hpo.optimizers,")
     cls, options = classes[name], dict(described)
     del options["name"]

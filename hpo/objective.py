@@ -14,7 +14,7 @@ import contextvars
 import inspect
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -45,6 +45,43 @@ class Run(Protocol):
         which then takes what another trial has learned (weights, moments, position), and not what judges hyperparameters
         there (patience, best, guards, noise scale)."""
         ...
+
+
+class ObjectiveHooks(Protocol):
+    """What an objective may have beside being called; each is read if it is there (`hook`)."""
+
+    explore: Sequence[str]  # hyperparameters that may change during training: what PBT takes where nobody says otherwise
+
+    def warm(self) -> None:
+        """Called first in every worker process: imports and data that all jobs need."""
+        ...
+
+
+class RunHooks(Protocol):
+    """What a Run may have beside its three methods."""
+
+    def adopt(self, path: str) -> None:
+        """Loads a checkpoint of another trial; without it `load` does."""
+        ...
+
+    def close(self) -> None:
+        """Called when the Run is dropped: gives back what it holds."""
+        ...
+
+
+HOOKS = {
+    name
+    for protocol in (ObjectiveHooks, RunHooks)
+    for name in (*protocol.__annotations__, *vars(protocol))
+    if not name.startswith("_")
+}
+
+
+def hook(owner: Any, name: str) -> Any:
+    """What an objective or a Run has under the name of a hook; None where it has none."""
+    if name not in HOOKS:
+        raise KeyError(name)
+    return getattr(owner, name, None)
 
 
 def kind(objective: Objective) -> str:

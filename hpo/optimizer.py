@@ -18,6 +18,8 @@ from hpo.history import History
 from hpo.job import Header, Job, Key, Result
 from hpo.logs import Collision
 from hpo.logs.base import canonical
+from hpo.plain import check_space, combine, options_of
+from hpo.registry import has_fields
 from hpo.rng import training_seed
 from hpo.space import Config, Space, code_name
 from hpo.values import whole
@@ -34,13 +36,24 @@ class Draft(NamedTuple):
 
 
 class Optimizer(ABC):
-    """Ask and tell over a pure `propose`. Subclasses are dataclasses; their fields are the options in the header."""
+    """Ask and tell over a pure `propose`.
+
+    Its options, which the header names, are the fields of a dataclass, else what `options()` returns, else public attributes.
+    """
 
     space: Space
-    seed: int
+    seed: int = 0
     endless = True  # whether it goes on until stopped; else it ends by itself
     clones = False  # whether it names another trial's checkpoint as a source
+    written: ClassVar[tuple[str, ...]] = ("propose", "sample")  # what makes a plain class an optimizer
     _history: History | None = None
+
+    @classmethod
+    def admits(cls, found: type) -> bool:
+        """Whether a class is one of these, or a plain class whose instances can stand for one: see `adapt`."""
+        if issubclass(found, Optimizer):
+            return issubclass(found, cls)
+        return any(callable(getattr(found, name, None)) for name in cls.written)
 
     # -- what an author writes ---------------------------------------------------------------------------------------
 
@@ -68,6 +81,11 @@ class Optimizer(ABC):
     def horizon(self) -> int:
         """The largest budget this optimizer asks for when nobody says otherwise."""
         return 1
+
+    @property
+    def chooser(self) -> Optimizer:
+        """Whoever chooses configurations: this one, or the innermost one that it wraps."""
+        return self
 
     def suited(self, objective: Any) -> Optimizer:
         """This optimizer, with what it leaves open taken from what an objective declares; before there is a header."""
@@ -204,8 +222,12 @@ class Optimizer(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Name and options as JSON values, for the header."""
-        names = [f.name for f in fields(self) if f.name not in ("space", "seed")]  # type: ignore[arg-type]
-        return {"name": type(self).__name__, **{name: _json(getattr(self, name)) for name in names}}
+        if has_fields(type(self)):
+            names = [f.name for f in fields(self) if f.name not in ("space", "seed")]  # type: ignore[arg-type]
+            options = {name: getattr(self, name) for name in names}
+        else:
+            options = options_of(self)
+        return {"name": type(self).__name__, **{name: _json(value) for name, value in options.items()}}
 
 
 def _json(value: Any) -> Any:
@@ -226,6 +248,7 @@ class Sampler(Optimizer):
     _: KW_ONLY
     seed: int = 0
 
+    written: ClassVar[tuple[str, ...]] = ("sample",)
     repeats: ClassVar[bool] = True  # whether it may propose a configuration again while something new is feasible
 
     def __post_init__(self) -> None:
@@ -274,7 +297,11 @@ class Scheduler(Optimizer):
 
     sampler: Sampler
 
+    written: ClassVar[tuple[str, ...]] = ("propose",)
+    usual: ClassVar[str] = "random"  # the sampler that `make` takes where none is named
+
     def __post_init__(self) -> None:
+        self.sampler = adapt(self.sampler)
         if not isinstance(self.sampler, Sampler):
             name = type(self).__name__
             raise TypeError(f"{name} takes a sampler such as Random(space) or GP(space), but {self.sampler!r} came")
@@ -282,6 +309,10 @@ class Scheduler(Optimizer):
     @property
     def endless(self) -> bool:  # type: ignore[override]
         return self.sampler.endless
+
+    @property
+    def chooser(self) -> Optimizer:
+        return self.sampler.chooser
 
     @property
     def space(self) -> Space:  # type: ignore[override]
@@ -306,3 +337,31 @@ class Scheduler(Optimizer):
 
     def unmet(self, history: History) -> str:
         return self.sampler.unmet(history)
+
+
+def adapt(value: Any) -> Any:
+    """An object of a plain class as an optimizer: with `sample(history, trial)` a sampler, with `propose(history)` and a
+    `sampler` of its own a scheduler, with `propose(history)` alone an optimizer. Whatever else comes is returned as it is.
+
+    TypeError in a sentence where such an object lacks what an optimizer needs.
+    """
+    if isinstance(value, type) or not Optimizer.admits(type(value)):
+        return value
+    made = value
+    if not isinstance(value, Optimizer):
+        inner = adapt(getattr(value, "sampler", None))
+        if Sampler.admits(type(value)):
+            made = combine(value, Sampler, "sample", "history", "trial")
+        elif isinstance(inner, Sampler):
+            made = combine(value, Scheduler, "propose", "history", live=_last_successes)
+            made.sampler = inner
+        else:
+            made = combine(value, Optimizer, "propose", "history", live=_last_successes)
+    check_space(made)
+    return made
+
+
+def _last_successes(optimizer: Optimizer, history: History) -> Sequence[Key]:
+    """What a class may name as a source that says nothing of it: every trial's last checkpoint, if it can go on."""
+    last = (keys[-1] for trial, keys in history.trials.items() if trial not in history.added)
+    return [key for key in last if key[1] < history.header.horizon and key in history.results and not history.failed(key)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo import arguments
 from hpo.display import Lines
-from hpo.executors import EXECUTORS, Executor, Lost
+from hpo.executors import Executor, Lost, executor_options, make_executor
 from hpo.executors.worker import named
 from hpo.failures import Caught, Failures, resumable
 from hpo.history import History
@@ -217,8 +217,8 @@ def minimize(
     optimizer    a name of `hpo.OPTIMIZERS` or an instance over the same space (then the seed is its own)
     objectives   {"loss": "min", "accuracy": "max"}, or a list of names that are all minimised (default: "loss")
     trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
-    executor     "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
-    log          the path of a SQLite file, or a log: the same call again resumes it
+    executor     a name of `hpo.EXECUTORS`: "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
+    log          the path of a SQLite file, a URL of a log, or a log: the same call again resumes it
     folder       where checkpoints stand (default: beside the log; without one a temporary folder)
     catch        exceptions of the objective, as in `except`, that do not end the search if its first three trials raise them
     """
@@ -230,35 +230,19 @@ def minimize(
     horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)
     objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
-    if not isinstance(executor, str) or executor not in EXECUTORS:
-        raise ValueError(f"unknown executor {shown(executor)}; allowed are {list(EXECUTORS)}")
-    if isinstance(log, str | Path) and folder is None and kind(objective) == "run":
-        folder = f"{log}.checkpoints"  # a study that is resumed needs them as much as its log
+    executor_options(executor)  # refuses an unknown one before anything is made
     study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=log)
     if trials is None and seconds is None and chosen.endless:
         stop = Stop(50)
+    options = {"workers": workers, "timeout": timeout}
     given = log is not None and not isinstance(log, str | Path)  # it is its owner's to close, and takes the same call again
-    where = getattr(study.history.log, "path", "the log that was given" if given else None)
-    with resumable(None if given else study.history.log, study, None if where is None else str(where)):
-        pool = _executor(executor, with_objects(objective, space), study.header.horizon, folder, workers, timeout)
+    store = study.history.log
+    if not given and store.path is not None and folder is None and kind(objective) == "run":
+        folder = f"{store.path}.checkpoints"  # a study that is resumed needs them as much as its log
+    with resumable(None if given else store, study, store.place or ("the log that was given" if given else None)):
+        pool = make_executor(executor, with_objects(objective, space), study.header.horizon, folder, options)
         run(study, pool, stop, None if quiet else Lines(), catch=catch)
     return study
-
-
-def _executor(
-    name: str,
-    objective: Objective,
-    horizon: int,
-    folder: str | Path | None,
-    workers: int | None,
-    timeout: float | None,
-) -> Executor:
-    if name == "inline":
-        if workers not in (None, 1) or timeout is not None:
-            raise ValueError("the inline executor has one worker and no timeout; use executor='threads' or 'processes'")
-        return EXECUTORS["inline"](objective, horizon, folder)
-    pool: Executor = EXECUTORS[name](objective, horizon, folder, 2 if workers is None else workers, timeout)  # type: ignore[call-arg]
-    return pool
 
 
 def maximize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import arguments, table
 from hpo.history import History
 from hpo.job import Key, Result
-from hpo.logs import Log
+from hpo.logs import Log, open_log
 from hpo.optimizer import Optimizer
 from hpo.retention import Retention
 from hpo.values import shown, whole
@@ -67,7 +67,7 @@ class Study:
             name = type(optimizer).__name__
             raise ValueError(f"{name} trains up to {optimizer.horizon} {unit}, but the study's horizon is {horizon}")
         self.header = optimizer.header(objectives, unit, horizon, whole("lost_limit", lost_limit, 1))
-        store = arguments.opened(log)
+        store = None if log is None else open_log(log)
         try:
             self.history = History(self.header, store)
             optimizer.bind(self.history)

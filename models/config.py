@@ -1,140 +1,16 @@
 """The hyperparameters of a GPT and of its training, as one flat mapping of plain names. Imports no torch.
 
-A tuner sees flat names; the model and the loop see two frozen dataclasses. `split` goes from one to the other and is
-the only place where names and values are judged:
+A tuner sees flat names; the model and the loop see two frozen dataclasses. `split` goes from one to the other; what a
+value may be stands in rules.py:
 
     model, training = split({"layers": 2, "hidden": 64, "lr": 3e-3})
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from math import isfinite
-from numbers import Integral, Real
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Rule:
-    """What a hyperparameter may be: a predicate, the same in words, and the plain type that is stored."""
-
-    allows: Callable[[Any], bool]
-    words: str
-    store: Callable[[Any], Any]
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
-
-
-def _integer(low: int) -> Rule:
-    return Rule(lambda v: _is_int(v) and v >= low, f"a whole number of at least {low}", int)
-
-
-def _real(low: float, high: float | None = None) -> Rule:
-    """A finite number in [low, high), or of at least low where high is None."""
-    if high is None:
-        return Rule(lambda v: _is_real(v) and v >= low, f"a finite number of at least {low:g}", float)
-    return Rule(lambda v: _is_real(v) and low <= v < high, f"a number in [{low:g}, {high:g})", float)
-
-
-def _between(low: float, high: float) -> Rule:
-    return Rule(lambda v: _is_real(v) and low <= v <= high, f"a number in [{low:g}, {high:g}]", float)
-
-
-def _positive() -> Rule:
-    return Rule(lambda v: _is_real(v) and v > 0, "a finite number above 0", float)
-
-
-def _one_of(*names: str) -> Rule:
-    return Rule(lambda v: v in names, "one of " + ", ".join(names), str)
-
-
-def _optional(rule: Rule) -> Rule:
-    return Rule(
-        lambda v: v is None or rule.allows(v), f"{rule.words}, or None", lambda v: None if v is None else rule.store(v)
-    )
-
-
-def _is_warmup(value: Any) -> bool:
-    return (_is_int(value) and value >= 0) or (_is_real(value) and not _is_int(value) and 0 <= value < 1)
-
-
-def _is_duration(value: Any) -> bool:
-    return _is_warmup(value) and value > 0
-
-
-FLAG = Rule(lambda v: isinstance(v, bool), "True or False", bool)
-WARMUP = Rule(
-    _is_warmup,
-    "a whole number of steps, or a float in [0, 1) as a ratio of all steps",
-    lambda v: int(v) if _is_int(v) else float(v),
-)
-DURATION = Rule(_is_duration, "a whole number of at least 1 step, or a float in (0, 1) as a ratio of all steps", WARMUP.store)
-
-RULES: Mapping[str, Rule] = {
-    "layers": _integer(1),
-    "hidden": _integer(1),
-    "heads": _integer(1),
-    "ff": _optional(_integer(0)),
-    "ff_ratio": _positive(),
-    "vocabulary": _optional(_integer(1)),
-    "context": _integer(1),
-    "dropout": _real(0, 1),
-    "attention_dropout": _real(0, 1),
-    "embedding_dropout": _optional(_real(0, 1)),
-    "layer_dropout": _real(0, 1),
-    "positions": _one_of("learned", "rotary"),
-    "rotary_base": _positive(),
-    "norm": _one_of("layer", "rms"),
-    "norm_eps": _positive(),
-    "activation": _one_of("gelu", "gelu_tanh", "relu2", "swiglu"),
-    "kv_heads": _optional(_integer(1)),
-    "qk_norm": FLAG,
-    "tie": FLAG,
-    "bias": FLAG,
-    "init_std": _positive(),
-    "parametrisation": _one_of("standard", "mup"),
-    "base_hidden": _integer(1),
-    "base_head": _integer(1),
-    "base_layers": _optional(_integer(1)),
-    "optimizer": _one_of("adamw", "sgd", "lion", "muon", "adafactor"),
-    "lr": _real(0),
-    "beta1": _real(0, 1),
-    "beta2": _real(0, 1),
-    "eps": _between(1e-30, 1),
-    "momentum": _real(0, 1),
-    "nesterov": FLAG,
-    "hypergradient": _real(0),
-    "weight_decay": _real(0),
-    "warmup": WARMUP,
-    "schedule": _one_of("constant", "linear", "cosine", "exponential", "inverse_sqrt", "wsd"),
-    "final_lr": _between(0, 1),
-    "decay_fraction": _between(0, 1),
-    "decay_rate": _optional(Rule(lambda v: _is_real(v) and 0 < v < 1, "a number in (0, 1)", float)),
-    "decay_every": DURATION,
-    "label_smoothing": _real(0, 1),
-    "z_loss": _real(0),
-    "clip": _real(0),
-    "spike": Rule(lambda v: _is_real(v) and (v == 0 or v > 1), "0 (off) or a finite number above 1", float),
-    "nonfinite": _one_of("stop", "skip"),
-    "ema": _real(0, 1),
-    "patience": _integer(0),
-    "noise_every": _integer(0),
-    "data_fraction": Rule(lambda v: _is_real(v) and 0 < v <= 1, "a number in (0, 1]", float),
-    "batch": _integer(1),
-    "micro_batch": _optional(_integer(1)),
-    "precision": _one_of("float32", "bf16", "fp16"),
-    "activation_checkpointing": FLAG,
-    "sharding": _one_of("none", "grads", "full"),
-    "offload": FLAG,
-    "eval_every": _integer(0),
-    "eval_tokens": _integer(1),
-    "epochs": _optional(_positive()),
-}
+from models.rules import RULES
 
 
 def _settle(config: Any) -> None:
@@ -143,10 +19,7 @@ def _settle(config: Any) -> None:
     Raises ValueError that names the hyperparameter, what came and what is allowed.
     """
     for field in fields(config):
-        value, rule = getattr(config, field.name), RULES[field.name]
-        if not rule.allows(value):
-            raise ValueError(f"{field.name} is {value!r}, but must be {rule.words}")
-        object.__setattr__(config, field.name, rule.store(value))
+        object.__setattr__(config, field.name, RULES[field.name].check(field.name, getattr(config, field.name)))
 
 
 @dataclass(frozen=True)
@@ -166,7 +39,7 @@ class GPTConfig:
     tie             the token table is the output map as well
     bias            of linear maps and norms; the output map never has one
     init_std        standard deviation of first weights: 0.02 is GPT-2's, whose width is 768; narrow models like it larger
-    parametrisation "standard", or "mup" (parametrisation.py): widths are counted from base_hidden, the width of a head
+    parametrisation "standard", or "mup" (mup.py): widths are counted from base_hidden, the width of a head
                     from base_head, and where base_layers is given depths from it, so that what was tuned carries over
     """
 
@@ -244,7 +117,7 @@ class GPTConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a GPT is trained. Which names an optimizer or a schedule reads stands in optimizers.py and schedule.py.
+    """How a GPT is trained. Which names an optimizer or a schedule reads stands in optimizers/rows.py and schedule.py.
 
     batch           the effective batch in sequences = micro_batch x accumulation x devices; micro_batch None means batch
     weight_decay    acts on matrices only

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from math import sqrt
 
 from models.config import GPTConfig
+from models.optimizers.rows import OPTIMIZERS
 
 
 def _width(config: GPTConfig) -> float:
@@ -60,8 +61,9 @@ def first_sd(config: GPTConfig, name: str) -> float:
 
 
 def rates(config: GPTConfig, optimizer: str) -> Mapping[str, float]:
-    """By kind of parameter (optim.py), what the learning rate is multiplied with."""
+    """By kind of parameter (flat.py), what the learning rate is multiplied with."""
     m, l = _width(config), _depth(config)
-    if optimizer == "sgd":
+    update = OPTIMIZERS[optimizer].update
+    if update == "gradient":
         return {"hidden": 1.0, "table": m, "vector": m}
-    return {"hidden": 1 / sqrt(m * l) if optimizer == "muon" else 1 / (m * sqrt(l)), "table": 1.0, "vector": 1.0}
+    return {"hidden": 1 / sqrt(m * l) if update == "spectral" else 1 / (m * sqrt(l)), "table": 1.0, "vector": 1.0}

@@ -33,7 +33,7 @@ from models.gpt import GPT
 from models.guard import Guard
 from models.mup import rates
 from models.norms import length
-from models.optimizers import OPTIMIZERS
+from models.optimizers.base import make_optimizer
 from models.precision import without_denormals
 from models.predict.cost import flops_per_token, parameters
 from models.scaling import NoiseScale
@@ -124,7 +124,7 @@ class TrainRun:
                 kind = byhand.ByHand
         else:
             self.flat, kind = self._spread(multiples, engine)
-        self.optimizer = OPTIMIZERS[self.config.optimizer](self.flat, self.config)
+        self.optimizer = make_optimizer(self.flat, self.config)
         self.engine = kind(self.model, self.flat, self.optimizer, self.config)
         self.guard, self.stopping, self.noise = Guard(self.config), Stopping(), NoiseScale()
         self.average = Average(self.flat.weights) if self.config.ema else None

@@ -46,7 +46,7 @@ def compare_measurements() -> Iterator[Measurement]:
     """Seed by seed, so that whatever disturbs the machine disturbs every method."""
     for seed in range(SEEDS):
         for name in METHODS:
-            sources = ("experiments.compare.study:run_study", f"experiments.compare.study:METHODS[{name}]")
+            sources = ("experiments.compare.study:study_minute", f"experiments.compare.study:METHODS[{name}]")
             yield Measurement({"method": name, "seed": seed}, partial(spawn_study, name, seed), sources, group=name)
 
 

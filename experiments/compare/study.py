@@ -18,6 +18,7 @@ from typing import Any  # noqa: E402
 
 from experiments.environment import environment  # noqa: E402
 from experiments.job import DEFAULT, HORIZON, MIN_RESOURCE, REDUCTION, TRAINABLE, GPTObjective, grid_values, space  # noqa: E402
+from hpo.executors import checkpoint_name  # noqa: E402
 from hpo.executors.processes import Processes  # noqa: E402
 from hpo.optimizer import Optimizer  # noqa: E402
 from hpo.optimizers import ASHA, GP, PBT, Grid, Hyperband, Manual, Random  # noqa: E402
@@ -42,7 +43,7 @@ METHODS: dict[str, Callable[[Space, int], Optimizer]] = {  # as a user of the ma
 }
 
 
-def run_study(name: str, seed: int) -> dict[str, Any]:
+def study_minute(name: str, seed: int) -> dict[str, Any]:
     """A line: the study's minute, then its best checkpoint judged."""
     objective = GPTObjective()
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
@@ -64,7 +65,7 @@ def judge_best(study: Study, folder: Path) -> dict[str, Any]:
         return {"loss": None, "until": 0, "config": None}
     best = study.best
     judge = GPTObjective(eval_tokens=JUDGED_ON)(best.config, best.seed, HORIZON)
-    judge.load(str(folder / f"{best.number}-{best.until}.ckpt"))
+    judge.load(str(folder / checkpoint_name(best.key)))
     metrics, _ = judge.advance(best.until)
     return {"loss": metrics["loss"], "searched_loss": best.value, "until": best.until, "config": dict(best.config)}
 
@@ -78,4 +79,4 @@ def worker_seconds(study: Study) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run_study(sys.argv[1], int(sys.argv[2]))))
+    print(json.dumps(study_minute(sys.argv[1], int(sys.argv[2]))))

@@ -26,7 +26,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.speed.duel import Entry, duel
-from experiments.speed.sizes import CPU, CUDA, STEPS, peak
+from experiments.speed.sizes import CPU, CUDA, STEPS, peak_flops
 
 RESULTS = Path(__file__).parent.parent / "results" / "speed.jsonl"
 ROUNDS, SECONDS = 7, 3.0
@@ -116,7 +116,7 @@ def _mfu(line: dict[str, Any]) -> str:
     from models.config import GPTConfig
     from models.predict.cost import flops_per_token
 
-    fastest = peak(line["machine"])
+    fastest = peak_flops(line["machine"])
     if line["device"] == "cpu" or fastest is None:
         return ""
     shape = CUDA[line["size"]]

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
 from hpo.executors.base import Executor, Lost
+from hpo.executors.checkpoints import checkpoint_name
 from hpo.executors.inline import Inline
 from hpo.executors.processes import Processes
 from hpo.executors.simulator import Simulator
 from hpo.executors.threads import Threads
+from hpo.objective import Objective
+from hpo.values import shown
 
-EXECUTORS: dict[str, type[Inline] | type[Threads] | type[Processes]] = {
-    "inline": Inline,
-    "threads": Threads,
-    "processes": Processes,
-}
+# Each takes (objective, horizon, folder); what else its constructor takes are its options.
+EXECUTORS: dict[str, Callable[..., Executor]] = {"inline": Inline, "threads": Threads, "processes": Processes}
 
-__all__ = ["EXECUTORS", "Executor", "Inline", "Lost", "Processes", "Simulator", "Threads"]
+
+def executor_options(name: str) -> list[str]:
+    """The options of a listed executor. ValueError for a name that is not listed."""
+    if not isinstance(name, str) or name not in EXECUTORS:
+        raise ValueError(f"unknown executor {shown(name)}; allowed are {list(EXECUTORS)}")
+    return list(inspect.signature(EXECUTORS[name]).parameters)[3:]
+
+
+def make_executor(
+    name: str, objective: Objective, horizon: int = 1, folder: str | Path | None = None, options: Mapping[str, Any] | None = None
+) -> Executor:
+    """An executor by name. An option that is None is left to it. ValueError for one that it does not have."""
+    allowed = executor_options(name)
+    given = {option: value for option, value in (options or {}).items() if value is not None}
+    if "workers" not in allowed and given.get("workers") == 1:
+        del given["workers"]  # that is what it has
+    for option in given:
+        if option not in allowed:
+            others = [other for other in EXECUTORS if option in executor_options(other)]
+            raise ValueError(f"the {name} executor has no option {option!r}; those that have it are {others}")
+    return EXECUTORS[name](objective, horizon, folder, **given)
+
+
+__all__ = [
+    "EXECUTORS", "Executor", "Inline", "Lost", "Processes", "Simulator", "Threads", "checkpoint_name", "executor_options",
+    "make_executor",
+]  # fmt: skip

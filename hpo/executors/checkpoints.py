@@ -17,6 +17,11 @@ NAME = re.compile(r"(\d+-\d+\.ckpt)(\.\d+\.half)?(\.[0-9a-f]{8}\.tmp)?")  # what
 TEMPORARY = "hpo-checkpoints-"  # first part of a temporary folder's name
 
 
+def checkpoint_name(key: Key) -> str:
+    """The name of a key's file in the folder of checkpoints."""
+    return f"{key[0]}-{key[1]}.ckpt"
+
+
 class Checkpoints:
     """`<trial>-<until>.ckpt` in one folder; a temporary folder, gone with `close`, if none is given.
 
@@ -56,11 +61,11 @@ class Checkpoints:
 
     def path(self, key: Key) -> Path:
         """Where the checkpoint of a key stands."""
-        return self.folder / f"{key[0]}-{key[1]}.ckpt"
+        return self.folder / checkpoint_name(key)
 
     def half(self, key: Key, process: int) -> Path:
         """Where a process writes the checkpoint of a key before it is published."""
-        return self.folder / f"{self.path(key).name}.{process}.half"
+        return self.folder / f"{checkpoint_name(key)}.{process}.half"
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Deletes the checkpoints of these keys, where there are any."""
@@ -74,7 +79,7 @@ class Checkpoints:
 
     def keep(self, keys: Iterable[Key]) -> None:
         """Deletes every checkpoint of another key, and what a dead process left half-written of one."""
-        wanted = {self.path(key).name for key in keys}
+        wanted = set(map(checkpoint_name, keys))
         for entry in os.scandir(self.folder):
             match = NAME.fullmatch(entry.name)
             if match is not None and match[1] not in wanted:

@@ -51,10 +51,12 @@ def _begin(connection: Connection, preparation: dict[str, Any], arguments: bytes
         prepare(preparation)
         process._inheriting = False
         act = "loading the objective"
+        from hpo.objective import hook
+
         objective, horizon, checkpoints, born = pickle.loads(arguments)
         act = "warm()"
-        if hasattr(objective, "warm"):
-            objective.warm()  # imports and data that every job needs, while the driver makes up its mind
+        if (warm := hook(objective, "warm")) is not None:
+            warm()  # imports and data that every job needs, while the driver makes up its mind
         act = "building the worker"
         from hpo.executors.worker import Worker
 

@@ -16,7 +16,7 @@ from hpo.executors.checkpoints import Checkpoints, publish, remove
 from hpo.executors.faults import MissingSource, StorageError, raised, storage
 from hpo.forks import one_process
 from hpo.job import Job, Key, Result
-from hpo.objective import FunctionRun, Objective, ReportRun, build, kind
+from hpo.objective import FunctionRun, Objective, ReportRun, build, hook, kind
 from hpo.signals import Terminated
 from hpo.values import is_several, number
 
@@ -106,8 +106,8 @@ class Worker:
         path = self.checkpoints.path(job.source)
         own = job.source[0] == job.trial
         with storage(f"loading {path.name}"):
-            load = run.load if own else getattr(run, "adopt", run.load)
-            load(str(path))
+            adopt = None if own else hook(run, "adopt")
+            (adopt or run.load)(str(path))
 
     def _save(self, run: Any, key: Key) -> None:
         path = self.checkpoints.path(key)
@@ -158,8 +158,8 @@ class Worker:
 
 
 def _close(run: Any) -> None:
-    if hasattr(run, "close"):
-        run.close()
+    if (close := hook(run, "close")) is not None:
+        close()
 
 
 def named(result: Result, objective: str) -> Result:

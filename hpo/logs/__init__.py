@@ -1,11 +1,43 @@
-"""Logs: append-only homes of a study's events. `LOGS` maps a name to a class; each passes the log laws by being listed."""
+"""Logs: append-only homes of a study's events. `LOGS` maps the scheme of a URL to a class; each passes the log laws by being
+listed."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 from hpo.logs.base import Collision, Event, Log, LogError
 from hpo.logs.memory import MemoryLog
 from hpo.logs.sqlite import SQLiteLog
+from hpo.values import shown
 
-LOGS: dict[str, type[MemoryLog] | type[SQLiteLog]] = {"memory": MemoryLog, "sqlite": SQLiteLog}
+LOGS: dict[str, type[Log]] = {"memory": MemoryLog, "sqlite": SQLiteLog}
+METHODS = ("open", "append", "read", "close")
+FIELDS = ("place", "path", "refusal")
 
-__all__ = ["LOGS", "Collision", "Event", "Log", "LogError", "MemoryLog", "SQLiteLog"]
+
+def open_log(log: Any, readonly: bool = False) -> Log:
+    """A log by the path of its SQLite file, by a URL whose scheme stands in LOGS, or the log itself.
+
+    ValueError for an unknown scheme, TypeError for what is no log. What is wrong with the place is said by the log.
+    """
+    if isinstance(log, str) and "://" in log:
+        scheme = log.partition("://")[0]
+        if scheme not in LOGS:
+            raise ValueError(f"the log {shown(log)} has an unknown scheme; allowed are {[f'{name}://' for name in LOGS]}")
+        return LOGS[scheme].from_url(log, readonly)
+    if isinstance(log, str | Path):
+        return SQLiteLog(log, readonly)
+    if isinstance(log, type) or not all(callable(getattr(log, name, None)) for name in METHODS):
+        raise TypeError(
+            f"log is {shown(log)}; allowed are a path such as 'study.db', a log such as SQLiteLog('study.db'), a URL such as "
+            f"'sqlite:///study.db' and None"
+        )
+    lacks = [name for name in FIELDS if not hasattr(log, name)]
+    if lacks:
+        raise TypeError(f"the log {shown(log)} has no {lacks[0]}; derive its class from hpo.logs.Log, which declares it")
+    found: Log = log
+    return found
+
+
+__all__ = ["LOGS", "Collision", "Event", "Log", "LogError", "MemoryLog", "SQLiteLog", "open_log"]

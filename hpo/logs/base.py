@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
 
 
 class Collision(Exception):
@@ -59,8 +60,19 @@ class Log(Protocol):
     """An append-only sequence of events under one header.
 
     Events have two unique keys: their position (dense, from 0, given while the event is inserted) and their identity.
-    Callers see only the second: whoever loses a position takes the next one inside `append`.
+    Callers see only the second: whoever loses a position takes the next one inside `append`. A log of one's own derives from
+    this class, in one file, and gets a row in `hpo.logs.LOGS`.
     """
+
+    shared: ClassVar[bool] = True  # whether other processes can open it by the same URL
+    place: str = ""  # where it stands, as people are told; empty where it is gone with the process
+    path: Path | None = None  # its file, if it is one file on this machine: checkpoints stand beside it
+    refusal: str | None = None  # why nothing can be told to it; None where it takes events
+
+    @classmethod
+    def from_url(cls, url: str, readonly: bool = False) -> Self:
+        """The log at a URL of its scheme (scheme://...). ValueError if it names none; `readonly` changes nothing there."""
+        ...
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
         """Writes the header if the log is new; returns the header that stands in the log. A log that holds less than it

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
-from hpo.logs.base import Collision, Event
+from hpo.logs.base import Collision, Event, Log
 from hpo.logs.checks import check_event, check_position
 
 
-class MemoryLog:
+class MemoryLog(Log):
     """A list of events; an event's position is its index."""
+
+    shared = False
 
     def __init__(self) -> None:
         self._header: Mapping[str, Any] | None = None
@@ -19,6 +21,12 @@ class MemoryLog:
         self._identities: set[str] = set()
         self._lock = threading.Lock()
         self._closed = False
+
+    @classmethod
+    def from_url(cls, url: str, readonly: bool = False) -> Self:
+        if url != "memory://":
+            raise ValueError(f"the log {url!r} is in memory; allowed is 'memory://'")
+        return cls()
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._lock:

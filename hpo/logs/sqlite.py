@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, Self
 
 from hpo.frames import outside
-from hpo.logs.base import Event, LogError, stored
+from hpo.logs.base import Event, Log, LogError, stored
 from hpo.logs.checks import check_event
 from hpo.logs.tables import APPLICATION, TABLES, VERSION, Digests, Plain, Tables, later, upgrade
 
@@ -45,7 +45,7 @@ def _name(made: Path, path: Path) -> None:
                 made.rename(path)
 
 
-class SQLiteLog:
+class SQLiteLog(Log):
     """Events in the table `events` of one file, which `open` makes if there is none.
 
     When `append` returns, the event survives the loss of the process and of the machine's power.
@@ -54,8 +54,9 @@ class SQLiteLog:
     """
 
     def __init__(self, path: str | Path, readonly: bool = False) -> None:
-        self.path = Path(path)
-        self.name = repr(str(self.path))
+        self.path: Path = Path(path)
+        self.place = str(self.path)
+        self.name = repr(self.place)
         self._lock = threading.Lock()  # one connection may serve several threads, one at a time
         self._db: sqlite3.Connection | None = None
         self._tables: Tables | None = None
@@ -70,6 +71,14 @@ class SQLiteLog:
             self._identify()
         elif readonly:
             raise FileNotFoundError(f"there is no log {self.name}")
+
+    @classmethod
+    def from_url(cls, url: str, readonly: bool = False) -> Self:
+        """As databases have it: sqlite:///study.db in this folder, sqlite:////data/study.db anywhere."""
+        host, _, path = url.removeprefix("sqlite://").partition("/")
+        if host or not path:
+            raise ValueError(f"the log {url!r} names no file; allowed are sqlite:///study.db and sqlite:////data/study.db")
+        return cls(path, readonly)
 
     # -- the protocol ------------------------------------------------------------------------------------------------
 

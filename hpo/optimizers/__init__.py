@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.optimizer import Optimizer, Sampler, Scheduler
+from hpo.optimizer import Optimizer, Sampler, Scheduler, adapt
 from hpo.optimizers.asha import ASHA
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp.sampler import GP
@@ -24,7 +24,7 @@ from hpo.values import shown
 
 NAME = re.compile(r"[A-Za-z][\w-]*")
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
+OPTIMIZERS: dict[str, type] = {
     "manual": Manual,
     "grid": Grid,
     "random": Random,
@@ -39,7 +39,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 
 
-def register(name: str, cls: type[Optimizer]) -> None:
+def register(name: str, cls: type) -> None:
     """Adds an optimizer of one's own to OPTIMIZERS: `make(name, space)` and `minimize(..., optimizer=name)` find it.
 
     Registering a class again changes nothing, and one that was defined anew (in a notebook's cell) replaces its former self.
@@ -47,15 +47,15 @@ def register(name: str, cls: type[Optimizer]) -> None:
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"name is {shown(name)}; allowed are letters, digits, - and _, with a letter first")
-    if not isinstance(cls, type) or not issubclass(cls, Optimizer):
-        raise TypeError(f"register takes a class such as GP, a subclass of Optimizer, but {shown(cls)} came")
+    if not isinstance(cls, type) or not Optimizer.admits(cls):
+        raise TypeError(f"register takes a class such as GP, with `propose` or `sample`, but {shown(cls)} came")
     there = OPTIMIZERS.get(name, cls)
     if (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
         raise ValueError(f"the name {name!r} belongs to {there.__module__}.{there.__qualname__}; choose another one")
     OPTIMIZERS[name] = cls
 
 
-def class_of(name: str) -> type[Optimizer]:
+def class_of(name: str) -> type:
     """The class of a name in OPTIMIZERS, of "package.module:Class" or of "./file.py:Class"."""
     if is_reference(name):
         return resolve(name, Optimizer)
@@ -68,12 +68,14 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
     """An optimizer by name: `make("gp", space, seed=0)`, `make("asha", space, sampler="gp", max_resource=27)`,
     `make("package.module:Class", space)`, `make("./file.py:Class", space)`.
 
-    Options are the fields of the class; a scheduler's `sampler` may be a name or an instance (default: its `usual`, else random).
+    Options are the fields of the class, or what its `__init__` takes; a scheduler's `sampler` may be a name or an instance
+    (default: its `usual`, else random).
     Raises ValueError or TypeError that names what came and what is allowed.
     """
     cls, space = class_of(name), Space.of(space)
-    if issubclass(cls, Scheduler):
-        sampler = options.pop("sampler", getattr(cls, "usual", "random"))
+    allowed = option_names(cls)
+    if issubclass(cls, Scheduler) or ("sampler" in allowed and "space" not in allowed):
+        sampler = adapt(options.pop("sampler", cls.usual if issubclass(cls, Scheduler) else "random"))
         if not isinstance(sampler, Sampler):
             made = make(sampler, space, seed)
             if not isinstance(made, Sampler):
@@ -81,12 +83,11 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
             sampler = made
         options["sampler"] = sampler
     else:
-        options |= {"space": space, "seed": seed}
-    allowed = option_names(cls)
+        options |= {"space": space} | ({"seed": seed} if seed or "seed" in allowed else {})
     unknown = [option for option in options if option not in allowed]
     if unknown:
         raise ValueError(f"{name!r} has no option {unknown[0]!r}; allowed are {allowed}")
-    return cls(**options)
+    return adapt(cls(**options))
 
 
 __all__ = [

@@ -13,7 +13,7 @@ from itertools import islice
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.optimizer import Optimizer, Sampler
+from hpo.optimizer import Optimizer, adapt
 from hpo.rng import training_seed
 from hpo.space import Space
 
@@ -35,6 +35,7 @@ class Finals(Optimizer):
     keep: int = 3
 
     def __post_init__(self) -> None:
+        self.optimizer = adapt(self.optimizer)
         if not isinstance(self.optimizer, Optimizer):
             raise TypeError(f"Finals takes an optimizer such as ASHA(GP(space)), but {self.optimizer!r} came")
         if isinstance(self.optimizer, Finals):
@@ -60,10 +61,8 @@ class Finals(Optimizer):
         return self.optimizer.horizon
 
     @property
-    def sampler(self) -> Optimizer:
-        """Whoever chooses configurations."""
-        inner = self.optimizer
-        return inner if isinstance(inner, Sampler) else getattr(inner, "sampler", inner)
+    def chooser(self) -> Optimizer:
+        return self.optimizer.chooser
 
     def propose(self, history: History) -> Job | None:
         if len(history.header.objectives) > 1:

@@ -130,7 +130,7 @@ class FreezeThaw(Scheduler):
     max_resource: int = 81
     reduction_factor: float = 3
 
-    usual = "gp"  # the sampler that `make` takes where none is named
+    usual = "gp"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,7 +13,8 @@ import numpy as np
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.optimizer import Scheduler
+from hpo.objective import hook
+from hpo.optimizer import Draft, Scheduler
 from hpo.parameters import Const, Float, Int
 from hpo.rng import stream, training_seed
 from hpo.space import Config
@@ -72,7 +73,7 @@ class PBT(Scheduler):
         return self.max_resource
 
     def suited(self, objective: Any) -> PBT:
-        declared = getattr(objective, "explore", None)
+        declared = hook(objective, "explore")
         if self.explore is not None or declared is None:
             return self
         return replace(self, explore=tuple(name for name in self.space.parameters if name in declared))
@@ -121,24 +122,27 @@ class PBT(Scheduler):
         trial = history.next_trial
         rng = stream(self.seed, trial, "exploit")
         donor = best[int(rng.integers(len(best)))]
-        config = self._explored(history.jobs[donor].config, rng)
-        return Job(trial, config, until, donor, training_seed(self.seed, trial), note)
+        child = self.perturb(history, donor, rng)
+        return Job(trial, child.config, until, donor, training_seed(self.seed, trial), {**child.note, **note})
 
-    def _explored(self, parent: Mapping[str, Any], rng: np.random.Generator) -> Config:
+    def perturb(self, history: History, donor: Key, rng: np.random.Generator) -> Draft:
+        """The configuration of a clone of the donor, and what is to be recorded beside it: what a subclass overrides that
+        explores in another way (by addition, by a model). Random numbers come from `rng` alone."""
+        parent = history.jobs[donor].config
         for _ in range(TRIES):
             fresh = self.space.decode(self.space.domain.random(rng, 1)[0])
-            values = {**{n: v for n, v in fresh.items() if n not in parent}, **self._perturbed(parent, fresh, rng)}
-            child = self._completed(values)
+            values = {**{n: v for n, v in fresh.items() if n not in parent}, **self._change(parent, fresh, rng)}
+            child = self._complete(values)
             if child is not None and self.space.feasible(child):
-                return child
-        return dict(parent)
+                return Draft(child, {})
+        return Draft(dict(parent), {})
 
-    def _completed(self, values: Mapping[str, Any]) -> Config | None:
+    def _complete(self, values: Mapping[str, Any]) -> Config | None:
         """The active part of the values; None if a newly active parameter has no value among them."""
         active = self.space.active(values)
         return {name: values[name] for name in active} if all(name in values for name in active) else None
 
-    def _perturbed(self, parent: Mapping[str, Any], fresh: Config, rng: np.random.Generator) -> Config:
+    def _change(self, parent: Mapping[str, Any], fresh: Config, rng: np.random.Generator) -> Config:
         names = self.explore if self.explore is not None else tuple(self.space.parameters)
         child = dict(parent)
         for name in names:

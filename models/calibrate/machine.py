@@ -40,10 +40,11 @@ from models.calibrate.measure import FEW, FRESH, HEADS, INSTANT, NARROW, ROWS, S
 from models.calibrate.steps import Stopwatch, has_kernels, measured_in_child, recorded_run_of, run_of
 from models.config import GPTConfig, TrainConfig, split
 from models.data.cache import cache_folder
+from models.optimizers.rows import OPTIMIZERS, Kind
 from models.predict import buffers as buffers_of
 from models.predict.cost import gates, maps
 from models.predict.memory import MARGIN, Layout, Parts, fits
-from models.predict.state import PIECE, Kind, buffer_floats
+from models.predict.state import buffer_floats, shapes_of
 
 if TYPE_CHECKING:
     import torch
@@ -64,12 +65,9 @@ TOUCHED = 5  # arrays that are read or written for each one kept: by its maker, 
 # By hand: for each buffer; for each mask, whose random numbers take as long; for each that autograd keeps of attention, which
 # it goes through in pieces. Only the first was counted, the others were fitted to a few configs.
 BUFFERS, MASKS, PIECES = 3, 20, 15
-# Buffers read or written, with clip and zero; for Adafactor more than that, as its sums over rows and columns take longer.
-UPDATE = {"adamw": 11, "sgd": 9, "lion": 17, "muon": 20, "adafactor": 40}
 # Operations by layer, around the layers and by step, as counted in tests/models/test_calibrate.py.
 LAYER, ENDS, LAYER_BYHAND, ENDS_BYHAND, STEP = 88, 42, 27, 17, 6
 AGAIN = 0.7  # of a layer's operations, where they are called again: forward, and putting away what is kept
-UPDATES = {"adamw": 9, "sgd": 9, "lion": 18, "muon": 134, "adafactor": 241}
 
 
 @dataclass(frozen=True)
@@ -180,16 +178,16 @@ def touched_bytes(parts: Parts) -> int:
 
 
 def update_seconds(config: GPTConfig, training: TrainConfig, machine: Machine) -> float:
-    """Clearing the gradient, clipping, the optimizer's passes over its buffers, and Muon's products."""
+    """Clearing the gradient, clipping, the optimizer's passes over its buffers, and its products of matrices."""
     buffer = 4 * buffer_floats(config)
-    passes = UPDATE[training.optimizer] + (3 if training.ema else 0) + (9 if training.hypergradient else 0)
+    row = OPTIMIZERS[training.optimizer]
+    passes = row.passes + (3 if training.ema else 0) + (9 if training.hypergradient else 0)
     moved = passes * buffer / rate_at(machine.bandwidth, buffer)
-    if training.optimizer != "muon":
+    if row.flops is None:
         return moved
     sizes = [(min(r, k), max(r, k)) for r, k in maps(config).values()]
-    # Five steps of x x^T, its square, and the product with x (optimizers/muon.py); in bfloat16 on CUDA.
     rates = machine.matmul["bf16" if machine.kind == "cuda" else "float32"]
-    return moved + config.layers * sum(5 * (4 * r * r * k + 2 * r**3) / rate_at(rates, r) for r, k in sizes)
+    return moved + config.layers * sum(row.flops(r, k) / rate_at(rates, r) for r, k in sizes)
 
 
 def operations(parts: Parts) -> tuple[int, int]:
@@ -213,9 +211,8 @@ def operations(parts: Parts) -> tuple[int, int]:
 
 def update_operations(config: GPTConfig, training: TrainConfig) -> int:
     """Operations of a step beside its passes."""
-    pieces = 6 * (buffer_floats(config) // PIECE) if training.optimizer == "lion" else 0
-    learned = 13 if training.hypergradient else 0
-    return STEP + UPDATES[training.optimizer] + pieces + learned + (1 if training.ema else 0)
+    called = OPTIMIZERS[training.optimizer].operations(shapes_of(config))
+    return STEP + called + (13 if training.hypergradient else 0) + (1 if training.ema else 0)
 
 
 def rate_at(table: Table, size: float) -> float:
@@ -337,7 +334,7 @@ def random_config(rng: random.Random) -> dict[str, Any]:
         "vocabulary": rng.choice([65, 512, 4096]), "context": rng.choice([32, 64, 256]), "batch": rng.choice([4, 8, 16]),
         "positions": rng.choice(["learned", "rotary"]), "norm": rng.choice(["layer", "rms"]), "tie": rng.random() < 0.5,
         "activation": rng.choice(["gelu", "relu2", "swiglu"]), "qk_norm": rng.random() < 0.3,
-        "optimizer": rng.choice(["adamw", "sgd", "lion", "muon", "adafactor"]), "ema": rng.choice([0.0, 0.99]),
+        "optimizer": rng.choice([*OPTIMIZERS]), "ema": rng.choice([0.0, 0.99]),
     }  # fmt: skip
     config["kv_heads"] = rng.choice([one for one in (1, 2, 4, 8) if heads % one == 0])
     rare = {  # each in one config of four

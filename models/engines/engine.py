@@ -21,7 +21,7 @@ from models.dropout import GLOBAL, Noise
 from models.flat import Flat, clip, view
 from models.gpt import GPT
 from models.loss import token_loss
-from models.optimizers import Optimizer
+from models.optimizers.base import Optimizer
 from models.precision import context
 
 SHAPES = 1 << 20  # that may be compiled in a process: more than any trains

@@ -15,6 +15,7 @@ from torch import Tensor
 from models.config import TrainConfig
 from models.flat import Flat, Segment, scalar
 from models.optimizers import hypergradient
+from models.optimizers.rows import OPTIMIZERS
 
 Rate = float | Tensor  # a learning rate: a number, or a 0-dim float32 tensor on the device of the weights
 
@@ -78,6 +79,12 @@ class Optimizer(ABC):
 
     def _fits(self, saved: Mapping[str, Tensor], names: Sequence[str]) -> bool:
         return all(name in saved and saved[name].shape == self.state[name].shape for name in names)
+
+
+def make_optimizer(flat: Flat, config: TrainConfig) -> Optimizer:
+    """The optimizer that a config names, at its start."""
+    made: Optimizer = OPTIMIZERS[config.optimizer].load()(flat, config)
+    return made
 
 
 class Part(NamedTuple):

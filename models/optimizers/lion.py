@@ -5,9 +5,7 @@ import torch
 from models.config import TrainConfig
 from models.flat import Flat
 from models.optimizers.base import Optimizer, Parts, Rate, descend, scaled
-
-# Floats. On a CPU the passes over a piece find it in the second-level cache.
-PIECE = 1 << 15
+from models.optimizers.rows import PIECE
 
 
 class Lion(Optimizer):

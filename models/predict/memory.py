@@ -52,9 +52,10 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from models.config import GPTConfig, TrainConfig, split
+from models.optimizers.rows import Kind
 from models.predict import buffers as sizes
 from models.predict.cost import gates, maps, matrices, vectors
-from models.predict.state import Kind, buffer_floats, moment_floats, update_bytes
+from models.predict.state import buffer_floats, moment_floats, update_bytes
 
 EVALUATED = 4096  # tokens in one pass of evaluation at most, and
 EVALUATED_LOGITS = 1 << 24  # logits (evaluate.py)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models import checkpoint
-from models.optimizers import OPTIMIZERS
+from models.optimizers.rows import OPTIMIZERS
 from tests.cuda.device import make, one_device
 from tests.models.tiny import STEP
 

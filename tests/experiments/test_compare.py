@@ -22,7 +22,7 @@ def test_a_study_hands_over_its_best_and_says_where_its_seconds_went(monkeypatch
     monkeypatch.setattr(study, "BEGUN", time.perf_counter())
     monkeypatch.setattr(study, "JUDGED_ON", 1024)
     monkeypatch.setattr(study, "HORIZON", 2048)
-    found = study.run_study("default", 0)
+    found = study.study_minute("default", 0)
     assert found["trials"] == found["jobs"] == 1 and found["until"] == 2048 and found["config"] == study.DEFAULT
     assert 0 < found["loss"] < 5 and found["loss"] != found["searched_loss"]
     assert 0 < table.overhead(found) < 1 and json.loads(json.dumps(found)) == found
@@ -67,7 +67,7 @@ def test_a_rung_is_the_same_whatever_was_trained_before(monkeypatch: pytest.Monk
     monkeypatch.setattr(rungs, "HORIZON", 4096)
     first, second = rungs.measure_rung(1, 1024), rungs.measure_rung(1, 2048)
     assert rungs.measure_rung(1, 1024) == first and rungs.measure_rung(1, 2048) == second != first
-    rungs.training.cache_clear()
+    rungs.train_run.cache_clear()
     assert rungs.measure_rung(1, 2048) == second
 
 

@@ -12,7 +12,7 @@ from experiments.spaces import KINDS, LARGEST, SPACES, SWITCHES, Fits
 from hpo import PBT, Grid, Random
 from hpo.optimizers import make
 from models.config import split
-from models.optimizers import OPTIMIZERS
+from models.optimizers.rows import OPTIMIZERS
 from models.predict.memory import MARGIN, fits, memory
 from models.schedule import SHAPES
 

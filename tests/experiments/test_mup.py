@@ -49,7 +49,7 @@ def test_the_best_rate_is_the_lowest_point_of_a_parabola() -> None:
 def test_the_command_measures_and_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "mup.jsonl"
     calls: list[float] = []
-    monkeypatch.setattr(mup, "corpus", lambda: CORPUS)
+    monkeypatch.setattr(mup, "mup_corpus", lambda: CORPUS)
     monkeypatch.setattr(
         mup, "short_loss", lambda name, width, lr, seed, _: calls.append(lr) or (nan if lr > 0.1 else abs(lr - 2.0**-6) + seed)
     )

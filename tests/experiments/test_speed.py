@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from experiments.speed import __main__ as command
 from experiments.speed import contenders
 from experiments.speed.duel import Entry, duel
-from experiments.speed.sizes import STEPS, Size, peak
+from experiments.speed.sizes import STEPS, Size, peak_flops
 from models.schedule import lr_at
 
 TINY = Size(1, 16, 2, 8, 4, micro=2)
@@ -46,7 +46,7 @@ def test_the_table_shows_ratios_within_a_run_and_a_careless_user_gets_a_sentence
     assert printed.exit_code == 0 and "2.50 (2.00–3.00)" in printed.output and " % |" in printed.output
     wrong = CliRunner().invoke(command.app, ["--size", "huge"])
     assert wrong.exit_code != 0 and "huge" in wrong.output
-    assert peak("NVIDIA H100 80GB HBM3") == 989e12 and peak("Some CPU") is None
+    assert peak_flops("NVIDIA H100 80GB HBM3") == 989e12 and peak_flops("Some CPU") is None
 
 
 def test_the_trainer_has_the_schedule_of_all() -> None:

@@ -21,6 +21,7 @@ from experiments import build
 from experiments.folder import TEXT, Folder
 from experiments.job import default, space
 from experiments.settings import Settings
+from hpo.executors import checkpoint_name
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ["--context", "16", "--min-resource", "512", "--horizon", "4608", "--workers", "1", "--sampler", "random"]
@@ -253,7 +254,7 @@ def before_there_were_finals(folder: Path, text: Path, complete: bool) -> tuple[
     stop = hpo.Stop(when=lambda history: len(history.at(1536)) > 0)
     hpo.run(study, hpo.Inline(build.objective(settings), horizon=settings.horizon, folder=folder / "checkpoints"), stop)
     key = study.best.key
-    shutil.copy(folder / f"checkpoints/{key[0]}-{key[1]}.ckpt", folder / "best.ckpt")
+    shutil.copy(folder / "checkpoints" / checkpoint_name(key), folder / "best.ckpt")
     if complete:
         left.remember(complete={"seconds": settings.seconds, "trials": settings.trials}, default={"loss": 2.5, "until": 4608})
     log.close()

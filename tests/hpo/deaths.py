@@ -14,7 +14,7 @@ from typing import Any
 
 import hpo.executors.worker as worker
 from hpo import ASHA, GP, PBT, History, Hyperband, Inline, Optimizer, Random, SQLiteLog, Stop, Study, run
-from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.checkpoints import Checkpoints, checkpoint_name
 from hpo.logs.base import canonical
 from tests.hpo.objectives import Traces, line
 
@@ -67,7 +67,7 @@ def drive(case: str, folder: Path) -> dict[str, Any]:
     told = {str(key): result.metrics for key, result in study.history.results.items()}
     executor = Inline(Traces(folder / "journal"), study.header.horizon, folder / "checkpoints")
     history = run(study, executor, Stop(trials=TRIALS.get(case)))
-    kept = [f"{trial}-{until}.ckpt" for trial, until in study.keep()]
+    kept = [checkpoint_name(key) for key in study.keep()]
     return {
         "told": told,
         "starts": [canonical(event.body["job"]) for event in history.events if event.kind == "start"],

@@ -78,7 +78,7 @@ def test_cases_are_what_they_say() -> None:
                                ("median(gp)", MedianStopping, GP), ("asha(grid)", ASHA, Grid),
                                ("finals(asha(gp))", Finals, GP)]:  # fmt: skip
         made = build(name, space, 0)
-        assert type(made) is outer and isinstance(made, Scheduler | Finals) and type(made.sampler) is inner
+        assert type(made) is outer and isinstance(made, Scheduler | Finals) and type(made.chooser) is inner
 
 
 Value = Callable[[Mapping[str, Any], int, int], Any]
@@ -179,7 +179,7 @@ class Drive:
 def may_end(optimizer: Optimizer) -> bool:
     if isinstance(optimizer, Finals) and optimizer.history.phase == "finals":
         return True
-    return not optimizer.endless or not getattr(optimizer, "sampler", optimizer).endless
+    return not optimizer.endless or not optimizer.chooser.endless
 
 
 def starts(history: History) -> list[str]:
@@ -263,8 +263,7 @@ class OptimizerLaws:
 
     @cached_property
     def learns(self) -> bool:
-        optimizer = self.make("plane")
-        return isinstance(getattr(optimizer, "sampler", optimizer), GP)
+        return isinstance(self.make("plane").chooser, GP)
 
     def test_proposals_change_nothing(self) -> None:
         drive = Drive(self.make())

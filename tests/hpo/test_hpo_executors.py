@@ -12,14 +12,12 @@ from typing import Any
 import pytest
 
 from hpo import ASHA, EXECUTORS, Executor, Float, Job, Manual, Random, Result, Space, Stop, Study, run
-from hpo.executors import Lost
+from hpo.executors import Lost, checkpoint_name, executor_options, make_executor
 from tests.hpo.objectives import ODD, Reports, Traces, odd, sleeps, square
 
 
 def make(name: str, objective: Any, horizon: int = 1, folder: Path | None = None, **options: Any) -> Any:
-    if name != "inline":
-        options.setdefault("workers", 1)
-    return EXECUTORS[name](objective, horizon, folder, **options)
+    return make_executor(name, objective, horizon, folder, {"workers": 1, **options})
 
 
 def outcome(executor: Executor, job: Job) -> Result:
@@ -137,7 +135,7 @@ class ExecutorLaws:
         executor = make(self.name, Traces(tmp_path / "journal"), 9, tmp_path / "c")
         try:
             executor.submit(Job(0, {"x": 0.3}, 3))
-            if self.name != "inline":
+            if "workers" in executor_options(self.name):  # else it runs inside `wait`
                 until(lambda: bool(list((tmp_path / "c").glob("*.ckpt"))))
             executor.drop([(0, 3)])
             assert executor.wait(900.0) is not None and (tmp_path / "c/0-3.ckpt").exists()
@@ -146,7 +144,7 @@ class ExecutorLaws:
 
     def test_keep_spares_what_has_not_come_out(self, tmp_path: Path) -> None:
         """A job that has finished but not been waited for is in flight: its checkpoint must stay."""
-        if self.name == "inline":
+        if "workers" not in executor_options(self.name):
             pytest.skip("runs a job inside wait")
         executor = make(self.name, Traces(tmp_path / "journal"), 9, tmp_path / "c", workers=2)
         try:
@@ -200,9 +198,17 @@ class ExecutorLaws:
         run(again, make("inline", Traces(tmp_path / "other"), 9), Stop(trials=9))
         assert found == {key: result.metrics["loss"] for key, result in again.history.results.items()}
         assert max(until for _, until in found) == 9
-        best = f"{study.best.number}-9.ckpt"
+        best = checkpoint_name(study.best.key)
         left = {path.name for path in (tmp_path / "c").iterdir()}
-        assert best in left and left == {f"{t}-{u}.ckpt" for t, u in study.keep()}
+        assert best in left and left == set(map(checkpoint_name, study.keep()))
+
+
+def test_an_option_that_an_executor_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no option 'lookahead'; those that have it are \['processes'\]"):
+        make_executor("threads", square, options={"lookahead": 1})
+    with pytest.raises(ValueError, match=r"unknown executor 'fibres'; allowed are \['inline', "):
+        make_executor("fibres", square)
+    make_executor("inline", square, options={"workers": 1, "timeout": None}).close()
 
 
 for _name in EXECUTORS:

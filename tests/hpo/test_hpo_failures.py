@@ -11,7 +11,7 @@ import pytest
 
 import hpo
 from hpo import ASHA, PBT, Inline, MemoryLog, Random, Result, Simulator, SQLiteLog, Stop, Study, Threads, run
-from hpo.executors import Lost
+from hpo.executors import Lost, checkpoint_name
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.worker import Worker
 from hpo.job import Job
@@ -101,7 +101,7 @@ def test_what_the_system_refuses_is_lost_and_comes_again(call: str, error: BaseE
     assert len(lost) >= 4 and {body["cause"] for body in lost} == {"disk"}
     assert losses(study) == whole(tmp_path, asha(), Stop(trials=9))
     assert not history.pending and not history.retries
-    assert {path.name for path in (tmp_path / "c").iterdir()} == {f"{t}-{u}.ckpt" for t, u in study.keep()}
+    assert {path.name for path in (tmp_path / "c").iterdir()} == set(map(checkpoint_name, study.keep()))
 
 
 def test_loads_that_are_refused_are_lost(tmp_path: Path) -> None:

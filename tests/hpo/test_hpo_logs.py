@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hpo import LOGS, Job, MemoryLog, Random, Result, SQLiteLog, Study
-from hpo.logs import Collision, Event, Log, sqlite
+from hpo.logs import Collision, Event, Log, open_log, sqlite
 from tests.hpo.laws import ROOT, Drive, build, starts
 from tests.hpo.objectives import line, mixed
 
@@ -68,6 +68,15 @@ WRONG: dict[str, tuple[Event, str]] = {
 }
 
 
+def url(scheme: str, folder: Path) -> str:
+    """Where the log of a row stands in a test."""
+    return f"{scheme}:///{folder / 'log'}" if LOGS[scheme].shared else f"{scheme}://"
+
+
+def at(scheme: str, folder: Path) -> Log:
+    return open_log(url(scheme, folder))
+
+
 class LogLaws:
     """What every log keeps."""
 
@@ -75,7 +84,7 @@ class LogLaws:
 
     @pytest.fixture
     def log(self, tmp_path: Path) -> Log:
-        return LOGS["memory"]() if self.name == "memory" else LOGS[self.name](tmp_path / "log")  # type: ignore[call-arg]
+        return at(self.name, tmp_path)
 
     def test_the_first_header_stands(self, log: Log) -> None:
         assert log.open(HEADER) == HEADER
@@ -242,15 +251,15 @@ class LogLaws:
 
 APPENDER = """
 import sys
-from hpo import LOGS, Job
-from hpo.logs import Collision, Event
-log = LOGS[sys.argv[1]](sys.argv[2])
+from hpo import Job
+from hpo.logs import Collision, Event, open_log
+log = open_log(sys.argv[1])
 log.open({"space": {}, "seed": 0, "horizon": 1})
 mine, read = [], 0
 for i in range(40):
-    for trial in (i, 1000 + 100 * int(sys.argv[3]) + i):  # one that all want, and one that nobody else does
+    for trial in (i, 1000 + 100 * int(sys.argv[2]) + i):  # one that all want, and one that nobody else does
         try:
-            log.append(Event("start", {"job": Job(trial, {"x": 0.1}, 1).to_json(), "seen": 0, "attempt": 0}, float(sys.argv[3])))
+            log.append(Event("start", {"job": Job(trial, {"x": 0.1}, 1).to_json(), "seen": 0, "attempt": 0}, float(sys.argv[2])))
             mine.append(trial)
         except Collision:
             pass
@@ -263,11 +272,11 @@ class SharedLogLaws(LogLaws):
     """What every log keeps that several processes can open."""
 
     def another(self, tmp_path: Path) -> Log:
-        return LOGS[self.name](tmp_path / "log")  # type: ignore[call-arg]
+        return at(self.name, tmp_path)
 
     def test_processes_append_without_loss(self, tmp_path: Path) -> None:
         """Four processes open a new log at once; every append that did not collide stands there, once, by whom it was."""
-        command = [sys.executable, "-c", APPENDER, self.name, str(tmp_path / "log")]
+        command = [sys.executable, "-c", APPENDER, url(self.name, tmp_path)]
         processes = [
             subprocess.Popen([*command, str(k)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             for k in range(4)
@@ -299,7 +308,7 @@ class SharedLogLaws(LogLaws):
 
 
 for _name in LOGS:
-    _laws = LogLaws if _name == "memory" else SharedLogLaws
+    _laws = SharedLogLaws if LOGS[_name].shared else LogLaws
     globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (_laws,), {"name": _name})
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import hpo
 from hpo import ASHA, PBT, Inline, MedianStopping, Random, Result, SQLiteLog, Stop, Study, run
+from hpo.executors import checkpoint_name
 from tests.hpo.objectives import Reports, Traces, line, square, two_names, waits
 
 
@@ -62,7 +63,7 @@ def test_reports_and_runs_through_minimize(executor: str, tmp_path: Path) -> Non
     asha = ASHA(Random(line(), seed=0), max_resource=9)
     study = hpo.minimize(Traces(tmp_path / "runs"), line(), asha, folder=tmp_path / "c", **options)
     assert [step for step, _ in study.best.curve] == list(range(1, 10))
-    assert (tmp_path / f"c/{study.best.number}-9.ckpt").exists()
+    assert (tmp_path / "c" / checkpoint_name(study.best.key)).exists()
 
 
 def test_the_thread_of_a_stopped_report_ends(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ REFUSED: list[tuple[Any, str]] = [
     (lambda: hpo.minimize(square, line(), "pbt", 3), r"PBT stops trials at rungs, but f\(config\) has one budget"),
     (lambda: hpo.minimize(Reports("j"), line(), "pbt", 3), r"PBT clones trials, but f\(config, report\) cannot be cloned"),
     (lambda: hpo.minimize(square, line(), "random", 3, executor="gpu"), "unknown executor 'gpu'; allowed are"),
-    (lambda: hpo.minimize(square, line(), "random", 3, workers=2), "the inline executor has one worker and no timeout"),
+    (lambda: hpo.minimize(square, line(), "random", 3, workers=2), "the inline executor has no option 'workers'; those that"),
     (lambda: hpo.minimize(square, line(), "random", 3, objectives={"a": "down"}), "direction 'down'"),
     (lambda: hpo.minimize(square, line(), "random", 3, objectives={}), "at least one objective"),
     (lambda: hpo.minimize(square, line(), "random", -1), "trials is -1; allowed is an integer of at least 0"),

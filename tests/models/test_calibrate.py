@@ -13,6 +13,7 @@ from models.calibrate.machine import Machine, machine, operations, predict, rate
 from models.calibrate.steps import Stopwatch, measured_in_child, run_of
 from models.engines.cpu import engine as byhand
 from models.engines.cpu.kernels import library
+from models.optimizers.rows import OPTIMIZERS
 from models.predict.memory import Layout, Parts, memory
 
 SMALL = {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 512}
@@ -172,7 +173,7 @@ EXTRAS: list[dict[str, Any]] = [
     {"activation": "swiglu", "layer_dropout": 0.1}, {"z_loss": 1e-4, "label_smoothing": 0.1}, {"attention_dropout": 0.1},
     {"qk_norm": True, "norm": "rms", "positions": "rotary"}, {"micro_batch": 2}, {"embedding_dropout": 0.1},
     {"activation_checkpointing": True}, {"activation_checkpointing": True, "norm": "rms", "positions": "rotary"},
-    {"optimizer": "muon"}, {"optimizer": "adafactor"}, {"optimizer": "lion", "hypergradient": 0.1, "ema": 0.9},
+    *({"optimizer": name} for name in OPTIMIZERS), {"optimizer": "lion", "hypergradient": 0.1, "ema": 0.9},
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from models.engines.cpu.passes import Passes
 from models.flat import flatten
 from models.gpt import GPT
 from models.loss import token_loss
-from models.optimizers import OPTIMIZERS
+from models.optimizers.rows import OPTIMIZERS
 from models.precision import context
 from models.predict.buffers import buffer_bytes
 from models.predict.cost import cost, parameters

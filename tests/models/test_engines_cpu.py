@@ -24,7 +24,7 @@ from models.engines.cpu.kernels import pointer
 from models.engines.engine import Engine
 from models.flat import flatten
 from models.gpt import ACTIVATIONS, GPT
-from models.optimizers import OPTIMIZERS
+from models.optimizers.rows import OPTIMIZERS
 from models.train import TrainRun
 from tests.models.test_ownership import skip_where_others_write
 from tests.models.tiny import CORPUS, TINY
@@ -62,7 +62,7 @@ def passes(kind: type[Engine], form: dict[str, Any], micro: int) -> tuple[list[f
     for weight in model.parameters():
         weight.data.add_(torch.randn(weight.shape, generator=generator), alpha=0.1)
     flat = flatten(model)
-    engine = kind(model, flat, OPTIMIZERS["adamw"](flat, training), training)
+    engine = kind(model, flat, OPTIMIZERS["adamw"].load()(flat, training), training)
     ids = torch.randint(19, (6, model_config.context + 1), generator=generator)
     engine.gradient(ids, 1.0, 1.0, 5)
     engine.clear()
@@ -111,7 +111,7 @@ def small_engine() -> Engine:
     model_config, training = split(SMALL)
     model = GPT(model_config)
     flat = flatten(model)
-    return byhand.ByHand(model, flat, OPTIMIZERS["adamw"](flat, training), training)
+    return byhand.ByHand(model, flat, OPTIMIZERS["adamw"].load()(flat, training), training)
 
 
 @needs_kernels

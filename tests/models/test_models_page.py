@@ -4,29 +4,29 @@ import re
 
 import pytest
 
-from tests.surrogates.test_page import ROOT, Session, played
+from tests.pages import ROOT, Transcript, execute
 
 PAGE = ROOT / "models" / "README.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    return played(PAGE, tmp_path_factory.mktemp("models_page"))
+def transcript(tmp_path_factory: pytest.TempPathFactory) -> Transcript:
+    return execute(PAGE, tmp_path_factory.mktemp("models_page"))
 
 
-def test_every_block_runs(session: Session) -> None:
-    assert session.problems == []
-    assert len(session.said) > 5
+def test_every_block_runs(transcript: Transcript) -> None:
+    assert transcript.problems == []
+    assert len(transcript.said) > 5
 
 
-def test_what_the_page_shows_is_what_the_commands_say(session: Session) -> None:
-    assert len(session.shown) > 15
-    assert [line for line, said in session.shown if line not in said] == []
+def test_what_the_page_shows_is_what_the_commands_say(transcript: Transcript) -> None:
+    assert len(transcript.shown) > 15
+    assert transcript.missing() == []
 
 
-def test_the_noise_scale_of_the_page_is_near_the_truth(session: Session) -> None:
-    (found,) = re.findall(r"noise scale: (\d+) sequences", session.said["python noise.py"])
+def test_the_noise_scale_of_the_page_is_near_the_truth(transcript: Transcript) -> None:
+    (found,) = re.findall(r"noise scale: (\d+) sequences", transcript.said["python noise.py"])
     assert 320 < int(found) < 480
 
 

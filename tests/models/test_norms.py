@@ -17,8 +17,8 @@ from models.flat import clip, flatten
 from models.gpt import GPT
 from models.guard import Guard
 from models.norms import cosine, length, normalised
-from models.optimizers import OPTIMIZERS
 from models.optimizers.muon import TINY, orthogonalised
+from models.optimizers.rows import OPTIMIZERS
 from models.precision import without_denormals
 from tests.models.tiny import STEP, make
 
@@ -118,7 +118,7 @@ def test_gradients_grow_with_the_loss_and_nothing_else(kind: type[Engine], power
     for scale in (1.0, 2.0**power):
         model = GPT(model_config, seed=1)
         flat = flatten(model)
-        engine = kind(model, flat, OPTIMIZERS["adamw"](flat, training), training)
+        engine = kind(model, flat, OPTIMIZERS["adamw"].load()(flat, training), training)
         engine.gradient(torch.arange(12).view(2, 6) % 7, 1.0, scale, 0)
         found.append(flat.grads.clone())
     assert torch.equal(found[0] * 2.0**power, found[1])

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from models.config import TrainConfig
 from models.flat import Flat, flatten
 from models.norms import cosine
-from models.optimizers import OPTIMIZERS, Optimizer
-from models.optimizers.base import Rate
+from models.optimizers.base import Optimizer, Rate, make_optimizer
 from models.optimizers.hypergradient import HIGHEST, LOWEST
+from models.optimizers.rows import OPTIMIZERS
 from tests.models.test_flat import make_double
 
 CURVATURE = torch.logspace(0, 1, 48)
@@ -19,7 +19,7 @@ def quadratic(lr: float, config: TrainConfig, steps: int) -> tuple[float, float]
     """(loss, factor) after so many steps on a quadratic of curvatures 1 to 10."""
     flat = flatten(nn.Sequential(nn.Linear(6, 8, bias=False)))
     flat.weights.fill_(1.0)
-    optimizer = OPTIMIZERS[config.optimizer](flat, config)
+    optimizer = make_optimizer(flat, config)
     for _ in range(steps):
         flat.grads.copy_(CURVATURE * flat.weights)
         optimizer.step(lr, config)
@@ -47,7 +47,7 @@ def test_the_direction_is_autograds_derivative_of_the_loss_by_the_rate() -> None
     """One step of SGD, then the loss on other data, differentiated by the rate of that step."""
     config = TrainConfig(optimizer="sgd", weight_decay=0.0, momentum=0.0, hypergradient=0.01)
     model, flat = make_double()
-    optimizer = OPTIMIZERS["sgd"](flat, config)
+    optimizer = OPTIMIZERS["sgd"].load()(flat, config)
     x, y = torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind(0)
     start = {name: weight.detach().clone().requires_grad_() for name, weight in model.named_parameters()}
 
@@ -76,7 +76,7 @@ def test_the_first_step_is_that_of_the_schedule() -> None:
         config = TrainConfig(hypergradient=hypergradient)
         _, flat = make_double()
         flat.grads.fill_(1.0)
-        OPTIMIZERS["adamw"](flat, config).step(0.1, config)
+        OPTIMIZERS["adamw"].load()(flat, config).step(0.1, config)
         results.append(flat.weights)
     torch.testing.assert_close(*results, rtol=1e-12, atol=0)
 
@@ -86,7 +86,7 @@ def make_constant(hypergradient: float) -> tuple[Flat, Optimizer, TrainConfig]:
     flat = flatten(nn.Sequential(nn.Linear(6, 8, bias=False)))
     flat.weights.zero_()
     flat.grads.fill_(1.0)
-    return flat, OPTIMIZERS["sgd"](flat, config), config
+    return flat, OPTIMIZERS["sgd"].load()(flat, config), config
 
 
 @pytest.mark.parametrize("hypergradient", [0.5, 3.0, 1e300])

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from models.config import TrainConfig
 from models.flat import Flat, flatten
-from models.optimizers import OPTIMIZERS, Optimizer
+from models.optimizers.base import Optimizer, make_optimizer
 from models.optimizers.lion import PIECE
+from models.optimizers.rows import OPTIMIZERS
 from tests.models.test_flat import Tiny, make_double, padding
 
 RATES = {"hidden": 0.25, "table": 2.0, "vector": 3.0}
@@ -26,7 +27,7 @@ def config(request: pytest.FixtureRequest) -> TrainConfig:
 def make(config: TrainConfig, splits: bool = True) -> tuple[Tiny, Flat, Optimizer]:
     model = Tiny(splits)
     flat = flatten(model, RATES)
-    return model, flat, OPTIMIZERS[config.optimizer](flat, config)
+    return model, flat, make_optimizer(flat, config)
 
 
 def gradient(flat: Flat, number: int, size: float = 1.0) -> None:
@@ -54,7 +55,7 @@ def test_a_rate_given_as_a_tensor_is_the_rate_given_as_a_number(config: TrainCon
     results = []
     for kind in (float, torch.tensor):
         _, flat = make_double(splits=True, rates=RATES)
-        optimizer = OPTIMIZERS[config.optimizer](flat, config)
+        optimizer = make_optimizer(flat, config)
         for number in range(20):
             gradient(flat, number)
             lr = 1e-2 / (1 + number)
@@ -73,7 +74,7 @@ def test_a_step_reads_no_tensor_back(config: TrainConfig, monkeypatch: pytest.Mo
         monkeypatch.setattr(torch, name, fused)
     flat = flatten(Tiny(True), RATES)
     meta = Flat(flat.weights.to("meta"), flat.grads.to("meta"), flat.segments, flat.places, flat.splits)
-    optimizer = OPTIMIZERS[config.optimizer](meta, config)
+    optimizer = make_optimizer(meta, config)
     optimizer.step(torch.empty((), device="meta"), config)
 
 
@@ -154,7 +155,7 @@ def test_rates_multiply_the_learning_rate(config: TrainConfig) -> None:
     _, flat, optimizer = make(config)
     plain_model = Tiny(True)
     plain = flatten(plain_model)
-    reference = OPTIMIZERS[config.optimizer](plain, config)
+    reference = make_optimizer(plain, config)
     before = flat.weights.clone()
     for each, one in ((flat, optimizer), (plain, reference)):
         gradient(each, 0)
@@ -200,7 +201,7 @@ def test_absurd_rates_do_not_raise(config: TrainConfig, lr: float) -> None:
 def test_the_same_model_without_blocks_or_vectors(config: TrainConfig) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(5, 3, bias=False))
     flat = flatten(model)
-    optimizer = OPTIMIZERS[config.optimizer](flat, config)
+    optimizer = make_optimizer(flat, config)
     before = flat.weights.clone()
     advance(flat, optimizer, config, 0, 2)
     assert not torch.equal(before, flat.weights)
@@ -210,7 +211,7 @@ def test_lion_in_pieces_is_lion() -> None:
     """A buffer longer than a piece, against the formula on the whole of it."""
     config = TrainConfig(optimizer="lion")
     flat = flatten(torch.nn.Sequential(torch.nn.Linear(PIECE // 100, 250)))
-    optimizer = OPTIMIZERS["lion"](flat, config)
+    optimizer = OPTIMIZERS["lion"].load()(flat, config)
     before = flat.weights.clone()
     gradient(flat, 0)
     optimizer.step(1e-2, config)

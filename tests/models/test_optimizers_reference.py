@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from models.config import TrainConfig
 from models.flat import kind_of
-from models.optimizers import OPTIMIZERS
+from models.optimizers.base import make_optimizer
+from models.optimizers.rows import OPTIMIZERS
 from tests.models.test_flat import Tiny, flatten, make_double
 
 Group = dict[str, Any]
@@ -145,7 +146,7 @@ def test_weights_equal_the_references_over_two_hundred_steps(
     config: TrainConfig, rates: dict[str, float], exact_muon: None
 ) -> None:
     (ours, flat), theirs = make_double(rates=rates), Tiny().double()
-    optimizer = OPTIMIZERS[config.optimizer](flat, config)
+    optimizer = make_optimizer(flat, config)
     step = make_reference(list(theirs.named_parameters()), config, rates)
     generator = torch.Generator().manual_seed(1)
     for number in range(200):
@@ -164,7 +165,7 @@ def test_weights_equal_the_references_over_two_hundred_steps(
 def test_float32_weights_stay_within_rounding_of_the_references(config: TrainConfig, exact_muon: None) -> None:
     """The same gradients for both, so that nothing but the update itself is compared."""
     ours, theirs = Tiny(), Tiny()
-    optimizer = OPTIMIZERS[config.optimizer](flatten(ours), config)
+    optimizer = make_optimizer(flatten(ours), config)
     step = make_reference(list(theirs.named_parameters()), config, {})
     generator = torch.Generator().manual_seed(1)
     for _ in range(100):
@@ -186,7 +187,7 @@ def test_stacked_matrices_are_updated_as_if_they_were_parameters_of_their_own(na
     for key, weight in Tiny().double().named_parameters():
         parts = weight.detach().split(flat.splits.get(key, (weight.size(0),)))
         named += [(key, nn.Parameter(part.clone())) for part in parts]
-    optimizer, step = OPTIMIZERS[name](flat, config), make_reference(named, config, {})
+    optimizer, step = OPTIMIZERS[name].load()(flat, config), make_reference(named, config, {})
     generator = torch.Generator().manual_seed(1)
     for number in range(20):
         for _, weight in named:
@@ -205,7 +206,7 @@ def test_beta2_caps_adafactors_memory() -> None:
     """Vectors show it plainly: with a cap of 0.5, steps from the third on weight the newest squares by one half."""
     config = TrainConfig(optimizer="adafactor", beta1=0.0, beta2=0.5, eps=1e-15)
     _, flat = make_double()
-    optimizer = OPTIMIZERS["adafactor"](flat, config)
+    optimizer = OPTIMIZERS["adafactor"].load()(flat, config)
     squares, generator = 0.0, torch.Generator().manual_seed(1)
     for step in range(1, 9):
         gradient = torch.randn((), generator=generator, dtype=torch.float64)

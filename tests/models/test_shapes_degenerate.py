@@ -13,7 +13,8 @@ from models.engines.cpu.engine import ByHand
 from models.engines.engine import Engine
 from models.flat import flatten
 from models.gpt import GPT
-from models.optimizers import OPTIMIZERS
+from models.optimizers.base import make_optimizer
+from models.optimizers.rows import OPTIMIZERS
 from models.precision import without_denormals
 from models.predict.cost import parameters
 from models.predict.memory import memory
@@ -45,7 +46,7 @@ def trained(kind: type[Engine], shape: dict[str, Any]) -> tuple[float, torch.Ten
     size, training = split(shape)
     model = GPT(size, seed=1)
     flat = flatten(model)
-    engine = kind(model, flat, OPTIMIZERS[training.optimizer](flat, training), training)
+    engine = kind(model, flat, make_optimizer(flat, training), training)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(size.words, (training.batch, size.context + 1), generator=generator)
     with without_denormals(torch.device("cpu")):
@@ -82,7 +83,7 @@ def test_what_is_computed_again_is_the_same(shape: dict[str, Any]) -> None:
         model = GPT(size, seed=1)
         model.again = again
         flat = flatten(model)
-        engine = Engine(model, flat, OPTIMIZERS["sgd"](flat, training), training)
+        engine = Engine(model, flat, OPTIMIZERS["sgd"].load()(flat, training), training)
         engine.gradient(torch.zeros(training.batch, size.context + 1, dtype=torch.int64), 1.0, 1.0, seed=3)
         found.append(flat.grads)
     assert torch.equal(*found)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models import checkpoint
-from models.optimizers import OPTIMIZERS
+from models.optimizers.rows import OPTIMIZERS
 from models.schedule import SHAPES
 from models.train import TrainRun
 from tests.models.laws import RunLaws, state, timeless

@@ -11,7 +11,7 @@ from models.engines.cpu.passes import Passes
 from models.engines.engine import Engine
 from models.flat import Flat
 from models.gpt import GPT
-from models.optimizers import Optimizer
+from models.optimizers.base import Optimizer
 
 
 def suits(config: TrainConfig, device: torch.device, threads: int) -> bool:

@@ -36,10 +36,10 @@ from models.engines.distributed.group import Group
 from models.engines.engine import Engine
 from models.flat import Flat, clip, copied, layout
 from models.gpt import GPT
-from models.optimizers import Optimizer
+from models.optimizers.base import Optimizer
+from models.optimizers.rows import OPTIMIZERS
 from models.precision import AUTOCAST
 
-WHOLE = ("muon", "adafactor")  # optimizers that need a matrix as a whole
 T = TypeVar("T")
 
 
@@ -82,8 +82,10 @@ class Replicated(Engine):
 
 def shard(model: GPT, config: TrainConfig) -> None:
     """Split the weights of a model over the group, a block at a time. ValueError for what cannot be split."""
-    if config.optimizer in WHOLE:
-        raise ValueError(f"optimizer is {config.optimizer!r}, but sharding {config.sharding!r} needs adamw, sgd or lion")
+    if not OPTIMIZERS[config.optimizer].shardable:
+        able = [name for name, row in OPTIMIZERS.items() if row.shardable]
+        needed = f"{', '.join(able[:-1])} or {able[-1]}"
+        raise ValueError(f"optimizer is {config.optimizer!r}, but sharding {config.sharding!r} needs {needed}")
     if config.hypergradient:
         raise ValueError(f"hypergradient is {config.hypergradient}, but must be 0 with sharding {config.sharding!r}")
     half = AUTOCAST.get(config.precision)

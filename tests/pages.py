@@ -1,0 +1,92 @@
+"""Pages that are executed, and what every page keeps: links that lead somewhere, commands that exist.
+
+A page is Markdown. In order, every block of
+
+    python    whose first line is `# name.py` is written to a file of that name, else it is run at once
+    sh        is run line by line; `# exit code 1` behind a command says how it should end
+    text      holds lines that the commands of the last block before it should have printed
+
+Blocks without a language are shown only.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHORT = {"--seeds": "1"}  # of the benchmark, so that it takes seconds
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+
+
+@dataclass
+class Transcript:
+    """What came of the blocks of a page, in order."""
+
+    folder: Path
+    said: dict[str, str] = field(default_factory=dict)  # command -> what it printed
+    shown: list[tuple[str, str]] = field(default_factory=list)  # a line of a text block, and what the commands before said
+    problems: list[str] = field(default_factory=list)
+
+    def python(self, block: str) -> None:
+        name = re.fullmatch(r"# (\w+\.py)", block.splitlines()[0])
+        if name is not None:
+            (self.folder / name[1]).write_text(block, encoding="utf-8")
+        else:
+            self._record(f"block {len(self.said)}", self._run(["-c", block]), 0)
+
+    def sh(self, block: str) -> None:
+        self.said["last"] = ""
+        for line in block.splitlines():
+            command = shlex.split(line, comments=True)
+            assert command[0] == "python", f"a page runs python, but {line!r} came"
+            for option in SHORT.keys() & set(command):
+                command[command.index(option) + 1] = SHORT[option]
+            expected = int(found[1]) if (found := re.search(r"# exit code (\d)", line)) else 0
+            self.said["last"] += self._record(line, self._run(command[1:]), expected)
+
+    def text(self, block: str) -> None:
+        self.shown += [(line.strip(), self.said["last"]) for line in block.splitlines() if line.strip()]
+
+    def missing(self) -> list[str]:
+        """Lines that the page shows and no command said."""
+        return [line for line, said in self.shown if line not in said]
+
+    def _record(self, name: str, done: subprocess.CompletedProcess[str], expected: int) -> str:
+        self.said[name] = self.said.get(name, "") + done.stdout
+        if done.returncode != expected or done.stderr:
+            self.problems.append(f"{name!r} ended with {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def _run(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run([sys.executable, *arguments], cwd=self.folder, env=environment, capture_output=True,
+                              text=True, timeout=900, check=False)  # fmt: skip
+
+
+def execute(page: Path, folder: Path) -> Transcript:
+    """Every block of a page, one after the other, in a folder."""
+    transcript = Transcript(folder)
+    for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        {"python": transcript.python, "sh": transcript.sh, "text": transcript.text}[language](block)
+    return transcript
+
+
+def links(page: Path) -> Iterator[Path]:
+    """The files and folders that a page links to, pictures among them; addresses on the web are left out."""
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" not in target and not target.startswith("#"):
+            yield page.parent / target.partition("#")[0]
+
+
+def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
+    """(module, options) of every `python -m module ...` on a page, in blocks or in a sentence."""
+    for line in re.findall(r"python -m ([^\n`#]+)", page.read_text(encoding="utf-8")):
+        module, *rest = line.split()
+        yield module, [word.partition("=")[0] for word in rest if word.startswith("--")]
