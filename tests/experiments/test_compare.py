@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from experiments.ledger import Ledger
 
 
 def test_a_study_hands_over_its_best_and_says_where_its_seconds_went(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "BEGUN", time.perf_counter())
     monkeypatch.setattr(study, "JUDGED_ON", 1024)
     monkeypatch.setattr(study, "HORIZON", 2048)
     found = study.study_minute("default", 0)
