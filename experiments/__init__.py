@@ -12,14 +12,18 @@
       after.py      judges whoever reached the end; the sample
       importance.py which hyperparameters mattered
       figures.py, report.py, report.html.j2   the report
-    compare.py    `python -m experiments.compare`: every method on one-minute studies of the job, paired seeds
+    compare/      `python -m experiments.compare`: every method on one-minute studies of the job, paired seeds
     rungs.py      `python -m experiments.rungs`: how well a short training predicts the whole
     benchmark/    `python -m experiments.benchmark`: ours against Optuna, BoTorch, SMAC, HEBO, Nevergrad on fixed tasks
     exactness/    `python -m experiments.exactness`: our mathematics against references; ugly data
-    many.py       `python -m experiments.subsets`: what an exact GP should be made of when results are thousands
+    subsets.py    `python -m experiments.subsets`: what an exact GP should be made of when results are thousands
     curves/       `python -m experiments.curves`: what a short training says of the whole, on real learning curves
     speed/        `python -m experiments.speed`: our training loop beside nanoGPT's and Hugging Face's Trainer
     mup.py        `python -m experiments.mup`: does what was tuned on a narrow model hold on a wide one?
+    events.py     `python -m experiments.events`: what a job costs in a long study
+    large.py      `python -m experiments.large`: what an ask of a GP costs in a large study
     schedules.py  the figure of the learning rate schedules
+    ledger/       what all of these keep results with; LOG.md: what was tried and found, negative results too
+    markdown.py, environment.py   tables, and what numbers depend on beside the code
     results/      what was measured, as data
 """

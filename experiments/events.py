@@ -1,8 +1,8 @@
 """What a job costs in a long study: processor time from tell to the next job, with a SQLite log, up to 30,000 events.
 
-    python -m experiments.events                      # every optimizer without a model, 10,000 trials; appends the results
+    python -m experiments.events                      # every optimizer without a model, 15,000 jobs each
     python -m experiments.events --jobs 30000 --only asha --only random
-    python -m experiments.events --table              # only prints what has been measured
+    python -m experiments.events --table              # only prints what experiments/results/events.jsonl holds
 
 A study is driven by `run` with everything that belongs to it: stopping rules, checkpoints that are given up, the log. What
 is trained is a function, at once, on the simulated clock; f(config) goes through `minimize`. The last column is the study
@@ -11,13 +11,10 @@ opened anew from its file, until its next job is there.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -26,6 +23,21 @@ from typing import Annotated, Any
 import typer
 
 import hpo
+from experiments.environment import environment
+from experiments.ledger import (
+    Data,
+    Ledger,
+    Measurement,
+    Recheck,
+    Results,
+    Seconds,
+    Table,
+    conduct,
+    new_app,
+    read_lines,
+    use_data,
+)
+from experiments.markdown import markdown_table
 from hpo import Float, Job, Key, Optimizer, Space, Stop, Study
 from hpo.executors import Inline, Simulator
 from hpo.logs import SQLiteLog
@@ -50,14 +62,20 @@ MAKERS: dict[str, Callable[[int], Optimizer]] = {
 OBJECTIVES = {"one": {"loss": "min"}, "two": {"loss": "min", "size": "max"}}
 
 
-def value(config: dict[str, Any], until: int = 1, seed: int = 0) -> dict[str, float]:
+def bowl(config: dict[str, Any], until: int = 1, seed: int = 0) -> dict[str, float]:
     """A bowl that longer trainings see the better, and a second objective against it."""
     loss = (config["x"] - 0.3) ** 2 + (config["y"] - 0.7) ** 2 + 1.0 / until
     return {"loss": loss, "size": config["x"] + 0.1 * (seed % 97) / 97}
 
 
-def measure(name: str, jobs: int, objectives: str, folder: Path) -> dict[str, Any]:
-    """Drives one study; milliseconds of processor time a job around every part, and seconds in all and to reopen it."""
+def measure_study(name: str, jobs: int, objectives: str) -> dict[str, Any]:
+    """`drive_study` in a folder of its own, with what its times depend on."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {**drive_study(name, jobs, objectives, Path(folder)), **environment("numpy", "scipy"), "date": time.strftime("%F")}
+
+
+def drive_study(name: str, jobs: int, objectives: str, folder: Path) -> dict[str, Any]:
+    """One study; milliseconds of processor time a job around every part, and seconds in all and to reopen it."""
     path, stamps = folder / f"{name}-{objectives}.sqlite", []
 
     def watch(study: Study, key: Key | None) -> None:
@@ -67,7 +85,7 @@ def measure(name: str, jobs: int, objectives: str, folder: Path) -> dict[str, An
     optimizer = MAKERS[name](jobs)
     study = Study(optimizer, objectives=OBJECTIVES[objectives], log=SQLiteLog(path))
     sampler = optimizer.horizon == 1
-    executor: Any = Inline(lambda config: value(config)) if sampler else Simulator(value, WORKERS, straggle=1.0)
+    executor: Any = Inline(lambda config: bowl(config)) if sampler else Simulator(bowl, WORKERS, straggle=1.0)
     begun = time.process_time()
     run = hpo.run(study, executor, Stop(when=lambda history: len(history.jobs) >= jobs), watch)
     whole, events = time.process_time() - begun, len(run)
@@ -77,59 +95,64 @@ def measure(name: str, jobs: int, objectives: str, folder: Path) -> dict[str, An
     job: Job | None = again.optimizer.decide(again.history)
     reopened = time.process_time() - begun
     again.history.log.close()
-    parts = {str(part): window(stamps, part) for part in PARTS if part <= len(stamps) + 1}
+    parts = {str(part): window_ms(stamps, part) for part in PARTS if part <= len(stamps) + 1}
     return {
-        "method": name, "objectives": objectives, "jobs": len(run.jobs), "trials": len(run.trials), "events": events,
+        "started": len(run.jobs), "trials": len(run.trials), "events": events,
         "ms": parts, "slowest_ms": round(1e3 * max(b - a for a, b in pairwise(stamps[9:])), 2),
         "seconds": round(whole, 2), "reopened": round(reopened, 2), "proposes": job is not None,
     }  # fmt: skip
 
 
-def window(stamps: list[float], part: int) -> float:
+def window_ms(stamps: list[float], part: int) -> float:
     """The median milliseconds between two finishes, over the window that ends with this job."""
     times = stamps[max(0, part - WINDOW) : part]
     return round(1e3 * median(b - a for a, b in pairwise(times)), 3)
 
 
-def about() -> dict[str, Any]:
-    """What the times depend on."""
-    versions = {name: version(name) for name in ("numpy", "scipy")}
-    return {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(),
-            "date": time.strftime("%Y-%m-%d"), **versions}  # fmt: skip
+def events_measurement(objectives: str, method: str, jobs: int) -> Measurement:
+    """One study of so many jobs."""
+    key = {"objectives": objectives, "method": method, "jobs": jobs}
+    sources = ("experiments.events:drive_study", f"experiments.events:MAKERS[{method}]")
+    return Measurement(key, partial(measure_study, method, jobs, objectives), sources, group=f"{objectives} {method} {jobs}")
 
 
-def table(lines: list[Mapping[str, Any]]) -> str:
-    """The last measurement of every method and length."""
-    latest = {(line["objectives"], line["method"], line["jobs"]): line for line in lines}
+def open_events(path: Path, wanted: Sequence[Measurement] = ()) -> Ledger:
+    """What is wanted; without anything wanted, what the file has."""
+    there = [(line["objectives"], line["method"], line["jobs"]) for line in read_lines(path)]
+    return Ledger(path, wanted or [events_measurement(*key) for key in dict.fromkeys(there) if key[1] in MAKERS])
+
+
+def events_table(ledger: Ledger) -> str:
+    """The last measurement of every method and number of jobs that the file has."""
     parts = [str(part) for part in PARTS]
-    rows = ["| objectives | method | jobs | events | ms a job at " + " | ".join(f"{int(p):,}" for p in parts)
-            + " | slowest ms | seconds in all | reopened, s |", "|---" * (len(parts) + 7) + "|"]  # fmt: skip
-    for line in latest.values():
-        times = " | ".join(f"{line['ms'][part]:.2f}" if part in line["ms"] else "" for part in parts)
-        rows.append(f"| {line['objectives']} | {line['method']} | {line['jobs']:,} | {line['events']:,} | {times} | "
-                    f"{line['slowest_ms']:.1f} | {line['seconds']:.1f} | {line['reopened']:.2f} |")  # fmt: skip
-    return "\n".join(rows)
+    head = ["objectives", "method", "jobs", "events", "ms a job at " + " | ".join(f"{part:,}" for part in PARTS), "slowest ms",
+            "seconds in all", "reopened, s"]  # fmt: skip
+    rows = []
+    for line in open_events(ledger.path).latest().values():
+        times = [f"{line['ms'][part]:.2f}" if part in line["ms"] else "" for part in parts]
+        rows.append([line["objectives"], line["method"], f"{line['jobs']:,}", f"{line['events']:,}", *times,
+                     f"{line['slowest_ms']:.1f}", f"{line['seconds']:.1f}", f"{line['reopened']:.2f}"])  # fmt: skip
+    return markdown_table(" | ".join(head).split(" | "), rows)
 
 
+app = new_app()
+
+
+@app.command(help=__doc__)
 def main(
-    jobs: Annotated[int, typer.Option(help="of every study")] = 10_000,
+    jobs: Annotated[int, typer.Option(min=1, help="of every study")] = 15_000,
     only: Annotated[list[str] | None, typer.Option(help=f"one of {', '.join(MAKERS)}; may come several times")] = None,
     objectives: Annotated[str, typer.Option(help="one, or two: then fronts are kept")] = "one",
-    results: Annotated[Path, typer.Option(help="the file that is appended to")] = RESULTS,
-    show: Annotated[bool, typer.Option("--table", help="print what has been measured, measure nothing")] = False,
-) -> None:
-    """Measures, appends a line a study, and prints the table."""
+    table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = RESULTS,
+    data: Data = None,
+) -> None:  # fmt: skip
     unknown = [name for name in only or () if name not in MAKERS]
     if unknown or objectives not in OBJECTIVES:
         raise typer.BadParameter(f"{(unknown or [objectives])[0]!r} came; allowed are {list(MAKERS)}, and {list(OBJECTIVES)}")
-    for name in [] if show else only or list(MAKERS):
-        with tempfile.TemporaryDirectory() as folder:
-            line = {**measure(name, jobs, objectives, Path(folder)), **about()}
-        with open(results, "a") as file:
-            file.write(json.dumps(line) + "\n")
-        typer.echo(json.dumps(line))
-    typer.echo(table([json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []))
+    use_data(data)
+    wanted = [] if table or recheck else [events_measurement(objectives, name, jobs) for name in only or MAKERS]
+    conduct(open_events(results, wanted), events_table, table, recheck, seconds)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -1,7 +1,8 @@
 """What a GP ask costs in a large study: CPU seconds and memory of five consecutive asks after n results.
 
-    python -m experiments.large                       at 1,000, 3,000, 10,000 and 20,000 results
+    python -m experiments.large                       # at 1,000, 3,000, 10,000 and 20,000 results
     python -m experiments.large --n 10000 --d 12
+    python -m experiments.large --table               # only prints what experiments/results/large.jsonl holds
 
 Each size is measured in a process of its own: the peak is that of the process, its interpreter and libraries (about 100 MB)
 and the history in memory among it. Results are told without being asked for, so that nothing is kept from earlier asks: the
@@ -11,23 +12,43 @@ it, so that the first ask makes none but those that are due; with --due a fit fa
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from experiments.environment import environment
+from experiments.ledger import (
+    Data,
+    Ledger,
+    Measurement,
+    Recheck,
+    Results,
+    Seconds,
+    Table,
+    conduct,
+    new_app,
+    read_lines,
+    use_data,
+)
+from experiments.markdown import markdown_table
 from hpo import GP, Float, History, Job, Note, Result, Space
 from hpo.optimizer import Optimizer
 from surrogates import Hyperparameters
 
+RESULTS = Path(__file__).parent / "results" / "large.jsonl"
 ASKS = 5
 
 
-def study(n: int, d: int, due: bool = False) -> Optimizer:
+def large_study(n: int, d: int, due: bool = False) -> Optimizer:
     """A GP that has been told n results of a noisy bowl over d numbers, the last fit standing in a note."""
     optimizer = GP(Space({f"x{i}": Float(0.0, 1.0) for i in range(d)}))
     history, rng = History(optimizer.header()), np.random.default_rng(0)
@@ -45,40 +66,69 @@ def study(n: int, d: int, due: bool = False) -> Optimizer:
     return optimizer
 
 
-def peak() -> float:
+def peak_memory() -> float:
     """The largest resident size of this process so far, in MB."""
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size / 1e6 if sys.platform == "darwin" else size / 1e3
 
 
-def measure(n: int, d: int, due: bool) -> str:
-    """A line: n, CPU seconds of every ask, the peak before and after them."""
-    optimizer, seconds = study(n, d, due), []
-    before = peak()
+def measure_asks(n: int, d: int, due: bool) -> dict[str, Any]:
+    """CPU seconds of every ask, the peak in MB before and after them, in this process."""
+    optimizer, seconds = large_study(n, d, due), []
+    before = peak_memory()
     for i in range(ASKS):
         begun = time.process_time()
         job = optimizer.ask()
-        seconds.append(f"{time.process_time() - begun:5.2f}")
+        seconds.append(round(time.process_time() - begun, 3))
         assert job is not None
         optimizer.tell(job, float(sum((v - 0.3) ** 2 for v in job.config.values())) + 0.01 * i)
-    return f"{n:>7} {' '.join(seconds)} {before:>8.0f} {peak():>8.0f}"
+    return {"seconds": seconds, "before": round(before), "after": round(peak_memory()), **environment("numpy", "scipy")}
 
 
+def in_process(n: int, d: int, due: bool) -> dict[str, Any]:
+    """`measure_asks` in a process of its own."""
+    code = f"import json, experiments.large as large; print(json.dumps(large.measure_asks({n}, {d}, {due})))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def asks_measurement(n: int, d: int, due: bool) -> Measurement:
+    """Five asks after n results over d parameters."""
+    key = {"n": n, "d": d, "due": due}
+    return Measurement(key, partial(in_process, n, d, due), ("experiments.large:measure_asks",), group=str(key))
+
+
+def open_large(path: Path, wanted: Sequence[Measurement] = ()) -> Ledger:
+    """What is wanted; without anything wanted, what the file has."""
+    there = dict.fromkeys((line["n"], line["d"], line["due"]) for line in read_lines(path))
+    return Ledger(path, wanted or [asks_measurement(*key) for key in there])
+
+
+def asks_table(ledger: Ledger) -> str:
+    """A line a size of what the file has."""
+    head = ["results", "parameters", "a fit falls due", "CPU seconds of five asks", "MB before", "MB after"]
+    rows = []
+    for line in open_large(ledger.path).latest().values():
+        times = " ".join(f"{value:.2f}" for value in line["seconds"])
+        rows.append([f"{line['n']:,}", line["d"], "yes" if line["due"] else "no", times, line["before"], line["after"]])
+    return markdown_table(head, rows)
+
+
+app = new_app()
+
+
+@app.command(help=__doc__)
 def main(
-    n: Annotated[list[int] | None, typer.Option(help="results before the asks; may come several times")] = None,
-    d: Annotated[int, typer.Option(help="parameters")] = 6,
-    due: Annotated[bool, typer.Option(help="let a fit fall due at the first ask")] = False,
-    here: Annotated[bool, typer.Option(hidden=True)] = False,
-) -> None:
-    """CPU seconds and peak memory (MB) of five consecutive asks of a GP; one of them looks at another part of the space."""
-    if here and n:
-        print(measure(n[0], d, due))
-        return
-    print(f"{'results':>7} {'CPU seconds of five asks':<{6 * ASKS - 1}} {'MB then':>8} {'MB after':>8}", flush=True)
-    for size in n or (1_000, 3_000, 10_000, 20_000):
-        command = [sys.executable, "-m", "experiments.large", "--here", "--n", str(size), "--d", str(d)]
-        subprocess.run([*command, *(["--due"] if due else [])], check=True)
+    n: Annotated[list[int] | None, typer.Option(min=1, help="results before the asks; may come several times")] = None,
+    d: Annotated[int, typer.Option(min=1, help="parameters")] = 6,
+    due: Annotated[bool, typer.Option("--due", help="let a fit fall due at the first ask")] = False,
+    table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = RESULTS,
+    data: Data = None,
+) -> None:  # fmt: skip
+    use_data(data)
+    wanted = [] if table or recheck else [asks_measurement(size, d, due) for size in n or (1_000, 3_000, 10_000, 20_000)]
+    conduct(open_large(results, wanted), asks_table, table, recheck, seconds)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

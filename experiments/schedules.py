@@ -98,7 +98,7 @@ def figure() -> Figure:
     return made
 
 
-def draw() -> bytes:
+def draw_schedules() -> bytes:
     """The figure's file."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE):
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=COMMAND, description="Draw every learning-rate schedule over tokens.")
     parser.add_argument("--to", type=Path, default=TARGET, help="the SVG file to write")
     path = parser.parse_args(arguments).to
-    path.write_bytes(draw())
+    path.write_bytes(draw_schedules())
     print(path)
 
 

@@ -1,7 +1,7 @@
 """Thousands of results: which of them should an exact GP be made of, or should it be a sparse one?
 
     python -m experiments.subsets                 # measures what is missing (half an hour on one core), then prints the table
-    python -m experiments.subsets --table         # only prints it, from experiments/results/many.jsonl
+    python -m experiments.subsets --table         # only prints it, from experiments/results/subsets.jsonl
 
 A search leaves its results crowded around good places: two thirds of the N results are random, one third lies around the
 best of them, ever closer. Every way makes a model from them and goes on with the search by log EI; what is shown is
@@ -18,59 +18,55 @@ gain, which is what the regret after them measures; the errors say why. Shown ar
 Ways: all N results; 1000 of them: `kept` (the best half, and as many evenly spaced ones of the others: what the GP sampler
 does, hpo/optimizers/gp/fits.py), the best, the latest, random ones; and gpytorch's variational GP with 500 inducing points
 (Hensman et al. 2015), which proposes the best of 4000 candidates and is trained five more epochs after every result.
-
-A line counts as long as the sources that decide are what they were (benchmark/digest.py); else it is measured again, and
-the table says how many of its lines are older.
 """
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import typer
 
-from experiments.benchmark.digest import digest
 from experiments.benchmark.tasks import TASKS, Task
+from experiments.ledger import Ledger, Measurement, command
+from experiments.ledger.measurement import result
+from experiments.markdown import markdown_table
 from hpo.optimizers.gp.fits import MOST, kept
 from hpo.space import Space
 from surrogates import GaussianProcess, LogEI, Normal, Score, fit, maximize, standardise
 from surrogates.domain import Array, Domain
 from surrogates.transform import KNEE
 
-RESULTS = Path(__file__).parent / "results" / "many.jsonl"
+RESULTS = Path(__file__).parent / "results" / "subsets.jsonl"
 ON, SIZES, SEEDS = ("hartmann6", "levy8", "mixed8"), (3000,), 3
 FRESH, STEPS = 500, 5
 EPOCHS, MORE = 60, 5  # of the variational GP: at first, and after a result
-
-Row = dict[str, Any]
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 # -- results -----------------------------------------------------------------------------------------------------------
 
 
-def results(task: Task, n: int, seed: int) -> tuple[Space, Array, Array]:
+def search_results(task: Task, n: int, seed: int) -> tuple[Space, Array, Array]:
     """Rows (n, d) and true values (n,) as a search leaves them."""
     space, rng = task.space(), np.random.default_rng(seed)
     X = space.domain.random(rng, 2 * n // 3)
     while len(X) < n:
-        y = values(task, space, X)
-        X = np.concatenate([X, around(space.domain, X[np.argsort(y)[:10]], n // 15, rng)])
+        y = true_values(task, space, X)
+        X = np.concatenate([X, rows_near(space.domain, X[np.argsort(y)[:10]], n // 15, rng)])
     X = X[:n]
-    return space, X, values(task, space, X)
+    return space, X, true_values(task, space, X)
 
 
-def around(domain: Domain, best: Array, n: int, rng: np.random.Generator) -> Array:
+def rows_near(domain: Domain, best: Array, n: int, rng: np.random.Generator) -> Array:
     """(n, d) rows near the given ones."""
     return domain.snap(best[rng.integers(0, len(best), n)] + 0.03 * rng.standard_normal((n, domain.d)) * domain.floats)
 
 
-def values(task: Task, space: Space, X: Array) -> Array:
+def true_values(task: Task, space: Space, X: Array) -> Array:
     """(m,) true values."""
     return np.array([task.true(space.decode(row)) for row in X])
 
@@ -107,7 +103,7 @@ class Model(Protocol):
     def tell(self, row: Array, z: float) -> None: ...
 
 
-def chosen(way: str, z: Array, rng: np.random.Generator) -> Any:
+def subset(way: str, z: Array, rng: np.random.Generator) -> Any:
     """Indices of the results that a model is made of."""
     if way == "all":
         return np.arange(len(z))
@@ -123,7 +119,7 @@ class Exact:
     """An exact GP of some of the results."""
 
     def __init__(self, way: str, domain: Domain, X: Array, z: Array, seed: int) -> None:
-        use = chosen(way, z, np.random.default_rng(seed))
+        use = subset(way, z, np.random.default_rng(seed))
         self.domain, self.rows = domain, X[use]
         self.seed = 100 * seed  # of the next proposal
         self.gp = GaussianProcess(domain, X[use], z[use], fit(X[use], z[use], domain, seed))
@@ -206,7 +202,7 @@ class Sparse:
 
     def propose(self, taken: set[bytes]) -> Array:
         best = self.X[np.argsort(self.z)[:20]]
-        candidates = np.concatenate([self.domain.random(self.rng, 2000), around(self.domain, best, 2000, self.rng)])
+        candidates = np.concatenate([self.domain.random(self.rng, 2000), rows_near(self.domain, best, 2000, self.rng)])
         candidates = candidates[[key not in taken for key in self.domain.keys(candidates)]]
         score = LogEI()(self.posterior(candidates), float(self.mean(self.X).min()))
         return np.asarray(candidates[np.argmax(score)])
@@ -222,80 +218,68 @@ WAYS = ("all", "kept", "best", "latest", "random", "variational")
 # -- measurements ------------------------------------------------------------------------------------------------------
 
 
-def error(model: Model, scaled: Scale, rows: Array, true: Array) -> float:
+def mean_error(model: Model, scaled: Scale, rows: Array, true: Array) -> float:
     """Root mean squared error of the mean at rows whose values are true, in units of z."""
     return float(np.sqrt(np.mean((model.mean(rows) - scaled.of(true)) ** 2)))
 
 
-def measure(name: str, n: int, way: str, seed: int) -> Row:
+def measure_subset(name: str, n: int, way: str, seed: int) -> dict[str, Any]:
     """One model, and STEPS proposals of it."""
     task = TASKS[name]
-    space, X, y = results(task, n, seed)
+    space, X, y = search_results(task, n, seed)
     scaled, domain, taken = Scale(y), space.domain, set(space.domain.keys(X))
     begun = time.process_time()
     model: Model = Sparse(domain, X, scaled.z, seed) if way == "variational" else Exact(way, domain, X, scaled.z, seed)
     row, seconds = model.propose(taken), time.process_time() - begun
     rng = np.random.default_rng(seed + 1000)
-    places = around(domain, X[np.argsort(y)[:10]], FRESH, rng), domain.random(rng, FRESH)
-    near, far = (error(model, scaled, rows, values(task, space, rows)) for rows in places)
+    places = rows_near(domain, X[np.argsort(y)[:10]], FRESH, rng), domain.random(rng, FRESH)
+    near, far = (mean_error(model, scaled, rows, true_values(task, space, rows)) for rows in places)
     found = []
     for step in range(1, STEPS + 1):
-        found.append(float(values(task, space, row[None])[0]))
+        found.append(float(true_values(task, space, row[None])[0]))
         if step < STEPS:
             taken |= set(domain.keys(row[None]))
             model.tell(row, float(scaled.of(np.array(found[-1:]))[0]))
             row = model.propose(taken)
     about = {package: version(package) for package in ("numpy", "scipy", "gpytorch", "torch")}
-    return {"task": name, "n": n, "way": way, "seed": seed, "seconds": round(seconds, 3), "near": near, "all": far,
-            "before": float(y.min()) - task.best, "after": min(*found, float(y.min())) - task.best,
-            "proposed": [value - task.best for value in found], "versions": about, "digest": sources(name)}  # fmt: skip
+    return {"seconds": round(seconds, 3), "near": near, "all": far, "before": float(y.min()) - task.best,
+            "after": min(*found, float(y.min())) - task.best, "proposed": [value - task.best for value in found],
+            "versions": about}  # fmt: skip
 
 
-def sources(name: str) -> str:
-    """Names the code that decides what is measured on a task."""
-    return f"{digest('experiments/subsets.py')} {TASKS[name].digest}"
+def subsets_measurements() -> Iterator[Measurement]:
+    """Of every task, size, way and seed; what costs most comes last."""
+    every = [(name, n, way, seed) for seed in range(SEEDS) for name in ON for n in SIZES for way in WAYS]
+    for name, n, way, seed in sorted(every, key=lambda key: key[2] == "variational"):
+        key = {"task": name, "n": n, "way": way, "seed": seed}
+        run = partial(measure_subset, name, n, way, seed)
+        yield Measurement(key, run, ("experiments.subsets:measure_subset",), TASKS[name].digest, f"{name} {way}")
 
 
-def current(row: Row) -> bool:
-    """Whether a line was made by the sources as they are now."""
-    return bool(row["digest"] == sources(row["task"]))
+def values_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What must come out the same again."""
+    return {name: value for name, value in result(line).items() if name not in ("seconds", "versions")}
 
 
-def stored() -> dict[tuple[str, int, str, int], Row]:
-    """What has been measured: the last line of each, those of the sources as they are now before all others."""
-    rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    rows = sorted((row for row in rows if "digest" in row), key=current)
-    return {(row["task"], row["n"], row["way"], row["seed"]): row for row in rows}
-
-
-def table() -> str:
+def subsets_table(ledger: Ledger) -> str:
     """Medians over seeds, and the range of the regrets after the proposals."""
     head = ["task", "n", "way", "seeds", "seconds", "error near the best", "error everywhere", "regret before",
             f"after {STEPS} proposals [range]"]  # fmt: skip
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    records = list(stored().values())
+    rows, lines = [], list(ledger.latest().values())
     for name, n, way in [(name, n, way) for name in ON for n in SIZES for way in WAYS]:
-        if mine := [r for r in records if (r["task"], r["n"], r["way"]) == (name, n, way)]:
-            cells = [f"{np.median([r[what] for r in mine]):.3g}" for what in ("seconds", "near", "all", "before", "after")]
-            after = [r["after"] for r in mine]
-            lines.append(f"| {name} | {n} | {way} | {len(mine)} | {' | '.join(cells)} [{min(after):.2g}, {max(after):.2g}] |")
-    older = sum(not current(row) for row in records)
-    return "\n".join([*lines, *([f"{older} of {len(records)} lines are by older sources."] if older else [])])
+        if mine := [line for line in lines if (line["task"], line["n"], line["way"]) == (name, n, way)]:
+            cells = [f"{np.median([line[what] for line in mine]):.3g}" for what in ("seconds", "near", "all", "before", "after")]
+            after = [line["after"] for line in mine]
+            rows.append([name, n, way, len(mine), *cells[:-1], f"{cells[-1]} [{min(after):.2g}, {max(after):.2g}]"])
+    return markdown_table(head, rows)
 
 
-@app.command()
-def main(only: Annotated[bool, typer.Option("--table", help="only print the table")] = False) -> None:
-    """Which of thousands of results an exact GP should be made of: measures what is missing, prints the table."""
-    done = {key for key, row in stored().items() if current(row)}
-    every = [(name, n, way, seed) for seed in range(SEEDS) for name in ON for n in SIZES for way in WAYS]
-    for key in sorted(every, key=lambda key: key[2] == "variational"):  # what costs most comes last
-        if not only and key not in done:
-            RESULTS.parent.mkdir(exist_ok=True)
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(measure(*key)) + "\n")
-            print(*key, flush=True)
-    print(table())
+def open_subsets(path: Path) -> Ledger:
+    """The ledger of this experiment."""
+    return Ledger(path, list(subsets_measurements()), values_of)
 
+
+app = command(__doc__, RESULTS, open_subsets, subsets_table)
 
 if __name__ == "__main__":
     app()

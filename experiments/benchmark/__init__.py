@@ -5,8 +5,7 @@ methods.py    who optimises it: ours and the peers of peers/, one adapter a file
 variants.py   GP(...): ours with an acquisition or options that are not its defaults
 study.py      one study: ask, observe, tell, and what is recorded of it
 runner.py     which studies are missing, and the processes that run them
-store.py      the lines that studies leave in experiments/results/benchmark
-recheck.py    whether recorded runs come out the same here
+records.py    the lines that studies leave in experiments/results/benchmark, in the ledger's terms
 timing.py     seconds of whole runs and of single asks, side by side
-analyse.py    tables and figures of what is stored: collected.py, field.py, ranks.py, summary.py, notes.py, plots.py
+analyse.py    tables and figures of what is stored: collected.py, ranking.py, ranks.py, summary.py, notes.py, plots.py
 """

@@ -29,43 +29,43 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.benchmark import methods, runner, store, timing, variants
+from experiments.benchmark import methods, records, runner, timing, variants
 from experiments.benchmark.methods import METHODS, Method
-from experiments.benchmark.recheck import recheck as again
 from experiments.benchmark.study import Plan
-from experiments.benchmark.tasks import SUITES, TASKS
+from experiments.benchmark.tasks import SUITES, TASKS, find_task
+from experiments.ledger.command import Data, new_app, use_data
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_app()
 console = Console()
 
 
-def tasks(suite: str, named: list[str]) -> list[str]:
+def chosen_tasks(suite: str, named: list[str]) -> list[str]:
     """The tasks that were named, else those of the suite. ValueError for a name that is unknown."""
     for name in named:
-        if name not in TASKS:
-            raise ValueError(f"unknown task {name!r}; allowed are {list(TASKS)}")
+        find_task(name)
     if suite not in SUITES:
         raise ValueError(f"unknown suite {suite!r}; allowed are {list(SUITES)}")
     return named or list(SUITES[suite])
 
 
-def say(line: str) -> None:
+def show_line(line: str) -> None:
     """One line, whole and at once, also into a pipe; above the progress line where there is one."""
     console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def refuse(error: ValueError) -> NoReturn:
+def exit_with(error: ValueError) -> NoReturn:
     """One sentence and exit code 2."""
     typer.echo(str(error), err=True)
     raise typer.Exit(2) from None
 
 
-def available(names: list[str]) -> list[str]:
+def tasks_with_data(names: list[str]) -> list[str]:
     """The tasks whose data are there; one sentence for each that is left out."""
-    for name in names:
-        if not TASKS[name].available:
-            say(f"{name} is skipped: it needs {TASKS[name].needs} below the folder of shared data (HPO_DATA)")
-    return [name for name in names if TASKS[name].available]
+    every = {name: find_task(name) for name in names}
+    for name, task in every.items():
+        if not task.available:
+            show_line(f"{name} is skipped: it needs {task.needs} below the folder of shared data (HPO_DATA)")
+    return [name for name, task in every.items() if task.available]
 
 
 def chosen_methods(named: list[str], acquisition: str | None, options: list[str]) -> list[Method]:
@@ -73,8 +73,8 @@ def chosen_methods(named: list[str], acquisition: str | None, options: list[str]
 
     ValueError for what is unknown, and for a GP(...) that fails where it is tried.
     """
-    variant = variants.made(acquisition, options)
-    chosen = methods.ordered([*(named or METHODS), *([] if variant is None else [variant.name])])
+    variant = variants.make_variant(acquisition, options)
+    chosen = methods.sort_by_cost([*(named or METHODS), *([] if variant is None else [variant.name])])
     for method in chosen:
         if method.variant is not None:
             method.variant.check()
@@ -88,58 +88,60 @@ def folder_of(results: Path) -> Path:
     return results
 
 
-def present(method: Method) -> bool:
+def is_present(method: Method) -> bool:
     """Whether a method's packages are installed; one sentence if they are not."""
-    if method.missing is not None:
-        say(method.missing)
-    return method.missing is None
+    if method.absence is not None:
+        show_line(method.absence)
+    return method.absence is None
 
 
-def listed() -> None:
+def show_list() -> None:
     """What there is."""
     for task in TASKS.values():
         absent = "" if task.available else f" (needs {task.needs})"
-        say(f"task    {task.name:<16} {task.kind:<10} {task.about}{absent}")
+        show_line(f"task    {task.name:<16} {task.kind:<10} {task.about}{absent}")
     for method in METHODS.values():
-        say(f"method  {method.name:<16} {method.seeds:>2} seeds   {method.missing or 'can run here'}")
-    say(f"suites  {', '.join(SUITES)}")
+        show_line(f"method  {method.name:<16} {method.seeds:>2} seeds   {method.absence or 'can run here'}")
+    show_line(f"suites  {', '.join(SUITES)}")
 
 
 def fill(every: list[Plan], folder: Path, limit: float, workers: int) -> int:
     """Runs the studies that are not recorded; 1 if some failed, else 0."""
-    left = runner.missing(every, folder)
-    say(f"{len(every)} studies, {len(every) - len(left)} recorded already, {len(left)} to run")
+    left = runner.list_missing(every, folder)
+    show_line(f"{len(every)} studies, {len(every) - len(left)} recorded already, {len(left)} to run")
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("studies", total=len(left))
-        work = runner.Work(left, folder, say, lambda: progress.advance(bar), time.monotonic() + limit)
-        runner.go(work, workers)
-    runner.clean(folder, {plan.method for plan in every}, say)
-    say(f"{work.done} studies run, {work.failed} failed, {len(work.left)} left for another time")
+        work = runner.Work(left, folder, show_line, lambda: progress.advance(bar), time.monotonic() + limit)
+        runner.run_queue(work, workers)
+    for name in sorted({plan.method for plan in every}):
+        if dropped := records.ledger_of(folder, name).prune():
+            show_line(f"{name}: {dropped} older lines replaced")
+    show_line(f"{work.done} studies run, {work.failed} failed, {len(work.left)} left for another time")
     return 1 if work.failed else 0
 
 
-def write(folder: Path, asked: list[str] | None) -> None:
+def write_pages(folder: Path, asked: list[str] | None) -> None:
     """Tables and figures of everything that is stored, which misses only what was asked for; exit code 2 if nothing is."""
     from experiments.benchmark import analyse  # here: it draws, and most of these commands do not
 
-    if all(path.name == store.TIMING for path in folder.glob("*.jsonl")):
-        refuse(ValueError(f"no study is recorded in {str(folder)!r}, so there is nothing to show"))
+    if all(path.name == records.TIMING for path in folder.glob("*.jsonl")):
+        exit_with(ValueError(f"no study is recorded in {str(folder)!r}, so there is nothing to show"))
     analyse.write(folder, asked=asked)
 
 
 def seconds_of(folder: Path) -> None:
     """The seconds that were measured last; exit code 2 if none were."""
-    if not timing.latest(folder):
-        refuse(ValueError(f"no seconds are recorded in {str(folder)!r}, so there is nothing to show"))
-    for line in timing.table(folder):
-        say(line)
+    if not timing.latest_run(folder):
+        exit_with(ValueError(f"no seconds are recorded in {str(folder)!r}, so there is nothing to show"))
+    for line in timing.table_of_seconds(folder):
+        show_line(line)
 
 
 @app.command()
 def main(
     suite: Annotated[str, typer.Option(help="which tasks: all, one kind of them, or fresh, which are held out")] = "all",
-    task: Annotated[list[str] | None, typer.Option(help="a task by name; may come several times")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="a method by name; may come several times")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="a task by name, or module:NAME; may come several times")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="a method by name, or module:Class; may come several times")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="at most so many seeds a method")] = None,
     first_seed: Annotated[int, typer.Option(min=0, max=2**31, help="the first of them")] = 0,
     n: Annotated[int, typer.Option("--n", min=1, help="evaluations of a study")] = 100,
@@ -147,7 +149,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=0, help="start no study after so many seconds")] = float("inf"),
     results: Annotated[
         Path, typer.Option(help="folder of the recorded studies; the page of one of your own lies in it")
-    ] = store.RESULTS,
+    ] = records.RESULTS,
     acquisition: Annotated[str | None, typer.Option(help="module:function, an acquisition for our GP")] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="name=value, an option of our GP such as overview=0; may come several times")
@@ -159,35 +161,38 @@ def main(
     recheck: Annotated[
         bool, typer.Option("--recheck", help="only run two recorded studies of each peer again (of ours, one a task)")
     ] = False,
+    data: Data = None,
     show: Annotated[bool, typer.Option("--list", help="only list tasks, methods and suites")] = False,
 ) -> None:
     """Ours against its peers: equal evaluations, paired seeds, every run recorded. What is recorded is not run again."""
+    use_data(data)
     try:
-        names, folder = tasks(suite, task or []), folder_of(results)
+        names, folder = chosen_tasks(suite, task or []), folder_of(results)
         chosen = chosen_methods(method or [], acquisition, option or [])
     except ValueError as error:
-        refuse(error)
+        exit_with(error)
     asked = names if task or suite not in {one.suite for one in TASKS.values()} else None  # None: a whole suite
     try:
         if show:
-            listed()
+            show_list()
         elif recheck:
-            whose = [one for one in chosen if (method or one.variant or not one.ours) and present(one)]
-            raise typer.Exit(again(folder, whose, available(names), say))
+            whose = [one for one in chosen if (method or one.variant or not one.ours) and is_present(one)]
+            raise typer.Exit(int(runner.recheck(folder, whose, tasks_with_data(names), show_line) > 0))
         elif seconds_only and table:
             seconds_of(folder)
         elif seconds_only:
             contenders = [one.name for one in chosen if method or one.variant or one.name in timing.CONTENDERS]
-            raise typer.Exit(timing.measure(folder, repeats, limit, say, task or timing.ON, contenders))
+            failed = timing.measure_seconds(folder, repeats, limit, show_line, task or timing.ON, contenders)
+            raise typer.Exit(int(failed > 0))
         elif table:
-            write(folder, asked)
+            write_pages(folder, asked)
         else:
-            every = runner.plans(available(names), [one for one in chosen if present(one)], seeds, n, first_seed)
+            every = runner.plans(tasks_with_data(names), [one for one in chosen if is_present(one)], seeds, n, first_seed)
             failed = fill(every, folder, seconds, workers)
-            write(folder, asked)
+            write_pages(folder, asked)
             raise typer.Exit(failed)
     except KeyboardInterrupt:
-        say("ended by Ctrl-C; what was finished is stored")
+        show_line("ended by Ctrl-C; what was finished is stored")
         raise typer.Exit(130) from None
 
 

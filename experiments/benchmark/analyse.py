@@ -29,9 +29,10 @@ from experiments.benchmark.collected import OURS, Collected, collect, kind, suit
 from experiments.benchmark.notes import notes
 from experiments.benchmark.ranking import Ranking, ranking
 from experiments.benchmark.ranks import DRAWS, FEW, Friedman
-from experiments.benchmark.store import RESULTS, lines
+from experiments.benchmark.records import RESULTS
 from experiments.benchmark.summary import Beside, Cell, Loss, beside, cells, lost, read_reasons, seconds
 from experiments.benchmark.tasks import TASKS
+from experiments.ledger.lines import read_lines
 
 FOLDER = Path("runs") / "benchmark"
 FILES = ("index.html", "summary.csv", "ranks.csv", "lost.csv", "seconds.csv", *(f"{name}.png" for name in plots.NAMES))
@@ -94,7 +95,7 @@ def unreasoned(
 
 def suites(results: Path, asked: Collection[str] | None = None) -> list[Analysis]:
     """Of every suite that has a study. ValueError if none has."""
-    there = {suite_of(row["task"]) for file in results.glob("*.jsonl") for row in lines(file) if "regret" in row}
+    there = {suite_of(row["task"]) for file in results.glob("*.jsonl") for row in read_lines(file) if "regret" in row}
     return [analyse(results, suite, asked) for suite in TITLES if suite in there] or [analyse(results, asked=asked)]
 
 

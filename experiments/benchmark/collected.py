@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmark import store
+from experiments.benchmark import records
 from experiments.benchmark.methods import METHODS
 from experiments.benchmark.ranks import Floats
 from experiments.benchmark.study import CHECKPOINTS
 from experiments.benchmark.tasks import TASKS
+from experiments.ledger.lines import read_lines
 
 OURS = "GP"
 SOLVED = 1e-10  # of the median regret after the first evaluation
@@ -42,7 +43,7 @@ class Trace:
     machine: Mapping[str, Any]
     digest: str | None
     current: bool  # it counts as made by the sources as they are now; always so for a peer
-    adopted: bool = False  # by a recheck: older sources made it (store.adopt)
+    adopted: bool = False  # by a recheck: older sources made it (see the ledger)
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,10 @@ def _place(method: str) -> tuple[bool, bool, int, str]:
 def _read(results: Path, suite: str, remarks: list[str]) -> Iterator[Trace]:
     changed: Counter[str] = Counter()
     for file in sorted(results.glob("*.jsonl")):
-        for row in store.lines(file):
+        for row in read_lines(file):
             if "regret" not in row or suite_of(row["task"]) != suite:
                 continue
-            if store.same_task(row):
+            if records.is_same_task(row):
                 yield _trace(row)
             else:
                 changed[row["task"]] += 1
@@ -139,7 +140,7 @@ def _trace(row: Mapping[str, Any]) -> Trace:
     regret = [math.inf if value is None else float(value) for value in row["regret"]]
     regret += [regret[-1] if regret else math.inf] * (int(row["n"]) - len(regret))
     ask, tell = (float(row.get(name, math.nan)) for name in ("ask_seconds", "tell_seconds"))
-    current, adopted = store.counts(dict(row)), row.get("measured_by") is not None
+    current, adopted = records.is_current(row), row.get("measured_by") is not None
     about = row.get("versions", {}), row.get("machine", {}), row.get("digest"), current, adopted
     return Trace(row["task"], row["method"], int(row["seed"]), np.array(regret), ask, tell, *about)
 

@@ -12,15 +12,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.benchmark import store
 from experiments.benchmark.methods import Absent, Method
+from experiments.benchmark.records import file_of, first_two, ledger_of, measurement
 from experiments.benchmark.study import Plan, run
+from experiments.ledger.lines import Record, append_line
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 NICE = 5
@@ -41,10 +42,10 @@ def plans(tasks: Sequence[str], chosen: Sequence[Method], seeds: int | None, n: 
     ]
 
 
-def missing(every: Sequence[Plan], folder: Path) -> list[Plan]:
-    """The studies without a counting record."""
-    there = {found for method in {plan.method for plan in every} for found in store.of(folder, method)}
-    return [plan for plan in every if (plan.task, plan.method, plan.seed, plan.n) not in there]
+def list_missing(every: Sequence[Plan], folder: Path) -> list[Plan]:
+    """The studies without a line that counts."""
+    names = {one.name for m in {plan.method for plan in every} for one in ledger_of(folder, m, every).list_missing()}
+    return [plan for plan in every if measurement(plan).name in names]
 
 
 def single_threaded() -> None:
@@ -61,10 +62,10 @@ def pool(workers: int) -> ProcessPoolExecutor:
     """Spawned processes with one thread each, at a low priority."""
     single_threaded()
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_settle, max_tasks_per_child=STUDIES)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, max_tasks_per_child=STUDIES)
 
 
-def _settle() -> None:
+def _begin() -> None:
     """What a new process does first: the command alone answers to Ctrl-C, and no process outlives it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICE)
@@ -91,7 +92,7 @@ class Work:
     failed: int = 0
     passed: set[str] = field(default_factory=set)
 
-    def next(self) -> Plan | None:
+    def take(self) -> Plan | None:
         """The next study; None if none is left or the time is up."""
         while self.left and time.monotonic() < self.deadline:
             plan = self.left.pop(0)
@@ -99,7 +100,7 @@ class Work:
                 return plan
         return None
 
-    def finish(self, plan: Plan, future: Future[store.Record]) -> None:
+    def finish(self, plan: Plan, future: Future[Record]) -> None:
         """Stores what a study left, or says why it left nothing."""
         title = f"{plan.method} on {plan.task}, seed {plan.seed}"
         self.step()
@@ -118,15 +119,15 @@ class Work:
             self.failed += 1
             self.say(f"{title}: failed with {type(error).__name__}: {error}")
             return
-        store.append(self.folder / f"{store.slug(plan.method)}.jsonl", record)
+        append_line(file_of(self.folder, plan.method), measurement(plan).line(record))
         self.done += 1
         regret = next((value for value in reversed(record["regret"]) if value is not None), None)
         self.say(f"{title}: regret {regret}, asks {record['ask_seconds']:.1f} s ({len(self.left)} left)")
 
 
-def go(work: Work, workers: int) -> None:
+def run_queue(work: Work, workers: int) -> None:
     """Runs the queue. A process that dies takes the studies that ran beside it along; they are counted as failed."""
-    while (plan := work.next()) is not None:
+    while (plan := work.take()) is not None:
         work.left.insert(0, plan)
         with pool(workers) as processes:
             try:
@@ -139,7 +140,7 @@ def go(work: Work, workers: int) -> None:
 
 def _drive(work: Work, processes: ProcessPoolExecutor, workers: int) -> None:
     """Keeps every process busy until the queue is empty or a process has died."""
-    running: dict[Future[store.Record], Plan] = {}
+    running: dict[Future[Record], Plan] = {}
     broken = False
     while True:
         for plan in _several(work, 0 if broken else workers - len(running)):
@@ -158,14 +159,25 @@ def _drive(work: Work, processes: ProcessPoolExecutor, workers: int) -> None:
 
 def _several(work: Work, count: int) -> Iterator[Plan]:
     for _ in range(count):
-        plan = work.next()
+        plan = work.take()
         if plan is None:
             return
         yield plan
 
 
-def clean(folder: Path, names: Iterable[str], say: Say) -> None:
-    """Drops older lines where every study of theirs was made anew."""
-    for name in sorted(names):
-        if dropped := store.clean(folder, name):
-            say(f"{name}: {dropped} older lines replaced")
+def recheck(folder: Path, chosen: Sequence[Method], tasks: Sequence[str], say: Say) -> int:
+    """Whether recorded runs come out the same here; how many do not.
+
+    Of a peer, the two lowest seeds are run again, on a task each. Of ours, where lines were made by older sources, the lowest
+    seed of every task and each of those sources: where every value is the same, its older lines count again.
+    """
+    differ = 0
+    with pool(1) as processes:
+        for method in chosen:
+            ledger = ledger_of(folder, method.name)
+            older = [(one, line) for one, line in ledger.samples() if one.key["task"] in tasks]
+            samples = older or first_two(folder, method.name, tasks)
+            if not samples:
+                say(f"{method.name}: nothing is recorded on these tasks")
+            differ += ledger.recheck(say, samples, lambda one: processes.submit(one.run).result())
+    return differ

@@ -7,7 +7,8 @@
                  carried on in between (null before the first)
     ask_seconds, tell_seconds, recommend_seconds   wall-clock totals; ask_cpu, tell_cpu: seconds of processor time
     ask_seconds_at   the asks' total after each checkpoint
-    task_digest      names the definition of the task; digest: our sources that decide, where the method is ours
+    task_digest      names the definition of the task; digest: our sources that decide, where the method is ours; both are
+                     the ledger's
 
 A study whose optimizer has nothing left to ask ends before its n evaluations; its lists are shorter then. A value that
 is not finite is told as nan. Each evaluation of a study has noise of its own, whose seed comes from (seed, evaluation).
@@ -29,10 +30,10 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmark import methods, peers
-from experiments.benchmark.digest import ROOT
 from experiments.benchmark.methods import Method
 from experiments.benchmark.peers import Exhausted, Peer
-from experiments.benchmark.tasks import TASKS, Task
+from experiments.benchmark.tasks import Task, find_task
+from experiments.ledger.digest import ROOT
 from hpo.space import Config
 
 CHECKPOINTS = (25, 50, 100)  # evaluations whose regret stands in `regret_at`
@@ -67,12 +68,12 @@ class Plan:
 
 def run(plan: Plan) -> dict[str, Any]:
     """One study; its record as JSON values. methods.Absent where the method's packages cannot be imported."""
-    return study(TASKS[plan.task], methods.find(plan.method), plan.seed, plan.n)
+    return run_study(find_task(plan.task), methods.find(plan.method), plan.seed, plan.n)
 
 
-def study(task: Task, method: Method, seed: int, n: int) -> dict[str, Any]:
+def run_study(task: Task, method: Method, seed: int, n: int) -> dict[str, Any]:
     """One study of n evaluations. Raises ValueError if the method asks for something outside the space."""
-    still(seed)
+    seed_globals(seed)
     space = task.space()
     peer = method.make(space, seed, n)
     if torch := sys.modules.get("torch"):
@@ -93,9 +94,9 @@ def study(task: Task, method: Method, seed: int, n: int) -> dict[str, Any]:
         "ask_seconds": ask.seconds, "ask_cpu": ask.cpu, "tell_seconds": tell.seconds, "tell_cpu": tell.cpu,
         "recommend_seconds": recommend.seconds,
     }  # fmt: skip
-    named = {"task": task.name, "task_digest": task.digest, "method": method.name, "seed": seed, "n": n}
+    named = {"task": task.name, "method": method.name, "seed": seed, "n": n}
     spent = {**{name: round(value, 4) for name, value in seconds.items()}, "ask_seconds_at": at}
-    return {**named, **trace.record(), **spent, **about(method, peer)}
+    return {**named, **trace.record(), **spent, **provenance(method, peer)}
 
 
 class Trace:
@@ -124,15 +125,15 @@ class Trace:
 
     def record(self) -> dict[str, Any]:
         """As JSON values."""
-        at = {str(i): number(self.regret[i - 1]) for i in CHECKPOINTS if i <= len(self.regret)}
+        at = {str(i): round_value(self.regret[i - 1]) for i in CHECKPOINTS if i <= len(self.regret)}
         return {
-            "values": [number(value) for value in self.values],
+            "values": [round_value(value) for value in self.values],
             "regret_at": at,
-            "regret": [number(value) for value in self.regret],
+            "regret": [round_value(value) for value in self.regret],
         }
 
 
-def number(value: float) -> float | None:
+def round_value(value: float) -> float | None:
     """7 significant digits; None for what is no number."""
     return float(f"{value:.7g}") if math.isfinite(value) else None
 
@@ -142,7 +143,7 @@ def noise_seed(seed: int, evaluation: int) -> int:
     return int(np.random.SeedSequence([seed, evaluation]).generate_state(1)[0])
 
 
-def still(seed: int) -> None:
+def seed_globals(seed: int) -> None:
     """Seeds the global generators, which some peers draw from, so that no study depends on the one before."""
     random.seed(seed)
     np.random.seed(seed)
@@ -150,11 +151,11 @@ def still(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def about(method: Method, peer: Peer) -> dict[str, Any]:
-    """What a record depends on: versions, machine, and for ours the revision and the digest of the sources."""
+def provenance(method: Method, peer: Peer) -> dict[str, Any]:
+    """What a record depends on beside the code: versions, machine, and for ours the revision."""
     packages = {"python": platform.python_version(), **peers.versions("numpy", "scipy", "torch"), **peer.versions()}
     machine = {"processor": platform.processor(), "machine": platform.machine()}
-    own = {"digest": method.digest, "git": revision()} if method.ours else {}
+    own = {"git": revision()} if method.ours else {}
     return {"versions": packages, "machine": machine, **own}
 
 

@@ -21,6 +21,7 @@ Styblinski-Tang in other boxes, their optima where the books put them.
 """
 
 import hashlib
+import importlib
 import json
 import math
 from collections.abc import Callable
@@ -170,6 +171,25 @@ _FRESH = (
     _grid("logreg_grid", tables.LOGREG, 0.0685, "4-d, 9680 points, logistic regression; error rate (Snoek et al. 2012)"),
 )  # fmt: skip
 TASKS: dict[str, Task] = {task.name: task for task in (*_TASKS, *(replace(task, suite="fresh") for task in _FRESH))}
+
+
+def find_task(name: str) -> Task:
+    """A task by its name in TASKS, or one of somebody's own: "package.module:NAME", a Task that a module defines, under that
+    name. ValueError for an unknown name."""
+    if name in TASKS:
+        return TASKS[name]
+    module, colon, attribute = name.rpartition(":")
+    if not colon:
+        raise ValueError(f"unknown task {name!r}; allowed are {list(TASKS)} and 'package.module:NAME'")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # importing runs anybody's code
+        raise ValueError(f"the task {name!r} cannot be imported as package.module:NAME: {error}") from None
+    if not isinstance(found, Task):
+        raise ValueError(f"{name!r} is {found!r}; it must be an experiments.benchmark.tasks.Task")
+    return replace(found, name=name)
+
+
 SUITES: dict[str, tuple[str, ...]] = {
     **{suite: tuple(t.name for t in TASKS.values() if t.suite == suite) for suite in ("all", "fresh")},
     **{

@@ -18,15 +18,19 @@ import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from experiments.benchmark import methods, runner, store
+from experiments.benchmark import methods, runner
 from experiments.benchmark.peers import Peer
-from experiments.benchmark.study import Clock, about, noise_seed, still
-from experiments.benchmark.tasks import TASKS
+from experiments.benchmark.records import TIMING
+from experiments.benchmark.study import Clock, noise_seed, provenance, seed_globals
+from experiments.benchmark.tasks import find_task
+from experiments.ledger.ledger import Ledger
+from experiments.ledger.lines import Record, read_lines
+from experiments.ledger.measurement import Measurement
 from hpo.rng import stream
 from hpo.space import Config
 
@@ -38,8 +42,7 @@ WARM = 12  # evaluations of the short study before: more than any contender's fi
 START = 600.0  # seconds within which a process must have warmed up
 
 
-@dataclass(frozen=True)
-class Measurement:
+class Timed(NamedTuple):
     """One number to be measured."""
 
     what: str
@@ -52,20 +55,20 @@ class Measurement:
 # -- in the measuring process ------------------------------------------------------------------------------------------
 
 
-def play(peer: Peer, task: str, seed: int, n: int, clock: Clock) -> None:
+def play_study(peer: Peer, task: str, seed: int, n: int, clock: Clock) -> None:
     """n evaluations of a task; asks and tells are on the clock."""
     for i in range(n):
         config = clock(peer.ask)
-        value = TASKS[task].observe(config, noise_seed(seed, i))
+        value = find_task(task).observe(config, noise_seed(seed, i))
         clock(peer.tell, config, value)
 
 
-def told(peer: Peer, task: str, seed: int, n: int) -> None:
+def tell_points(peer: Peer, task: str, seed: int, n: int) -> None:
     """Tells a fresh optimizer n random points that it has not asked, in one go where it can."""
-    space = TASKS[task].space()
+    space = find_task(task).space()
     rows = space.domain.random(stream(seed, n, "timing"), n)
     configs: list[Config] = [space.decode(row) for row in rows]
-    values = [TASKS[task].observe(config, noise_seed(seed, i)) for i, config in enumerate(configs)]
+    values = [find_task(task).observe(config, noise_seed(seed, i)) for i, config in enumerate(configs)]
     add: Callable[..., None] | None = getattr(peer, "add", None)
     if add is not None:
         add(configs, values)
@@ -74,23 +77,23 @@ def told(peer: Peer, task: str, seed: int, n: int) -> None:
         peer.tell(config, value)
 
 
-def child(pipe: Connection, m: Measurement) -> None:
+def measure_in_child(pipe: Connection, m: Timed) -> None:
     """Warms up, says so, measures, and sends what it found."""
     try:
-        method, space = methods.find(m.method), TASKS[m.task].space()
-        still(m.repeat)
-        play(method.make(space, m.repeat + 1000, WARM, timed=True), m.task, m.repeat + 1000, WARM, Clock())
+        method, space = methods.find(m.method), find_task(m.task).space()
+        seed_globals(m.repeat)
+        play_study(method.make(space, m.repeat + 1000, WARM, timed=True), m.task, m.repeat + 1000, WARM, Clock())
         peer, clock = method.make(space, m.repeat, m.n, timed=True), Clock()
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(1)
         if m.what == "ask":
-            told(peer, m.task, m.repeat, m.n)
+            tell_points(peer, m.task, m.repeat, m.n)
         pipe.send("warm")
         if m.what == "ask":
             clock(peer.ask)
         else:
-            play(peer, m.task, m.repeat, m.n, clock)
-        pipe.send({"seconds": round(clock.seconds, 4), "cpu": round(clock.cpu, 4), **about(method, peer)})
+            play_study(peer, m.task, m.repeat, m.n, clock)
+        pipe.send({"seconds": round(clock.seconds, 4), "cpu": round(clock.cpu, 4), **provenance(method, peer)})
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}")
 
@@ -98,12 +101,12 @@ def child(pipe: Connection, m: Measurement) -> None:
 # -- in the measuring command ------------------------------------------------------------------------------------------
 
 
-def measured(m: Measurement, limit: float) -> dict[str, Any]:
+def time_one(m: Timed, limit: float) -> Record:
     """The number; past the limit {"seconds": limit, "over": True}. RuntimeError if the process fails."""
     runner.single_threaded()
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=child, args=(there, m), daemon=True)
+    process = context.Process(target=measure_in_child, args=(there, m), daemon=True)
     process.start()
     there.close()
     try:
@@ -123,7 +126,25 @@ def measured(m: Measurement, limit: float) -> dict[str, Any]:
     return {**found, "over": False}
 
 
-def measure(
+def ledger_of_run(
+    folder: Path, repeats: int, limit: float, on: Sequence[str], contenders: Sequence[str], what: Sequence[tuple[str, int]]
+) -> Ledger:
+    """Everything once a repeat, as one run: numbers of different runs are not compared."""
+    run = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    every = [Timed(kind, n, task, name, r) for r in range(repeats) for kind, n in what for task in on for name in contenders]
+    return Ledger(folder / TIMING, [_measurement(run, m, partial(_with_load, m, limit)) for m in every])
+
+
+def _measurement(run: str, m: Timed, measure: Callable[[], Record]) -> Measurement:
+    return Measurement({"run": run, **m._asdict()}, measure, methods.find(m.method).sources)
+
+
+def _with_load(m: Timed, limit: float) -> Record:
+    """A number, and what else the machine was doing before."""
+    return {"limit": limit, "load": round(os.getloadavg()[0], 2), **time_one(m, limit)}
+
+
+def measure_seconds(
     folder: Path,
     repeats: int,
     limit: float,
@@ -132,57 +153,53 @@ def measure(
     contenders: Sequence[str] = CONTENDERS,
     what: Sequence[tuple[str, int]] = WHAT,
 ) -> int:
-    """Measures everything once a repeat, stores each number as it comes, and shows the medians; 1 if any measurement
-    failed, else 0."""
-    missing = {name: methods.find(name).missing for name in contenders}
-    for sentence in filter(None, missing.values()):
+    """Measures everything, stores each number as it comes, and shows the medians; how many measurements failed."""
+    absent = {name: methods.find(name).absence for name in contenders}
+    for sentence in filter(None, absent.values()):
         say(sentence)
-    chosen = [name for name in contenders if missing[name] is None]
-    run, failed = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), 0
-    for r in range(repeats):
-        for m in (Measurement(kind, n, task, name, r) for kind, n in what for task in on for name in chosen):
-            load = round(os.getloadavg()[0], 2)  # before: what else the machine was doing
-            try:
-                record = {"run": run, **asdict(m), "limit": limit, "load": load, **measured(m, limit)}
-            except RuntimeError as error:
-                say(str(error))
-                failed = 1
-                continue
-            store.append(folder / store.TIMING, record)
-            say(f"{m.what} n={m.n} {m.task} {m.method}, repeat {r}: {_seconds(record['seconds'], record['over'])}")
-    for line in table(folder):
+    chosen = [name for name in contenders if absent[name] is None]
+    failed, _ = ledger_of_run(folder, repeats, limit, on, chosen, what).measure(say)
+    for line in table_of_seconds(folder):
         say(line)
     return failed
 
 
-def latest(folder: Path) -> list[dict[str, Any]]:
-    """The lines of the last measuring run: numbers of different runs are not compared."""
-    every = list(store.lines(folder / store.TIMING))
+def latest_run(folder: Path) -> list[Record]:
+    """The lines of the last measuring run."""
+    every = list(read_lines(folder / TIMING))
     return [line for line in every if line["run"] == every[-1]["run"]]
 
 
-def table(folder: Path) -> list[str]:
+def is_outdated(line: Record) -> bool:
+    """Whether the seconds of a line are of other sources than there are now."""
+    m = Timed(line["what"], line["n"], line["task"], line["method"], line["repeat"])
+    return not _measurement(line["run"], m, dict).is_current(line)
+
+
+def table_of_seconds(folder: Path) -> list[str]:
     """One line a measurement and contender: median wall-clock and processor seconds, their ratio to ours, those of repeats."""
-    groups: dict[tuple[str, int, str, str], list[dict[str, Any]]] = {}
-    for line in latest(folder):
+    groups: dict[tuple[str, int, str, str], list[Record]] = {}
+    for line in latest_run(folder):
         groups.setdefault((line["what"], line["n"], line["task"], line["method"]), []).append(line)
     head = f"{'what':<5}{'n':>5}  {'task':<12}{'method':<12}{'seconds':>12}{'cpu':>12}{'ratio to ours':>16}{'of repeats':>16}"
-    return [head, *[_row(groups, key) for key in groups]]
+    old = sum(is_outdated(line) for lines in groups.values() for line in lines)
+    note = [f"{old} of these numbers are of other sources than there are now."] if old else []
+    return [head, *[_row(groups, key) for key in groups], *note]
 
 
-def _row(groups: dict[tuple[str, int, str, str], list[dict[str, Any]]], key: tuple[str, int, str, str]) -> str:
+def _row(groups: dict[tuple[str, int, str, str], list[Record]], key: tuple[str, int, str, str]) -> str:
     what, n, task, method = key
     seconds, over = median(groups[key], "seconds")
     cpu, unknown = median(groups[key], "cpu")
     own = groups.get((what, n, task, OURS))
     ratio = "" if own is None else f"{'> ' if over else ''}{seconds / median(own, 'seconds')[0]:.1f}"
-    ratios = "" if own is None or method == OURS else spread(groups[key], own)
+    ratios = "" if own is None or method == OURS else ratio_range(groups[key], own)
     shown = "" if unknown else _seconds(cpu, False)
     cells = f"{_seconds(seconds, over):>12}{shown:>12}{ratio:>16}{ratios:>16}"
     return f"{what:<5}{n:>5}  {task:<12}{method:<12}{cells}".rstrip()
 
 
-def spread(mine: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> str:
+def ratio_range(mine: Sequence[Record], own: Sequence[Record]) -> str:
     """The lowest and the highest ratio to ours within a repeat, `5.9–6.8`; "" for fewer than two repeats of both.
 
     One that was stopped is a lower bound, and marked so; a repeat in which ours was stopped has no ratio.
@@ -195,7 +212,7 @@ def spread(mine: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> str
     return "–".join(f"{'> ' if over else ''}{ratio:.1f}" for ratio, over in ends)
 
 
-def median(lines: Sequence[dict[str, Any]], name: str) -> tuple[float, bool]:
+def median(lines: Sequence[Record], name: str) -> tuple[float, bool]:
     """The median of a number over repeats, and whether that is a lower bound only: a repeat that was stopped counts as
     slower than every other."""
     ordered = sorted(lines, key=lambda line: (line["over"], line["seconds"] if line["over"] else line[name]))

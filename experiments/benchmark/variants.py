@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -21,12 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from experiments.ledger.digest import digest
 from hpo.optimizer import Sampler
 from hpo.optimizers.gp.sampler import GP
 from hpo.space import Float, Space
 
 FUNCTION = re.compile(r"[\w.]+:\w+")
 OPTIONS = tuple(sorted({f.name for f in fields(GP)} - {f.name for f in fields(Sampler)}))
+RENAMED = {"overview": "explore_every"}  # options by the names that stored studies have: they stay readable
+TABLES = {"kernel": "surrogates.kernels:KERNELS", "acquisition": "surrogates.acquisitions.registry:ACQUISITIONS"}
 TRIED = 6  # evaluations: three of a first design, two of the model's, and one for another part of the space
 
 
@@ -51,9 +53,12 @@ class Variant:
         return f"GP({', '.join([*([self.function] if self.function else []), *options])})"
 
     @property
-    def source(self) -> str | None:
-        """The file of the acquisition, None without one. ValueError if it stands in none."""
-        return None if self.function is None else source(self.function)
+    def sources(self) -> tuple[str, ...]:
+        """What decides beside GP itself, in the ledger's terms: the function, or the rows of tables that are used."""
+        usual = {f.name: f.default for f in fields(GP)}
+        chosen = {name: self.options.get(name, usual[name]) for name in TABLES}
+        rows = {name: f"{table}[{chosen[name]}]" for name, table in TABLES.items()}
+        return tuple((rows if self.function is None else {**rows, "acquisition": self.function}).values())
 
     def keywords(self) -> dict[str, Any]:
         """What hpo.GP is given. ValueError in one sentence where the acquisition cannot be imported."""
@@ -67,7 +72,7 @@ class Variant:
                 warnings.simplefilter("ignore")
                 GP(space, **keywords)  # with the `initial` that was asked for
                 _play(GP(space, **{**keywords, "initial": 3}))
-            _ = self.source
+            digest(*self.sources)
         except Exception as error:  # anybody's code
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
             raise ValueError(" ".join(f"{self.name} cannot run: {kind}{error}".split())) from None
@@ -83,7 +88,7 @@ def _play(optimizer: GP) -> None:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def parsed(name: str) -> Variant | None:
+def read_variant(name: str) -> Variant | None:
     """The variant of this name; None where it is no such name. ValueError for what stands in the brackets."""
     found = re.fullmatch(r"GP\((.+)\)", name)
     if found is None:
@@ -92,16 +97,23 @@ def parsed(name: str) -> Variant | None:
     if not FUNCTION.fullmatch(function):
         function, rest = "", found[1]
     given = _keywords(rest)
-    return None if given is None else Variant(function or None, _options(given))
+    return None if given is None else Variant(function or None, _options((current_name(name), value) for name, value in given))
 
 
-def made(function: str | None, options: Iterable[str]) -> Variant | None:
+def make_variant(function: str | None, options: Iterable[str]) -> Variant | None:
     """Of "module:function" and texts such as "overview=0"; None of nothing. ValueError in one sentence."""
     pairs = [text.partition("=") for text in options]
     if wrong := next((name for name, equals, _ in pairs if not equals), None):
         raise ValueError(f"the option {wrong!r} has no value; it is given as name=value, such as overview=0")
     given = _options([(name.strip(), value) for name, _, value in pairs])
+    if old := next((name for name in given if current_name(name) != name), None):
+        raise ValueError(f"the option {old!r} is called {current_name(old)!r} now")
     return Variant(function, given) if given or function is not None else None
+
+
+def current_name(option: str) -> str:
+    """What an option is called now, by any name that it has had."""
+    return RENAMED[option] if option not in OPTIONS and RENAMED.get(option) in OPTIONS else option
 
 
 def _keywords(text: str) -> list[tuple[str, str]] | None:
@@ -136,14 +148,3 @@ def function(spec: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # importing runs anybody's code
         raise ValueError(f"the acquisition {spec!r} cannot be imported as module:function: {error}") from None
-
-
-def source(spec: str) -> str:
-    """The file in which "module:function" stands; ValueError if there is none."""
-    try:
-        found = importlib.util.find_spec(spec.partition(":")[0])
-    except ImportError:
-        found = None
-    if found is None or found.origin is None or not found.origin.endswith(".py"):
-        raise ValueError(f"the acquisition {spec!r} stands in no file of Python's that can be found")
-    return found.origin

@@ -34,7 +34,7 @@ PARTS: dict[str, tuple[Callable[..., dict[str, Any]], tuple[str, str]]] = {
 }
 
 
-def measurement(part: str, source: str, seed: int, n: int, name: str) -> Measurement:
+def curves_measurement(part: str, source: str, seed: int, n: int, name: str) -> Measurement:
     """One search or one prediction."""
     run, (function, table) = PARTS[part]
     key = {"part": part, "source": source, "seed": seed, "n": n, "name": name}
@@ -42,14 +42,14 @@ def measurement(part: str, source: str, seed: int, n: int, name: str) -> Measure
     return Measurement(key, lambda: run(source, seed, n, name), (function, f"{table}[{name}]"), group=group)
 
 
-def measurements() -> Iterator[Measurement]:
+def curves_measurements() -> Iterator[Measurement]:
     """All of them, in an order in which an interrupted run is of use."""
     for seed, task, method in itertools.product(range(SEEDS), WEIGHTS, METHODS):
-        yield measurement("online", task, seed, SPENT, method)
+        yield curves_measurement("online", task, seed, SPENT, method)
     for draw in range(3 * DRAWS):  # there are few language models, and they cost little
         some = [*((task, SIZES) for task in TASKSET_NAMES if draw < DRAWS), (LANGUAGE_MODELS, FEW)]
         for source, sizes in some:
-            yield from (measurement("offline", source, draw, n, model) for n in sizes for model in MODELS)
+            yield from (curves_measurement("offline", source, draw, n, model) for n in sizes for model in MODELS)
 
 
 class CurvesLedger(Ledger):
@@ -71,7 +71,7 @@ def open_curves(path: Path) -> Ledger:
     """The ledger, and one sentence for what cannot be measured here."""
     if not has_taskset():
         progress(f"TaskSet's curves are not measured: they need {TASKSET} below the folder of shared data (HPO_DATA)")
-    return CurvesLedger(path, list(measurements()))
+    return CurvesLedger(path, list(curves_measurements()))
 
 
 app = command(__doc__, RESULTS, open_curves, lambda ledger: curves_tables(list(ledger.latest().values())))

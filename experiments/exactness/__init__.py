@@ -1,6 +1,6 @@
 """How exact the Gaussian process and its acquisitions are, and whether ugly data break them.
 
-    python -m experiments.exactness                # ten minutes on one core; writes experiments/results/exactness.json
+    python -m experiments.exactness                # ten minutes on one core; appends to experiments/results/exactness.jsonl
     python -m experiments.exactness --table        # only prints what is stored there
     python -m experiments.exactness --quick        # everything small; prints, stores nothing
     python -m experiments.exactness --case 1234    # one ugly data set again, with its description and its traceback
@@ -11,5 +11,6 @@
     tails.py       log EI, EI and their derivatives               against 80 digits
     ugly.py        ugly data sets
     fuzz.py        from each of them to a proposal                nothing may raise, warn, be infinite or be illegal
-    store.py       claims, results/exactness.json, the table
+    claims.py      what is claimed, the table
+    __main__.py    the command and its ledger, a line a part
 """

@@ -1,56 +1,88 @@
 """The command: `python -m experiments.exactness`, see the top of the package.
 
-Exit codes: 0 every claim holds, 1 one does not (the table says which), 2 arguments that do not fit.
+Exit codes: 0 every claim holds or is open, 1 one does not (the table says which), 2 arguments that do not fit.
 """
 
 from __future__ import annotations
 
-import argparse
+import platform
 import time
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib.metadata import version
+from math import isfinite
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
 import torch
+import typer
 
+from experiments.exactness.claims import CLAIMS, exactness_table
 from experiments.exactness.fuzz import fuzz, replay_case
 from experiments.exactness.gradients import gradients
 from experiments.exactness.measure import FULL, QUICK, Size
 from experiments.exactness.posterior import posterior
-from experiments.exactness.store import broken, read, table, versions, write
 from experiments.exactness.tails import tails
+from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
+from experiments.ledger.measurement import result
 
-PARTS = {"posterior": posterior, "gradients": gradients, "tails": tails, "fuzz": fuzz}
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "exactness.jsonl"
+PARTS: Mapping[str, Callable[[Size], dict[str, Any]]] = {
+    "posterior": posterior, "gradients": gradients, "tails": tails, "fuzz": fuzz,
+}  # fmt: skip
+MADE_BY = ("numpy", "scipy", "torch", "gpytorch", "mpmath")
+TIMES = ("seconds", "versions", "seconds a case", "slowest")  # of a line: what need not come out the same again
 
 
-def measure(size: Size) -> dict[str, Any]:
-    """Everything, on one thread."""
+def measure_part(part: str, size: Size) -> dict[str, Any]:
+    """One part, on one thread."""
     torch.set_num_threads(1)
-    results: dict[str, Any] = {"versions": versions(), "seconds": {}}
-    for name, part in PARTS.items():
-        begun = time.process_time()
-        results[name] = part(size)
-        results["seconds"][name] = round(time.process_time() - begun, 1)
-    return results
+    begun = time.process_time()
+    found = PARTS[part](size)
+    for entry in found.get("errors", {}).values():
+        entry["error"] = entry["error"] if isfinite(entry["error"]) else None  # JSON has no infinity
+    versions = {"python": platform.python_version(), **{name: version(name) for name in MADE_BY}}
+    return {"versions": versions, "seconds": round(time.process_time() - begun, 1), **found}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.exactness", description="How exact the GP is.")
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--table", action="store_true", help="only print what is stored")
-    chosen.add_argument("--quick", action="store_true", help="everything small; stores nothing")
-    chosen.add_argument("--case", type=int, metavar="N", help="one ugly data set again")
-    asked = parser.parse_args(arguments)
-    if asked.case is not None:
-        if asked.case < 0:
-            parser.error(f"--case is {asked.case}; allowed are 0 and more")
-        replay_case(asked.case)
-        return 0
-    results = read() if asked.table else measure(QUICK if asked.quick else FULL)
-    if not (asked.table or asked.quick):
-        write(results)
-    print(table(results))
-    return int(bool(broken(results)))
+def exactness_measurements(size: Size) -> Iterator[Measurement]:
+    """A part each."""
+    for part in PARTS:
+        sources = (f"experiments.exactness.__main__:PARTS[{part}]", "experiments.exactness.measure:FULL")
+        yield Measurement({"part": part}, partial(measure_part, part, size), sources, group=part)
+
+
+def without_times(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What must come out the same again."""
+    return {name: value for name, value in result(line).items() if name not in TIMES}
+
+
+def open_exactness(path: Path, size: Size = FULL) -> Ledger:
+    """The ledger of this experiment."""
+    return Ledger(path, list(exactness_measurements(size)), without_times, CLAIMS)
+
+
+app = new_app()
+
+
+@app.command(help=__doc__)
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="everything small; stores nothing")] = False,
+    case: Annotated[int | None, typer.Option(min=0, help="one ugly data set again, with its traceback")] = None,
+    table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = RESULTS,
+    data: Data = None,
+) -> None:  # fmt: skip
+    use_data(data)
+    if case is not None:
+        return replay_case(case)
+    with TemporaryDirectory() as folder:
+        ledger = open_exactness(Path(folder) / results.name, QUICK) if quick else open_exactness(results)
+        conduct(ledger, exactness_table, table, recheck, seconds)
+        lines = list(ledger.latest().values())
+    if any(claim.rule(lines).holds is False for claim in CLAIMS):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    app()

@@ -6,7 +6,7 @@ faces of packages, which are themselves no part of it. So whatever nobody reads 
 stays. It is a function of what the code says to the interpreter: comments, docstrings, layout, and the module in which a
 definition stands, do not change it.
 
-Of TABLES, in which everything of a kind is listed, only the rows count that a source names; all of them if none names any.
+Of a table, in which everything of a kind is listed, only the rows count that sources name; all of them if none names any.
 Code that is not ours counts by the name under which it is imported. What is reached by text alone (getattr, an object that
 comes from elsewhere) is not followed: sources must name it. A test runs studies and looks that nothing else is executed.
 """
@@ -21,14 +21,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from experiments.ledger.syntax import bound, canonical, chains, imports, is_docstring, is_main
+from experiments.ledger.syntax import bound, canonical, chains, imports, is_docstring, is_main, table_rows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OURS = ("surrogates", "hpo", "models", "experiments", "papers")
-TABLES = (
-    "surrogates.kernels:KERNELS", "surrogates.acquisitions.registry:ACQUISITIONS", "hpo.optimizers:OPTIMIZERS",
-)  # fmt: skip
-ASIDE, READ = ("hpo.logs",), ("hpo.logs.base", "hpo.logs.memory")  # a log gives back what it was given; its laws hold that
+ASIDE, READ = ("hpo.logs",), ("hpo.logs.base", "hpo.logs.checks", "hpo.logs.memory")  # of files: a log loses nothing, by its laws
 LOOSE = ":"  # in the place of a name: the statements of a module that define none
 Place = tuple[str, str]  # module, name that it defines
 
@@ -48,7 +45,8 @@ class Module:
         module = cls(path)
         for statement in ast.parse(path.read_text(encoding="utf-8")).body:
             names = list(bound(statement))
-            module.imported.update(imports(statement, package))
+            if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                module.imported.update(imports(statement, package))
             for name in names:
                 module.defined.setdefault(name, []).append(statement)
             if not (names or isinstance(statement, ast.Import | ast.ImportFrom) or is_docstring(statement) or is_main(statement)):
@@ -61,18 +59,20 @@ class Sources:
 
     def __init__(self, root: Path = ROOT) -> None:
         self.root = root
-        self.modules: dict[str, Module | None] = {}
+        self.modules: dict[str, Module] = {}
+        self._reads: dict[ast.AST, list[tuple[str, Place | None]]] = {}
 
     def module(self, name: str, anybody: bool = False) -> Module | None:
         """A module of ours, or also of anybody's; None if there is no such file."""
         if name not in self.modules:
-            path = self.path(name) if name.partition(".")[0] in OURS else None
-            if path is None and anybody:
-                path = found_by_python(name)
-            package = name if path is not None and path.name == "__init__.py" else name.rpartition(".")[0]
-            if path is None and not anybody:
+            path = self.path(name) if name.partition(".")[0] in OURS else file_of_module(name) if anybody else None
+            if path is None:
                 return None
-            self.modules[name] = None if path is None else Module.read(path, package)
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            try:
+                self.modules[name] = Module.read(path, package)
+            except SyntaxError as error:
+                raise ValueError(f"{str(path)!r} cannot be read: {error}") from None
         return self.modules[name]
 
     def path(self, name: str) -> Path | None:
@@ -85,7 +85,7 @@ class Sources:
         found = self.module(module)
         if found is None:
             return None
-        if name in found.imported and name not in found.defined:
+        if name in found.imported and name not in found.defined and found.imported[name] != (module, name):
             base, attribute = found.imported[name]
             return self.resolve(base, attribute) if attribute else ((base, "") if self.module(base) else None)
         if name in found.defined:
@@ -94,19 +94,22 @@ class Sources:
 
     # -- what a definition reads ---------------------------------------------------------------------------------------
 
-    def reads(self, module: str, tree: ast.AST) -> Iterator[tuple[str, Place | None]]:
+    def reads(self, module: str, tree: ast.AST) -> list[tuple[str, Place | None]]:
         """(text, place) of every name that is mentioned and stands for something beyond the definition itself."""
+        if tree not in self._reads:
+            self._reads[tree] = list(self._read(module, tree))
+        return self._reads[tree]
+
+    def _read(self, module: str, tree: ast.AST) -> Iterator[tuple[str, Place | None]]:
         here = self.module(module)
         assert here is not None
         package = module if here.path.name == "__init__.py" else module.rpartition(".")[0]
-        inner = dict(pair for node in ast.walk(tree) if isinstance(node, ast.stmt) for pair in imports(node, package))
-        names = {**here.imported, **inner}
-        for chain in chains(tree):
-            first, *rest = chain
-            if first in names and first not in here.defined:
-                yield from self._follow(".".join(chain), *names[first], rest)
-            elif first in here.defined:
+        inner = dict(imports(tree, package))  # of a function that imports when it is called
+        for first, *rest in chains(tree):
+            if first in here.defined and first not in inner:
                 yield first, (module, first)
+            elif first in inner or first in here.imported:
+                yield from self._follow(".".join([first, *rest]), *(inner.get(first) or here.imported[first]), rest)
 
     def _follow(self, text: str, base: str, name: str, rest: list[str]) -> Iterator[tuple[str, Place | None]]:
         """Through modules, attribute by attribute: `linalg.factor`, `surrogates.linalg.factor`."""
@@ -119,7 +122,7 @@ class Sources:
     # -- what is reached from sources ----------------------------------------------------------------------------------
 
     def reach(self, *sources: str) -> dict[Place, list[ast.AST]]:
-        """Every definition that sources name or read, with its statements; of TABLES the rows."""
+        """Every definition that sources name or read, with its statements; of a table the rows that are named."""
         rows: dict[Place, set[str]] = {}
         waiting = [place for source in sources for place in self._starts(source, rows)]
         found: dict[Place, list[ast.AST]] = {}
@@ -136,15 +139,15 @@ class Sources:
 
     def _starts(self, source: str, rows: dict[Place, set[str]]) -> Iterator[Place]:
         """The place that a source names. ValueError if there is nothing."""
-        module, _, name = source.partition(":")
-        name, _, row = name.partition("[")
+        text, _, row = source.partition("[")
+        module, _, name = text.rpartition(":") if ":" in text else (text, "", "")
         if self.module(module, anybody=True) is None:
             raise ValueError(f"{source!r} stands in no file of Python's that can be found")
         place = self.resolve(module, name) if name else (module, "")
         if place is None or (name and not place[1]):
             raise ValueError(f"{source!r}: {module} does not define {name}")
         if row:
-            rows.setdefault(place, set()).add(row.rstrip("]").strip("'\""))
+            rows.setdefault(place, set()).add(row.removesuffix("]").strip("'\""))
             self._rows(place, rows[place])
         yield place
 
@@ -166,11 +169,8 @@ class Sources:
         assert module is not None
         pairs: dict[str, list[ast.AST]] = {}
         for statement in module.defined[place[1]]:
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Dict):
-                    for key, value in zip(node.keys, node.values, strict=True):
-                        if isinstance(key, ast.Constant):
-                            pairs.setdefault(str(key.value), []).extend([key, value])
+            for key, value in table_rows(statement):
+                pairs.setdefault(str(key.value), []).extend([key, value])
         if unknown := sorted(chosen - {*pairs}):
             raise ValueError(f"{place[0]}:{place[1]} has no row {unknown[0]!r}; there are {', '.join(pairs)}")
         return [tree for key in sorted(chosen) for tree in pairs[key]]
@@ -178,7 +178,7 @@ class Sources:
     def digest(self, *sources: str) -> str:
         """16 hex digits of all that sources reach, and of what each of its names stands for."""
         found = self.reach(*sources)
-        texts = {place: repr([place[1].partition(":")[0], canonical(trees)]) for place, trees in found.items()}
+        texts = {place: repr([place[1], canonical(trees)]) for place, trees in found.items()}
         short = {place: hashlib.sha256(text.encode()).hexdigest() for place, text in texts.items()}
         total = []
         for place, trees in found.items():
@@ -204,8 +204,10 @@ def _here() -> Sources:
     return Sources()
 
 
-def found_by_python(module: str) -> Path | None:
-    """The file of anybody's module, as an import would find it."""
+def file_of_module(module: str) -> Path | None:
+    """The file of anybody's module, as an import would find it, or of a path that ends with .py."""
+    if module.endswith(".py"):
+        return Path(module) if Path(module).is_file() else None
     try:
         found = importlib.util.find_spec(module)
     except (ImportError, ValueError):

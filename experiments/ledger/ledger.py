@@ -7,6 +7,7 @@ of these count again, with the sources that made them under "measured_by".
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -21,12 +22,13 @@ from experiments.ledger.measurement import UNKNOWN, Measurement, name_of, result
 
 Say = Callable[[str], None]
 Origin = tuple[str, str | None]  # group, digest of the sources that made a line
+Sample = tuple[Measurement, Record]
 
 
 class Ledger:
     """A file and the measurements that it is to hold, in an order in which an interrupted run is of use.
 
-    compare  what of a line must come out the same at a recheck; by default all that was measured
+    compare  what of a line must come out the same at a recheck; by default all but versions, machine and what the ledger adds
     claims   what the lines are measured for: their digests are stored with every line
     """
 
@@ -34,7 +36,7 @@ class Ledger:
         self,
         path: Path,
         measurements: Sequence[Measurement],
-        compare: Callable[[Mapping[str, Any]], Any] = result,
+        compare: Callable[[Mapping[str, Any]], Mapping[str, Any]] = result,
         claims: Sequence[Claim] = (),
     ) -> None:
         self.path, self.measurements, self.compare, self.claims = path, list(measurements), compare, list(claims)
@@ -146,7 +148,7 @@ class Ledger:
 
     # -- older lines ---------------------------------------------------------------------------------------------------
 
-    def samples(self) -> list[tuple[Measurement, Record]]:
+    def samples(self) -> list[Sample]:
         """Of every group and each of the older sources of its stale lines, the first in the order of measurements.
 
         A line whose task is defined anew cannot come out the same, and is no sample.
@@ -158,20 +160,26 @@ class Ledger:
                 found.setdefault((one.group, line.get("digest")), (one, line))
         return list(found.values())
 
-    def recheck(self, say: Say) -> int:
+    def recheck(self, say: Say, samples: Sequence[Sample] | None = None, run: Callable[[Measurement], Any] | None = None) -> int:
         """Measures samples again. Where one comes out the same, the older lines that it speaks for are current again.
 
         Returns how many differ; their lines stay what they are, and are measured again by `measure`.
+
+        samples  by default those of stale lines; run  how a measurement is made, by default `one.run()`
         """
         same: list[Origin] = []
-        samples = self.samples()
+        samples = self.samples() if samples is None else samples
         for one, line in samples:
-            equal = self.compare(one.line(one.run())) == self.compare(line)
-            say(f"{title_of(one)}: {'the same' if equal else 'differs'}")
-            same += [(one.group, line.get("digest"))] * equal
+            found = one.line(one.run() if run is None else run(one))
+            changed = differences(self.compare(line), self.compare(found))
+            said = f"differs in {', '.join(changed)}" if changed else "the same"
+            say(f"{title_of(one)}: {said} ({changed_versions(line, found)})")
+            same += [(one.group, line.get("digest"))] * (not changed)
         if adopted := self.adopt(same):
-            say(f"{adopted} lines of older sources count again")
-        return len(samples) - len(same)
+            say(f"{self.path.name}: {adopted} lines of older sources count again")
+        if changed_samples := len(samples) - len(same):
+            say(f"{self.path.name}: lines of older sources that differ stay what they are, and will be measured again")
+        return changed_samples
 
     def adopt(self, origins: Collection[Origin]) -> int:
         """Makes the stale lines of these origins current; how many there are. No line is dropped."""
@@ -207,3 +215,16 @@ def _found(future: Future[Mapping[str, Any] | None]) -> Mapping[str, Any]:
 def title_of(one: Measurement) -> str:
     """A measurement in words: `branin, GP, seed 0`."""
     return ", ".join(str(value) if isinstance(value, str) else f"{name} {value}" for name, value in one.key.items())
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The fields in which two records differ; numbers to the last digit, as they are stored."""
+    both = json.loads(json.dumps([then, now]))
+    return sorted(name for name in {**then, **now} if both[0].get(name) != both[1].get(name))
+
+
+def changed_versions(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """`numpy 2.3 then, 2.4 now`, of records that name their versions under "versions"."""
+    old, new = then.get("versions", {}), now.get("versions", {})
+    pairs = {name: (old.get(name), new.get(name)) for name in sorted({**old, **new})}
+    return "; ".join(f"{name} {a} then, {b} now" for name, (a, b) in pairs.items() if a != b) or "same versions"

@@ -10,6 +10,7 @@ from typing import Any
 from experiments.ledger.digest import digest
 
 STAMPS = ("digest", "task_digest", "measured_by", "claims")  # fields of a line that the ledger itself writes
+CIRCUMSTANCES = ("versions", "machine", "git")  # fields that say where and by what a line was made
 UNKNOWN = "unknown"  # `measured_by` of a line from before digests were recorded
 
 
@@ -62,6 +63,5 @@ def name_of(key: Mapping[str, Any]) -> str:
 
 
 def result(line: Mapping[str, Any]) -> dict[str, Any]:
-    """What was measured, as it is stored: a line without what the ledger adds."""
-    kept = {name: value for name, value in line.items() if name not in STAMPS}
-    return json.loads(json.dumps(kept))  # type: ignore[no-any-return]
+    """What was measured: a line without what the ledger adds, and without CIRCUMSTANCES."""
+    return {name: value for name, value in line.items() if name not in (*STAMPS, *CIRCUMSTANCES)}

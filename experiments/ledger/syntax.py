@@ -31,9 +31,19 @@ def roots(target: ast.expr) -> Iterator[str]:
         yield from (name for item in target.elts for name in roots(item))
 
 
-def imports(statement: ast.stmt, package: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """(name here, (module, name there)) of an import; name there is "" for a module. Imports within blocks are found too."""
-    for node in ast.walk(statement) if not isinstance(statement, ast.FunctionDef | ast.ClassDef) else ():
+def table_rows(statement: ast.AST) -> Iterator[tuple[ast.Constant, ast.expr]]:
+    """(key, value) of a table that a statement defines or adds a row to: `{"key": value}`, `TABLE["key"] = value`."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Dict):
+            yield from ((k, v) for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant))
+        elif isinstance(node, ast.Assign):
+            added = (target.slice for target in node.targets if isinstance(target, ast.Subscript))
+            yield from ((key, node.value) for key in added if isinstance(key, ast.Constant))
+
+
+def imports(tree: ast.AST, package: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """(name here, (module, name there)) of every import in a tree; name there is "" for a module."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 here = alias.asname or alias.name.partition(".")[0]

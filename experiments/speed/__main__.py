@@ -14,45 +14,53 @@ one, a plain loop in its style stands in for it.
 
 from __future__ import annotations
 
-import datetime
-import json
 import platform
-import statistics
-from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from experiments.ledger import (
+    Data,
+    Ledger,
+    Measurement,
+    Recheck,
+    Results,
+    Seconds,
+    Table,
+    conduct,
+    new_app,
+    read_lines,
+    use_data,
+)
 from experiments.speed.duel import Entry, duel
-from experiments.speed.sizes import CPU, CUDA, STEPS, peak
+from experiments.speed.sizes import CPU, CUDA, STEPS
+from experiments.speed.table import speed_table
 
 RESULTS = Path(__file__).parent.parent / "results" / "speed.jsonl"
 ROUNDS, SECONDS = 7, 3.0
 STEPS_JUDGED = {"30k": STEPS, "1M": STEPS, "10M": 60}  # others: 60
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+KEY = ("machine", "device", "precision", "size", "rival", "compiled")  # a line is of a duel: of all of its contenders
+app = new_app()
 
 
-def names(device: str, nanogpt: Path | None, compiled: bool) -> list[str]:
-    """The contenders; ours first."""
-    plain = "nanoGPT" if nanogpt else "plain"
+def contenders(device: str, rival: str, compiled: bool) -> list[str]:
+    """Their names; ours first."""
     if device == "cpu":
-        eager = ["ours", plain, "trainer", "ours tanh", "trainer tanh"]
+        eager = ["ours", rival, "trainer", "ours tanh", "trainer tanh"]
         return [f"{name} compile" for name in eager[:3]] if compiled else eager
-    return ["ours", "ours graph", "ours compile", plain, f"{plain} compile"]
+    return ["ours", "ours graph", "ours compile", rival, f"{rival} compile"]
 
 
-def machine(device: str) -> dict[str, str]:
-    """What a result was measured on."""
+def machine_name(device: str) -> str:
+    """What a result is measured on."""
+    if device == "cpu":
+        return processor()
     import torch
 
-    return {
-        "machine": torch.cuda.get_device_name(device) if device != "cpu" else processor(),
-        "torch": version("torch"),
-        "transformers": version("transformers"),
-        "python": platform.python_version(),
-    }
+    return torch.cuda.get_device_name(device)
 
 
 def processor() -> str:
@@ -64,66 +72,32 @@ def processor() -> str:
     return " ".join([*known.get("model name", [platform.processor() or platform.machine()]), widest]).strip()
 
 
-def measure(
-    sizes: Sequence[str], device: str, precision: str, nanogpt: Path | None, compiled: bool, rounds: int, results: Path
-) -> None:
-    """Appends one line a contender and size."""
-    run = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    for size in sizes:
-        shape = (CPU if device == "cpu" else CUDA)[size]
-        entries = [Entry(name, shape, device, precision, nanogpt) for name in names(device, nanogpt, compiled)]
-        for record in duel(entries, rounds, SECONDS, STEPS_JUDGED.get(size, 60)):
-            line = {"run": run, "size": size, **record, **machine(device)}
-            results.parent.mkdir(parents=True, exist_ok=True)
-            with open(results, "a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(f"{size} {record['name']}: {statistics.median(record['rates']):,.0f} tokens/s", flush=True)
+def measure_duel(key: dict[str, Any], nanogpt: Path | None, rounds: int) -> dict[str, Any]:
+    """All contenders of a size, in turns."""
+    device, precision, size = key["device"], key["precision"], key["size"]
+    shape = (CPU if device == "cpu" else CUDA)[size]
+    names = contenders(device, key["rival"], key["compiled"])
+    entries = [Entry(name, shape, device, precision, nanogpt) for name in names]
+    found = list(duel(entries, rounds, SECONDS, STEPS_JUDGED.get(size, 60)))
+    versions = {"torch": version("torch"), "transformers": version("transformers"), "python": platform.python_version()}
+    return {"contenders": found, **versions}
 
 
-def table(results: Path) -> list[str]:
-    """Markdown: the newest line of every size, device, precision and contender."""
-    if not results.is_file():
-        raise FileNotFoundError(f"there are no results in {results}: leave --table out to measure")
-    newest: dict[tuple[str, ...], dict[str, Any]] = {}
-    for line in map(json.loads, results.read_text().splitlines()):
-        newest[line["device"], line["precision"], line["size"], line["name"]] = line
-    rows = [
-        "| device | size | loop | parameters | tokens/s | MFU | ours is so many times as fast | first step | loss after |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    return [*rows, *(_row(line, newest) for line in newest.values())]
+def speed_measurement(key: dict[str, Any], nanogpt: Path | None = None, rounds: int = ROUNDS) -> Measurement:
+    """One duel, on one machine."""
+    sources = ("experiments.speed.duel:duel", "experiments.speed.contenders:make")
+    return Measurement(key, partial(measure_duel, key, nanogpt, rounds), sources, group=str(key))
 
 
-def _row(line: dict[str, Any], newest: dict[tuple[str, ...], dict[str, Any]]) -> str:
-    how = line["name"].partition(" ")[2]
-    ours = newest.get((line["device"], line["precision"], line["size"], f"ours {how}".strip()))
-    ratio = "" if ours is None or line["name"].startswith("ours") or ours["run"] != line["run"] else _ratio(ours, line)
-    cells = [
-        f"{line['device']} {line['precision']}", line["size"], line["name"], f"{line['parameters']:,}",
-        f"{statistics.median(line['rates']):,.0f}", _mfu(line), ratio, f"{line['first_step']:.1f} s",
-        f"{line['loss']:.3f} ({line['steps']} steps)",
-    ]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
+def open_speed(path: Path, nanogpt: Path | None = None) -> Ledger:
+    """Every duel that the file has, of whatever machine."""
+    keys = [{name: line[name] for name in KEY} for line in read_lines(path)]
+    return Ledger(path, [speed_measurement(key, nanogpt) for i, key in enumerate(keys) if key not in keys[:i]])
 
 
-def _ratio(ours: dict[str, Any], other: dict[str, Any]) -> str:
-    ratios = [a / b for a, b in zip(ours["rates"], other["rates"], strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
-
-
-def _mfu(line: dict[str, Any]) -> str:
-    """Model FLOPs utilisation (PaLM, appendix B) where the device's peak is known."""
-    from models.config import GPTConfig
-    from models.predict.cost import flops_per_token
-
-    fastest = peak(line["machine"])
-    if line["device"] == "cpu" or fastest is None:
-        return ""
-    shape = CUDA[line["size"]]
-    config = GPTConfig(
-        shape.layers, shape.hidden, shape.heads, vocabulary=shape.vocabulary or 65, context=shape.context
-    )
-    return f"{100 * flops_per_token(config) * statistics.median(line['rates']) / fastest:.1f} %"
+def speed_report(ledger: Ledger) -> str:
+    """The table of all that the file has."""
+    return speed_table(list(open_speed(ledger.path).latest().values()))
 
 
 @app.command(help=__doc__)
@@ -138,33 +112,35 @@ def main(
         bool, typer.Option("--compile", help="on CPU: everybody compiled instead of everybody eager")
     ] = False,
     rounds: Annotated[int, typer.Option(min=1)] = ROUNDS,
-    results: Annotated[Path, typer.Option(help="file of results")] = RESULTS,
-    only_table: Annotated[bool, typer.Option("--table", help="measure nothing")] = False,
     shakespeare: Annotated[
         bool, typer.Option("--shakespeare", help="train nanoGPT's character model to its loss")
     ] = False,
-) -> None:
+    table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = RESULTS,
+    data: Data = None,
+) -> None:  # fmt: skip
     if compiled and device != "cpu":
         raise typer.BadParameter("--compile is for the CPU; on a GPU both ways are measured anyway")
-    if shakespeare and (size or nanogpt or compiled or only_table):
+    if shakespeare and (size or nanogpt or compiled or table or recheck):
         raise typer.BadParameter("--shakespeare goes with --device and --precision only")
     known = CPU if device == "cpu" else CUDA
     unknown = [name for name in size or [] if name not in known]
     if unknown:
         raise typer.BadParameter(f"size is {unknown[0]!r}, but must be one of {', '.join(known)}")
+    use_data(data)
+    kind = precision or ("float32" if device == "cpu" else "bf16")
     if shakespeare:
         from experiments.speed.shakespeare import race
 
-        print(race(device, precision or ("float32" if device == "cpu" else "bf16")))
+        print(race(device, kind))
         return
-    kind = precision or ("float32" if device == "cpu" else "bf16")
-    try:
-        if not only_table:
-            measure(size or list(known), device, kind, nanogpt and nanogpt.resolve(), compiled, rounds, results)
-        print("\n".join(table(results)))
-    except (RuntimeError, FileNotFoundError) as error:  # a contender cannot run, or there is nothing to print
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    folder = nanogpt and nanogpt.resolve()
+    if table or recheck:
+        ledger = open_speed(results, folder)
+    else:
+        common = {"machine": machine_name(device), "device": device, "precision": kind}
+        how = {"rival": "nanoGPT" if nanogpt else "plain", "compiled": compiled or device != "cpu"}
+        ledger = Ledger(results, [speed_measurement({**common, "size": one, **how}, folder, rounds) for one in size or known])
+    conduct(ledger, speed_report, table, recheck, seconds)
 
 
 if __name__ == "__main__":

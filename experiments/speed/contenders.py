@@ -122,7 +122,10 @@ class Plain:
         synchronise(self.device)
 
     def loss(self) -> float:
-        return judged(lambda ids: self.raw(ids[:, :-1], ids[:, 1:].contiguous())[0], self.corpus, self.size.context, self.device)
+        def logits(ids: Tensor) -> Tensor:
+            return self.raw(ids[:, :-1], ids[:, 1:].contiguous())[0]  # type: ignore[no-any-return]
+
+        return validation_loss(logits, self.corpus, self.size.context, self.device)
 
     @property
     def parameters(self) -> int:
@@ -236,7 +239,7 @@ class Trainer:
 
     def loss(self) -> float:
         self.model.eval()
-        loss = judged(lambda ids: self.model(ids[:, :-1]).logits, self.corpus, self.size.context, self.device)
+        loss = validation_loss(lambda ids: self.model(ids[:, :-1]).logits, self.corpus, self.size.context, self.device)
         self.model.train()
         return loss
 
@@ -293,7 +296,7 @@ class Sequences(torch.utils.data.Dataset[Mapping[str, Tensor]]):
 
 
 @torch.no_grad()
-def judged(logits: Callable[[Tensor], Tensor], corpus: Any, context: int, device: torch.device) -> float:
+def validation_loss(logits: Callable[[Tensor], Tensor], corpus: Any, context: int, device: torch.device) -> float:
     """Nats per token over the validation sequences on which ours is judged as well."""
     starts = validation_starts(len(corpus.valid), context, JUDGED)
     every = torch.from_numpy(sequences(corpus.valid, starts, context)).to(device)
@@ -313,7 +316,7 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def imported(name: str) -> None:
+def import_contender(name: str) -> None:
     """Imports what a contender is made of, which is not part of its first step."""
     if name.startswith("trainer"):
         import transformers

@@ -27,15 +27,15 @@ class Entry:
     nanogpt: Path | None = None
 
 
-def child(pipe: Connection, entry: Entry) -> None:
+def serve_contender(pipe: Connection, entry: Entry) -> None:
     """Builds and times the first step; then, at every request, the seconds of n steps or, for "loss", what it is now."""
     try:
         import torch
 
-        from experiments.speed.contenders import imported, make
+        from experiments.speed.contenders import import_contender, make
 
         torch.set_num_threads(1)
-        imported(entry.name)
+        import_contender(entry.name)
         started = time.perf_counter()
         contender = make(entry.name, entry.size, entry.device, entry.precision, entry.nanogpt)
         contender.steps(1)
@@ -57,7 +57,7 @@ class Process:
     def __init__(self, entry: Entry) -> None:
         context = multiprocessing.get_context("spawn")
         self.entry, (self.pipe, there) = entry, context.Pipe()
-        self.process = context.Process(target=child, args=(there, entry), daemon=True)
+        self.process = context.Process(target=serve_contender, args=(there, entry), daemon=True)
         self.process.start()
         there.close()
 
@@ -98,7 +98,7 @@ def duel(entries: Sequence[Entry], rounds: int, seconds: float, steps: int) -> I
             process.ask(steps - 1)
         records.append({**first, "loss": process.ask("loss"), "steps": steps})
         sizes.append(max(1, round(seconds / max(process.ask(2) / 2, 1e-5))))
-    rates = timed(processes, rounds, sizes)
+    rates = measure_rates(processes, rounds, sizes)
     for entry, process, record, rate, n in zip(entries, processes, records, rates, sizes, strict=True):
         process.close()
         yield {
@@ -107,7 +107,7 @@ def duel(entries: Sequence[Entry], rounds: int, seconds: float, steps: int) -> I
         }  # fmt: skip
 
 
-def timed(processes: Sequence[Process], rounds: int, sizes: Sequence[int]) -> list[list[float]]:
+def measure_rates(processes: Sequence[Process], rounds: int, sizes: Sequence[int]) -> list[list[float]]:
     """Tokens a second by contender and round of so many steps; every round begins with another contender."""
     rates: list[list[float]] = [[] for _ in processes]
     for k in range(rounds):

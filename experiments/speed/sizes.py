@@ -58,6 +58,6 @@ def text() -> Corpus:
     return load_corpus(str(shared) if shared.is_file() else "shakespeare")
 
 
-def peak(device_name: str) -> float | None:
+def peak_flops(device_name: str) -> float | None:
     """FLOPs a second of a device in bf16; None for one that is not known."""
     return next((flops for name, flops in PEAKS.items() if name in device_name), None)

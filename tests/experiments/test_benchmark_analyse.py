@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.benchmark import analyse, collected, store, summary
+from experiments.benchmark import analyse, collected, records, summary
 from experiments.benchmark.collected import collect
 from experiments.benchmark.ranking import ranking
+from experiments.ledger.lines import append_line
 
 TASKS = {
     name: SimpleNamespace(kind=kind, best=0.0, about=f"about {name}", suite="all")
@@ -29,7 +30,7 @@ def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(collected, "TASKS", TASKS)
     monkeypatch.setattr(analyse, "TASKS", TASKS)
     monkeypatch.setattr(collected, "METHODS", METHODS)
-    monkeypatch.setattr(store, "counts", lambda record: record.get("digest") != "old")
+    monkeypatch.setattr(records, "is_current", lambda record: record.get("digest") != "old")
     monkeypatch.setattr(analyse, "REASONS", tmp_path / "reasons.toml")
 
 
@@ -63,7 +64,7 @@ def every(methods: Iterable[str] = METHODS, tasks: Iterable[str] = TASKS, n: int
 def stored(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
     results = folder / "results"
     for each in rows:
-        store.append(results / f"{store.slug(each['method'])}.jsonl", each)
+        append_line(records.file_of(results, each["method"]), each)
     return results
 
 
@@ -346,7 +347,7 @@ def test_suites_are_shown_apart(
 
 
 def test_studies_of_a_task_that_has_changed_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "TASKS", {"bowl": SimpleNamespace(digest="new")})
+    monkeypatch.setattr(records, "task_digest", lambda task: "new")
     rows = [row("bowl", "tpe", seed, [1.0], task_digest=at) for seed, at in enumerate(("old", "new", None))]
     found = collect(stored(tmp_path, rows))
     assert [trace.seed for trace in found.of("tpe")] == [1, 2]

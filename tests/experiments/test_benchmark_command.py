@@ -14,10 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments.benchmark import __main__ as benchmark
-from experiments.benchmark import store, timing
-from experiments.benchmark.__main__ import app, tasks
+from experiments.benchmark import timing
+from experiments.benchmark.__main__ import app, chosen_tasks
 from experiments.benchmark.methods import METHODS
+from experiments.benchmark.records import TIMING
 from experiments.benchmark.tasks import SUITES, TASKS
+from experiments.ledger.lines import append_line, read_lines, replace_lines
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -27,18 +29,18 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def test_a_measurement_is_a_number_or_a_bound(tmp_path: Path) -> None:
     said: list[str] = []
     what = (("run", 8), ("ask", 30))
-    assert timing.measure(tmp_path, 1, 60.0, said.append, ["branin"], ["random"], what) == 0
-    first, second = store.lines(tmp_path / store.TIMING)
+    assert timing.measure_seconds(tmp_path, 1, 60.0, said.append, ["branin"], ["random"], what) == 0
+    first, second = read_lines(tmp_path / TIMING)
     assert (first["what"], second["what"]) == ("run", "ask")
     assert 0 < second["seconds"] < first["seconds"] < 60 and not first["over"]
-    over = timing.measured(timing.Measurement("run", 3000, "branin", "random", 0), 0.01)
+    over = timing.time_one(timing.Timed("run", 3000, "branin", "random", 0), 0.01)
     assert over == {"seconds": 0.01, "cpu": None, "over": True}
 
 
 def test_a_failing_measurement_is_reported(tmp_path: Path) -> None:
     said: list[str] = []
-    assert timing.measure(tmp_path, 1, 60.0, said.append, ["branin"], ["GP(math:no)"], (("ask", 5),)) == 1
-    assert said[0].startswith("GP(math:no) on branin: ValueError")
+    assert timing.measure_seconds(tmp_path, 1, 60.0, said.append, ["branin"], ["GP(math:no)"], (("ask", 5),)) == 1
+    assert said[1].startswith("run ") and "GP(math:no)" in said[1] and "ValueError" in said[1]
 
 
 def test_the_median_of_stopped_measurements_is_a_bound() -> None:
@@ -54,13 +56,13 @@ def test_the_median_of_stopped_measurements_is_a_bound() -> None:
 def test_the_table_shows_the_last_run_beside_ours(tmp_path: Path) -> None:
     common = {"what": "ask", "n": 500, "task": "mixed8", "repeat": 0, "limit": 9.0, "over": False}
     for run, name, seconds in (("1", "GP", 5.0), ("2", "GP", 0.5), ("2", "Optuna GP", 2.0)):
-        store.append(
-            tmp_path / store.TIMING, {"run": run, "method": name, "seconds": seconds, "cpu": seconds, **common}
+        append_line(
+            tmp_path / TIMING, {"run": run, "method": name, "seconds": seconds, "cpu": seconds, **common}
         )
-    store.append(
-        tmp_path / store.TIMING, {**common, "run": "2", "method": "BoTorch", "seconds": 9.0, "cpu": None, "over": True}
+    append_line(
+        tmp_path / TIMING, {**common, "run": "2", "method": "BoTorch", "seconds": 9.0, "cpu": None, "over": True}
     )
-    rows = [row.split() for row in timing.table(tmp_path)[1:]]
+    rows = [row.split() for row in timing.table_of_seconds(tmp_path)[1:]]
     assert rows[0] == ["ask", "500", "mixed8", "GP", "0.5", "s", "0.5", "s", "1.0"]
     assert rows[1][-1] == "4.0"
     assert rows[2] == ["ask", "500", "mixed8", "BoTorch", ">", "9", "s", ">", "18.0"]
@@ -75,16 +77,16 @@ def test_the_table_shows_the_range_of_ratios_within_repeats(tmp_path: Path) -> N
     for name, each in seconds.items():
         for repeat, spent in enumerate(each):
             over = spent is None
-            store.append(tmp_path / store.TIMING, {
+            append_line(tmp_path / TIMING, {
                 "run": "1", "what": "run", "n": 200, "task": "mixed8", "method": name, "repeat": repeat, "limit": 9.0,
                 "seconds": 9.0 if over else spent, "cpu": spent, "over": over,
             })  # fmt: skip
-    head, *rows = timing.table(tmp_path)
+    head, *rows = timing.table_of_seconds(tmp_path)
     assert head.endswith("ratio to ours      of repeats")
     assert rows[0].endswith(" 1.0") and rows[1].endswith("  2.0         2.0–5.0") and rows[4].endswith("  3.0")
     assert rows[2].endswith("> 4.5     > 2.2–> 9.0") and rows[3].endswith("> 4.5       2.0–> 9.0")
     stopped = {"repeat": 0, "seconds": 9.0, "over": True}
-    assert timing.spread([{"repeat": i, "seconds": 2.0, "over": False} for i in range(2)], [stopped]) == ""
+    assert timing.ratio_range([{"repeat": i, "seconds": 2.0, "over": False} for i in range(2)], [stopped]) == ""
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
@@ -111,7 +113,7 @@ def test_the_help_counts_the_held_out_tasks() -> None:
 
 
 def test_the_held_out_suite_is_run_only_when_it_is_named() -> None:
-    assert tasks("all", []) == list(SUITES["all"]) and tasks("fresh", []) == list(SUITES["fresh"])
+    assert chosen_tasks("all", []) == list(SUITES["all"]) and chosen_tasks("fresh", []) == list(SUITES["fresh"])
     assert not {*SUITES["all"]} & {*SUITES["fresh"]}
 
 
@@ -155,11 +157,11 @@ def test_measured_seconds_are_shown_again_and_nothing_is_measured(tmp_path: Path
     assert nothing.exit_code == 2 and "no seconds are recorded in" in nothing.output
     common = {"run": "1", "what": "ask", "n": 500, "task": "mixed8", "repeat": 0, "limit": 9.0, "over": False}
     for name, spent in (("GP", 0.5), ("Optuna GP", 2.0)):
-        store.append(tmp_path / store.TIMING, {**common, "method": name, "seconds": spent, "cpu": spent})
-    before = (tmp_path / store.TIMING).read_bytes()
+        append_line(tmp_path / TIMING, {**common, "method": name, "seconds": spent, "cpu": spent})
+    before = (tmp_path / TIMING).read_bytes()
     done = CliRunner().invoke(app, show)
-    assert done.exit_code == 0 and done.output.splitlines() == timing.table(tmp_path)
-    assert (tmp_path / store.TIMING).read_bytes() == before and [*tmp_path.iterdir()] == [tmp_path / store.TIMING]
+    assert done.exit_code == 0 and done.output.splitlines() == timing.table_of_seconds(tmp_path)
+    assert (tmp_path / TIMING).read_bytes() == before and [*tmp_path.iterdir()] == [tmp_path / TIMING]
 
 
 def test_the_committed_seconds_are_shown_again() -> None:
@@ -218,9 +220,9 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert f"40 studies, {there} recorded already, {40 - there} to run" in done.stdout
     assert path.read_bytes().startswith(cut)
-    found = [store.name(record) for record in store.lines(path)]
+    found = [(record["task"], record["seed"]) for record in read_lines(path)]
     assert len(found) == len(set(found)) == 40
-    assert {record["n"] for record in store.lines(path)} == {300}
+    assert {record["n"] for record in read_lines(path)} == {300}
 
 
 def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -241,7 +243,7 @@ def test_an_option_of_ours_is_a_method_beside_it_on_the_seeds_that_are_named(tmp
     name, results = "GP(overview=0, power=True)", tmp_path / "results"
     assert f"{name} on branin, seed 101: regret" in done.stdout and f"| branin | {name} | 2 | " in done.stdout
     assert {path.name for path in results.glob("*.jsonl")} == {"gp.jsonl", "gp-overview-0-power-true.jsonl"}
-    lines = [record for path in results.glob("*.jsonl") for record in store.lines(path)]
+    lines = [record for path in results.glob("*.jsonl") for record in read_lines(path)]
     assert sorted((r["method"], r["seed"]) for r in lines) == [("GP", 100), ("GP", 101), (name, 100), (name, 101)]
     assert "reasons.toml" not in done.stdout
     again = ran(tmp_path, *arguments[:6], "--option", "power=True", *arguments[6:])
@@ -276,13 +278,13 @@ def test_a_recheck_that_differs_fails(tmp_path: Path) -> None:
     assert ran(tmp_path, *those, "--n", "4", "--seeds", "2").returncode == 0
     again = ["--recheck", *those]
     same = ran(tmp_path, *again)
-    assert same.returncode == 0 and same.stdout.count("the same 4 values") == 4, same.stderr
+    assert same.returncode == 0 and same.stdout.count(": the same") == 4, same.stderr
     path = tmp_path / "results" / "optuna-tpe.jsonl"
-    first, second = store.lines(path)
-    store.replace(path, [{**first, "values": [0.0, *first["values"][1:]]}, second])
+    first, second = read_lines(path)
+    replace_lines(path, [{**first, "values": [0.0, *first["values"][1:]]}, second])
     differs = ran(tmp_path, *again)
-    assert differs.returncode == 1 and differs.stdout.count("the same 4 values") == 3
-    assert "Optuna TPE on branin, seed 0: differs from evaluation 1 on (same versions)" in differs.stdout
+    assert differs.returncode == 1 and differs.stdout.count(": the same") == 3
+    assert "branin, Optuna TPE, seed 0, n 4: differs in values (same versions)" in differs.stdout
 
 
 def test_a_limit_of_seconds_leaves_the_rest_for_another_time(tmp_path: Path) -> None:

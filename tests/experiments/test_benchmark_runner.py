@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from experiments.benchmark import digest, methods, peers, recheck, runner, store, study
+from experiments.benchmark import methods, peers, records, runner, study
 from experiments.benchmark.methods import METHODS, Absent, Method
 from experiments.benchmark.peers import Exhausted
 from experiments.benchmark.study import Plan, Trace
 from experiments.benchmark.tasks import TASKS, Task
+from experiments.ledger.digest import digest
+from experiments.ledger.lines import Record, append_line, read_lines
 from hpo import Categorical, Float, Int, Space
-from tests.test_structure import imports
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 QUICK = [name for name, method in METHODS.items() if method.seeds == 20]
 OWN = [name for name in QUICK if METHODS[name].ours]
 
@@ -64,10 +64,10 @@ HOPELESS = Task("hopeless", "mixed", odd_space, odd, -1.0, lambda config, seed: 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_a_seed_gives_the_same_study_whatever_ran_before(name: str) -> None:
-    first = study.study(TASKS["conditional"], method(name), 3, 13)
-    study.study(TASKS["branin"], method("random"), 4, 3)
-    again = study.study(TASKS["conditional"], method(name), 3, 13)
-    other = study.study(TASKS["conditional"], method(name), 4, 13)
+    first = study.run_study(TASKS["conditional"], method(name), 3, 13)
+    study.run_study(TASKS["branin"], method("random"), 4, 3)
+    again = study.run_study(TASKS["conditional"], method(name), 3, 13)
+    other = study.run_study(TASKS["conditional"], method(name), 4, 13)
     assert again["values"] == first["values"] and again["regret"] == first["regret"]
     assert other["values"] != first["values"]
     assert None not in first["values"] and len(set(first["values"])) > 6
@@ -92,7 +92,7 @@ def test_every_asked_configuration_lies_in_the_space(name: str) -> None:
 @pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize("task", [DIVERGING, HOPELESS])
 def test_diverged_runs_are_survived(name: str, task: Task) -> None:
-    record = study.study(task, method(name), 0, 16)
+    record = study.run_study(task, method(name), 0, 16)
     assert len(record["values"]) == 16
     if name != "Nevergrad":  # which stays near the middle of the space
         assert None in record["values"]
@@ -138,12 +138,12 @@ class Scripted(Method):
 
 def test_a_record_says_what_was_seen_and_how_good_the_incumbent_was() -> None:
     task = Task("line", "classical", lambda: Space(x=Float(0.0, 4.0)), lambda config: config["x"] ** 2, 0.0)
-    record = study.study(task, Scripted("scripted", 1, "none"), 0, 100)
+    record = study.run_study(task, Scripted("scripted", 1, "none"), 0, 100)
     assert record["values"] == [9.0, 1.0, 4.0, 0.25]  # it ended early, having nothing left to ask
     assert record["regret"] == [9.0, 1.0, 1.0, 0.25]
     assert record["n"] == 100 and record["regret_at"] == {} and record["versions"]["it"] == "1"
     assert record["ask_seconds"] >= 0 and "digest" not in record
-    assert record["task_digest"] == task.digest
+    assert records.measurement(Plan("branin", "SMAC", 0, 5)).line({})["task_digest"] == TASKS["branin"].digest
 
 
 def test_regret_of_a_noisy_task_is_that_of_the_recommendation() -> None:
@@ -159,8 +159,8 @@ def test_regret_of_a_noisy_task_is_that_of_the_recommendation() -> None:
 
 
 def test_numbers_keep_seven_digits() -> None:
-    assert study.number(1234.56789) == 1234.568
-    assert study.number(math.inf) is None and study.number(math.nan) is None
+    assert study.round_value(1234.56789) == 1234.568
+    assert study.round_value(math.inf) is None and study.round_value(math.nan) is None
 
 
 def test_every_evaluation_has_noise_of_its_own() -> None:
@@ -168,38 +168,6 @@ def test_every_evaluation_has_noise_of_its_own() -> None:
 
 
 # -- methods and digests -----------------------------------------------------------------------------------------------
-
-
-def test_a_digest_is_of_what_the_code_does(tmp_path: Path) -> None:
-    texts = [
-        "def f(x):\n    return x + 1\n",
-        '"""New."""\n\n\ndef f(x):  # a comment\n    """What it does."""\n    return (x + 1)\n',
-        "def f(x):\n    return x + 2\n",
-    ]
-    digests = []
-    for i, text in enumerate(texts):
-        file = tmp_path / str(i) / "same.py"
-        file.parent.mkdir()
-        file.write_text(text)
-        digests.append(digest.digest(str(file)))
-    assert digests[0] == digests[1] != digests[2]
-    beside = [digest.digest("hpo/rng.py", alone=(str(tmp_path / str(i) / "same.py"),)) for i in range(3)]
-    assert beside[0] == beside[1] != beside[2] and digest.digest("hpo/rng.py") not in beside
-
-
-def test_the_digest_covers_what_our_gp_is_made_of() -> None:
-    made_of = {str(file.relative_to(ROOT)) for file in digest.closure(*METHODS["GP"].sources)}
-    direct = [
-        f"{module}.{name}" for module, name in imports((ROOT / "hpo/optimizers/gp/sampler.py").read_text(), "hpo.optimizers.gp")
-    ]
-    named = {module.rpartition(".")[0].replace(".", "/") + ".py" for module in direct if "hpo.optimizers." in module}
-    assert named <= made_of
-    assert {"hpo/optimizers/gp/sampler.py", "hpo/space.py", "hpo/rng.py", "surrogates/gp.py", "surrogates/fitting.py"} <= made_of
-    assert not made_of & {"hpo/optimizers/__init__.py", "hpo/optimizers/asha.py", "hpo/history.py"}
-    assert "hpo/optimizer.py" in made_of
-    assert not [name for name in made_of if "plotting" in name or "linting" in name]  # they decide no proposal
-    random = {str(file.relative_to(ROOT)) for file in digest.closure(*METHODS["random"].sources)}
-    assert "surrogates/domain.py" in random and "surrogates/gp.py" not in random
 
 
 @pytest.mark.parametrize("name", ["gp", "GP()", "GP(one)", "GP(a:b:c)", "GP(overview=)", "GP(*overview)", "GP(a=1)(b=2)"])
@@ -210,11 +178,11 @@ def test_unknown_methods_are_refused(name: str) -> None:
 
 def test_a_peer_that_is_not_installed_says_how_to_install_it() -> None:
     absent = Method("Nobody", 1, "nobody:Nobody", ("surely_not_installed",))
-    assert absent.missing is not None
-    assert "Nobody" in absent.missing and "surely_not_installed" in absent.missing and "[peers]" in absent.missing
+    assert absent.absence is not None
+    assert "Nobody" in absent.absence and "surely_not_installed" in absent.absence and "[peers]" in absent.absence
     with pytest.raises(Absent, match="Nobody is skipped"):
         absent.make(odd_space(), 0, 1)
-    assert METHODS["GP"].missing is None
+    assert METHODS["GP"].absence is None
 
 
 def test_versions_leave_out_what_is_absent() -> None:
@@ -225,56 +193,60 @@ def test_versions_leave_out_what_is_absent() -> None:
 
 
 def line(name: str = "GP", task: str = "branin", seed: int = 0, **more: Any) -> dict[str, Any]:
-    own = {"digest": METHODS[name].digest} if METHODS[name].ours else {}
+    own = {"digest": digest(*METHODS[name].sources)} if METHODS[name].ours else {}
     return {"task": task, "method": name, "seed": seed, "n": 5, "values": [1.0], "regret": [1.0], **own, **more}
 
 
-def fill(folder: Path, name: str, *records: dict[str, Any]) -> Path:
-    for record in records:
-        store.append(folder / f"{store.slug(name)}.jsonl", record)
-    return folder / f"{store.slug(name)}.jsonl"
+def fill(folder: Path, name: str, *lines: dict[str, Any]) -> Path:
+    for each in lines:
+        append_line(records.file_of(folder, name), each)
+    return records.file_of(folder, name)
+
+
+def counting(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The lines of a method that count."""
+    return list(records.ledger_of(folder, name).current().values())
 
 
 def test_older_lines_of_ours_do_not_count_and_go_when_all_are_replaced(tmp_path: Path) -> None:
     old = [line(seed=0, digest="old"), line(seed=1, digest="old")]
     path = fill(tmp_path, "GP", *old, line(seed=0, values=[2.0]))
     every = [Plan("branin", "GP", seed, 5) for seed in range(2)]
-    assert runner.missing(every, tmp_path) == [every[1]]
-    assert store.clean(tmp_path, "GP") == 0 and len([*store.lines(path)]) == 3
-    fill(tmp_path, "GP", line(seed=1), line(seed=1))
-    assert store.clean(tmp_path, "GP") == 3  # two older ones and a repetition
-    assert [record["values"] for record in store.lines(path)] == [[2.0], [1.0]]
-    assert store.clean(tmp_path, "GP") == 0
+    assert runner.list_missing(every, tmp_path) == [every[1]]
+    assert records.ledger_of(tmp_path, "GP").prune() == 0 and len([*read_lines(path)]) == 3
+    fill(tmp_path, "GP", line(seed=1))
+    assert records.ledger_of(tmp_path, "GP").prune() == 2
+    assert [record["values"] for record in read_lines(path)] == [[2.0], [1.0]]
+    assert records.ledger_of(tmp_path, "GP").prune() == 0
 
 
 def test_lines_of_peers_always_count(tmp_path: Path) -> None:
     fill(tmp_path, "SMAC", line("SMAC", versions={"smac": "0.1"}))
-    assert len(store.of(tmp_path, "SMAC")) == 1
-    assert store.clean(tmp_path, "SMAC") == 0
+    assert len(counting(tmp_path, "SMAC")) == 1 and records.is_current(line("SMAC"))
+    assert records.ledger_of(tmp_path, "SMAC").prune() == 0
 
 
 def test_lines_of_a_task_that_has_changed_do_not_count(tmp_path: Path) -> None:
     now = TASKS["branin"].digest
     path = fill(tmp_path, "SMAC", line("SMAC", seed=0, task_digest="old"), line("SMAC", seed=1, task_digest=now))
     fill(tmp_path, "SMAC", line("SMAC", seed=2), line("SMAC", "no such task", task_digest="old"))
-    assert {(name[0], name[2]) for name in store.of(tmp_path, "SMAC")} == {("branin", 1), ("branin", 2), ("no such task", 0)}
-    assert store.clean(tmp_path, "SMAC") == 0
+    found = {(record["task"], record["seed"]) for record in counting(tmp_path, "SMAC")}
+    assert found == {("branin", 1), ("branin", 2), ("no such task", 0)}
+    assert [records.is_current(record) for record in read_lines(path)] == [False, True, True, True]
+    assert records.ledger_of(tmp_path, "SMAC").prune() == 0
     fill(tmp_path, "SMAC", line("SMAC", seed=0, task_digest=now))
-    runner.clean(tmp_path, ["SMAC"], lambda said: None)
-    assert [record.get("task_digest") for record in store.lines(path)] == [now, None, "old", now]
+    assert records.ledger_of(tmp_path, "SMAC").prune() == 1
+    assert [record.get("task_digest") for record in read_lines(path)] == [now, None, "old", now]
+
+
+def test_a_line_of_a_method_that_is_gone_does_not_count() -> None:
+    assert not records.is_current({**line(), "method": "GP(gone_module:greedy)"})
+    assert not records.is_current({**line(), "method": "TPE of old"})
 
 
 def test_another_number_of_evaluations_is_another_study(tmp_path: Path) -> None:
     fill(tmp_path, "GP", line())
-    assert runner.missing([Plan("branin", "GP", 0, 6)], tmp_path) == [Plan("branin", "GP", 0, 6)]
-
-
-def test_a_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
-    path = fill(tmp_path, "GP", line(seed=0))
-    path.write_text(path.read_text() + json.dumps(line(seed=1))[:40])
-    fill(tmp_path, "GP", line(seed=2))
-    assert [record["seed"] for record in store.lines(path)] == [0, 2]
-    assert [name[2] for name in store.of(tmp_path, "GP")] == [0, 2]
+    assert runner.list_missing([Plan("branin", "GP", 0, 6)], tmp_path) == [Plan("branin", "GP", 0, 6)]
 
 
 # -- the queue ---------------------------------------------------------------------------------------------------------
@@ -300,16 +272,16 @@ def test_an_absent_peer_is_named_once_and_passed_over(tmp_path: Path) -> None:
     one, two, three = Plan("s", "HEBO", 0, 5), Plan("t", "HEBO", 0, 5), Plan("t", "random", 0, 5)
     queue, said = work(tmp_path, [two, three])
     for plan in (one, two):
-        future: Future[store.Record] = Future()
+        future: Future[Record] = Future()
         future.set_exception(Absent("HEBO is skipped"))
         queue.finish(plan, future)
     assert said == ["HEBO is skipped"] and queue.failed == 0
-    assert queue.next() == three and queue.next() is None
+    assert queue.take() == three and queue.take() is None
 
 
 def test_a_study_that_fails_is_reported_and_not_stored(tmp_path: Path) -> None:
     queue, said = work(tmp_path, [])
-    future: Future[store.Record] = Future()
+    future: Future[Record] = Future()
     future.set_exception(KeyError("oops"))
     queue.finish(Plan("branin", "random", 0, 5), future)
     assert queue.failed == 1 and "random on branin, seed 0: failed with KeyError" in said[0]
@@ -318,81 +290,79 @@ def test_a_study_that_fails_is_reported_and_not_stored(tmp_path: Path) -> None:
 
 def test_nothing_is_started_after_the_deadline(tmp_path: Path) -> None:
     queue, _ = work(tmp_path, [Plan("branin", "random", 0, 5)], deadline=time.monotonic() - 1)
-    runner.go(queue, 1)
+    runner.run_queue(queue, 1)
     assert len(queue.left) == 1 and not list(tmp_path.iterdir())
 
 
 def test_a_study_that_fails_in_its_process_leaves_the_others(tmp_path: Path) -> None:
     bad, good = Plan("no such task", "random", 0, 5), Plan("branin", "random", 0, 5)
     queue, said = work(tmp_path, [bad, good])
-    runner.go(queue, 2)
+    runner.run_queue(queue, 2)
     assert (queue.done, queue.failed) == (1, 1) and any("no such task" in sentence for sentence in said)
-    (record,) = store.lines(tmp_path / "random.jsonl")
-    assert record["values"] == study.study(TASKS["branin"], METHODS["random"], 0, 5)["values"]
+    (record,) = read_lines(tmp_path / "random.jsonl")
+    assert record["values"] == study.run_study(TASKS["branin"], METHODS["random"], 0, 5)["values"]
 
 
 # -- recheck -----------------------------------------------------------------------------------------------------------
 
 
-def test_recheck_takes_two_studies_of_each_and_says_what_differs(tmp_path: Path) -> None:
-    records = [line("SMAC", task, seed) for task in ("branin", "levy8", "mixed8") for seed in range(3)]
-    fill(tmp_path, "SMAC", *records)
-    again = recheck.chosen(tmp_path, METHODS["SMAC"], ["branin", "levy8"])
-    assert [(record["task"], record["seed"]) for record in again] == [("branin", 0), ("levy8", 1)]
-    then = line("SMAC", values=[1.0, None, 3.0], versions={"smac": "1", "numpy": "2"})
-    assert recheck.compared(then, then).endswith("the same 3 values (same versions)")
-    now = {**then, "values": [1.0, None, 4.0], "versions": {"smac": "2", "numpy": "2"}}
-    assert recheck.compared(then, now).endswith("differs from evaluation 3 on (smac 1 then, 2 now)")
-    assert "differs from evaluation 3 on" in recheck.compared(then, {**then, "values": [1.0, None]})
+def test_recheck_takes_two_studies_of_a_peer(tmp_path: Path) -> None:
+    fill(tmp_path, "SMAC", *(line("SMAC", task, seed) for task in ("branin", "levy8", "mixed8") for seed in range(3)))
+    again = records.first_two(tmp_path, "SMAC", ["branin", "levy8"])
+    assert [(record["task"], record["seed"]) for _, record in again] == [("branin", 0), ("levy8", 1)]
 
 
 def rechecked(folder: Path, tasks: list[str]) -> tuple[int, list[str]]:
-    """The exit code of a recheck of random search, and what it said."""
+    """How many studies of random search differ, and what was said."""
     said: list[str] = []
-    return recheck.recheck(folder, [METHODS["random"]], tasks, said.append), said
+    return runner.recheck(folder, [METHODS["random"]], tasks, said.append), said
+
+
+def made_by_older(folder: Path, *tasks: str) -> list[dict[str, Any]]:
+    """Two studies of random search on each task, as other sources would have left them."""
+    plans = [Plan(task, "random", seed, 4) for task in tasks for seed in (0, 1)]
+    lines = [{**records.measurement(plan).line(study.run(plan)), "digest": "0ld"} for plan in plans]
+    fill(folder, "random", *lines)
+    return lines
 
 
 def test_lines_of_older_sources_count_again_where_every_value_is_the_same(tmp_path: Path) -> None:
-    made = {(task, seed): study.run(Plan(task, "random", seed, 4)) for task in ("branin", "levy8") for seed in (0, 1)}
-    old = [{**record, "digest": "0ld"} for record in made.values()]
-    fill(tmp_path, "random", *old)
-    assert not store.of(tmp_path, "random") and len(store.older(tmp_path, "random")) == 4
+    old = made_by_older(tmp_path, "branin", "levy8")
+    assert not counting(tmp_path, "random") and len(records.ledger_of(tmp_path, "random").stale()) == 4
     code, said = rechecked(tmp_path, ["branin", "levy8"])
-    assert code == 0 and len(said) == 3 and said[-1] == "random: 4 studies of older sources count again"
-    found = store.of(tmp_path, "random")
-    assert len(found) == 4 and {record["measured_by"] for record in found.values()} == {"0ld"}
-    assert [record["values"] for record in found.values()] == [record["values"] for record in made.values()]
+    assert code == 0 and len(said) == 3 and said[-1] == "random.jsonl: 4 lines of older sources count again"
+    found = list(read_lines(tmp_path / "random.jsonl"))
+    assert all(records.is_current(record) and record["measured_by"] == "0ld" for record in found)
+    assert [record["values"] for record in found] == [record["values"] for record in old]
 
 
 def test_one_value_that_differs_keeps_those_of_its_task_out(tmp_path: Path) -> None:
     """Others count again; those that do not stay in the file, until they were made anew."""
-    made = [study.run(Plan(task, "random", seed, 4)) for task in ("branin", "levy8") for seed in (0, 1)]
-    old = [{**record, "digest": "0ld"} for record in made]
+    old, path = made_by_older(tmp_path, "branin", "levy8"), tmp_path / "random.jsonl"
+    right = old[2]["values"]
     old[2]["values"] = [0.0] * 4
-    path, both = fill(tmp_path, "random", *old), ["branin", "levy8"]
-    code, said = rechecked(tmp_path, both)
-    assert code == 1 and "the same 4 values" in said[0] and "differs from evaluation 1 on" in said[1]
+    path.unlink()
+    fill(tmp_path, "random", *old)
+    code, said = rechecked(tmp_path, ["branin", "levy8"])
+    assert code == 1 and "the same" in said[0] and said[1].startswith("levy8, random, seed 0, n 4: differs in values")
     assert said[2:] == [
-        "random: 2 studies of older sources count again",
-        "random: the studies of older sources on levy8 stay what they are, and will be run again",
+        "random.jsonl: 2 lines of older sources count again",
+        "random.jsonl: lines of older sources that differ stay what they are, and will be measured again",
     ]
-    assert {(key[0], key[2]) for key in store.of(tmp_path, "random")} == {("branin", 0), ("branin", 1)}
-    assert [*store.lines(path)][2:] == old[2:]
-    every = [Plan(record["task"], "random", record["seed"], 4) for record in made]
-    assert runner.missing(every, tmp_path) == every[2:]
-    assert rechecked(tmp_path, both)[1][1:] == said[3:]
-    code, said = rechecked(tmp_path, ["branin"])
-    assert code == 0 and len(said) == 2, "seeds 0 and 1, and nothing of levy8"
-    fill(tmp_path, "random", *made[2:])
-    assert store.clean(tmp_path, "random") == 2 and len([*store.lines(path)]) == 4
+    assert [*read_lines(path)][2:] == old[2:]
+    every = [Plan(record["task"], "random", record["seed"], 4) for record in old]
+    assert runner.list_missing(every, tmp_path) == every[2:]
+    assert rechecked(tmp_path, ["branin"])[0] == 0, "seeds 0 and 1, and nothing of levy8"
+    now = records.measurement(every[2]).digest
+    fill(tmp_path, "random", *({**record, "digest": now, "values": right} for record in old[2:]))
+    assert records.ledger_of(tmp_path, "random").prune() == 2 and len([*read_lines(path)]) == 4
 
 
 def test_each_of_several_older_sources_speaks_for_its_own_lines(tmp_path: Path) -> None:
-    made = [study.run(Plan("branin", "random", seed, 4)) for seed in range(3)]
-    changed = [{**record, "digest": "0lder", "values": [0.0] * 4} for record in made[1:]]
-    fill(tmp_path, "random", {**made[0], "digest": "0ld"}, *changed)
-    assert rechecked(tmp_path, ["branin"])[1][2:] == [
-        "random: 1 studies of older sources count again",
-        "random: the studies of older sources on branin stay what they are, and will be run again",
-    ]
-    assert [key[2] for key in store.of(tmp_path, "random")] == [0]
+    old = made_by_older(tmp_path, "branin")
+    fill(tmp_path, "random", *({**old[1], "seed": seed, "digest": "0lder", "values": [0.0] * 4} for seed in (2, 3)))
+    code, said = rechecked(tmp_path, ["branin"])
+    assert code == 1 and [sentence.partition(":")[0] for sentence in said[:2]] == [
+        "branin, random, seed 0, n 4", "branin, random, seed 2, n 4",
+    ]  # fmt: skip
+    assert [record["seed"] for record in counting(tmp_path, "random")] == [0, 1]

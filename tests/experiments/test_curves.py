@@ -256,9 +256,9 @@ def test_everything_is_listed_once_and_all_that_is_stored_is_read() -> None:
 
 
 def test_a_method_depends_on_its_own_row_alone() -> None:
-    one = {name: command.measurement("online", TASK, 0, 100, name).digest for name in online.METHODS}
+    one = {name: command.curves_measurement("online", TASK, 0, 100, name).digest for name in online.METHODS}
     assert len(set(one.values())) == len(online.METHODS)
-    assert command.measurement("online", TASK, 1, 100, "GP").digest == one["GP"]
+    assert command.curves_measurement("online", TASK, 1, 100, "GP").digest == one["GP"]
 
 
 def test_without_the_data_only_the_language_models_are_measured(elsewhere: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,8 +270,8 @@ def test_without_the_data_only_the_language_models_are_measured(elsewhere: None,
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    some = [command.measurement("offline", LANGUAGE_MODELS, draw, 20, "last") for draw in (0, 1)]
-    monkeypatch.setattr(command, "measurements", lambda: iter(some))
+    some = [command.curves_measurement("offline", LANGUAGE_MODELS, draw, 20, "last") for draw in (0, 1)]
+    monkeypatch.setattr(command, "curves_measurements", lambda: iter(some))
     path = tmp_path / "curves.jsonl"
     call = CliRunner().invoke
     stopped = call(command.app, ["--seconds", "0", "--results", str(path)])

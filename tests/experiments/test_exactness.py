@@ -1,7 +1,6 @@
 """The measurements of exactness in small; that they see what is wrong; that what is stored meets the claims."""
 
 import json
-import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("gpytorch")
 pytest.importorskip("mpmath")
@@ -17,7 +17,7 @@ from experiments.exactness import __main__ as command
 from experiments.exactness import fuzz as fuzzing
 from experiments.exactness import gradients as slopes
 from experiments.exactness import posterior as posteriors
-from experiments.exactness import store
+from experiments.exactness.claims import BOUNDS, CLAIMS, exactness_table
 from experiments.exactness.measure import (
     FULL,
     QUICK,
@@ -39,7 +39,7 @@ SMALL = Size(rows=(1, 12), columns=(1, 3), noises=(1e-4,), seeds=1, points=45, c
 def met(part: str, found: dict[str, Any]) -> bool:
     """Whether every error is there and within the claim."""
     errors = [entry["error"] for entry in found["errors"].values()]
-    return len(errors) > 0 and max(errors) <= store.CLAIMS[part]
+    return len(errors) > 0 and max(errors) <= BOUNDS[part]
 
 
 # --- the claims -------------------------------------------------------------------------------------------------------
@@ -83,19 +83,15 @@ def test_ten_thousand_ugly_data_sets() -> None:
 
 
 def test_what_is_stored_meets_the_claims_and_says_what_made_it() -> None:
-    """The stored hash names the sources of surrogates that were measured. They need not be the present ones: to measure
-    takes ten minutes, and what is above measures the present ones in small. The table says where they differ."""
-    found = store.read()
-    assert ("(other sources of surrogates than these)" in store.table(found)) == (
-        found["versions"]["surrogates"] != store.sources()
-    )
-    assert store.broken(found) == []
+    ledger = command.open_exactness(command.RESULTS)
+    lines = list(ledger.latest().values())
+    found = {line["part"]: line for line in lines}
+    assert len(lines) == len(ledger.measurements) and [claim.rule(lines).holds for claim in CLAIMS] == [True, True]
     assert found["fuzz"]["cases"] == FULL.cases and found["fuzz"]["seed"] == fuzzing.SEED
-    assert [found[part]["problems"] for part in store.CLAIMS] == [1944, 972, 35_982]
-    assert found["versions"].keys() == {"python", *store.MEASURED_WITH, "surrogates"}
-    assert all(re.fullmatch(r"[0-9]+\.[0-9].*|[0-9a-f]{12}", value) for value in found["versions"].values())
+    assert [found[part]["problems"] for part in BOUNDS] == [1944, 972, 35_982]
+    assert all(line["versions"].keys() >= {"python", *command.MADE_BY} for line in lines)
     assert min(found["fuzz"]["what"][name] for name in ("no row left", "n = 300", "d > 20", "all failed", "budgets")) > 0
-    assert f"fuzz: {FULL.cases:,} cases, 0 failures, 0 warnings" in store.table(found)
+    assert f"fuzz: {FULL.cases:,} cases, 0 failures, 0 warnings" in exactness_table(ledger)
 
 
 # --- that errors are seen ---------------------------------------------------------------------------------------------
@@ -146,7 +142,7 @@ def test_a_wrong_gradient_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     right = slopes.log_marginal_likelihood
     monkeypatch.setattr(slopes, "log_marginal_likelihood", lambda *given: (0.0, right(*given)[1] * (1 + 1e-5)))
     found = slopes.gradients(SMALL)
-    wrong = {name for name, entry in found["errors"].items() if entry["error"] > store.CLAIMS["gradients"]}
+    wrong = {name for name, entry in found["errors"].items() if entry["error"] > BOUNDS["gradients"]}
     assert wrong == {"likelihood by hyperparameters"}
 
 
@@ -160,7 +156,7 @@ def test_a_plain_log_ei_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(LogEI, "gradient", gradient)
     errors = tails(SMALL)["errors"]
-    assert min(errors[name]["error"] for name in NAMES[:3]) > 1e-3 and errors["EI"]["error"] > store.CLAIMS["tails"]
+    assert min(errors[name]["error"] for name in NAMES[:3]) > 1e-3 and errors["EI"]["error"] > BOUNDS["tails"]
 
 
 def test_forty_and_eighty_digits_are_right_where_the_answer_is_known() -> None:
@@ -279,31 +275,35 @@ def test_budgets_are_the_last_column_of_some_cases_and_told_anywhere() -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def test_a_case_is_replayed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command.main(["--case", str(FREE)]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"case {FREE}: n=") and "passed: with a proposal" in said
+def test_a_case_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = CliRunner().invoke
+    said = call(command.app, ["--case", str(FREE)])
+    assert said.exit_code == 0 and said.output.startswith(f"case {FREE}: n=") and "passed: with a proposal" in said.output
     monkeypatch.setattr(fuzzing, "maximize", lambda *given: None)
-    with pytest.raises(AssertionError, match="no proposal came though rows are left"):
-        command.main(["--case", str(FREE)])
+    assert "no proposal came though rows are left" in str(call(command.app, ["--case", str(FREE)]).exception)
+    assert call(command.app, ["--case", "-1"]).exit_code == 2
 
 
-def test_the_command_stores_prints_and_says_what_does_not_hold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(store, "RESULTS", tmp_path / "results" / "exactness.json")
-    monkeypatch.setattr(command, "FULL", SMALL)
-    assert command.main([]) == 0
-    printed = capsys.readouterr().out
-    assert command.main(["--table"]) == 0 and capsys.readouterr().out == printed
-    found = store.read()
-    found["fuzz"]["failures"]["17"] = "ValueError: no"
-    found["tails"]["errors"]["EI"]["error"] = float("nan")
-    found["versions"]["surrogates"] = "0" * 12
-    store.RESULTS.write_text(json.dumps(found))
-    assert command.main(["--table"]) == 1
-    said = capsys.readouterr().out
-    assert "NOT MET: fuzz: case 17 failed: ValueError: no" in said and "NOT MET: tails: EI is nan off" in said
-    assert "other sources of surrogates" in said and "other sources of surrogates" not in printed
-    with pytest.raises(SystemExit):
-        command.main(["--case", "-1"])
+def test_the_command_stores_prints_and_says_what_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, call = tmp_path / "results" / "exactness.jsonl", CliRunner().invoke
+    monkeypatch.setattr(command, "QUICK", SMALL)
+    assert call(command.app, ["--quick", "--results", str(path)]).exit_code == 0 and not path.exists()
+    command.open_exactness(path, SMALL).measure(print)
+    printed = call(command.app, ["--table", "--results", str(path)])
+    assert printed.exit_code == 0 and "holds: 3 cases, 0 failures" in printed.output and "does not hold" not in printed.output
+    assert "other sources" not in printed.output
+    lines = {line["part"]: line for line in map(json.loads, path.read_text().splitlines())}
+    lines["fuzz"]["failures"]["17"] = "ValueError: no"
+    lines["tails"]["errors"]["EI"]["error"] = None
+    lines["tails"]["digest"] = "older"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines.values()))
+    said = call(command.app, ["--table", "--results", str(path)])
+    assert said.exit_code == 1 and "does not hold: case 17 failed: ValueError: no" in said.output
+    assert "tails: EI is infinitely off" in said.output and "1 of 4 lines were made by other sources" in said.output
+
+
+def test_an_infinite_error_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    worst = Worst()
+    worst.see("a", [np.nan], [1.0], 0.0, "here")
+    monkeypatch.setattr(command, "PARTS", {"tails": lambda size: {"errors": worst}})
+    assert json.loads(json.dumps(command.measure_part("tails", SMALL), allow_nan=False))["errors"]["a"]["error"] is None

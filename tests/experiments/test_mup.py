@@ -1,6 +1,7 @@
 """The coordinate check as a test: under mup activations change equally at every width; and how a best rate is found."""
 
 import json
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_coordinates_are_flat_under_mup(optimizer: str, widest: int, standard: f
     more = {"optimizer": optimizer, "context": 16, "batch": 2} | ({"lr": 2.0**-9} if optimizer == "lion" else {})
     widths = (64, 256, widest)
     found = {
-        name: mup.slopes([{"width": w, "changes": mup.changes(name, w, 0, CORPUS, more)} for w in widths])
+        name: mup.width_slopes([{"width": w, "changes": mup.activation_changes(name, w, 0, CORPUS, more)} for w in widths])
         for name in ("standard", "mup")
     }
     for part in ("first block", "last block", "logits"):
@@ -34,7 +35,7 @@ def test_coordinates_are_flat_under_mup(optimizer: str, widest: int, standard: f
 
 def test_changes_keep_their_size_over_depth_under_mup() -> None:
     more = {"context": 16, "batch": 2, "base_layers": 2}
-    sizes = [mup.changes("mup", 64, 0, CORPUS, {**more, "layers": layers})["logits"] for layers in (2, 4, 16)]
+    sizes = [mup.activation_changes("mup", 64, 0, CORPUS, {**more, "layers": layers})["logits"] for layers in (2, 4, 16)]
     assert max(sizes) < 1.6 * min(sizes), sizes
 
 
@@ -45,24 +46,29 @@ def test_the_best_rate_is_the_lowest_point_of_a_parabola() -> None:
     assert mup.best_rate({0.1: 3.0, 0.2: 2.0, 0.4: float("nan")}) == 0.2
 
 
-def test_the_command_prints_what_was_recorded_and_measures_only_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_measures_and_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "mup.jsonl"
-    told = CliRunner().invoke(mup.app, ["--table", "--results", str(file)])
-    assert told.exit_code == 1 and "no results yet" in told.output
-    calls = []
-    monkeypatch.setattr(mup, "text", lambda: CORPUS)
-    monkeypatch.setattr(mup, "loss", lambda name, width, lr, seed, _: calls.append(lr) or abs(lr - 2.0**-6) + seed)
-    monkeypatch.setattr(mup, "changes", lambda name, width, seed, _: {"logits": width / 64})
+    calls: list[float] = []
+    monkeypatch.setattr(mup, "mup_corpus", lambda: CORPUS)
+    monkeypatch.setattr(
+        mup, "short_loss", lambda name, width, lr, seed, _: calls.append(lr) or (nan if lr > 0.1 else abs(lr - 2.0**-6) + seed)
+    )
+    monkeypatch.setattr(mup, "activation_changes", lambda name, width, seed, _: {"logits": width / 64})
     for _ in range(2):
         done = CliRunner().invoke(mup.app, ["--results", str(file)])
     assert done.exit_code == 0 and "| standard | +1.00 |" in done.output and "0.00 octaves" in done.output
-    assert len(calls) == len([line for line in map(json.loads, file.read_text().splitlines()) if line["kind"] == "rate"])
+    rates = [line for line in map(json.loads, file.read_text().splitlines()) if line["kind"] == "rate"]
+    assert len(calls) == len(rates) and {line["loss"] for line in rates if line["lr"] > 0.1} == {None}
+    told = CliRunner().invoke(mup.app, ["--table", "--results", str(tmp_path / "none.jsonl")])
+    assert told.exit_code == 0 and told.output.startswith("nothing is measured yet")
+    file.write_text(file.read_text().splitlines()[0] + "\n")
+    assert "no parametrisation has both" in CliRunner().invoke(mup.app, ["--table", "--results", str(file)]).output
 
 
 def test_the_page_shows_what_was_measured() -> None:
     page = (mup.RESULTS.parents[2] / "models" / "README.md").read_text()
-    *_, rates, losses = mup.tables(mup.recorded(mup.RESULTS)).split("\n\n")
+    ledger = mup.open_mup(mup.RESULTS)
+    assert len(ledger.latest()) == len(ledger.measurements) == sum(1 for _ in mup.RESULTS.open())
+    *_, rates, losses = mup.mup_tables(ledger).split("\n\n")
     for table in (rates, losses):
         assert table in page, table

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from experiments.speed import __main__ as command
 from experiments.speed import contenders
 from experiments.speed.duel import Entry, duel
-from experiments.speed.sizes import STEPS, Size, peak
+from experiments.speed.sizes import STEPS, Size, peak_flops
 from models.schedule import lr_at
 
 TINY = Size(1, 16, 2, 8, 4, micro=2)
@@ -28,7 +29,7 @@ def test_a_contender_that_cannot_run_is_named_in_one_sentence(tmp_path: Path) ->
     with pytest.raises(RuntimeError, match=r"nanoGPT: FileNotFoundError: there is no model.py in .*, which should be a checkout"):
         list(duel([Entry("nanoGPT", TINY, "cpu", "float32", tmp_path)], 1, 0.05, 10))
     nothing = CliRunner().invoke(command.app, ["--table", "--results", str(tmp_path / "none.jsonl")])
-    assert nothing.exit_code == 1 and "there are no results" in nothing.output
+    assert nothing.exit_code == 0 and nothing.output.startswith("nothing is measured yet")
     for odd in (["--compile", "--device", "cuda"], ["--shakespeare", "--size", "30k"]):
         assert CliRunner().invoke(command.app, odd).exit_code == 2
     arguments = ["--size", "30k", "--nanogpt", str(tmp_path), "--results", str(tmp_path / "speed.jsonl")]
@@ -38,15 +39,15 @@ def test_a_contender_that_cannot_run_is_named_in_one_sentence(tmp_path: Path) ->
 
 def test_the_table_shows_ratios_within_a_run_and_a_careless_user_gets_a_sentence(tmp_path: Path) -> None:
     file = tmp_path / "speed.jsonl"
-    line = {"run": "1", "size": "1M", "device": "cuda", "precision": "bf16", "machine": "NVIDIA H100", "parameters": 10**6}
-    line |= {"first_step": 1.0, "loss": 2.0, "steps": 60}
-    lines = [{**line, "name": "ours", "rates": [30.0, 20.0]}, {**line, "name": "plain", "rates": [10.0, 10.0]}]
-    file.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    key = {"machine": "NVIDIA H100", "device": "cuda", "precision": "bf16", "size": "1M", "rival": "plain", "compiled": True}
+    one = {"parameters": 10**6, "first_step": 1.0, "loss": 2.0, "steps": 60}
+    found = [{**one, "name": "ours", "rates": [30.0, 20.0]}, {**one, "name": "plain", "rates": [10.0, 10.0]}]
+    file.write_text(json.dumps({**key, "contenders": found}) + "\n")
     printed = CliRunner().invoke(command.app, ["--table", "--results", str(file)])
     assert printed.exit_code == 0 and "2.50 (2.00–3.00)" in printed.output and " % |" in printed.output
     wrong = CliRunner().invoke(command.app, ["--size", "huge"])
     assert wrong.exit_code != 0 and "huge" in wrong.output
-    assert peak("NVIDIA H100 80GB HBM3") == 989e12 and peak("Some CPU") is None
+    assert peak_flops("NVIDIA H100 80GB HBM3") == 989e12 and peak_flops("Some CPU") is None
 
 
 def test_the_trainer_has_the_schedule_of_all() -> None:
@@ -61,6 +62,23 @@ def test_the_trainer_has_the_schedule_of_all() -> None:
         assert rate == pytest.approx(lr_at(step, STEPS, contenders.CONFIG))
 
 
+def test_the_command_measures_a_duel_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, asked = tmp_path / "speed.jsonl", []
+
+    def answer(entries: list[Entry], rounds: int, seconds: float, steps: int) -> list[dict[str, Any]]:
+        asked.append([entry.name for entry in entries])
+        found = {"parameters": 10, "first_step": 1.0, "loss": 2.0, "steps": steps}
+        return [{**found, "name": entry.name, "rates": [10.0 + i] * rounds} for i, entry in enumerate(entries)]
+
+    monkeypatch.setattr(command, "duel", answer)
+    for arguments in (["--size", "30k"], ["--size", "30k"], ["--size", "30k", "--compile"]):
+        done = CliRunner().invoke(command.app, [*arguments, "--results", str(file)])
+    three = ["ours", "plain", "trainer"]
+    assert asked == [[*three, "ours tanh", "trainer tanh"], [f"{name} compile" for name in three]]
+    assert done.output.count("| cpu float32 | 30k |") == 8 and done.output.count("0.91 (0.91–0.91)") == 2, "10 / 11 in both duels"
+    assert len(file.read_text().splitlines()) == 2 and "other sources" not in done.output
+
+
 def test_the_readme_shows_what_was_measured() -> None:
     readme = (command.RESULTS.parents[2] / "README.md").read_text()
-    assert "\n".join(command.table(command.RESULTS)) in readme
+    assert command.speed_report(command.open_speed(command.RESULTS)) in readme

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from experiments.large import study
+from experiments.large import large_study
 from hpo import Result
 from hpo.optimizers.gp.fits import MORE, MOST, kept, made_of
 from hpo.optimizers.gp.observations import readable
@@ -20,7 +20,7 @@ from surrogates.transform import WIDTH
 @pytest.mark.parametrize("due", [False, True])
 def test_an_ask_needs_no_square_of_all_results(due: bool) -> None:
     n = 5000
-    optimizer = study(n, 3, due)
+    optimizer = large_study(n, 3, due)
     for _ in range(5):  # one of them looks at another part of the space
         tracemalloc.start()
         job = optimizer.ask()
@@ -32,9 +32,9 @@ def test_an_ask_needs_no_square_of_all_results(due: bool) -> None:
 
 def test_a_large_study_replays() -> None:
     """A model that lived through the study proposes what one that is made anew does, also where rows are chosen anew."""
-    optimizer = study(MOST + MORE - 3, 2)
+    optimizer = large_study(MOST + MORE - 3, 2)
     for _ in range(7):
-        fresh = study(0, 2).decide(optimizer.history.prefix(len(optimizer.history)))
+        fresh = large_study(0, 2).decide(optimizer.history.prefix(len(optimizer.history)))
         job = optimizer.ask()
         assert job == fresh
         optimizer.tell(job, float(sum(job.config.values())))  # type: ignore[arg-type, union-attr]
@@ -87,7 +87,7 @@ def test_moments_in_blocks_are_those_of_the_rows() -> None:
 
 
 def test_what_is_read_again_is_what_is_read_anew() -> None:
-    optimizer = study(40, 2)
+    optimizer = large_study(40, 2)
     history = optimizer.history
     running = [optimizer.ask() for _ in range(6)]
     for job in running[::-1]:

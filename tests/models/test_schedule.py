@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from experiments.schedules import COMMAND, draw, main
+from experiments.schedules import COMMAND, draw_schedules, main
 from models.budget import Budget
 from models.config import RULES, TrainConfig
 from models.schedule import SHAPES, decay_period, lr_at, lr_at_tokens, warmup_steps
@@ -255,7 +255,7 @@ def test_epochs_set_the_length_over_tokens_too() -> None:
 
 
 def test_the_figure_names_every_schedule_and_comes_out_the_same_twice(tmp_path: Path) -> None:
-    first, second = draw(), draw()
+    first, second = draw_schedules(), draw_schedules()
     assert first == second
     text = first.decode()
     assert text.startswith("<?xml") and all(f">{name}</text>" in text for name in SHAPES)

@@ -8,12 +8,13 @@ from typing import Any
 from experiments.benchmark.peers import Exhausted
 from hpo.job import Job, Result
 from hpo.optimizer import Optimizer
+from hpo.optimizers import make
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.random import Random
 from hpo.space import Config, Space
 
 
-def result(value: float) -> float | Result:
+def loss_or_error(value: float) -> float | Result:
     """What is told: a loss, or the error of a run that diverged."""
     return Result(error="diverged") if math.isnan(value) else value
 
@@ -34,9 +35,9 @@ class Ours:
     def tell(self, config: Config, value: float) -> None:
         job, self._job = self._job, None
         if job is None:  # a configuration that was not asked
-            self.optimizer.add(config, result(value))
+            self.optimizer.add(config, loss_or_error(value))
         else:
-            self.optimizer.tell(job, result(value))
+            self.optimizer.tell(job, loss_or_error(value))
 
     def best(self) -> Config:
         key = self.optimizer.recommend(self.optimizer.history)
@@ -57,3 +58,8 @@ def gp(space: Space, seed: int, budget: int, **options: Any) -> Ours:
 def random(space: Space, seed: int, budget: int) -> Ours:
     """Independent uniform draws."""
     return Ours(Random(space, seed=seed))
+
+
+def own(space: Space, seed: int, budget: int, reference: str) -> Ours:
+    """An optimizer of somebody's own, named as "package.module:Class"."""
+    return Ours(make(reference, space, seed=seed))

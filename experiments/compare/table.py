@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from experiments.markdown import markdown_table
+
 Row = Mapping[str, Any]
-HEAD = "| method | median loss | mean loss [95 %] | against the default [95 %] | trained to the end | trials | overhead |"
+HEAD = ["method", "median loss", "mean loss [95 %]", "against the default [95 %]", "trained to the end", "trials", "overhead"]
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """95 % bias-corrected bootstrap interval of the mean; (nan, nan) for fewer than three or equal values."""
     if len(values) < 3 or np.ptp(values) == 0:
         return math.nan, math.nan
@@ -21,9 +23,9 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def shown(values: Sequence[float], sign: str = "") -> str:
+def format_interval(values: Sequence[float], sign: str = "") -> str:
     """`2.071 [2.050, 2.094]`."""
-    low, high = interval(values)
+    low, high = mean_interval(values)
     inside = "" if math.isnan(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
     return f"{np.mean(values):{sign}.3f}{inside}"
 
@@ -35,23 +37,21 @@ def overhead(row: Row) -> float:
     return float(sum(row[part] for part in parts) / row["seconds"])
 
 
-def line(name: str, mine: Mapping[int, Row], default: Mapping[int, Row]) -> str:
-    """One method's row; a study without any success counts as the worst loss that any study has."""
+def method_row(name: str, mine: Mapping[int, Row], default: Mapping[int, Row]) -> list[str]:
+    """One method's cells, from its studies by seed and those of the default."""
     losses = [row["loss"] for row in mine.values()]
     pairs = [row["loss"] - default[seed]["loss"] for seed, row in mine.items() if seed in default]
     whole = sum(row["until"] == default[seed]["until"] for seed, row in mine.items() if seed in default)
     trials = np.mean([row["trials"] for row in mine.values()])
     share = np.mean([overhead(row) for row in mine.values()])
-    against = "" if name == "default" else shown(pairs, "+")
-    middle = f"{np.median(losses):.3f}"
-    ends = f"{whole} of {len(mine)} | {trials:.1f} | {100 * share:.1f} %"
-    return f"| {name} | {middle} | {shown(losses)} | {against} | {ends} |"
+    against = "" if name == "default" else format_interval(pairs, "+")
+    ends = [f"{whole} of {len(mine)}", f"{trials:.1f}", f"{100 * share:.1f} %"]
+    return [name, f"{np.median(losses):.3f}", format_interval(losses), against, *ends]
 
 
-def table(rows: Sequence[Row], methods: Sequence[str]) -> str:
-    """A Markdown table of all methods that have been run."""
+def compare_table(rows: Sequence[Row], methods: Iterable[str]) -> str:
+    """All methods that have been run; a study without any success counts as the worst loss that any study has."""
     worst = max((row["loss"] for row in rows if row["loss"] is not None), default=math.nan)
     filled = [{**row, "loss": worst if row["loss"] is None else row["loss"]} for row in rows]
     by = {name: {row["seed"]: row for row in filled if row["method"] == name} for name in methods}
-    lines = [line(name, mine, by["default"]) for name, mine in by.items() if mine]
-    return "\n".join([HEAD, "|---|---|---|---|---|---|---|", *lines])
+    return markdown_table(HEAD, [method_row(name, mine, by["default"]) for name, mine in by.items() if mine])

@@ -1,0 +1,208 @@
+"""Digests by use: what changes them, what does not, and that nothing is executed that they do not cover."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from experiments.benchmark.methods import METHODS, find
+from experiments.benchmark.study import run_study
+from experiments.benchmark.tasks import TASKS
+from experiments.ledger.digest import ROOT, Sources, digest
+
+OWN = ["random", "GP", "GP(kernel='rbf', samples=3)", "GP(acquisition='thompson', warp=True)", "GP(acquisition='kg')"]
+
+MADE = ("<module>", "<lambda>", "<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "__create_fn__")  # the last by dataclasses
+
+
+def write(root: Path, files: dict[str, str]) -> Sources:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Sources(root)
+
+
+HOUSE = {
+    "hpo/__init__.py": "from hpo.work import double\nfrom hpo import tools\n",
+    "hpo/work.py": (
+        "import numpy as np\nfrom hpo import tools\nfrom hpo.table import TABLE\nFACTOR = 2\n\n\n"
+        "def double(x, how):\n    return tools.scale(np.abs(TABLE[how](x)), FACTOR)\n\n\ndef unused():\n    return 1\n"
+    ),
+    "hpo/tools.py": "def scale(x, by):\n    return x * by\n\n\ndef other(x):\n    return x\n",
+    "hpo/rows.py": "def one(x):\n    return x + 1\n\n\ndef two(x):\n    return x + 2\n",
+    "hpo/table.py": "from hpo.rows import one, two\n\nTABLE = {'one': one, 'two': two}\n",
+    "experiments/toy.py": "from hpo import double\n\n\ndef measure():\n    return double(3, 'one')\n",
+}
+TOY = ("experiments.toy:measure", "hpo.table:TABLE[one]")
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> str:
+    return write(tmp_path, HOUSE).digest(*TOY)
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("hpo/work.py", "return 1", "return 2"),
+        ("hpo/work.py", "def double(x, how):\n", 'def double(x, how):  # a comment\n    """What it does."""\n'),
+        ("hpo/tools.py", "return x\n", "return -x\n"),
+        ("hpo/rows.py", "x + 2", "x + 3"),
+        ("hpo/table.py", "'two': two}", "'two': two, 'three': abs}"),
+        ("hpo/__init__.py", "from hpo import tools", "from hpo import rows, tools"),
+        ("experiments/toy.py", "def measure", "if __name__ == '__main__':\n    print()\n\n\ndef measure"),
+    ],
+)
+def test_what_is_not_used_changes_no_digest(file: str, before: str, after: str, toy: str, tmp_path: Path) -> None:
+    assert before in HOUSE[file]
+    assert write(tmp_path, {file: HOUSE[file].replace(before, after)}).digest(*TOY) == toy
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("hpo/work.py", "FACTOR = 2", "FACTOR = 3"),
+        ("hpo/work.py", "import numpy as np", "import cupy as np"),
+        ("hpo/tools.py", "x * by", "x / by"),
+        ("hpo/rows.py", "x + 1", "x + 3"),
+        ("hpo/table.py", "'one': one", "'one': two"),
+        ("hpo/table.py", "\nTABLE", "\nprint()\nTABLE"),
+        ("hpo/__init__.py", "from hpo.work import double", "from hpo.work import unused as double"),
+        ("experiments/toy.py", "3", "4"),
+    ],
+)
+def test_what_is_used_changes_the_digest(file: str, before: str, after: str, toy: str, tmp_path: Path) -> None:
+    assert before in HOUSE[file]
+    assert write(tmp_path, {file: HOUSE[file].replace(before, after)}).digest(*TOY) != toy
+
+
+def test_a_definition_that_moves_keeps_its_digest(toy: str, tmp_path: Path) -> None:
+    moved = {
+        "hpo/rows.py": "def two(x):\n    return x + 2\n", "hpo/first.py": "def one(x):\n    return x + 1\n",
+        "hpo/table.py": HOUSE["hpo/table.py"].replace("import one, two", "import two\nfrom hpo.first import one"),
+    }  # fmt: skip
+    assert write(tmp_path, moved).digest(*TOY) == toy
+
+
+def test_a_table_without_a_row_named_is_all_of_it(toy: str, tmp_path: Path) -> None:
+    before = Sources(tmp_path).digest(TOY[0])
+    more = {"hpo/table.py": HOUSE["hpo/table.py"].replace("'two': two}", "'two': two, 'three': abs}")}
+    assert write(tmp_path, more).digest(TOY[0]) != before != toy
+
+
+@pytest.mark.parametrize(
+    ("source", "about"),
+    [
+        ("hpo.nothing:f", "stands in no file of Python's"),
+        ("nobody_has_this:f", "stands in no file of Python's"),
+        ("hpo.work:nothing", "hpo.work does not define nothing"),
+        ("hpo.table:TABLE[three]", "has no row 'three'; there are one, two"),
+    ],
+)
+def test_a_source_that_is_not_there_is_said(source: str, about: str, toy: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=about):
+        Sources(tmp_path).digest(source)
+
+
+def test_a_file_of_anybodys_is_read_with_what_it_uses_of_ours(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("from surrogates import EI\n\n\ndef greedy(posterior, incumbent):\n    return EI()(posterior, incumbent)\n")
+    reached = Sources().reach(f"{mine}:greedy")
+    assert ("surrogates.acquisitions.ei", "EI") in reached
+    mine.write_text("def greedy(:\n")
+    with pytest.raises(ValueError, match="cannot be read"):
+        Sources().digest(f"{mine}:greedy")
+
+
+# -- the tree as it is -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources."""
+    root = tmp_path_factory.mktemp("tree")
+    for package in ("surrogates", "hpo"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    places = ("experiments/benchmark/peers/__init__.py", "experiments/benchmark/peers/ours.py")
+    for place in places:
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / place, root / place)
+    return root
+
+
+def edited(root: Path, module: str, before: str, after: str) -> Iterator[Path]:
+    """The copy with a text replaced in a module, put back afterwards."""
+    path = Sources(root).path(module)
+    assert path is not None
+    text = path.read_text(encoding="utf-8")
+    assert before in text, f"{module} has no {before!r}"
+    path.write_text(text.replace(before, after, 1), encoding="utf-8")
+    yield path
+    path.write_text(text, encoding="utf-8")
+
+
+LISTED = [
+    ("surrogates.acquisitions.registry", '    "logei":', '    "mine": LogEI(),\n    "logei":'),
+    ("surrogates.kernels", "\n\nclass Pairs", '\nKERNELS["mine"] = lambda r2: (r2, r2)\n\n\nclass Pairs'),
+    ("hpo.optimizers", '    "manual": Manual,', '    "mine": Manual,\n    "manual": Manual,'),
+]
+
+
+@pytest.mark.parametrize("name", ["random", "GP", "GP(acquisition='kg')"])
+@pytest.mark.parametrize(("module", "before", "after"), LISTED)
+def test_listing_one_more_makes_no_study_older(name: str, module: str, before: str, after: str, tree: Path) -> None:
+    sources = find(name).sources
+    there = Sources(tree).digest(*sources)
+    assert there == digest(*sources)
+    for _ in edited(tree, module, before, after):
+        assert Sources(tree).digest(*sources) == there
+
+
+def test_a_row_that_is_used_makes_its_studies_older_and_no_others(tree: Path) -> None:
+    names = ["random", "GP", "GP(kernel='rbf')", "GP(acquisition='kg')"]
+    there = [Sources(tree).digest(*find(name).sources) for name in names]
+    assert len(set(there)) == 4
+    for _ in edited(tree, "surrogates.kernels", "np.exp(-0.5 * r2)", "np.exp(-0.4 * r2)"):
+        changed = [Sources(tree).digest(*find(name).sources) for name in names]
+        assert [now != then for now, then in zip(changed, there, strict=True)] == [False, False, True, False]
+    for _ in edited(tree, "surrogates.acquisitions.kg", "log_scale = ", "log_scale = 2 > 1 and "):
+        changed = [Sources(tree).digest(*find(name).sources) for name in names]
+        assert [now != then for now, then in zip(changed, there, strict=True)] == [False, False, False, True]
+
+
+def test_the_digest_covers_what_our_gp_is_made_of() -> None:
+    reached = {module for module, _ in Sources().reach(*METHODS["GP"].sources)}
+    assert {"hpo.optimizers.gp.sampler", "hpo.history", "hpo.space", "hpo.rng", "surrogates.gp", "surrogates.fitting"} <= reached
+    assert not reached & {"hpo", "surrogates", "hpo.optimizers", "hpo.optimizers.asha", "surrogates.acquisitions.kg"}
+    assert not [name for name in reached if "plotting" in name or "linting" in name]  # they decide no proposal
+    random = {module for module, _ in Sources().reach(*METHODS["random"].sources)}
+    assert "surrogates.domain" in random and "surrogates.gp" not in random
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_nothing_is_executed_that_the_digest_does_not_cover(name: str) -> None:
+    """The law that keeps digests honest, of our method on a space with conditions and on a noisy task."""
+    reached = set(Sources().reach(*find(name).sources))
+    ran: set[tuple[str, str]] = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        module, top = frame.f_globals.get("__name__", ""), frame.f_code.co_qualname.partition(".")[0]
+        if event == "call" and module.partition(".")[0] in ("hpo", "surrogates") and top not in MADE:
+            ran.add((module, top))
+
+    task = TASKS["conditional" if name in METHODS else "branin"]
+    run_study(task, find(name), 0, 3)  # what is imported at first
+    sys.setprofile(note)
+    try:
+        run_study(task, find(name), 0, 14)
+        if name in METHODS:
+            run_study(TASKS["hartmann6_noisy"], find(name), 0, 11)
+    finally:
+        sys.setprofile(None)
+    assert len(ran) > 20
+    assert {place for place in ran if place not in reached} == set()
