@@ -78,11 +78,25 @@ def execute(page: Path, folder: Path) -> Transcript:
     return transcript
 
 
-def links(page: Path) -> Iterator[Path]:
-    """The files and folders that a page links to, pictures among them; addresses on the web are left out."""
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """(file or folder, heading or "") that a page links to, pictures among them; addresses on the web are left out."""
     for target in LINK.findall(page.read_text(encoding="utf-8")):
-        if "://" not in target and not target.startswith("#"):
-            yield page.parent / target.partition("#")[0]
+        if "://" not in target:
+            name, _, heading = target.partition("#")
+            yield (page.parent / name if name else page), heading
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def paths(page: Path) -> Iterator[str]:
+    """Files that a page names in code type, with a folder before them; those of a run and of a user are left out."""
+    for name in re.findall(r"`([\w.*/-]+/[\w.*-]+\.(?:py|toml|jsonl|json|md|txt|c))`", page.read_text(encoding="utf-8")):
+        if not name.startswith("runs/"):
+            yield name
 
 
 def commands(page: Path) -> Iterator[tuple[str, list[str]]]:

@@ -79,6 +79,6 @@ def test_the_command_measures_a_duel_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(file.read_text().splitlines()) == 2 and "other sources" not in done.output
 
 
-def test_the_readme_shows_what_was_measured() -> None:
-    readme = (command.RESULTS.parents[2] / "README.md").read_text()
-    assert command.speed_report(command.open_speed(command.RESULTS)) in readme
+def test_the_page_shows_what_was_measured() -> None:
+    page = (command.RESULTS.parents[2] / "experiments" / "README.md").read_text()
+    assert command.speed_report(command.open_speed(command.RESULTS)) in page

@@ -1,0 +1,48 @@
+"""The page hpo/README.md: every file on it is written, every command run, and what it claims of them is so."""
+
+import re
+
+import pytest
+
+from tests.pages import ROOT, Transcript, execute
+
+PAGE = ROOT / "hpo" / "README.md"
+
+
+@pytest.fixture(scope="module")
+def transcript(tmp_path_factory: pytest.TempPathFactory) -> Transcript:
+    return execute(PAGE, tmp_path_factory.mktemp("hpo_page"))
+
+
+def test_every_block_runs(transcript: Transcript) -> None:
+    assert transcript.problems == []
+    assert len(transcript.said) > 8
+
+
+def test_the_sampler_of_the_page_is_better_than_random(transcript: Transcript) -> None:
+    found = dict(re.findall(r"^(\w+): ([\d.]+) on average", transcript.said["python race.py"], re.M))
+    assert float(found["nearby"]) < float(found["random"])
+
+
+def test_the_laws_were_run(transcript: Transcript) -> None:
+    for name in ("nearby", "leaders"):
+        (said,) = (said for line, said in transcript.said.items() if f"test_{name}.py" in line)
+        assert int(re.findall(r"(\d+) passed", said)[0]) > 25
+
+
+def test_the_second_call_finds_the_study_finished(transcript: Transcript) -> None:
+    first, second = transcript.said["python search.py"].splitlines()
+    assert first == second
+
+
+def test_every_job_is_proposed_again(transcript: Transcript) -> None:
+    again, count = re.findall(r"(\d+) of (\d+) jobs", transcript.said["python replay.py"])[0]
+    assert again == count and int(count) > 20
+
+
+def test_the_default_reaches_the_end_in_the_finals(transcript: Transcript) -> None:
+    assert re.match(r"\[0, \d+", transcript.said["python finals.py"])
+
+
+def test_the_front_has_several_trials(transcript: Transcript) -> None:
+    assert len(transcript.said["python pareto.py"].splitlines()) > 3

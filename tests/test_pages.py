@@ -1,0 +1,95 @@
+"""Every page of the repository: what it links to and names is there, its commands exist, its tables are those of the results."""
+
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.pages import ROOT, commands, execute, headings, links, paths
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a page belongs to the repository, and not to a run, a build or a cache."""
+    parts = path.relative_to(ROOT).parts
+    return not {"runs", "build"} & {*parts} and not [part for part in parts if part.startswith(".") and part != ".github"]
+
+
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/**/*.md")] if is_ours(path))
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def test_the_pages_are_found() -> None:
+    found = {str(page.relative_to(ROOT)) for page in PAGES}
+    assert found >= {"README.md", ".github/CONTRIBUTING.md", "surrogates/README.md", "hpo/README.md", "tests/README.md"}
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for file, heading in links(page):
+        assert file.exists(), file
+        assert not heading or heading in headings(file), heading
+
+
+@each_page
+def test_files_that_are_named_exist(page: Path) -> None:
+    for name in paths(page):
+        assert any(list(folder.glob(name)) for folder in (ROOT, page.parent)), name
+
+
+def test_commands_and_their_options_exist() -> None:
+    asked: dict[str, set[str]] = defaultdict(set)
+    for page in PAGES:
+        for module, options in commands(page):
+            if module != "pytest":
+                asked[module] |= set(options)
+    assert len(asked) > 10
+    for module, options in asked.items():
+        found = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+        said = found.stdout + found.stderr
+        assert {name for name in options if not re.search(rf"{name}\b", said)} == set(), (module, said)
+
+
+def printed(module: str) -> list[list[str]]:
+    """The cells of every row with a decimal that a command prints of what is stored."""
+    command = [sys.executable, "-m", f"experiments.{module}", "--table"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    found = [[cell.strip() for cell in row] for row in rows if re.search(r"\d\.\d", " ".join(row))]
+    assert found, done.stderr
+    return found
+
+
+def shown(page: Path) -> list[list[str]]:
+    """The cells of every row of the tables of a page."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.startswith("| ")]
+
+
+@pytest.mark.parametrize(("name", "count"), [("compare", 8), ("rungs", 3), ("events", 8), ("curves", 6)])
+def test_tables_are_those_of_the_stored_results(name: str, count: int) -> None:
+    """Of every row of the first table that a command prints, the page has at least four cells in one row, whatever it is called
+    there."""
+    rows = [set(row) for row in shown(ROOT / "experiments" / "README.md")]
+    found = printed(name)[:count]
+    assert len(found) == count
+    for row in found:
+        assert any(len(other & {cell for cell in row if cell}) >= 4 for other in rows), row
+
+
+@pytest.mark.slow
+def test_ranks_are_those_of_the_stored_results() -> None:
+    """Each row begins with method, seeds, mean rank, and the ranks at 25, 50 and 100."""
+    rows = shown(ROOT / "experiments" / "benchmark" / "README.md")
+    found = printed("benchmark")
+    assert len(found) > 14
+    for row in found:
+        assert any(other[1:6] == row[1:6] for other in rows), row
+
+
+def test_the_first_page_is_short_and_runs(tmp_path: Path) -> None:
+    page = ROOT / "README.md"
+    assert len(page.read_text(encoding="utf-8").splitlines()) < 120
+    assert execute(page, tmp_path).problems == []
