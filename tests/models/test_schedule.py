@@ -133,8 +133,9 @@ def test_inverse_sqrt_is_the_formula_of_the_paper() -> None:
 
 
 def test_every_schedule_that_is_allowed_is_there() -> None:
-    assert [name for name in SHAPES if not RULES["schedule"].allows(name)] == []
-    assert RULES["schedule"].words == "one of " + ", ".join(SHAPES)
+    assert [RULES["schedule"].check("schedule", name) for name in SHAPES] == [*SHAPES]
+    with pytest.raises(ValueError, match="must be one of " + ", ".join(SHAPES)):
+        RULES["schedule"].check("schedule", "sawtooth")
 
 
 def test_warmup_stable_decay() -> None:
