@@ -177,7 +177,7 @@ def main(
             show_list()
         elif recheck:
             whose = [one for one in chosen if (method or one.variant or not one.ours) and is_present(one)]
-            raise typer.Exit(int(runner.recheck(folder, whose, tasks_with_data(names), show_line) > 0))
+            raise typer.Exit(int(runner.recheck_studies(folder, whose, tasks_with_data(names), show_line) > 0))
         elif seconds_only and table:
             seconds_of(folder)
         elif seconds_only:

@@ -27,10 +27,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from experiments.benchmark import plots
 from experiments.benchmark.collected import OURS, Collected, collect, kind, suite_of, variant
 from experiments.benchmark.notes import notes
-from experiments.benchmark.ranking import Ranking, ranking
+from experiments.benchmark.ranking import Ranking, rank_methods
 from experiments.benchmark.ranks import DRAWS, FEW, Friedman
 from experiments.benchmark.records import RESULTS
-from experiments.benchmark.summary import Beside, Cell, Loss, beside, cells, lost, read_reasons, seconds
+from experiments.benchmark.summary import Beside, Cell, Loss, cells, compare_variants, lost, read_reasons, seconds
 from experiments.benchmark.tasks import TASKS
 from experiments.ledger.lines import read_lines
 
@@ -63,13 +63,13 @@ def analyse(results: Path, suite: str = "all", asked: Collection[str] | None = N
     asked: tasks; what is missing of any others is not remarked on. None: the whole suite was asked for.
     """
     found = collect(results, suite, asked)
-    made, said = ranking(found)
+    made, said = rank_methods(found)
     reasons = {task: said for task, said in read_reasons(REASONS).items() if suite_of(task) == suite} if own(results) else {}
     losses, compared = lost(found, reasons)
     said += unreasoned(found, losses, reasons, asked) if own(results) else ()
     remarks = [*found.remarks, *said]
     return Analysis(
-        found, cells(found), made, losses, compared, seconds(found), remarks, beside(found), notes(found), suite
+        found, cells(found), made, losses, compared, seconds(found), remarks, compare_variants(found), notes(found), suite
     )
 
 
@@ -327,7 +327,7 @@ def files(made: Analysis, folder: Path) -> None:
     rows_of(folder / "ranks.csv", [] if made.ranking is None else rank_rows(made.ranking))
     rows_of(folder / "lost.csv", [asdict(loss) for loss in made.losses])
     rows_of(folder / "seconds.csv", made.seconds)
-    drawn = plots.every(made.found, made.ranking)
+    drawn = plots.draw_figures(made.found, made.ranking)
     for name in plots.NAMES:
         (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier call with more to show
     for name, png in drawn.items():

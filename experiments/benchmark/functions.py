@@ -40,7 +40,7 @@ HARTMANN_P = 1e-4 * np.array(
 ACKLEY_SHIFT = 7.3  # off the middle of the box, which some methods try first
 
 
-def box(d: int, lo: float, hi: float) -> Space:
+def box_space(d: int, lo: float, hi: float) -> Space:
     """x1 .. xd, each a real number in [lo, hi]."""
     return Space({f"x{i + 1}": Float(lo, hi) for i in range(d)})
 

@@ -40,7 +40,7 @@ SCHEDULE_COST = {"cosine": 0.005, "linear": 0.0, "wsd": 0.004, "constant": 0.06}
 SCHEDULE_LR = {"cosine": 1.0, "linear": 1.2, "wsd": 0.8, "constant": 0.45}  # factor on the optimal learning rate
 
 
-def space() -> Space:
+def lm_space() -> Space:
     return Space(
         lr=Float(1e-5, 1e-1, log=True),
         batch=Int(8, 512, log=True),
@@ -59,7 +59,7 @@ def parameters(config: Mapping[str, Any]) -> float:
     return float(12 * config["depth"] * config["width"] ** 2 + VOCABULARY * config["width"])
 
 
-def tokens(config: Mapping[str, Any]) -> float:
+def tokens_bought(config: Mapping[str, Any]) -> float:
     """D: small batches leave the accelerator idle."""
     return COMPUTE * config["batch"] / (config["batch"] + 16) / (6 * parameters(config))
 
@@ -84,9 +84,9 @@ def diverges(config: Mapping[str, Any]) -> bool:
 
 def _read(config: Mapping[str, Any]) -> float:
     """What D tokens are worth when a corpus is read D / UNIQUE times; dropout makes a repeated token worth more."""
-    again = tokens(config) / UNIQUE - 1
+    again = tokens_bought(config) / UNIQUE - 1
     if again <= 0:
-        return tokens(config)
+        return tokens_bought(config)
     lasting = 3 + 60 * config["dropout"]
     return UNIQUE * (1 + lasting * (1 - math.exp(-again / lasting)))
 
@@ -100,7 +100,7 @@ def _useful(config: Mapping[str, Any]) -> float:
 
 def _tuning(config: Mapping[str, Any]) -> float:
     """Nats lost to weight decay, second-moment memory, a cold start, shape and schedule; never negative."""
-    steps = tokens(config) / (config["batch"] * CONTEXT)
+    steps = tokens_bought(config) / (config["batch"] * CONTEXT)
     decay = math.log(config["weight_decay"] * config["lr"] * steps / 2.5)
     decay_cost = 0.03 * decay**2 if decay > 0 else 0.09 * (1 - math.exp(-(decay**2) / 6))
     memory = math.log(config["beta2_gap"] / (0.02 * (config["batch"] / 64) ** 0.7))
@@ -135,7 +135,7 @@ def _value(fixed: Config, searched: Space, row: np.ndarray) -> float:
 
 
 def _part(names: tuple[str, ...]) -> Space:
-    full = space().parameters
+    full = lm_space().parameters
     return Space({name: full[name] for name in names})
 
 
@@ -147,7 +147,7 @@ def find_best(starts: int = 2, seed: int = 0) -> tuple[float, Config]:
     """
     from scipy.optimize import differential_evolution  # here, because no run of the benchmark needs it
 
-    rest = _part(tuple(name for name in space().columns if name not in ("depth", "schedule")))
+    rest = _part(tuple(name for name in lm_space().columns if name not in ("depth", "schedule")))
     found: list[tuple[float, Config]] = []
     for depth, schedule, start in itertools.product(range(2, 17), SCHEDULES, range(starts)):
         fixed = {"depth": depth, "schedule": schedule}
@@ -170,12 +170,12 @@ def _polish(fixed: Config, floats: Space, start: np.ndarray) -> tuple[float, np.
 
 def _descend(value: float, config: Config) -> tuple[float, Config]:
     """Steps of depth, batch and width, the floats polished at each, until no step improves."""
-    floats = _part(tuple(name for name, spec in space().parameters.items() if isinstance(spec, Float)))
+    floats = _part(tuple(name for name, spec in lm_space().parameters.items() if isinstance(spec, Float)))
     before = math.inf
     while value < before - 1e-12:
         before = value
         for name, step in itertools.product(("depth", "batch", "width"), (0, -16, -4, -1, 1, 4, 16)):
-            spec = space().parameters[name]
+            spec = lm_space().parameters[name]
             assert isinstance(spec, Int)
             fixed = {**config, name: min(max(config[name] + step, spec.lo), spec.hi)}
             least, row = _polish(fixed, floats, floats.encode({n: config[n] for n in floats.columns}))

@@ -100,7 +100,7 @@ METHODS: dict[str, Method] = {
         Method("Optuna CMA-ES", 20, "optuna:cmaes", ("optuna", "cmaes")),
         Method("Nevergrad", 20, "nevergrad:Nevergrad", ("nevergrad",)),
         Method("GP", 20, "ours:gp"),
-        Method("Optuna GP", 20, "optuna:gp", ("optuna", "torch")),
+        Method("Optuna GP", 20, "optuna:gaussian_process", ("optuna", "torch")),
         Method("BoTorch", 10, "botorch:BoTorch", ("botorch",), shortcuts=True),
         Method("SMAC", 5, "smac:SMAC", ("smac",)),
         Method("HEBO", 5, "hebo:HEBO", ("hebo",), install=HEBOS, shortcuts=True),

@@ -51,12 +51,12 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def every(found: Collected, ranking: Ranking | None) -> dict[str, bytes]:
+def draw_figures(found: Collected, ranking: Ranking | None) -> dict[str, bytes]:
     """Each figure for which there is something to show, as PNG, 1400 pixels wide."""
     with matplotlib.rc_context(STYLE):
-        made = {"curves": curves(found)}
+        made = {"curves": regret_curves(found)}
         if ranking is not None:
-            made["ranks"] = progress(ranking)
+            made["ranks"] = rank_progress(ranking)
             if ranking.friedman[0] is not None:
                 made["critical"] = critical(ranking.methods, ranking.friedman[0])
         return {name: png(figure) for name, figure in made.items()}
@@ -92,7 +92,7 @@ def looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
 # -- regret ------------------------------------------------------------------------------------------------------------
 
 
-def curves(found: Collected) -> Figure:
+def regret_curves(found: Collected) -> Figure:
     """A panel a task: median regret by evaluations, the band between the quartiles behind it."""
     rows = math.ceil(len(found.tasks) / COLUMNS)
     figure = Figure(figsize=(14, 0.9 + 2.75 * rows), layout="constrained")
@@ -176,16 +176,16 @@ def tick(value: float, above: float, plain: bool) -> str:
 # -- ranks -------------------------------------------------------------------------------------------------------------
 
 
-def progress(ranking: Ranking) -> Figure:
+def rank_progress(ranking: Ranking) -> Figure:
     """Mean rank over tasks after every evaluation; the methods' names at the ends of their lines."""
     figure = Figure(figsize=(14, 6), layout=ConstrainedLayoutEngine(w_pad=0.15))
     axes = figure.subplots()
     style = looks(ranking.found.methods)
     n = ranking.checkpoints[-1]
-    means = ranking.over(range(1, n + 1))
+    means = ranking.ranks_after(range(1, n + 1))
     for place, method in enumerate(ranking.methods):
         axes.plot(range(1, n + 1), means[:, place], **style[method])
-    ends = spread(means[-1], 0.052 * float(np.ptp(means)))
+    ends = spread_labels(means[-1], 0.052 * float(np.ptp(means)))
     for place, method in enumerate(ranking.methods):
         weight = "bold" if method == OURS else "normal"
         axes.annotate(f"{method}  {means[-1, place]:.2f}", (n, means[-1, place]), (n * 1.025, ends[place]),
@@ -200,7 +200,7 @@ def progress(ranking: Ranking) -> Figure:
     return figure
 
 
-def spread(places: Floats, gap: float) -> Floats:
+def spread_labels(places: Floats, gap: float) -> Floats:
     """The places moved apart to at least a gap, in the same order, about where they were."""
     order = np.argsort(places, kind="stable")
     apart = places[order] - gap * np.arange(len(places))  # what is to ascend: least squares by pooling neighbours

@@ -84,7 +84,7 @@ class Ranking:
         both = zip(peers, p, ranks.holm(p), strict=True)
         return {self.methods[place]: (float(mine[:, place].mean()), one, float(all_)) for place, one, all_ in both}
 
-    def over(self, evaluations: Sequence[int]) -> Floats:
+    def ranks_after(self, evaluations: Sequence[int]) -> Floats:
         """(evaluations, k) mean ranks after each of so many evaluations."""
         return Ranking(self.found, self.methods, self.tasks, evaluations).means[1:]
 
@@ -104,7 +104,7 @@ class Ranking:
         return tasks, np.stack([there, here])
 
 
-def ranking(found: Collected) -> tuple[Ranking | None, list[str]]:
+def rank_methods(found: Collected) -> tuple[Ranking | None, list[str]]:
     """The ranking, None if there is nothing to rank, and what was left out of it."""
     counts = found.checkpoints
     there = {name: {task for task in found.tasks if len(found.regrets(task, name, counts))} for name in found.methods}

@@ -65,7 +65,7 @@ def expected_ranks(p: Floats) -> Floats:
 # -- bootstrap ---------------------------------------------------------------------------------------------------------
 
 
-def resampled(owner: Ints, draws: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def resample(owner: Ints, draws: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """(D, S) weights of seeds drawn with replacement within every method; a method's weights sum to one."""
     columns = []
     for seeds in np.bincount(owner):
@@ -76,7 +76,7 @@ def resampled(owner: Ints, draws: int, rng: np.random.Generator) -> NDArray[np.f
 
 def drawn_ranks(x: Floats, owner: Ints, draws: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """(D, C, k): r on one task for resampled seeds. A seed is drawn with all its checkpoints."""
-    weights = resampled(owner, draws, rng)  # w; r_b = 1/2 + Σ_{i of b} w_i (wᵀ W)_i, of which b against itself is 1/2
+    weights = resample(owner, draws, rng)  # w; r_b = 1/2 + Σ_{i of b} w_i (wᵀ W)_i, of which b against itself is 1/2
     starts = np.searchsorted(owner, np.arange(owner[-1] + 1))
     made = [np.add.reduceat(weights * (weights @ won.astype(np.float32)), starts, axis=1) for won in wins(x)]
     return np.stack(made, axis=1) + np.float32(0.5)

@@ -165,7 +165,7 @@ def _several(work: Work, count: int) -> Iterator[Plan]:
         yield plan
 
 
-def recheck(folder: Path, chosen: Sequence[Method], tasks: Sequence[str], say: Say) -> int:
+def recheck_studies(folder: Path, chosen: Sequence[Method], tasks: Sequence[str], say: Say) -> int:
     """Whether recorded runs come out the same here; how many do not.
 
     Of a peer, the two lowest seeds are run again, on a task each. Of ours, where lines were made by older sources, the lowest

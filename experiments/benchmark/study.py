@@ -153,7 +153,7 @@ def seed_globals(seed: int) -> None:
 
 def provenance(method: Method, peer: Peer) -> dict[str, Any]:
     """What a record depends on beside the code: versions, machine, and for ours the revision."""
-    packages = {"python": platform.python_version(), **peers.versions("numpy", "scipy", "torch"), **peer.versions()}
+    packages = {"python": platform.python_version(), **peers.package_versions("numpy", "scipy", "torch"), **peer.versions()}
     machine = {"processor": platform.processor(), "machine": platform.machine()}
     own = {"git": revision()} if method.ours else {}
     return {"versions": packages, "machine": machine, **own}

@@ -116,7 +116,7 @@ class Beside:
     ties: int
 
 
-def beside(found: Collected) -> list[Beside]:
+def compare_variants(found: Collected) -> list[Beside]:
     """Every variant on every task where it and ours have a seed in common, at all checkpoints."""
     made, places = [], np.asarray(found.checkpoints) - 1
     for task in found.tasks:

@@ -104,7 +104,7 @@ def _nearest(table: Table, config: Values) -> tuple[np.ndarray, np.ndarray]:
     return rows, distance[rows]
 
 
-def interpolated(task: str, config: Values) -> float:
+def interpolate(task: str, config: Values) -> float:
     """Modified Shepard interpolation, continuous: weights ((R - r) / (R r))^2 over the 10 nearest runs.
 
     R is the distance of the eleventh (R. Franke and G. Nielson, 1980). A mean with positive weights that passes through
@@ -123,14 +123,14 @@ def interpolated(task: str, config: Values) -> float:
 
 
 def taskset_true(task: str, config: Values) -> float:
-    """`interpolated`, and WORST where the nearest run diverged."""
-    value = interpolated(task, config)
+    """`interpolate`, and WORST where the nearest run diverged."""
+    value = interpolate(task, config)
     return WORST if math.isnan(value) else value
 
 
 def taskset_seen(task: str, config: Values, seed: int) -> float:
-    """`interpolated`, whatever the seed: a row is one run, so nothing is known of the noise between runs."""
-    return interpolated(task, config)
+    """`interpolate`, whatever the seed: a row is one run, so nothing is known of the noise between runs."""
+    return interpolate(task, config)
 
 
 # --- FCNet: two hidden layers on tabular data -----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from scipy import stats
 
 from experiments.benchmark import analyse, collected, records, summary
 from experiments.benchmark.collected import collect
-from experiments.benchmark.ranking import ranking
+from experiments.benchmark.ranking import rank_methods
 from experiments.ledger.lines import append_line
 
 TASKS = {
@@ -155,14 +155,14 @@ def test_the_best_median_is_marked_and_shared(tmp_path: Path) -> None:
 
 
 def test_a_sure_order_is_the_ranking(tmp_path: Path) -> None:
-    made, said = ranking(collect(stored(tmp_path, every())))
+    made, said = rank_methods(collect(stored(tmp_path, every())))
     assert made is not None
     assert said == []
     assert [made.methods[place] for place in made.order] == ["GP", "slow", "tpe", "random"]
     np.testing.assert_array_equal(np.sort(made.means, axis=1), [[1, 2, 3, 4]] * 4)
     for shares in made.first.values():
         np.testing.assert_array_equal(shares[:, made.methods.index("GP")], 1)
-    np.testing.assert_array_equal(made.over([1, 100]), made.means[1:3])
+    np.testing.assert_array_equal(made.ranks_after([1, 100]), made.means[1:3])
     assert made.against == {name: (1.0, 0.25, 0.75) for name in ("random", "tpe", "slow")}  # 2 / 2^3 for three tasks
     test = made.friedman[0]
     assert test is not None
@@ -172,8 +172,8 @@ def test_a_sure_order_is_the_ranking(tmp_path: Path) -> None:
 def test_a_variant_ranks_in_ours_place_and_moves_nobody(tmp_path: Path) -> None:
     rows = every()
     mine = [{**each, "method": "GP(my:own)"} for each in rows if each["method"] == "tpe" and each["task"] != "steps"]
-    alone, _ = ranking(collect(stored(tmp_path / "alone", rows)))
-    made, _ = ranking(collect(stored(tmp_path / "with", [*rows, *mine])))
+    alone, _ = rank_methods(collect(stored(tmp_path / "alone", rows)))
+    made, _ = rank_methods(collect(stored(tmp_path / "with", [*rows, *mine])))
     assert alone is not None
     assert made is not None
     assert made.methods == alone.methods
@@ -188,7 +188,7 @@ def test_a_variant_ranks_in_ours_place_and_moves_nobody(tmp_path: Path) -> None:
 def test_who_is_not_ranked_is_said(tmp_path: Path) -> None:
     absent = {("tpe", "bowl"), ("slow", "bowl"), ("slow", "steps")}
     rows = [each for each in every() if (each["method"], each["task"]) not in absent]
-    made, said = ranking(collect(stored(tmp_path, rows)))
+    made, said = rank_methods(collect(stored(tmp_path, rows)))
     assert made is not None
     assert (made.methods, made.tasks) == (["GP", "random", "tpe"], ["valley", "steps"])
     assert said == [

@@ -55,7 +55,7 @@ def test_the_pages_of_own_results_lie_with_them(
 
 def test_zero_has_a_place_on_a_logarithmic_axis(tmp_path: Path) -> None:
     rows = [row("bowl", "GP", 0, [1.0, 0.03, 0.0]), row("valley", "GP", 0, [0.0] * 3), row("steps", "GP", 0, [3.0, 2.0, 1.0])]
-    figure = plots.curves(collect(stored(tmp_path, rows)))
+    figure = plots.regret_curves(collect(stored(tmp_path, rows)))
     panels = {panel.get_title(loc="left"): panel for panel in figure.axes if panel.get_visible()}
     assert {name: panel.get_yscale() for name, panel in panels.items()} == {"valley": "linear", "bowl": "log", "steps": "log"}
     np.testing.assert_allclose(np.asarray(panels["bowl"].lines[0].get_ydata(), float), [1.0, 0.03, 0.01])
@@ -65,14 +65,14 @@ def test_zero_has_a_place_on_a_logarithmic_axis(tmp_path: Path) -> None:
 
 
 def test_no_incumbent_is_a_gap(tmp_path: Path) -> None:
-    figure = plots.curves(collect(stored(tmp_path, [row("bowl", "GP", 0, [None, 2.0, 1.0])])))
+    figure = plots.regret_curves(collect(stored(tmp_path, [row("bowl", "GP", 0, [None, 2.0, 1.0])])))
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [np.nan, 2, 1])
 
 
 @pytest.mark.parametrize("places", [[1.0, 1.0, 1.0], [3.0, 1.0, 1.1, 5.0], [1.0]])
 def test_labels_are_spread_in_order(places: list[float]) -> None:
     before = np.array(places)
-    after = plots.spread(before, 0.5)
+    after = plots.spread_labels(before, 0.5)
     order = np.argsort(before, kind="stable")
     assert np.all(np.diff(after[order]) >= 0.5 - 1e-12)
     assert after.mean() == pytest.approx(before.mean())

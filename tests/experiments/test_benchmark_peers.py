@@ -185,7 +185,7 @@ def test_botorchs_recording_gives_way_where_it_is_not_finite_or_not_the_same() -
     peer = module.BoTorch(FLOATS, 0, 20)
     trace(peer, FLOATS, 6)
     model = peer._model()
-    with traced.recording():
+    with traced.record_fit():
         closure = traced.Traced(module.ExactMarginalLogLikelihood(model.likelihood, model))
         value, played = closure(), closure.play
         assert played is not None and closure.compared == 1
@@ -319,7 +319,7 @@ def test_hebos_mating_has_the_children_of_pymoos() -> None:
         columns = {name: variable.sample(n) for name, variable in variables.items()}
         pop = Population.new(X=[{name: columns[name][k] for name in names} for k in range(n)])
         mating, found = MixedVariableMating(eliminate_duplicates=MixedVariableDuplicateElimination()), []
-        for way in (MixedVariableMating.do, module.mated):
+        for way in (MixedVariableMating.do, module.mate_mixed):
             np.random.seed(1)
             children = way(mating, Problem(vars=variables, n_obj=1), pop, 11)
             kept = [{name: (type(value), value) for name, value in child.X.items()} for child in children]

@@ -68,7 +68,7 @@ def task(*groups: ArrayLike) -> tuple[Floats, ranks.Ints]:
 def test_a_drawn_rank_is_the_expected_rank_of_the_drawn_seeds() -> None:
     groups = [np.array([[1.0, 3], [2, 2]]), np.array([[1.0, 1], [4, 2], [2, 3]]), np.array([[3.0, 2]])]
     x, owner = ranks.side_by_side(groups)
-    weights = ranks.resampled(owner, 20, np.random.default_rng(5))
+    weights = ranks.resample(owner, 20, np.random.default_rng(5))
     made = ranks.drawn_ranks(x, owner, 20, np.random.default_rng(5))
     for draw, found in zip(weights, made, strict=True):
         sizes = np.bincount(owner)
@@ -79,7 +79,7 @@ def test_a_drawn_rank_is_the_expected_rank_of_the_drawn_seeds() -> None:
 
 
 def test_seeds_are_drawn_uniformly() -> None:
-    weights = ranks.resampled(np.array([0, 0, 0, 1, 1]), 20_000, np.random.default_rng(0))
+    weights = ranks.resample(np.array([0, 0, 0, 1, 1]), 20_000, np.random.default_rng(0))
     np.testing.assert_allclose(weights.mean(axis=0), [1 / 3, 1 / 3, 1 / 3, 1 / 2, 1 / 2], atol=0.01)
     np.testing.assert_allclose(weights[:, 3].std(), math.sqrt(1 / 8), atol=0.01)  # binomial(2, 1/2) / 2
 

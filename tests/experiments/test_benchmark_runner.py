@@ -186,7 +186,7 @@ def test_a_peer_that_is_not_installed_says_how_to_install_it() -> None:
 
 
 def test_versions_leave_out_what_is_absent() -> None:
-    assert [*peers.versions("numpy", "surely-not-installed")] == ["numpy"]
+    assert [*peers.package_versions("numpy", "surely-not-installed")] == ["numpy"]
 
 
 # -- what is stored ----------------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ def test_recheck_takes_two_studies_of_a_peer(tmp_path: Path) -> None:
 def rechecked(folder: Path, tasks: list[str]) -> tuple[int, list[str]]:
     """How many studies of random search differ, and what was said."""
     said: list[str] = []
-    return runner.recheck(folder, [METHODS["random"]], tasks, said.append), said
+    return runner.recheck_studies(folder, [METHODS["random"]], tasks, said.append), said
 
 
 def made_by_older(folder: Path, *tasks: str) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ def test_taskset_is_continuous_away_from_divergence(task: str, shared_data: Call
     space, rng = tables.taskset_space(), np.random.default_rng(2)
     ends = rng.random((20, 2, 8))
     for a, b in ends:
-        path = [tables.interpolated(task, space.decode(a + t * (b - a))) for t in np.linspace(0, 1e-3, 200)]
+        path = [tables.interpolate(task, space.decode(a + t * (b - a))) for t in np.linspace(0, 1e-3, 200)]
         steps = np.abs(np.diff(path))
         assert np.nanmax(steps, initial=0.0) < 1e-3
 
@@ -77,7 +77,7 @@ def test_fcnet_is_complete_and_reads_the_rows_of_the_file(
     path = shared_data(tables.fcnet_file(data))
     names, grid = tables.fcnet_grid(data)
     assert np.isfinite(grid).all() and grid.size == 4 * 62_208 == 4 * TASKS[name].space().domain.size
-    assert TASKS[name].best == grid.mean(axis=-1).min()
+    assert TASKS[name].best == pytest.approx(grid.mean(axis=-1).min(), rel=1e-14)  # sums of four in another order
     with np.load(path) as file:
         rows = np.random.default_rng(0).integers(0, 62_208, 50)
         idx, vals = file["idx"][rows], file["vals"][rows].astype(float)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.benchmark.peers.tape import Tape, Unplayable
+from experiments.benchmark.peers.shortcuts.tape import Tape, Unplayable
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 CONSTANT = torch.linspace(-1.0, 1.0, 12, dtype=torch.float64).reshape(4, 3)

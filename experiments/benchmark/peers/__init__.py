@@ -43,7 +43,7 @@ class Peer(Protocol):
         ...
 
 
-def versions(*packages: str) -> dict[str, str]:
+def package_versions(*packages: str) -> dict[str, str]:
     """Installed versions by package; packages that are absent are left out."""
     found = {}
     for package in packages:

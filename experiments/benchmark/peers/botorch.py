@@ -35,8 +35,8 @@ from botorch.optim.optimize_mixed import optimize_acqf_mixed_alternating, should
 from gpytorch.mlls import ExactMarginalLogLikelihood
 
 from experiments.benchmark import peers
-from experiments.benchmark.peers.seeded import seeded
-from experiments.benchmark.peers.traced import Traced, recording
+from experiments.benchmark.peers.shortcuts.seeded import seed_streams
+from experiments.benchmark.peers.shortcuts.traced import Traced, record_fit
 from hpo.space import Config, Space
 from surrogates.columns import OFF
 from surrogates.domain import Array, Domain
@@ -84,7 +84,7 @@ class BoTorch:
             raise peers.Exhausted(f"all {len(self.grid)} points of the space were told")
         if len(self.rows) < self.initial or not np.isfinite(self.values).any():
             return self.space.decode(self._designed())
-        with seeded(self.seed, len(self.rows)), warnings.catch_warnings():
+        with seed_streams(self.seed, len(self.rows)), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self.space.decode(self._proposed())
 
@@ -100,14 +100,14 @@ class BoTorch:
         finite = np.isfinite(self.values)
         if len(finite) < 2 or not finite.any():
             return dict(self.configs[int(np.argmin(self._observed()))])
-        with seeded(self.seed, len(finite)), warnings.catch_warnings():
+        with seed_streams(self.seed, len(finite)), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mean = self._model().posterior(self._features(np.array(self.rows))).mean.detach().squeeze(-1).numpy()
         return dict(self.configs[int(np.argmax(np.where(finite, mean, -np.inf)))])
 
     @staticmethod
     def versions() -> dict[str, str]:
-        return peers.versions("botorch", "gpytorch", "torch")
+        return peers.package_versions("botorch", "gpytorch", "torch")
 
     # -- what it proposes -------------------------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class BoTorch:
             if not self.shortcuts:
                 fit_gpytorch_mll(mll)
             else:
-                with recording():
+                with record_fit():
                     fit_gpytorch_mll(mll, closure=Traced(mll))
         return model
 

@@ -26,15 +26,15 @@ from hebo.design_space.design_space import DesignSpace
 from hebo.optimizers.hebo import HEBO as Optimizer
 
 from experiments.benchmark import peers
-from experiments.benchmark.peers.evolved import shortcuts as evolved
-from experiments.benchmark.peers.seeded import seeded
+from experiments.benchmark.peers.shortcuts.evolved import shortcuts as evolved
+from experiments.benchmark.peers.shortcuts.seeded import seed_streams
 from hpo.parameters import Categorical, Float, Int, Parameter
 from hpo.space import Config, Space
 
 EXCLUDED = 20  # consecutive suggestions that a constraint excludes, before a random feasible one is taken
 
 
-def theirs(name: str, spec: Parameter) -> dict[str, Any]:
+def hebo_parameter(name: str, spec: Parameter) -> dict[str, Any]:
     """One of our parameters as one of theirs; a choice by its index."""
     if isinstance(spec, Categorical):
         if _boolean(spec):
@@ -76,7 +76,7 @@ class HEBO:
         self.space, self.seed = space, seed
         self.searched = [name for name in space.columns if space.parameters[name].size != 1]
         self.middle = {name: self._middle(space.parameters[name]) for name in self.searched}
-        design = DesignSpace().parse([theirs(name, space.parameters[name]) for name in self.searched])
+        design = DesignSpace().parse([hebo_parameter(name, space.parameters[name]) for name in self.searched])
         self.study = Optimizer(design, scramble_seed=seed)
         self._told: list[tuple[Config, float]] = []
         self._diverged: list[Config] = []  # not told yet: no finite value is known
@@ -101,7 +101,7 @@ class HEBO:
     def _suggested(self) -> Config:
         self._asked += 1
         # it prints the jitter of every Cholesky factor, and a hint about compiled modules
-        with seeded(self.seed, self._asked), warnings.catch_warnings(), redirect_stdout(io.StringIO()), self.shortcut():
+        with seed_streams(self.seed, self._asked), warnings.catch_warnings(), redirect_stdout(io.StringIO()), self.shortcut():
             warnings.simplefilter("ignore")
             row = self.study.suggest(n_suggestions=1).iloc[0]
         values = {name: _out(self.space.parameters[name], row[name]) for name in self.searched}
@@ -123,7 +123,7 @@ class HEBO:
 
     @staticmethod
     def versions() -> dict[str, str]:
-        return peers.versions("HEBO", "pymoo", "gpytorch", "torch", "numpy")
+        return peers.package_versions("HEBO", "pymoo", "gpytorch", "torch", "numpy")
 
     def _worst(self, config: Config) -> None:
         finite = [value for _, value in self._told if math.isfinite(value)]

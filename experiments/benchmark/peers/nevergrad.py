@@ -34,7 +34,7 @@ def instrument(spec: Parameter) -> ng.p.Parameter:
     return scalar.set_integer_casting() if isinstance(spec, Int) else scalar
 
 
-def decoded(spec: Parameter, given: Any) -> Any:
+def from_candidate(spec: Parameter, given: Any) -> Any:
     """Their value as ours: their transforms of a range can miss its ends by a rounding."""
     if isinstance(spec, Categorical):
         return given
@@ -63,7 +63,7 @@ class Nevergrad:
         return self._plain(self._asked)
 
     def _plain(self, candidate: ng.p.Parameter) -> Config:
-        values = {name: decoded(self.space.parameters[name], given) for name, given in candidate.value.items()}
+        values = {name: from_candidate(self.space.parameters[name], given) for name, given in candidate.value.items()}
         return peers.plain(self.space, values)
 
     def tell(self, config: Config, value: float) -> None:
@@ -83,4 +83,4 @@ class Nevergrad:
 
     @staticmethod
     def versions() -> dict[str, str]:
-        return peers.versions("nevergrad", "cma")
+        return peers.package_versions("nevergrad", "cma")

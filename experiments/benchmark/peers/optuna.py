@@ -35,7 +35,7 @@ def distribution(spec: Parameter) -> BaseDistribution:
     return IntDistribution(spec.lo, spec.lo + (spec.count - 1) * spec.step, log=spec.log, step=spec.step)
 
 
-def decoded(spec: Parameter, suggested: Any) -> Any:
+def from_suggestion(spec: Parameter, suggested: Any) -> Any:
     """Their value as ours."""
     if isinstance(spec, Int) and spec.log and spec.step > 1:
         index = min(max(round((suggested - spec.lo) / spec.step), 0), spec.count - 1)
@@ -72,7 +72,7 @@ class Optuna:
             for name in self.space.columns:
                 if name in self.space.active(values):
                     spec = self.space.parameters[name]
-                    values[name] = decoded(spec, suggest(trial, name, spec))
+                    values[name] = from_suggestion(spec, suggest(trial, name, spec))
         self._trial = trial
         self._configs[trial.number] = peers.plain(self.space, values)
         return dict(self._configs[trial.number])
@@ -105,7 +105,7 @@ class Optuna:
 
     @staticmethod
     def versions() -> dict[str, str]:
-        return peers.versions("optuna", "cmaes")
+        return peers.package_versions("optuna", "cmaes")
 
 
 def quietly(sampler: type[BaseSampler], seed: int) -> Any:
@@ -125,6 +125,6 @@ def cmaes(space: Space, seed: int, budget: int) -> Optuna:
     return Optuna(space, quietly(CmaEsSampler, seed))
 
 
-def gp(space: Space, seed: int, budget: int) -> Optuna:
+def gaussian_process(space: Space, seed: int, budget: int) -> Optuna:
     """Optuna's own Gaussian process."""
     return Optuna(space, quietly(GPSampler, seed))

@@ -49,7 +49,7 @@ ENUMERATED = 1000  # discrete spaces up to this size are searched to the last po
 EXCLUDED = 1000  # consecutive configurations that a constraint excludes, before a random feasible one is taken
 
 
-def theirs(name: str, spec: ours.Parameter) -> Any:
+def smac_parameter(name: str, spec: ours.Parameter) -> Any:
     """One of our parameters as one of theirs: a choice by its index, a range with steps by the number of the step."""
     if isinstance(spec, ours.Categorical):
         return Categorical(name, list(range(spec.size))) if spec.size > 1 else Constant(name, 0)
@@ -82,7 +82,7 @@ def configspace(space: Space, seed: int) -> ConfigurationSpace:
     """The space with its conditions as a ConfigurationSpace."""
     made = ConfigurationSpace(seed=seed)
     for name in space.columns:
-        made.add(theirs(name, space.parameters[name]))
+        made.add(smac_parameter(name, space.parameters[name]))
     for name in space.columns:
         conditions = [_condition(space, made, name, parent) for parent in space.parameters[name].when]
         if conditions:
@@ -182,7 +182,7 @@ class SMAC:
 
     @staticmethod
     def versions() -> dict[str, str]:
-        return peers.versions("smac", "configspace", "scikit-learn")
+        return peers.package_versions("smac", "configspace", "scikit-learn")
 
     # -- translation ------------------------------------------------------------------------------------------------
 

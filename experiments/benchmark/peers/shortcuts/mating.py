@@ -59,7 +59,7 @@ class Group:
         self.crossover, self.mutation = mating.crossover[kind], mating.mutation[kind]
         self.parents = {id(one): Light(np.array([one.X[name] for name in self.names])) for one in pop}
 
-    def children(self, pairs: Any, **context: Any) -> list[np.ndarray]:
+    def offspring(self, pairs: Any, **context: Any) -> list[np.ndarray]:
         """The values of PAIR children a pair."""
         parents = [[self.parents[id(one)] for one in pair] for pair in pairs]
         found = self.crossover(self.problem, parents, **context)
@@ -78,7 +78,7 @@ def groups(mating: Any, variables: dict[str, Any], pop: Population) -> list[Grou
     return found
 
 
-def mated(self: Any, problem: Any, pop: Population, n_offsprings: int, **context: Any) -> Population:
+def mate_mixed(self: Any, problem: Any, pop: Population, n_offsprings: int, **context: Any) -> Population:
     """Takes the place of MixedVariableMating.do."""
     if type(self.repair) is not NoRepair or type(self.eliminate_duplicates) is not MixedVariableDuplicateElimination:
         return original(self, problem, pop, n_offsprings, **context)
@@ -92,7 +92,7 @@ def mated(self: Any, problem: Any, pop: Population, n_offsprings: int, **context
             if not missing:
                 break
             pairs = self.selection(problem, pop, -(-missing // PAIR), PAIR, **context)
-            families = [part.children(pairs, **context) for part in parts]
+            families = [part.offspring(pairs, **context) for part in parts]
             children += new([tuple(chain.from_iterable(child)) for child in islice(zip(*families, strict=True), missing)], seen)
     return Population.new(X=[dict(zip(names, child, strict=True)) for child in children]) if children else Population.create()
 

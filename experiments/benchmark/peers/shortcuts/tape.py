@@ -68,10 +68,10 @@ class Tape(TorchDispatchMode):
         program = Program(inputs)
         for func, args, kwargs, result in self.recorded:
             program.add(func, args, kwargs, result)
-        refs = [program.named(tensor) for tensor in outputs]
+        refs = [program.name_of(tensor) for tensor in outputs]
         if not all(isinstance(ref, Ref) for ref in refs):
             raise Unplayable("an output was not computed from the inputs")
-        play = program.shortened(refs)
+        play = program.shorten(refs)
         with torch.no_grad():
             return torch.jit.trace(play, tuple(x.detach() for x in inputs), check_trace=False)  # type: ignore[no-any-return]
 
@@ -88,7 +88,7 @@ class Program:
         self.stale: set[int] = set()  # ids of tensors that were changed by another name
         self.alike: dict[Any, int] = {}
 
-    def named(self, tensor: torch.Tensor) -> Ref | torch.Tensor:
+    def name_of(self, tensor: torch.Tensor) -> Ref | torch.Tensor:
         """How a tensor is read: what computed it, or itself if it was there before."""
         if id(tensor) in self.stale:
             raise Unplayable("a tensor is read that was changed by another name")
@@ -103,7 +103,7 @@ class Program:
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise Unplayable(f"{func} draws random numbers")
         leaves, form = tree_flatten((args, kwargs))
-        arguments = [self.named(x) if isinstance(x, torch.Tensor) else x for x in leaves]
+        arguments = [self.name_of(x) if isinstance(x, torch.Tensor) else x for x in leaves]
         results = tree_flatten(result)[0]
         if func._schema.is_mutable:
             func = self._pure(func, leaves, results)
@@ -113,7 +113,7 @@ class Program:
                 self.names[id(x)] = Ref(step, k)
                 self.memory.setdefault(address(x), set()).add(id(x))
 
-    def shortened(self, outputs: Sequence[Any]) -> Play:
+    def shorten(self, outputs: Sequence[Any]) -> Play:
         """Plays the steps that the outputs need; those that need no input are run here, once."""
         depends: list[bool] = [True]
         known: list[list[Any]] = [[None] * self.inputs]

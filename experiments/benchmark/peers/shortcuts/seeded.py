@@ -11,7 +11,7 @@ import torch
 
 
 @contextmanager
-def seeded(*entropy: int) -> Iterator[None]:
+def seed_streams(*entropy: int) -> Iterator[None]:
     """Inside, the three global generators start from `entropy` alone; outside, nothing has happened to them."""
     kept, kept_numpy, seed = random.getstate(), np.random.get_state(), np.random.SeedSequence(entropy)
     word = int(seed.generate_state(1)[0])

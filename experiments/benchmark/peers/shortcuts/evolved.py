@@ -17,14 +17,14 @@ from unittest import mock
 import numpy as np
 from pymoo.core.mixed import MixedVariableMating
 
-from experiments.benchmark.peers.mating import mated
+from experiments.benchmark.peers.shortcuts.mating import mate_mixed
 
 SORT = "pymoo.util.nds.fast_non_dominated_sort.fast_non_dominated_sort"
 
 
 def fronts(F: np.ndarray, **ignored: Any) -> list[list[int]]:
     """The non-dominated fronts of (n, m) objectives; in each, individuals as they are freed by those of the one before."""
-    dominates = dominating(F)
+    dominates = domination(F)
     left = dominates.sum(0)  # by how many each is dominated that are not ranked yet
     front = np.flatnonzero(left == 0).tolist()
     found = [front] if len(F) else []
@@ -38,7 +38,7 @@ def fronts(F: np.ndarray, **ignored: Any) -> list[list[int]]:
     return found
 
 
-def dominating(F: np.ndarray) -> np.ndarray:
+def domination(F: np.ndarray) -> np.ndarray:
     """(n, n) who is better than whom in an objective and worse in none."""
     better = np.zeros((len(F), len(F)), dtype=bool)
     for column in F.T:
@@ -49,5 +49,5 @@ def dominating(F: np.ndarray) -> np.ndarray:
 @contextmanager
 def shortcuts() -> Iterator[None]:
     """pymoo takes them as long as it lasts."""
-    with mock.patch.object(MixedVariableMating, "do", mated), mock.patch(SORT, fronts):
+    with mock.patch.object(MixedVariableMating, "do", mate_mixed), mock.patch(SORT, fronts):
         yield

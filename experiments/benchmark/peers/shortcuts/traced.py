@@ -18,7 +18,7 @@ from botorch.optim.closures.model_closures import get_loss_closure, get_loss_clo
 from botorch.optim.utils import get_parameters
 from gpytorch.mlls import MarginalLogLikelihood
 
-from experiments.benchmark.peers.tape import Play, Tape, Unplayable
+from experiments.benchmark.peers.shortcuts.tape import Play, Tape, Unplayable
 
 Evaluated = tuple[torch.Tensor, tuple[torch.Tensor | None, ...]]
 
@@ -77,7 +77,7 @@ def same(a: Evaluated, b: Evaluated) -> bool:
 
 
 @contextmanager
-def recording() -> Iterator[None]:
+def record_fit() -> Iterator[None]:
     """How a recording must be made and played: not rewritten, and with plain numbers in double precision, as in Python.
 
     Afterwards torch lets go of what was recorded, which it would keep for good: 2 MB a fit.
