@@ -13,10 +13,10 @@ from typing import Any
 from hpo.logs.base import VERSION, Event, LogError, later_version
 
 # Options by the class of an optimizer: how they were called -> how they are.
-RENAMED: dict[str, dict[str, str]] = {}
+RENAMED: dict[str, dict[str, str]] = {"GP": {"overview": "explore_every"}}
 # Options that came when there were studies already: the value that a study without them was made with.
 ADDED: dict[str, dict[str, Any]] = {
-    "GP": {"warp": False, "power": False, "samples": 0, "overview": 0, "cost": None, "constraints": {}, "prior": None,
+    "GP": {"warp": False, "power": False, "samples": 0, "explore_every": 0, "cost": None, "constraints": {}, "prior": None,
            "prior_weight": 10.0},
     "SuccessiveHalving": {"min_early_stopping_rate": 0},
     "Hyperband": {"min_early_stopping_rate": 0},

@@ -6,14 +6,14 @@
     python -m experiments.benchmark --task branin --method GP --method random
     python -m experiments.benchmark --acquisition my_module:my_function # our GP with an acquisition of your own, too
     python -m experiments.benchmark --results runs/mine                 # studies of your own, and their page
-    python -m experiments.benchmark --results runs/mine --method GP --option overview=0 --task branin --first-seed 100 --seeds 6
-                                                                        # our GP and that without an overview, on other seeds
+    python -m experiments.benchmark --results runs/me --method GP --option explore_every=0 --first-seed 100 --seeds 3
+                                                                        # our GP and that without looks elsewhere, on other seeds
     python -m experiments.benchmark --table | --timing | --recheck | --list
     python -m experiments.benchmark --timing --table                    # the seconds that were measured last
 
 Tables and figures are written to runs/benchmark; those of a --results of your own to the folder `page` in it. What is missing
 is said of the tasks that were asked for. --acquisition and --option are of one method together, GP(...), which stands beside
-GP; several such are named by --method "GP(overview=0)" --method "GP(overview=3, power=True)".
+GP; several such are named by --method "GP(explore_every=0)" --method "GP(explore_every=3, power=True)".
 
 Exit codes: 0 done, 1 some studies failed (they are run again next time) or came out differently (--recheck), 2 a name or an
 option that is refused (one sentence says why), 130 ended by Ctrl-C (everything that was finished is stored).
@@ -152,7 +152,7 @@ def main(
     ] = records.RESULTS,
     acquisition: Annotated[str | None, typer.Option(help="module:function, an acquisition for our GP")] = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="name=value, an option of our GP such as overview=0; may come several times")
+        list[str] | None, typer.Option(help="name=value, an option of our GP such as explore_every=0; may come several times")
     ] = None,
     table: Annotated[bool, typer.Option("--table", help="only write tables and figures")] = False,
     seconds_only: Annotated[bool, typer.Option("--timing", help="only measure seconds, side by side")] = False,

@@ -1,8 +1,8 @@
 """GP(...): ours with an acquisition of somebody's own, with options that are not its defaults, or with both.
 
-    GP(module:function)                 an acquisition, as hpo.GP takes it
-    GP(initial=20, overview=0)          options of hpo.GP: Python literals, in the order of the alphabet
-    GP(module:function, overview=0)     both
+    GP(module:function)                      an acquisition, as hpo.GP takes it
+    GP(initial=20, explore_every=0)          options of hpo.GP: Python literals, in the order of the alphabet
+    GP(module:function, explore_every=0)     both
 
 Such a name is a method like any other: it is run beside GP, its studies lie in a file of their own, and what it was made
 from is read off the name again.
@@ -24,10 +24,10 @@ from experiments.ledger.digest import digest
 from hpo.optimizer import Sampler
 from hpo.optimizers.gp.sampler import GP
 from hpo.space import Float, Space
+from hpo.upgrade import RENAMED
 
 FUNCTION = re.compile(r"[\w.]+:\w+")
 OPTIONS = tuple(sorted({f.name for f in fields(GP)} - {f.name for f in fields(Sampler)}))
-RENAMED = {"overview": "explore_every"}  # options by the names that stored studies have: they stay readable
 TABLES = {"kernel": "surrogates.kernels:KERNELS", "acquisition": "surrogates.acquisitions.registry:ACQUISITIONS"}
 TRIED = 6  # evaluations: three of a first design, two of the model's, and one for another part of the space
 
@@ -101,10 +101,10 @@ def read_variant(name: str) -> Variant | None:
 
 
 def make_variant(function: str | None, options: Iterable[str]) -> Variant | None:
-    """Of "module:function" and texts such as "overview=0"; None of nothing. ValueError in one sentence."""
+    """Of "module:function" and texts such as "explore_every=0"; None of nothing. ValueError in one sentence."""
     pairs = [text.partition("=") for text in options]
     if wrong := next((name for name, equals, _ in pairs if not equals), None):
-        raise ValueError(f"the option {wrong!r} has no value; it is given as name=value, such as overview=0")
+        raise ValueError(f"the option {wrong!r} has no value; it is given as name=value, such as explore_every=0")
     given = _options([(name.strip(), value) for name, _, value in pairs])
     if old := next((name for name in given if current_name(name) != name), None):
         raise ValueError(f"the option {old!r} is called {current_name(old)!r} now")
@@ -113,7 +113,7 @@ def make_variant(function: str | None, options: Iterable[str]) -> Variant | None
 
 def current_name(option: str) -> str:
     """What an option is called now, by any name that it has had."""
-    return RENAMED[option] if option not in OPTIONS and RENAMED.get(option) in OPTIONS else option
+    return RENAMED["GP"].get(option, option)
 
 
 def _keywords(text: str) -> list[tuple[str, str]] | None:

@@ -129,10 +129,12 @@ def test_the_held_out_suite_is_run_only_when_it_is_named() -> None:
         (("--method", "GP(math:pi)"), "GP(math:pi) cannot run: acquisition is 3.14"),
         (("--acquisition", "os:getcwd"), "GP(os:getcwd) cannot run: acquisition getcwd raised TypeError"),
         (("--option", "brain=0"), "GP has no option 'brain'; allowed are acquisition, "),
-        (("--option", "overview"), "the option 'overview' has no value"),
+        (("--option", "overview=0"), "the option 'overview' is called 'explore_every' now"),
+        (("--option", "explore_every"), "the option 'explore_every' has no value"),
         (("--option", "kernel=rbf"), "a text is kernel='...'"),
-        (("--option", "overview=0", "--option", "overview=1"), "the option 'overview' is given twice"),
-        (("--option", "overview=1.5"), "GP(overview=1.5) cannot run: overview is 1.5; allowed is an integer of at least 0"),
+        (("--option", "explore_every=0", "--option", "explore_every=1"), "the option 'explore_every' is given twice"),
+        (("--option", "explore_every=1.5"),
+         "GP(explore_every=1.5) cannot run: explore_every is 1.5; allowed is an integer of at least 0"),
         (("--method", "GP(power=1)"), "GP(power=1) cannot run: power is 1; allowed are True and False"),
     ],
 )
@@ -235,20 +237,20 @@ def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_an_option_of_ours_is_a_method_beside_it_on_the_seeds_that_are_named(tmp_path: Path) -> None:
     arguments = [
-        "--method", "GP", "--option", "power=True", "--option", "overview=0", "--task", "branin", "--n", "8",
+        "--method", "GP", "--option", "power=True", "--option", "explore_every=0", "--task", "branin", "--n", "8",
         "--first-seed", "100", "--seeds", "2", "--results", "results",
     ]  # fmt: skip
     done = ran(tmp_path, *arguments)
     assert done.returncode == 0 and not done.stderr, done.stderr
-    name, results = "GP(overview=0, power=True)", tmp_path / "results"
+    name, results = "GP(explore_every=0, power=True)", tmp_path / "results"
     assert f"{name} on branin, seed 101: regret" in done.stdout and f"| branin | {name} | 2 | " in done.stdout
-    assert {path.name for path in results.glob("*.jsonl")} == {"gp.jsonl", "gp-overview-0-power-true.jsonl"}
+    assert {path.name for path in results.glob("*.jsonl")} == {"gp.jsonl", "gp-explore-every-0-power-true.jsonl"}
     lines = [record for path in results.glob("*.jsonl") for record in read_lines(path)]
     assert sorted((r["method"], r["seed"]) for r in lines) == [("GP", 100), ("GP", 101), (name, 100), (name, 101)]
     assert "reasons.toml" not in done.stdout
     again = ran(tmp_path, *arguments[:6], "--option", "power=True", *arguments[6:])
     assert again.returncode == 2 and again.stderr.strip() == "the option 'power' is given twice"
-    again = ran(tmp_path, "--method", "GP(power = True, overview=0)", *arguments[6:])
+    again = ran(tmp_path, "--method", "GP(power = True, explore_every=0)", *arguments[6:])
     assert "2 studies, 2 recorded already, 0 to run" in again.stdout, "the same name, however it is written"
 
 

@@ -18,7 +18,7 @@ __all__ = ["known"]  # the fixture: it works here by its name alone
 
 
 def test_a_variant_stands_beside_ours_on_the_seeds_of_both(tmp_path: Path) -> None:
-    name = "GP(overview=0)"
+    name = "GP(explore_every=0)"
     its = {0: 3.0, 2: 0.5, 4: 1.0, 5: 0.0}  # by seed; ours has seeds 0 to 4, and 1.0 everywhere
     rows = [row("bowl", "GP", seed, [2.0, 1.0]) for seed in range(5)]
     rows += [row("bowl", name, seed, [4.0, value]) for seed, value in its.items()]

@@ -170,7 +170,7 @@ def test_every_evaluation_has_noise_of_its_own() -> None:
 # -- methods and digests -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["gp", "GP()", "GP(one)", "GP(a:b:c)", "GP(overview=)", "GP(*overview)", "GP(a=1)(b=2)"])
+@pytest.mark.parametrize("name", ["gp", "GP()", "GP(one)", "GP(a:b:c)", "GP(initial=)", "GP(*initial)", "GP(a=1)(b=2)"])
 def test_unknown_methods_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="unknown method"):
         methods.find(name)

@@ -38,13 +38,14 @@ def test_a_variant_is_read_off_its_name() -> None:
 
 
 def test_an_option_is_that_of_our_gp() -> None:
-    assert set(variants.OPTIONS) >= {"overview", "initial", "kernel", "power", "acquisition"}
+    assert set(variants.OPTIONS) >= {"explore_every", "initial", "kernel", "power", "acquisition"}
     assert not {"space", "seed"} & {*variants.OPTIONS}
     made, usual = methods.find("GP(initial=6, overview=0)"), METHODS["GP"]
     assert (made.sources, made.seeds, made.ours) == (usual.sources, usual.seeds, True)
     peer: Any = made.make(odd_space(), 0, 10)
-    assert (peer.optimizer.initial, peer.optimizer.overview) == (6, 0)
-    assert records.slug(made.name) == "gp-initial-6-overview-0" and methods.sort_by_cost([made.name, "random"])[1] == made
+    assert (peer.optimizer.initial, peer.optimizer.explore_every) == (6, 0)
+    assert made.name == "GP(explore_every=0, initial=6)", "a stored name is read"
+    assert records.slug(made.name) == "gp-explore-every-0-initial-6" and methods.sort_by_cost([made.name, "random"])[1] == made
     ucb = study.run_study(TASKS["branin"], methods.find("GP(acquisition='ucb')"), 0, 8)["values"]
     gp = study.run_study(TASKS["branin"], usual, 0, 8)["values"]
     assert ucb[:4] == gp[:4] and ucb != gp
@@ -91,7 +92,7 @@ whole = Whole()
         ("GP(made_up:none)", "cannot be imported as module:function: module 'made_up' has no attribute 'none'"),
         ("GP(os:getcwd)", "GP(os:getcwd) cannot run: acquisition getcwd raised TypeError"),
         ("GP(math:pi)", "GP(math:pi) cannot run: acquisition is 3.14"),
-        ("GP(overview=-1)", "GP(overview=-1) cannot run: overview is -1; allowed is an integer of at least 0"),
+        ("GP(explore_every=-1)", "GP(explore_every=-1) cannot run: explore_every is -1; allowed is an integer of at least 0"),
         ("GP(initial=0)", "initial is 0; allowed is an integer of at least 1"),
         ("GP(kernel='cubic')", "cubic"),
         ("GP(prior=3)", "GP(prior=3) cannot run: "),
@@ -184,7 +185,7 @@ def test_what_is_none_is_refused_in_one_sentence(arguments: tuple[str, ...], abo
 
 
 def test_stored_names_stay_readable_and_typed_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(variants, "RENAMED", {"look_around": "initial"})
+    monkeypatch.setattr(variants, "RENAMED", {"GP": {"look_around": "initial"}})
     found = methods.find("GP(look_around=7, power=True)")
     assert found.name == "GP(initial=7, power=True)" and found.sources == methods.find(found.name).sources
     with pytest.raises(ValueError, match="the option 'look_around' is called 'initial' now"):
@@ -192,4 +193,4 @@ def test_stored_names_stay_readable_and_typed_ones_are_refused(monkeypatch: pyte
 
 
 def test_every_name_that_an_option_has_had_leads_to_one_that_there_is() -> None:
-    assert {variants.current_name(name) for name in variants.RENAMED} <= {*variants.OPTIONS}
+    assert {variants.current_name(name) for name in variants.RENAMED["GP"]} <= {*variants.OPTIONS}

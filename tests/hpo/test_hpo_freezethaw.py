@@ -284,7 +284,7 @@ def test_forty_jobs_on_four_workers_in_a_fresh_process(tmp_path: Path) -> None:
     assert replay_in_process(build_over, tmp_path / "log.db", "freezethaw", "mixed", 7) == "40 replayed"
 
 
-@pytest.mark.parametrize("options", [{"samples": 3}, {"warp": True}, {"power": True}, {"overview": 0}])
+@pytest.mark.parametrize("options", [{"samples": 3}, {"warp": True}, {"power": True}, {"explore_every": 0}])
 def test_options_of_the_gp(options: dict[str, int]) -> None:
     def fresh() -> FreezeThaw:
         return FreezeThaw(GP(plane(), **options), max_resource=TOP)  # type: ignore[arg-type]

@@ -89,7 +89,7 @@ def test_gradient_at_the_horizon() -> None:
 def test_fits_go_on_beyond_what_a_model_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """All results are counted, however many of them the model keeps."""
     monkeypatch.setattr(model, "MOST", 20)
-    study = Study(ASHA(GP(Space(x=Float(0, 1), y=Float(0, 1)), seed=0, overview=0), max_resource=9))
+    study = Study(ASHA(GP(Space(x=Float(0, 1), y=Float(0, 1)), seed=0, explore_every=0), max_resource=9))
     run(study, Simulator(value), Stop(60))
     fits = [job.note.record["gp"]["loss"]["n"] for job in study.history.jobs.values() if "gp" in job.note.record]
     assert fits == sorted(fits) and max(fits) > 60
@@ -99,7 +99,7 @@ def test_fits_go_on_beyond_what_a_model_is_made_of(monkeypatch: pytest.MonkeyPat
 def test_asks_in_flight_are_apart_at_low_rungs_too(objectives: dict[str, str], least: float) -> None:
     """What is pending counts at the horizon: a short training in flight would hardly move what is believed there."""
     space = Space(x=Float(0, 1), y=Float(0, 1))
-    study = Study(ASHA(GP(space, seed=0, overview=0), max_resource=27), objectives=objectives)
+    study = Study(ASHA(GP(space, seed=0, explore_every=0), max_resource=27), objectives=objectives)
     optimizer = study.optimizer
     for _ in range(25):
         job = optimizer.ask()
@@ -119,7 +119,7 @@ def test_a_bound_is_judged_at_the_horizon() -> None:
         return {"loss": value(config, until, seed), "seconds": until * (1.0 + 9.0 * config["y"])}
 
     space = Space(x=Float(0, 1), y=Float(0, 1))
-    study = Study(ASHA(GP(space, seed=0, constraints={"seconds": 27 * 5.0}, overview=0), max_resource=27))
+    study = Study(ASHA(GP(space, seed=0, constraints={"seconds": 27 * 5.0}, explore_every=0), max_resource=27))
     run(study, Simulator(measured), Stop(45))
     late = [job.config["y"] for key, job in study.history.jobs.items() if key[0] > 25]
     assert np.mean(np.array(late) < 0.5) > 0.7, "y < 0.44 keeps the bound; the best loss is at y = 0.81"

@@ -104,7 +104,7 @@ def test_the_cheap_minimum_is_searched_first(cost: Any) -> None:
         seconds = [study.history.results[key].metrics["seconds"] for key in study.history.finished][4:]
         return sum(seconds), study.recommend().value
 
-    (cheap, loss), (dear, _) = spent(GP(PLANE, seed=2, cost=cost, overview=0)), spent(GP(PLANE, seed=2, overview=0))
+    (cheap, loss), (dear, _) = spent(GP(PLANE, seed=2, cost=cost, explore_every=0)), spent(GP(PLANE, seed=2, explore_every=0))
     assert cheap < 0.5 * dear and loss < 0.01
 
 
@@ -278,7 +278,7 @@ def test_every_way_learns_and_replays_from_its_log(options: dict[str, Any]) -> N
 
 
 def test_fits_are_recorded_where_they_are_due() -> None:
-    study = go(GP(PLANE, seed=0, samples=2, overview=0, constraints={"seconds": 50.0}), twins, 40)
+    study = go(GP(PLANE, seed=0, samples=2, explore_every=0, constraints={"seconds": 50.0}), twins, 40)
     fits = [job.note.record["gp"] for job in study.history.jobs.values() if "gp" in job.note.record]
     read = [fit["loss"]["n"] for fit in fits if "loss" in fit]
     assert read == sorted(set(read)) and read[0] == 4 and 15 < len(read) < 30
@@ -293,7 +293,7 @@ def test_fits_are_recorded_where_they_are_due() -> None:
     ({"initial": 0}, "initial is 0"), ({"prior_weight": 0.0}, "prior_weight is 0.0"),
     ({"constraints": {"bytes": float("nan")}}, "the bound of the constraint 'bytes' is nan"),
     ({"acquisition": "eii"}, "acquisition 'eii' is not one of"), ({"acquisition": 3}, "acquisition is 3; allowed are"),
-    ({"initial": "x"}, "initial is 'x'"), ({"overview": 2.5}, "overview is 2.5"), ({"warp": "yes"}, "warp is 'yes'"),
+    ({"initial": "x"}, "initial is 'x'"), ({"explore_every": 2.5}, "explore_every is 2.5"), ({"warp": "yes"}, "warp is 'yes'"),
     ({"power": 1}, "power is 1"), ({"prior": 3}, "prior is 3"), ({"prior_weight": "x"}, "prior_weight is 'x'"),
     ({"cost": 3}, "cost is 3"), ({"constraints": 3}, "constraints is 3"), ({"constraints": ["a"]}, "constraints is"),
     ({"acquisition": "ucb", "cost": "seconds"}, "not on a log scale"),
@@ -348,7 +348,7 @@ def test_the_first_design_is_full_where_little_is_feasible() -> None:
 
 
 def test_what_is_pending_elsewhere_is_nothing_to_beat_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An overview takes what is in flight outside of its part of the space as known, and does not compare with it."""
+    """A look elsewhere takes what is in flight outside of its part of the space as known, and does not compare with it."""
     optimizer = go(GP(PLANE, seed=0, acquisition="logei"), lambda c: sum((v - 0.2) ** 2 for v in c.values()), 29).optimizer
     flying = [optimizer.ask() for _ in range(5)]
     seen: list[Situation] = []

@@ -48,7 +48,7 @@ def test_a_constraint_is_not_asked_about_a_whole_space_again() -> None:
         asked += 1
         return config["a"] + config["b"] <= 30
 
-    optimizer = GP(Space(a=Int(1, 20), b=Int(1, 20), c=Int(1, 20), constraints=[fits]), overview=2)
+    optimizer = GP(Space(a=Int(1, 20), b=Int(1, 20), c=Int(1, 20), constraints=[fits]), explore_every=2)
     calls = []
     for _ in range(12):
         before, job = asked, optimizer.ask()

@@ -79,7 +79,8 @@ OPTIONS: dict[str, Callable[[], Optimizer]] = {
     "manual": lambda: Manual(SPACE, seed=3, configs=[GRID, {**GRID, "kind": None}]),
     "grid with values": lambda: make("grid", SPACE, values={"x": [0.01, 0.1]}, points={"layers": 2}, placement="midpoints"),
     "gp with options": lambda: GP(
-        SPACE, seed=5, acquisition="pi", kernel="rbf", initial=2, samples=2, overview=0, cost="loss", constraints={"loss": 3.5}
+        SPACE, seed=5, acquisition="pi", kernel="rbf", initial=2, samples=2, explore_every=0, cost="loss",
+        constraints={"loss": 3.5},
     ),
     "finals": lambda: Finals(ASHA(GP(SPACE, seed=1, initial=2), max_resource=9), keep=2),
     "asha(gp)": lambda: ASHA(GP(SPACE, seed=1, initial=2), max_resource=9, reduction_factor=2.5),

@@ -10,7 +10,7 @@ from hpo.optimizers.gp.terms import measured
 
 
 def told(results: list[Result], **options: Any) -> tuple[GP, History]:
-    optimizer = GP(Space(x=Float(0.0, 1.0)), initial=3, overview=0, **options)
+    optimizer = GP(Space(x=Float(0.0, 1.0)), initial=3, explore_every=0, **options)
     for i, result in enumerate(results):
         optimizer.add({"x": (i + 0.5) / len(results)}, result)
     return optimizer, optimizer.history

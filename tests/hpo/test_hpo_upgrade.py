@@ -107,7 +107,7 @@ def test_a_stored_log_loads_from_its_file_alone(name: str, tmp_path: Path) -> No
 def test_an_option_that_came_later_closes_nothing() -> None:
     sampler = {"name": "GP", "acquisition": "logei", "kernel": "matern52", "initial": None}
     old = {"name": "ASHA", "max_resource": 9, "sampler": sampler}
-    assert upgrade_options(old)["sampler"] == {**GP(space(), acquisition="logei").describe(), "overview": 0}
+    assert upgrade_options(old)["sampler"] == {**GP(space(), acquisition="logei").describe(), "explore_every": 0}
     for name, options in upgrade.ADDED.items():
         cls = next(cls for cls in (GP, Hyperband, make("halving", space()).__class__) if cls.__name__ == name)
         assert set(options) <= set(cls.__dataclass_fields__)

@@ -81,7 +81,7 @@ class GP(Sampler):
                  measured beside them, such as "seconds"; or a function of a configuration, such as its FLOPs (Snoek et al.
                  2012, section 3.2). Finite and above 0: a function's other values raise, a result's leave it out of the
                  cost's model, with a warning
-    overview     every so many proposals one is made for another part of the space (parts.py), by a model of the whole in
+    explore_every  one proposal in so many is made for another part of the space (regions.py), by a model of the whole in
                  which a crowd of results counts as one; 0: none. The others see the basin in which results crowd ever
                  finer, and nothing else
     constraints  {metric: bound}: results should have metric <= bound, and only such are recommended (Gardner et al. 2014)
@@ -97,7 +97,7 @@ class GP(Sampler):
     warp: bool = False
     power: bool = False
     samples: int = 0
-    overview: int = 5
+    explore_every: int = 5
     cost: str | Callable[[Config], float] | None = None
     constraints: Mapping[str, float] = field(default_factory=dict)
     prior: Callable[[Config], float] | None = None
@@ -112,7 +112,7 @@ class GP(Sampler):
         self._beliefs = Beliefs(self.space, self.cost, self.constraints, self.prior, self.prior_weight)
         if self.initial is not None:
             check_count("initial", self.initial, 1)
-        check_count("overview", self.overview, 0)
+        check_count("explore_every", self.explore_every, 0)
         if not isinstance(self.power, bool):
             raise ValueError(f"power is {self.power!r}; allowed are True and False")
         if self._beliefs.any and not getattr(self._acquisition, "log_scale", False):
@@ -139,7 +139,8 @@ class GP(Sampler):
             if fresh is not None or not keys:
                 return fresh or self._sobol.suggest(history, trial)
         view = self.view(history, keys)
-        whole = self.overview > 0 and trial % self.overview == self.overview - 1 and len(history.header.objectives) == 1
+        every = self.explore_every
+        whole = every > 0 and trial % every == every - 1 and len(history.header.objectives) == 1
         models, note = self._models(history, view, keys, trial, whole)
         terms = self._beliefs.fitted(history, self._recipe.plain, view, keys, self._draw(trial, "fit"))
         score, best, part = self._score(history, view, keys, models, trial, whole, terms.valid)
