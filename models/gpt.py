@@ -164,7 +164,7 @@ class GPT(nn.Module):
 
 @torch.no_grad()
 def initialise(model: GPT, seed: int) -> None:
-    """GPT-2's initial weights or those of mup: normal, norms 1, biases 0 (parametrisation.py says how large).
+    """GPT-2's initial weights or those of mup: normal, norms 1, biases 0 (mup.py says how large).
 
     Drawn on the CPU, so that a seed means the same weights on every device.
     """

@@ -8,9 +8,9 @@
     linalg.py           Cholesky with reported jitter, factors that grow by rows, one BLAS thread
     hyperparameters.py  what is fitted, and input warping
     priors.py           what hyperparameters are likely to be
-    evidence.py         the log marginal likelihood and its gradient
+    likelihood.py       the log marginal likelihood and its gradient
     fitting.py          the most probable hyperparameters
-    slices.py           hyperparameters drawn from their posterior
+    slice_sampling.py   hyperparameters drawn from their posterior
     gp.py               the exact posterior, growing by rows, with pending points
     posterior.py        covariances between rows, joint draws, gradients of both
     paths.py            functions drawn from the posterior

@@ -4,7 +4,7 @@ The mean mu is profiled out: given the kernel its best value is known in closed 
 N(0, 1) prior on standardised targets), which saves a dimension of the search and, by the envelope theorem, leaves the
 other gradients as they are. The prior keeps mu near the data where long length scales would let it drift away.
 What is left is t = (log l (d,), log s, log v), with warping (..., log a (d,), log b (d,)), and where the last column is a
-budget (..., log r, log q, log a), with log b in the place of its length scale (see budget.py).
+budget (..., log r, log q, log a), with log b in the place of its length scale (see learning_curves.py).
 
 An evaluation costs O(n^3), and what is learned early is learned cheaply: with many rows, the multi-start happens on
 COARSE of them, a first climb on MIDDLE, and only the last few steps on all.

@@ -6,7 +6,7 @@ Notation
     n, m, d   training rows, query rows, columns
     X (n, d)  encoded rows          Z (n, d)  their features, warped          y (n,)  standardised targets
     theta     Hyperparameters: log l (d,), log s, log v, mu, the name of the kernel, and a warping of the columns
-              where the last column is a budget, what budgets add to s k (see budget.py)
+              where the last column is a budget, what budgets add to s k (see learning_curves.py)
     alpha     C^-1 (y - mu), (n,)   L (n, n)  lower Cholesky factor of C   K* (n, m)  s k(X, X*)
 
 Equation numbers: Rasmussen & Williams 2006, Gaussian Processes for Machine Learning.

@@ -1,5 +1,5 @@
 """What is fitted: length scales, output scale, noise, mean; a warping of the inputs where it is asked for, and the decay
-of learning curves where the last column is a budget (see budget.py).
+of learning curves where the last column is a budget (see learning_curves.py).
 
 Input warping (Snoek et al. 2014, with the Kumaraswamy distribution that BoTorch and HEBO use too):
 

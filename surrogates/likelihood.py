@@ -3,7 +3,7 @@
     log N(y | mu 1, C),   C = s K + v I   (Rasmussen & Williams 2006, eq. 5.8; gradient: eq. 5.9)
 
 Notation     t (p,) = log l (d,), log s, log v, and with warping log a (d,), log b (d,);   mu is given or profiled out
-             with a budget as last column its log l is log b, and t ends with log r, log q, log a (see budget.py)
+             with a budget as last column its log l is log b, and t ends with log r, log q, log a (see learning_curves.py)
              G = alpha alpha' - C^-1, of which d value = 1/2 tr(G dC);   alpha = C^-1 (y - mu)
 """
 

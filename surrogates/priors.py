@@ -31,7 +31,7 @@ class LogNormal:
 
 def default_prior(d: int, warped: bool = False, budget: bool = False) -> LogNormal:
     """Over (log l (d,), log s, log v), for standardised targets and columns in [0, 1]; with warping log a, log b too; with
-    a budget log b in the place of its length scale, and log r, log q, log a (see budget.py).
+    a budget log b in the place of its length scale, and log r, log q, log a (see learning_curves.py).
 
     Length scales LogNormal(sqrt 2 + log(d)/2, sqrt 3): Hvarfner, Hellsten, Nardi 2024, "Vanilla Bayesian optimization
     performs great in high dimensions", so that distances keep their meaning as d grows. Noise variance

@@ -1,13 +1,13 @@
 """Acquisitions: how much a row is worth to be tried next. Minimisation, standardised targets, higher is better.
 
-    tails.py         normal tails in log space: log h, Mills ratios, log Phi, log of a mean of exponentials
+    normal.py        normal tails in log space: log h, Mills ratios, log Phi, log of a mean of exponentials
     marginal.py      f(posterior, incumbent) of means and sds, Score of rows, anybody's function with derivatives
-    plain.py         whether a function needs autograd or differences
+    adapt.py         whether a function needs autograd or differences
       ei.py pi.py ucb.py
-    situation.py     what an acquisition of the whole model gets, and what a score of rows is
+    context.py       what an acquisition of the whole model gets, and what a score of rows is
     draws.py         f drawn at told and pending rows, and the posterior given each draw
     minima.py        where a model, or functions drawn from it, are least
-    envelope.py      the expected maximum of lines
+    expected_maximum.py  the expected maximum of lines
     pareto.py        fronts, reference points, boxes
       nei.py kg.py mes.py thompson.py     one objective
       ehvi.py nehvi.py                    several
@@ -15,10 +15,10 @@
     score.py         score_of(acquisition, situation): any acquisition as a score of rows
     terms.py         what is added to a score on a log scale: cost, constraints, a prior
     ensemble.py      one acquisition under samples of the hyperparameters: averaged, or one of its draws
-    table.py         all acquisitions by name
+    registry.py      all acquisitions by name
 
 A marginal acquisition is one function f(posterior, incumbent) -> score. One of the whole model is one class with
-`log_scale` and `score(situation) -> ScoreFunction`; listed in table.py it inherits every test.
+`log_scale` and `score(situation) -> ScoreFunction`; listed in registry.py it inherits every test.
 """
 
 from surrogates.acquisitions.auto import Auto

@@ -4,7 +4,7 @@ The maximum of lines is piecewise linear: with its breakpoints c_j between lines
 
     E[max] - max a = sum_j (b_r - b_l) h(-|c_j|),   c_j = (a_l - a_r) / (b_r - b_l)
 
-(Frazier, Powell, Dayanik 2009, "The knowledge-gradient policy for correlated normal beliefs", eq. 14; h as in tails.py.)
+(Frazier, Powell, Dayanik 2009, "The knowledge-gradient policy for correlated normal beliefs", eq. 14; h as in normal.py.)
 Every term is an expected improvement of its own, with gap |a_l - a_r| and sd b_r - b_l, so LogEI's numerics apply.
 
 Notation     a, b (m, k)  intercepts and slopes of k lines in each of m sets     J  breakpoints, filled up with nothing

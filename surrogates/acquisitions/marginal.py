@@ -3,7 +3,7 @@
 posterior.mean and posterior.sd are (m,) arrays; incumbent is the value to beat. `gradient` is optional: the scores and
 their derivatives with respect to mean and sd. An f in torch operations is differentiated by autograd (`Autograd`), any
 other one numerically in these two numbers (`Numerical`; exact enough, because the model's own part of the chain rule
-stays analytic). plain.py finds out which of them an f needs.
+stays analytic). adapt.py finds out which of them an f needs.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ ACQUISITIONS: dict[str, Acquisition | ModelAcquisition] = {
 
 
 def acquisition(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> Acquisition | ModelAcquisition:
-    """An acquisition from a name, an acquisition, or any f(posterior, incumbent), which is tried once (plain.py).
+    """An acquisition from a name, an acquisition, or any f(posterior, incumbent), which is tried once (adapt.py).
 
     ValueError for an unknown name, a class, and what makes no (m,) scores.
     """

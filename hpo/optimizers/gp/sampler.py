@@ -3,11 +3,11 @@
 What happens at an ask, with n results read:
 
     1. The results of all trials with their own weights are read, at every budget: where there are several, the budget is
-       an input of the model, and proposals are judged at the horizon (see fidelity.py).
+       an input of the model, and proposals are judged at the horizon (see observations.py).
     2. Losses are standardised robustly. Several objectives get a model each, or are first made one (ParEGO, Knowles 2006).
     3. Hyperparameters: those of the last fit that stands in a note, or a new fit if n has grown by an eighth; between two
-       fits the model grows row by row (see model.py).
-    4. The acquisition is told the situation, what is pending included; terms are added to it (see beliefs.py); it is
+       fits the model grows row by row (see fits.py).
+    4. The acquisition is told the situation, what is pending included; terms are added to it (see terms.py); it is
        maximised, and nothing ever started is proposed again.
 
 Every step is a function of the history and of `stream(seed, trial, role)`: the same log gives the same next job.
