@@ -258,7 +258,7 @@ def test_a_reopened_study_never_fits_its_past(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", ["freezethaw(sobol)", "freezethaw(grid)"])
 def test_a_sampler_without_a_model_gets_one(name: str) -> None:
     history = Drive(build(name, mixed_space(), 1), workers=4, seed=1).go(18, lost=0.15, foreign=0.1, twice=0.1)
-    assert any("gp" in job.note for job in history.jobs.values())
+    assert any("gp" in job.note.record for job in history.jobs.values())
     assert changed_jobs(history, lambda: build(name, mixed_space(), 1)) == []
 
 
@@ -280,7 +280,7 @@ def test_forty_jobs_on_four_workers_in_a_fresh_process(tmp_path: Path) -> None:
     history = drive.go(40, lost=0.05, foreign=0.03)
     assert len(started_jobs(history)) == 40 and any(job.source is not None for job in history.jobs.values())
     chosen = weighed(history)
-    assert len(chosen) >= 15 and any("gp" in job.note for job in chosen)
+    assert len(chosen) >= 15 and any("gp" in job.note.record for job in chosen)
     assert replay_in_process(build_over, tmp_path / "log.db", "freezethaw", "mixed", 7) == "40 replayed"
 
 
