@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import math
 import os
-import random
 import sys
 import time
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from hpo import Float, Space
 
 def noise(*parts: Any) -> float:
     """In [0, 1), from anything with a stable text."""
-    return random.Random(json.dumps(parts)).random()
+    return int(hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=6).hexdigest(), 16) / 2**48
 
 
 # -- f(config) -----------------------------------------------------------------------------------------------------------
