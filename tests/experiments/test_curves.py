@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from experiments.benchmark.tables import TASKSET, WORST, interpolated, taskset_space
+from experiments.benchmark.tables import TASKSET, WORST, interpolate, taskset_space
 from experiments.curves import __main__ as command
 from experiments.curves import data, offline, online, tables
 from experiments.curves.baselines import Column, Levelled, level_losses, log_share
@@ -70,7 +70,7 @@ def test_the_last_loss_is_the_benchmarks(taskset: None) -> None:
     curves, space = curves_of(TASK), taskset_space()
     for row in space.domain.random(np.random.default_rng(0), 30):
         config, last = space.decode(row), curves_of(TASK).at(space.decode(row))[0][-1]
-        expected = interpolated(TASK, config)
+        expected = interpolate(TASK, config)
         assert last == pytest.approx(expected, rel=1e-9) if np.isfinite(expected) else np.isinf(last)
     assert curves.valid.shape == curves.test.shape == (1000, EPOCHS + 1) and np.abs(curves.U - 0.5).max() < 0.5 + 1e-6
     least, median = curves.scale
