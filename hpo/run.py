@@ -124,7 +124,7 @@ class _Loop:
         self.waiting = list(self.history.pending.values())  # started by a driver that is gone
         self.running: dict[Key, Job] = {}
         self.failures, self.lineage = failures, Lineage(study.history)
-        self.end = time.monotonic() + stop.seconds - self.history.elapsed() if stop.seconds is not None else None
+        self.end = time.monotonic() + stop.seconds - self.history.elapsed_seconds() if stop.seconds is not None else None
         self.history.run(stop.allowed)
         self._turn()
         executor.keep(study.keep())  # what a driver left that was killed between a finish and its `keep`
@@ -224,7 +224,7 @@ def minimize(
     """
     space = Space.of(space)
     objective, chosen = arguments.objective_over(space, objective), arguments.optimizer_over(space, optimizer, seed)
-    chosen = chosen.suited(objective)
+    chosen = chosen.adapt(objective)
     stop = Stop(trials, seconds)
     workers, timeout = arguments.count("workers", workers, 1), duration("timeout", timeout, zero=False)
     horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)

@@ -146,9 +146,9 @@ def remaining(history: History, count: int) -> list[float]:
     clock, found = Clock.of(history), []
     for trial in finalists(history, count):
         last = history.trials[trial][-1]
-        if last[1] < history.header.horizon and not (last in history.results and history.failed(last)):
+        if last[1] < history.header.horizon and not (last in history.results and history.is_failure(last)):
             found.append(clock.takes(trial, history.header.horizon - last[1]))
-    if history.queued is not None and default_trial(history) is None:
+    if history.queue_head is not None and default_trial(history) is None:
         found.append(clock.takes(-1, history.header.horizon))
     return found
 

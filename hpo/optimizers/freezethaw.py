@@ -149,7 +149,7 @@ class FreezeThaw(Scheduler):
             raise ValueError(f"FreezeThaw takes one objective, but {list(history.header.objectives)} came; ASHA takes several")
         new = self.sampler.draft(history, history.next_trial)
         paused = self._paused(history)
-        if not history.limited and (history.queued is not None or not paused or len(history.trials) < FIRST):
+        if not history.limited and (history.queue_head is not None or not paused or len(history.trials) < FIRST):
             return None if new is None else self._start(history, new, {})
         if not paused:
             return None
@@ -164,7 +164,7 @@ class FreezeThaw(Scheduler):
         """Last keys of own trials that may go on."""
         last = (keys[-1] for _, keys in sorted(history.trials.items()))
         mine = (key for key in last if key in history.results and "rung" in history.jobs[key].note.member)
-        return [key for key in mine if key[1] < self.max_resource and not history.failed(key)]
+        return [key for key in mine if key[1] < self.max_resource and not history.is_failure(key)]
 
     def _next(self, until: int) -> int:
         return next(rung for rung in self.rungs if rung > until)
@@ -184,10 +184,10 @@ class FreezeThaw(Scheduler):
         return [key for until in reversed(self.rungs) for key in history.rank(paused.intersection(history.at(until)))]
 
     def may_name(self, history: History, key: Key) -> bool:
-        own = key in history.results and "rung" in history.jobs[key].note.member and not history.failed(key)
+        own = key in history.results and "rung" in history.jobs[key].note.member and not history.is_failure(key)
         return own and key[1] < self.max_resource and history.trials[key[0]][-1] == key
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         return ()  # what is paused stays live until it goes on
 
     # -- which of it -------------------------------------------------------------------------------------------------

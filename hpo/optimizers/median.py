@@ -65,7 +65,7 @@ class MedianStopping(Scheduler):
         return list(dict.fromkeys([*passed, *open_]))
 
     def _undecided(self, history: History, key: Key) -> bool:
-        own = "rung" in history.jobs[key].note.member and not history.failed(key)
+        own = "rung" in history.jobs[key].note.member and not history.is_failure(key)
         return own and history.epoch(key) == history.starts and history.trials[key[0]][-1] == key
 
     def may_name(self, history: History, key: Key) -> bool:
@@ -75,7 +75,7 @@ class MedianStopping(Scheduler):
         at = bisect_left(waiting, key)
         return waiting[at : at + 1] == [key] or self._undecided(history, key)
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         return history.fold_at_start(self.owner, self._begin).stopped
 
 
@@ -112,7 +112,7 @@ class Verdicts:
     def _passes(self, history: History, key: Key) -> bool:
         members = self.members[key[1]]
         others = len(members) - 1
-        if history.failed(key):
+        if history.is_failure(key):
             return False
         if others < self.grace_trials:
             return True

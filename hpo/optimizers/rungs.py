@@ -103,7 +103,7 @@ class Brackets(Scheduler):
         bracket = history.fold(self.owner, self._begin).open.get(number) if number is not None else None
         return bracket is not None and bracket.may_name(history, key)
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         return history.fold_at_start(self.owner, self._begin).released
 
 
@@ -211,7 +211,7 @@ class Bracket:
 
     def absorb(self, history: History, key: Key) -> None:
         for rung in self._rungs(key[1]):
-            self.finished[rung][key[0]] = not history.failed(key)
+            self.finished[rung][key[0]] = not history.is_failure(key)
             if rung == 0 or (rung < len(self.entered) and key[0] in self.entered[rung]):
                 self.missing[rung] -= 1
 
