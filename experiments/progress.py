@@ -47,7 +47,7 @@ def summary(study: Study, seconds: float) -> list[str]:
     trained = len(history.at(study.header.horizon))
     said = [f"{len(history.trials)} trials, {trained} trained to the end, {tokens(history):,} tokens in {took:.0f} s"]
     end = search_end(history)
-    if end is not None and is_over(history):
+    if end is not None and is_over(history) and "reserve" in end:
         said.append(
             f"{seconds:g} s are too few to train one configuration to the end here: that would take about {end['reserve']:.0f} s"
         )
