@@ -286,7 +286,8 @@ def test_a_task_of_ones_own_is_run_shown_and_resumed(tmp_path: Path) -> None:
 def test_a_task_that_nobody_ran_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "valleys.py").write_text(TASK)
     monkeypatch.syspath_prepend(tmp_path)
-    assert ran(tmp_path, "--task", "branin", "--method", "random", "--n", "2", "--seeds", "1", "--results", "results").returncode == 0
+    some = ("--task", "branin", "--method", "random", "--n", "2", "--seeds", "1")
+    assert ran(tmp_path, *some, "--results", "results").returncode == 0
     show = ["--table", "--results", str(tmp_path / "results"), "--task", "branin", "--task", "valleys:SLOPE"]
     assert "No study of any method on valleys:SLOPE." in CliRunner().invoke(app, show).output
 
