@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad, vmap
 
-from models.config import split
+from models.config import GPTConfig, split
 from models.engines.cpu import engine as cpu
 from models.engines.cpu import kernels
 from models.engines.cpu.kernels import pointer
@@ -26,6 +26,7 @@ from models.engines.engine import Engine
 from models.flat import flatten
 from models.gpt import ACTIVATIONS, GPT
 from models.optimizers.rows import OPTIMIZERS
+from models.predict.support import MODEL
 from models.train import TrainRun
 from tests.models.test_ownership import skip_where_others_write
 from tests.models.tiny import CORPUS, TINY
@@ -52,7 +53,12 @@ FORMS: dict[str, dict[str, Any]] = {
     "wide heads": {"hidden": 72, "heads": 2},
     "whole vectors": {"hidden": 64, "heads": 2, "context": 33},
     "loss": {"label_smoothing": 0.1, "z_loss": 0.01},
-}
+    "other numbers": {
+        "ff_ratio": 2.5, "positions": "rotary", "rotary_base": 500.0, "norm_eps": 1e-2, "init_std": 0.1, "parametrisation": "mup",
+        "base_hidden": 12, "base_head": 3,
+    },
+    "an inner width": {"ff": 40, "norm": "rms", "norm_eps": 1e-2},
+}  # fmt: skip
 
 
 def passes(kind: type[Engine], form: dict[str, Any], micro: int) -> tuple[list[float], dict[str, Tensor]]:
@@ -81,6 +87,18 @@ def test_losses_and_gradients_are_those_of_autograd(form: str, micro: int) -> No
     for name, other in theirs.items():
         torch.testing.assert_close(ours[name], other, rtol=2e-4, atol=2e-6, msg=lambda text, name=name: f"{name}: {text}")
         assert other.abs().max() > 1e-6, name
+
+
+def test_every_option_that_is_declared_is_held_against_autograd() -> None:
+    """predict/support.py says what the passes know; here is what proves it."""
+    declared = {**MODEL, "label_smoothing": None, "z_loss": None}
+    for name, values in declared.items():
+        tried = [{**SMALL, **form}[name] for form in FORMS.values() if name in {**SMALL, **form}]
+        default = getattr(GPTConfig, name, None)
+        if values is None:
+            assert any(value != default for value in tried), name
+        else:
+            assert set(values) <= {default, *tried}, name
 
 
 @needs_kernels
