@@ -6,12 +6,10 @@
       settings.py   everything that decides it, as flags or TOML
       build.py      from settings to optimizer, objective and corpus
       folder.py     the folder: lock, settings, what stands beside the log
-      progress.py   what a history says in numbers
       live.py       the display
       handover.py   what is handed over, and how sure it is that it is no worse than the default
       judge.py      judges whoever reached the end; the sample
-      importance.py which hyperparameters mattered
-      figures.py, report.py, report.html.j2   the report
+      report.py     the report: what is of this job on the page of hpo/analysis
     compare/      `python -m experiments.compare`: every method on one-minute studies of the job, paired seeds
     rungs.py      `python -m experiments.rungs`: how well a short training predicts the whole
     benchmark/    `python -m experiments.benchmark`: ours against Optuna, BoTorch, SMAC, HEBO, Nevergrad on fixed tasks

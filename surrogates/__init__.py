@@ -18,6 +18,7 @@
     maximizer.py        the point that is worth most
     linting/            what is wrong with an acquisition
     plotting.py         a picture of a posterior and an acquisition
+    style.py            how every figure of the house looks
 
 To write an acquisition of your own, begin with README.md beside this file.
 

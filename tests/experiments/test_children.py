@@ -42,7 +42,7 @@ def test_a_child_that_fails_says_why_and_is_closed(asked: str, why: str) -> None
 def test_a_child_that_is_too_late_is_closed() -> None:
     child = Child("echo", echo, 7)
     child.receive()
-    with pytest.raises(RuntimeError, match="^echo: no answer within 0 seconds$"):
+    with pytest.raises(RuntimeError, match=r"^echo: no answer within 0 seconds$"):
         child.receive(limit=0.0)
     assert not child.process.is_alive()
 
