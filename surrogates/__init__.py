@@ -4,7 +4,8 @@
     draws.py            random and quasi-random feasible rows
     rare.py             feasible rows where chance seldom hits one: found once, then walked from
     transform.py        targets made fit for a model: standardised, failures finite, divergence harmless
-    kernels.py          Matern-5/2, Matern-3/2 and RBF over mixed and conditional columns, with their derivatives
+    distances.py        scaled distances of rows over mixed and conditional columns, with their derivatives
+    kernels.py          Matern-5/2, Matern-3/2 and RBF of such a distance, with derivatives and frequencies; or one of yours
     linalg.py           Cholesky with reported jitter, factors that grow by rows, one BLAS thread
     hyperparameters.py  what is fitted, and input warping
     priors.py           what hyperparameters are likely to be
