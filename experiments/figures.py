@@ -98,7 +98,7 @@ def _losses(axes: Axes, values: Sequence[float], lines: Sequence[float] = (), al
 def progress(study: Study, default: Point | None) -> str:
     """Best so far over the seconds of the search, with every finished training, beside the default configuration."""
     history, times = study.history, clock(study.history)
-    good = [key for key in history.results if not history.failed(key)]
+    good = [key for key in history.results if not history.is_failure(key)]
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = draw(8.6, 3.7)
         _scatter_by_budget(axes, study, good, times)
@@ -133,7 +133,7 @@ def _scatter_by_budget(axes: Axes, study: Study, keys: Sequence[Key], times: Map
 def curves(study: Study, best: Key, default: Sequence[Point], same: bool = False) -> str:
     """Every trial's learning curve by rung, thin; the best and the default configuration, which may be the `same`, above."""
     history = study.history
-    ends = {key[0]: key for key in history.finished if not history.failed(key)}  # the furthest of every trial
+    ends = {key[0]: key for key in history.finished_keys if not history.is_failure(key)}  # the furthest of every trial
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = draw(8.6, 3.9)
         for key in ends.values():
@@ -150,7 +150,7 @@ def curves(study: Study, best: Key, default: Sequence[Point], same: bool = False
         axes.set_xscale("log")
         _rung_ticks(axes, sorted({*history.budgets, *(step for step, _ in default[-1:])}))
         axes.set_xlabel("tokens trained")
-        shown = [history.losses(key)[0] for key in history.finished if not history.failed(key)]
+        shown = [history.losses(key)[0] for key in history.finished_keys if not history.is_failure(key)]
         reached = [loss for points in (mine, default) for _, loss in points[-1:]]
         begun = [loss for points in (mine, default) for _, loss in points if loss <= DIVERGED * min(shown)]
         _losses(axes, shown, (), [*reached, *begun])

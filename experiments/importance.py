@@ -119,7 +119,7 @@ class Seen:
 
 def seen(history: History, space: Space) -> Seen | None:
     """Of the fullest budget; None below two results."""
-    keys = [key for key in readable(history, 2 * (len(space.columns) + 2)) if not history.failed(key)]
+    keys = [key for key in readable(history, 2 * (len(space.columns) + 2)) if not history.is_failure(key)]
     if len(keys) < 2:
         return None
     losses = tuple(history.losses(key)[0] for key in keys)

@@ -24,7 +24,7 @@ from experiments.settings import Settings
 from hpo.display import Lines, short
 from hpo.job import Key
 from hpo.optimizers.finals import FINALS, default_trial, finalists
-from hpo.stopping import is_ready, spent, turned
+from hpo.stopping import is_ready, search_end, spent
 from hpo.study import Study
 
 LATEST = 5  # finished trials that are shown
@@ -62,7 +62,7 @@ class Snapshot:
 
 def snapshot(study: Study, workers: int) -> Snapshot:
     """What the display shows of a study."""
-    history, over = study.history, turned(study.history)
+    history, over = study.history, search_end(study.history)
     best = facts.best_key(study)
     usual = default_trial(history)
     default = facts.last_success(history, usual)
@@ -72,10 +72,10 @@ def snapshot(study: Study, workers: int) -> Snapshot:
         spent=spent(history),
         ready=is_ready(history),
         finals=len(set(finalists(history, over["keep"])) - {usual}) if over is not None and over["phase"] == FINALS else None,
-        usual=usual is not None or history.queued is not None,
+        usual=usual is not None or history.queue_head is not None,
         started=len(history.trials),
         finished=len(history.results),
-        failed=sum(map(history.failed, history.results)),
+        failed=sum(map(history.is_failure, history.results)),
         tokens=facts.tokens(history),
         best=None if best is None else (best, losses[best], dict(history.jobs[best].config)),
         default=None if default is None else (default, losses[default]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.stopping import over, spent, turned
+from hpo.stopping import is_over, search_end, spent
 from hpo.study import Study
 
 
@@ -36,7 +36,7 @@ def rungs(history: History, workers: int) -> list[Rung]:
 
 def _rung(history: History, until: int, running: int, waiting: int) -> Rung:
     keys = history.at(until)
-    losses = [history.losses(key)[0] for key in keys if not history.failed(key)]
+    losses = [history.losses(key)[0] for key in keys if not history.is_failure(key)]
     return Rung(until, len(keys), len(keys) - len(losses), running, waiting, min(losses, default=None))
 
 
@@ -46,8 +46,8 @@ def summary(study: Study, seconds: float) -> list[str]:
     took = spent(history)
     trained = len(history.at(study.header.horizon))
     said = [f"{len(history.trials)} trials, {trained} trained to the end, {tokens(history):,} tokens in {took:.0f} s"]
-    end = turned(history)
-    if end is not None and over(history):
+    end = search_end(history)
+    if end is not None and is_over(history):
         said.append(
             f"{seconds:g} s are too few to train one configuration to the end here: that would take about {end['reserve']:.0f} s"
         )
@@ -110,7 +110,7 @@ def best_so_far(history: History) -> list[tuple[float, Key]]:
     """(seconds, key) whenever the study's answer changed: the lowest loss at the highest budget reached until then."""
     found: list[tuple[float, Key]] = []
     for key, seconds in sorted(clock(history).items(), key=lambda item: (item[1], item[0])):
-        if not history.failed(key) and (not found or _better(history, key, found[-1][1])):
+        if not history.is_failure(key) and (not found or _better(history, key, found[-1][1])):
             found.append((seconds, key))
     return found
 
@@ -122,7 +122,7 @@ def _better(history: History, key: Key, best: Key) -> bool:
 def last_success(history: History, trial: int | None) -> Key | None:
     """A trial's furthest finished key without failure."""
     keys = history.trials.get(trial, []) if trial is not None else []
-    return next((key for key in reversed(keys) if key in history.results and not history.failed(key)), None)
+    return next((key for key in reversed(keys) if key in history.results and not history.is_failure(key)), None)
 
 
 def best_key(study: Study) -> Key | None:
@@ -132,7 +132,7 @@ def best_key(study: Study) -> Key | None:
 
 def rung_points(history: History, trial: int) -> list[tuple[int, float]]:
     """A trial's learning curve from rung to rung: (budget, loss) of every success."""
-    keys = [key for key in history.trials[trial] if key in history.results and not history.failed(key)]
+    keys = [key for key in history.trials[trial] if key in history.results and not history.is_failure(key)]
     return sorted((key[1], history.losses(key)[0]) for key in keys)
 
 

@@ -147,7 +147,7 @@ def totals(study: Study, settings: Settings) -> dict[str, Any]:
         "trials": len(history.trials),
         "trainings": len(history.results),
         "whole": sum(key[1] == settings.horizon for key in history.results),
-        "failed": sum(map(history.failed, history.results)),
+        "failed": sum(map(history.is_failure, history.results)),
         "seconds": seconds,
         "tokens": tokens,
         "rate": tokens / seconds if seconds else 0.0,
@@ -170,7 +170,7 @@ def _grown(study: Study, key: Key, name: str) -> float:
 
 def drawn(study: Study, leader: Key | None, found: Importance | None) -> dict[str, Markup]:
     """Every figure for which there is something to show."""
-    if leader is None or study.history.failed(leader):
+    if leader is None or study.history.is_failure(leader):
         return {}
     number = default_trial(study.history)
     last = facts.last_success(study.history, number)
@@ -200,7 +200,7 @@ def comparison(
     usual = default_config(settings.space)
     for name, spec in space.parameters.items():
         chosen, standard = (short(config[name]) if name in config else "–" for config in (best, usual))
-        rows.append((name, chosen, standard, spec.allowed(), chosen != standard))
+        rows.append((name, chosen, standard, spec.allowed_values(), chosen != standard))
     fixed = {"vocabulary": corpus.vocabulary, "context": settings.context}
     mine, theirs = cost({**fixed, **flat(best)}), cost({**fixed, **flat(usual)})
     follows = "follows from the above"
@@ -213,7 +213,7 @@ def trials(study: Study, leader: Key | None) -> list[dict[str, Any]]:
     """One row a trial: its furthest result, its configuration, what became of it; the best first."""
     history, times = study.history, facts.clock(study.history)
     default = default_trial(history)
-    ends = {key[0]: key for key in history.finished}
+    ends = {key[0]: key for key in history.finished_keys}
     rows = []
     for number, keys in history.trials.items():
         key = ends.get(number)
@@ -221,7 +221,7 @@ def trials(study: Study, leader: Key | None) -> list[dict[str, Any]]:
             {
                 "number": number,
                 "until": keys[-1][1] if key is None else key[1],
-                "loss": None if key is None or history.failed(key) else history.losses(key)[0],
+                "loss": None if key is None or history.is_failure(key) else history.losses(key)[0],
                 "error": history.results[key].error if key is not None else "not finished",
                 "finished": times.get(key) if key is not None else None,
                 "config": history.jobs[keys[0]].config,

@@ -19,7 +19,7 @@ from experiments.job import HORIZON, MIN_RESOURCE, REDUCTION
 from experiments.spaces import LARGEST, SPACES
 from hpo.optimizer import Scheduler
 from hpo.optimizers import OPTIMIZERS
-from models.engines.cpu.compiler import compiler, wanted
+from models.engines.cpu.compiler import compiler, is_enabled
 
 SAMPLERS = tuple(name for name, cls in OPTIMIZERS.items() if not issubclass(cls, Scheduler))
 SCHEDULERS = ("none", *(name for name, cls in OPTIMIZERS.items() if issubclass(cls, Scheduler)))
@@ -229,7 +229,7 @@ def _free_cuda(device: str) -> int:
 def kernels() -> bool:
     """Whether this machine seems to have the kernels of models/byhand: not switched off, and a C compiler. They themselves
     cannot be asked without torch. ValueError if HPO_KERNELS is neither on nor off."""
-    if not wanted():
+    if not is_enabled():
         return False
     try:
         return bool(compiler())

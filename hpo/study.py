@@ -109,8 +109,8 @@ class Study:
 
     def successes(self) -> list[Key]:
         """Finished keys without failures at the highest budget that has any."""
-        until = self.history.reached
-        return [] if until is None else [key for key in self.history.at(until) if not self.history.failed(key)]
+        until = self.history.highest_budget
+        return [] if until is None else [key for key in self.history.at(until) if not self.history.is_failure(key)]
 
     @property
     def best(self) -> Trial:
@@ -118,7 +118,7 @@ class Study:
 
         Raises ValueError if no trial has succeeded.
         """
-        until = self.history.reached
+        until = self.history.highest_budget
         if until is None:
             raise ValueError(self._nothing())
         return self.trial(next(self.history.ranking(until)))
@@ -126,7 +126,7 @@ class Study:
     @property
     def pareto(self) -> list[Trial]:
         """The non-dominated trials at the highest budget reached. Raises ValueError if no trial has succeeded."""
-        until = self.history.reached
+        until = self.history.highest_budget
         if until is None:
             raise ValueError(self._nothing())
         return [self.trial(key) for key in self.history.front(until)]
@@ -161,7 +161,7 @@ class Study:
 
     def summary(self) -> str:
         """The best so far in a few words: `best 0.1 (trial 3)`, of several objectives `front of 4`."""
-        until = self.history.reached
+        until = self.history.highest_budget
         if until is None:
             return "no success yet"
         if len(self.header.objectives) > 1:

@@ -126,7 +126,7 @@ def test_rungs_count_what_finished_failed_and_runs() -> None:
 
 def test_a_resumed_trial_counts_its_tokens_once() -> None:
     history = told().history
-    ends = {key[0]: key[1] for key in history.finished if not history.failed(key)}
+    ends = {key[0]: key[1] for key in history.finished_keys if not history.is_failure(key)}
     assert facts.tokens(history) == sum(ends.values())
 
 
@@ -145,7 +145,7 @@ def test_pauses_between_runs_do_not_count() -> None:
         log.append(Event(kind, body, seconds))
     history = Study(Random(SPACE, seed=0), log=log).history
     assert facts.clock(history) == {(0, 1): 10.0, (1, 1): 15.0}
-    assert history.elapsed() == 15.0
+    assert history.elapsed_seconds() == 15.0
 
 
 def test_best_so_far_ends_with_the_best() -> None:

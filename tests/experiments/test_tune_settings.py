@@ -284,7 +284,7 @@ def test_a_long_context_in_little_memory_offers_what_fits(opened: Any, name: str
     assert all(job is not None and room.needs(job.config) <= limit for job in asked)
     assert room.needs(default(name)) > limit
     assert all(dict(job.config) != default(name) for job in asked if job is not None)
-    assert work.study.history.queued is None and default_trial(work.study.history) is None  # nor do the finals train it
+    assert work.study.history.queue_head is None and default_trial(work.study.history) is None  # nor do the finals train it
 
 
 def test_the_default_takes_part_where_it_fits(opened: Any) -> None:

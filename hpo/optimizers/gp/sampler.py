@@ -135,7 +135,7 @@ class GP(Sampler):
             return self._sobol.suggest(history, trial)
         exclude = Rows.of(history, self.space).started(history)
         if len(history.trials) < self._enough or not keys:
-            fresh = self._sobol.next(history, exclude) if len(exclude) < domain.size else None
+            fresh = self._sobol.next_point(history, exclude) if len(exclude) < domain.size else None
             if fresh is not None or not keys:
                 return fresh or self._sobol.suggest(history, trial)
         view = self.view(history, keys)
@@ -292,14 +292,14 @@ class GP(Sampler):
         if not self.constraints:
             return super().candidates(history)
         for until in reversed(history.budgets):
-            good = [key for key in history.at(until) if not history.failed(key) and self._beliefs.feasible(history, key)]
+            good = [key for key in history.at(until) if not history.is_failure(key) and self._beliefs.feasible(history, key)]
             if good:
                 return history.rank(good)[:CANDIDATES]
         return []
 
     def unmet(self, history: History) -> str:
         """That no success kept every bound, and how near to each of them one came."""
-        good = [key for key in history.finished if not history.failed(key)]
+        good = [key for key in history.finished_keys if not history.is_failure(key)]
         if not good or any(self._beliefs.feasible(history, key) for key in good):
             return ""
         bounds = " and ".join(f"{name} <= {bound:g}" for name, bound in self.constraints.items())
