@@ -62,8 +62,10 @@ from surrogates.acquisitions import (
     constrained,
     cost_aware,
     ensemble_of,
+    is_logarithmic,
     pibo,
     score_of,
+    takes_several,
 )
 from surrogates.domain import Domain
 from surrogates.fitting import fit
@@ -118,6 +120,7 @@ __all__ = [
     "draw",
     "ensemble_of",
     "fit",
+    "is_logarithmic",
     "isolation",
     "lint",
     "log_marginal_likelihood",
@@ -126,5 +129,6 @@ __all__ = [
     "plot",
     "score_of",
     "standardise",
+    "takes_several",
     "unused",
 ]

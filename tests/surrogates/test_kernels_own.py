@@ -90,5 +90,5 @@ def test_the_sampler_searches_with_it(name: str, toy: str) -> None:
         assert job is not None
         optimizer.tell(job, (job.config["x"] - 0.3) ** 2 + (job.config["y"] == "b"))
     assert optimizer.posterior().theta.kernel == toy
-    best = optimizer.history.results[optimizer.history.rank(optimizer.history.finished)[0]]
+    best = optimizer.history.results[optimizer.history.rank(optimizer.history.finished_keys)[0]]
     assert best.metrics["loss"] < 0.01
