@@ -15,7 +15,7 @@ def test_the_average_is_the_one_written_out() -> None:
     average, expected = Average(weights), torch.zeros(3)
     for t in range(1, 40):
         weights = torch.full((3,), float(t))
-        average.follow(weights, t, 0.8)
+        average.update(weights, t, 0.8)
         decay = min(0.8, (1 + t) / (10 + t))
         expected = decay * expected + (1 - decay) * weights
     torch.testing.assert_close(average.values, expected)
