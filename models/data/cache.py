@@ -1,7 +1,7 @@
-"""Tokenised texts on disk: what was written is read again, and what is damaged is made anew. Imports no torch.
+"""Tokenised texts on disk, which are read again unless they are damaged. Imports no torch.
 
-A file is a .npy that anybody can read. Its name holds two digests: of what was tokenised and by what, and of its bytes, so that
-a file that was cut short, or of which bits fell over, is found out before it is read. It is in its place whole or not at all.
+A file is a .npy that anybody can read. Its name holds two digests: of the text with its tokenizer, and of the bytes of the
+file, so that a file that was cut short or has flipped bits is noticed before it is read. A file appears whole or not at all.
 """
 
 import hashlib
