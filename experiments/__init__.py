@@ -23,7 +23,7 @@
     mup.py        `python -m experiments.mup`: does what was tuned on a narrow model hold on a wide one?
     events.py     `python -m experiments.events`: what a job costs in a long study
     large.py      `python -m experiments.large`: what an ask of a GP costs in a large study
-    schedules.py  the figure of the learning rate schedules
+    schedules.py  the figure of the learning rate schedules; style.py: the look of figures
     ledger/       what all of these keep results with; LOG.md: what was tried and found, negative results too
     markdown.py, environment.py, children.py   tables, what numbers depend on beside the code, processes of their own
     results/      what was measured, as data

@@ -18,6 +18,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.style import BLUE, MUTED, STYLE, VERMILION
 from models.budget import Budget
 from models.config import TrainConfig
 from models.schedule import SHAPES, lr_at_tokens, warmup_steps
@@ -27,26 +28,9 @@ TARGET = Path(__file__).resolve().parent.parent / "models" / "schedules.svg"
 HORIZON, POINTS = 4_096_000, 250  # tokens; points a curve, one a step of the larger batch
 BATCHES = {"4,096 tokens a step": 4_096, "16,384 tokens a step": 16_384}  # 1,000 and 250 steps
 WARMUP, FLOOR, RATE = 50, 0.1, 0.95  # in steps, so that the batch sizes differ; of lr; a hundredth of the training
-COLOURS = ("#0072b2", "#d55e00")  # Okabe and Ito's
-INK, MUTED, GRID, BAND = "#1d2327", "#5d6870", "#e7e8e6", "#eef1f2"
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "schedules",
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-}
+COLOURS = (BLUE, VERMILION)
+BAND = "#eef1f2"
+SALT: dict[Any, Any] = {"svg.hashsalt": "schedules", "svg.fonttype": "none", "font.size": 10, "axes.titlesize": 11}
 
 
 def curve(config: TrainConfig, step_tokens: int) -> tuple[list[float], list[float]]:
@@ -78,9 +62,7 @@ def remarks(panels: dict[str, Axes]) -> None:
     small: dict[str, Any] = {"fontsize": 9, "color": MUTED}
     panels["constant"].text(0.95, 0.04, "warm-up: 50 steps of either", **small)
     panels["linear"].text(0.95, 0.03, "floor: final_lr = 0.1", **small)
-    panels["exponential"].text(
-        1.35, 0.80, "solid: no decay_rate\ndotted: decay_rate 0.95\nevery 0.01 of all steps", **small
-    )
+    panels["exponential"].text(1.35, 0.80, "solid: no decay_rate\ndotted: decay_rate 0.95\nevery 0.01 of all steps", **small)
     panels["wsd"].text(1.0, 0.22, "decay_fraction = 0.2", **small)
 
 
@@ -101,7 +83,7 @@ def figure() -> Figure:
 def draw_schedules() -> bytes:
     """The figure's file."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context({**STYLE, **SALT}):
         figure().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 

@@ -23,37 +23,18 @@ from experiments.benchmark.collected import OURS, Collected, kind, variant
 from experiments.benchmark.ranking import Ranking
 from experiments.benchmark.ranks import Floats, Friedman, cliques
 from experiments.benchmark.summary import quantile
+from experiments.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, STYLE, VERMILION
 
 NAMES = ("curves", "ranks", "critical")
-BLUE = "#0072b2"
-COLOURS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#1d2327", "#56b4e9")
+COLOURS = (VERMILION, GREEN, PURPLE, ORANGE, INK, SKY)
 BASELINE = "#9aa5ad"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
-INK, MUTED, GRID = "#1d2327", "#5d6870", "#e7e8e6"
 COLUMNS, DPI = 4, 100
-
-STYLE: dict[Any, Any] = {
-    "font.size": 11,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-}
 
 
 def draw_figures(found: Collected, ranking: Ranking | None) -> dict[str, bytes]:
     """Each figure for which there is something to show, as PNG, 1400 pixels wide."""
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context({**STYLE, "font.size": 11, "axes.linewidth": 0.8, "grid.linewidth": 0.7}):
         made = {"curves": regret_curves(found)}
         if ranking is not None:
             made["ranks"] = rank_progress(ranking)
