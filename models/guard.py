@@ -72,7 +72,7 @@ class Guard:
         return {"skipped": self.skipped, "scaler": scale, "guard": [self._lost, self._seen, self._usual]}
 
     def restore(self, saved: Mapping[str, Any], own: bool = True) -> None:
-        """Of another trial (`own` is false) only the loss scale and the skipped steps, which belong to the position, are taken."""
+        """Of another trial (`own` is false) only the loss scale and the skipped steps, which belong to the position."""
         self.skipped = saved["skipped"]
         self._lost, self._seen, self._usual = (own and saved.get("guard")) or (0, 0, 0.0)
         if self.scaler is not None:
