@@ -5,8 +5,8 @@
 "some/file.txt"                      anything else is a path
 "lf:some/file.txt"                   lf: before any of these: its line ends \\r\\n and \\r become \\n
 
-A text is taken as it stands, line ends included, but for a byte order mark at the start of a file, which is dropped. What is
-not UTF-8, or has a zero byte, is no text: other encodings, tokens (.npy, nanoGPT's .bin) and archives are refused by name.
+A text is taken as it stands, line ends included; only a byte order mark at the start of a file is dropped. Bytes that are not
+UTF-8, or have a zero byte, are no text: other encodings, tokens (.npy, nanoGPT's .bin) and archives are refused by name.
 """
 
 from importlib.util import find_spec
