@@ -30,12 +30,16 @@ def prior() -> np.ndarray:
     return np.exp(-0.5 * ((x[:, None] - x) / LENGTH) ** 2)
 
 
-@lru_cache(maxsize=1)
-def draw_function(seed: int) -> np.ndarray:
-    """(D,) a function drawn from the prior, by eigenvalues, since so smooth a covariance has hardly a Cholesky factor."""
+@lru_cache
+def root() -> np.ndarray:
+    """(D, D) R with R R' = prior(), by eigenvalues, since so smooth a covariance has hardly a Cholesky factor."""
     values, vectors = np.linalg.eigh(prior())
-    weights = np.random.default_rng([seed, 2010]).standard_normal(POINTS)
-    return np.asarray(vectors @ (np.sqrt(np.maximum(values, 0.0)) * weights))
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+
+def draw_function(seed: int) -> np.ndarray:
+    """(D,) a function drawn from the prior."""
+    return np.asarray(root() @ np.random.default_rng([seed, 2010]).standard_normal(POINTS))
 
 
 def beta(t: int) -> float:
