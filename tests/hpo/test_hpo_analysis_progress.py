@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from hpo import ASHA, Float, Job, MemoryLog, Random, Result, Space, Study
-from hpo.analysis.lines import amount, trial_line
+from hpo.analysis.lines import amount
 from hpo.analysis.progress import best_so_far, count_rungs, finish_times, total_work
-from hpo.analysis.snapshot import snapshot
 from hpo.logs import Event
 from hpo.optimizers.finals import default_trial
 
