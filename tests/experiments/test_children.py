@@ -48,6 +48,6 @@ def test_a_child_that_is_too_late_is_closed() -> None:
 
 
 def test_the_last_line_that_python_prints_is_read() -> None:
-    assert run_python("-c", "import os; print('begun'); print([os.environ['MKL_NUM_THREADS']])") == ["1"]
+    assert run_python("-c", "import os; print('begun'); print([int(os.environ['MKL_NUM_THREADS'])])") == [1]
     with pytest.raises(RuntimeError, match=r"^python -c 1/0 failed:\n(.|\n)*ZeroDivisionError"):
         run_python("-c", "1/0")
