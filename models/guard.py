@@ -46,11 +46,11 @@ class Guard:
         length = float(norm(grads))
         if self.scaler is not None:
             self.scaler.observe(isfinite(length))
-        taken = self._judged(length, config)
+        taken = self._judge(length, config)
         self.skipped += not taken
         return taken
 
-    def _judged(self, norm: float, config: TrainConfig) -> bool:
+    def _judge(self, norm: float, config: TrainConfig) -> bool:
         if not isfinite(norm):
             self._lost += config.nonfinite == "skip"
             return self.scaler is None and config.nonfinite == "stop"  # taken, it ends the run
@@ -72,7 +72,7 @@ class Guard:
         return {"skipped": self.skipped, "scaler": scale, "guard": [self._lost, self._seen, self._usual]}
 
     def restore(self, saved: Mapping[str, Any], own: bool = True) -> None:
-        """Of another trial (`own` is false) only the loss scale and the skipped steps, which belong to the position."""
+        """Of another trial (`own` is false) only loss scale and skipped steps are taken: they belong to the position."""
         self.skipped = saved["skipped"]
         self._lost, self._seen, self._usual = (own and saved.get("guard")) or (0, 0, 0.0)
         if self.scaler is not None:

@@ -1,7 +1,7 @@
 """A training run in memory: one learning curve that advances, pauses, resumes and is cloned.
 
-Everything random is a function of (seed, position): first weights, batches, dropout. Everything tuned is read from the
-config at every step. So a checkpoint is weights, moments, averages, loss scale and position, and on CPU
+Everything random (first weights, batches, dropout) is a function of (seed, position). Hyperparameters are read from the config
+at every step. So a checkpoint is weights, moments, averages, loss scale and position, and on CPU
 
     advance(2n)  ==  advance(n), save, load in a new run, advance(n)        bit for bit
 """
@@ -202,7 +202,7 @@ class TrainRun:
         }
 
     def _look(self) -> None:
-        """Note a divergence. The average cannot become finite again, so that no step in between is missed."""
+        """Note a divergence. Once the average is not finite it never is again, so that no step in between is missed."""
         self.diverged = self.diverged or self.guard.is_hopeless or not isfinite(self._train_loss.item())
 
     @property

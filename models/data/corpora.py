@@ -73,7 +73,7 @@ def text_file(name: str) -> Texts:
             raise FileNotFoundError(f"no corpus or file is named {name!r}; use shakespeare, hf:PATH:CONFIG or a path")
         if not path.is_file():
             raise ValueError(f"corpus {name!r} is not a file")
-        return _decoded(name, path, path.read_bytes()), None
+        return _decode(name, path, path.read_bytes()), None
     except OSError as error:
         if error.errno is None:
             raise
@@ -82,7 +82,7 @@ def text_file(name: str) -> Texts:
         raise FileNotFoundError(f"no corpus or file is named {name!r}: {error}") from error
 
 
-def _decoded(name: str, path: Path, data: bytes) -> str:
+def _decode(name: str, path: Path, data: bytes) -> str:
     """The text in bytes, without a byte order mark; ValueError that says where it is none, and what it looks like."""
     try:
         text = data.decode("utf-8")
