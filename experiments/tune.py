@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments import build
-from experiments import progress as facts
 from experiments.folder import TEXT, Folder
 from experiments.handover import KEEP, Handover, before_finals, sentence
 from experiments.job import default
-from experiments.live import Display
+from experiments.live import Display, summary
 from experiments.settings import ENGINES, SAMPLERS, SCHEDULERS, TOKENIZERS, Settings, read_toml
 from experiments.spaces import SPACES
 from hpo.executors.processes import Processes
@@ -122,7 +121,7 @@ def conclude(work: Search, hurry: bool) -> None:
     found = after.leave()
     sample = after.sample()
     write_report(work.folder, work.study, work.settings, work.corpus, found, sample, work.command)
-    typer.echo("\n".join([*facts.summary(work.study, work.settings.seconds), said(found, work)]))
+    typer.echo("\n".join([*summary(work.study.history, work.settings.seconds), said(found, work)]))
     typer.echo(f"report: {work.folder / 'report.html'}")
 
 

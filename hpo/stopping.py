@@ -19,7 +19,6 @@ from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import FINALS, Finals, default_trial, finalists
-from hpo.study import Study
 
 ENDS = ("seconds", "when")  # rules that end a search; a limit of trials lets go on what has started
 SHARE = 1 / 3  # of the seconds, at most, for the finals; beyond it fewer trials take part
@@ -193,12 +192,12 @@ def search_end(history: History) -> dict[str, Any] | None:
     return {**limit.get("detail", {}), **limit} if history.limited and ended else None
 
 
-def obey(turn: Turn, study: Study, dry: bool = False) -> bool:
+def obey(turn: Turn, history: History, optimizer: Optimizer, dry: bool = False) -> bool:
     """Records the verdict of a rule, if there is one now: `run` does, before its first job, after every finish, and when
     it is dry. Whether there was one."""
-    verdict = turn.verdict(study.history, study.optimizer, dry)
+    verdict = turn.verdict(history, optimizer, dry)
     if verdict is not None:
-        study.history.limit(*verdict)
+        history.limit(*verdict)
     return verdict is not None
 
 
