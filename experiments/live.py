@@ -147,7 +147,7 @@ def summary(history: History, seconds: float) -> list[str]:
     now, took = snapshot(history), spent(history)
     said = [f"{now.started} trials, {now.whole} trained to the end, {round(now.work):,} tokens in {took:.0f} s"]
     end = search_end(history)
-    if end is not None and is_over(history):
+    if end is not None and is_over(history) and "reserve" in end:
         said.append(
             f"{seconds:g} s are too few to train one configuration to the end here: that would take about {end['reserve']:.0f} s"
         )
