@@ -58,14 +58,14 @@ from surrogates.acquisitions import (
     Sum,
     Thompson,
     acquisition,
-    combined,
-    constrained,
+    combine,
     cost_aware,
     ensemble_of,
     is_logarithmic,
     pibo,
     score_of,
     takes_several,
+    with_constraints,
 )
 from surrogates.domain import Domain
 from surrogates.fitting import fit
@@ -113,8 +113,7 @@ __all__ = [
     "Sum",
     "Thompson",
     "acquisition",
-    "combined",
-    "constrained",
+    "combine",
     "cost_aware",
     "default_prior",
     "draw",
@@ -131,4 +130,5 @@ __all__ = [
     "standardise",
     "takes_several",
     "unused",
+    "with_constraints",
 ]

@@ -2,7 +2,7 @@
 
     log EI(x) - cooling log cost(x) + sum_c log P[constraint c holds at x] + (beta / n) log prior(x)
 
-is written  pibo(constrained(cost_aware(score, ...), ...), ...)  or as one Sum.
+is written  pibo(with_constraints(cost_aware(score, ...), ...), ...)  or as one Sum.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def cost_aware(score: ScoreFunction, log_cost: ScoreFunction, exponent: float = 
     return Sum((score, log_cost), (1.0, -exponent))
 
 
-def constrained(score: ScoreFunction, feasibility: Feasibility, known: bool) -> ScoreFunction:
+def with_constraints(score: ScoreFunction, feasibility: Feasibility, known: bool) -> ScoreFunction:
     """log(worth x probability of feasibility) (Schonlau et al. 1998; Gardner et al. 2014).
 
     known: whether a feasible point is known, whose value is the incumbent. If not, feasibility alone is worth anything

@@ -35,7 +35,7 @@ class Part:
         return domain.narrowed(self.holds)
 
 
-def elsewhere(domain: Domain, best: np.ndarray, rng: np.random.Generator) -> Part | None:
+def another_part(domain: Domain, best: np.ndarray, rng: np.random.Generator) -> Part | None:
     """A part that excludes the row best (d,); None where no feasible row was found in it.
 
     Along a random column, half of the time a choice if there is one: another branch has basins of its own.
