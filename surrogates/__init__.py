@@ -1,6 +1,7 @@
 """Surrogates for optimisation: arrays in, arrays out. Knows nothing of studies, jobs or configurations.
 
     domain.py           what is known of a search space: columns, levels, conditions, feasibility; moves
+    discrete.py         points of discrete columns: how many, all of them, moves between them
     draws.py            random and quasi-random feasible rows
     rare.py             feasible rows where chance seldom hits one: found once, then walked from
     transform.py        targets made fit for a model: standardised, failures finite, divergence harmless
@@ -17,6 +18,7 @@
     paths.py            functions drawn from the posterior
     acquisitions/       how much a point is worth: EI, PI, UCB, MES, KG, Thompson, under noise, of volumes, or one of yours
     maximizer.py        the point that is worth most
+    unused.py           a feasible row that is not excluded, where there is one
     linting/            what is wrong with an acquisition
     plotting.py         a picture of a posterior and an acquisition
 
@@ -74,11 +76,12 @@ from surrogates.hyperparameters import Hyperparameters
 from surrogates.kernels import KERNELS
 from surrogates.likelihood import log_marginal_likelihood
 from surrogates.linting import lint
-from surrogates.maximizer import maximize, unused
+from surrogates.maximizer import maximize
 from surrogates.plotting import plot
 from surrogates.priors import LogNormal, default_prior
 from surrogates.slice_sampling import draw
 from surrogates.transform import Standardised, isolation, standardise
+from surrogates.unused import find_unused
 
 __all__ = [
     "ACQUISITIONS",
@@ -118,6 +121,7 @@ __all__ = [
     "default_prior",
     "draw",
     "ensemble_of",
+    "find_unused",
     "fit",
     "is_logarithmic",
     "isolation",
@@ -129,6 +133,5 @@ __all__ = [
     "score_of",
     "standardise",
     "takes_several",
-    "unused",
     "with_constraints",
 ]

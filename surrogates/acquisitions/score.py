@@ -23,8 +23,8 @@ def score_of(acquisition: Acquisition | ModelAcquisition, situation: Situation) 
     """
     if isinstance(acquisition, ModelAcquisition):
         return acquisition.score(situation)
-    incumbent = min(situation.incumbent, situation.gp.mean(situation.flying).min(initial=np.inf))
-    return Score(situation.hallucinated, acquisition, float(incumbent))
+    incumbent = min(situation.incumbent, situation.gp.mean(situation.pending_rows).min(initial=np.inf))
+    return Score(situation.hallucinated_gp, acquisition, float(incumbent))
 
 
 def ensemble_of(acquisition: Acquisition | ModelAcquisition, situations: Iterable[Situation]) -> ScoreFunction:

@@ -33,7 +33,7 @@ class Sum:
     def __post_init__(self) -> None:
         for term in self.terms:
             if not term.log_scale:
-                raise ValueError(f"{described(term)} is not on a log scale: only logarithms may be added")
+                raise ValueError(f"{term_name(term)} is not on a log scale: only logarithms may be added")
         if len(self.terms) != len(self.weights):
             raise ValueError(f"{len(self.terms)} terms came with {len(self.weights)} weights; allowed is one each")
 
@@ -48,7 +48,7 @@ class Sum:
         return value, np.sum([w * slope for w, (_, slope) in zip(self.weights, found, strict=True)], axis=0)
 
 
-def described(score: ScoreFunction) -> str:
+def term_name(score: ScoreFunction) -> str:
     """The name of what is scored, for an error."""
     return type(getattr(score, "acquisition", score)).__name__
 

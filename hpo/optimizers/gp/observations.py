@@ -150,7 +150,7 @@ class Observations:
         return np.column_stack([rows, np.ones(len(rows))]) if self.has_budgets else rows
 
     @cached_property
-    def pending(self) -> np.ndarray:
+    def pending_rows(self) -> np.ndarray:
         """(p, d) rows of jobs in flight that the model has no result for, at the horizon: what a short training will say
         now, its continuation will say later, and nobody else needs to ask."""
         history = self.history

@@ -32,7 +32,7 @@ class Part:
 
     def of(self, domain: Domain) -> Domain:
         """The domain with no other rows feasible."""
-        return domain.narrowed(self.holds)
+        return domain.narrow(self.holds)
 
 
 def another_part(domain: Domain, best: np.ndarray, rng: np.random.Generator) -> Part | None:

@@ -258,7 +258,7 @@ class GP(Sampler):
         part = another_part(self.space.domain, plain[best], stream(self.seed, trial, "part")) if whole else None
         compared = valid & part.holds(plain) if part is not None else valid
         compared = compared if compared.any() else valid
-        pending = read.pending
+        pending = read.pending_rows
         beside = part.holds(pending) if part is not None else np.ones(len(pending), dtype=bool)
         seed, scores = self._draw(trial, "acquisition"), []
         for i, gps in enumerate(zip(*models, strict=True)):  # one of each objective's, a sample of the hyperparameters at a time
