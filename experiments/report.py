@@ -149,7 +149,7 @@ def comparison_sections(study: Study, leader: Key | None, corpus: Corpus, settin
     for name, spec in study.space.parameters.items():
         chosen, standard = (short(config[name]) if name in config else "–" for config in (best, usual))
         look = "differs" if chosen != standard else ""
-        rows.append(plain_row(name, Cell(chosen, look=look), standard, Cell(spec.allowed(), look="muted")))
+        rows.append(plain_row(name, Cell(chosen, look=look), standard, Cell(spec.allowed_values(), look="muted")))
     fixed = {"vocabulary": corpus.vocabulary, "context": settings.context}
     mine, theirs = cost({**fixed, **flat(best)}), cost({**fixed, **flat(usual)})
     follows = Cell("follows from the above", look="muted")

@@ -34,7 +34,7 @@ from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import Finals
 from hpo.run import Stop, run
 from hpo.signals import Terminated, terminable
-from hpo.stopping import Turn, turned
+from hpo.stopping import Turn, search_end
 from hpo.study import Study
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def go(work: Search) -> int:
 
 def finish(work: Search) -> None:
     """The search as far as there is something left of it, and what stands beside the log."""
-    late = before_finals(work.study) and turned(work.study.history) is None
+    late = before_finals(work.study) and search_end(work.study.history) is None
     if late and work.study.history.results:
         typer.echo(f"the study in {str(work.folder.path)!r} comes from before there were finals, and ends with them now")
     if work.folder.finished(work.settings) and not late:

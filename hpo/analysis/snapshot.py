@@ -10,7 +10,7 @@ from hpo.analysis.progress import Rung, count_rungs, objective_value, total_work
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizers.finals import FINALS, default_trial, finalists, furthest
-from hpo.stopping import is_ready, spent, turned
+from hpo.stopping import is_ready, search_end, spent
 from hpo.trial import best_key
 
 
@@ -34,7 +34,7 @@ class Snapshot:
 
 def snapshot(history: History, workers: int = 1) -> Snapshot:
     """The history as it is now; `workers` train at once, and what else is in flight waits."""
-    over, usual, best = turned(history), default_trial(history), best_key(history)
+    over, usual, best = search_end(history), default_trial(history), best_key(history)
     default = None if usual is None else furthest(history, usual)
     in_finals = over is not None and over["phase"] == FINALS
     return Snapshot(
