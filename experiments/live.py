@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments import progress as facts
-from experiments.settings import Settings
+from experiments.tune.settings import Settings
 from hpo.display import Lines, short
 from hpo.job import Key
 from hpo.optimizers.finals import FINALS, default_trial, finalists

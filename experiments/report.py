@@ -14,14 +14,14 @@ from markupsafe import Markup
 
 from experiments import figures
 from experiments import progress as facts
-from experiments.build import versions
-from experiments.folder import Folder, write
-from experiments.handover import Difference, Handover, difference, sentence
 from experiments.importance import Importance, importance, seen
+from experiments.job import default as default_config
 from experiments.job import flat
 from experiments.live import amount, method
-from experiments.settings import Settings
-from experiments.spaces import default as default_config
+from experiments.tune.folder import Folder, write_file
+from experiments.tune.handover import Difference, Handover, difference, sentence
+from experiments.tune.machine import versions
+from experiments.tune.settings import Settings
 from hpo.display import short
 from hpo.job import Key
 from hpo.optimizers.finals import default_trial
@@ -45,7 +45,7 @@ def write_report(
     page = _environment().get_template(TEMPLATE).render(
         settings=settings,
         method=method(settings),
-        complete=folder.finished(settings),
+        complete=folder.is_complete(settings),
         leader=leader,
         said=sentence(found, study),
         summary=facts.summary(study, settings.seconds),
@@ -68,7 +68,7 @@ def write_report(
         corpus={"train": len(corpus.train), "valid": len(corpus.valid), "vocabulary": corpus.vocabulary},
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     )  # fmt: skip
-    write(folder / "report.html", page)
+    write_file(folder / "report.html", page)
     return folder / "report.html"
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from experiments import progress as facts
 from experiments.live import Display, View, amount, clock, snapshot
-from experiments.settings import Settings
+from experiments.tune.settings import Settings
 from hpo import ASHA, Finals, Float, Job, MemoryLog, Random, Result, Space, Study
 from hpo.logs import Event
 from hpo.optimizers.finals import default_trial
