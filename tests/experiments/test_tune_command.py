@@ -318,15 +318,16 @@ def test_classes_of_ones_own_tune_and_go_on(tmp_path: Path, text: Path) -> None:
     assert first.returncode == 0, first.stderr
     before = results(tmp_path / "run")
     assert {until for _, until in before} == {512, 4608}
-    refused(tune(tmp_path, "--config", "run/settings.toml", "--sampler", "mine:Other"), "'mine' has no class 'Other'")
-    refused(tune(tmp_path, "--config", "run/settings.toml", "--sampler", "random"), "sampler was 'mine:Draws' and is now 'random'")
-    again = tune(tmp_path, "--config", "run/settings.toml", "--trials", 4)
+    stored = ["--config", "run/settings.toml"]
+    refused(tune(tmp_path, *stored, "--sampler", "mine:Other"), "'mine' has no class 'Other'")
+    refused(tune(tmp_path, *stored, "--sampler", "random"), "sampler was 'mine:Draws' and is now 'random'")
+    again = tune(tmp_path, *stored, "--trials", 4)
     assert again.returncode == 0, again.stderr
     after = results(tmp_path / "run")
     assert before.items() <= after.items() and len({trial for trial, _ in after}) > len({trial for trial, _ in before})
     assert "./mine.py:Leaders(mine:Draws)" in (tmp_path / "run/report.html").read_text()
     (tmp_path / "mine.py").unlink()
-    refused(tune(tmp_path, "--config", "run/settings.toml", "--trials", 9), "there is no module 'mine'")
+    refused(tune(tmp_path, *stored, "--trials", 9), "there is no module 'mine'")
 
 
 @pytest.mark.slow
