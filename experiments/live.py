@@ -24,7 +24,7 @@ from experiments.tune.settings import Settings
 from hpo.display import Lines, short
 from hpo.job import Key
 from hpo.optimizers.finals import FINALS, default_trial, finalists
-from hpo.stopping import is_ready, spent, turned
+from hpo.stopping import is_ready, search_end, spent
 from hpo.study import Study
 
 LATEST = 5  # finished trials that are shown
@@ -62,7 +62,7 @@ class Snapshot:
 
 def snapshot(study: Study, workers: int) -> Snapshot:
     """What the display shows of a study."""
-    history, over = study.history, turned(study.history)
+    history, over = study.history, search_end(study.history)
     best = facts.best_key(study)
     usual = default_trial(history)
     default = facts.last_success(history, usual)

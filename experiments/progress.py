@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.stopping import over, spent, turned
+from hpo.stopping import is_over, search_end, spent
 from hpo.study import Study
 
 
@@ -46,8 +46,8 @@ def summary(study: Study, seconds: float) -> list[str]:
     took = spent(history)
     trained = len(history.at(study.header.horizon))
     said = [f"{len(history.trials)} trials, {trained} trained to the end, {tokens(history):,} tokens in {took:.0f} s"]
-    end = turned(history)
-    if end is not None and over(history):
+    end = search_end(history)
+    if end is not None and is_over(history):
         said.append(
             f"{seconds:g} s are too few to train one configuration to the end here: that would take about {end['reserve']:.0f} s"
         )

@@ -200,7 +200,7 @@ def comparison(
     usual = default_config(settings.space)
     for name, spec in space.parameters.items():
         chosen, standard = (short(config[name]) if name in config else "–" for config in (best, usual))
-        rows.append((name, chosen, standard, spec.allowed(), chosen != standard))
+        rows.append((name, chosen, standard, spec.allowed_values(), chosen != standard))
     fixed = {"vocabulary": corpus.vocabulary, "context": settings.context}
     mine, theirs = cost({**fixed, **flat(best)}), cost({**fixed, **flat(usual)})
     follows = "follows from the above"

@@ -23,7 +23,7 @@ from typing import Any
 from hpo.fold import Fold, S
 from hpo.job import Header, Job, Key, Result, differences
 from hpo.logs import Collision, Event, Log, MemoryLog
-from hpo.logs.base import canonical, stored
+from hpo.logs.base import canonical, encode_json
 from hpo.pareto import pareto_order
 from hpo.upgrade import upgrade_event, upgrade_header
 
@@ -75,11 +75,11 @@ class History:
         self._open()
 
     def _open(self) -> None:
-        place, plain = repr(self.log.place), json.loads(stored(self.header.to_json()))
+        place, plain = repr(self.log.place), json.loads(encode_json(self.header.to_json()))
         found, mine = upgrade_header(self.log.open(plain), place), upgrade_header(plain, place)
         if mine["optimizer"].get("name") == "Finals" and {**mine, "optimizer": mine["optimizer"]["optimizer"]} == found:
             # finals came to a study that began without: the search is the same, and the header stays as it stands
-            self.header, mine = replace(self.header, optimizer=found["optimizer"]), json.loads(stored(dict(found)))
+            self.header, mine = replace(self.header, optimizer=found["optimizer"]), json.loads(encode_json(dict(found)))
         changed = differences(found, mine)
         if changed:
             where = f", in {self.log.place!r}" if self.log.place else ""
@@ -161,7 +161,7 @@ class History:
         self._append("limit", body if detail is None else {**body, "detail": dict(detail)})
 
     def _append(self, kind: str, body: dict[str, Any]) -> None:
-        plain = json.loads(stored(body))  # memory holds exactly what a reader of the log will hold
+        plain = json.loads(encode_json(body))  # memory holds exactly what a reader of the log will hold
         with self.lock:
             self.log.append(Event(kind, plain, self._began + time.monotonic()))  # a clock that is set cannot bend a run
             self.refresh()

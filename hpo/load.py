@@ -23,7 +23,7 @@ from hpo.frames import outside
 from hpo.history import History
 from hpo.job import Header, Key, differences
 from hpo.logs import LogError, SQLiteLog
-from hpo.logs.base import stored
+from hpo.logs.base import encode_json
 from hpo.optimizer import Optimizer, Sampler, adapt
 from hpo.optimizers.finals import FINALS, Finals
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
@@ -199,7 +199,7 @@ def _classes() -> dict[str, type[Optimizer]]:
 
 
 def _plain(value: Any) -> Any:
-    return json.loads(stored(value))
+    return json.loads(encode_json(value))
 
 
 @dataclass(eq=False)

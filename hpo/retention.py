@@ -35,7 +35,7 @@ class Retention:
     def release(self) -> list[Key]:
         """Keys whose checkpoints may go now and could not at the last call; some of them may have gone before."""
         history, best = self.history, self._recommendable()
-        finished = self._finished()
+        finished = self._finished_keys()
         given_up = self.optimizer.released_keys(history)
         if given_up is None:  # an optimizer by somebody else: all of it, every time
             before, kept = self._kept.union(finished), self.kept()
@@ -57,7 +57,7 @@ class Retention:
         front = list(history.front(until)) if until is not None and len(history.header.objectives) > 1 else []
         return [*front, *self.optimizer.candidates(history)]
 
-    def _finished(self) -> list[Key]:
+    def _finished_keys(self) -> list[Key]:
         """Keys of what has finished since the last call, whoever told it."""
         events, self._events = self.history.events[self._events :], len(self.history)
         found = []

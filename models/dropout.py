@@ -37,7 +37,7 @@ def mask(like: Tensor, p: float, noise: Noise) -> Tensor | None:
     return keep.to(like.dtype).mul_(65536 / (65536 - drop))
 
 
-def dropped(x: Tensor, p: float, noise: Noise) -> Tensor:
+def dropout(x: Tensor, p: float, noise: Noise) -> Tensor:
     """x with each element zeroed with probability p and the rest scaled to keep the mean; x itself without noise."""
     if noise is not None and not isinstance(noise, torch.Generator):
         return F.dropout(x, p)  # without an array of factors
@@ -50,7 +50,7 @@ def branch_mask(y: Tensor, p: float, noise: Noise) -> Tensor | None:
     return mask(y.new_empty(y.size(0), 1, 1), p, noise)
 
 
-def leave_out(y: Tensor, p: float, noise: Noise) -> Tensor:
+def drop_path(y: Tensor, p: float, noise: Noise) -> Tensor:
     """A branch (B, T, H), left out of a sequence with probability p, else scaled to keep the mean."""
     factors = branch_mask(y, p, noise)
     return y if factors is None else y * factors
@@ -67,4 +67,4 @@ def attend_and_drop(q: Tensor, k: Tensor, v: Tensor, scale: float, p: float, noi
     scores = q @ k.transpose(-2, -1) * scale  # (B, N, T, T)
     future = torch.ones(q.size(-2), k.size(-2), dtype=torch.bool, device=q.device).triu(1)
     weights = F.softmax(scores.masked_fill(future, float("-inf")), dim=-1)
-    return dropped(weights, p, noise) @ v
+    return dropout(weights, p, noise) @ v

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """A new name beside `path` to write to. What was written there is made durable and then renamed to `path`.
 
     If anything is raised on the way, `path` is as before; an OSError then names it in one sentence.

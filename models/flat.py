@@ -113,13 +113,13 @@ def flatten(model: nn.Module, rates: Mapping[str, float] = {}) -> Flat:
     matrices are read from `model.splits`, where it has them. ValueError by name for rates or rows that do not fit.
     """
     named = dict(model.named_parameters())
-    flat, plan = copied(named, rates)
+    flat, plan = copy_flat(named, rates)
     for name, weight in named.items():
         weight.data, weight.grad = plan.view(flat.weights, name), plan.view(flat.grads, name)
     return replace(flat, splits=_checked_splits(getattr(model, "splits", {}), plan.places))
 
 
-def copied(parameters: Mapping[str, Tensor], rates: Mapping[str, float] = {}) -> tuple[Flat, Layout]:
+def copy_flat(parameters: Mapping[str, Tensor], rates: Mapping[str, float] = {}) -> tuple[Flat, Layout]:
     """Flat buffers with a copy of the parameters."""
     plan = layout(parameters, rates)
     weights, grads = torch.zeros(2, plan.size, device=next(iter(parameters.values())).device).unbind(0)

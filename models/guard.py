@@ -30,20 +30,20 @@ class Guard:
     def hopeless(self) -> bool:
         return self._lost > PATIENCE
 
-    def asked(self, config: TrainConfig) -> bool:
+    def needs_norm(self, config: TrainConfig) -> bool:
         """Whether a step waits for the norm of its gradient."""
         return self.scaler is not None or config.spike > 0 or config.nonfinite == "skip"
 
     def takes(self, grads: Tensor, config: TrainConfig, norm: Callable[[Tensor], Tensor]) -> bool:
         """Whether the step of these gradients, which are unscaled in place, may be taken; `norm` is theirs, over all
         devices, so that all of them decide alike."""
-        if not self.asked(config):
+        if not self.needs_norm(config):
             return True
         if self.scaler is not None:
             grads.mul_(1 / self.scaler.scale)
         length = float(norm(grads))
         if self.scaler is not None:
-            self.scaler.saw(isfinite(length))
+            self.scaler.observe(isfinite(length))
         taken = self._judged(length, config)
         self.skipped += not taken
         return taken

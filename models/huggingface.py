@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from models.config import GPTConfig
-from models.files import replacing, short
+from models.files import atomic_write, short
 
 # Ours -> theirs: hyperparameters, the parts of a block, and activations.
 FIELDS = {
@@ -111,9 +111,9 @@ def to_gpt2(folder: str | Path, config: GPTConfig, weights: Mapping[str, np.ndar
     """
     _check_sayable(config)
     tensors = _their_weights(config, weights)
-    with replacing(Path(folder) / "model.safetensors") as half:
+    with atomic_write(Path(folder) / "model.safetensors") as half:
         save_file(tensors, half, {"format": "pt"})
-    with replacing(Path(folder) / "config.json") as half:
+    with atomic_write(Path(folder) / "config.json") as half:
         half.write_text(json.dumps(_their_config(config), indent=2) + "\n", encoding="utf-8")
 
 

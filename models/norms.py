@@ -19,7 +19,7 @@ def length(x: Tensor) -> Tensor:
     return norm if isfinite(norm.item()) else torch.linalg.vector_norm(x, dtype=torch.float64)
 
 
-def normalised(x: Tensor, dims: tuple[int, ...], least: float) -> Tensor:
+def normalise(x: Tensor, dims: tuple[int, ...], least: float) -> Tensor:
     """x over its norms along some dimensions, which are taken for `least` where they are smaller."""
     if x.device.type == "cpu":
         norm = torch.linalg.vector_norm(x, dim=dims, keepdim=True)

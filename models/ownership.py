@@ -45,7 +45,7 @@ def make_folder(folder: Path, mode: int = 0o755) -> None:
         raise type(error)(f"{folder} cannot be made: {error.strerror or error}") from error
 
 
-def tighten(folder: Path) -> None:
+def revoke_write(folder: Path) -> None:
     """Take from others the right to write to a folder of this user's own, as an umask of 002 gives it."""
     status = folder.stat()
     if hasattr(os, "getuid") and status.st_uid == os.getuid() and status.st_mode & 0o022:

@@ -30,7 +30,7 @@ class Scaler:
     def __init__(self) -> None:
         self.scale, self.clean = self.START, 0
 
-    def saw(self, finite: bool) -> None:
+    def observe(self, finite: bool) -> None:
         """Whether the gradient of a step, scaled, was finite."""
         self.clean = self.clean + 1 if finite else 0
         if not finite:

@@ -16,14 +16,14 @@ from torch.utils.checkpoint import checkpoint
 from models.dropout import Noise
 
 
-def recomputed(block: Callable[[Tensor], Tensor], x: Tensor, noise: Noise) -> Tensor:
+def recompute(block: Callable[[Tensor], Tensor], x: Tensor, noise: Noise) -> Tensor:
     """block(x), which draws its dropout from `noise`, keeping nothing but x; the same bits are drawn again."""
     if torch.compiler.is_compiling():
         return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
     if not torch.is_grad_enabled():
         return block(x)
     once_more = _Again(block, x, noise)
-    with saved_tensors_hooks(once_more.number, once_more.computed):
+    with saved_tensors_hooks(once_more.pack, once_more.unpack):
         return block(x)
 
 
@@ -41,11 +41,11 @@ class _Again:
         elif noise is not None and self.kind == "cuda":
             self.bits = torch.cuda.get_rng_state(x.device)
 
-    def number(self, tensor: Tensor) -> int:
+    def pack(self, tensor: Tensor) -> int:
         self.count += 1
         return self.count - 1
 
-    def computed(self, number: int) -> Tensor:
+    def unpack(self, number: int) -> Tensor:
         if self.found is None:
             self.found = self._compute()
         tensor, self.found[number] = self.found[number], None  # each is asked for once, and is not needed any more then

@@ -12,9 +12,9 @@ class Stopping:
     best: float = inf
     waited: int = 0
 
-    def saw(self, loss: float) -> None:
+    def observe(self, loss: float) -> None:
         better = loss < self.best
         self.best, self.waited = (loss, 0) if better else (self.best, self.waited + 1)
 
-    def over(self, patience: int) -> bool:
+    def is_over(self, patience: int) -> bool:
         return 0 < patience <= self.waited

@@ -200,7 +200,7 @@ class Grid:
         return Space({name + "_index": Int(0, n - 1) for name, n in self.axes})
 
     def true(self, config: Values) -> float:
-        return float(grid_values(self)[tuple(config[name + "_index"] for name, _ in self.axes)])
+        return float(read_grid(self)[tuple(config[name + "_index"] for name, _ in self.axes)])
 
 
 LDA = Grid("tables/lda_on_grid.csv", (("kappa", 6), ("tau", 6), ("batch_s", 8)), "perplexity")
@@ -210,7 +210,7 @@ SVM = Grid("tables/svm_on_grid.csv", (("C", 25), ("alpha", 14), ("epsilon", 4)),
 
 
 @lru_cache
-def grid_values(grid: Grid) -> np.ndarray:
+def read_grid(grid: Grid) -> np.ndarray:
     """The objective as an array with one axis a parameter, values in ascending order; NaN where the file has no row.
 
     A point that the file holds twice (one in LDA: perplexities 1523.2 and 1520.1) has the mean of both.

@@ -22,19 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.ledger import (
-    Data,
-    Ledger,
-    Measurement,
-    Recheck,
-    Results,
-    Seconds,
-    Table,
-    conduct,
-    new_app,
-    read_lines,
-    use_data,
-)
+from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
 from experiments.speed.duel import Entry, duel
 from experiments.speed.sizes import CPU, CUDA, STEPS
 from experiments.speed.table import speed_table
@@ -91,8 +79,7 @@ def speed_measurement(key: dict[str, Any], nanogpt: Path | None = None, rounds: 
 
 def open_speed(path: Path, nanogpt: Path | None = None) -> Ledger:
     """Every duel that the file has, of whatever machine."""
-    keys = [{name: line[name] for name in KEY} for line in read_lines(path)]
-    return Ledger(path, [speed_measurement(key, nanogpt) for i, key in enumerate(keys) if key not in keys[:i]])
+    return Ledger.of_file(path, KEY, lambda *values: speed_measurement(dict(zip(KEY, values, strict=True)), nanogpt))
 
 
 def speed_report(ledger: Ledger) -> str:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from experiments.tune.settings import Settings
-from models.engines.cpu.compiler import compiler, wanted
+from models.engines.cpu.compiler import compiler, is_enabled
 
 PACKAGES = ("torch", "numpy", "scipy")
 LIBRARY = 400 * 10**6  # bytes of a worker besides what models.predict.memory counts: most of them are torch itself
@@ -67,7 +67,7 @@ def _free_cuda(device: str) -> int:
 def has_kernels() -> bool:
     """Whether this machine seems to have the kernels of models/engines/cpu: not switched off, and a C compiler. They themselves
     cannot be asked without torch. ValueError if HPO_KERNELS is neither on nor off."""
-    if not wanted():
+    if not is_enabled():
         return False
     try:
         return bool(compiler())

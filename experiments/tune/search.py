@@ -15,7 +15,7 @@ from experiments.tune.prepare import Search
 from hpo.executors.processes import Processes
 from hpo.run import Stop, run
 from hpo.signals import Terminated, terminable
-from hpo.stopping import Turn, turned
+from hpo.stopping import Turn, search_end
 
 INTERRUPTED = 130
 
@@ -41,7 +41,7 @@ def carry_out(work: Search) -> int:
 
 def finish(work: Search) -> None:
     """The search as far as there is something left of it, and what stands beside the log."""
-    late = before_finals(work.study) and turned(work.study.history) is None
+    late = before_finals(work.study) and search_end(work.study.history) is None
     if late and work.study.history.results:
         typer.echo(f"the study in {str(work.folder.path)!r} comes from before there were finals, and ends with them now")
     if work.folder.is_complete(work.settings) and not late:

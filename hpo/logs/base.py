@@ -53,7 +53,7 @@ class Event:
         return canonical([self.kind, self.body])
 
 
-def stored(value: Any) -> str:
+def encode_json(value: Any) -> str:
     """JSON as it stands in a log: exact floats, names in their order; NaN and the infinities as Python writes them."""
     return json.dumps(value, separators=(",", ":"))
 

@@ -88,16 +88,16 @@ class Finals(Optimizer):
 
     def live(self, history: History) -> Sequence[Key]:
         """What the inner optimizer may name, and the last checkpoints of those that would go on in the finals."""
-        return list(dict.fromkeys([*self.optimizer.live(history), *self._waiting(history)]))
+        return list(dict.fromkeys([*self.optimizer.live(history), *self._open_keys(history)]))
 
     def may_name(self, history: History, key: Key) -> bool:
-        return self.optimizer.may_name(history, key) or key in self._waiting(history)
+        return self.optimizer.may_name(history, key) or key in self._open_keys(history)
 
     def released_keys(self, history: History) -> Sequence[Key] | None:
         """Those of the inner optimizer: who is not among the best few any more is not among the `candidates` either."""
         return self.optimizer.released_keys(history)
 
-    def _waiting(self, history: History) -> list[Key]:
+    def _open_keys(self, history: History) -> list[Key]:
         """Checkpoints from which the best few and the default would go on."""
         return [
             key

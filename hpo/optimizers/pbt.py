@@ -93,7 +93,7 @@ class PBT(Scheduler):
         for generation in sorted(slots.ready):
             if len(slots.finished[generation]) >= math.ceil(self.quorum * len(slots.length) - 1e-9):
                 for slot in slots.ready[generation]:
-                    job = self._following(history, slots, generation, slot)
+                    job = self._next_job(history, slots, generation, slot)
                     if job is not None:
                         return job
         return None
@@ -101,7 +101,7 @@ class PBT(Scheduler):
     def _begin(self) -> Slots:
         return Slots(self.population, self.generations)
 
-    def _following(self, history: History, slots: Slots, generation: int, slot: int) -> Job | None:
+    def _next_job(self, history: History, slots: Slots, generation: int, slot: int) -> Job | None:
         """The slot's next generation, once enough of its population has finished this one."""
         mine = slots.keys[slot, generation]
         best, worst = slots.judge(history, generation, self.truncation)
@@ -152,7 +152,7 @@ class PBT(Scheduler):
             if rng.random() < self.resample and name in fresh:
                 child[name] = fresh[name]
             elif isinstance(spec, Float | Int):
-                child[name] = _scaled(spec, parent[name], self.factors[int(rng.integers(len(self.factors)))])
+                child[name] = _scale(spec, parent[name], self.factors[int(rng.integers(len(self.factors)))])
         return child
 
     def live(self, history: History) -> Sequence[Key]:
@@ -254,7 +254,7 @@ class Slots:
         return self.judged[generation]
 
 
-def _scaled(spec: Float | Int, value: float, factor: float) -> float | int:
+def _scale(spec: Float | Int, value: float, factor: float) -> float | int:
     """A value times a factor, clipped to its range. Where there are steps it moves by at least one, and a number at zero,
     which no factor moves, as if it were a tenth of its range away from it."""
     scaled = value * factor

@@ -95,7 +95,7 @@ class Brackets(Scheduler):
         waiting: list[Key] = []
         for _, bracket in sorted(history.fold(self.owner, self._begin).open.items()):
             chosen += [(trial, bracket.budgets[rung - 1]) for trial, rung in bracket.promotions(history)]
-            waiting += bracket.waiting(history)
+            waiting += bracket.live_keys(history)
         return list(dict.fromkeys(chosen + history.rank(waiting)))
 
     def may_name(self, history: History, key: Key) -> bool:
@@ -266,7 +266,7 @@ class Bracket:
             return True
         return trial in entered[min(rung + 1, len(entered) - 1)]
 
-    def waiting(self, history: History) -> list[Key]:
+    def live_keys(self, history: History) -> list[Key]:
         """Every key that somebody may still go on from."""
         keys = [(trial, self.budgets[rung]) for rung, trials in enumerate(self.finished) for trial in trials]
         return [key for key in keys if self.may_name(history, key)]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.config import TrainConfig
+from models.config import GPTConfig, TrainConfig
 from models.data.batches import Corpus
 from models.data.tokenizers import Characters
 from models.predict.memory import Parts
@@ -88,10 +88,10 @@ def run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
 
 def recorded_run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
     """As `run_of`, through autograd wherever it is."""
-    from models.engines.engine import Engine
+    from models.engines.eager import EagerEngine
 
     run = run_of(config, device, threads)
-    run.engine = Engine(run.model, run.flat, run.optimizer, run.config)
+    run.engine = EagerEngine(run.model, run.flat, run.optimizer, run.config)
     return run
 
 
@@ -99,9 +99,9 @@ def has_kernels(device: str, threads: int) -> bool:
     """Whether trainings on a device go by engines/cpu/ where they can, for which its kernels are compiled."""
     import torch
 
-    from models.engines.cpu.engine import suits
+    from models.engines.cpu.engine import supports
 
-    return suits(TrainConfig(), torch.device(device), threads)
+    return supports(GPTConfig(), TrainConfig(), torch.device(device), threads)
 
 
 def measured(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:

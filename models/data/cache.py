@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib import format
 
 from models.data.tokenizers import Characters, Tokenizer
-from models.files import replacing
+from models.files import atomic_write
 from models.ownership import make_folder
 
 LEFT_OVER = 86_400.0  # seconds: a half-written file of this age has nobody who is still writing it
@@ -92,7 +92,7 @@ def _made(name: str, text: str, tokenizer: Tokenizer, cache: str | Path | None, 
         folder = cache_folder(cache)
         path = folder / f"{opening}-{digest.hexdigest()}.npy"
         make_folder(folder)
-        with replacing(path) as half, open(half, "wb") as file:
+        with atomic_write(path) as half, open(half, "wb") as file:
             file.writelines(parts)
         _clear(folder, opening, path)
         return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]

@@ -26,7 +26,7 @@ class Tokenizer(Protocol):
     def decode(self, ids: Iterable[int]) -> str: ...
 
 
-def checked(ids: Iterable[int], vocabulary: int) -> list[int]:
+def check_ids(ids: Iterable[int], vocabulary: int) -> list[int]:
     """Token ids as plain ints; ValueError that names the first that is no whole number from 0 to vocabulary - 1."""
     given = np.asarray(ids if hasattr(ids, "__len__") else list(ids))
     if given.ndim != 1:
@@ -63,7 +63,7 @@ class Characters:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids; ValueError for an id that is none."""
-        return "".join(self.characters[i] for i in checked(ids, self.vocabulary))
+        return "".join(self.characters[i] for i in check_ids(ids, self.vocabulary))
 
 
 def _codepoints(text: str) -> np.ndarray:
@@ -124,7 +124,7 @@ class GPT2:
 
     def _merged(self, word: str) -> list[int]:
         """The ids of one word."""
-        ids = self._merges.applied([self._bytes_as_ids[byte] for byte in word.encode("utf-8", "surrogatepass")])
+        ids = self._merges.apply([self._bytes_as_ids[byte] for byte in word.encode("utf-8", "surrogatepass")])
         if len(word) <= REMEMBERED:
             self._words[word] = ids
         return ids
@@ -140,7 +140,7 @@ class GPT2:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids; bytes that are not UTF-8 (a character cut in two) become U+FFFD. ValueError for an id that
         is none."""
-        return b"".join(self._bytes[i] for i in checked(ids, self.vocabulary)).decode("utf-8", errors=SURROGATES)
+        return b"".join(self._bytes[i] for i in check_ids(ids, self.vocabulary)).decode("utf-8", errors=SURROGATES)
 
 
 class Merges:
@@ -150,7 +150,7 @@ class Merges:
         self._merges = merges
         self._ranks = {(left, right): rank for rank, (left, right, _) in enumerate(merges)}
 
-    def applied(self, ids: list[int]) -> list[int]:
+    def apply(self, ids: list[int]) -> list[int]:
         """Of all pairs of neighbours merge the one of lowest rank, everywhere from the left, until no pair has a rank.
 
         The ids are a linked list. A heap holds the ranks that occur, `places` where: a merge costs a look at its two new

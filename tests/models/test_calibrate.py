@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.calibrate.machine import Machine, machine, operations, predict, rate_at, update_operations
 from models.calibrate.steps import Stopwatch, measured_in_child, run_of
-from models.engines.cpu import engine as byhand
+from models.engines.cpu import engine as cpu
 from models.engines.cpu.kernels import library
 from models.optimizers.rows import OPTIMIZERS
 from models.predict.memory import Layout, Parts, memory
@@ -186,7 +186,7 @@ def test_operations_are_those_that_are_called(
     if kernels and library() is None:
         pytest.skip("there is no C compiler for the kernels")
     calls = Calls()
-    monkeypatch.setattr(byhand, "library", lambda: calls if kernels else None)
+    monkeypatch.setattr(cpu, "library", lambda: calls if kernels else None)
     run = run_of({**SMALL, **extra}, "cpu", 1)
     run._step()  # the first one makes buffers, too
     calls.count = 0

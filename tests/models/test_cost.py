@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.calibrate.steps import run_of
 from models.config import split
-from models.engines.cpu import engine as byhand
+from models.engines.cpu import engine as cpu
 from models.engines.cpu import kernels
 from models.engines.cpu.passes import Passes
 from models.flat import flatten
@@ -264,7 +264,7 @@ def allocated(config: dict[str, Any]) -> Allocated:
 @pytest.mark.parametrize("by_hand", [pytest.param(True, marks=compiled), False])
 def test_phases_are_what_is_allocated(by_hand: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not by_hand:
-        monkeypatch.setattr(byhand, "library", lambda: None)
+        monkeypatch.setattr(cpu, "library", lambda: None)
     for config in DRAWN[60:120]:
         real, mine = allocated(config), memory(config, kernels=by_hand)
         small = 4096  # numbers of one element, and seeds

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.config import split
-from models.engines.engine import check
+from models.engines.engine import check_engine
 from tests.models.tiny import STEP, make
 
 torch.set_num_threads(1)
@@ -15,12 +15,12 @@ torch.set_num_threads(1)
 def test_unknown_and_impossible_engines_are_refused() -> None:
     with pytest.raises(ValueError, match="engine is 'turbo', but must be one of eager, graph, compile"):
         make({}, engine="turbo")
-    with pytest.raises(ValueError, match="CUDA graphs need a CUDA device, and this run is on cpu"):
+    with pytest.raises(ValueError, match="engine is 'graph', but needs a CUDA device, and this run is on cpu"):
         make({}, engine="graph")
     size, training = split({"activation_checkpointing": True, "dropout": 0.1})
     with pytest.raises(ValueError, match="must be eager or compile for activation_checkpointing with dropout"):
-        check("graph", torch.device("cuda"), size, training)
-    check("graph", torch.device("cuda"), *split({"activation_checkpointing": True}))
+        check_engine("graph", "cuda:0", size, training)
+    check_engine("graph", "cuda:0", *split({"activation_checkpointing": True}))
 
 
 @pytest.mark.slow  # compiles C++: half a minute a config

@@ -9,7 +9,7 @@ import torch
 
 from models.config import GPTConfig
 from models.decoding import _filtered, generate
-from models.dropout import dropped
+from models.dropout import dropout
 from models.gpt import GPT, attend
 
 torch.set_num_threads(1)
@@ -110,7 +110,7 @@ def test_an_untrained_model_knows_nothing() -> None:
 @pytest.mark.parametrize("shape", [(1001,), (64, 63, 5)])
 def test_dropout_drops_that_share_and_keeps_the_mean(p: float, shape: tuple[int, ...]) -> None:
     x = torch.ones(shape)
-    y = dropped(x, p, torch.Generator().manual_seed(0))
+    y = dropout(x, p, torch.Generator().manual_seed(0))
     assert (y == 0).float().mean().item() == pytest.approx(p, abs=4 * sqrt(p * (1 - p) / x.numel()))
     torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - p)), rtol=2e-4, atol=0)
 
@@ -125,7 +125,7 @@ def test_dropout_is_asked_for_by_a_generator_and_repeats_with_its_seed() -> None
 
 
 def test_dropout_almost_everywhere_is_finite() -> None:
-    assert torch.isfinite(dropped(torch.ones(100), 0.9999999, torch.Generator().manual_seed(0))).all()
+    assert torch.isfinite(dropout(torch.ones(100), 0.9999999, torch.Generator().manual_seed(0))).all()
 
 
 def test_attention_with_dropout_is_the_fused_one_on_average() -> None:

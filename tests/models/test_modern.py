@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from models.config import GPTConfig
-from models.gpt import GPT, rotary_angles, rotated
+from models.gpt import GPT, rotary_angles, rotate
 from models.mup import first_sd, rates
 
 torch.set_num_threads(1)
@@ -71,7 +71,7 @@ def test_rotary_scores_depend_on_distance_alone() -> None:
     config = GPTConfig(**SMALL, positions="rotary")
     angles = rotary_angles(config, torch.device("cpu"))
     q, k = torch.randn(2, 1, 1, 1, 8, generator=torch.Generator().manual_seed(0)).expand(2, 1, 1, 20, 8)
-    scores = (rotated(q, angles) @ rotated(k, angles).mT)[0, 0]
+    scores = (rotate(q, angles) @ rotate(k, angles).mT)[0, 0]
     for distance in range(19):
         diagonal = scores.diagonal(-distance)
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=1e-4, atol=1e-5)
@@ -104,7 +104,7 @@ def test_activations_are_their_formulas(activation: str, formula: Any) -> None:
     model = shaken(GPTConfig(**SMALL, activation=activation, ff=96))
     x = torch.randn(2, 20, 32, generator=torch.Generator().manual_seed(0))
     block = model.blocks[0]
-    attended = x + block.mix(block.attended(block.qkv(block.norm1(x)), None, None))
+    attended = x + block.mix(block.attention_output(block.qkv(block.norm1(x)), None, None))
     expected = attended + block.down(formula(block.up(block.norm2(attended))))
     torch.testing.assert_close(block(x, None, None), expected, rtol=1e-4, atol=1e-5)
 

@@ -81,15 +81,15 @@ def test_an_average_that_a_checkpoint_lacks_starts_from_its_weights(tmp_path: Pa
 def test_patience_counts_evaluations_without_a_better_loss() -> None:
     stopping = Stopping()
     for loss in (3.0, 2.0, 2.0, 2.5):
-        stopping.saw(loss)
-    assert stopping.waited == 2 and not stopping.over(3) and stopping.over(2) and not stopping.over(0)
+        stopping.observe(loss)
+    assert stopping.waited == 2 and not stopping.is_over(3) and stopping.is_over(2) and not stopping.is_over(0)
 
 
 def test_training_ends_early_and_stays_ended(tmp_path: Path) -> None:
     config = {"lr": 0.0, "eval_every": 5, "patience": 2}  # nothing gets better
     run = make(config)
     metrics, curve = run.advance(60 * STEP)
-    assert metrics["steps"] == 15 and [p // STEP for p, _ in curve] == [5, 10, 15] and run.stopped
+    assert metrics["steps"] == 15 and [p // STEP for p, _ in curve] == [5, 10, 15] and run.has_stopped
     run.save(tmp_path / "stopped")
     heir = make(config)
     heir.load(tmp_path / "stopped")
@@ -184,7 +184,7 @@ def test_the_noise_scale_of_known_gradients() -> None:
     for _ in range(3000):
         examples = true + torch.randn(16, d, generator=generator, dtype=torch.float64)
         small, big = examples[:4].mean(0), examples.mean(0)
-        noise = noise.updated(float(small @ small), float(big @ big), 4, 16)
+        noise = noise.update(float(small @ small), float(big @ big), 4, 16)
     assert noise.scale == pytest.approx(d / (d * 0.04), rel=0.15)
 
 

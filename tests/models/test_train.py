@@ -217,7 +217,7 @@ def test_an_overflow_skips_the_update_and_the_schedule() -> None:
     before, run.guard.scaler.scale = weights(run), float("inf")
     run._step()
     assert torch.equal(weights(run), before)
-    assert (run.steps, run.skipped, run.optimizer.updates.item()) == (2, 1, 1)
+    assert (run.steps, run.skipped_steps, run.optimizer.updates.item()) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

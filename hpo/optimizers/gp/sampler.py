@@ -135,7 +135,7 @@ class GP(Sampler):
             return self._sobol.suggest(history, trial)
         exclude = Rows.of(history, self.space).started(history)
         if len(history.trials) < self._enough or not keys:
-            fresh = self._sobol.next(history, exclude) if len(exclude) < domain.size else None
+            fresh = self._sobol.next_point(history, exclude) if len(exclude) < domain.size else None
             if fresh is not None or not keys:
                 return fresh or self._sobol.suggest(history, trial)
         view = self.view(history, keys)

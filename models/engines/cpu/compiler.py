@@ -7,7 +7,7 @@ import shlex
 import shutil
 
 
-def wanted() -> bool:
+def is_enabled() -> bool:
     """What HPO_KERNELS says; ValueError if that is neither on nor off."""
     switch = os.environ.get("HPO_KERNELS", "on")
     if switch not in ("on", "off"):

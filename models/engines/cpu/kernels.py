@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from models.data.cache import cache_folder
-from models.engines.cpu.compiler import compiler, wanted
-from models.ownership import flaw, flaw_of_file, make_folder, tighten
+from models.engines.cpu.compiler import compiler, is_enabled
+from models.ownership import flaw, flaw_of_file, make_folder, revoke_write
 
 SOURCE = Path(__file__).parent / "kernels.c"
 # Not -ffast-math: a run that diverges must see its not-a-numbers. The second set is for compilers that refuse the first.
@@ -58,7 +58,7 @@ def library() -> ctypes.CDLL | None:
 
     ValueError if HPO_KERNELS is neither on nor off.
     """
-    if not wanted():
+    if not is_enabled():
         return None
     try:
         return _loaded(_compiled())
@@ -121,7 +121,7 @@ def _cached_folder() -> Path:
     cache = cache_folder(None).resolve()
     make_folder(cache)
     if not os.environ.get("HPO_CACHE"):
-        tighten(cache)
+        revoke_write(cache)
     folder = cache / (f"kernels-of-{os.getuid()}" if hasattr(os, "getuid") else "kernels")
     make_folder(folder, 0o700)
     _check(folder)

@@ -117,7 +117,7 @@ class ThroughAutograd:
     @torch.enable_grad()
     def forward(self, noise: Noise) -> None:
         leaf = self.qkv.detach().requires_grad_()
-        out = self.block.attended(leaf, self.angles, noise)
+        out = self.block.attention_output(leaf, self.angles, noise)
         self.y.view(out.shape).copy_(out.detach())  # heads of width 1 come out in another order of memory
         self._recorded = leaf, out
 
