@@ -23,6 +23,7 @@ from experiments.tune.folder import TEXT, Folder
 from experiments.tune.machine import versions
 from experiments.tune.memory import memory_room
 from experiments.tune.optimizer import make_optimizer
+from experiments.tune.prepare import complete
 from experiments.tune.settings import Settings
 from hpo.executors import checkpoint_name
 
@@ -243,7 +244,7 @@ def test_sigterm_says_how_to_go_on(tmp_path: Path, text: Path) -> None:
     assert "interrupted; everything told is in the log, and this goes on: " in out and "-m experiments.tune --text" in out
 
 
-def before_there_were_finals(folder: Path, text: Path, complete: bool) -> tuple[int, int]:
+def before_there_were_finals(folder: Path, text: Path, searched: bool) -> tuple[int, int]:
     """A folder as earlier versions left it, after its search or a Ctrl-C; the checkpoint that it handed over."""
     small = {"sampler": "random", "context": 16, "min_resource": 512, "horizon": 4608, "workers": 1}
     settings = Settings.of({**small, "text": str(text), "seconds": 1e5, "trials": 4, "folder": str(folder)})
@@ -259,7 +260,7 @@ def before_there_were_finals(folder: Path, text: Path, complete: bool) -> tuple[
     hpo.run(study, hpo.Inline(objective, horizon=settings.horizon, folder=folder / "checkpoints"), stop)
     key = study.best.key
     shutil.copy(folder / "checkpoints" / checkpoint_name(key), folder / "best.ckpt")
-    if complete:
+    if searched:
         used = {"seconds": settings.seconds, "trials": settings.trials}
         left.update_search(complete=used, default={"loss": 2.5, "until": 4608})
     log.close()
@@ -268,9 +269,9 @@ def before_there_were_finals(folder: Path, text: Path, complete: bool) -> tuple[
     return key
 
 
-@pytest.mark.parametrize("complete", [True, False])
-def test_a_folder_from_before_there_were_finals_gets_them(tmp_path: Path, text: Path, complete: bool) -> None:
-    before_there_were_finals(tmp_path / "run", text, complete)
+@pytest.mark.parametrize("searched", [True, False])
+def test_a_folder_from_before_there_were_finals_gets_them(tmp_path: Path, text: Path, searched: bool) -> None:
+    before_there_were_finals(tmp_path / "run", text, searched)
     told = results(tmp_path / "run")
     done = tune(tmp_path, "--config", "run/settings.toml")
     assert done.returncode == 0, done.stderr
