@@ -3,10 +3,6 @@
     job.py        the main job: a small GPT on a text, as a space, a default configuration and an objective
     spaces.py     its two spaces: standard, and wide with all that the trainer offers
     tune/         `python -m experiments.tune`: tune it, live, and leave a folder with a report
-    progress.py   what a history says in numbers
-    live.py       the display
-    importance.py which hyperparameters mattered
-    figures.py, report.py, report.html.j2   the report
     compare/      `python -m experiments.compare`: every method on one-minute studies of the job, paired seeds
     rungs.py      `python -m experiments.rungs`: how well a short training predicts the whole
     benchmark/    `python -m experiments.benchmark`: ours against Optuna, BoTorch, SMAC, HEBO, Nevergrad on fixed tasks

@@ -51,6 +51,7 @@ class History:
         self.next_trial = 0  # the number of the next fresh trial
         self.highest: dict[str, int] = {}  # of every whole number that is recorded: a position in a list or a sequence
         self.limited = False  # whether this run may start no more fresh trials
+        self.refusal: str | None = None  # why nothing may be told to it, beside what its log says
         self.by_hand = False  # whether asking is nobody's run: no limit binds it
         self.phase = "search"  # "finals": only what was chosen is trained to the end
         self._limit: Mapping[str, Any] = {}  # the event that set it
@@ -146,8 +147,9 @@ class History:
 
     def refuse_readers(self) -> None:
         """Raises PermissionError in one sentence if the log is there to be read."""
-        if self.log.refusal is not None:
-            raise PermissionError(self.log.refusal)
+        refusal = self.refusal or self.log.refusal
+        if refusal is not None:
+            raise PermissionError(refusal)
 
     def limit(self, rule: str, value: Any, phase: str = "search", detail: Mapping[str, Any] | None = None) -> None:
         """Records that no fresh trial may start any more, by which rule: samplers are dry, what was started may go on.
@@ -161,6 +163,7 @@ class History:
         self._append("limit", body if detail is None else {**body, "detail": dict(detail)})
 
     def _append(self, kind: str, body: dict[str, Any]) -> None:
+        self.refuse_readers()
         plain = json.loads(encode_json(body))  # memory holds exactly what a reader of the log will hold
         with self.lock:
             self.log.append(Event(kind, plain, self._began + time.monotonic()))  # a clock that is set cannot bend a run

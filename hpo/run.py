@@ -149,7 +149,7 @@ class _Loop:
 
     def _turn(self, dry: bool = False) -> bool:
         """Records the verdict of the rule that ends the search, if there is one now, before anything else is asked."""
-        return self.stop.turn is not None and obey(self.stop.turn, self.study, dry)
+        return self.stop.turn is not None and obey(self.stop.turn, self.history, self.study.optimizer, dry)
 
     def _fill(self) -> None:
         while self.executor.free > 0 and not self._is_over():

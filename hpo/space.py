@@ -184,9 +184,7 @@ class Space:
         row = np.array([0.0 if self.parameters[n].kind == "categorical" else 0.5 for n in self._columns])
         rows = self.domain.snap(row[None, :])
         if self.constraints and not bool(self.domain.ok(rows)[0]):
-            from surrogates.kernels import (
-                distances,  # here, because it loads scipy's, which most studies' workers do without
-            )
+            from surrogates.distances import distances  # loads scipy's, which most studies' workers do without
 
             near, columns = self.domain.random(np.random.default_rng(0), AROUND), self.domain.columns
             apart = distances(self.domain.features(rows), self.domain.features(near), np.zeros(self.domain.d), columns)

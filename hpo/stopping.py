@@ -19,7 +19,6 @@ from hpo.job import Key, Result
 from hpo.logs import Event
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import FINALS, Finals, default_trial, finalists
-from hpo.study import Study
 
 SHARE = 1 / 3  # of the seconds, at most, for the finals; beyond it fewer trials take part
 
@@ -219,12 +218,12 @@ def search_end(history: History) -> dict[str, Any] | None:
     return Clock.of(history).turn if history.limited else None
 
 
-def obey(turn: Turn, study: Study, dry: bool = False) -> bool:
+def obey(turn: Turn, history: History, optimizer: Optimizer, dry: bool = False) -> bool:
     """Records the verdict of a rule, if there is one now: `run` does, before its first job, after every finish, and when
     it is dry. Whether there was one."""
-    verdict = turn.verdict(study.history, study.optimizer, dry)
+    verdict = turn.verdict(history, optimizer, dry)
     if verdict is not None:
-        study.history.limit(*verdict)
+        history.limit(*verdict)
     return verdict is not None
 
 

@@ -91,17 +91,11 @@ def speed_report(ledger: Ledger) -> str:
 def main(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
     size: Annotated[list[str] | None, typer.Option(help="a size; may be given several times (default: all)")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="float32, bf16 or fp16 (default: float32 on CPU, else bf16)")
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bf16 or fp16 (default: float32 on CPU, else bf16)")] = None,
     nanogpt: Annotated[Path | None, typer.Option(help="folder of a checkout of nanoGPT")] = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="on CPU: everybody compiled instead of everybody eager")
-    ] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="on CPU: everybody compiled instead of everybody eager")] = False,
     rounds: Annotated[int, typer.Option(min=1)] = ROUNDS,
-    shakespeare: Annotated[
-        bool, typer.Option("--shakespeare", help="train nanoGPT's character model to its loss")
-    ] = False,
+    shakespeare: Annotated[bool, typer.Option("--shakespeare", help="train nanoGPT's character model to its loss")] = False,
     table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = RESULTS,
     data: Data = None,
 ) -> None:  # fmt: skip

@@ -9,6 +9,8 @@
       optimizer.py  the scheduler and the sampler, by name or module:Class
       folder.py     the folder: lock, settings, what stands beside the log
     search.py     the search, the judging, and what is left
-    judge.py      judges whoever reached the end; the sample
-    handover.py   what is handed over, and how sure it is that it is no worse than the default
+      live.py       the display
+      report.py     the report: what is of this job on the page of hpo/analysis
+      judge.py      judges whoever reached the end; the sample
+      handover.py   what is handed over, and how sure it is that it is no worse than the default
 """

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 import typer
 
-from experiments import progress as facts
-from experiments.live import Display
 from experiments.tune.handover import Handover, before_finals, sentence
+from experiments.tune.live import Display, summary
 from experiments.tune.prepare import Search
 from hpo.executors.processes import Processes
 from hpo.run import Stop, run
@@ -75,8 +74,8 @@ def ignore_interrupts() -> Iterator[None]:
 
 def conclude(work: Search, hurry: bool) -> None:
     """Everything that stands in the folder beside the log; in a hurry, after a Ctrl-C, without measurements."""
-    from experiments.report import write_report
     from experiments.tune.judge import Judge
+    from experiments.tune.report import write_report
 
     judge = Judge(work)
     if not hurry and not judge.is_measured():
@@ -86,7 +85,7 @@ def conclude(work: Search, hurry: bool) -> None:
     found = judge.write_best()
     sample = judge.sample()
     write_report(work.folder, work.study, work.settings, work.corpus, found, sample, work.command)
-    typer.echo("\n".join([*facts.summary(work.study, work.settings.seconds), closing_sentence(work, found)]))
+    typer.echo("\n".join([*summary(work.study.history, work.settings.seconds), closing_sentence(work, found)]))
     typer.echo(f"report: {work.folder / 'report.html'}")
 
 

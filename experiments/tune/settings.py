@@ -18,12 +18,13 @@ from experiments.job import HORIZON, LARGEST, MIN_RESOURCE, REDUCTION, SPACES
 from hpo.optimizer import Scheduler
 from hpo.optimizers import OPTIMIZERS
 from hpo.registry import is_reference
+from models.engines import engine as engines
 
 SAMPLERS = tuple(name for name, cls in OPTIMIZERS.items() if not issubclass(cls, Scheduler))
 SCHEDULERS = ("none", *(name for name, cls in OPTIMIZERS.items() if issubclass(cls, Scheduler)))
 TOKENIZERS = {"char": "char", "bpe": "gpt2"}  # our name -> that of models.data.tokenizers
 PRECISIONS = ("float32", "bf16", "fp16")
-ENGINES = ("eager", "graph", "compile")  # of models.engines.engine, which imports torch
+ENGINES = tuple(engines.ENGINES)
 LARGEST_BATCH = LARGEST["batch"]  # sequences; the upper end of `batch` in the space
 CHANGEABLE = ("seconds", "trials", "workers", "folder")
 MADE_WITH = "made_with"  # a table of the file that is no setting: versions, and the digest of the text

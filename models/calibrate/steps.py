@@ -108,10 +108,10 @@ def measured(config: Mapping[str, Any], device: str, threads: int, repeats: int)
     """Steps and an evaluation in this process, which should be a fresh one: its peak is that of all its life."""
     import torch
 
-    from models.device import current, open_device
+    from models.device import open_device, use_device
 
     torch.set_num_threads(threads)
-    with current(open_device(device)):
+    with use_device(open_device(device)):
         return _measured(config, device, threads, repeats)
 
 

@@ -42,12 +42,12 @@ def test_a_child_that_fails_says_why_and_is_closed(asked: str, why: str) -> None
 def test_a_child_that_is_too_late_is_closed() -> None:
     child = Child("echo", echo, 7)
     child.receive()
-    with pytest.raises(RuntimeError, match="^echo: no answer within 0 seconds$"):
+    with pytest.raises(RuntimeError, match=r"^echo: no answer within 0 seconds$"):
         child.receive(limit=0.0)
     assert not child.process.is_alive()
 
 
 def test_the_last_line_that_python_prints_is_read() -> None:
-    assert run_python("-c", "import os; print('begun'); print([os.environ['MKL_NUM_THREADS']])") == ["1"]
+    assert run_python("-c", "import os; print('begun'); print([int(os.environ['MKL_NUM_THREADS'])])") == [1]
     with pytest.raises(RuntimeError, match=r"^python -c 1/0 failed:\n(.|\n)*ZeroDivisionError"):
         run_python("-c", "1/0")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.report import intervals
 from experiments.tune.handover import KEEP, Handover, Judged, decide_handover, difference, ends, sentence
+from experiments.tune.report import intervals
 from hpo import ASHA, Finals, Float, MemoryLog, Random, Result, Space, Study
 from hpo.job import Key
 

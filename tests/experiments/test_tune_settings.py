@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments.tune.settings import CHANGEABLE, ENGINES, SAMPLERS, SCHEDULERS, Settings, read_toml
+from experiments.tune.settings import CHANGEABLE, SAMPLERS, SCHEDULERS, Settings, read_toml
 from hpo import OPTIMIZERS
 
 
@@ -56,9 +56,3 @@ def test_differences_name_what_may_not_change() -> None:
     free = replace(Settings(), seconds=9.0, trials=3, workers=5, folder="x")
     assert Settings().differences(free) == []
     assert set(CHANGEABLE) <= {f.name for f in fields(Settings)}
-
-
-def test_engines_are_those_of_models() -> None:
-    from models.engines.engine import ENGINES as known
-
-    assert tuple(known) == ENGINES

@@ -132,7 +132,7 @@ def test_activations_are_what_autograd_keeps() -> None:
 
 
 def storages(thing: Any, found: dict[int, int], seen: set[int]) -> None:
-    """Storages of the tensors that can be reached from a thing of byhand/: place -> bytes."""
+    """Storages of the tensors that can be reached from a thing of engines/cpu/: place -> bytes."""
     if isinstance(thing, torch.Tensor):
         found[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
     elif isinstance(thing, dict | list | tuple):

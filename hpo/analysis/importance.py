@@ -17,7 +17,7 @@ between parameters are left aside: they would make the parameters dependent. Det
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from hpo.history import History
 from hpo.job import Key
 from hpo.parameters import Categorical
 from hpo.space import Space
-from surrogates import Domain, GaussianProcess, Standardised, fit, standardise
+from surrogates import Domain, GaussianProcess, fit, standardise
 from surrogates.domain import Array
 
 POINTS = 2048  # rows of A and of B; a power of two
@@ -38,20 +38,20 @@ STEPS = 33  # positions of a continuous parameter's marginal effect
 CURVES = 4  # parameters whose marginal effect is shown
 CHUNK = 4096  # rows predicted at once
 SEED = 0
-TELLING = 6  # results from which on a correlation of ranks is more than chance: of five, one in sixty is perfect
+ENOUGH = 6  # results from which on a correlation of ranks is more than chance: of five, one in sixty is perfect
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The modelled loss (in nats per token) as a function of one parameter.
+    """The modelled objective, as it was reported, over the values of one parameter.
 
-    losses   averaged over all the others
+    mean     averaged over all the others
     around   the others as in the best configuration; empty where the parameter is inactive there
     """
 
     name: str
     values: tuple[Any, ...]
-    losses: tuple[float, ...]
+    mean: tuple[float, ...]
     around: tuple[float, ...] = ()
 
 
@@ -59,87 +59,116 @@ class Effect:
 class Importance:
     """Indices by parameter, the largest total first, with what they stand on.
 
-    explained   the share of the losses' variance that the model predicts when each result is left out in turn
+    explained   the share of the variance that the model predicts when each result is left out in turn
     """
 
+    objective: str
     until: int
+    unit: str
     results: int
     explained: float
     first: dict[str, float]
     total: dict[str, float]
     effects: tuple[Effect, ...]
 
+    def __str__(self) -> str:
+        head = f"{self.objective} of {self.results} results at {self.until:,} {self.unit}; R² of the model {self.explained:.2f}"
+        rows = [f"{name:<24} {self.total[name]:>6.1%}, by itself {self.first[name]:>6.1%}" for name in self.total]
+        return "\n".join([head, *rows])
 
-def importance(history: History, space: Space, best: Mapping[str, Any] | None = None) -> Importance | None:
-    """Of the highest budget with at least 2 (d + 2) results, else of the fullest one; None below d + 2 results.
 
-    best: the configuration around which the effects are shown as well.
+@dataclass(frozen=True)
+class Correlations:
+    """What can be said where there is no model: the results themselves, and which way they point.
+
+    keys      successes at one budget, of trials with their own weights
+    tau       by parameter: Kendall's tau of numbers with the loss, the largest size first; 0 where that means nothing, as of
+              fewer than ENOUGH results
+    needed    results from which on there is a model, unless all are equal
     """
-    keys = readable(history, 2 * (len(space.columns) + 2))
-    if len(keys) < len(space.columns) + 2:
-        return None
+
+    until: int
+    keys: tuple[Key, ...]
+    tau: dict[str, float]
+    needed: int
+
+    @property
+    def reason(self) -> str:
+        """Why there is no model, in a sentence."""
+        count = len(self.keys)
+        if not self.tau:
+            return "The space has no hyperparameter to choose"
+        if count < 2:
+            return f"Nothing can be said before two trials have succeeded at one budget; there {_were(count)}"
+        if count >= self.needed:
+            return f"All {count} results are equal, so no hyperparameter can have mattered"
+        return f"{count} results are too few for a model of {len(self.tau)} hyperparameters; from {self.needed} on there is one"
+
+    def __str__(self) -> str:
+        rows = [f"{name:<24} Kendall's tau with the loss {tau:+.2f}" for name, tau in self.tau.items() if tau]
+        return "\n".join([self.reason + ".", *rows])
+
+
+def _were(count: int) -> str:
+    return "is one" if count == 1 else "is none"
+
+
+def importance(
+    history: History, space: Space, best: Mapping[str, Any] | None = None, place: int = 0
+) -> Importance | Correlations:
+    """Of the highest budget with at least 2 (d + 2) results, else of the fullest one. Below d + 2 results, and where all
+    losses are equal, there is no model, and the correlations say what can be said.
+
+    best    the configuration around which the effects are shown as well
+    place   of the objective in the header
+    """
+    keys = comparable_keys(history, 2 * (len(space.columns) + 2))
+    scaled = standardise(np.array([history.losses(key)[place] for key in keys]))
+    if not space.columns or len(keys) < len(space.columns) + 2 or not np.ptp(scaled.z):
+        return correlations(history, space, place)
     rows = np.array([space.encode(history.jobs[key].config) for key in keys])
-    scaled = standardise(np.array([history.losses(key)[0] for key in keys]))
-    if not np.ptp(scaled.z):
-        return None
-    theta = fit(rows, scaled.z, space.domain, SEED)
-    gp = GaussianProcess(space.domain, rows, scaled.z, theta)
+    gp = GaussianProcess(space.domain, rows, scaled.z, fit(rows, scaled.z, space.domain, SEED))
     first, total = sobol_indices(gp, space.domain)
     order = sorted(range(space.domain.d), key=lambda j: (-total[j], j))
     names = space.columns
     centre = space.encode(best) if best is not None else None
-    effects = tuple(effect(gp, space, j, scaled, centre) for j in order[:CURVES])
+    objective, direction = list(history.header.objectives.items())[place]
+    sign = -1.0 if direction == "max" else 1.0
+
+    def reported(z: float) -> float:
+        return float(sign * (scaled.shift + scaled.scale * z))
+
     return Importance(
+        objective=objective,
         until=keys[0][1],
+        unit=history.header.unit,
         results=len(keys),
-        explained=left_out(gp),
+        explained=explained_variance(gp),
         first={names[j]: float(first[j]) for j in order},
         total={names[j]: float(total[j]) for j in order},
-        effects=effects,
+        effects=tuple(effect(gp, space, j, reported, centre) for j in order[:CURVES]),
     )
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What can be said where there are too few results for a model: the results themselves, and which way they point.
-
-    losses       (n,) at one budget, of trials with their own weights, infinite ones left out
-    values       by parameter: its value in each of them, None where it is inactive
-    correlation  by parameter: Kendall's tau of numbers with the loss, the largest size first; 0 where that means nothing,
-                 as of fewer than TELLING results
-    needed       results from which on there is a model
-    """
-
-    until: int
-    losses: tuple[float, ...]
-    values: dict[str, tuple[Any, ...]]
-    correlation: dict[str, float]
-    needed: int
-
-
-def seen(history: History, space: Space) -> Seen | None:
-    """Of the fullest budget; None below two results."""
-    keys = [key for key in readable(history, 2 * (len(space.columns) + 2)) if not history.is_failure(key)]
-    if len(keys) < 2:
-        return None
-    losses = tuple(history.losses(key)[0] for key in keys)
-    values = {name: tuple(history.jobs[key].config.get(name) for key in keys) for name in space.columns}
-    found = {name: _tau(space, name, values[name], losses) for name in values}
-    order = sorted(values, key=lambda name: -abs(found[name]))
-    return Seen(
-        keys[0][1], losses, {name: values[name] for name in order}, {name: found[name] for name in order}, len(space.columns) + 2
-    )
+def correlations(history: History, space: Space, place: int = 0) -> Correlations:
+    """Of the successes at the highest budget with enough results, else at the fullest one."""
+    keys = [key for key in comparable_keys(history, 2 * (len(space.columns) + 2)) if not history.is_failure(key)]
+    losses = [history.losses(key)[place] for key in keys]
+    found = {name: _tau(space, name, [history.jobs[key].config.get(name) for key in keys], losses) for name in space.columns}
+    order = sorted(found, key=lambda name: -abs(found[name]))
+    until = keys[0][1] if keys else history.header.horizon
+    return Correlations(until, tuple(keys), {name: found[name] for name in order}, len(space.columns) + 2)
 
 
 def _tau(space: Space, name: str, values: Sequence[Any], losses: Sequence[float]) -> float:
     pairs = [(value, loss) for value, loss in zip(values, losses, strict=True) if value is not None]
-    if isinstance(space.parameters[name], Categorical) or len(pairs) < TELLING or len({value for value, _ in pairs}) < 2:
+    if isinstance(space.parameters[name], Categorical) or len(pairs) < ENOUGH or len({value for value, _ in pairs}) < 2:
         return 0.0
     found = float(kendalltau(*zip(*pairs, strict=True)).statistic)
     return found if found == found else 0.0
 
 
-def readable(history: History, enough: int) -> Sequence[Key]:
+def comparable_keys(history: History, enough: int) -> Sequence[Key]:
     """Finished keys of trials with their own weights at the highest budget with enough of them, else at the fullest."""
     levels = [[key for key in history.at(until) if history.own(key)] for until in reversed(history.budgets)]
     return next((keys for keys in levels if len(keys) >= enough), max(levels, key=len, default=[]))
@@ -168,23 +197,25 @@ def _mean(gp: GaussianProcess, rows: Array) -> Array:
     return np.concatenate([gp.predict(rows[i : i + CHUNK])[0] for i in range(0, len(rows), CHUNK)])
 
 
-def effect(gp: GaussianProcess, space: Space, column: int, scaled: Standardised, centre: Array | None = None) -> Effect:
+def effect(
+    gp: GaussianProcess, space: Space, column: int, reported: Callable[[float], float], centre: Array | None = None
+) -> Effect:
     """The mean over AVERAGED rows in which one parameter is set to each of its values (only rows where it is active),
-    and the same for the one row `centre` (d,)."""
+    and the same for the one row `centre` (d,). `reported` makes an objective of a standardised loss."""
     domain, name = space.domain, space.columns[column]
     positions = _positions(domain, column)
 
-    def losses(rows: Array) -> tuple[float, ...]:
+    def means(rows: Array) -> tuple[float, ...]:
         there = rows[~np.isnan(rows[:, column])]
-        means = [_set_mean(gp, there, column, position) for position in positions] if len(there) else []
-        return tuple(float(scaled.shift + scaled.scale * z) for z in means)
+        found = [_set_mean(gp, there, column, position) for position in positions] if len(there) else []
+        return tuple(reported(z) for z in found)
 
     values = tuple(space.parameters[name].decode(float(position)) for position in positions)
-    around = losses(centre[None, :]) if centre is not None else ()
-    return Effect(name, values, losses(domain.from_unit(domain_unit(domain))), around)
+    around = means(centre[None, :]) if centre is not None else ()
+    return Effect(name, values, means(domain.from_unit(uniform_rows(domain))), around)
 
 
-def domain_unit(domain: Domain) -> Array:
+def uniform_rows(domain: Domain) -> Array:
     """AVERAGED uniform rows (n, d)."""
     return np.asarray(qmc.Sobol(domain.d, scramble=True, rng=np.random.default_rng(SEED)).random(AVERAGED))
 
@@ -203,7 +234,7 @@ def _set_mean(gp: GaussianProcess, rows: Array, column: int, position: float) ->
     return float(_mean(gp, gp.domain.snap(there)).mean())
 
 
-def left_out(gp: GaussianProcess) -> float:
+def explained_variance(gp: GaussianProcess) -> float:
     """1 - (mean squared leave-one-out error) / (variance): Rasmussen & Williams 2006, eq. 5.12."""
     inverse = solve_triangular(gp.L, np.eye(len(gp.y)), lower=True)
     errors = gp.alpha / (inverse**2).sum(axis=0)

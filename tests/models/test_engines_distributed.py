@@ -12,8 +12,7 @@ import torch
 
 from models import checkpoint
 from models.config import split
-from models.engines.cpu import engine as cpu
-from tests.models.tiny import STEP, TINY, make
+from tests.models.tiny import STEP, make
 
 torch.set_num_threads(1)
 
@@ -104,12 +103,3 @@ def test_what_cannot_be_spread_is_refused_on_all_alike(together: tuple[Path, dic
     assert "optimizer is 'muon', but sharding 'full' needs adamw, sgd or lion" in optimizer
     with pytest.raises(ValueError, match="offload is True, but works with sharding grads or full only"):
         split({"offload": True})
-
-
-def test_activation_checkpointing_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "library", lambda: None)  # it recomputes for autograd
-    config = {**TINY, "layers": 2, "dropout": 0.2, "attention_dropout": 0.1, "layer_dropout": 0.1}
-    plain, again = make(config), make({**config, "activation_checkpointing": True})
-    for run in (plain, again):
-        run.advance(10 * STEP)
-    assert torch.equal(plain.flat.weights, again.flat.weights)

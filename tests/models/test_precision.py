@@ -1,4 +1,4 @@
-"""Half precision on a CPU: one dtype goes into attention, norms are in float32, and results are close to float32's."""
+"""Half precision on a CPU, close to float32: one dtype goes into attention, norms are in float32. Denormal numbers are 0."""
 
 import warnings
 from typing import Any
@@ -12,6 +12,7 @@ from models import gpt
 from models.config import split
 from models.gpt import GPT
 from models.precision import context
+from models.train import TrainRun
 from tests.models.tiny import STEP, make
 
 torch.set_num_threads(1)
@@ -74,3 +75,32 @@ def test_results_are_close_to_those_of_float32(form: dict[str, Any]) -> None:
 def test_training_ends_where_float32_does(form: dict[str, Any]) -> None:
     losses = [make({**form, "precision": precision}).advance(40 * STEP)[0]["loss"] for precision in ("float32", "bf16")]
     assert losses[1] == pytest.approx(losses[0], rel=0.03)
+
+
+def denormal() -> float:
+    return float((torch.tensor(1e-39) * 1.0).item())
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_denormal_numbers_are_0_while_training_and_only_then(before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    step = TrainRun._step
+
+    def watched(run: TrainRun) -> None:
+        seen.append(denormal())
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        step(run)
+
+    monkeypatch.setattr(TrainRun, "_step", watched)
+    torch.set_flush_denormal(before)
+    try:
+        run = make({})
+        run.advance(2 * STEP)
+        assert (denormal() == 0) is before
+        with pytest.raises(KeyboardInterrupt):
+            run.advance(4 * STEP)
+        assert (denormal() == 0) is before
+    finally:
+        torch.set_flush_denormal(False)
+    assert seen == [0.0, 0.0, 0.0]

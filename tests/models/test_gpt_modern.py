@@ -9,19 +9,12 @@ import torch.nn.functional as F
 
 from models.config import GPTConfig
 from models.gpt import GPT, rotary_angles, rotate
-from models.mup import first_sd, rates
+from tests.models.tiny import shaken
 
 torch.set_num_threads(1)
 
 LLAMA: dict[str, Any] = {"positions": "rotary", "norm": "rms", "activation": "swiglu", "tie": False, "norm_eps": 1e-6}
 SMALL: dict[str, Any] = {"layers": 2, "hidden": 32, "heads": 4, "vocabulary": 23, "context": 20}
-
-
-def shaken(config: GPTConfig) -> GPT:
-    model, generator = GPT(config, seed=1), torch.Generator().manual_seed(2)
-    for weight in model.parameters():
-        weight.data.add_(torch.randn(weight.shape, generator=generator), alpha=0.1)
-    return model
 
 
 def llama_names(model: GPT) -> dict[str, torch.Tensor]:
@@ -107,42 +100,3 @@ def test_activations_are_their_formulas(activation: str, formula: Any) -> None:
     attended = x + block.mix(block.attention_output(block.qkv(block.norm1(x)), None, None))
     expected = attended + block.down(formula(block.up(block.norm2(attended))))
     torch.testing.assert_close(block(x, None, None), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_layer_dropout_leaves_out_whole_branches_of_a_sequence() -> None:
-    config = GPTConfig(**{**SMALL, "layers": 1}, layer_dropout=0.5)
-    model = shaken(config)
-    x = torch.randn(200, 3, 32, generator=torch.Generator().manual_seed(0))
-    changed = model.blocks[0](x, None, torch.Generator().manual_seed(1)) - x
-    untouched = (changed.abs().amax(dim=(1, 2)) == 0).float().mean().item()
-    assert untouched == pytest.approx(0.25, abs=0.1)  # both branches left out
-    assert torch.equal(model(torch.zeros(1, 3, dtype=torch.int64)), model(torch.zeros(1, 3, dtype=torch.int64)))
-
-
-def test_embedding_dropout_is_its_own() -> None:
-    ids = torch.zeros(1, 3, dtype=torch.int64)
-    on, off = (GPT(GPTConfig(**SMALL, dropout=0.0, embedding_dropout=p)) for p in (0.5, 0.0))
-    assert not torch.equal(on(ids, torch.Generator().manual_seed(0)), on(ids))
-    assert torch.equal(off(ids, torch.Generator().manual_seed(0)), off(ids))
-
-
-# -- mup -----------------------------------------------------------------------------------------------------------------
-
-
-def test_at_the_base_both_parametrisations_are_one_model() -> None:
-    standard = GPTConfig(**SMALL)
-    mup = GPTConfig(**SMALL, parametrisation="mup", base_hidden=32, base_head=8, base_layers=2)
-    ids = torch.arange(20)[None] % 23
-    torch.testing.assert_close(GPT(standard, 3)(ids), GPT(mup, 3)(ids))
-    for optimizer in ("adamw", "sgd", "muon"):
-        assert dict(rates(mup, optimizer)) == dict(rates(standard, optimizer)) == {"hidden": 1, "table": 1, "vector": 1}
-
-
-def test_mup_scales_as_its_table_says() -> None:
-    config = GPTConfig(layers=8, hidden=256, heads=4, parametrisation="mup", base_hidden=64, base_layers=2)
-    assert first_sd(config, "blocks.3.qkv.weight") == pytest.approx(0.02 / 2)
-    assert first_sd(config, "blocks.3.down.weight") == pytest.approx(0.02 / 2 / sqrt(2 * 2))
-    assert first_sd(config, "tokens.weight") == 0.02
-    assert rates(config, "adamw") == {"hidden": 1 / 8, "table": 1, "vector": 1}
-    assert rates(config, "muon") == {"hidden": 1 / 4, "table": 1, "vector": 1}
-    assert rates(config, "sgd") == {"hidden": 1, "table": 4, "vector": 4}
