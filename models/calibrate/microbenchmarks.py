@@ -1,21 +1,25 @@
-"""The parts of a step, each by itself, to be timed by calibrate.py, and the sizes at which they are. Imports torch when used."""
+"""The parts of a step, each by itself, to be timed by calibration.py, and the sizes. Imports torch when used."""
 
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from models.calibrate.seconds import FRESH
 
 if TYPE_CHECKING:
     import torch
 
 ROWS, WIDTHS = 1024, (16, 64, 256, 1024)
 HEADS = ((16, 8), (64, 16), (64, 64), (256, 64), (1024, 64))  # (context, width of a head) of four heads
-SIZES = (1 << 12, 1 << 16, 1 << 20, 1 << 23)  # floats
-FEW, NARROW, WORDS = 128, 64, (1 << 9, 1 << 12, 1 << 15)  # tokens, width and vocabularies of an output map
-FRESH = 1 << 26  # bytes; glibc keeps so much at most of what was freed, once smaller arrays are kept (engines/cpu/kernels.py)
+SIZES = (1 << 12, 1 << 16, 1 << 20, 7 << 20, 1 << 23)  # floats; glibc asks the system anew for arrays from 32 MB on
+EMPTY = 256  # floats; what takes no time beside its call
+FEW, MANY, NARROW, WORDS = 128, 512, 64, (1 << 9, 1 << 12, 1 << 15)  # tokens, width and vocabularies of an output map
+CACHED = 1 << 11  # and the vocabulary with which FEW tokens have logits that lie in the second-level cache
 INSTANT = 1e15  # a rate of what takes no time
+QUICK = 1e10  # of what takes none that can be told: weights and logits beside their products
 
 
-class Parted:
+class Microbenchmarks:
     """The parts of a step, each by itself: calls to be timed. Those by hand are for a CPU for which kernels.c compiles."""
 
     def __init__(self, device: "torch.device") -> None:
@@ -26,32 +30,37 @@ class Parted:
         return lambda: a.add_(b)
 
     def gelu(self, n: int) -> Callable[[], object]:
-        """Forward and backward: two arrays are touched, and then three."""
+        """An activation forward and backward, and a sum there and back as autograd has it: 2, 3, 3 and 3 arrays are touched."""
         a, b = self.torch.zeros(2, n, device=self.device)
         gelu, back = self.torch.nn.functional.gelu, self.torch.ops.aten.gelu_backward
-        return lambda: (gelu(a), back(b, a))
+
+        def call() -> None:  # what one makes is gone before the next makes its own
+            gelu(a)
+            back(b, a)
+            a + b
+            a * b
+
+        return call
 
     def gelu_byhand(self, n: int) -> Callable[[], object]:
         """Forward and backward: three arrays are touched each time."""
         u, a, da = self.torch.zeros(3, n)
-        activate, arrays = self._kernels().activate, (u.data_ptr(), a.data_ptr())
-        return lambda: (activate(*arrays, 1, n, 0), u.mul_(da))
+        activate = self._kernels().activate
+        return lambda: (activate(u.data_ptr(), a.data_ptr(), 1, n, 0), u.mul_(da))
 
-    def product(self, width: int, dtype: "torch.dtype") -> Callable[[], object]:
-        x, weight = (self.torch.zeros(rows, width, device=self.device, dtype=dtype) for rows in (ROWS, width))
-        return lambda: x @ weight.t()
+    def products(self, width: int, dtype: "torch.dtype", rows: int = ROWS) -> Callable[[], object]:
+        """Of a square map: what it puts out, the gradient of its weights, the gradient that goes back."""
+        options, mm = {"device": self.device, "dtype": dtype}, self.torch.mm
+        x, out, weight = (self.torch.zeros(n, width, **options) for n in (rows, rows, width))
+        return lambda: (mm(x, weight.t()), mm(out.t(), x), mm(out, weight))
 
-    def output(self, words: int, dtype: "torch.dtype") -> list[Callable[[], object]]:
+    def output(self, words: int, tokens: int, width: int, dtype: "torch.dtype") -> Callable[[], object]:
         """The products of an output map: of logits, of its gradient, of the gradient that goes back."""
         options = {"device": self.device, "dtype": dtype}
-        x, weight = self.torch.zeros(FEW, NARROW, **options), self.torch.zeros(words, NARROW, **options)
-        logits, gradient = self.torch.zeros(FEW, words, **options), self.torch.zeros(words, NARROW, **options)
+        x, weight = self.torch.zeros(tokens, width, **options), self.torch.zeros(words, width, **options)
+        logits, gradient = self.torch.zeros(tokens, words, **options), self.torch.zeros(words, width, **options)
         mm = self.torch.mm
-        return [
-            lambda: mm(x, weight.t(), out=logits),
-            lambda: gradient.addmm_(logits.t(), x),
-            lambda: mm(logits, weight),
-        ]
+        return lambda: (mm(x, weight.t(), out=logits), gradient.addmm_(logits.t(), x), mm(logits, weight))
 
     def fresh(self) -> Callable[[], object]:
         """An array of FRESH bytes, for which memory comes from the system each time."""
@@ -62,12 +71,18 @@ class Parted:
         targets = self.torch.zeros(FEW, dtype=self.torch.int64, device=self.device)
         return lambda: self.torch.nn.functional.cross_entropy(logits, targets).backward()
 
-    def attended(self, context: int, head: int, dtype: "torch.dtype") -> Callable[[], object]:
+    def loss_byhand(self, words: int) -> Callable[[], object]:
+        """In place: logits become their gradient, whatever stands there."""
+        logits, targets = self.torch.zeros(MANY, words), self.torch.zeros(MANY, dtype=self.torch.int64)
+        loss = self._kernels().token_loss
+        return lambda: loss(logits.data_ptr(), targets.data_ptr(), MANY, words, 0.0, 0.0, 1.0)
+
+    def attention(self, context: int, head: int, dtype: "torch.dtype") -> Callable[[], object]:
         q = self.torch.zeros(1, 4, context, head, device=self.device, dtype=dtype, requires_grad=True)
         gradient, attention = self.torch.zeros_like(q), self.torch.nn.functional.scaled_dot_product_attention
         return lambda: attention(q, q, q, is_causal=True).backward(gradient)
 
-    def attended_byhand(self, context: int, head: int) -> Callable[[], object]:
+    def attention_byhand(self, context: int, head: int) -> Callable[[], object]:
         kernels, zeros = self._kernels(), self.torch.zeros
         qkv, dqkv = zeros(2, context, 12 * head)
         y, dy, logs = zeros(context, 4 * head), zeros(context, 4 * head), zeros(4, context)
