@@ -31,7 +31,7 @@ tables, gradients of one block and of the tables. `offload` moves moments and av
 memory of the host, where the update is then (ZeRO-Offload, Ren et al. 2021). Activation checkpointing (Chen et al. 2016)
 keeps 4 H a layer and the activations of one layer, and computes the rest again.
 
-Not in it: fragmentation, the library's own memory (calibrate.py measures that), CUDA graphs' and the compiler's pools.
+Not in it: fragmentation, the library's own memory (models.calibrate measures that), CUDA graphs' and the compiler's pools.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ MARGIN = 0.25  # for what a process on a CPU comes to hold beyond what is predic
 class Room(Protocol):
     """Something with a number of bytes that trainings may use, and whether they go by engines/cpu/ where they can (`kernels`).
 
-    A Machine of calibrate.py is one.
+    A Machine of models.calibrate is one.
     """
 
     @property
