@@ -6,17 +6,16 @@
       settings.py   everything that decides it, as flags or TOML
       build.py      from settings to optimizer, objective and corpus
       folder.py     the folder: lock, settings, what stands beside the log
-      progress.py   what a history says in numbers
       live.py       the display
       handover.py   what is handed over, and how sure it is that it is no worse than the default
       judge.py      judges whoever reached the end; the sample
-      importance.py which hyperparameters mattered
-      figures.py, report.py, report.html.j2   the report
+      report.py     the report: what is of this job on the page of hpo/analysis
     compare/      `python -m experiments.compare`: every method on one-minute studies of the job, paired seeds
     rungs.py      `python -m experiments.rungs`: how well a short training predicts the whole
     benchmark/    `python -m experiments.benchmark`: ours against Optuna, BoTorch, SMAC, HEBO, Nevergrad on fixed tasks
     exactness/    `python -m experiments.exactness`: our mathematics against references; ugly data
     subsets.py    `python -m experiments.subsets`: what an exact GP should be made of when results are thousands
+      subset_models.py  the models that it compares
     curves/       `python -m experiments.curves`: what a short training says of the whole, on real learning curves
     speed/        `python -m experiments.speed`: our training loop beside nanoGPT's and Hugging Face's Trainer
     mup.py        `python -m experiments.mup`: does what was tuned on a narrow model hold on a wide one?
@@ -24,6 +23,6 @@
     large.py      `python -m experiments.large`: what an ask of a GP costs in a large study
     schedules.py  the figure of the learning rate schedules
     ledger/       what all of these keep results with; LOG.md: what was tried and found, negative results too
-    markdown.py, environment.py   tables, and what numbers depend on beside the code
+    markdown.py, environment.py, children.py   tables, what numbers depend on beside the code, processes of their own
     results/      what was measured, as data
 """

@@ -24,19 +24,7 @@ import typer
 
 import hpo
 from experiments.environment import environment
-from experiments.ledger import (
-    Data,
-    Ledger,
-    Measurement,
-    Recheck,
-    Results,
-    Seconds,
-    Table,
-    conduct,
-    new_app,
-    read_lines,
-    use_data,
-)
+from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
 from experiments.markdown import markdown_table
 from hpo import Float, Job, Key, Optimizer, Space, Stop, Study
 from hpo.executors import Inline, Simulator
@@ -118,8 +106,10 @@ def events_measurement(objectives: str, method: str, jobs: int) -> Measurement:
 
 def open_events(path: Path, wanted: Sequence[Measurement] = ()) -> Ledger:
     """What is wanted; without anything wanted, what the file has."""
-    there = [(line["objectives"], line["method"], line["jobs"]) for line in read_lines(path)]
-    return Ledger(path, wanted or [events_measurement(*key) for key in dict.fromkeys(there) if key[1] in MAKERS])
+    if wanted:
+        return Ledger(path, wanted)
+    fields = ("objectives", "method", "jobs")
+    return Ledger.of_file(path, fields, lambda *key: events_measurement(*key) if key[1] in MAKERS else None)
 
 
 def events_table(ledger: Ledger) -> str:

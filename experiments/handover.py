@@ -144,7 +144,7 @@ def before_finals(study: Study) -> bool:
 
 
 def _failed(history: History, trial: int | None) -> bool:
-    return trial is not None and history.trials[trial][-1] in history.results and history.failed(history.trials[trial][-1])
+    return trial is not None and history.trials[trial][-1] in history.results and history.is_failure(history.trials[trial][-1])
 
 
 def judgements(known: Mapping[str, Any]) -> dict[Key, Judged]:

@@ -108,7 +108,7 @@ class GPTObjective:
     def room(self, available: int, vocabulary: int, kernels: bool = True) -> Fits:
         """Whether a configuration is predicted to fit into so many bytes of the device, on a text of this vocabulary.
 
-        `kernels` says whether the machine has those of models/byhand; only an eager engine of one thread uses them.
+        `kernels` says whether the machine has those of models/engines/cpu; only an eager engine of one thread uses them.
         """
         kind: Kind = "cpu" if self.device == "cpu" else "cuda"
         byhand = kernels and self.engine == "eager" and self.threads == 1

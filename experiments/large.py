@@ -12,9 +12,7 @@ it, so that the first ask makes none but those that are due; with --due a fit fa
 
 from __future__ import annotations
 
-import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -25,20 +23,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from experiments.children import run_python
 from experiments.environment import environment
-from experiments.ledger import (
-    Data,
-    Ledger,
-    Measurement,
-    Recheck,
-    Results,
-    Seconds,
-    Table,
-    conduct,
-    new_app,
-    read_lines,
-    use_data,
-)
+from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
 from experiments.markdown import markdown_table
 from hpo import GP, Float, History, Job, Note, Result, Space
 from hpo.optimizer import Optimizer
@@ -88,8 +75,7 @@ def measure_asks(n: int, d: int, due: bool) -> dict[str, Any]:
 def in_process(n: int, d: int, due: bool) -> dict[str, Any]:
     """`measure_asks` in a process of its own."""
     code = f"import json, experiments.large as large; print(json.dumps(large.measure_asks({n}, {d}, {due})))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    return run_python("-c", code)  # type: ignore[no-any-return]
 
 
 def asks_measurement(n: int, d: int, due: bool) -> Measurement:
@@ -100,8 +86,7 @@ def asks_measurement(n: int, d: int, due: bool) -> Measurement:
 
 def open_large(path: Path, wanted: Sequence[Measurement] = ()) -> Ledger:
     """What is wanted; without anything wanted, what the file has."""
-    there = dict.fromkeys((line["n"], line["d"], line["due"]) for line in read_lines(path))
-    return Ledger(path, wanted or [asks_measurement(*key) for key in there])
+    return Ledger(path, wanted) if wanted else Ledger.of_file(path, ("n", "d", "due"), asks_measurement)
 
 
 def asks_table(ledger: Ledger) -> str:

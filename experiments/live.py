@@ -7,9 +7,9 @@ a thread of its own, so that the clock goes on between events and no thread read
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, TextIO, cast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TextIO, cast
 
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
@@ -19,13 +19,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from experiments import progress as facts
 from experiments.settings import Settings
-from hpo.display import Lines, short
+from hpo.analysis.lines import amount, join_config
+from hpo.analysis.snapshot import Snapshot, snapshot
+from hpo.display import Lines
+from hpo.history import History
 from hpo.job import Key
-from hpo.optimizers.finals import FINALS, default_trial, finalists
-from hpo.stopping import is_ready, spent, turned
+from hpo.stopping import is_over, search_end, spent
 from hpo.study import Study
+from hpo.trial import best_key
 
 LATEST = 5  # finished trials that are shown
 REFRESH = 2.0  # a second
@@ -42,58 +44,10 @@ class Finished:
     best: bool
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A study at one moment, with nothing in it that changes."""
-
-    rungs: tuple[facts.Rung, ...] = ()
-    spent: float = 0.0  # seconds of search and finals so far
-    ready: bool = False  # whether a worker of this run has been ready
-    finals: int | None = None  # trials beside the default that are trained to the end, once that has begun
-    usual: bool = False  # whether there is a default
-    started: int = 0
-    finished: int = 0
-    failed: int = 0
-    tokens: int = 0
-    best: tuple[Key, float, Mapping[str, Any]] | None = None
-    default: tuple[Key, float] | None = None
-    latest: tuple[Finished, ...] = ()
-
-
-def snapshot(study: Study, workers: int) -> Snapshot:
-    """What the display shows of a study."""
-    history, over = study.history, turned(study.history)
-    best = facts.best_key(study)
-    usual = default_trial(history)
-    default = facts.last_success(history, usual)
-    losses = {key: history.losses(key)[0] for key in (best, default) if key is not None}
-    return Snapshot(
-        rungs=tuple(facts.rungs(history, workers)),
-        spent=spent(history),
-        ready=is_ready(history),
-        finals=len(set(finalists(history, over["keep"])) - {usual}) if over is not None and over["phase"] == FINALS else None,
-        usual=usual is not None or history.queued is not None,
-        started=len(history.trials),
-        finished=len(history.results),
-        failed=sum(map(history.failed, history.results)),
-        tokens=facts.tokens(history),
-        best=None if best is None else (best, losses[best], dict(history.jobs[best].config)),
-        default=None if default is None else (default, losses[default]),
-    )
-
-
 def clock(seconds: float) -> str:
     """Seconds as m:ss."""
     whole = max(0, int(seconds))
     return f"{whole // 60}:{whole % 60:02d}"
-
-
-def amount(count: float) -> str:
-    """16384 as 16.4k."""
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= limit:
-            return f"{count / limit:.3g}{unit}"
-    return f"{count:.0f}"
 
 
 @dataclass
@@ -103,11 +57,14 @@ class View:
     settings: Settings
     now: Callable[[], float] = time.monotonic
     shown: Snapshot = field(default_factory=Snapshot)
+    latest: tuple[Finished, ...] = ()
     taken: float = 0.0  # when that was
 
-    def show(self, taken: Snapshot) -> None:
-        """A newer snapshot, from now."""
+    def show(self, taken: Snapshot, done: Finished | None = None) -> None:
+        """A newer snapshot, from now, and what has just finished."""
         self.shown, self.taken = taken, self.now()
+        if done is not None:
+            self.latest = (done, *self.latest)[:LATEST]
 
     def __rich__(self) -> RenderableType:
         spent = self.shown.spent + (self.now() - self.taken if self.shown.ready else 0.0)
@@ -122,13 +79,13 @@ class View:
         rest = f"{clock(whole - spent)} left" if spent < whole + 1 else f"{clock(spent - whole)} beyond, to finish the finals"
         left = f"{clock(spent)} of {clock(whole)}, {rest if shown.ready else 'workers are starting'}"
         failed = f", [red]{shown.failed} failed[/]" if shown.failed else ""
-        rate = amount(shown.tokens / spent) if spent > 1 else "0"
+        rate = amount(shown.work / spent) if spent > 1 else "0"
         flying = in_flight(sum(r.running for r in shown.rungs), sum(r.waiting for r in shown.rungs)) or "none running"
         counts = f"{shown.started} trials, {shown.finished} trainings{failed} · {flying} · {rate} tokens/s"
         lines: list[RenderableType] = [Columns([bar, Text(left)], padding=(0, 2)), Text.from_markup(counts)]
         if shown.finals is not None:
             best = {0: "", 1: "the best"}.get(shown.finals, f"the best {shown.finals}")
-            who = " and ".join([best] * bool(best) + ["the default"] * shown.usual)
+            who = " and ".join([best] * bool(best) + ["the default"] * shown.has_default)
             lines.append(Text(f"finals: training to the end {who}", style="bold"))
         return Group(*lines)
 
@@ -151,17 +108,17 @@ class View:
             lines.append(
                 Text.assemble(("best    ", "dim"), (f"{loss:.4f}", "bold green"), f" trial {trial} at {amount(until)}")
             )
-            lines.append(Text("        " + compact(config), style="dim"))
+            lines.append(Text("        " + join_config(config), style="dim"))
         if self.shown.default is not None:
             (_, until), loss = self.shown.default
             lines.append(Text.assemble(("default ", "dim"), f"{loss:.4f}", f" at {amount(until)}"))
         return Group(*lines)
 
     def _latest(self) -> RenderableType:
-        if not self.shown.latest:
+        if not self.latest:
             return Text()
         table = Table(box=None, padding=(0, 2), pad_edge=False, show_header=False)
-        for done in self.shown.latest:
+        for done in self.latest:
             said = Text(f"{done.loss:.4f}", style="bold green" if done.best else "") if done.error is None else None
             words = said if said is not None else Text(str(done.error)[:60], style="red")
             trial, until = done.key
@@ -185,9 +142,18 @@ def method(settings: Settings) -> str:
     return settings.sampler if settings.scheduler == "none" else f"{settings.scheduler}({settings.sampler})"
 
 
-def compact(config: Mapping[str, Any]) -> str:
-    """A configuration in one line."""
-    return " ".join(f"{name}={short(value)}" for name, value in config.items())
+def summary(history: History, seconds: float) -> list[str]:
+    """How much was done in how many seconds, and what became of the search's seconds, in a sentence each."""
+    now, took = snapshot(history), spent(history)
+    said = [f"{now.started} trials, {now.whole} trained to the end, {round(now.work):,} tokens in {took:.0f} s"]
+    end = search_end(history)
+    if end is not None and is_over(history):
+        said.append(
+            f"{seconds:g} s are too few to train one configuration to the end here: that would take about {end['reserve']:.0f} s"
+        )
+    elif end is not None and took > 1.05 * seconds:
+        said.append(f"the finals were finished beyond the {seconds:g} s: trainings took longer than before, or than was expected")
+    return said
 
 
 class Display:
@@ -217,9 +183,9 @@ class Display:
         if not self._said and type(chooser).__str__ is not object.__str__:
             self.console.print(str(chooser), markup=False, highlight=False)  # a grid says how large it is
         self._said = True
-        latest = self.view.shown.latest
-        if key is not None:
-            trial, best = study.trial(key), facts.best_key(study) == key
-            seconds = trial.system.get("seconds", 0.0)
-            latest = (Finished(key, trial.value, seconds, trial.error, best), *latest)[:LATEST]
-        self.view.show(replace(snapshot(study, self.view.settings.workers), latest=latest))
+        self.view.show(snapshot(study.history, self.view.settings.workers), None if key is None else _finished(study, key))
+
+
+def _finished(study: Study, key: Key) -> Finished:
+    trial = study.trial(key)
+    return Finished(key, trial.value, trial.system.get("seconds", 0.0), trial.error, best_key(study.history) == key)

@@ -19,13 +19,14 @@ from experiments.job import HORIZON, MIN_RESOURCE, REDUCTION
 from experiments.spaces import LARGEST, SPACES
 from hpo.optimizer import Scheduler
 from hpo.optimizers import OPTIMIZERS
-from models.engines.cpu.compiler import compiler, wanted
+from models.engines import engine as engines
+from models.engines.cpu.compiler import compiler, is_enabled
 
 SAMPLERS = tuple(name for name, cls in OPTIMIZERS.items() if not issubclass(cls, Scheduler))
 SCHEDULERS = ("none", *(name for name, cls in OPTIMIZERS.items() if issubclass(cls, Scheduler)))
 TOKENIZERS = {"char": "char", "bpe": "gpt2"}  # our name -> that of models.data.tokenizers
 PRECISIONS = ("float32", "bf16", "fp16")
-ENGINES = ("eager", "graph", "compile")  # of models.engines.engine, which imports torch
+ENGINES = tuple(engines.ENGINES)
 LARGEST_BATCH = LARGEST["batch"]  # sequences; the upper end of `batch` in the space
 CHANGEABLE = ("seconds", "trials", "workers", "folder")
 MADE_WITH = "made_with"  # a table of the file that is no setting: versions, and the digest of the text
@@ -54,7 +55,7 @@ class Settings:
     memory: int | None = None  # bytes a worker may take to train; None: its share of what is free at the start
     engine: str = "eager"
     activation_checkpointing: bool = False
-    kernels: bool | None = None  # whether memory is predicted for models/byhand; None: if that can run here
+    kernels: bool | None = None  # whether memory is predicted for models/engines/cpu; None: if that can run here
     folder: str = "runs/tune"
 
     def __post_init__(self) -> None:
@@ -227,9 +228,9 @@ def _free_cuda(device: str) -> int:
 
 
 def kernels() -> bool:
-    """Whether this machine seems to have the kernels of models/byhand: not switched off, and a C compiler. They themselves
+    """Whether this machine seems to have the kernels of models/engines/cpu: not switched off, and a C compiler. They themselves
     cannot be asked without torch. ValueError if HPO_KERNELS is neither on nor off."""
-    if not wanted():
+    if not is_enabled():
         return False
     try:
         return bool(compiler())

@@ -188,7 +188,7 @@ class Fits:
     available   bytes that the training of one worker may take, besides the library's own
     kind        of memory: "cpu" or "cuda"
     fixed       (name, value) of what no configuration of the space says and memory depends on; the vocabulary is there
-    kernels     whether trainings on a CPU go by hand (models/byhand) where their configuration lets them
+    kernels     whether trainings on a CPU go by hand (models/engines/cpu) where their configuration lets them
     """
 
     available: int

@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments import build
-from experiments import progress as facts
 from experiments.folder import TEXT, Folder
 from experiments.handover import KEEP, Handover, before_finals, sentence
 from experiments.job import default
-from experiments.live import Display
+from experiments.live import Display, summary
 from experiments.settings import ENGINES, SAMPLERS, SCHEDULERS, TOKENIZERS, Settings, read_toml
 from experiments.spaces import SPACES
 from hpo.executors.processes import Processes
@@ -35,7 +34,7 @@ from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import Finals
 from hpo.run import Stop, run
 from hpo.signals import Terminated, terminable
-from hpo.stopping import Turn, turned
+from hpo.stopping import Turn, search_end
 from hpo.study import Study
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def conclude(work: Search, hurry: bool) -> None:
     found = after.leave()
     sample = after.sample()
     write_report(work.folder, work.study, work.settings, work.corpus, found, sample, work.command)
-    typer.echo("\n".join([*facts.summary(work.study, work.settings.seconds), said(found, work)]))
+    typer.echo("\n".join([*summary(work.study.history, work.settings.seconds), said(found, work)]))
     typer.echo(f"report: {work.folder / 'report.html'}")
 
 
@@ -154,7 +153,7 @@ def go(work: Search) -> int:
 
 def finish(work: Search) -> None:
     """The search as far as there is something left of it, and what stands beside the log."""
-    late = before_finals(work.study) and turned(work.study.history) is None
+    late = before_finals(work.study) and search_end(work.study.history) is None
     if late and work.study.history.results:
         typer.echo(f"the study in {str(work.folder.path)!r} comes from before there were finals, and ends with them now")
     if work.folder.finished(work.settings) and not late:

@@ -38,7 +38,7 @@ class Vectorised:
 Constraint = Callable[[Mapping[str, Any]], bool] | Vectorised
 
 
-def checked(constraints: Any) -> tuple[Constraint, ...]:
+def as_constraints(constraints: Any) -> tuple[Constraint, ...]:
     """The constraints of a space, one or several, as a tuple. TypeError for anything that cannot be asked."""
     alone = callable(constraints) or isinstance(constraints, Vectorised | str) or not isinstance(constraints, Iterable)
     found: tuple[Any, ...] = (constraints,) if alone else tuple(constraints)
@@ -52,10 +52,10 @@ def allows(predicate: Constraint, configs: Sequence[Mapping[str, Any]], paramete
     """(n,) bool: which configurations a constraint allows. ValueError, in one sentence, where it raises."""
     if isinstance(predicate, Vectorised):
         return _by_columns(predicate, configs, parameters)
-    return np.array([_allowed(predicate, config) for config in configs], dtype=bool)
+    return np.array([_evaluate(predicate, config) for config in configs], dtype=bool)
 
 
-def _allowed(predicate: Callable[[Mapping[str, Any]], bool], config: Mapping[str, Any]) -> bool:
+def _evaluate(predicate: Callable[[Mapping[str, Any]], bool], config: Mapping[str, Any]) -> bool:
     try:
         return bool(predicate(config))
     except Exception as error:
@@ -70,11 +70,11 @@ def _name(predicate: Any) -> str:
 
 
 def _by_columns(predicate: Vectorised, configs: Sequence[Mapping[str, Any]], parameters: Mapping[str, Parameter]) -> np.ndarray:
-    columns = {name: column(spec, [config.get(name) for config in configs]) for name, spec in parameters.items()}
-    return asked(predicate, columns, len(configs))
+    columns = {name: parameter_column(spec, [config.get(name) for config in configs]) for name, spec in parameters.items()}
+    return evaluate_columns(predicate, columns, len(configs))
 
 
-def asked(predicate: Vectorised, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+def evaluate_columns(predicate: Vectorised, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
     """(n,) bool: what a constraint says of n configurations. ValueError for anything but one boolean each."""
     said = f"the constraint {_name(predicate.function)}, declared to take columns,"
     try:
@@ -88,7 +88,7 @@ def asked(predicate: Vectorised, columns: Mapping[str, np.ndarray], n: int) -> n
     return answer.astype(bool)
 
 
-def column(spec: Parameter, values: list[Any]) -> np.ndarray:
+def parameter_column(spec: Parameter, values: list[Any]) -> np.ndarray:
     """A parameter's values as an array, None where it is inactive; its dtype depends on the parameter alone."""
     if isinstance(spec, Float | Int):
         numbers, whole = True, isinstance(spec, Int)
@@ -153,11 +153,11 @@ class Feasible:
             if len(left) == 0:
                 break
             if isinstance(predicate, Vectorised):
-                arrays = arrays or {name: column(self.parameters[name], values[name]) for name in self.parameters}
-                good = asked(predicate, {name: array[left] for name, array in arrays.items()}, len(left))
+                arrays = arrays or {name: parameter_column(self.parameters[name], values[name]) for name in self.parameters}
+                good = evaluate_columns(predicate, {name: array[left] for name, array in arrays.items()}, len(left))
             else:
                 configs = configs or self._configs(rows, values)
-                good = np.array([_allowed(predicate, configs[i]) for i in left], dtype=bool)
+                good = np.array([_evaluate(predicate, configs[i]) for i in left], dtype=bool)
             left = left[good]
             counts[left] += 1
         return counts
@@ -172,7 +172,7 @@ class Feasible:
             if isinstance(spec, Const):
                 found[name] = [spec.decode(0.0)] * len(rows)
             else:
-                found[name] = _decoded(spec, rows[:, self.columns.index(name)])
+                found[name] = _decode_column(spec, rows[:, self.columns.index(name)])
         return found
 
     def _configs(self, rows: np.ndarray, values: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
@@ -186,7 +186,7 @@ class Feasible:
         return full
 
 
-def _decoded(spec: Parameter, positions: np.ndarray) -> list[Any]:
+def _decode_column(spec: Parameter, positions: np.ndarray) -> list[Any]:
     """The values at positions (n,), None at NaN; those of few values are decoded once each."""
     if spec.size and len(positions) > spec.size:
         table = {u: spec.decode(u) for u in np.unique(positions).tolist() if u == u}

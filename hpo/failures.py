@@ -46,7 +46,7 @@ class Failures:
         # of the first trials to finish: exception and line, or what was malformed; None of all others
         self._first: dict[int, tuple[object, ...] | None] = {}
 
-    def lost(self, job: Job, lost: Lost) -> None:
+    def count_loss(self, job: Job, lost: Lost) -> None:
         """Counts a lost job, and says once in a run that a worker died. Raises RuntimeError at the third in a row that was
         lost to anything but a worker's death; a source that is gone is trained again, and counts as nothing."""
         if lost.cause == "source":
@@ -65,7 +65,7 @@ class Failures:
                 f"far stand, the jobs are pending, and the same call goes on with them"
             )
 
-    def finished(self, job: Job, result: Result, told: Result) -> None:
+    def count_result(self, job: Job, result: Result, told: Result) -> None:
         """Counts a result as it came from the executor, and as it was told. Raises RuntimeError if the run's first three
         trials raised the same exception at one line, or if what they returned is malformed in the same way."""
         self._lost = 0

@@ -23,7 +23,7 @@ from typing import Any
 from hpo.fold import Fold, S
 from hpo.job import Header, Job, Key, Result, differences
 from hpo.logs import Collision, Event, Log, MemoryLog
-from hpo.logs.base import canonical, stored
+from hpo.logs.base import canonical, encode_json
 from hpo.pareto import pareto_order
 from hpo.upgrade import upgrade_event, upgrade_header
 
@@ -51,6 +51,7 @@ class History:
         self.next_trial = 0  # the number of the next fresh trial
         self.highest: dict[str, int] = {}  # of every whole number that is recorded: a position in a list or a sequence
         self.limited = False  # whether this run may start no more fresh trials
+        self.refusal: str | None = None  # why nothing may be told to it, beside what its log says
         self.by_hand = False  # whether asking is nobody's run: no limit binds it
         self.phase = "search"  # "finals": only what was chosen is trained to the end
         self._limit: Mapping[str, Any] = {}  # the event that set it
@@ -75,11 +76,11 @@ class History:
         self._open()
 
     def _open(self) -> None:
-        place, plain = repr(self.log.place), json.loads(stored(self.header.to_json()))
+        place, plain = repr(self.log.place), json.loads(encode_json(self.header.to_json()))
         found, mine = upgrade_header(self.log.open(plain), place), upgrade_header(plain, place)
         if mine["optimizer"].get("name") == "Finals" and {**mine, "optimizer": mine["optimizer"]["optimizer"]} == found:
             # finals came to a study that began without: the search is the same, and the header stays as it stands
-            self.header, mine = replace(self.header, optimizer=found["optimizer"]), json.loads(stored(dict(found)))
+            self.header, mine = replace(self.header, optimizer=found["optimizer"]), json.loads(encode_json(dict(found)))
         changed = differences(found, mine)
         if changed:
             where = f", in {self.log.place!r}" if self.log.place else ""
@@ -132,7 +133,7 @@ class History:
         self._append("enqueue", {"config": dict(config)})
 
     def run(self, allowed: Mapping[str, float | None] | None = None) -> None:
-        """Records that a driver begins to work; what `elapsed` counts from.
+        """Records that a driver begins to work; what `elapsed_seconds` counts from.
 
         allowed: what this driver may use by rule, {"trials": 50, "seconds": None}; None is no limit. A limit that was
         decided before is lifted only where its rule now allows more.
@@ -146,8 +147,9 @@ class History:
 
     def refuse_readers(self) -> None:
         """Raises PermissionError in one sentence if the log is there to be read."""
-        if self.log.refusal is not None:
-            raise PermissionError(self.log.refusal)
+        refusal = self.refusal or self.log.refusal
+        if refusal is not None:
+            raise PermissionError(refusal)
 
     def limit(self, rule: str, value: Any, phase: str = "search", detail: Mapping[str, Any] | None = None) -> None:
         """Records that no fresh trial may start any more, by which rule: samplers are dry, what was started may go on.
@@ -161,7 +163,8 @@ class History:
         self._append("limit", body if detail is None else {**body, "detail": dict(detail)})
 
     def _append(self, kind: str, body: dict[str, Any]) -> None:
-        plain = json.loads(stored(body))  # memory holds exactly what a reader of the log will hold
+        self.refuse_readers()
+        plain = json.loads(encode_json(body))  # memory holds exactly what a reader of the log will hold
         with self.lock:
             self.log.append(Event(kind, plain, self._began + time.monotonic()))  # a clock that is set cannot bend a run
             self.refresh()
@@ -256,7 +259,7 @@ class History:
         if key[1] not in self._at:
             insort(self._budgets, key[1])
         insort(self._at.setdefault(key[1], []), key)
-        if not self.failed(key):
+        if not self.is_failure(key):
             insort(self._ranked.setdefault(key[1], []), (losses, key))
             if len(losses) > 1:
                 self._apply_front(key, losses)
@@ -282,7 +285,7 @@ class History:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     @property
-    def finished(self) -> Sequence[Key]:
+    def finished_keys(self) -> Sequence[Key]:
         """Every finished key, sorted."""
         return self._finished
 
@@ -296,7 +299,7 @@ class History:
         return self._budgets
 
     @property
-    def reached(self) -> int | None:
+    def highest_budget(self) -> int | None:
         """The highest budget that has a success; None without one."""
         return next((until for until in reversed(self._budgets) if self._ranked.get(until)), None)
 
@@ -333,7 +336,7 @@ class History:
         return self._folds[owner]
 
     @property
-    def queued(self) -> tuple[int, Mapping[str, Any]] | None:
+    def queue_head(self) -> tuple[int, Mapping[str, Any]] | None:
         """The oldest pinned configuration that no trial has taken, with the position of its event."""
         return next(iter(self._queue.items()), None)
 
@@ -341,7 +344,7 @@ class History:
         """Every objective of a finished key as something to minimise; infinite for a failure."""
         return self._losses[key]
 
-    def failed(self, key: Key) -> bool:
+    def is_failure(self, key: Key) -> bool:
         """Whether a finished key's objectives are not all finite."""
         return any(loss == float("inf") for loss in self._losses[key])
 
@@ -365,7 +368,7 @@ class History:
         """Number of starts so far: a key of this epoch has seen none since its finish."""
         return len(self._steps)
 
-    def elapsed(self) -> float:
+    def elapsed_seconds(self) -> float:
         """Seconds that drivers have worked so far: from every `run` event to the last event before the next."""
         return self._worked
 

@@ -88,11 +88,11 @@ class Result:
         or ValueError that names what came when an objective is missing or is not a number.
         """
         if not isinstance(value, Result):
-            value = cls(_named(value, objectives))
+            value = cls(_by_objective(value, objectives))
         elif not isinstance(value.metrics, Mapping):
-            value = replace(value, metrics=_named(value.metrics, objectives))
+            value = replace(value, metrics=_by_objective(value.metrics, objectives))
         elif "" in value.metrics:  # what an executor was given, which knows no objective's name
-            value = replace(value, metrics={**value.metrics, **_named(value.metrics[""], objectives)})
+            value = replace(value, metrics={**value.metrics, **_by_objective(value.metrics[""], objectives)})
         error = value.error
         if isinstance(error, BaseException):
             error = f"{type(error).__name__}: {error}"
@@ -125,7 +125,7 @@ def _curve(points: Any) -> Curve:
     return tuple((whole("the step of a curve", step), number("the value of a curve", value)) for step, value in points)
 
 
-def _named(value: Any, objectives: Mapping[str, str]) -> Mapping[str, Any]:
+def _by_objective(value: Any, objectives: Mapping[str, str]) -> Mapping[str, Any]:
     """What an objective returned, under the names of the objectives."""
     if isinstance(value, Mapping):
         return value

@@ -32,7 +32,7 @@ class Lineage:
         waiting = self._waiting.pop(job.key)
         if outcome.error is None:
             return waiting, []
-        return [], self._failed(job.key, waiting, f"training it again failed: {outcome.error}")
+        return [], self._fail_jobs(job.key, waiting, f"training it again failed: {outcome.error}")
 
     def _repair(self, job: Job) -> tuple[list[Job], list[tuple[Job, Result]]]:
         source = job.source
@@ -42,7 +42,7 @@ class Lineage:
             return [], []
         reason = self._irreparable(source)
         if reason is not None:
-            return [], self._failed(source, [job, *self._waiting.pop(job.key, [])], reason)
+            return [], self._fail_jobs(source, [job, *self._waiting.pop(job.key, [])], reason)
         self._repairs[source] += 1
         self._waiting[source] = [job]
         return [self.history.jobs[source]], []
@@ -61,15 +61,15 @@ class Lineage:
         self._repairs[job.key] += lost.cause == "worker"
         if self._repairs[job.key] <= self.history.header.lost_limit:
             return [job], []
-        return [], self._failed(job.key, self._waiting.pop(job.key), f"training it again was lost: {lost.message}")
+        return [], self._fail_jobs(job.key, self._waiting.pop(job.key), f"training it again was lost: {lost.message}")
 
-    def _failed(self, source: Key, jobs: list[Job], reason: str) -> list[tuple[Job, Result]]:
+    def _fail_jobs(self, source: Key, jobs: list[Job], reason: str) -> list[tuple[Job, Result]]:
         """Results of the jobs that cannot start; of a repair among them, those of the jobs that wait for it."""
         name = f"the checkpoint of trial {source[0]} at {source[1]}"
         found = []
         for job in jobs:
             if job.key in self._waiting:
-                found += self._failed(source, self._waiting.pop(job.key), reason)
+                found += self._fail_jobs(source, self._waiting.pop(job.key), reason)
             elif job.key not in self.history.results:
                 error = f"{name}, which the job starts from, is gone and cannot be had again: {reason}"
                 found.append((job, Result(error=error)))

@@ -115,7 +115,7 @@ def build(objective: Objective, config: Mapping[str, Any], seed: int, horizon: i
     return run
 
 
-def _awaited(value: Any) -> Any:
+def _await(value: Any) -> Any:
     """What a coroutine function's value comes to. In a notebook, where a loop is running already, it has one of its own in
     a thread of its own."""
     if not inspect.isawaitable(value):
@@ -148,10 +148,10 @@ class FunctionRun:
         self.objective, self.config = objective, config
 
     def advance(self, until: int) -> tuple[Any, Curve]:
-        return _awaited(self.objective(dict(self.config))), ()
+        return _await(self.objective(dict(self.config))), ()
 
 
-def _reported(step: Any, value: Any) -> tuple[int, Any]:
+def _check_report(step: Any, value: Any) -> tuple[int, Any]:
     """What `report` was given, as a whole step and plain floats. Raises a sentence otherwise, above all for (value, step)."""
     try:
         if isinstance(plain(step), float) and type(plain(value)) is int:
@@ -225,7 +225,7 @@ class ReportRun:
     def _main(self) -> None:
         try:
             with one_process():
-                value = _awaited(self.objective(dict(self.config), self._report))
+                value = _await(self.objective(dict(self.config), self._report))
             if value is not None:
                 self._outcome = value
         except Closed:
@@ -238,7 +238,7 @@ class ReportRun:
 
     def _report(self, step: int, value: Any) -> None:
         """Called by the objective: this step has that value. Waits here while the trial is parked at a rung."""
-        step, value = _reported(step, value)
+        step, value = _check_report(step, value)
         if os.getpid() != self._process:  # what was forked has nobody to report to, and would be parked for ever
             os._exit(0)
         with self._turn:

@@ -79,7 +79,7 @@ class Optimizer(ABC):
         """Whether a later job may still name a finished key as its source: what `live` says of one."""
         return key in self.live(history)
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         """Every key that was live once and is not any more without having been a job's source, in the order in which they
         were given up: it only ever grows. None: this optimizer does not say, and `live` is read after every finish."""
         return None
@@ -94,7 +94,7 @@ class Optimizer(ABC):
         """Whoever chooses configurations: this one, or the innermost one that it wraps."""
         return self
 
-    def suited(self, objective: Any) -> Optimizer:
+    def adapt(self, objective: Any) -> Optimizer:
         """This optimizer, with what it leaves open taken from what an objective declares; before there is a header."""
         return self
 
@@ -213,7 +213,7 @@ class Optimizer(ABC):
     def candidates(self, history: History) -> list[Key]:
         """The few best successes at the highest budget that has any: what `recommend` chooses from, and what `run`
         therefore keeps the checkpoints of."""
-        until = history.reached
+        until = history.highest_budget
         return [] if until is None else list(islice(history.ranking(until), CANDIDATES))
 
     def unmet(self, history: History) -> str:
@@ -268,7 +268,7 @@ class Sampler(Optimizer):
     def sample(self, history: History, trial: int) -> Config | None:
         """A configuration for the fresh trial; None if there are no more."""
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         return ()  # nothing is ever live
 
     def suggest(self, history: History, trial: int) -> Draft | None:
@@ -278,7 +278,7 @@ class Sampler(Optimizer):
 
     def draft(self, history: History, trial: int) -> Draft | None:
         """What a fresh trial gets: the oldest pinned configuration, else a suggestion. Schedulers call this."""
-        pinned = history.queued
+        pinned = history.queue_head
         if pinned is not None:
             return Draft(dict(pinned[1]), study={"queued": pinned[0]})
         return self.suggest(history, trial)
@@ -369,4 +369,4 @@ def adapt(value: Any) -> Any:
 def _last_successes(optimizer: Optimizer, history: History) -> Sequence[Key]:
     """What a class may name as a source that says nothing of it: every trial's last checkpoint, if it can go on."""
     last = (keys[-1] for trial, keys in history.trials.items() if trial not in history.added)
-    return [key for key in last if key[1] < history.header.horizon and key in history.results and not history.failed(key)]
+    return [key for key in last if key[1] < history.header.horizon and key in history.results and not history.is_failure(key)]

@@ -67,10 +67,10 @@ def _module_of_file(path: Path) -> ModuleType:
         raise ValueError(f"{str(path)!r} would be the module {name!r}, which is another's or no name; rename the file")
     if spec is not None:
         return _module(name)
-    return _loaded(path, name)
+    return _load_file(path, name)
 
 
-def _loaded(path: Path, name: str) -> ModuleType:
+def _load_file(path: Path, name: str) -> ModuleType:
     spec = spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = sys.modules[name] = module_from_spec(spec)

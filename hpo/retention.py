@@ -11,13 +11,13 @@ class Retention:
     """A checkpoint stays while a later job may start from it, while one in flight does, and while it may be recommended.
 
     A key can die in three ways: something that started from it has finished, it is no longer among the best, or its
-    optimizer gives it up (`Optimizer.released`). So nothing else needs to be looked at after a finish.
+    optimizer gives it up (`Optimizer.released_keys`). So nothing else needs to be looked at after a finish.
     """
 
     def __init__(self, optimizer: Optimizer, history: History) -> None:
         self.optimizer, self.history = optimizer, history
         self._events = len(history)  # how many have been looked at
-        self._given_up = 0  # how many of `released` have been looked at
+        self._given_up = 0  # how many of `released_keys` have been looked at
         self._best: set[Key] = set()
         self._kept: set[Key] = set()  # of an optimizer that does not say what it gives up
 
@@ -35,8 +35,8 @@ class Retention:
     def release(self) -> list[Key]:
         """Keys whose checkpoints may go now and could not at the last call; some of them may have gone before."""
         history, best = self.history, self._recommendable()
-        finished = self._finished()
-        given_up = self.optimizer.released(history)
+        finished = self._finished_keys()
+        given_up = self.optimizer.released_keys(history)
         if given_up is None:  # an optimizer by somebody else: all of it, every time
             before, kept = self._kept.union(finished), self.kept()
             self._kept = set(kept)
@@ -53,11 +53,11 @@ class Retention:
 
     def _recommendable(self) -> list[Key]:
         """The Pareto front or the few best."""
-        history, until = self.history, self.history.reached
+        history, until = self.history, self.history.highest_budget
         front = list(history.front(until)) if until is not None and len(history.header.objectives) > 1 else []
         return [*front, *self.optimizer.candidates(history)]
 
-    def _finished(self) -> list[Key]:
+    def _finished_keys(self) -> list[Key]:
         """Keys of what has finished since the last call, whoever told it."""
         events, self._events = self.history.events[self._events :], len(self.history)
         found = []

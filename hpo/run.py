@@ -22,7 +22,7 @@ from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
 from hpo.signals import Terminated, obey_termination, terminable
 from hpo.space import Space
-from hpo.stopping import Turn, obey, over
+from hpo.stopping import Turn, is_over, obey
 from hpo.study import Study
 from hpo.values import duration, shown
 
@@ -53,14 +53,14 @@ class Stop:
             raise ValueError("trials and seconds stand in the turn where there is one, and were given beside it")
 
     @property
-    def allowed(self) -> dict[str, float | None]:
+    def limits(self) -> dict[str, float | None]:
         """What a driver may use, by rule."""
         limits = self if self.turn is None else self.turn
         return {"trials": limits.trials, "seconds": limits.seconds}
 
     def full(self, history: History) -> bool:
         """Whether as many fresh trials have started as may."""
-        trials = self.allowed["trials"]
+        trials = self.limits["trials"]
         return trials is not None and history.fresh >= trials
 
 
@@ -124,8 +124,8 @@ class _Loop:
         self.waiting = list(self.history.pending.values())  # started by a driver that is gone
         self.running: dict[Key, Job] = {}
         self.failures, self.lineage = failures, Lineage(study.history)
-        self.end = time.monotonic() + stop.seconds - self.history.elapsed() if stop.seconds is not None else None
-        self.history.run(stop.allowed)
+        self.end = time.monotonic() + stop.seconds - self.history.elapsed_seconds() if stop.seconds is not None else None
+        self.history.run(stop.limits)
         self._turn()
         executor.keep(study.keep())  # what a driver left that was killed between a finish and its `keep`
 
@@ -142,19 +142,19 @@ class _Loop:
         self.executor.keep(self.study.keep())
         return self.history
 
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         late = self.end is not None and time.monotonic() >= self.end
-        late = late or (self.stop.turn is not None and over(self.history))
+        late = late or (self.stop.turn is not None and is_over(self.history))
         return late or (self.stop.when is not None and self.stop.when(self.history))
 
     def _turn(self, dry: bool = False) -> bool:
         """Records the verdict of the rule that ends the search, if there is one now, before anything else is asked."""
-        return self.stop.turn is not None and obey(self.stop.turn, self.study, dry)
+        return self.stop.turn is not None and obey(self.stop.turn, self.history, self.study.optimizer, dry)
 
     def _fill(self) -> None:
-        while self.executor.free > 0 and not self._over():
+        while self.executor.free > 0 and not self._is_over():
             if not self.history.limited and self.stop.full(self.history):
-                self.history.limit("trials", self.stop.allowed["trials"])
+                self.history.limit("trials", self.stop.limits["trials"])
             job = self.waiting.pop(0) if self.waiting else self.study.optimizer.ask()
             if job is None:
                 if self.running or not self._turn(dry=True):
@@ -171,7 +171,7 @@ class _Loop:
             if outcome.cause != "source" and job.key in self.history.pending:
                 how = outcome.message if outcome.cause == "worker" else ""  # the disk's may name folders: two runs would differ
                 self.history.lost(job, outcome.cause, how)
-            self.failures.lost(job, outcome)
+            self.failures.count_loss(job, outcome)
         settled = self.lineage.settle(job, outcome)
         if settled is not None:
             first, failed = settled
@@ -189,7 +189,7 @@ class _Loop:
         self._turn()
         if job.key in self.history.results:
             self.watch(self.study, job.key)
-        self.failures.finished(job, result, told)
+        self.failures.count_result(job, result, told)
 
 
 def minimize(
@@ -224,7 +224,7 @@ def minimize(
     """
     space = Space.of(space)
     objective, chosen = arguments.objective_over(space, objective), arguments.optimizer_over(space, optimizer, seed)
-    chosen = chosen.suited(objective)
+    chosen = chosen.adapt(objective)
     stop = Stop(trials, seconds)
     workers, timeout = arguments.count("workers", workers, 1), duration("timeout", timeout, zero=False)
     horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo.constraints import Constraint, Feasible, Vectorised, allows, checked
+from hpo.constraints import Constraint, Feasible, Vectorised, allows, as_constraints
 from hpo.parameters import MAX_LEVELS, Categorical, Const, Float, Int, Parameter, constant, parameter
 from hpo.values import identity, shown
 from surrogates.domain import Domain, Grid
@@ -91,10 +91,10 @@ class Space:
         constraints: Constraint | Iterable[Constraint] = (),
         **named: Any,
     ) -> None:
-        specs = {name: parameter(name, spec) for name, spec in _joined(parameters, named).items()}
+        specs = {name: parameter(name, spec) for name, spec in _join(parameters, named).items()}
         parents = {parent for spec in specs.values() for parent in spec.when}  # these need a column, however short
         self.parameters: dict[str, Parameter] = {n: s if n in parents else constant(s) for n, s in specs.items()}
-        self.constraints = checked(constraints)
+        self.constraints = as_constraints(constraints)
         self._columns = self._order()
 
     @classmethod
@@ -169,7 +169,7 @@ class Space:
             if isinstance(spec, Const):
                 values[name] = spec.decode(0.0)
             elif name not in values:
-                raise ValueError(f"parameter {name!r} is missing; allowed is {spec.allowed()}")
+                raise ValueError(f"parameter {name!r} is missing; allowed is {spec.allowed_values()}")
         plain = {name: values[name] for name in active}
         if not self.feasible(plain):
             raise ValueError(f"configuration {plain} is excluded by a constraint of the space")
@@ -184,9 +184,7 @@ class Space:
         row = np.array([0.0 if self.parameters[n].kind == "categorical" else 0.5 for n in self._columns])
         rows = self.domain.snap(row[None, :])
         if self.constraints and not bool(self.domain.ok(rows)[0]):
-            from surrogates.kernels import (
-                distances,  # here, because it loads scipy's, which most studies' workers do without
-            )
+            from surrogates.distances import distances  # loads scipy's, which most studies' workers do without
 
             near, columns = self.domain.random(np.random.default_rng(0), AROUND), self.domain.columns
             apart = distances(self.domain.features(rows), self.domain.features(near), np.zeros(self.domain.d), columns)
@@ -267,7 +265,7 @@ def _among(value: Any, values: tuple[Any, ...]) -> bool:
     return value in values and any(identity(value) == identity(other) for other in values)
 
 
-def _joined(parameters: Any, named: Mapping[str, Any]) -> dict[str, Any]:
+def _join(parameters: Any, named: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters of a mapping and parameters by keyword; none of them twice."""
     if parameters is not None and not isinstance(parameters, Mapping):
         raise TypeError(f"a space is made of a mapping from names to ranges, but {_came(parameters)} came")

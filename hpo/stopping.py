@@ -19,7 +19,6 @@ from hpo.job import Key, Result
 from hpo.logs import Event
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import FINALS, Finals, default_trial, finalists
-from hpo.study import Study
 
 SHARE = 1 / 3  # of the seconds, at most, for the finals; beyond it fewer trials take part
 
@@ -141,14 +140,14 @@ def makespan(first: Sequence[float], then: Iterable[float], workers: int) -> flo
     return max(free)
 
 
-def remaining(history: History, count: int) -> list[float]:
+def finals_seconds(history: History, count: int) -> list[float]:
     """Seconds that each of the finals' trainings would take: of the default and of the best `count`."""
     clock, found = Clock.of(history), []
     for trial in finalists(history, count):
         last = history.trials[trial][-1]
-        if last[1] < history.header.horizon and not (last in history.results and history.failed(last)):
+        if last[1] < history.header.horizon and not (last in history.results and history.is_failure(last)):
             found.append(clock.takes(trial, history.header.horizon - last[1]))
-    if history.queued is not None and default_trial(history) is None:
+    if history.queue_head is not None and default_trial(history) is None:
         found.append(clock.takes(-1, history.header.horizon))
     return found
 
@@ -171,7 +170,7 @@ class Turn:
 
         dry: nothing is in flight, and the optimizer has nothing more to ask
         """
-        if turned(history) is not None or not isinstance(optimizer, Finals):
+        if search_end(history) is not None or not isinstance(optimizer, Finals):
             return None
         if self.seconds is not None and history.results:
             found = self._by_seconds(history, optimizer.keep)
@@ -191,7 +190,7 @@ class Turn:
             detail = self._detail(history, keep)
             return Verdict("seconds", self.seconds, "search", detail) if clock.spent >= self.seconds else None
         flying = [clock.takes(job.trial, job.until - _begin(history, key)) for key, job in history.pending.items()]
-        reserve = makespan([*flying, clock.typical], remaining(history, keep), self.workers)
+        reserve = makespan([*flying, clock.typical], finals_seconds(history, keep), self.workers)
         if clock.spent + reserve < self.seconds:
             return None
         return Verdict("seconds", self.seconds, FINALS, self._detail(history, keep))
@@ -200,35 +199,35 @@ class Turn:
         """How many trials beside the default can be trained to the end in the finals' share of the seconds; at least one."""
         assert self.seconds is not None
         for count in range(most, 1, -1):
-            if makespan([], remaining(history, count), self.workers) <= SHARE * self.seconds:
+            if makespan([], finals_seconds(history, count), self.workers) <= SHARE * self.seconds:
                 return count
         return 1
 
     def hopeless(self, history: History) -> bool:
         """Whether a single training to the end would take all the seconds again: then there are no finals."""
-        return self.seconds is not None and max(remaining(history, 0), default=0.0) > self.seconds
+        return self.seconds is not None and max(finals_seconds(history, 0), default=0.0) > self.seconds
 
     def _detail(self, history: History, keep: int) -> dict[str, Any]:
-        reserve = makespan([], remaining(history, keep), self.workers)
+        reserve = makespan([], finals_seconds(history, keep), self.workers)
         return {"spent": round(spent(history), 3), "reserve": round(reserve, 3), "keep": keep}
 
 
-def turned(history: History) -> dict[str, Any] | None:
+def search_end(history: History) -> dict[str, Any] | None:
     """Why the search is over, as the event says that ended it: rule, value, phase, and in seconds what was `spent` and what
     was in `reserve` for the `keep` best. None while it goes on."""
     return Clock.of(history).turn if history.limited else None
 
 
-def obey(turn: Turn, study: Study, dry: bool = False) -> bool:
+def obey(turn: Turn, history: History, optimizer: Optimizer, dry: bool = False) -> bool:
     """Records the verdict of a rule, if there is one now: `run` does, before its first job, after every finish, and when
     it is dry. Whether there was one."""
-    verdict = turn.verdict(study.history, study.optimizer, dry)
+    verdict = turn.verdict(history, optimizer, dry)
     if verdict is not None:
-        study.history.limit(*verdict)
+        history.limit(*verdict)
     return verdict is not None
 
 
-def over(history: History) -> bool:
+def is_over(history: History) -> bool:
     """Whether the search ended without finals, so that nothing more is to be asked though the optimizer would go on."""
-    found = turned(history)
+    found = search_end(history)
     return found is not None and found["phase"] != FINALS

@@ -27,7 +27,7 @@ def column(metric: str) -> str:
 
 def columns(history: History) -> list[str]:
     """Every column of the table, in order; also of a table without rows."""
-    objectives, done = list(history.header.objectives), history.finished
+    objectives, done = list(history.header.objectives), history.finished_keys
     configs = _names([history.header.space["parameters"], *(history.jobs[key].config for key in done)])
     metrics = [name for name in _names(history.results[key].metrics for key in done) if name not in objectives]
     system = _names(history.results[key].system for key in done)
@@ -42,7 +42,7 @@ def rows(history: History) -> list[dict[str, Any]]:
     begun, ended = _times(history)
     order = columns(history)
     found = []
-    for key in history.finished:
+    for key in history.finished_keys:
         cells = _cells(history, key)
         cells |= {"started": _clock(begun.get(key)), "finished": _clock(ended.get(key))}
         found.append({name: cells[name] for name in order if name in cells})

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from models.files import kind, replacing, short
+from models.files import atomic_write, kind, short
 
 FORMAT = 2  # 1 was an .npz file
 STATE = "state/"  # before the names of what is not a weight
@@ -73,7 +73,7 @@ def write(path: str | Path, checkpoint: Checkpoint) -> None:
     """
     arrays = _named(path, checkpoint)
     header = _header(arrays, checkpoint.position)
-    with replacing(path) as half, open(half, "xb") as file:
+    with atomic_write(path) as half, open(half, "xb") as file:
         file.write(header)
         digest = _sealed(header)
         for array in arrays.values():

@@ -134,7 +134,7 @@ class TrainConfig:
     noise_every     the gradient noise scale is measured every so many steps (scaling.py); 0 is off
     data_fraction   the part of the training text, from its start, that is trained on
     activation_checkpointing   activations of a block are computed again in its backward pass instead of kept
-    sharding        over several devices (parallel.py): "none" copies everything (DDP), "grads" shards gradients and
+    sharding        over several devices (engines/distributed/): "none" copies everything (DDP), "grads" shards gradients and
                     moments, "full" the weights as well (FSDP; ZeRO stages 2 and 3, Rajbhandari et al. 2020)
     offload         sharded weights, gradients and moments wait in the memory of the host
     eval_every      in steps, 0 evaluates only where an advance ends; eval_tokens is the size of the validation set

@@ -1,13 +1,13 @@
 """Dropout whose bits follow from a seed: of activations, of attention weights, of whole branches.
 
-Noise says where the bits come from: None is no dropout; a generator of the run's own on a CPU, where threads share the
-global one; GLOBAL is the device's own generator, which whoever trains seeds before every pass, and the only one that can be
-compiled or recorded.
+`Noise` says where the bits come from. None is no dropout. A torch.Generator is the run's own, on a CPU, where threads share the
+global one. GLOBAL is the device's own generator, the only one that can be compiled or recorded; the engine seeds it before
+every pass.
 
-The bits of a micro-batch follow from the seed of the run and the number of its first sequence, whatever was drawn before: a
-training that was paused draws the same. transformers' Trainer draws from the global generator, so that its bits depend on
-what has been drawn since the start. The bits do depend on `micro_batch`: cut otherwise, a batch is dropped out otherwise (with
-the same probabilities), and two trainings that differ in it alone agree up to rounding only without dropout.
+The bits of a micro-batch follow from the seed of the run and the number of its first sequence, so that a training that was
+paused draws the same. (transformers' Trainer draws from the global generator: its bits depend on all draws since the start.)
+They do depend on `micro_batch`: two trainings that differ only in how a batch is cut draw different bits with the same
+probabilities, and agree up to rounding only without dropout.
 """
 
 from typing import Final
@@ -37,7 +37,7 @@ def mask(like: Tensor, p: float, noise: Noise) -> Tensor | None:
     return keep.to(like.dtype).mul_(65536 / (65536 - drop))
 
 
-def dropped(x: Tensor, p: float, noise: Noise) -> Tensor:
+def dropout(x: Tensor, p: float, noise: Noise) -> Tensor:
     """x with each element zeroed with probability p and the rest scaled to keep the mean; x itself without noise."""
     if noise is not None and not isinstance(noise, torch.Generator):
         return F.dropout(x, p)  # without an array of factors
@@ -50,7 +50,7 @@ def branch_mask(y: Tensor, p: float, noise: Noise) -> Tensor | None:
     return mask(y.new_empty(y.size(0), 1, 1), p, noise)
 
 
-def leave_out(y: Tensor, p: float, noise: Noise) -> Tensor:
+def drop_path(y: Tensor, p: float, noise: Noise) -> Tensor:
     """A branch (B, T, H), left out of a sequence with probability p, else scaled to keep the mean."""
     factors = branch_mask(y, p, noise)
     return y if factors is None else y * factors
@@ -59,12 +59,12 @@ def leave_out(y: Tensor, p: float, noise: Noise) -> Tensor:
 def attend_and_drop(q: Tensor, k: Tensor, v: Tensor, scale: float, p: float, noise: Noise) -> Tensor:
     """Causal attention over (B, N, T, D) with dropout p on the attention weights.
 
-    torch's fused kernel draws from the global generator. With a generator of one's own the plain formula is used, which
-    on a CPU is as fast.
+    torch's fused kernel draws from the global generator. With another generator the plain formula is used, which on a CPU is
+    as fast.
     """
     if not isinstance(noise, torch.Generator):
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=p, scale=scale)
     scores = q @ k.transpose(-2, -1) * scale  # (B, N, T, T)
     future = torch.ones(q.size(-2), k.size(-2), dtype=torch.bool, device=q.device).triu(1)
     weights = F.softmax(scores.masked_fill(future, float("-inf")), dim=-1)
-    return dropped(weights, p, noise) @ v
+    return dropout(weights, p, noise) @ v

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import GPTConfig
-from models.dropout import Noise, attend_and_drop, dropped, leave_out
+from models.dropout import Noise, attend_and_drop, drop_path, dropout
 from models.mup import attention_scale, branch_scale, first_sd, output_scale
-from models.recompute import recomputed
+from models.recompute import recompute
 
 Angles = tuple[Tensor, Tensor] | None  # cosines and sines (T, D/2) of rotary positions
 
@@ -44,7 +44,7 @@ def rotary_angles(config: GPTConfig, device: torch.device) -> Angles:
     return angles.cos().float(), angles.sin().float()
 
 
-def rotated(x: Tensor, angles: Angles) -> Tensor:
+def rotate(x: Tensor, angles: Angles) -> Tensor:
     """x (B, N, T, D) with features d and d + D/2 turned by the angle of their position."""
     if angles is None:
         return x
@@ -70,11 +70,11 @@ class Block(nn.Module):
         self.down = nn.Linear(config.inner, width, bias=bias)
 
     def forward(self, x: Tensor, angles: Angles, noise: Noise) -> Tensor:
-        y = self.attended(self.qkv(self.norm1(x)), angles, noise)
-        x = self._joined(x, noise, self.mix(y))
-        return self._joined(x, noise, self.down(ACTIVATIONS[self.config.activation](self.up(self.norm2(x)))))
+        y = self.attention_output(self.qkv(self.norm1(x)), angles, noise)
+        x = self._add_branch(x, noise, self.mix(y))
+        return self._add_branch(x, noise, self.down(ACTIVATIONS[self.config.activation](self.up(self.norm2(x)))))
 
-    def attended(self, qkv: Tensor, angles: Angles, noise: Noise) -> Tensor:
+    def attention_output(self, qkv: Tensor, angles: Angles, noise: Noise) -> Tensor:
         """From queries, keys and values (B, T, (N + 2 K) D) to (B, T, H), before the output map."""
         b, t, _ = qkv.shape
         q, k, v = (
@@ -83,15 +83,15 @@ class Block(nn.Module):
         if self.qnorm is not None and self.knorm is not None:
             # In float32, and back: under autocast the weights of a norm are float32, and values stay as the map made them.
             q, k = self.qnorm(q.float()).to(v.dtype), self.knorm(k.float()).to(v.dtype)
-        q, k = rotated(q, angles), rotated(k, angles)
+        q, k = rotate(q, angles), rotate(k, angles)
         if self.config.keys != self.config.heads:  # a group of heads shares a key and a value
             k, v = (one.repeat_interleave(self.config.heads // self.config.keys, dim=1) for one in (k, v))
         y = attend(q, k, v, self.scale, self.config.attention_dropout, noise)
         return y.transpose(1, 2).reshape(b, t, -1)
 
-    def _joined(self, x: Tensor, noise: Noise, y: Tensor) -> Tensor:
-        y = dropped(y, self.config.dropout, noise)
-        y = leave_out(y, self.config.layer_dropout, noise)
+    def _add_branch(self, x: Tensor, noise: Noise, y: Tensor) -> Tensor:
+        y = dropout(y, self.config.dropout, noise)
+        y = drop_path(y, self.config.layer_dropout, noise)
         return x + y if self.branch == 1 else torch.add(x, y, alpha=self.branch)
 
 
@@ -112,7 +112,7 @@ def up_rows(config: GPTConfig) -> tuple[int, ...]:
     return (config.inner, config.inner) if config.activation == "swiglu" else (config.inner,)
 
 
-def table(rows: int, width: int) -> nn.Embedding:
+def embedding_table(rows: int, width: int) -> nn.Embedding:
     """An embedding without first weights: drawing them on the meta device would import torch's compiler, a second."""
     return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
 
@@ -129,8 +129,8 @@ class GPT(nn.Module):
         self.config, self.scale = config, output_scale(config)
         self.again = False  # whether activations of a block are computed again in its backward pass
         with torch.device("meta"):  # no memory and no random numbers until `initialise`
-            self.tokens = table(config.words, config.hidden)
-            self.positions = table(config.context, config.hidden) if config.positions == "learned" else None
+            self.tokens = embedding_table(config.words, config.hidden)
+            self.positions = embedding_table(config.context, config.hidden) if config.positions == "learned" else None
             self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
             self.norm = normaliser(config, config.hidden)
             self.head = None if config.tie else nn.Linear(config.hidden, config.words, bias=False)
@@ -152,10 +152,10 @@ class GPT(nn.Module):
         x = self.tokens(ids)  # (B, T, H)
         if self.positions is not None:
             x = x + self.positions.weight[: ids.size(1)]
-        x = dropped(x, self.config.embedded_dropout, noise)
+        x = dropout(x, self.config.embedded_dropout, noise)
         for block in self.blocks:
             if self.again:
-                x = recomputed(partial(block, angles=self.angles, noise=noise), x, noise)
+                x = recompute(partial(block, angles=self.angles, noise=noise), x, noise)
             else:
                 x = block(x, self.angles, noise)
         x = self.norm(x) if self.scale == 1 else self.norm(x) * self.scale

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from models.config import GPTConfig
-from models.files import replacing, short
+from models.files import atomic_write, short
 
 # Ours -> theirs: hyperparameters, the parts of a block, and activations.
 FIELDS = {
@@ -88,8 +88,9 @@ def from_gpt2(source: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]
     """The hyperparameters and float32 weights, under our names, of a GPT-2 in a folder or of a name on the hub.
 
     The tensors may be of any float type and in several files, with the prefix "transformer." or without.
-    FileNotFoundError if there is no such model; ValueError that names the source and what is damaged, or what GPT-2's
-    config says that our model cannot; ModuleNotFoundError if the hub's library is wanted and absent. One sentence each.
+    FileNotFoundError if there is no such model; ValueError that names the source and what is damaged, or a value in
+    GPT-2's config that our model does not have; ModuleNotFoundError if the hub's library is needed and absent. One sentence
+    each.
     """
     folder = _folder(source)
     try:
@@ -111,9 +112,9 @@ def to_gpt2(folder: str | Path, config: GPTConfig, weights: Mapping[str, np.ndar
     """
     _check_sayable(config)
     tensors = _their_weights(config, weights)
-    with replacing(Path(folder) / "model.safetensors") as half:
+    with atomic_write(Path(folder) / "model.safetensors") as half:
         save_file(tensors, half, {"format": "pt"})
-    with replacing(Path(folder) / "config.json") as half:
+    with atomic_write(Path(folder) / "config.json") as half:
         half.write_text(json.dumps(_their_config(config), indent=2) + "\n", encoding="utf-8")
 
 

@@ -9,8 +9,9 @@ def flaw(path: Path) -> str | None:
     """Why others could have written a file or a folder, or could put another one in its place, as the end of a sentence; None
     if they cannot. `path` is absolute and without links.
 
-    Trusted are this user, root, and who owns "/" (root by another name, in a container). Above the path a folder that all may
-    write is no harm if it is sticky, as /tmp is: there nobody renames what others own. Systems without owners are trusted.
+    Trusted are this user, root, and the owner of "/" (which is root under another number in a container). A folder above the
+    path may be writable for all if it is sticky, as /tmp is: nobody can rename there what others own. Systems without owners
+    are trusted.
     """
     if not hasattr(os, "getuid"):
         return None
@@ -45,7 +46,7 @@ def make_folder(folder: Path, mode: int = 0o755) -> None:
         raise type(error)(f"{folder} cannot be made: {error.strerror or error}") from error
 
 
-def tighten(folder: Path) -> None:
+def revoke_write(folder: Path) -> None:
     """Take from others the right to write to a folder of this user's own, as an umask of 002 gives it."""
     status = folder.stat()
     if hasattr(os, "getuid") and status.st_uid == os.getuid() and status.st_mode & 0o022:

@@ -1,8 +1,8 @@
-"""Activation checkpointing: what a block's backward pass needs is computed again when it is asked for (Chen et al. 2016).
+"""Activation checkpointing: what a block's backward pass needs is computed again at that time (Chen et al. 2016).
 
-As torch.utils.checkpoint without reentrance: every tensor that autograd would keep is replaced by its number, and the first
-number that is asked for computes all of them. torch's own imports its compiler for that, a second and 75 MB of every process,
-and reads the state of the random generator, which a CUDA graph cannot record; so it is taken in what is compiled alone.
+As torch.utils.checkpoint without reentrance: every tensor that autograd would keep is replaced by a number, and the backward
+pass computes all of them when it needs the first. torch's own function imports its compiler, a second and 75 MB of every
+process, and reads the state of the random generator, which a CUDA graph cannot record. So it is used in compiled code only.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from torch.utils.checkpoint import checkpoint
 from models.dropout import Noise
 
 
-def recomputed(block: Callable[[Tensor], Tensor], x: Tensor, noise: Noise) -> Tensor:
+def recompute(block: Callable[[Tensor], Tensor], x: Tensor, noise: Noise) -> Tensor:
     """block(x), which draws its dropout from `noise`, keeping nothing but x; the same bits are drawn again."""
     if torch.compiler.is_compiling():
         return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
     if not torch.is_grad_enabled():
         return block(x)
     once_more = _Again(block, x, noise)
-    with saved_tensors_hooks(once_more.number, once_more.computed):
+    with saved_tensors_hooks(once_more.pack, once_more.unpack):
         return block(x)
 
 
@@ -41,14 +41,16 @@ class _Again:
         elif noise is not None and self.kind == "cuda":
             self.bits = torch.cuda.get_rng_state(x.device)
 
-    def number(self, tensor: Tensor) -> int:
+    def pack(self, tensor: Tensor) -> int:
+        """What autograd keeps in place of a tensor: its number."""
         self.count += 1
         return self.count - 1
 
-    def computed(self, number: int) -> Tensor:
+    def unpack(self, number: int) -> Tensor:
+        """The tensor of a number, which may be taken once."""
         if self.found is None:
             self.found = self._compute()
-        tensor, self.found[number] = self.found[number], None  # each is asked for once, and is not needed any more then
+        tensor, self.found[number] = self.found[number], None  # each is needed once
         assert tensor is not None, "the backward pass was gone through twice"
         return tensor
 

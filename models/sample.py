@@ -12,14 +12,14 @@ from models.data.batches import Corpus
 from models.decoding import check_sampling, generate
 from models.flat import layout
 from models.gpt import GPT
-from models.train import AVERAGE, fitted, fitting, open_device
+from models.train import AVERAGE, checkpoint_weights, fit_vocabulary, open_device
 
 
 def load_model(path: str | Path, config: Mapping[str, Any], corpus: Corpus, device: str = "cpu") -> GPT:
     """The model of a checkpoint, on a device, with the average of its weights where the checkpoint holds one: what was
     judged. ValueError that names the file if it is damaged or not of this config."""
-    model, saved = GPT(fitted(split(config)[0], corpus)).to(open_device(device)), checkpoints.read(path)
-    weights = fitting(model, saved, path)
+    model, saved = GPT(fit_vocabulary(split(config)[0], corpus)).to(open_device(device)), checkpoints.read(path)
+    weights = checkpoint_weights(model, saved, path)
     if AVERAGE in saved.state:
         plan, average = layout(weights), torch.from_numpy(saved.state[AVERAGE])
         weights = {name: plan.view(average, name) for name in weights}

@@ -1,8 +1,8 @@
 """Rules that carry a tuned configuration over: to another batch size or number of devices, to more data. Imports no torch.
 
-    batch        scaled, scaled_adam, for_devices      the rate that goes with another batch size
+    batch        scale_lr, scale_adam, for_devices      the rate that goes with another batch size
     noise scale  noise_scale, NoiseScale               measured in a run: the batch size up to which a larger one pays
-    prediction   steps_factor, examples_factor, speedup, batch_at, critical_batch, scaled_by_noise
+    prediction   steps_factor, examples_factor, speedup, batch_at, critical_batch, scale_lr_by_noise
     data         step_law, for_data, weight_decay_for  the rate and batch that go with more tokens
 
 None of them replaces a measurement. Each docstring says under which assumptions its rule was derived or fitted.
@@ -33,14 +33,14 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 # -- another batch size ------------------------------------------------------------------------------------------------
 
 
-def scaled(lr: float, batch: float, new_batch: float, rule: str) -> float:
+def scale_lr(lr: float, batch: float, new_batch: float, rule: str) -> float:
     """The learning rate for another batch size, in any unit that both batches share.
 
     linear  lr k         for k = new_batch / batch: k small steps in nearly the same direction are one large one (Goyal
                          et al. 2017, sec. 2.1). Derived for SGD; holds while the batch is well below the noise scale,
                          and needs a warm-up.
     sqrt    lr sqrt(k)   keeps the variance of a step's noise per example (Krizhevsky 2014); for Adam see
-                         `scaled_adam`.
+                         `scale_adam`.
     """
     _one_of("rule", rule, tuple(BATCH_RULES))
     _positive(batch=batch, new_batch=new_batch)
@@ -56,7 +56,7 @@ class Adam(NamedTuple):
     eps: float
 
 
-def scaled_adam(adam: Adam, batch: float, new_batch: float) -> Adam:
+def scale_adam(adam: Adam, batch: float, new_batch: float) -> Adam:
     """The square-root rule of Malladi et al. 2022 (sec. 5): with k = new_batch / batch
 
         lr sqrt(k)    1 - k (1 - beta1)    1 - k (1 - beta2)    eps / sqrt(k)
@@ -84,8 +84,8 @@ def for_devices(
 ) -> dict[str, Any]:
     """A config tuned on `devices`, for `new_devices` that each take the same `per_device` sequences a step.
 
-    The global batch grows with the devices. By the rules "linear" and "sqrt" lr follows (`scaled`), by "adam" lr, beta1,
-    beta2 and eps (`scaled_adam`). Names that are absent take their defaults. All else stays: what is a ratio of all
+    The global batch grows with the devices. By the rules "linear" and "sqrt" lr follows (`scale_lr`), by "adam" lr, beta1,
+    beta2 and eps (`scale_adam`). Names that are absent take their defaults. All else stays: what is a ratio of all
     steps (warmup, decay_every) covers the same data as before, what is a whole number of steps covers more.
     """
     _one_of("rule", rule, DEVICE_RULES)
@@ -94,10 +94,10 @@ def for_devices(
     if config.get("batch", batch) != batch:
         raise ValueError(f"batch is {config['batch']}, but must be {per_device} x {devices} devices = {batch}")
     if rule != "adam":
-        lr = scaled(config.get("lr", TrainConfig.lr), batch, new_batch, rule)
+        lr = scale_lr(config.get("lr", TrainConfig.lr), batch, new_batch, rule)
         return {**config, "batch": new_batch, "lr": lr}
     adam = Adam(*(config.get(name, getattr(TrainConfig, name)) for name in Adam._fields))
-    return {**config, "batch": new_batch, **scaled_adam(adam, batch, new_batch)._asdict()}
+    return {**config, "batch": new_batch, **scale_adam(adam, batch, new_batch)._asdict()}
 
 
 # -- the gradient noise scale ------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def noise_scale(small_sq: float, big_sq: float, small: float, big: float) -> Noi
 class NoiseScale:
     """The noise scale over a run: exponential averages of both estimates, whose ratio is taken last (app. A.1 there).
 
-    A value: `updated` returns the next one, and the fields are all there is to save: NoiseScale(**saved.state()).
+    A value: `update` returns the next one, and the fields are all there is to save: NoiseScale(**saved.state()).
     Both averages start at 0 and are too small by the same factor, `weight`, which `noise` divides out.
     """
 
@@ -152,7 +152,7 @@ class NoiseScale:
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay is {self.decay!r}, but must be a number in [0, 1)")
 
-    def updated(self, small_sq: float, big_sq: float, small: float, big: float) -> "NoiseScale":
+    def update(self, small_sq: float, big_sq: float, small: float, big: float) -> "NoiseScale":
         """With the squared norms of one more step; a step whose norms are not finite leaves no trace."""
         new = noise_scale(small_sq, big_sq, small, big)
         if not (isfinite(new.signal) and isfinite(new.variance)):
@@ -229,7 +229,7 @@ def critical_batch(batch: float, steps: float, new_batch: float, new_steps: floa
     return fewest_examples / fewest_steps
 
 
-def scaled_by_noise(lr: float, batch: float, new_batch: float, noise: float, power: float = 1.0) -> float:
+def scale_lr_by_noise(lr: float, batch: float, new_batch: float, noise: float, power: float = 1.0) -> float:
     """The learning rate for another batch size where the noise scale is known: lr ~ (1 + noise / batch) ** -power.
 
     power 1 is SGD's (McCandlish et al. 2018, eq. 2.6); for Adam they found powers between 0.5 and 1. Well below the

@@ -1,7 +1,7 @@
 """A training run in memory: one learning curve that advances, pauses, resumes and is cloned.
 
-Everything random is a function of (seed, position): first weights, batches, dropout. Everything tuned is read from the
-config at every step. So a checkpoint is weights, moments, averages, loss scale and position, and on CPU
+Everything random (first weights, batches, dropout) is a function of (seed, position). Hyperparameters are read from the config
+at every step. So a checkpoint is weights, moments, averages, loss scale and position, and on CPU
 
     advance(2n)  ==  advance(n), save, load in a new run, advance(n)        bit for bit
 """
@@ -22,13 +22,13 @@ from models.average import Average
 from models.budget import Budget
 from models.config import GPTConfig, split
 from models.data.batches import Corpus, check_length, epoch_sequences, epoch_starts, sampled_starts, sequences
-from models.device import current, open_device
-from models.engines import engine as engines
-from models.engines.cpu import engine as byhand
+from models.device import open_device, use_device
+from models.engines.choice import choose_engine
 from models.engines.cpu.kernels import keep_memory
 from models.engines.distributed.group import ALONE, Group
+from models.engines.engine import Engine
 from models.evaluate import Validation
-from models.flat import Flat, flatten, layout
+from models.flat import layout
 from models.gpt import GPT
 from models.guard import Guard
 from models.mup import rates
@@ -48,7 +48,7 @@ FIRST_WEIGHTS, DROPOUT = 2, 3  # roles of the seed; data.py has 0 and 1
 AVERAGE = "average"  # the name under which a checkpoint holds the average of the weights
 
 
-def fitted(config: GPTConfig, corpus: Corpus) -> GPTConfig:
+def fit_vocabulary(config: GPTConfig, corpus: Corpus) -> GPTConfig:
     """The config with the vocabulary of the corpus where it has none; ValueError where its own is too small."""
     if config.vocabulary is None:
         return replace(config, vocabulary=corpus.vocabulary)
@@ -57,7 +57,7 @@ def fitted(config: GPTConfig, corpus: Corpus) -> GPTConfig:
     return config
 
 
-def fitting(model: GPT, saved: checkpoints.Checkpoint, path: str | Path) -> dict[str, Tensor]:
+def checkpoint_weights(model: GPT, saved: checkpoints.Checkpoint, path: str | Path) -> dict[str, Tensor]:
     """The weights of a checkpoint; ValueError that names file and parameter where they are not those of the model."""
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     checkpoints.check_fits(path, saved, shapes)
@@ -73,7 +73,7 @@ class TrainRun:
 
     `horizon` is the study's, in `unit` ("tokens", "steps", "epochs", "flops"), and gives the schedule its length.
     `threads` is the number of CPU threads; results are equal bit for bit only at an equal number. `engine` is how a step
-    is carried out (engine.py). Raises ValueError in one sentence for what cannot be trained.
+    is carried out (engines/engine.py). Raises ValueError in one sentence for what cannot be trained.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class TrainRun:
         engine: str = "eager",
     ) -> None:
         model, self.config = split(config)
-        self.size, self.corpus, self.seed = fitted(model, corpus), corpus, seed
+        self.size, self.corpus, self.seed = fit_vocabulary(model, corpus), corpus, seed
         self.device, self.threads, self.group = open_device(device), threads, Group.current()
         self.accumulation = self.config.accumulation(self.group.size)
         if self.config.noise_every and self.config.batch // self.group.size < 2:
@@ -107,23 +107,17 @@ class TrainRun:
         self._starts = epoch_starts if unit == "epochs" or self.config.epochs is not None else sampled_starts
         if threads < 1:
             raise ValueError(f"threads is {threads}, but must be at least 1")
-        engines.check(engine, self.device, self.size, self.config)
-        with current(self.device):
-            self._build(engine)
+        kind = choose_engine(engine, self.device, threads, self.group.size, self.size, self.config)
+        with use_device(self.device):
+            self._build(kind)
 
-    def _build(self, engine: str) -> None:
+    def _build(self, kind: type[Engine]) -> None:
         """Model, flat buffers and optimizer at position 0."""
         if self.device.type == "cpu":
             keep_memory()
         self.model = GPT(self.size, mix(self.seed, FIRST_WEIGHTS)).to(self.device)
         self.model.again = self.config.activation_checkpointing
-        multiples, kind = rates(self.size, self.config.optimizer), engines.ENGINES[engine]
-        if self.group.size == 1:
-            self.flat = flatten(self.model, multiples)
-            if engine == "eager" and byhand.suits(self.config, self.device, self.threads):
-                kind = byhand.ByHand
-        else:
-            self.flat, kind = self._spread(multiples, engine)
+        self.flat = kind.flat_buffers(self.model, rates(self.size, self.config.optimizer), self.config)
         self.optimizer = make_optimizer(self.flat, self.config)
         self.engine = kind(self.model, self.flat, self.optimizer, self.config)
         self.guard, self.stopping, self.noise = Guard(self.config), Stopping(), NoiseScale()
@@ -132,29 +126,18 @@ class TrainRun:
         self.validation = Validation(self.corpus, self.model, self.config, self.device, shared)
         self._train_loss = torch.zeros((), device=self.device)
         self.steps = self.tokens = 0
-        self.diverged = self._heard = False  # heard: whether train_loss holds anything
+        self.diverged = self._has_loss = False  # whether _train_loss holds anything
         self._validated: tuple[int, float] | None = None  # (steps, validation loss) of the last evaluation
 
-    def _spread(self, multiples: Mapping[str, float], engine: str) -> tuple[Flat, type[engines.Engine]]:
-        """The model over the devices of the group, as `sharding` says."""
-        from models.engines.distributed import parallel  # torch's distributed packages take a second to import
-
-        if engine != "eager":
-            raise ValueError(f"engine is {engine!r}, but must be 'eager' over {self.group.size} processes")
-        if self.config.sharding == "none":
-            return flatten(self.model, multiples), parallel.Replicated
-        parallel.shard(self.model, self.config)
-        return parallel.flatten_rows(self.model, multiples), parallel.Sharded
-
     @property
-    def skipped(self) -> int:
+    def skipped_steps(self) -> int:
         """Steps that were not taken: an overflow of fp16, a spike, a gradient that was not finite."""
         return self.guard.skipped
 
     @property
-    def stopped(self) -> bool:
+    def has_stopped(self) -> bool:
         """Whether early stopping has ended the run."""
-        return self.stopping.over(self.config.patience)
+        return self.stopping.is_over(self.config.patience)
 
     def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]:
         """Train until the absolute, nominal budget `until`; returns (metrics, curve).
@@ -171,8 +154,8 @@ class TrainRun:
         before, started, evaluating = self.tokens, perf_counter(), 0.0
         curve: dict[int, float] = {}
         left, every = self.budget.steps_left(until, self.steps, self.tokens), self.config.eval_every
-        with current(self.device), without_denormals(self.device):
-            while left > 0 and not self.diverged and not self.stopped:
+        with use_device(self.device), without_denormals(self.device):
+            while left > 0 and not self.diverged and not self.has_stopped:
                 self._step()
                 left -= 1
                 regular = bool(every) and self.steps % every == 0
@@ -191,15 +174,15 @@ class TrainRun:
             self._validated = (self.steps, self._validation_loss())
             self.diverged = not isfinite(self._validated[1])
         if not self.diverged and self._validated is not None:
-            curve[self.budget.shown(self.steps, self.tokens)] = self._validated[1]
+            curve[self.budget.unit_position(self.steps, self.tokens)] = self._validated[1]
             if regular:
-                self.stopping.saw(self._validated[1])
+                self.stopping.observe(self._validated[1])
         return perf_counter() - started
 
     def _validation_loss(self) -> float:
         if self.average is None:
             return self.validation.loss()
-        with self.average.instead_of(self.flat.weights, self.engine.spread):
+        with self.average.swap_into(self.flat.weights, self.engine.publish):
             return self.validation.loss()
 
     def _metrics(self, seconds: float, tokens_per_second: float) -> dict[str, float]:
@@ -207,11 +190,11 @@ class TrainRun:
         measured = {"noise_scale": self.noise.scale * self.size.context} if self.config.noise_every else {}
         return {
             "loss": loss,
-            "train_loss": self._train_loss.item() if self._heard else nan,
+            "train_loss": self._train_loss.item() if self._has_loss else nan,
             "seconds": seconds,
             "tokens": self.tokens,
             "steps": self.steps,
-            "skipped": self.skipped,
+            "skipped": self.skipped_steps,
             "tokens_per_second": tokens_per_second,
             "parameters": parameters(self.size),
             "flops": self.tokens * self.budget.flops_per_token,
@@ -219,8 +202,8 @@ class TrainRun:
         }
 
     def _look(self) -> None:
-        """Note a divergence. The average cannot become finite again, so that no step in between is missed."""
-        self.diverged = self.diverged or self.guard.hopeless or not isfinite(self._train_loss.item())
+        """Note a divergence. Once the average is not finite it never is again, so that no step in between is missed."""
+        self.diverged = self.diverged or self.guard.is_hopeless or not isfinite(self._train_loss.item())
 
     @property
     def _first(self) -> int:
@@ -252,10 +235,10 @@ class TrainRun:
         loss = self.group.sum(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
         self._finish_noise()
         if self.guard.takes(self.flat.grads, config, self._norm):
-            position = self.budget.schedule_step(self.steps, self.tokens) - self.skipped
+            position = self.budget.schedule_step(self.steps, self.tokens) - self.skipped_steps
             self.engine.update(lr_at(position, self.budget.total_steps, config))
             if self.average is not None:
-                self.average.follow(self.flat.weights, self.steps + 1 - self.skipped, config.ema)
+                self.average.update(self.flat.weights, self.steps + 1 - self.skipped_steps, config.ema)
         self._remember(loss)
         self.steps += 1
         self.tokens += self.budget.step_tokens
@@ -266,8 +249,8 @@ class TrainRun:
         """Put the loss of a step into the average; where steps that are not finite are skipped, those are not in it."""
         if self.config.nonfinite == "skip":
             loss = torch.where(loss.isfinite(), loss, self._train_loss)
-        self._train_loss.lerp_(loss, SMOOTHING if self._heard else 1.0)
-        self._heard = True
+        self._train_loss.lerp_(loss, SMOOTHING if self._has_loss else 1.0)
+        self._has_loss = True
 
     def _gradient(self, ids: Tensor, place: int, count: int, last: bool) -> Tensor:
         """Add the gradient of `count` sequences from `place` on, the `last` ones or not; returns their share of the loss."""
@@ -299,7 +282,7 @@ class TrainRun:
         """The gradient of the whole batch is there: update the estimate."""
         if self._half is not None:
             count, squared = self._half
-            self.noise = self.noise.updated(squared, self._squared_norm(), count, self.config.batch)
+            self.noise = self.noise.update(squared, self._squared_norm(), count, self.config.batch)
 
     def _squared_norm(self) -> float:
         """Of the gradient as it lies in the buffer, without the scale of fp16."""
@@ -314,14 +297,14 @@ class TrainRun:
 
     def save(self, path: str | Path) -> None:
         """Write weights, moments, averages, loss scale and position, atomically and durably; no hyperparameters."""
-        with current(self.device):
+        with use_device(self.device):
             saved = self._checkpoint()
         if self.group.rank == 0:
             checkpoints.write(path, saved)
         self.group.wait()
 
     def _checkpoint(self) -> checkpoints.Checkpoint:
-        weights = {name: weight.cpu().numpy() for name, weight in self.engine.named(self.flat.weights).items()}
+        weights = {name: weight.cpu().numpy() for name, weight in self.engine.named_tensors(self.flat.weights).items()}
         state = {name: self._on_host(moment) for name, moment in self.optimizer.state.items()}
         if self.average is not None:
             state[AVERAGE] = self._on_host(self.average.values)
@@ -330,7 +313,7 @@ class TrainRun:
             "tokens": self.tokens,
             "updates": self.optimizer.updates.item(),
             "diverged": self.diverged,
-            "train_loss": self._train_loss.item() if self._heard else None,
+            "train_loss": self._train_loss.item() if self._has_loss else None,
             "stopping": asdict(self.stopping) if isfinite(self.stopping.best) else None,
             "noise": self.noise.state(),
             "optimizer": self.config.optimizer,
@@ -345,7 +328,7 @@ class TrainRun:
 
     def _on_host(self, moment: Tensor) -> np.ndarray:
         """What is as long as the weights, of all devices that hold a part of it."""
-        return (self.engine.laid_out(moment) if moment.shape == self.flat.weights.shape else moment).cpu().numpy()
+        return (self.engine.gather(moment) if moment.shape == self.flat.weights.shape else moment).cpu().numpy()
 
     def load(self, path: str | Path) -> None:
         """Go on where a checkpoint of this trial (config and seed) ended; one of another trial is adopted.
@@ -367,12 +350,12 @@ class TrainRun:
         self._take(checkpoints.read(path), path, own=False)
 
     def _take(self, saved: checkpoints.Checkpoint, path: str | Path, own: bool) -> None:
-        weights = fitting(self.model, saved, path)
-        with current(self.device):
-            self.engine.put(weights)
+        weights = checkpoint_weights(self.model, saved, path)
+        with use_device(self.device):
+            self.engine.load_weights(weights)
             whole = layout(weights).size  # of what is as long as the weights; of that, this process has a part
             arrays = {name: torch.from_numpy(array) for name, array in saved.state.items()}
-            state = {name: self.engine.part(one) if one.shape == (whole,) else one for name, one in arrays.items()}
+            state = {name: self.engine.scatter(one) if one.shape == (whole,) else one for name, one in arrays.items()}
             average = state.pop(AVERAGE, self.flat.weights)
             if saved.position.get("optimizer", self.config.optimizer) == self.config.optimizer:
                 self.optimizer.restore(state, saved.position["updates"], learned=own)
@@ -387,8 +370,8 @@ class TrainRun:
     def _restore(self, position: Mapping[str, Any], own: bool) -> None:
         self.steps, self.tokens, self.diverged = position["steps"], position["tokens"], position["diverged"]
         loss = position["train_loss"]
-        self._heard = self.steps > 0 and loss is not None and (own or isfinite(loss))
-        self._train_loss.fill_(loss if self._heard else 0.0)
+        self._has_loss = self.steps > 0 and loss is not None and (own or isfinite(loss))
+        self._train_loss.fill_(loss if self._has_loss else 0.0)
         self._validated = None
         self.guard.restore(position, own)
         self.stopping = Stopping(**((own and position.get("stopping")) or {}))

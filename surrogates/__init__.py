@@ -4,7 +4,8 @@
     draws.py            random and quasi-random feasible rows
     rare.py             feasible rows where chance seldom hits one: found once, then walked from
     transform.py        targets made fit for a model: standardised, failures finite, divergence harmless
-    kernels.py          Matern-5/2, Matern-3/2 and RBF over mixed and conditional columns, with their derivatives
+    distances.py        scaled distances of rows over mixed and conditional columns, with their derivatives
+    kernels.py          Matern-5/2, Matern-3/2 and RBF of such a distance, with derivatives and frequencies; or one of yours
     linalg.py           Cholesky with reported jitter, factors that grow by rows, one BLAS thread
     hyperparameters.py  what is fitted, and input warping
     priors.py           what hyperparameters are likely to be
@@ -18,6 +19,7 @@
     maximizer.py        the point that is worth most
     linting/            what is wrong with an acquisition
     plotting.py         a picture of a posterior and an acquisition
+    style.py            how every figure of the house looks
 
 To write an acquisition of your own, begin with README.md beside this file.
 
@@ -61,8 +63,10 @@ from surrogates.acquisitions import (
     constrained,
     cost_aware,
     ensemble_of,
+    is_logarithmic,
     pibo,
     score_of,
+    takes_several,
 )
 from surrogates.domain import Domain
 from surrogates.fitting import fit
@@ -117,6 +121,7 @@ __all__ = [
     "draw",
     "ensemble_of",
     "fit",
+    "is_logarithmic",
     "isolation",
     "lint",
     "log_marginal_likelihood",
@@ -125,5 +130,6 @@ __all__ = [
     "plot",
     "score_of",
     "standardise",
+    "takes_several",
     "unused",
 ]

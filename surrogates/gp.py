@@ -18,9 +18,10 @@ from math import exp
 
 import numpy as np
 
+from surrogates.distances import contract_x, distances
 from surrogates.domain import Array, Domain
 from surrogates.hyperparameters import Hyperparameters
-from surrogates.kernels import KERNELS, contract_x, distances
+from surrogates.kernels import KERNELS
 from surrogates.linalg import Factor, append_rows, one_thread, solve_lower
 
 BLOCK = 2048  # rows whose mean is taken at once: a covariance of all of a large study's rows would take its square in memory
@@ -64,11 +65,11 @@ class GaussianProcess:
         return self.theta.stretch(self.domain.features(X), self.domain.unwarped)
 
     def _noisy(self, Z: Array) -> Array:
-        C = self._covariance(Z, Z)[0]
+        C = self.covariance(Z, Z)[0]
         C[np.diag_indices(len(Z))] += self._v
         return C
 
-    def _covariance(self, A: Array, B: Array) -> tuple[Array, Array]:
+    def covariance(self, A: Array, B: Array) -> tuple[Array, Array]:
         """s k and s dk/dr2, both (m, n), between features."""
         k, slope = self._kernel(distances(A, B, self._log_l, self.domain.columns))
         if self.theta.decay is not None:
@@ -85,8 +86,8 @@ class GaussianProcess:
         """(m,) the mean of `predict` alone, which costs O(n) a row where the variance costs O(n^2)."""
         A = self.features(X)
         if len(A) <= BLOCK:
-            return np.asarray(self.theta.mean + self._covariance(A, self.Z)[0] @ self.alpha)
-        parts = [self._covariance(A[i : i + BLOCK], self.Z)[0] @ self.alpha for i in range(0, len(A), BLOCK)]
+            return np.asarray(self.theta.mean + self.covariance(A, self.Z)[0] @ self.alpha)
+        parts = [self.covariance(A[i : i + BLOCK], self.Z)[0] @ self.alpha for i in range(0, len(A), BLOCK)]
         return np.asarray(self.theta.mean + np.concatenate(parts))
 
     @one_thread
@@ -96,7 +97,7 @@ class GaussianProcess:
             both = [self.moments(X[i : i + BLOCK], noise) for i in range(0, len(X), BLOCK)]
             return np.concatenate([mean for mean, _ in both]), np.concatenate([variance for _, variance in both])
         A = self.features(X)
-        K = self._covariance(A, self.Z)[0]  # (m, n)
+        K = self.covariance(A, self.Z)[0]  # (m, n)
         mean = self.theta.mean + K @ self.alpha
         V = solve_lower(self.L, K.T)
         return mean, self.positive(self.prior(A) - np.einsum("nm,nm->m", V, V)) + (self._v if noise else 0.0)
@@ -120,7 +121,7 @@ class GaussianProcess:
         Zero at categorical, budget and inactive columns; at an int column the slope of the kernel through its levels.
         """
         A = self.features(X)
-        K, slope = self._covariance(A, self.Z)
+        K, slope = self.covariance(A, self.Z)
         V = solve_lower(self.L, K.T)  # (n, m)
         B = solve_lower(self.L, V, transposed=True).T  # (m, n) C^-1 k*
         mean = self.theta.mean + K @ self.alpha
@@ -150,7 +151,7 @@ class GaussianProcess:
         grown = object.__new__(GaussianProcess)
         grown.__dict__.update(self.__dict__)
         grown.Z = np.concatenate([self.Z, Z])
-        grown._take(self._factor.grow(self._covariance(self.Z, Z)[0], self._noisy(Z)) if len(Z) else self._factor, y)
+        grown._take(self._factor.grow(self.covariance(self.Z, Z)[0], self._noisy(Z)) if len(Z) else self._factor, y)
         return grown
 
     @one_thread
@@ -163,7 +164,7 @@ class GaussianProcess:
         """
         X = np.asarray(X, dtype=float).reshape(-1, self.domain.d)
         Z = self.features(X)
-        K = self._covariance(Z, self.Z)[0]  # (m, n)
+        K = self.covariance(Z, self.Z)[0]  # (m, n)
         grown = object.__new__(GaussianProcess)
         grown.__dict__.update(self.__dict__)
         grown.L, jitter = append_rows(self.L, K.T, self._noisy(Z))

@@ -1,32 +1,55 @@
-"""Stationary kernels with one length scale a column, over mixed and conditional columns.
+"""Stationary kernels: what each is of the distance between two rows, and where its functions' frequencies lie.
 
-    K_ij = s k(r_ij^2),   r_ij^2 = sum_c D_cij / l_c^2,   D_cij = |e_ic - e_jc|^2   for float and int columns
-                                                          D_cij = 1[z_ic != z_jc]   for categorical columns
+    K_ij = s k(r_ij^2),   r^2 the scaled squared distance of distances.py, in some R^p
 
-Notation
-    n, m, d   training rows, query rows, columns          D   differences of pairs, as above
-    Z         (n, d) features (domain.features)           r2  scaled squared distances, any shape
-    E         (n, e) their coordinates (columns.py); e_ic is z_ic itself in a column that is always active
-    l = exp(log_l)  (d,) length scales                    k   values of the unit kernel; slope = dk / d r2
-    pairs     i < j in row-major order, n(n-1)/2 of them  W   a symmetric (n, n) matrix of weights
+Every kernel here is a mixture of Gaussians, k(r2) = E[exp(-h^2 r2 / 2)] over a scale h > 0, and so positive definite on every
+R^p (Schoenberg 1938). By Bochner's theorem frequencies of such a function are h times a standard normal vector (Rahimi & Recht
+2007): functions drawn from the posterior (paths.py), and with them Thompson sampling, MES and KG, need the draws of h.
 
-Positive semi-definite by construction: sqrt(D_c) is a Euclidean distance in every column (of numbers on a line, or on an
-arc about the origin; of one-hot vectors over sqrt 2), so r is the Euclidean distance between images of rows in some R^p,
-and Matern and RBF are mixtures of Gaussians, hence positive definite on every R^p (Schoenberg 1938). Conditional rows are
-covered too: a column adds nothing between two rows in which it is inactive, and the same between an active and an
-inactive one whatever the active value. Ints are snapped before they get here: the model is flat where the decoded value is.
+A kernel of your own is two functions, and one row of KERNELS:
+
+    evaluate(r2)             (k, dk/dr2), both of the shape of r2; k(0) = 1
+    draw_scales(rng, count)  (count,) draws of h
+
+It is then a `kernel` of every GP and passes the tests of all kernels; what is stored of other kernels stays current.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.distance import cdist, pdist
 
-from surrogates.columns import Array, Columns
+from surrogates.columns import Array
 
-Kernel = Callable[[Array], tuple[Array, Array]]  # r2 -> (k, dk/dr2)
+
+@dataclass(frozen=True)
+class Kernel:
+    """A row of the table. See above for both functions."""
+
+    evaluate: Callable[[Array], tuple[Array, Array]]
+    draw_scales: Callable[[np.random.Generator, int], Array]
+
+    def __call__(self, r2: Array) -> tuple[Array, Array]:
+        """k and dk/dr2 at squared distances of any shape."""
+        return self.evaluate(r2)
+
+
+@dataclass(frozen=True)
+class ChiScales:
+    """h = sqrt(f / chi2_f), with which frequencies are multivariate t: a Matern kernel's, for f = 2 nu degrees of freedom."""
+
+    freedom: float
+
+    def __call__(self, rng: np.random.Generator, count: int) -> Array:
+        """(count,)"""
+        return np.asarray(np.sqrt(self.freedom / rng.chisquare(self.freedom, count)))
+
+
+def unit_scales(rng: np.random.Generator, count: int) -> Array:
+    """(count,) h = 1: one Gaussian, and nothing drawn."""
+    return np.ones(count)
 
 
 def matern52(r2: Array) -> tuple[Array, Array]:
@@ -57,63 +80,8 @@ def rbf(r2: Array) -> tuple[Array, Array]:
     return k, -0.5 * k
 
 
-KERNELS: dict[str, Kernel] = {"matern52": matern52, "matern32": matern32, "rbf": rbf}
-
-
-class Pairs:
-    """All pairs of the rows Z (n, d), prepared once a fit: their distances, and derivatives of weighted sums of them.
-
-    Numbers are kept as coordinates, not as n(n-1)/2 differences each: 24 MB less to read for n = 1000 and d = 6, and a
-    sum over pairs becomes one matrix product.
-    """
-
-    def __init__(self, Z: Array, columns: Columns) -> None:
-        self.n, self.columns = len(Z), columns
-        self.E = np.ascontiguousarray(columns.embed(Z))
-        if self.n:
-            self.E = self.E - self.E.mean(axis=0)  # small numbers cancel less in `sums`
-        choices = np.flatnonzero(columns.categorical)
-        self.H = np.array([_mismatch(Z[:, c : c + 1]) for c in choices]).reshape(len(choices), self.n * (self.n - 1) // 2)
-
-    def r2(self, log_l: Array) -> Array:
-        """(pairs,) sum_c D_c / l_c^2."""
-        if self.n < 2:
-            return np.zeros(0)
-        weights = np.exp(-2.0 * log_l[self.columns.categorical])
-        if self.E.shape[1] == 0:
-            return np.asarray(weights @ self.H)
-        r2 = pdist(self.E * np.exp(-log_l[self.columns.of]), "sqeuclidean")
-        return np.asarray(r2 + weights @ self.H) if len(weights) else np.asarray(r2)
-
-    def sums(self, W: Array, pairs: Array) -> Array:
-        """(d,) sum over pairs of W_ij D_ijc; `pairs` (n(n-1)/2,) is W (n, n, diagonal 0) pair by pair."""
-        E = self.E
-        found = self.columns.total(W.sum(axis=1) @ (E * E) - np.einsum("ne,ne->e", E, W @ E))
-        found[self.columns.categorical] = self.H @ pairs
-        return found
-
-
-def _mismatch(column: Array) -> Array:
-    return np.asarray(pdist(column, "hamming")) if len(column) > 1 else np.zeros(0)
-
-
-def distances(A: Array, B: Array, log_l: Array, columns: Columns) -> Array:
-    """r2 (m, n) between the features A (m, d) and B (n, d)."""
-    inverse, of = np.exp(-log_l), columns.of  # (d,) 1 / l
-    if not len(of):
-        r2 = np.zeros((len(A), len(B)))
-    else:
-        r2 = np.asarray(cdist(columns.embed(A) * inverse[of], columns.embed(B) * inverse[of], "sqeuclidean"))
-    for c in np.flatnonzero(columns.categorical):
-        r2 += (A[:, c, None] != B[:, c]) * inverse[c] ** 2
-    return r2
-
-
-def contract_x(W: Array, A: Array, B: Array, log_l: Array, columns: Columns) -> Array:
-    """sum_i W_ai d r2(a, b_i) / d a, (m, d), by the features a; 0 at choices and inactive columns.
-
-    d r2 / d e = 2 (e - e_i) / l^2 in every coordinate. W is (m, n). Two matrix products instead of an (m, n, d) tensor.
-    """
-    E = columns.embed(A)
-    by_coordinates = (E * W.sum(axis=1, keepdims=True) - W @ columns.embed(B)) * (2.0 * np.exp(-2.0 * log_l[columns.of]))
-    return columns.pull(A, by_coordinates)
+KERNELS: dict[str, Kernel] = {
+    "matern52": Kernel(matern52, ChiScales(5.0)),
+    "matern32": Kernel(matern32, ChiScales(3.0)),
+    "rbf": Kernel(rbf, unit_scales),
+}

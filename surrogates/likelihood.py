@@ -16,9 +16,10 @@ import numpy as np
 from scipy.spatial.distance import squareform
 
 from surrogates.columns import OFF, Columns
+from surrogates.distances import Pairs
 from surrogates.domain import Array, Domain
 from surrogates.hyperparameters import Hyperparameters, kumaraswamy
-from surrogates.kernels import KERNELS, Pairs
+from surrogates.kernels import KERNELS
 from surrogates.learning_curves import PARAMETERS, Budgets
 from surrogates.linalg import cholesky, inverse_upper, one_thread, solve_lower, subtract_outer
 

@@ -10,9 +10,8 @@ posteriors", section 3. phi' phi approximates s k, with an error of order 1/sqrt
 the data's share is exact, so paths do not lose their variance as data grow.
 
 phi: r2 is the squared Euclidean distance between images of rows: coordinates over l_c in a numeric column (columns.py), a
-one-hot vector over sqrt(2) l_c in a categorical one (inactive is a category of its own). There Bochner's theorem holds
-(Rahimi & Recht 2007): frequencies are standard normal for the RBF, and for a Matern kernel of smoothness nu
-multivariate t with 2 nu degrees of freedom, exact in the limit of many features.
+one-hot vector over sqrt(2) l_c in a categorical one (inactive is a category of its own). There frequencies are standard
+normal, times the scales that the kernel draws (kernels.py): exact in the limit of many features.
 
 Notation     q paths     F frequencies     p (m, F) phases     w (2, F, q) weights of cos p and sin p     G (m, q)
 """
@@ -25,10 +24,10 @@ import numpy as np
 
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
+from surrogates.kernels import KERNELS
 from surrogates.linalg import cholesky, one_thread, solve_lower
 
 FREQUENCIES = 512
-FREEDOM = {"matern52": 5.0, "matern32": 3.0, "rbf": np.inf}  # 2 nu
 
 
 class Paths:
@@ -48,13 +47,12 @@ class Paths:
         if self.gp.theta.decay is None:
             return 0.0
         Z, top = self.gp.Z, self.gp.domain.at_horizon(self.gp.Z)
-        more = self.gp._covariance(Z, Z)[0] - self.gp._covariance(top, top)[0]
+        more = self.gp.covariance(Z, Z)[0] - self.gp.covariance(top, top)[0]
         return np.asarray(cholesky(more)[0] @ rng.standard_normal((len(Z), q)))
 
     def _draw_frequencies(self, rng: np.random.Generator, F: int) -> None:
         domain, l = self.gp.domain, np.exp(self.gp.theta.log_l)
-        freedom = FREEDOM[self.gp.theta.kernel]
-        spread = np.ones(F) if np.isinf(freedom) else np.sqrt(freedom / rng.chisquare(freedom, F))
+        spread = KERNELS[self.gp.theta.kernel].draw_scales(rng, F)
         self._omega = spread * rng.standard_normal((len(domain.columns.of), F)) / l[domain.columns.of, None]
         self._levels = {  # a frequency for every category, and one for inactive
             int(c): spread * rng.standard_normal((domain.sizes[c] + 1, F)) / (sqrt(2.0) * l[c])
@@ -77,13 +75,13 @@ class Paths:
     def __call__(self, X: Array) -> Array:
         """(m, q) values at the rows X (m, d)."""
         A = self.gp.domain.at_horizon(self.gp.features(X))
-        return np.asarray(self.gp.theta.mean + self._prior(A) + self.gp._covariance(A, self.gp.Z)[0] @ self._update)
+        return np.asarray(self.gp.theta.mean + self._prior(A) + self.gp.covariance(A, self.gp.Z)[0] @ self._update)
 
     @one_thread
     def gradient(self, X: Array, G: Array) -> tuple[Array, Array]:
         """sum_j G_ij f_j(x_i), (m,), and its gradient (m, d) by the rows; G (m, q) are fixed weights."""
         A = self.gp.domain.at_horizon(self.gp.features(X))
-        K, slope = self.gp._covariance(A, self.gp.Z)
+        K, slope = self.gp.covariance(A, self.gp.Z)
         p = self._phase(A)
         cos, sin, W = np.cos(p), np.sin(p), G @ self._update.T  # (m, n)
         by_cos, by_sin = G @ self._w[0].T, G @ self._w[1].T  # (m, F)

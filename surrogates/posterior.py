@@ -38,7 +38,7 @@ class Probe:
     def __init__(self, functionals: Functionals, X: Array) -> None:
         gp, n = functionals.gp, len(functionals.gp.Z)
         self._functionals, self._X, self._A = functionals, X, gp.features(X)
-        K, self._slope = gp._covariance(self._A, functionals.basis)  # (m, b)
+        K, self._slope = gp.covariance(self._A, functionals.basis)  # (m, b)
         self._V = solve_lower(gp.L, K[:, :n].T)  # (n, m)
         self.mean = gp.theta.mean + K[:, :n] @ gp.alpha  # eq. 2.25
         self.variance = gp.positive(gp.prior(self._A) - np.einsum("nm,nm->m", self._V, self._V))  # eq. 2.26
@@ -80,14 +80,14 @@ def beside(gp: GaussianProcess, A: Array) -> tuple[Functionals, Array]:
     told = _told(gp.Z, F)
     known, new, n = told >= 0, np.flatnonzero(told < 0), len(gp.Z)
     v = np.append(_noise(gp), 0.0)[told]  # (k,), meaningless at new rows
-    right = gp._covariance(gp.Z, F)[0]  # (n, k)
+    right = gp.covariance(gp.Z, F)[0]  # (n, k)
     right[:, known] = np.eye(n)[:, told[known]]
     solved = solve_lower(gp.L, solve_lower(gp.L, right), transposed=True)
     weights = np.zeros((n + len(new), len(F)))
     weights[:n] = np.where(known, v, -1.0) * solved
     weights[n + np.arange(len(new)), new] = 1.0
     basis = np.concatenate([gp.Z, F[new]])
-    covariance = gp._covariance(F, basis)[0] @ weights
+    covariance = gp.covariance(F, basis)[0] @ weights
     covariance[np.ix_(known, ~known)] = covariance[np.ix_(~known, known)].T
     i = told[known]
     covariance[np.ix_(known, known)] = v[known] * ((i[:, None] == i) - v[known, None] * solved[np.ix_(i, known)])

@@ -19,11 +19,14 @@ ADVERBS = {
     "here", "inside", "later", "next", "now", "off", "once", "out", "over", "still", "then", "there", "together",
     "twice", "under", "until", "up", "within", "without", "yet",
 }  # fmt: skip
-# Words that end like a participle and are none, or that the field uses as a noun.
-NOUNS = {"seed", "speed", "feed", "need", "embed", "shed", "token", "open", "given", "golden", "string", "warning"}
+# Words that end like a participle and are none: verbs in the infinitive, and nouns of the field.
+NOUNS = {
+    "crowding", "embed", "feed", "flatten", "given", "golden", "need", "offspring", "open", "ranking", "seed", "shed", "shorten",
+    "speed", "string", "tighten", "token", "warning",
+}  # fmt: skip
 EXCEPTIONS: dict[str, str] = {}
 # Names of both kinds that still stand as they were before there was this test; the numbers only fall, and go when they are 0.
-LEFT = {"surrogates": (41, 14), "hpo": (45, 1), "models": (34, 4), "experiments": (29, 16)}
+LEFT = {"surrogates": (41, 14), "hpo": (28, 1), "models": (32, 4), "experiments": (14, 8)}
 
 
 def functions(package: str) -> Iterator[tuple[str, str]]:

@@ -7,5 +7,6 @@ study.py      one study: ask, observe, tell, and what is recorded of it
 runner.py     which studies are missing, and the processes that run them
 records.py    the lines that studies leave in experiments/results/benchmark, in the ledger's terms
 timing.py     seconds of whole runs and of single asks, side by side
-analyse.py    tables and figures of what is stored: collected.py, ranking.py, ranks.py, summary.py, notes.py, plots.py
+analyse.py    what was found: collected.py, ranking.py, ranks.py, summary.py, notes.py
+pages.py      the page, CSV files and figures of it: sentences.py, plots.py, index.html.j2
 """

@@ -120,13 +120,16 @@ def fill(every: list[Plan], folder: Path, limit: float, workers: int) -> int:
     return 1 if work.failed else 0
 
 
-def write_pages(folder: Path, asked: list[str] | None) -> None:
+def show_pages(folder: Path, asked: list[str] | None) -> None:
     """Tables and figures of everything that is stored, which misses only what was asked for; exit code 2 if nothing is."""
-    from experiments.benchmark import analyse  # here: it draws, and most of these commands do not
+    from experiments.benchmark import pages  # here: it draws, and most of these commands do not
 
     if all(path.name == records.TIMING for path in folder.glob("*.jsonl")):
         exit_with(ValueError(f"no study is recorded in {str(folder)!r}, so there is nothing to show"))
-    analyse.write(folder, asked=asked)
+    try:
+        pages.write_pages(folder, asked=asked)
+    except ValueError as error:  # all that is stored is of tasks as they were before
+        exit_with(error)
 
 
 def seconds_of(folder: Path) -> None:
@@ -185,11 +188,11 @@ def main(
             failed = timing.measure_seconds(folder, repeats, limit, show_line, task or timing.ON, contenders)
             raise typer.Exit(int(failed > 0))
         elif table:
-            write_pages(folder, asked)
+            show_pages(folder, asked)
         else:
             every = runner.plans(tasks_with_data(names), [one for one in chosen if is_present(one)], seeds, n, first_seed)
             failed = fill(every, folder, seconds, workers)
-            write_pages(folder, asked)
+            show_pages(folder, asked)
             raise typer.Exit(failed)
     except KeyboardInterrupt:
         show_line("ended by Ctrl-C; what was finished is stored")

@@ -1,10 +1,10 @@
 """What studies left in experiments/results/benchmark, as arrays, and what is missing or wrong in it.
 
-A line is a study; where one was recorded twice the first counts, as in store.py, and of two lengths the longer. A study
+A line is a study; where one was recorded twice the first counts, and of two lengths the longer. A study
 that ended before its n evaluations, because its optimizer had no more to ask, keeps its last incumbent up to n. No
 incumbent yet (null) is an infinite regret. A regret of at most 1e-10 of the median first regret of its task counts as
 zero: below that, rounding would rank methods that have both solved the task. A line whose task has changed since is left
-out. The two suites of tasks.py are never mixed.
+out. The two suites of tasks.py are never mixed; a task of somebody's own says itself which it belongs to.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from experiments.benchmark import records
 from experiments.benchmark.methods import METHODS
 from experiments.benchmark.ranks import Floats
 from experiments.benchmark.study import CHECKPOINTS
-from experiments.benchmark.tasks import TASKS
+from experiments.benchmark.tasks import TASKS, Task, find_task
 from experiments.ledger.lines import read_lines
 
 OURS = "GP"
@@ -77,14 +77,22 @@ def variant(method: str) -> bool:
     return method.startswith(f"{OURS}(")
 
 
-def kind(task: str) -> str:
-    """The kind of a task that TASKS knows."""
-    return str(TASKS[task].kind) if task in TASKS else "unknown"
+def task_of(name: str) -> Task | None:
+    """The task of a name, also of somebody's own; None for one that is listed no longer, or whose module is gone."""
+    try:
+        return find_task(name)
+    except ValueError:
+        return None
 
 
-def suite_of(task: str) -> str:
-    """The suite that a task is shown with; one that TASKS does not know, with all."""
-    return str(TASKS[task].suite) if task in TASKS else "all"
+def kind(name: str) -> str:
+    """The kind of a task; "unknown" where there is no such task."""
+    return str(task.kind) if (task := task_of(name)) else "unknown"
+
+
+def suite_of(name: str) -> str:
+    """The suite that a task is shown with; "all" where there is no such task."""
+    return str(task.suite) if (task := task_of(name)) else "all"
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -102,10 +110,8 @@ def collect(results: Path, suite: str = "all", asked: Collection[str] | None = N
         if name not in kept or len(kept[name].regret) < len(trace.regret):
             kept[name] = trace
     if not kept:
-        raise ValueError(
-            f"there is no study with regrets in {str(results)!r} on tasks of suite {suite!r}; expected are lines in its *.jsonl "
-            f"files"
-        )
+        missing = f"there is no study with regrets in {str(results)!r} on tasks of suite {suite!r}"
+        raise ValueError("; ".join([missing, *(remarks or ["expected are lines in its *.jsonl files"])]))
     traces: dict[tuple[str, str], list[Trace]] = {}
     for _, trace in sorted(kept.items()):
         traces.setdefault((trace.task, trace.method), []).append(trace)
@@ -113,7 +119,8 @@ def collect(results: Path, suite: str = "all", asked: Collection[str] | None = N
     tasks += sorted({key[0] for key in traces} - {*TASKS})
     methods = sorted({key[1] for key in traces}, key=_place)
     settled = {key: mine for task in tasks for key, mine in _settled(traces, task, remarks)}
-    wanted = [name for name in TASKS if suite_of(name) == suite and (asked is None or name in asked)]
+    every = TASKS if asked is None else [*(name for name in TASKS if name in asked), *sorted({*asked} - {*TASKS})]
+    wanted = [name for name in every if suite_of(name) == suite]
     return Collected(settled, tasks, methods, [*remarks, *_missing(settled, tasks, methods, wanted)])
 
 
@@ -152,9 +159,7 @@ def _present(traces: Sequence[Trace], remarks: list[str]) -> list[Trace]:
     remarks += [f"{method}: {count} studies by older sources are left out." for method, count in left.items()]
     old = Counter((t.method, t.digest) for t in traces if t.method not in now)
     for (method, digest), count in old.items():
-        whose = (
-            "a method that is not listed" if digest is None else f"other sources (digest {digest}) than there are now"
-        )
+        whose = ("a method that is not listed" if digest is None else f"other sources (digest {digest}) than there are now")
         remarks.append(f"{method}: {count} studies are by {whose}; they are shown.")
     return [trace for trace in traces if trace.current or trace.method not in now]
 

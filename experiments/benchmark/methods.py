@@ -130,7 +130,7 @@ def find_own(reference: str) -> Method:
         raise ValueError(str(error)) from None
     if not issubclass(cls, Sampler):
         raise ValueError(f"{reference!r} is a scheduler; the benchmark compares samplers, which it asks for whole trainings")
-    return Method(reference, OWN_SEEDS, "ours:own", reference=reference)
+    return Method(reference, OWN_SEEDS, "ours:adapt_class", reference=reference)
 
 
 def sort_by_cost(names: list[str]) -> list[Method]:

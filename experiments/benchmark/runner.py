@@ -21,9 +21,9 @@ from pathlib import Path
 from experiments.benchmark.methods import Absent, Method
 from experiments.benchmark.records import file_of, first_two, ledger_of, measurement
 from experiments.benchmark.study import Plan, run
+from experiments.children import limit_threads
 from experiments.ledger.lines import Record, append_line
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 NICE = 5
 STUDIES = 40  # a process is replaced after so many, in case a peer leaks memory
 
@@ -49,12 +49,8 @@ def list_missing(every: Sequence[Plan], folder: Path) -> list[Plan]:
 
 
 def single_threaded() -> None:
-    """The processes that are spawned from here on use one thread each: their libraries read this when they are loaded.
-
-    They hash strings alike too: SMAC's proposals depend on the order of its sets.
-    """
-    for variable in THREADS:
-        os.environ[variable] = "1"
+    """Processes that are spawned from here on use one thread each, and hash strings alike: SMAC's sets have an order then."""
+    limit_threads()
     os.environ["PYTHONHASHSEED"] = "0"
 
 

@@ -26,7 +26,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import numpy as np
 
@@ -178,9 +178,15 @@ def find_task(name: str) -> Task:
     name. ValueError for an unknown name."""
     if name in TASKS:
         return TASKS[name]
-    module, colon, attribute = name.rpartition(":")
-    if not colon:
+    if ":" not in name:
         raise ValueError(f"unknown task {name!r}; allowed are {list(TASKS)} and 'package.module:NAME'")
+    return import_task(name)
+
+
+@cache
+def import_task(name: str) -> Task:
+    """The task that a module defines, imported once. ValueError for what is none."""
+    module, _, attribute = name.rpartition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # importing runs anybody's code
@@ -192,8 +198,5 @@ def find_task(name: str) -> Task:
 
 SUITES: dict[str, tuple[str, ...]] = {
     **{suite: tuple(t.name for t in TASKS.values() if t.suite == suite) for suite in ("all", "fresh")},
-    **{
-        kind: tuple(t.name for t in _TASKS if t.kind == kind)
-        for kind in ("classical", "mixed", "noisy", "lm", "tabular")
-    },
+    **{kind: tuple(t.name for t in _TASKS if t.kind == kind) for kind in ("classical", "mixed", "noisy", "lm", "tabular")},
 }

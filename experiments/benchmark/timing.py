@@ -13,7 +13,6 @@ limit is stopped and shown as "> limit". Peers are measured as they come, withou
 from __future__ import annotations
 
 import datetime
-import multiprocessing
 import os
 import statistics
 import sys
@@ -28,6 +27,7 @@ from experiments.benchmark.peers import Peer
 from experiments.benchmark.records import TIMING
 from experiments.benchmark.study import Clock, noise_seed, provenance, seed_globals
 from experiments.benchmark.tasks import find_task
+from experiments.children import Child
 from experiments.ledger.ledger import Ledger
 from experiments.ledger.lines import Record, read_lines
 from experiments.ledger.measurement import Measurement
@@ -39,7 +39,6 @@ CONTENDERS = (OURS, "Optuna GP", "BoTorch")
 WHAT = (("run", 200), ("ask", 500), ("ask", 1000))
 ON = ("hartmann6", "mixed8")
 WARM = 12  # evaluations of the short study before: more than any contender's first design at that budget
-START = 600.0  # seconds within which a process must have warmed up
 
 
 class Timed(NamedTuple):
@@ -88,7 +87,7 @@ def measure_in_child(pipe: Connection, m: Timed) -> None:
             torch.set_num_threads(1)
         if m.what == "ask":
             tell_points(peer, m.task, m.repeat, m.n)
-        pipe.send("warm")
+        pipe.send(True)
         if m.what == "ask":
             clock(peer.ask)
         else:
@@ -104,26 +103,12 @@ def measure_in_child(pipe: Connection, m: Timed) -> None:
 def time_one(m: Timed, limit: float) -> Record:
     """The number; past the limit {"seconds": limit, "over": True}. RuntimeError if the process fails."""
     runner.single_threaded()
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=measure_in_child, args=(there, m), daemon=True)
-    process.start()
-    there.close()
+    child = Child(f"{m.method} on {m.task}", measure_in_child, m)
     try:
-        first = here.recv() if here.poll(START) else f"not ready after {START:.0f} seconds"
-        if first != "warm":
-            raise RuntimeError(f"{m.method} on {m.task}: {first}")
-        if not here.poll(limit):
-            return {"seconds": limit, "cpu": None, "over": True}
-        found = here.recv()
-    except EOFError:
-        raise RuntimeError(f"{m.method} on {m.task}: the measuring process died") from None
+        child.receive()  # it is warm
+        return {**child.receive(), "over": False} if child.pipe.poll(limit) else {"seconds": limit, "cpu": None, "over": True}
     finally:
-        process.kill()
-        process.join()
-    if isinstance(found, str):
-        raise RuntimeError(f"{m.method} on {m.task}: {found}")
-    return {**found, "over": False}
+        child.close()
 
 
 def ledger_of_run(

@@ -12,15 +12,12 @@ lines do not come out the same again, so that older ones stay older until they a
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from experiments.children import run_python
 from experiments.compare.study import METHODS
 from experiments.compare.table import compare_table
 from experiments.job import GPTObjective
@@ -34,12 +31,7 @@ STUDIES = 2  # side by side
 def spawn_study(name: str, seed: int) -> dict[str, Any]:
     """One study in a process of its own. RuntimeError with what it said if it failed."""
     GPTObjective().warm()  # tokenise once, outside everybody's minute
-    arguments = [sys.executable, "-m", "experiments.compare.study", name, str(seed)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise RuntimeError(f"the study {name} with seed {seed} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    return run_python("-m", "experiments.compare.study", name, str(seed))  # type: ignore[no-any-return]
 
 
 def compare_measurements() -> Iterator[Measurement]:

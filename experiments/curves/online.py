@@ -62,7 +62,7 @@ def measure_search(source: str, seed: int, n: int, name: str) -> dict[str, Any]:
 
 def handed_over(curves: Curves, history: History, mark: int, rule: str) -> list[float] | None:
     """The budget, validation and test loss of what a rule takes of the results that were there at a mark."""
-    keys = [key for key, spent in spent_epochs(history) if spent <= mark and not history.failed(key)]
+    keys = [key for key, spent in spent_epochs(history) if spent <= mark and not history.is_failure(key)]
     if not keys:
         return None
     key = min(keys, key=lambda key: RULES[rule](history, key))

@@ -7,6 +7,7 @@
 
     measure.py     sizes, the largest error of each quantity, the problems that are asked about
     posterior.py   mean, variance, log marginal likelihood        against gpytorch, and both against 40 digits (digits.py)
+    formulas.py    every kernel from its definition
     gradients.py   analytic ones by hyperparameters and by rows   against torch's autograd of model.py
     tails.py       log EI, EI and their derivatives               against 80 digits
     ugly.py        ugly data sets

@@ -10,6 +10,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from experiments.exactness.formulas import formula_of
 from experiments.exactness.measure import Problem
 from surrogates.columns import ARC, OFF
 from surrogates.domain import Array
@@ -61,11 +62,8 @@ def decay_covariance(t: Any, u: Any, a: Any, b: Any) -> Any:
 
 
 def unit_kernel(kernel: str, r2: Any) -> Any:
-    """k(r2) of one number."""
-    if kernel == "rbf":
-        return mpmath.exp(-r2 / 2)
-    a = mpmath.sqrt((5 if kernel == "matern52" else 3) * r2)
-    return (1 + a + (a * a / 3 if kernel == "matern52" else 0)) * mpmath.exp(-a)
+    """k(r2) of one number. ValueError for a kernel without a formula."""
+    return formula_of(kernel).value(r2, lambda c: mpmath.sqrt(c * r2), mpmath.exp)
 
 
 def cholesky_in_digits(C: Rows) -> Rows:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.exactness.formulas import formula_of
 from experiments.exactness.measure import Problem
 from surrogates.columns import ARC, OFF
 from surrogates.domain import Array
@@ -27,7 +28,7 @@ class Model:
     """s k, the evidence and the posterior as functions of t (p,), in the order of Hyperparameters.to_list."""
 
     def __init__(self, p: Problem) -> None:
-        self.kernel, self.d, self.categorical = p.theta.kernel, p.domain.d, torch.tensor(p.domain.categorical)
+        self.kernel, self.d, self.categorical = formula_of(p.theta.kernel), p.domain.d, torch.tensor(p.domain.categorical)
         self.optional = torch.tensor([bool(parents) for parents in p.domain.parents], dtype=torch.bool)
         self.warped, self.budget = bool(p.theta.log_warp), p.domain.budget
         self.t = tensor(np.array(p.theta.to_list())).requires_grad_()
@@ -57,11 +58,8 @@ class Model:
         arcs = torch.where(on & both, 2.0 - 2.0 * torch.cos(ARC * gaps), (on | both).to(torch.float64)) / ARC**2
         squares = torch.where(self.categorical, (gaps != 0).to(torch.float64), torch.where(self.optional, arcs, gaps**2))
         r2 = (squares / self.l**2)[..., : self.d - self.budget].sum(-1)  # a budget is no part of a distance
-        if self.kernel == "rbf":
-            return torch.exp(-r2 / 2)
         r = torch.where(r2 > 0, torch.where(r2 > 0, r2, 1.0).sqrt(), 0.0)
-        a = sqrt(5 if self.kernel == "matern52" else 3) * r
-        return (1 + a + (a**2 / 3 if self.kernel == "matern52" else 0)) * torch.exp(-a)
+        return torch.as_tensor(self.kernel.value(r2, lambda c: sqrt(c) * r, torch.exp))
 
     @property
     def noisy(self) -> Tensor:

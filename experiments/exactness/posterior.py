@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from experiments.exactness.digits import posterior_in_digits
+from experiments.exactness.formulas import formula_of
 from experiments.exactness.measure import DOMAINS, Problem, Size, Worst, track_items
 from surrogates import KERNELS, GaussianProcess, log_marginal_likelihood
 from surrogates.columns import ARC, OFF
@@ -73,7 +74,7 @@ def exact_gp(p: Problem, x: torch.Tensor, t: torch.Tensor, owner: np.ndarray) ->
     """gpytorch's model and likelihood with the hyperparameters of p."""
     import gpytorch
 
-    nu = {"matern52": 2.5, "matern32": 1.5, "rbf": None}[p.theta.kernel]
+    nu = formula_of(p.theta.kernel).smoothness
     many = len(owner)  # without the budget
     kernel = gpytorch.kernels.MaternKernel(nu, ard_num_dims=many) if nu else gpytorch.kernels.RBFKernel(ard_num_dims=many)
     inner = kernel.double()

@@ -41,6 +41,13 @@ class Ledger:
     ) -> None:
         self.path, self.measurements, self.compare, self.claims = path, list(measurements), compare, list(claims)
 
+    @classmethod
+    def of_file(cls, path: Path, fields: Sequence[str], make: Callable[..., Measurement | None]) -> Ledger:
+        """The ledger of what a file has lines of: make(*values) is what lines with these values of the fields are measurements
+        of, None if that is listed no longer."""
+        keys = dict.fromkeys(tuple(line[name] for name in fields) for line in read_lines(path))
+        return cls(path, [one for key in keys if (one := make(*key)) is not None])
+
     @cached_property
     def by_name(self) -> dict[str, Measurement]:
         """Measurements by name. ValueError if two have one key."""

@@ -22,19 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.ledger import (
-    Data,
-    Ledger,
-    Measurement,
-    Recheck,
-    Results,
-    Seconds,
-    Table,
-    conduct,
-    new_app,
-    read_lines,
-    use_data,
-)
+from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
 from experiments.speed.duel import Entry, duel
 from experiments.speed.sizes import CPU, CUDA, STEPS
 from experiments.speed.table import speed_table
@@ -91,8 +79,7 @@ def speed_measurement(key: dict[str, Any], nanogpt: Path | None = None, rounds: 
 
 def open_speed(path: Path, nanogpt: Path | None = None) -> Ledger:
     """Every duel that the file has, of whatever machine."""
-    keys = [{name: line[name] for name in KEY} for line in read_lines(path)]
-    return Ledger(path, [speed_measurement(key, nanogpt) for i, key in enumerate(keys) if key not in keys[:i]])
+    return Ledger.of_file(path, KEY, lambda *values: speed_measurement(dict(zip(KEY, values, strict=True)), nanogpt))
 
 
 def speed_report(ledger: Ledger) -> str:
@@ -104,17 +91,11 @@ def speed_report(ledger: Ledger) -> str:
 def main(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
     size: Annotated[list[str] | None, typer.Option(help="a size; may be given several times (default: all)")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="float32, bf16 or fp16 (default: float32 on CPU, else bf16)")
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bf16 or fp16 (default: float32 on CPU, else bf16)")] = None,
     nanogpt: Annotated[Path | None, typer.Option(help="folder of a checkout of nanoGPT")] = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="on CPU: everybody compiled instead of everybody eager")
-    ] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="on CPU: everybody compiled instead of everybody eager")] = False,
     rounds: Annotated[int, typer.Option(min=1)] = ROUNDS,
-    shakespeare: Annotated[
-        bool, typer.Option("--shakespeare", help="train nanoGPT's character model to its loss")
-    ] = False,
+    shakespeare: Annotated[bool, typer.Option("--shakespeare", help="train nanoGPT's character model to its loss")] = False,
     table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = RESULTS,
     data: Data = None,
 ) -> None:  # fmt: skip

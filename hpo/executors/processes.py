@@ -168,7 +168,7 @@ class Processes:
                     self._hear(slot)
                 elif slot.process.poll() is not None and not slot.connection.poll():
                     self._bury(slot)  # its connection lives on in something that it forked
-                elif self.timeout is not None and slot.job is not None and slot.elapsed() >= self.timeout:
+                elif self.timeout is not None and slot.job is not None and slot.elapsed_seconds() >= self.timeout:
                     slot.late = True
                     slot.kill()
             while self._due and self._due[0] <= time.monotonic():
@@ -181,7 +181,7 @@ class Processes:
             now = time.monotonic()
             limits = [TICK, *(due - now for due in self._due)]
             if self.timeout is not None:
-                limits += [self.timeout - slot.elapsed() for slot in self._slots if slot.job and not slot.late]
+                limits += [self.timeout - slot.elapsed_seconds() for slot in self._slots if slot.job and not slot.late]
             return max(0.0, min(limits))
 
     def _hear(self, slot: Slot) -> None:
@@ -226,7 +226,8 @@ class Processes:
         job, slot.job = slot.job, None
         if job is not None:
             self._checkpoints.discard(job.key, slot.pid)
-            late = Result(error=f"timeout: still running after {self.timeout or 0:g} s", system={"seconds": slot.elapsed()})
+            error = f"timeout: still running after {self.timeout or 0:g} s"
+            late = Result(error=error, system={"seconds": slot.elapsed_seconds()})
             self._outcomes.put((job, late if slot.late else Lost("worker", f"the worker {how}")))
         self._slots.remove(slot)
         if slot.ready:

@@ -59,7 +59,7 @@ class Slot:
         self.dropped = []
         self.job, self.since = job, time.monotonic()
 
-    def elapsed(self) -> float:
+    def elapsed_seconds(self) -> float:
         """Seconds its job has had."""
         return time.monotonic() - self.since
 

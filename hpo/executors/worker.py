@@ -168,7 +168,7 @@ def name_objective(result: Result, objective: str) -> Result:
     metrics = {name or ("" if is_several(value) else objective): value for name, value in result.metrics.items()}
     curve = [(step, _first(value, objective)) for step, value in result.curve]
     error, loss = result.error, _first(metrics.get("", metrics), objective, 0.0)
-    if error is None and _diverged(loss):
+    if error is None and _is_divergence(loss):
         error = f"diverged: {objective} is {loss}"
     return replace(result, metrics=metrics, curve=curve, error=error)
 
@@ -180,7 +180,7 @@ def _first(value: Any, objective: str, absent: float = math.nan) -> Any:
     return value[0] if is_several(value) and len(value) else value
 
 
-def _diverged(value: Any) -> bool:
+def _is_divergence(value: Any) -> bool:
     try:
         return not math.isfinite(number("", value))
     except TypeError:  # not a number: `Study.told` says so

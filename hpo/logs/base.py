@@ -53,7 +53,7 @@ class Event:
         return canonical([self.kind, self.body])
 
 
-def stored(value: Any) -> str:
+def encode_json(value: Any) -> str:
     """JSON as it stands in a log: exact floats, names in their order; NaN and the infinities as Python writes them."""
     return json.dumps(value, separators=(",", ":"))
 
@@ -79,6 +79,10 @@ class Log(Protocol):
     @classmethod
     def from_url(cls, url: str, readonly: bool = False) -> Self:
         """The log at a URL of its scheme (scheme://...). ValueError if it names none; `readonly` changes nothing there."""
+        ...
+
+    def header(self) -> Mapping[str, Any] | None:
+        """The header that stands there; None where there is none yet. Nothing is written."""
         ...
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:

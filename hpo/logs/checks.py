@@ -19,7 +19,7 @@ def check_event(event: Event, where: str = "this event cannot be recorded") -> N
             raise ValueError(f"its kind is {event.kind!r:.60}; this version of the framework knows {list(CHECKS)}")
         if type(event.time) not in (float, int) or not math.isfinite(event.time):
             raise ValueError(f"its time is {event.time!r:.60}; allowed is a finite number of seconds")
-        CHECKS[event.kind](_mapping("its body", event.body))
+        CHECKS[event.kind](_as_mapping("its body", event.body))
     except KeyError as error:
         raise ValueError(f"{where}: it is a {event.kind} without {error}") from None
     except ValueError as error:
@@ -38,7 +38,7 @@ def _integer(name: str, value: Any, least: int | None = 0) -> None:
         raise ValueError(f"its {name} is {value!r:.60}; allowed is {allowed}")
 
 
-def _mapping(name: str, value: Any) -> Mapping[str, Any]:
+def _as_mapping(name: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} is {value!r:.60}; allowed is a mapping")
     return value
@@ -60,11 +60,11 @@ def _key(body: Mapping[str, Any]) -> None:
 
 
 def _job(job: Any) -> None:
-    job = _mapping("its job", job)
+    job = _as_mapping("its job", job)
     _key(job)
     _integer("seed", job["seed"], None)
-    _mapping("its configuration", job["config"])
-    _mapping("its note", job["note"])
+    _as_mapping("its configuration", job["config"])
+    _as_mapping("its note", job["note"])
     source = job["source"]
     if source is not None:
         if not isinstance(source, list | tuple) or len(source) != 2:
@@ -73,10 +73,10 @@ def _job(job: Any) -> None:
 
 
 def _result(result: Any) -> None:
-    result = _mapping("its result", result)
-    for name, value in _mapping("its metrics", result["metrics"]).items():
+    result = _as_mapping("its result", result)
+    for name, value in _as_mapping("its metrics", result["metrics"]).items():
         _number(f"metric {name!r}", value)
-    for name, value in _mapping("its system", result.get("system", {})).items():
+    for name, value in _as_mapping("its system", result.get("system", {})).items():
         _number(f"measurement {name!r}", value)
     if not isinstance(result["curve"], list | tuple):
         raise ValueError(f"its curve is {result['curve']!r:.60}; allowed is a list of pairs (step, value)")
@@ -113,7 +113,7 @@ def _add(body: Mapping[str, Any]) -> None:
 
 
 def _enqueue(body: Mapping[str, Any]) -> None:
-    _mapping("its configuration", body["config"])
+    _as_mapping("its configuration", body["config"])
 
 
 def _run(body: Mapping[str, Any]) -> None:
@@ -124,7 +124,7 @@ def _run(body: Mapping[str, Any]) -> None:
 
 def _limit(body: Mapping[str, Any]) -> None:
     _text("rule", body.get("rule"))
-    _mapping("its detail", body.get("detail", {}))
+    _as_mapping("its detail", body.get("detail", {}))
 
 
 CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {

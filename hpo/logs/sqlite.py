@@ -19,7 +19,7 @@ from secrets import token_hex
 from typing import Any, Self
 
 from hpo.frames import outside
-from hpo.logs.base import VERSION, Event, Log, LogError, later_version, stored
+from hpo.logs.base import VERSION, Event, Log, LogError, encode_json, later_version
 from hpo.logs.checks import check_event
 from hpo.logs.tables import APPLICATION, TABLES, Digests, Plain, Tables
 
@@ -86,7 +86,7 @@ class SQLiteLog(Log):
         with self._lock, self._sentences():
             if self._tables is None:
                 self._create(header)
-            found, notes = self._proved()
+            found, notes = self._prove()
             if found is None:
                 with self.tables.transaction():
                     if self.tables.header() is None:
@@ -126,13 +126,8 @@ class SQLiteLog(Log):
     # -- beside it ---------------------------------------------------------------------------------------------------
 
     def header(self) -> Mapping[str, Any] | None:
-        """The header that stands there; None where there is none yet."""
         with self._lock, self._sentences():
             return None if self._tables is None else self._tables.header()
-
-    def forbid(self, reason: str) -> None:
-        """Every later append raises PermissionError with this sentence."""
-        self.refusal = reason
 
     @property
     def tables(self) -> Tables:
@@ -157,16 +152,16 @@ class SQLiteLog(Log):
         with self._sentences():
             try:
                 self._db = self._connect(self.path, "mode=ro" if self._readonly else "mode=rw")
-                self._tables = self._recognized(self._db)
+                self._tables = self._recognize(self._db)
             except sqlite3.OperationalError as error:
                 if not self._readonly or error.sqlite_errorcode & 0xFF not in REFUSED:
                     raise
                 for suffix in ("-wal", "-journal"):  # of a driver that was killed; without it the file is half a log
-                    if self._beside(suffix):
+                    if self._has_file(suffix):
                         raise PermissionError(self._unread(suffix)) from None
                 # version 1 kept a write-ahead log, for which SQLite wants to write beside the file; here is none
                 self._db = self._connect(self.path, "mode=ro&immutable=1")
-                self._tables = self._recognized(self._db)
+                self._tables = self._recognize(self._db)
             if not self._readonly:
                 self._leave_wal(self._db)
 
@@ -177,11 +172,11 @@ class SQLiteLog(Log):
             f"that can be taken in only where files may be written; copy both into a folder of yours and open the copy"
         )
 
-    def _beside(self, suffix: str) -> bool:
+    def _has_file(self, suffix: str) -> bool:
         beside = self.path.with_name(self.path.name + suffix)
         return beside.exists() and beside.stat().st_size > 0
 
-    def _recognized(self, db: sqlite3.Connection) -> Tables:
+    def _recognize(self, db: sqlite3.Connection) -> Tables:
         db.execute("BEGIN")  # what is read here belongs together, whatever others write meanwhile
         with closing(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")) as rows:
             found = {_text(name): " ".join(_text(sql).split()) for name, sql in rows}
@@ -217,8 +212,8 @@ class SQLiteLog(Log):
     def _create(self, header: Mapping[str, Any]) -> None:
         """Makes a whole log under another name and then gives it its own, unless another driver came first: nobody ever
         meets half a log, and a file that is there is never begun anew."""
-        stored(header)  # raises before there is a file
-        if self._beside("-wal"):
+        encode_json(header)  # raises before there is a file
+        if self._has_file("-wal"):
             wal = f"{self.path.name}-wal"
             raise LogError(f"the log {self.name} is gone, but events of it may stand in {wal}; move that file away")
         made = self.path.with_name(f".{self.path.name}.{token_hex(4)}.new")
@@ -241,7 +236,7 @@ class SQLiteLog(Log):
                 half.unlink(missing_ok=True)
         self._identify()
 
-    def _proved(self) -> tuple[Mapping[str, Any] | None, list[str]]:
+    def _prove(self) -> tuple[Mapping[str, Any] | None, list[str]]:
         """The header and what is to be said, after everything that can be wrong with the file as a whole was looked at."""
         assert self._db is not None
         self._db.execute("BEGIN")

@@ -22,7 +22,7 @@ from hashlib import blake2b
 from secrets import token_hex
 from typing import Any
 
-from hpo.logs.base import Collision, Event, LogError, stored
+from hpo.logs.base import Collision, Event, LogError, encode_json
 from hpo.logs.checks import check_event, check_position
 
 APPLICATION = int.from_bytes(b"hpo\n", "big")  # what SQLite keeps for telling whose file it is
@@ -125,7 +125,7 @@ class Digests(Tables):
         self._key = b""  # of the digests of this study's events; known with its header
 
     def write(self, header: Mapping[str, Any]) -> None:
-        study, body = token_hex(8), stored(header)
+        study, body = token_hex(8), encode_json(header)
         key = digest_of(study, body)
         row = (study, body, key, 0, self._seal(key, 0))
         self.db.execute("INSERT INTO header (one, study, body, digest, count, seal) VALUES (1, ?, ?, ?, ?, ?)", row)
@@ -169,7 +169,7 @@ class Digests(Tables):
         return [f"the log {self.name} is cut: it held {count} events and holds the first {found}; {missing}"]
 
     def append(self, event: Event) -> None:
-        identity, body, time = event.identity, stored(event.body), float(event.time)
+        identity, body, time = event.identity, encode_json(event.body), float(event.time)
         with self.transaction():  # no other driver inserts meanwhile, so a position cannot clash
             position = self._next()
             check_position(event, position)
@@ -214,7 +214,7 @@ class Plain(Tables):
         self._last = (0, 0)  # so many events were read, and the last one's id: ids have gaps, since a collision burns one
 
     def write(self, header: Mapping[str, Any]) -> None:
-        self.db.execute("INSERT INTO header (one, body) VALUES (1, ?)", (stored(header),))
+        self.db.execute("INSERT INTO header (one, body) VALUES (1, ?)", (encode_json(header),))
 
     def header(self) -> Mapping[str, Any] | None:
         row = self.db.execute("SELECT body FROM header WHERE one = 1").fetchone()
@@ -231,7 +231,7 @@ class Plain(Tables):
         ]
 
     def append(self, event: Event) -> None:
-        row = (event.identity, event.kind, stored(event.body), float(event.time))
+        row = (event.identity, event.kind, encode_json(event.body), float(event.time))
         with self.transaction():
             (last,) = self.db.execute("SELECT max(id) FROM events").fetchone()  # no fewer than the events, and not counted
             check_position(event, last or 0)

@@ -55,9 +55,9 @@ class ASHA(Scheduler):
     def may_name(self, history: History, key: Key) -> bool:
         if key[1] not in self.rungs[:-1] or key not in history.results or "rung" not in history.jobs[key].note.member:
             return False
-        return not history.failed(key) and history.trials[key[0]][-1] == key
+        return not history.is_failure(key) and history.trials[key[0]][-1] == key
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         return ()  # what is below the top stays live until it is promoted
 
 
@@ -97,7 +97,7 @@ class Ladder:
             if key[1] in self.levels and "rung" in history.jobs[key].note.member:  # foreign trials have none
                 rung, entry = self.rungs[self.levels[key[1]]], (history.losses(key), key)
                 insort(rung.members, entry)
-                if not history.failed(key):
+                if not history.is_failure(key):
                     insort(rung.open, entry)
 
     def enter(self, history: History, job: Job) -> None:

@@ -72,32 +72,32 @@ class Finals(Optimizer):
         for trial in finalists(history, places(history, self.keep)):
             last, end = history.trials[trial][-1], (trial, history.header.horizon)
             # another driver may have taken it to the end while one that had not read of the finals went on by a rung
-            if end not in history.jobs and last in history.results and not history.failed(last):
+            if end not in history.jobs and last in history.results and not history.is_failure(last):
                 job = history.jobs[last]
                 return Job(trial, job.config, history.header.horizon, last, job.seed, Note(study={FINALS: True}))
         return self._late_default(history)
 
     def _late_default(self, history: History) -> Job | None:
         """The default configuration, if the search never came to it."""
-        if history.queued is None or default_trial(history) is not None:
+        if history.queue_head is None or default_trial(history) is not None:
             return None
-        position, config = history.queued
+        position, config = history.queue_head
         trial = history.next_trial
         note = Note(study={"queued": position, FINALS: True})
         return Job(trial, dict(config), history.header.horizon, seed=training_seed(self.seed, trial), note=note)
 
     def live(self, history: History) -> Sequence[Key]:
         """What the inner optimizer may name, and the last checkpoints of those that would go on in the finals."""
-        return list(dict.fromkeys([*self.optimizer.live(history), *self._waiting(history)]))
+        return list(dict.fromkeys([*self.optimizer.live(history), *self._open_keys(history)]))
 
     def may_name(self, history: History, key: Key) -> bool:
-        return self.optimizer.may_name(history, key) or key in self._waiting(history)
+        return self.optimizer.may_name(history, key) or key in self._open_keys(history)
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         """Those of the inner optimizer: who is not among the best few any more is not among the `candidates` either."""
-        return self.optimizer.released(history)
+        return self.optimizer.released_keys(history)
 
-    def _waiting(self, history: History) -> list[Key]:
+    def _open_keys(self, history: History) -> list[Key]:
         """Checkpoints from which the best few and the default would go on."""
         return [
             key
@@ -140,7 +140,7 @@ def default_trial(history: History) -> int | None:
 def furthest(history: History, trial: int) -> Key | None:
     """A trial's last success."""
     keys = reversed(history.trials[trial])
-    return next((key for key in keys if key in history.results and not history.failed(key)), None)
+    return next((key for key in keys if key in history.results and not history.is_failure(key)), None)
 
 
 def finalists(history: History, count: int) -> list[int]:

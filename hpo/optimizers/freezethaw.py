@@ -64,7 +64,7 @@ def worths(
     return np.asarray((gained - np.log(spent)).max(axis=1))
 
 
-def taken(gp: GaussianProcess, looks: np.ndarray, rows: np.ndarray, variance: np.ndarray) -> np.ndarray:
+def variance_reduction(gp: GaussianProcess, looks: np.ndarray, rows: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """(m,) the share of the variance (m,) of f at rows (m, d) that a noisy result at the looks (m, d) will take away."""
     i, m = np.arange(len(rows)), len(rows)
     covariance = joint(gp, np.concatenate([looks, rows]))[1]
@@ -72,7 +72,7 @@ def taken(gp: GaussianProcess, looks: np.ndarray, rows: np.ndarray, variance: np
     return np.asarray(np.clip(covariance[i, m + i] ** 2 / seen / variance, 0.0, 1.0 - 1e-9))
 
 
-def averaged(logs: Sequence[np.ndarray]) -> np.ndarray:
+def log_mean(logs: Sequence[np.ndarray]) -> np.ndarray:
     """(m,) log of the mean of the worths whose logarithms, each (m,), are given."""
     return np.asarray(np.logaddexp.reduce(logs, axis=0) - np.log(len(logs)))
 
@@ -95,8 +95,8 @@ class Outlook:
     @classmethod
     def of(cls, gp: GaussianProcess, view: View, plain: np.ndarray, told: np.ndarray, top: int) -> Outlook:
         """Of the configurations plain (m, d), beside told ones (n, d)."""
-        mean, variance = gp.moments(trained(view, plain, top))
-        return cls(gp, view, plain, top, mean, variance, float(gp.mean(trained(view, told, top)).min()))
+        mean, variance = gp.moments(append_budget(view, plain, top))
+        return cls(gp, view, plain, top, mean, variance, float(gp.mean(append_budget(view, told, top)).min()))
 
     def rough(self, rest: np.ndarray) -> np.ndarray:
         """(m,) log of the expected improvement a unit of budget, when all the rest (m,) is spent without a look."""
@@ -105,14 +105,14 @@ class Outlook:
     def worth(self, few: np.ndarray, at: np.ndarray, following: np.ndarray) -> np.ndarray:
         """(k,) log of the worth of the configurations few (k,), trained to `at` (k,) now and to `following` (k,) next."""
         top, rows, total = self.top, self.plain[few], self.variance[few]
-        share = taken(self.gp, trained(self.view, rows, following), trained(self.view, rows, top), total)
+        share = variance_reduction(self.gp, append_budget(self.view, rows, following), append_budget(self.view, rows, top), total)
         share = np.where(following == top, 0.0, share)
         look = np.where(following == top, 0, following - at)
         rest = np.where(following == top, top - at, top - following)
         return worths(self.mean[few], np.sqrt(share * total), np.sqrt((1.0 - share) * total), look, rest, self.incumbent)
 
 
-def trained(view: View, rows: np.ndarray, until: Any) -> np.ndarray:
+def append_budget(view: View, rows: np.ndarray, until: Any) -> np.ndarray:
     """(m, d + 1) the configurations rows (m, d) at a budget, or at one each."""
     return np.column_stack([rows, np.broadcast_to(until / view.horizon, len(rows))])
 
@@ -149,7 +149,7 @@ class FreezeThaw(Scheduler):
             raise ValueError(f"FreezeThaw takes one objective, but {list(history.header.objectives)} came; ASHA takes several")
         new = self.sampler.draft(history, history.next_trial)
         paused = self._paused(history)
-        if not history.limited and (history.queued is not None or not paused or len(history.trials) < FIRST):
+        if not history.limited and (history.queue_head is not None or not paused or len(history.trials) < FIRST):
             return None if new is None else self._start(history, new, {})
         if not paused:
             return None
@@ -164,7 +164,7 @@ class FreezeThaw(Scheduler):
         """Last keys of own trials that may go on."""
         last = (keys[-1] for _, keys in sorted(history.trials.items()))
         mine = (key for key in last if key in history.results and "rung" in history.jobs[key].note.member)
-        return [key for key in mine if key[1] < self.max_resource and not history.failed(key)]
+        return [key for key in mine if key[1] < self.max_resource and not history.is_failure(key)]
 
     def _next(self, until: int) -> int:
         return next(rung for rung in self.rungs if rung > until)
@@ -184,10 +184,10 @@ class FreezeThaw(Scheduler):
         return [key for until in reversed(self.rungs) for key in history.rank(paused.intersection(history.at(until)))]
 
     def may_name(self, history: History, key: Key) -> bool:
-        own = key in history.results and "rung" in history.jobs[key].note.member and not history.failed(key)
+        own = key in history.results and "rung" in history.jobs[key].note.member and not history.is_failure(key)
         return own and key[1] < self.max_resource and history.trials[key[0]][-1] == key
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         return ()  # what is paused stays live until it goes on
 
     # -- which of it -------------------------------------------------------------------------------------------------
@@ -238,9 +238,9 @@ class FreezeThaw(Scheduler):
         them: what one of the samples had not weighed could not be averaged.
         """
         outlooks = [Outlook.of(gp, view, plain, told, self.max_resource) for gp in gps]
-        rough = averaged([outlook.rough(self.max_resource - at) for outlook in outlooks])
+        rough = log_mean([outlook.rough(self.max_resource - at) for outlook in outlooks])
         few = np.unique(np.append(np.argsort(-rough, kind="stable")[:SHORTLIST], len(at) - 1))  # the last may be the new one
         at, following = at[few], np.array([self._next(until) for until in at[few]])
         worth = np.full(len(plain), -np.inf)
-        worth[few] = averaged([outlook.worth(few, at, following) for outlook in outlooks])
+        worth[few] = log_mean([outlook.worth(few, at, following) for outlook in outlooks])
         return worth

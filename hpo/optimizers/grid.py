@@ -58,7 +58,7 @@ class Grid(Listed):
         if type(count) is not int or count < 1:
             raise ValueError(f"the grid has points={count!r} for {name!r}; allowed is an integer of at least 1")
         assert isinstance(spec, Float | Int)
-        return list(dict.fromkeys(spec.along(fraction) for fraction in self._positions(count)))
+        return list(dict.fromkeys(spec.value_at(fraction) for fraction in self._positions(count)))
 
     def _positions(self, count: int) -> list[float]:
         if self.placement == "midpoints" or count == 1:

@@ -48,10 +48,10 @@ class MedianStopping(Scheduler):
         verdicts = history.fold(self.owner, self._begin)
         for until in reversed(self.rungs):  # the most advanced first
             if verdicts.waiting[until]:
-                return self.resume(history, verdicts.waiting[until][0][0], self._following(until))
-        return self.sampler.fresh(history, self._following(0), {"rung": 0})
+                return self.resume(history, verdicts.waiting[until][0][0], self._next_budget(until))
+        return self.sampler.fresh(history, self._next_budget(0), {"rung": 0})
 
-    def _following(self, until: int) -> int:
+    def _next_budget(self, until: int) -> int:
         return next((rung for rung in self.rungs if rung > until), self.max_resource)
 
     def _begin(self) -> Verdicts:
@@ -61,11 +61,11 @@ class MedianStopping(Scheduler):
         """What passed and waits for a worker; then what no start has judged for good, for a finish may still save it."""
         waiting = history.fold(self.owner, self._begin).waiting
         passed = [key for until in reversed(self.rungs) for key in waiting[until]]
-        open_ = [key for until in reversed(self.rungs) for key in history.at(until) if self._undecided(history, key)]
+        open_ = [key for until in reversed(self.rungs) for key in history.at(until) if self._is_undecided(history, key)]
         return list(dict.fromkeys([*passed, *open_]))
 
-    def _undecided(self, history: History, key: Key) -> bool:
-        own = "rung" in history.jobs[key].note.member and not history.failed(key)
+    def _is_undecided(self, history: History, key: Key) -> bool:
+        own = "rung" in history.jobs[key].note.member and not history.is_failure(key)
         return own and history.epoch(key) == history.starts and history.trials[key[0]][-1] == key
 
     def may_name(self, history: History, key: Key) -> bool:
@@ -73,9 +73,9 @@ class MedianStopping(Scheduler):
             return False
         waiting = history.fold(self.owner, self._begin).waiting[key[1]]
         at = bisect_left(waiting, key)
-        return waiting[at : at + 1] == [key] or self._undecided(history, key)
+        return waiting[at : at + 1] == [key] or self._is_undecided(history, key)
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         return history.fold_at_start(self.owner, self._begin).stopped
 
 
@@ -112,7 +112,7 @@ class Verdicts:
     def _passes(self, history: History, key: Key) -> bool:
         members = self.members[key[1]]
         others = len(members) - 1
-        if history.failed(key):
+        if history.is_failure(key):
             return False
         if others < self.grace_trials:
             return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,7 +72,7 @@ class PBT(Scheduler):
     def horizon(self) -> int:
         return self.max_resource
 
-    def suited(self, objective: Any) -> PBT:
+    def adapt(self, objective: Any) -> PBT:
         declared = hook(objective, "explore")
         if self.explore is not None or declared is None:
             return self
@@ -93,7 +93,7 @@ class PBT(Scheduler):
         for generation in sorted(slots.ready):
             if len(slots.finished[generation]) >= math.ceil(self.quorum * len(slots.length) - 1e-9):
                 for slot in slots.ready[generation]:
-                    job = self._following(history, slots, generation, slot)
+                    job = self._next_job(history, slots, generation, slot)
                     if job is not None:
                         return job
         return None
@@ -101,27 +101,39 @@ class PBT(Scheduler):
     def _begin(self) -> Slots:
         return Slots(self.population, self.generations)
 
-    def _following(self, history: History, slots: Slots, generation: int, slot: int) -> Job | None:
+    def _next_job(self, history: History, slots: Slots, generation: int, slot: int) -> Job | None:
         """The slot's next generation, once enough of its population has finished this one."""
         mine = slots.keys[slot, generation]
         best, worst = slots.judge(history, generation, self.truncation)
         place = {"slot": slot, "generation": generation + 1}
         until = self.budget(generation + 1)
-        if history.failed(mine) and not best:  # a dead slot without a donor is sampled afresh
+        if history.is_failure(mine) and not best:  # a dead slot without a donor is sampled afresh
             return self.sampler.fresh(history, until, place)
-        if best and (history.failed(mine) or mine in worst):
-            return self._clone(history, best, until, place)
+        rng = stream(self.seed, history.next_trial, "exploit")
+        donor = self.choose_donor(history, mine, best, worst, rng)
+        if donor is not None:
+            return self._clone(history, donor, until, place, rng)
         last = history.jobs[mine]
         if history.trials[last.trial][-1] != mine:  # finals took the trial to the end; its slot goes on as a copy
             trial = history.next_trial
             return Job(trial, last.config, until, mine, training_seed(self.seed, trial), Note(member=place))
         return Job(last.trial, last.config, until, last.key, last.seed, Note(member=place))
 
-    def _clone(self, history: History, best: Sequence[Key], until: int, place: Mapping[str, Any]) -> Job:
-        """A new trial from a random donor's checkpoint, with the configuration that earned it, explored."""
+    def choose_donor(
+        self, history: History, mine: Key, best: Sequence[Key], worst: Collection[Key], rng: np.random.Generator
+    ) -> Key | None:
+        """Whose checkpoint the slot of `mine` goes on from, as a clone that explores; None: its own, as it is.
+
+        best, worst: the two ends of its generation, without failures in `best`. What a subclass overrides that exploits in
+        another way. Random numbers come from `rng` alone.
+        """
+        if best and (history.is_failure(mine) or mine in worst):
+            return best[int(rng.integers(len(best)))]
+        return None
+
+    def _clone(self, history: History, donor: Key, until: int, place: Mapping[str, Any], rng: np.random.Generator) -> Job:
+        """A new trial from a donor's checkpoint, with the configuration that earned it, explored."""
         trial = history.next_trial
-        rng = stream(self.seed, trial, "exploit")
-        donor = best[int(rng.integers(len(best)))]
         child = self.perturb(history, donor, rng)
         return Job(trial, child.config, until, donor, training_seed(self.seed, trial), Note(member=place, record=child.record))
 
@@ -152,23 +164,23 @@ class PBT(Scheduler):
             if rng.random() < self.resample and name in fresh:
                 child[name] = fresh[name]
             elif isinstance(spec, Float | Int):
-                child[name] = _scaled(spec, parent[name], self.factors[int(rng.integers(len(self.factors)))])
+                child[name] = _scale(spec, parent[name], self.factors[int(rng.integers(len(self.factors)))])
         return child
 
     def live(self, history: History) -> Sequence[Key]:
         """Every key of a generation in which some slot has not gone on; the most advanced first."""
         slots = history.fold(self.owner, self._begin)
         keys = [key for (_, generation), key in slots.keys.items() if slots.slowest <= generation < self.generations]
-        return sorted((k for k in keys if k in history.results and not history.failed(k)), key=lambda k: (-k[1], k[0]))
+        return sorted((k for k in keys if k in history.results and not history.is_failure(k)), key=lambda k: (-k[1], k[0]))
 
     def may_name(self, history: History, key: Key) -> bool:
         slots = history.fold(self.owner, self._begin)
-        place = history.jobs[key].note.member if key in history.results and not history.failed(key) else {}
+        place = history.jobs[key].note.member if key in history.results and not history.is_failure(key) else {}
         if "slot" not in place or slots.keys[place["slot"], place["generation"]] != key:
             return False
         return bool(slots.slowest <= place["generation"] < self.generations)
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         return history.fold_at_start(self.owner, self._begin).released
 
 
@@ -249,12 +261,12 @@ class Slots:
         if generation not in self.judged:
             ranked = history.rank(self.finished[generation])
             count = min(math.ceil(truncation * len(ranked) - 1e-9), len(ranked) // 2)
-            best = [key for key in ranked[: max(count, 1)] if not history.failed(key)]
+            best = [key for key in ranked[: max(count, 1)] if not history.is_failure(key)]
             self.judged[generation] = best, set(ranked[len(ranked) - count :])
         return self.judged[generation]
 
 
-def _scaled(spec: Float | Int, value: float, factor: float) -> float | int:
+def _scale(spec: Float | Int, value: float, factor: float) -> float | int:
     """A value times a factor, clipped to its range. Where there are steps it moves by at least one, and a number at zero,
     which no factor moves, as if it were a tenth of its range away from it."""
     scaled = value * factor

@@ -95,7 +95,7 @@ class Brackets(Scheduler):
         waiting: list[Key] = []
         for _, bracket in sorted(history.fold(self.owner, self._begin).open.items()):
             chosen += [(trial, bracket.budgets[rung - 1]) for trial, rung in bracket.promotions(history)]
-            waiting += bracket.waiting(history)
+            waiting += bracket.live_keys(history)
         return list(dict.fromkeys(chosen + history.rank(waiting)))
 
     def may_name(self, history: History, key: Key) -> bool:
@@ -103,7 +103,7 @@ class Brackets(Scheduler):
         bracket = history.fold(self.owner, self._begin).open.get(number) if number is not None else None
         return bracket is not None and bracket.may_name(history, key)
 
-    def released(self, history: History) -> Sequence[Key] | None:
+    def released_keys(self, history: History) -> Sequence[Key] | None:
         return history.fold_at_start(self.owner, self._begin).released
 
 
@@ -211,7 +211,7 @@ class Bracket:
 
     def absorb(self, history: History, key: Key) -> None:
         for rung in self._rungs(key[1]):
-            self.finished[rung][key[0]] = not history.failed(key)
+            self.finished[rung][key[0]] = not history.is_failure(key)
             if rung == 0 or (rung < len(self.entered) and key[0] in self.entered[rung]):
                 self.missing[rung] -= 1
 
@@ -266,7 +266,7 @@ class Bracket:
             return True
         return trial in entered[min(rung + 1, len(entered) - 1)]
 
-    def waiting(self, history: History) -> list[Key]:
+    def live_keys(self, history: History) -> list[Key]:
         """Every key that somebody may still go on from."""
         keys = [(trial, self.budgets[rung]) for rung, trials in enumerate(self.finished) for trial in trials]
         return [key for key in keys if self.may_name(history, key)]

@@ -32,14 +32,14 @@ class Sobol(Sampler):
         return None if draft is None else draft.config
 
     def suggest(self, history: History, trial: int) -> Draft | None:
-        draft = self.next(history)
+        draft = self.next_point(history)
         if draft is None:
             raise ValueError(
                 "no feasible configuration was found by a Sobol sequence or at random; loosen the constraints of the space"
             )
         return draft
 
-    def next(self, history: History, besides: Collection[bytes] = ()) -> Draft | None:
+    def next_point(self, history: History, besides: Collection[bytes] = ()) -> Draft | None:
         """The next feasible point whose key (domain.keys) is not among `besides`: of the sequence, or after SKIPS points in
         vain, or where few are feasible, a random one; None where that finds none."""
         domain = self.space.domain

@@ -55,7 +55,7 @@ class Parameter(ABC):
         """The plain Python value at a position."""
 
     @abstractmethod
-    def allowed(self) -> str:
+    def allowed_values(self) -> str:
         """What is allowed, in words."""
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Parameter(ABC):
         return True
 
     def reject(self, name: str, value: Any) -> ValueError:
-        return ValueError(f"parameter {name!r} got {shown(value)}; allowed is {self.allowed()}")
+        return ValueError(f"parameter {name!r} got {shown(value)}; allowed is {self.allowed_values()}")
 
     def __repr__(self) -> str:
         """As it would be typed: `Float(1e-05, 0.1, log=True)`; what stands at its default is left out."""

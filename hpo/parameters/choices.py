@@ -92,7 +92,7 @@ class Categorical(Parameter):
         choice = self.choices[index]
         return copy.deepcopy(choice) if isinstance(choice, list | dict) and self.names is None else choice
 
-    def allowed(self) -> str:
+    def allowed_values(self) -> str:
         return f"one of {list(self.values)}"
 
     def describe(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class Const(Parameter):
     def object(self, value: Any) -> Any:
         return copy.deepcopy(self.value)
 
-    def allowed(self) -> str:
+    def allowed_values(self) -> str:
         return f"only {self.value!r}"
 
     def describe(self) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class Float(Parameter):
         value = float(min(max(value, self.lo), self.hi))
         return value if self._places is None else self._value(self._place(value))
 
-    def along(self, fraction: float) -> float:
+    def value_at(self, fraction: float) -> float:
         """The legal value at a fraction of the way from the lower to the upper end."""
         return self.nearest(at(fraction, float(self.lo), float(self.hi), self.log))
 
@@ -152,7 +152,7 @@ class Float(Parameter):
             return self._value(self._places.decode(u))
         return float(min(max(at(u, self.lo, self.hi, self.log), self.lo), self.hi))
 
-    def allowed(self) -> str:
+    def allowed_values(self) -> str:
         by = f" in steps of {self.step}" if self.step is not None else ""
         return f"a number from {self.lo} to {self.hi}{by}"
 
@@ -237,7 +237,7 @@ class Int(Parameter):
         index = round((value - self.lo) / self.step)
         return self.lo + min(max(index, 0), self.count - 1) * self.step
 
-    def along(self, fraction: float) -> int:
+    def value_at(self, fraction: float) -> int:
         """The legal value at a fraction of the way from the lower to the upper end."""
         if self._wide is None:
             return self.nearest(at(fraction, float(self.lo), float(self.hi), self.log))
@@ -264,7 +264,7 @@ class Int(Parameter):
         a, b = self._edges
         return self.nearest(a * (b / a) ** u if self.log else a + u * (b - a))
 
-    def allowed(self) -> str:
+    def allowed_values(self) -> str:
         by = f" in steps of {self.step}" if self.step > 1 else ""
         return f"an integer from {self.lo} to {self.hi}{by}"
 

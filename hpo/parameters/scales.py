@@ -61,7 +61,7 @@ class WideIntegers:
             u = _log_ratio(2 * (self.lo + index * self.step), self.a) / self.width
         else:
             u = (2 * index + 1) / (2 * self.count)
-        return _leading_back(u, index, self.index)
+        return _position_of(u, index, self.index)
 
     def index(self, u: float) -> int:
         """The place whose bin a position lies in."""
@@ -82,7 +82,7 @@ def _log_ratio(p: int, q: int) -> float:
     return math.log1p((p - q) / q) if p < 2 * q else math.log(p / q)  # a division of integers is rounded once
 
 
-def _leading_back(u: float, index: int, place: Callable[[float], int]) -> float:
+def _position_of(u: float, index: int, place: Callable[[float], int]) -> float:
     """The float nearest to u that leads to `index`; u itself if positions step over it."""
     near, found = u, place(u)
     towards = 0.0 if found > index else 1.0

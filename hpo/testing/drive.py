@@ -81,7 +81,7 @@ class Drive:
         assert all(self.history.jobs[key].config == job.config for key in keys), "a trial has one configuration"
         assert sum(j.trial == job.trial for j in self.history.pending.values()) == 1
         if job.source is not None:
-            assert job.source in self.history.results and not self.history.failed(job.source)
+            assert job.source in self.history.results and not self.history.is_failure(job.source)
             assert job.source in self.kept, "the source's checkpoint was given up before: `live` has to name it"
             assert job.source[1] < job.until
 
@@ -103,7 +103,7 @@ class Drive:
         needed, released = set(self.study.keep()), set(self.study.release())
         assert not needed & released, "a checkpoint that is needed was given up"
         self.kept -= released
-        self.leaked.append({key for key in self.kept - needed if not self.history.failed(key)})
+        self.leaked.append({key for key in self.kept - needed if not self.history.is_failure(key)})
 
     def result(self, job: Job) -> Result:
         """What the loss says of a job."""

@@ -169,7 +169,7 @@ class OptimizerLaws:
         first, second = optimizer.ask(), optimizer.ask()
         assert first is not None and second is not None
         assert [first.config, second.config] == pinned
-        assert optimizer.history.queued is None
+        assert optimizer.history.queue_head is None
 
     # -- undisturbed -------------------------------------------------------------------------------------------------
 
@@ -216,5 +216,5 @@ def contents(history: History) -> str:
     trials = {str(trial): keys for trial, keys in history.trials.items()}
     waiting = [[list(key) for key in keys] for keys in (history.pending, history.retries, history.sources)]
     ranked = [[list(key) for key in history.ranking(until)] for until in history.budgets]
-    queued = None if history.queued is None else [history.queued[0], dict(history.queued[1])]
+    queued = None if history.queue_head is None else [history.queue_head[0], dict(history.queue_head[1])]
     return canonical([history.digest, len(history), jobs, results, trials, sorted(history.added), waiting, ranked, queued])

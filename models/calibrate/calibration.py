@@ -51,10 +51,10 @@ def calibrate(device: str = "cpu", threads: int = 1) -> Machine:
     """Measure a device; the number of threads of this process is set to `threads`."""
     import torch
 
-    from models.device import current, open_device
+    from models.device import open_device, use_device
 
     torch.set_num_threads(threads)
-    with current(open_device(device)):
+    with use_device(open_device(device)):
         return _calibrate(torch.device(device), device, threads)
 
 

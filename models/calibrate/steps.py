@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.config import TrainConfig
+from models.config import GPTConfig, TrainConfig
 from models.data.batches import Corpus
 from models.data.tokenizers import Characters
 from models.predict.activations import Parts
@@ -93,10 +93,10 @@ def run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
 
 def autograd_run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
     """As `run_of`, through autograd wherever it is."""
-    from models.engines.engine import Engine
+    from models.engines.eager import EagerEngine
 
     run = run_of(config, device, threads)
-    run.engine = Engine(run.model, run.flat, run.optimizer, run.config)
+    run.engine = EagerEngine(run.model, run.flat, run.optimizer, run.config)
     return run
 
 
@@ -104,19 +104,19 @@ def has_kernels(device: str, threads: int) -> bool:
     """Whether trainings on a device go by engines/cpu/ where they can, for which its kernels are compiled."""
     import torch
 
-    from models.engines.cpu.engine import suits
+    from models.engines.cpu.engine import supports
 
-    return suits(TrainConfig(), torch.device(device), threads)
+    return supports(GPTConfig(), TrainConfig(), torch.device(device), threads)
 
 
 def measure_steps(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
     """Steps and an evaluation in this process, which should be a fresh one: its peak is that of all its life."""
     import torch
 
-    from models.device import current, open_device
+    from models.device import open_device, use_device
 
     torch.set_num_threads(threads)
-    with current(open_device(device)):
+    with use_device(open_device(device)):
         return _measure_steps(config, device, threads, repeats)
 
 
@@ -154,10 +154,10 @@ def measure_code(device: str, threads: int) -> dict[str, Any]:
     """Bytes of this process, which should be a fresh one, without what a formula counts, and of code by precision."""
     import torch
 
-    from models.device import current, open_device
+    from models.device import open_device, use_device
 
     torch.set_num_threads(threads)
-    with current(open_device(device)):
+    with use_device(open_device(device)):
         base, code = _warm_up(device, threads), {"float32": 0}
         autograd_run_of(WARM, device, threads).advance(2)
         for precision in ("bf16", "fp16"):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from models.config import TrainConfig
 from models.flat import Flat
-from models.optimizers.base import Optimizer, Rate, descend, scaled
+from models.optimizers.base import Optimizer, Rate, descend, scale_rate
 from models.optimizers.matrices import Stack, stacks
 
 DECAY = -0.8  # beta2 of step t is 1 - t^DECAY
@@ -84,14 +84,14 @@ class Adafactor(Optimizer):
         newest = self.updates.to(self.flat.weights.dtype).pow(DECAY).clamp(min=1 - config.beta2)  # 1 - beta2 of step t
         floor = max(config.eps**2, LEAST)
         for views in self._views:
-            update = clipped(_normalised(views, newest, floor))
+            update = clip_updates(_normalise(views, newest, floor))
             if views.first is not None:
                 update = views.first.lerp_(update, 1 - config.beta1)
             segment = views.stack.segment
-            descend(views.weights, update, scaled(lr, segment.rate), segment.decay(config.weight_decay))
+            descend(views.weights, update, scale_rate(lr, segment.rate), segment.decay(config.weight_decay))
 
 
-def _normalised(views: Views, newest: Tensor, floor: float) -> Tensor:
+def _normalise(views: Views, newest: Tensor, floor: float) -> Tensor:
     """The gradients over the root of their second moments, which `newest` weights the new squares in; (N, R, C)."""
     grads, rows, columns = views.grads, views.rows, views.columns
     if rows is None or columns is None:
@@ -109,7 +109,7 @@ def _mean_square(x: Tensor, dim: int) -> Tensor:
     return torch.linalg.vector_norm(x, dim=dim).square_().div_(x.size(dim))
 
 
-def clipped(update: Tensor, bound: float = 1.0) -> Tensor:
+def clip_updates(update: Tensor, bound: float = 1.0) -> Tensor:
     """Each matrix of update (N, R, C) scaled to a root mean square of at most `bound`, in place."""
     dims: Sequence[int] = (-2, -1)
     size = torch.linalg.vector_norm(update, dim=dims, keepdim=True) / sqrt(update.size(-2) * update.size(-1))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models.config import TrainConfig
 from models.flat import Flat
-from models.optimizers.base import Optimizer, Part, Parts, Rate, scaled
+from models.optimizers.base import Optimizer, Part, Parts, Rate, scale_rate
 
 
 class AdamW(Optimizer):
@@ -37,7 +37,7 @@ def adamw(parts: Iterable[Part], updates: Tensor, lr: Rate, config: TrainConfig)
             [second],
             [],
             [updates],
-            lr=scaled(lr, segment.rate),
+            lr=scale_rate(lr, segment.rate),
             beta1=config.beta1,
             beta2=config.beta2,
             eps=config.eps,

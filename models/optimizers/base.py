@@ -35,7 +35,7 @@ class Optimizer(ABC):
         self.updates = torch.zeros((), device=flat.weights.device)
         self.state = self._zeros(config)
         if config.hypergradient > 0:
-            self.state |= hypergradient.fresh(flat)
+            self.state |= hypergradient.initial_state(flat)
 
     def _zeros(self, config: TrainConfig) -> dict[str, Tensor]:
         """The moments at the start."""
@@ -50,7 +50,7 @@ class Optimizer(ABC):
         """One update of all weights at learning rate lr. Gradients are read only."""
         self.updates.add_(1)
         if config.hypergradient > 0:
-            with hypergradient.learning(self.state, self.flat, lr, config.hypergradient) as learned:
+            with hypergradient.learn_rate(self.state, self.flat, lr, config.hypergradient) as learned:
                 self._update(learned, config)
         else:
             self._update(lr, config)
@@ -64,9 +64,9 @@ class Optimizer(ABC):
     def restore(self, saved: Mapping[str, Tensor], updates: float, learned: bool = True) -> None:
         """Take over `state` and `updates` of a run; what another optimizer or another model left starts anew instead.
 
-        A run that learns its rate, from one that did not, starts learning at a factor of 1; so does a clone, for which
-        `learned` is false: what was learned belongs to the rate that it was learned for. What has no moments cannot tell
-        whose state this is but by foreign ones in it.
+        A run that learns its rate starts at a factor of 1 if the other run did not learn its own. So does a clone, for which
+        `learned` is false: a learned factor belongs to the rate for which it was learned. An optimizer without moments takes a
+        state for another's if it holds any.
         """
         self.reset()
         own = [name for name in self.state if name not in hypergradient.NAMES]
@@ -113,14 +113,14 @@ def _parts(
     segments: Sequence[Segment], buffers: Sequence[Tensor], decaying: bool, longest: int | None
 ) -> Iterator[Part]:
     origin = segments[0].start if segments else 0
-    for segment in joined(segments, decaying):
+    for segment in join_segments(segments, decaying):
         every = longest or segment.stop - segment.start
         for start in range(segment.start, segment.stop, every):
             stop = min(start + every, segment.stop)
             yield Part(segment, tuple(buffer[start - origin : stop - origin] for buffer in buffers))
 
 
-def joined(segments: Sequence[Segment], decaying: bool) -> list[Segment]:
+def join_segments(segments: Sequence[Segment], decaying: bool) -> list[Segment]:
     """Neighbouring segments of equal rate and decay as one; where nothing is `decaying`, decay is no difference."""
     merged: list[Segment] = []
     for one in segments:
@@ -133,7 +133,7 @@ def joined(segments: Sequence[Segment], decaying: bool) -> list[Segment]:
     return merged
 
 
-def scaled(lr: Rate, by: float) -> Rate:
+def scale_rate(lr: Rate, by: float) -> Rate:
     """The learning rate times a number, within float32."""
     if isinstance(lr, Tensor):
         return lr if by == 1 else lr * by

@@ -25,13 +25,13 @@ FACTOR, CHANGE = NAMES = ("factor", "change")
 LOWEST, HIGHEST = 2.0**-10, 2.0**10
 
 
-def fresh(flat: Flat) -> dict[str, Tensor]:
+def initial_state(flat: Flat) -> dict[str, Tensor]:
     """The state at the start: a factor of 1 () and no last change (size,)."""
     return {FACTOR: torch.ones_like(flat.weights[0]), CHANGE: torch.zeros_like(flat.weights)}
 
 
 @contextmanager
-def learning(state: dict[str, Tensor], flat: Flat, lr: float | Tensor, rate: float) -> Iterator[Tensor]:
+def learn_rate(state: dict[str, Tensor], flat: Flat, lr: float | Tensor, rate: float) -> Iterator[Tensor]:
     """Learn the factor from the gradient and the last change; gives factor x lr, to be used for one update inside."""
     factor, change = state[FACTOR], state[CHANGE]
     factor.mul_(1 + scalar(rate) * cosine(flat.grads, change)).clamp_(LOWEST, HIGHEST)

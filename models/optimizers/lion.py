@@ -4,7 +4,7 @@ import torch
 
 from models.config import TrainConfig
 from models.flat import Flat
-from models.optimizers.base import Optimizer, Parts, Rate, descend, scaled
+from models.optimizers.base import Optimizer, Parts, Rate, descend, scale_rate
 from models.optimizers.rows import PIECE
 
 
@@ -28,5 +28,5 @@ class Lion(Optimizer):
         for segment, (weights, grads, momentum) in self._parts.of(config):
             update = self._scratch[: weights.numel()]
             torch.lerp(momentum, grads, 1 - config.beta1, out=update).sign_()
-            descend(weights, update, scaled(lr, segment.rate), segment.decay(config.weight_decay))
+            descend(weights, update, scale_rate(lr, segment.rate), segment.decay(config.weight_decay))
             momentum.lerp_(grads, 1 - config.beta2)

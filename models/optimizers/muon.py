@@ -12,9 +12,9 @@ from torch import Tensor
 
 from models.config import TrainConfig
 from models.flat import Flat
-from models.norms import normalised
+from models.norms import normalise
 from models.optimizers.adamw import adamw
-from models.optimizers.base import Optimizer, Parts, Rate, descend, scaled, shrink
+from models.optimizers.base import Optimizer, Parts, Rate, descend, scale_rate, shrink
 from models.optimizers.matrices import Stack, stacks
 
 A, B, C = 3.4445, -4.7750, 2.0315  # of the quintic a x + b x^3 + c x^5: steep at 0, and near 1 from 0.7 to 1.2
@@ -54,7 +54,7 @@ class Muon(Optimizer):
         grads, momentum = self.flat.grads[: self._hidden.stop], self.state["momentum"]
         momentum.lerp_(grads, 1 - config.momentum)
         direction = torch.lerp(grads, momentum, config.momentum)  # Nesterov
-        lr = scaled(lr, self._hidden.rate)
+        lr = scale_rate(lr, self._hidden.rate)
         if config.weight_decay > 0:
             shrink(self.flat.weights[: self._hidden.stop], lr, self._hidden.decay(config.weight_decay))
         for group in self._groups:
@@ -64,20 +64,20 @@ class Muon(Optimizer):
         """Subtract the orthogonalised direction from the matrices of one shape, all orthogonalised together."""
         batch = torch.cat([_wide(stack.of(direction)) for stack in group])
         dtype = torch.bfloat16 if batch.is_cuda else batch.dtype  # on CPU bfloat16 is slower, where it is not emulated
-        updates = orthogonalised(batch.to(dtype)).to(batch.dtype)
-        lr = scaled(lr, SIZE * sqrt(max(group[0].rows, group[0].columns)))
+        updates = orthogonalise(batch.to(dtype)).to(batch.dtype)
+        lr = scale_rate(lr, SIZE * sqrt(max(group[0].rows, group[0].columns)))
         for stack, update in zip(group, updates.split([stack.count for stack in group]), strict=True):
             tall = stack.rows > stack.columns
             descend(stack.of(self.flat.weights), update.mT if tall else update, lr, decay=0.0)
 
 
-def orthogonalised(x: Tensor) -> Tensor:
+def orthogonalise(x: Tensor) -> Tensor:
     """U V^T, nearly, of each matrix U S V^T in x (count, rows <= columns): singular values of about 0.7 to 1.2.
 
     Five Newton-Schulz steps of a quintic, X <- a X + (b X X^T + c (X X^T)^2) X, from X / |X|. What is below about a
     thousandth of |X| does not get there.
     """
-    x = normalised(x, (-2, -1), TINY)
+    x = normalise(x, (-2, -1), TINY)
     for _ in range(ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)

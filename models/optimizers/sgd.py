@@ -4,7 +4,7 @@ import torch
 
 from models.config import TrainConfig
 from models.flat import Flat
-from models.optimizers.base import Optimizer, Parts, Rate, scaled
+from models.optimizers.base import Optimizer, Parts, Rate, scale_rate
 
 
 class SGD(Optimizer):
@@ -26,7 +26,7 @@ class SGD(Optimizer):
                 [weights],
                 [grads],
                 [velocity] if config.momentum > 0 else [],  # the kernel refuses one that it does not need
-                lr=scaled(lr, segment.rate),
+                lr=scale_rate(lr, segment.rate),
                 momentum=config.momentum,
                 nesterov=config.nesterov,
                 weight_decay=segment.decay(config.weight_decay),

@@ -25,6 +25,7 @@ from models.optimizers.rows import Kind
 from models.predict import buffers as sizes
 from models.predict.cost import gates, maps, matrices
 from models.predict.layout import ALONE, Layout
+from models.predict.support import unknown_option
 
 EVALUATED = 4096  # tokens in one pass of evaluation at most, and
 EVALUATED_LOGITS = 1 << 24  # logits (evaluate.py)
@@ -42,9 +43,10 @@ class Parts:
 
     @property
     def byhand(self) -> bool:
-        """Whether the passes are those of engines/cpu/ (`suits` in engines/cpu/engine.py)."""
+        """Whether the passes are those of engines/cpu/ (`supports` in engines/cpu/engine.py)."""
         alone = self.layout.devices == 1 and not self.layout.activation_checkpointing
-        return self.kernels and self.device == "cpu" and self.size == 4 and alone
+        known = unknown_option(self.config, self.training) is None
+        return self.kernels and self.device == "cpu" and self.size == 4 and alone and known
 
     @property
     def has_autograd_attention(self) -> bool:

@@ -4,6 +4,7 @@
     marginal.py      f(posterior, incumbent) of means and sds, Score of rows, anybody's function with derivatives
     adapt.py         whether a function needs autograd or differences
       ei.py pi.py ucb.py
+    traits.py        log_scale, several, drawn: what an acquisition may say of itself
     context.py       what an acquisition of the whole model gets, and what a score of rows is
     draws.py         f drawn at told and pending rows, and the posterior given each draw
     minima.py        where a model, or functions drawn from it, are least
@@ -44,6 +45,7 @@ from surrogates.acquisitions.registry import ACQUISITIONS, acquisition
 from surrogates.acquisitions.score import ensemble_of, score_of
 from surrogates.acquisitions.terms import Feasibility, Known, PosteriorMean, Sum, constrained, cost_aware, pibo
 from surrogates.acquisitions.thompson import Thompson
+from surrogates.acquisitions.traits import is_logarithmic, takes_several
 from surrogates.acquisitions.ucb import UCB
 
 __all__ = [
@@ -79,6 +81,8 @@ __all__ = [
     "constrained",
     "cost_aware",
     "ensemble_of",
+    "is_logarithmic",
     "pibo",
     "score_of",
+    "takes_several",
 ]

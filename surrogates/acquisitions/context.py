@@ -107,7 +107,7 @@ class Situation:
 class ModelAcquisition(Protocol):
     """An acquisition of a whole situation: joint posteriors, several objectives, draws.
 
-    An attribute several = True says that it takes more than one objective.
+    It may say that it takes several objectives, or that its scores are draws (traits.py).
     """
 
     @property

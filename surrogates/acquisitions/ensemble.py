@@ -10,6 +10,7 @@ import numpy as np
 from surrogates.acquisitions.context import ModelAcquisition, ScoreFunction
 from surrogates.acquisitions.marginal import Acquisition
 from surrogates.acquisitions.normal import log_mean_exp
+from surrogates.acquisitions.traits import is_draw
 from surrogates.domain import Array
 
 
@@ -21,7 +22,7 @@ def combined(chosen: Acquisition | ModelAcquisition, scores: Sequence[ScoreFunct
     """
     if len(scores) == 1:
         return scores[0]
-    if scores and getattr(chosen, "drawn", False):
+    if scores and is_draw(chosen):
         return scores[seed % len(scores)]
     return Ensemble(scores)
 

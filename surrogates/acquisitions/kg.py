@@ -57,7 +57,7 @@ class KG:
 def apart(gp: GaussianProcess, rows: Array) -> Array:
     """The rows without those whose prior correlation with an earlier one is more than SAME."""
     F = gp.features(rows)
-    near = gp._covariance(F, F)[0] > SAME * exp(gp.theta.log_outputscale)
+    near = gp.covariance(F, F)[0] > SAME * exp(gp.theta.log_outputscale)
     kept: list[int] = []
     for i in range(len(rows)):
         if not near[i, kept].any():

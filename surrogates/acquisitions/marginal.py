@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 
 from surrogates.acquisitions.normal import SD_FLOOR
+from surrogates.acquisitions.traits import is_logarithmic
 from surrogates.domain import Array, Domain
 from surrogates.gp import GaussianProcess
 
@@ -49,7 +50,7 @@ AcquisitionFunction = Callable[[Belief, float], Any]
 class Acquisition(Protocol):
     """A function f(posterior, incumbent) -> score that also knows its derivatives.
 
-    An attribute log_scale = True says that the score is the logarithm of a worth, so that terms may be added to it.
+    It may have a log_scale (traits.py).
     """
 
     def __call__(self, posterior: Belief, incumbent: float) -> Array:
@@ -81,7 +82,7 @@ class Score:
     @property
     def log_scale(self) -> bool:
         """Whether the score is the logarithm of a worth."""
-        return bool(getattr(self.acquisition, "log_scale", False))
+        return is_logarithmic(self.acquisition)
 
     def __call__(self, X: Array) -> Array:
         """(m,) scores."""

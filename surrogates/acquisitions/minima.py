@@ -82,7 +82,7 @@ def _lowest_apart(gp: GaussianProcess, X: Array, q: int) -> list[int]:
     nearest = np.zeros(len(X))  # the largest correlation with a row that was taken
     for _ in range(q - 1):
         i = taken[-1]
-        nearest = np.maximum(nearest, gp._covariance(F[i : i + 1], F)[0][0] / (sd[i] * sd))
+        nearest = np.maximum(nearest, gp.covariance(F[i : i + 1], F)[0][0] / (sd[i] * sd))
         if (nearest > BASIN).all():
             break
         taken.append(int(np.where(nearest > BASIN, np.inf, mean).argmin()))

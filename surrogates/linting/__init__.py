@@ -18,31 +18,35 @@ from surrogates.acquisitions import (
     Numerical,
     acquisition,
 )
-from surrogates.linting import marginal, whole
+from surrogates.kernels import KERNELS
 from surrogates.linting.findings import Finding, Report
+from surrogates.linting.marginal import marginal_findings
+from surrogates.linting.whole import whole_findings
 
 __all__ = ["Finding", "Report", "lint"]
 
 
-def lint(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> Report:
+def lint(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction, kernel: str = "matern52") -> Report:
     """Checks an acquisition: a name, any f(posterior, incumbent) -> score, one with derivatives, or one of the model.
 
     What it raises is reported, not raised. One that takes several objectives is tried with two. ValueError for an unknown
-    name, as in `acquisition`.
+    name, as in `acquisition`. kernel: a name of KERNELS, that of the posteriors with which one of the model is tried.
     """
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel {kernel!r} is not one of {', '.join(KERNELS)}")
     if isinstance(chosen, type):
         wrong = f"{chosen.__name__} is a class"
         remedy = f"Pass an instance, such as {chosen.__name__}()."
         return Report(label(chosen), "not an acquisition", (Finding("runs", "fail", wrong, remedy),))
-    found = tried(chosen)
+    found = as_acquisition(chosen)
     if isinstance(found, ModelAcquisition):
-        return Report(label(chosen), "an acquisition of the whole model", whole.findings(found))
+        return Report(label(chosen), "an acquisition of the whole model", whole_findings(found, kernel))
     ways = {Numerical: "derivatives by differences", Autograd: "derivatives by autograd"}
     derivatives = ways.get(type(found), "with derivatives of its own")
-    return Report(label(chosen), f"a function of mean and sd, {derivatives}", marginal.findings(found))
+    return Report(label(chosen), f"a function of mean and sd, {derivatives}", marginal_findings(found))
 
 
-def tried(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> Acquisition | ModelAcquisition:
+def as_acquisition(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> Acquisition | ModelAcquisition:
     """What `acquisition` makes of it. A function that it refuses is taken for one of arrays: the checks say what is wrong."""
     try:
         return acquisition(chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -34,7 +34,7 @@ class Finding:
     remedy: str = ""
 
     @property
-    def passed(self) -> bool:
+    def is_ok(self) -> bool:
         """Whether it did not fail."""
         return self.verdict != "fail"
 
@@ -50,9 +50,9 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether nothing failed."""
-        return all(finding.passed for finding in self.findings)
+        return all(finding.is_ok for finding in self.findings)
 
-    def named(self, verdict: Verdict) -> list[str]:
+    def names_with(self, verdict: Verdict) -> list[str]:
         """The names of the checks with this verdict."""
         return [finding.name for finding in self.findings if finding.verdict == verdict]
 
@@ -74,7 +74,7 @@ class Report:
     @property
     def summary(self) -> str:
         """The last line."""
-        counts = {verdict: len(self.named(verdict)) for verdict in ("pass", "note", "fail", "skip")}
+        counts = {verdict: len(self.names_with(verdict)) for verdict in ("pass", "note", "fail", "skip")}
         words = {"pass": "passed", "note": "noted", "fail": "failed", "skip": "skipped"}
         return ", ".join(f"{count} {words[verdict]}" for verdict, count in counts.items() if count)
 
@@ -116,7 +116,7 @@ def ask(checks: Sequence[Check[T]], subject: T) -> list[Finding]:
             found.append(Finding(check.name, "skip", f"cannot be measured before {closed!r} passes"))
             continue
         found.append(check(subject))
-        closed = check.name if check.gate and not found[-1].passed else ""
+        closed = check.name if check.gate and not found[-1].is_ok else ""
     return found
 
 
@@ -128,9 +128,32 @@ def fail_if(wrong: str, right: str) -> Measured:
     return ("fail", wrong) if wrong else ("pass", right)
 
 
-def listed(values: Iterable[float]) -> str:
+def two_digits(values: Iterable[float]) -> str:
     """Numbers in two digits."""
     return ", ".join(f"{value:.2g}" for value in values)
+
+
+def count_nan(values: Array, where: Callable[[int], str] = lambda i: "", what: str = "") -> Measured:
+    """A failure where scores are not float64 or NaN. where: the place of the i-th in words; what: a noun after their number."""
+    if values.dtype != np.float64:
+        return "fail", f"scores are of type {values.dtype}"
+    bad = np.flatnonzero(np.isnan(values))
+    wrong = f"{len(bad)} of {len(values)} scores are NaN{where(int(bad[0]))}" if len(bad) else ""
+    return fail_if(wrong, f"float64, and none of {len(values)}{what} is NaN")
+
+
+def compare_ways(ways: Mapping[str, tuple[Array, Array]], tolerance: float, what: str) -> Measured:
+    """A failure where scores differ by the way in which they were asked: {"in another order": (wanted, got)}."""
+    wrong = [way for way, (before, after) in ways.items() if not close(after, before, tolerance).all()]
+    every = list(ways)
+    right = f"scores are the same {', '.join(every[:-1])} and {every[-1]}"
+    return fail_if(f"scores change when {what} come {' and '.join(wrong)}" if wrong else "", right)
+
+
+def judge_orders(changes: Mapping[str, str], verdict: Verdict, right: str) -> Measured:
+    """The verdict where an order of points has changed: {"times 8": how, or nothing}; else a pass."""
+    said = "; ".join(f"{how}: {change}" for how, change in changes.items() if change)
+    return (verdict, said) if said else ("pass", right)
 
 
 def spread(values: Array) -> float:

@@ -16,7 +16,21 @@ import numpy as np
 
 from surrogates.acquisitions.marginal import Acquisition, AcquisitionFunction, Belief, Normal, Numerical
 from surrogates.domain import Array
-from surrogates.linting.findings import STEEP, Check, Finding, Measured, ask, close, fail_if, listed, order, spread
+from surrogates.linting.findings import (
+    STEEP,
+    Check,
+    Finding,
+    Measured,
+    ask,
+    close,
+    compare_ways,
+    count_nan,
+    fail_if,
+    judge_orders,
+    order,
+    spread,
+    two_digits,
+)
 
 B = -1.3  # the incumbent of every made-up posterior
 FAR = (5.0, 10.0, 20.0, 40.0)  # standard deviations above it
@@ -49,7 +63,7 @@ class Probe:
     def slopes(self, mean: Array, sd: Array) -> tuple[Array, Array]:
         """By mean (m,) and by sd (m,), as the maximiser gets them."""
         chosen = self.acquisition
-        if isinstance(chosen, Numerical):  # which refuses a function that writes: that is `harmless`'s to find, alone
+        if isinstance(chosen, Numerical):  # which refuses a function that writes: that is `compare_posterior`'s to find, alone
             chosen = replace(chosen, f=on_copies(chosen.f))
         _, by_mean, by_sd = chosen.gradient(Normal(np.array(mean), np.array(sd)), B)
         return np.asarray(by_mean, dtype=float), np.asarray(by_sd, dtype=float)
@@ -85,31 +99,26 @@ def place(mean: float, sd: float) -> str:
 # --- whether it can be asked ------------------------------------------------------------------------------------------
 
 
-def runs(probe: Probe) -> Measured:
+def call_once(probe: Probe) -> Measured:
     """One call."""
     probe.raw(*cloud(7))
     return "pass", "7 points were scored"
 
 
-def shape(probe: Probe) -> Measured:
+def score_shapes(probe: Probe) -> Measured:
     """(m,) for m points."""
     shapes = {m: np.shape(probe.raw(*cloud(m))) for m in (1, 2, 7)}
     wrong = [f"{m} points gave an array of shape {got}" for m, got in shapes.items() if got != (m,)]
     return fail_if("; ".join(wrong), "1, 2 and 7 points gave as many scores")
 
 
-def numbers(probe: Probe) -> Measured:
+def score_numbers(probe: Probe) -> Measured:
     """float64, and none of them NaN at ordinary points."""
     mean, sd = (part.ravel() for part in grid())
-    scores = np.asarray(probe.raw(mean, sd))
-    if scores.dtype != np.float64:
-        return "fail", f"scores are of type {scores.dtype}"
-    bad = np.flatnonzero(np.isnan(scores))
-    wrong = f"{len(bad)} of {len(scores)} scores are NaN, one at {place(mean[bad[0]], sd[bad[0]])}" if len(bad) else ""
-    return fail_if(wrong, f"float64, and none of {len(scores)} scores is NaN")
+    return count_nan(np.asarray(probe.raw(mean, sd)), lambda i: f", one at {place(mean[i], sd[i])}", " scores")
 
 
-def repeatable(probe: Probe) -> Measured:
+def repeat_call(probe: Probe) -> Measured:
     """The same question twice."""
     first, second = (probe.score(*cloud()) for _ in range(2))
     changed = int((~close(first, second, 0.0)).sum())
@@ -120,7 +129,7 @@ def repeatable(probe: Probe) -> Measured:
 # --- whether it can be climbed ----------------------------------------------------------------------------------------
 
 
-def gradient(probe: Probe) -> Measured:
+def compare_slopes(probe: Probe) -> Measured:
     """Derivatives of its own against central differences."""
     if isinstance(probe.acquisition, Numerical):
         return "skip", "it has none of its own: differences are taken"
@@ -137,16 +146,16 @@ def gradient(probe: Probe) -> Measured:
     return "pass", f"agrees with differences at {len(mean)} points"
 
 
-def climbable(probe: Probe) -> Measured:
+def far_slopes(probe: Probe) -> Measured:
     """Score and slopes far above the incumbent, at sd = 1."""
     mean, sd = B + np.array(FAR), np.ones(len(FAR))
     score, slopes = probe.score(mean, sd), np.abs(probe.slopes(mean, sd)).max(axis=0)
-    said = f"{listed(FAR)} sd above the incumbent scores are {listed(score)} and slopes {listed(slopes)}"
+    said = f"{two_digits(FAR)} sd above the incumbent scores are {two_digits(score)} and slopes {two_digits(slopes)}"
     good = np.isfinite(score) & np.isfinite(slopes) & (slopes >= STEEP)
     return fail_if("" if good.all() else f"{said}; the maximiser stops at {STEEP:.0e}", said)
 
 
-def settled(probe: Probe) -> Measured:
+def certain_slopes(probe: Probe) -> Measured:
     """Score and slopes where sd is as good as zero: below, at and above the incumbent."""
     mean, sd = (part.ravel() for part in np.meshgrid(B + np.array([-1.0, 0.0, 1.0]), np.array(SMALL)))
     said = ("score", probe.score(mean, sd)), *zip(("slope by mean", "slope by sd"), probe.slopes(mean, sd), strict=True)
@@ -154,13 +163,13 @@ def settled(probe: Probe) -> Measured:
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             return "fail", f"the {name} is {values[bad[0]]} at {place(mean[bad[0]], sd[bad[0]])}"
-    return "pass", f"finite at sd = {listed(SMALL)}, below, at and above the incumbent"
+    return "pass", f"finite at sd = {two_digits(SMALL)}, below, at and above the incumbent"
 
 
 # --- whether it keeps to itself ---------------------------------------------------------------------------------------
 
 
-def harmless(probe: Probe) -> Measured:
+def compare_posterior(probe: Probe) -> Measured:
     """The posterior's arrays after a call."""
     posterior, before = Normal(*cloud()), Normal(*cloud())
     probe.function(posterior, B)
@@ -169,7 +178,7 @@ def harmless(probe: Probe) -> Measured:
                    "posterior.mean and posterior.sd are as before")  # fmt: skip
 
 
-def alone(probe: Probe) -> Measured:
+def point_company(probe: Probe) -> Measured:
     """Points in another order, in halves, and one by one."""
     mean, sd = cloud()
     together = probe.score(mean, sd)
@@ -181,15 +190,13 @@ def alone(probe: Probe) -> Measured:
         "in halves": (together, np.concatenate(halves)),
         "one by one": (together[:8], np.concatenate(single)),
     }
-    wrong = [way for way, (before, after) in ways.items() if not close(after, before, TOLERANCE).all()]
-    return fail_if(f"scores change when points come {' and '.join(wrong)}" if wrong else "",
-                   "scores are the same in another order, in halves and one by one")  # fmt: skip
+    return compare_ways(ways, TOLERANCE, "points")
 
 
 # --- whether it wants the right thing ---------------------------------------------------------------------------------
 
 
-def greedy(probe: Probe) -> Measured:
+def mean_effect(probe: Probe) -> Measured:
     """The score along rising means."""
     mean, sd = grid()
     scores = probe.score(mean.ravel(), sd.ravel()).reshape(mean.shape)
@@ -200,7 +207,7 @@ def greedy(probe: Probe) -> Measured:
     return fail_if(wrong if rises[i, j] > TOLERANCE else "", "never rises with the mean")
 
 
-def curious(probe: Probe) -> Measured:
+def sd_effect(probe: Probe) -> Measured:
     """The score along rising sds, with the mean at and above the incumbent."""
     sd = np.geomspace(0.01, 3.0, 40)
     at, above = (probe.score(np.full_like(sd, mean), sd) for mean in (B, B + 1.0))
@@ -211,56 +218,58 @@ def curious(probe: Probe) -> Measured:
     return "pass", "does not fall as sd grows, at the incumbent"
 
 
-def reordered(probe: Probe, shift: float, scale: float) -> str:
+def order_change(probe: Probe, shift: float, scale: float) -> str:
     """How the order of points changes when all targets do; empty where it does not."""
     mean, sd = cloud()
     before = probe.score(mean, sd)
     return order(before, probe.score(scale * mean + shift, scale * sd, scale * B + shift), TOLERANCE)
 
 
-def shifted(probe: Probe) -> Measured:
+def shift_effect(probe: Probe) -> Measured:
     """Whether the order of points depends on where zero is."""
-    said = [f"moved by {shift:g}: {change}" for shift in SHIFTS if (change := reordered(probe, shift, 1.0))]
-    return fail_if("; ".join(said), f"the order of 60 points is the same when all targets are moved by {listed(SHIFTS)}")
+    changes = {f"moved by {shift:g}": order_change(probe, shift, 1.0) for shift in SHIFTS}
+    right = f"the order of 60 points is the same when all targets are moved by {two_digits(SHIFTS)}"
+    return judge_orders(changes, "fail", right)
 
 
-def scaled(probe: Probe) -> Measured:
+def scale_effect(probe: Probe) -> Measured:
     """Whether the order of points depends on the unit."""
-    said = [f"times {scale:g}: {change}" for scale in SCALES if (change := reordered(probe, 0.0, scale))]
-    right = f"the order of 60 points is the same when all targets are multiplied by {listed(SCALES)}"
-    return ("note", "; ".join(said)) if said else ("pass", right)
+    changes = {f"times {scale:g}": order_change(probe, 0.0, scale) for scale in SCALES}
+    right = f"the order of 60 points is the same when all targets are multiplied by {two_digits(SCALES)}"
+    return judge_orders(changes, "note", right)
 
 
 GATES = (
-    Check("runs", runs, "Read arrays posterior.mean (m,) and posterior.sd (m,), and a number; assign to none of them; "
-                        "wrap a function of torch tensors: Autograd(f).", gate=True),
-    Check("shape", shape, "Return an array (m,), one score a point.", gate=True),
-    Check("numbers", numbers, "Compute in float64, and give every ordinary point a number.", gate=True),
-    Check("repeatable", repeatable, "Draw random numbers in the score(situation) of a ModelAcquisition, from "
-                                    "situation.seed.", gate=True),
+    Check("runs", call_once, "Read arrays posterior.mean (m,) and posterior.sd (m,), and a number; assign to none of them; "
+                             "wrap a function of torch tensors: Autograd(f).", gate=True),
+    Check("shape", score_shapes, "Return an array (m,), one score a point.", gate=True),
+    Check("numbers", score_numbers, "Compute in float64, and give every ordinary point a number.", gate=True),
+    Check("repeatable", repeat_call, "Draw random numbers in the score(situation) of a ModelAcquisition, from "
+                                     "situation.seed.", gate=True),
 )  # fmt: skip
-GRADIENT = Check("gradient", gradient, "Correct `gradient`, or leave it out: differences are taken then.")
+GRADIENT = Check("gradient", compare_slopes, "Correct `gradient`, or leave it out: differences are taken then.")
 REST = (
-    Check("far from data", climbable, "Return the logarithm of the worth, from functions that do not underflow "
-                                      "(scipy.special.log_ndtr, surrogates.acquisitions.normal.log_h)."),
-    Check("sd near zero", settled, "Keep sd away from zero (np.maximum(posterior.sd, 1e-12)) and take logarithms of "
-                                   "positive numbers only."),
-    Check("in place", harmless, "Work on copies: other readers get the same arrays, and a study refuses what writes to them."),
-    Check("company", alone, "Score each point by its own mean and sd: nothing summed, ranked or scaled over the points "
-                            "of a call."),
-    Check("mean", greedy, "Let the score fall as the mean grows: lower is better."),
-    Check("sd", curious, "If it is to explore, let the score grow with sd where the mean is no better than the incumbent."),
-    Check("shift", shifted, "Read the mean only as incumbent - posterior.mean: zero is the middle of what was tried, not "
-                            "of the problem."),
-    Check("scale", scaled, "If it should not know the unit, divide everything by sd, or give every term the unit of the "
-                           "targets."),
+    Check("far from data", far_slopes, "Return the logarithm of the worth, from functions that do not underflow "
+                                       "(scipy.special.log_ndtr, surrogates.acquisitions.normal.log_h)."),
+    Check("sd near zero", certain_slopes, "Keep sd away from zero (np.maximum(posterior.sd, 1e-12)) and take logarithms of "
+                                          "positive numbers only."),
+    Check("in place", compare_posterior, "Work on copies: other readers get the same arrays, and a study refuses what writes to "
+                                         "them."),
+    Check("company", point_company, "Score each point by its own mean and sd: nothing summed, ranked or scaled over the points "
+                                    "of a call."),
+    Check("mean", mean_effect, "Let the score fall as the mean grows: lower is better."),
+    Check("sd", sd_effect, "If it is to explore, let the score grow with sd where the mean is no better than the incumbent."),
+    Check("shift", shift_effect, "Read the mean only as incumbent - posterior.mean: zero is the middle of what was tried, not "
+                                 "of the problem."),
+    Check("scale", scale_effect, "If it should not know the unit, divide everything by sd, or give every term the unit of the "
+                                 "targets."),
 )  # fmt: skip
 
 
-def findings(acquisition: Acquisition) -> tuple[Finding, ...]:
+def marginal_findings(acquisition: Acquisition) -> tuple[Finding, ...]:
     """All checks. Where its own gradient is wrong, the others take differences, so that each fault is found alone."""
     first = ask((*GATES, GRADIENT), Probe(acquisition))
-    if not all(finding.passed for finding in first[:-1]):
+    if not all(finding.is_ok for finding in first[:-1]):
         return (*first, *(Finding(check.name, "skip", first[-1].measured) for check in REST))
-    trusted = acquisition if first[-1].passed else Numerical(acquisition)
+    trusted = acquisition if first[-1].is_ok else Numerical(acquisition)
     return (*first, *ask(REST, Probe(trusted)))

@@ -14,10 +14,24 @@ from typing import Any
 import numpy as np
 
 from surrogates.acquisitions.context import ModelAcquisition, ScoreFunction, Situation
+from surrogates.acquisitions.traits import takes_several
 from surrogates.domain import Array, Domain
 from surrogates.gp import GaussianProcess
 from surrogates.hyperparameters import Hyperparameters
-from surrogates.linting.findings import STEEP, Check, Finding, Measured, ask, close, fail_if, order, spread
+from surrogates.linting.findings import (
+    STEEP,
+    Check,
+    Finding,
+    Measured,
+    ask,
+    close,
+    compare_ways,
+    count_nan,
+    fail_if,
+    judge_orders,
+    order,
+    spread,
+)
 
 MIXED = Domain(("float", "float", "categorical"), (None,) * 3, (0, 0, 3), ((),) * 3)
 LINE = Domain(("float",), (None,), (0,), ((),))
@@ -34,12 +48,17 @@ class Trial:
 
     acquisition: ModelAcquisition
     situation: Situation
-    X: Array = field(default_factory=lambda: inside(24))
+    X: Array = field(default_factory=lambda: inner_rows(24))
 
     @classmethod
-    def of(cls, acquisition: ModelAcquisition) -> Trial:
+    def of(cls, acquisition: ModelAcquisition, kernel: str) -> Trial:
         """In the situation for everything but what is far from data."""
-        return cls(acquisition, mixed(objectives(acquisition)))
+        return cls(acquisition, mixed_situation(objectives(acquisition), kernel))
+
+    @property
+    def kernel(self) -> str:
+        """The name of the posteriors' kernel."""
+        return self.situation.gps[0].theta.kernel
 
     @cached_property
     def score(self) -> ScoreFunction:
@@ -54,36 +73,37 @@ class Trial:
 
 def objectives(acquisition: ModelAcquisition) -> int:
     """How many posteriors it is given."""
-    return 2 if getattr(acquisition, "several", False) else 1
+    return 2 if takes_several(acquisition) else 1
 
 
-def inside(m: int) -> Array:
+def inner_rows(m: int) -> Array:
     """(m, 3) rows of MIXED that keep away from the bounds."""
     X = MIXED.random(np.random.default_rng(7), m)
     X[:, MIXED.floats] = 0.05 + 0.9 * X[:, MIXED.floats]
     return X
 
 
-def mixed(many: int, noise: float = 1e-3) -> Situation:
+def mixed_situation(many: int, kernel: str, noise: float = 1e-3) -> Situation:
     """12 rows of MIXED at which a wave was seen, another one an objective."""
     rows, pending = np.split(MIXED.random(np.random.default_rng(3), 14), [12])
-    theta = Hyperparameters((-0.7, -0.5, 0.0), 0.0, float(np.log(noise)), 0.1)
+    theta = Hyperparameters((-0.7, -0.5, 0.0), 0.0, float(np.log(noise)), 0.1, kernel)
     waves = [np.sin(5.0 * rows[:, 0] + i) + rows[:, 1] ** 2 + 0.3 * rows[:, 2] - 1.0 for i in range(many)]
     gps = tuple(GaussianProcess(MIXED, rows, wave, theta) for wave in waves)
     return Situation(gps, rows, pending, float(gps[0].mean(rows).min()), seed=0)
 
 
-def steep(many: int) -> Situation:
+def steep_situation(many: int, kernel: str) -> Situation:
     """30 rows on a steep line, nearly without noise: most of it lies hundreds of standard deviations above the best."""
     rows = np.linspace(0.0, 1.0, 30)[:, None]
-    gp = GaussianProcess(LINE, rows, 3.0 * rows[:, 0] - 1.5, Hyperparameters((-0.7,), 0.2, float(np.log(1e-8)), 0.1))
+    theta = Hyperparameters((-0.7,), 0.2, float(np.log(1e-8)), 0.1, kernel)
+    gp = GaussianProcess(LINE, rows, 3.0 * rows[:, 0] - 1.5, theta)
     return Situation((gp,) * many, rows, np.zeros((0, 1)), -1.5, seed=0)
 
 
 # --- whether it can be asked ------------------------------------------------------------------------------------------
 
 
-def runs(trial: Trial) -> Measured:
+def score_once(trial: Trial) -> Measured:
     """One score, with and without derivatives."""
     trial.score(trial.X)
     trial.score.gradient(trial.X)
@@ -91,7 +111,7 @@ def runs(trial: Trial) -> Measured:
     return "pass", f"scored {len(trial.X)} rows after {told} told and {pending} pending ones"
 
 
-def shape(trial: Trial) -> Measured:
+def row_shapes(trial: Trial) -> Measured:
     """(m,) for m rows, and (m, d) derivatives."""
     wrong = []
     for m in (1, 2, 7):
@@ -106,16 +126,13 @@ def shape(trial: Trial) -> Measured:
     return fail_if("; ".join(wrong), "1, 2 and 7 rows gave as many scores and derivatives")
 
 
-def numbers(trial: Trial) -> Measured:
+def row_numbers(trial: Trial) -> Measured:
     """float64, and none of them NaN."""
     values = np.asarray(trial.score(trial.X))
-    if values.dtype != np.float64:
-        return "fail", f"scores are of type {values.dtype}"
-    bad = int(np.isnan(values).sum())
-    return fail_if(f"{bad} of {len(values)} scores are NaN" if bad else "", f"float64, and none of {len(values)} is NaN")
+    return count_nan(values)
 
 
-def repeatable(trial: Trial) -> Measured:
+def repeat_situation(trial: Trial) -> Measured:
     """The same situation twice, then another seed."""
     changed = not np.array_equal(trial.score(trial.X), trial.at(seed=trial.situation.seed)(trial.X), equal_nan=True)
     other = np.array_equal(trial.score(trial.X), trial.at(seed=trial.situation.seed + 1)(trial.X))
@@ -126,7 +143,7 @@ def repeatable(trial: Trial) -> Measured:
 # --- whether it can be climbed ----------------------------------------------------------------------------------------
 
 
-def gradient(trial: Trial) -> Measured:
+def compare_row_slopes(trial: Trial) -> Measured:
     """Derivatives against differences in the float columns; zero in the others."""
     score, X = trial.score, trial.X
     value, slope = score.gradient(X)
@@ -149,9 +166,9 @@ def difference(score: Callable[[Array], Array], X: Array, column: int) -> Array:
     return np.asarray((8.0 * near - far) / (12.0 * STEP))
 
 
-def climbable(trial: Trial) -> Measured:
+def steep_slopes(trial: Trial) -> Measured:
     """Score and slopes where the mean is hundreds of standard deviations above the best."""
-    score = trial.acquisition.score(steep(objectives(trial.acquisition)))
+    score = trial.acquisition.score(steep_situation(objectives(trial.acquisition), trial.kernel))
     X = np.linspace(0.4, 0.95, 61)[:, None]
     value, slope = score.gradient(X)
     if not (np.isfinite(value).all() and np.isfinite(slope).all()):
@@ -161,9 +178,9 @@ def climbable(trial: Trial) -> Measured:
     return fail_if(said if flat > len(X) // 5 else "", said)
 
 
-def settled(trial: Trial) -> Measured:
+def started_slopes(trial: Trial) -> Measured:
     """Score and slopes at told and pending rows, nearly without noise."""
-    situation = mixed(len(trial.situation.gps), noise=1e-8)
+    situation = mixed_situation(len(trial.situation.gps), trial.kernel, noise=1e-8)
     value, slope = trial.acquisition.score(situation).gradient(situation.started)
     for name, values in (("scores", value), ("rows of slopes", slope)):
         bad = int((~np.isfinite(values)).reshape(len(value), -1).any(axis=1).sum())
@@ -175,9 +192,9 @@ def settled(trial: Trial) -> Measured:
 # --- whether it keeps to itself ---------------------------------------------------------------------------------------
 
 
-def harmless(trial: Trial) -> Measured:
+def compare_arrays(trial: Trial) -> Measured:
     """Every array of the situation, and the rows, after a score."""
-    situation, X = mixed(len(trial.situation.gps)), trial.X.copy()
+    situation, X = mixed_situation(len(trial.situation.gps), trial.kernel), trial.X.copy()
     before = [array.copy() for array in arrays(situation, X)]
     trial.acquisition.score(situation).gradient(X)
     changed = not all(np.array_equal(now, was) for now, was in zip(arrays(situation, X), before, strict=True))
@@ -190,7 +207,7 @@ def arrays(situation: Situation, X: Array) -> list[Array]:
     return [X, situation.rows, situation.pending, *(a for gp in situation.gps for a in (gp.Z, gp.y, gp.L, gp.alpha))]
 
 
-def alone(trial: Trial) -> Measured:
+def row_company(trial: Trial) -> Measured:
     """Rows in another order and one by one."""
     together = trial.score(trial.X)
     shuffled = np.random.default_rng(1).permutation(len(together))
@@ -199,15 +216,13 @@ def alone(trial: Trial) -> Measured:
         "in another order": (together[shuffled], trial.score(trial.X[shuffled])),
         "one by one": (together, single),
     }
-    wrong = [way for way, (before, after) in ways.items() if not close(after, before, 1e-6).all()]
-    return fail_if(f"scores change when rows come {' and '.join(wrong)}" if wrong else "",
-                   "scores are the same in another order and one by one")  # fmt: skip
+    return compare_ways(ways, 1e-6, "rows")
 
 
 # --- whether it wants the right thing ---------------------------------------------------------------------------------
 
 
-def respectful(trial: Trial) -> Measured:
+def pending_effect(trial: Trial) -> Measured:
     """What the best row is worth once it is pending."""
     before = trial.at(pending=np.zeros((0, MIXED.d)))
     values = before(trial.X)
@@ -217,7 +232,7 @@ def respectful(trial: Trial) -> Measured:
     return ("pass" if now < then - 1e-9 * spread(values) else "note"), said
 
 
-def set_like(trial: Trial) -> Measured:
+def pending_order(trial: Trial) -> Measured:
     """Pending rows in reverse.
 
     Of what is drawn at pending rows others are drawn in another order, which changes scores about as much as a seed does.
@@ -235,7 +250,7 @@ def departure(before: Array, after: Array) -> float:
     return float(np.nan_to_num(moved, nan=np.inf)) / (spread(before) or 1.0)
 
 
-def reordered(trial: Trial, shift: float, scale: float) -> str:
+def situation_order_change(trial: Trial, shift: float, scale: float) -> str:
     """How the order of rows changes when all targets, and what is believed of them, do; empty where it does not."""
     situation, scaled = trial.situation, []
     for gp in situation.gps:
@@ -250,46 +265,45 @@ def reordered(trial: Trial, shift: float, scale: float) -> str:
     return order(trial.score(trial.X), other(trial.X), TOLERANCE)
 
 
-def shifted(trial: Trial) -> Measured:
+def move_targets(trial: Trial) -> Measured:
     """Whether the order of rows depends on where zero is."""
-    change = reordered(trial, SHIFT, 1.0)
-    return fail_if(change and f"moved by {SHIFT:g}: {change}", f"the order of rows is the same, moved by {SHIFT:g}")
+    changes = {f"moved by {SHIFT:g}": situation_order_change(trial, SHIFT, 1.0)}
+    return judge_orders(changes, "fail", f"the order of rows is the same, moved by {SHIFT:g}")
 
 
-def scaled(trial: Trial) -> Measured:
+def rescale_targets(trial: Trial) -> Measured:
     """Whether the order of rows depends on the unit."""
-    change = reordered(trial, 0.0, SCALE)
-    if change:
-        return "note", f"times {SCALE:g}: {change}"
-    return "pass", f"the order of rows is the same, times {SCALE:g}"
+    changes = {f"times {SCALE:g}": situation_order_change(trial, 0.0, SCALE)}
+    return judge_orders(changes, "note", f"the order of rows is the same, times {SCALE:g}")
 
 
 GATES = (
-    Check("runs", runs, "Give score(situation) -> an object with score(X), score.gradient(X) and log_scale.", gate=True),
-    Check("shape", shape, "Return scores (m,) and derivatives (m, d) for rows X (m, d), and one log_scale for both.",
+    Check("runs", score_once, "Give score(situation) -> an object with score(X), score.gradient(X) and log_scale.", gate=True),
+    Check("shape", row_shapes, "Return scores (m,) and derivatives (m, d) for rows X (m, d), and one log_scale for both.",
           gate=True),
-    Check("numbers", numbers, "Compute in float64, and give every row a number.", gate=True),
-    Check("repeatable", repeatable, "Draw random numbers in score(situation), from "
-                                    "np.random.default_rng(situation.seed) alone.", gate=True),
+    Check("numbers", row_numbers, "Compute in float64, and give every row a number.", gate=True),
+    Check("repeatable", repeat_situation, "Draw random numbers in score(situation), from "
+                                          "np.random.default_rng(situation.seed) alone.", gate=True),
 )  # fmt: skip
 REST = (
-    Check("gradient", gradient, "Correct `gradient`; surrogates.Known takes differences of any function of rows."),
-    Check("far from data", climbable, "Return the logarithm of the worth, from functions that do not underflow "
-                                      "(surrogates.acquisitions.normal)."),
-    Check("sd near zero", settled, "Keep variances away from zero (GaussianProcess.positive) and take logarithms of "
-                                   "positive numbers only."),
-    Check("in place", harmless, "Work on copies: a posterior is used again for the next proposal."),
-    Check("company", alone, "Score each row by itself: nothing summed, ranked or scaled over the rows of a call."),
-    Check("pending", respectful, "Unless its proposals differ by the seed, score with situation.hallucinated, or integrate "
-                                 "over situation.pending: else parallel workers all try the same row."),
-    Check("batch", set_like, "Give every row of situation.pending the same say: the order in which jobs were started means "
-                             "nothing."),
-    Check("shift", shifted, "Read means only as differences: zero is the middle of what was tried, not of the problem."),
-    Check("scale", scaled, "If it should not know the unit, divide by a sd, or give every term the unit of the targets."),
+    Check("gradient", compare_row_slopes, "Correct `gradient`; surrogates.Known takes differences of any function of rows."),
+    Check("far from data", steep_slopes, "Return the logarithm of the worth, from functions that do not underflow "
+                                         "(surrogates.acquisitions.normal)."),
+    Check("sd near zero", started_slopes, "Keep variances away from zero (GaussianProcess.positive) and take logarithms of "
+                                          "positive numbers only."),
+    Check("in place", compare_arrays, "Work on copies: a posterior is used again for the next proposal."),
+    Check("company", row_company, "Score each row by itself: nothing summed, ranked or scaled over the rows of a call."),
+    Check("pending", pending_effect, "Unless its proposals differ by the seed, score with situation.hallucinated, or integrate "
+                                     "over situation.pending: else parallel workers all try the same row."),
+    Check("batch", pending_order, "Give every row of situation.pending the same say: the order in which jobs were started means "
+                                  "nothing."),
+    Check("shift", move_targets, "Read means only as differences: zero is the middle of what was tried, not of the problem."),
+    Check("scale", rescale_targets, "If it should not know the unit, divide by a sd, or give every term the unit of the "
+                                    "targets."),
 )  # fmt: skip
 MEANS = "does not apply: it reads the whole model, not one mean and sd a point"
 
 
-def findings(acquisition: ModelAcquisition) -> tuple[Finding, ...]:
-    """All checks, and which of the marginal ones do not apply."""
-    return (*ask((*GATES, *REST), Trial.of(acquisition)), Finding("mean", "skip", MEANS), Finding("sd", "skip", MEANS))
+def whole_findings(acquisition: ModelAcquisition, kernel: str) -> tuple[Finding, ...]:
+    """All checks, with posteriors of this kernel, and which of the marginal ones do not apply."""
+    return (*ask((*GATES, *REST), Trial.of(acquisition, kernel)), Finding("mean", "skip", MEANS), Finding("sd", "skip", MEANS))

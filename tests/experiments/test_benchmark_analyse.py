@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.benchmark import analyse, collected, records, summary
+from experiments.benchmark import analyse, collected, pages, records, sentences, summary
 from experiments.benchmark.collected import collect
 from experiments.benchmark.ranking import rank_methods
 from experiments.ledger.lines import append_line
@@ -29,15 +29,22 @@ def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The tasks and methods of these tests; lines count unless they are marked as old."""
     monkeypatch.setattr(collected, "TASKS", TASKS)
     monkeypatch.setattr(analyse, "TASKS", TASKS)
+    monkeypatch.setattr(collected, "find_task", find_toy)
     monkeypatch.setattr(collected, "METHODS", METHODS)
     monkeypatch.setattr(records, "is_current", lambda record: record.get("digest") != "old")
     monkeypatch.setattr(analyse, "REASONS", tmp_path / "reasons.toml")
 
 
+def find_toy(name: str) -> SimpleNamespace:
+    if name not in TASKS:
+        raise ValueError(f"{name!r} is unknown")
+    return TASKS[name]
+
+
 @pytest.fixture
 def ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is shown counts as the project's own results."""
-    monkeypatch.setattr(analyse, "own", lambda results: True)
+    monkeypatch.setattr(analyse, "is_own", lambda results: True)
 
 
 def row(task: str, method: str, seed: int, regret: Sequence[float | None], **more: Any) -> dict[str, Any]:
@@ -131,7 +138,7 @@ def test_older_sources_give_way_to_the_present_ones(tmp_path: Path) -> None:
 def test_no_study_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "timing.jsonl").write_text('{"seconds": 3}\n')
     with pytest.raises(ValueError, match="no study with regrets in"):
-        analyse.table(tmp_path)
+        sentences.benchmark_table(tmp_path)
 
 
 # -- medians, ranks, losses --------------------------------------------------------------------------------------------
@@ -240,7 +247,7 @@ def test_a_loss_without_a_reason_is_said_with_its_suite(tmp_path: Path, monkeypa
     monkeypatch.setitem(TASKS, "steps", SimpleNamespace(kind="rough", best=0.0, about="about steps", suite="fresh"))
     analyse.REASONS.write_text('bowl = "It is round."\n')
     slower = [{**each, "regret": falling(1.0, each["seed"])} if each["method"] == "GP" else each for each in every()]
-    usual, fresh = analyse.suites(stored(tmp_path, slower))
+    usual, fresh = analyse.analyse_suites(stored(tmp_path, slower))
     assert usual.remarks == ["reasons.toml has no reason for: valley."]
     assert fresh.remarks == ["reasons.toml has no reason for: steps."]
 
@@ -289,14 +296,14 @@ def test_seconds_by_kind(tmp_path: Path) -> None:
 
 def test_everything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = stored(tmp_path, every())
-    analyse.write(results, tmp_path / "out")
+    pages.write_pages(results, tmp_path / "out")
     printed = capsys.readouterr().out
-    assert analyse.table(results) in printed
+    assert sentences.benchmark_table(results) in printed
     assert "| GP | 5 | 1.00 [1.00, 1.00] | 1.00 | 1.00 | 1.00 | 100.00 % | 100.00 % |  |  |" in printed
     assert "GP has a mean rank of 1.00 among 4 methods over 3 tasks, each after 25, 50, 100 evaluations" in printed
     assert "Some peer's median is better than GP's at 0 of 9 pairs" in printed
     names = {"index.html", "summary.csv", "ranks.csv", "lost.csv", "seconds.csv", "curves.png", "ranks.png", "critical.png"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names == {*analyse.FILES}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names == {*pages.FILES}
     cells = {(cell["task"], cell["method"], cell["evaluations"]): cell for cell in rows_in(tmp_path / "out" / "summary.csv")}
     assert len(cells) == 3 * 4 * 3
     assert float(cells["bowl", "GP", "50"]["median"]) == pytest.approx(1.02 / 401, rel=1e-6)
@@ -309,7 +316,7 @@ def test_everything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_of_few_seeds_nothing_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    analyse.write(stored(tmp_path, every()), tmp_path / "out")
+    pages.write_pages(stored(tmp_path, every()), tmp_path / "out")
     said = capsys.readouterr().out
     sentence = "No interval and no probability of being first is shown of slow: of fewer than 5 seeds a bootstrap says nothing."
     assert sentence in said and sentence in (tmp_path / "out" / "index.html").read_text()
@@ -320,8 +327,8 @@ def test_of_few_seeds_nothing_is_drawn(tmp_path: Path, capsys: pytest.CaptureFix
         *(f"first_{drawn}{at}" for drawn in ("seeds", "tasks") for at in ("", "_at_25", "_at_50", "_at_100")),
     }  # fmt: skip
     enough = [each for each in every() if each["method"] != "slow"]
-    assert "a bootstrap says nothing" not in analyse.table(stored(tmp_path / "enough", enough))
-    few = analyse.table(stored(tmp_path / "few", [each for each in every() if each["seed"] < 2]))
+    assert "a bootstrap says nothing" not in sentences.benchmark_table(stored(tmp_path / "enough", enough))
+    few = sentences.benchmark_table(stored(tmp_path / "few", [each for each in every() if each["seed"] < 2]))
     assert "bootstrap draws" not in few and "GP, random, tpe, slow" in few
 
 
@@ -334,7 +341,7 @@ def test_suites_are_shown_apart(
     assert "steps" not in collect(stored(tmp_path / "one", every())).tasks
     results = stored(tmp_path, [each for each in every() if (each["task"], each["method"]) != ("steps", "tpe")])
     assert collect(results, "fresh").tasks == ["steps"]
-    analyse.write(results, tmp_path / "out")
+    pages.write_pages(results, tmp_path / "out")
     first, second = capsys.readouterr().out.split(analyse.TITLES["fresh"])
     assert "among 4 methods over 2 tasks" in first and "reasons.toml" not in first
     assert "among 3 methods over 1 tasks" in second and "reasons.toml explains" in second
@@ -343,7 +350,7 @@ def test_suites_are_shown_apart(
     assert [line["method"] for line in ranked] == ["GP", "slow", "random"]
     assert analyse.TITLES["fresh"] in (tmp_path / "out" / "fresh" / "index.html").read_text()
     only = stored(tmp_path / "only", every(tasks=["steps"]))
-    assert analyse.table(only).startswith(analyse.TITLES["fresh"])
+    assert sentences.benchmark_table(only).startswith(analyse.TITLES["fresh"])
 
 
 def test_studies_of_a_task_that_has_changed_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,7 +363,7 @@ def test_studies_of_a_task_that_has_changed_are_left_out(tmp_path: Path, monkeyp
 
 def test_it_is_said_who_is_ahead_of_ours(tmp_path: Path) -> None:
     slower = [{**each, "regret": falling(1.0, each["seed"])} if each["method"] == "GP" else each for each in every()]
-    said = analyse.table(stored(tmp_path, slower))
+    said = sentences.benchmark_table(stored(tmp_path, slower))
     assert "GP has a mean rank of 3.00" in said
     assert "the first is slow with 1.00. The mean rank of GP is the lowest in 0.00 %" in said
     assert "at 9 of 9 pairs" in said
@@ -377,7 +384,7 @@ def test_it_is_said_who_is_ahead_of_ours(tmp_path: Path) -> None:
 )
 def test_partial_data(rows: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever there is, there is a page, a table that says what is missing, and nothing that is not a number."""
-    analyse.write(stored(tmp_path, rows), tmp_path / "out")
+    pages.write_pages(stored(tmp_path, rows), tmp_path / "out")
     said = capsys.readouterr().out
     assert "Missing or left out:" in said
     assert "nan" not in said
@@ -386,10 +393,10 @@ def test_partial_data(rows: list[dict[str, Any]], tmp_path: Path, capsys: pytest
 
 
 def test_words() -> None:
-    assert [analyse.number(value) for value in (0.012345, 1.2e-7, 0.0, 1234.0, math.inf)] == [
+    assert [sentences.format_number(value) for value in (0.012345, 1.2e-7, 0.0, 1234.0, math.inf)] == [
         "0.0123", "1.2e-07", "0", "1.23e+03", "∞",
     ]  # fmt: skip
-    assert [analyse.percent(share) for share in (1.0, 0.9996, 0.0)] == ["100.00 %", "99.96 %", "0.00 %"]
+    assert [sentences.format_percent(share) for share in (1.0, 0.9996, 0.0)] == ["100.00 %", "99.96 %", "0.00 %"]
 
 
 def test_versions_are_counted(tmp_path: Path) -> None:

@@ -254,6 +254,44 @@ def test_an_option_of_ours_is_a_method_beside_it_on_the_seeds_that_are_named(tmp
     assert "2 studies, 2 recorded already, 0 to run" in again.stdout, "the same name, however it is written"
 
 
+TASK = """
+from experiments.benchmark.tasks import Task
+from hpo.space import Float, Space
+
+SLOPE = Task("slope", "hills", lambda: Space(x=Float(0.0, 1.0)), lambda config: config["x"], 0.0, about="down to the left")
+"""
+
+
+def test_a_task_of_ones_own_is_run_shown_and_resumed(tmp_path: Path) -> None:
+    """Its kind and what it is about stand on the page; its studies are run again once it is defined otherwise."""
+    (tmp_path / "hills.py").write_text(TASK)
+    arguments = ("--task", "hills:SLOPE", "--method", "random", "--n", "4", "--results", "results")
+    done = ran(tmp_path, *arguments, "--seeds", "2")
+    assert done.returncode == 0 and "of any method on" not in done.stdout, done.stderr
+    lines = list(read_lines(tmp_path / "results" / "random.jsonl"))
+    assert [(line["task"], line["seed"], len(line["regret"])) for line in lines] == [("hills:SLOPE", 0, 4), ("hills:SLOPE", 1, 4)]
+    assert all(line["regret"][-1] == min(line["values"]) for line in lines) and len({line["task_digest"] for line in lines}) == 1
+    page = tmp_path / "results" / "page"
+    rows = (page / "summary.csv").read_text().splitlines()[1:]
+    assert rows and all(row.startswith("hills,hills:SLOPE,random,4,2,") for row in rows)
+    assert "hills:SLOPE<small>hills</small>" in (text := (page / "index.html").read_text()) and "down to the left" in text
+    assert "3 studies, 2 recorded already, 1 to run" in ran(tmp_path, *arguments, "--seeds", "3").stdout
+    (tmp_path / "hills.py").write_text(TASK.replace('config["x"]', '2 * config["x"]'))
+    shown = ran(tmp_path, *arguments, "--table")
+    assert shown.returncode == 2 and "hills:SLOPE: 3 studies are of the task as it was before" in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
+    assert "3 studies, 0 recorded already, 3 to run" in ran(tmp_path, *arguments, "--seeds", "3").stdout
+
+
+def test_a_task_that_nobody_ran_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "valleys.py").write_text(TASK)
+    monkeypatch.syspath_prepend(tmp_path)
+    some = ("--task", "branin", "--method", "random", "--n", "2", "--seeds", "1")
+    assert ran(tmp_path, *some, "--results", "results").returncode == 0
+    show = ["--table", "--results", str(tmp_path / "results"), "--task", "branin", "--task", "valleys:SLOPE"]
+    assert "No study of any method on valleys:SLOPE." in CliRunner().invoke(app, show).output
+
+
 def test_somebody_elses_losses_have_no_reason_of_ours(tmp_path: Path) -> None:
     """branin has one in reasons.toml, and random search is ahead of ours after one evaluation from some seed."""
     seeds = [seed for seed in range(20) if ahead(seed)]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.benchmark import analyse, plots
+from experiments.benchmark import analyse, pages, plots
 from experiments.benchmark.collected import collect
 from tests.experiments.test_benchmark_analyse import TASKS, every, known, row, stored
 
@@ -15,8 +15,8 @@ __all__ = ["known"]  # the fixture: it works here by its name alone
 
 
 def test_an_earlier_figure_does_not_stay(tmp_path: Path) -> None:
-    analyse.write(stored(tmp_path / "much", every()), tmp_path / "out")
-    analyse.write(stored(tmp_path / "little", every(["GP"])), tmp_path / "out")
+    pages.write_pages(stored(tmp_path / "much", every()), tmp_path / "out")
+    pages.write_pages(stored(tmp_path / "little", every(["GP"])), tmp_path / "out")
     assert not (tmp_path / "out" / "ranks.png").exists()
     assert (tmp_path / "out" / "ranks.csv").read_text() == ""
 
@@ -26,13 +26,13 @@ def test_the_pages_of_a_suite_without_studies_do_not_stay(tmp_path: Path, monkey
     monkeypatch.setitem(TASKS, "steps", SimpleNamespace(kind="rough", best=0.0, about="about steps", suite="fresh"))
     out, fresh = tmp_path / "out", tmp_path / "out" / "fresh"
     both, usual = stored(tmp_path / "both", every()), stored(tmp_path / "usual", every(tasks=["bowl"]))
-    analyse.write(both, out)
+    pages.write_pages(both, out)
     assert (out / "index.html").exists() and (fresh / "index.html").exists()
-    analyse.write(usual, out)
+    pages.write_pages(usual, out)
     assert (out / "index.html").exists() and not fresh.exists()
-    analyse.write(both, out)
+    pages.write_pages(both, out)
     (out / "notes.txt").write_text("mine")
-    analyse.write(stored(tmp_path / "held", every(tasks=["steps"])), out)
+    pages.write_pages(stored(tmp_path / "held", every(tasks=["steps"])), out)
     assert {path.name for path in out.iterdir()} == {"fresh", "notes.txt"} and (fresh / "index.html").exists()
 
 
@@ -41,11 +41,11 @@ def test_the_pages_of_own_results_lie_with_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     own = stored(tmp_path, every(tasks=["bowl"])).relative_to(tmp_path)
-    analyse.write(own)
+    pages.write_pages(own)
     assert f"Everything: {own / 'page' / 'index.html'}" in capsys.readouterr().out
-    assert {path.name for path in (own / "page").iterdir()} <= {*analyse.FILES} and not (tmp_path / "runs").exists()
+    assert {path.name for path in (own / "page").iterdir()} <= {*pages.FILES} and not (tmp_path / "runs").exists()
     monkeypatch.setattr(analyse, "RESULTS", own.resolve())  # as if they were the project's
-    analyse.write(own)
+    pages.write_pages(own)
     assert "Everything: runs/benchmark/index.html" in capsys.readouterr().out
     assert (tmp_path / "runs" / "benchmark" / "summary.csv").exists()
 

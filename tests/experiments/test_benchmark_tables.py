@@ -102,7 +102,7 @@ def test_a_grid_is_complete_and_its_best_is_exact(
     name: str, grid: tables.Grid, shared_data: Callable[[str], Path]
 ) -> None:
     path = shared_data(grid.file)
-    values = tables.grid_values(grid)
+    values = tables.read_grid(grid)
     assert values.shape == tuple(n for _, n in grid.axes) and np.isfinite(values).all()
     every = [TASKS[name].true({n + "_index": i for (n, _), i in zip(grid.axes, at, strict=True)})
              for at in product(*(range(n) for _, n in grid.axes))]  # fmt: skip

@@ -54,7 +54,7 @@ def test_all_stored_studies_and_rungs_are_read() -> None:
 
 
 def test_a_study_that_fails_is_named_with_what_it_said() -> None:
-    with pytest.raises(RuntimeError, match=r"the study nobody with seed 0 failed:\n(.|\n)*KeyError: 'nobody'"):
+    with pytest.raises(RuntimeError, match=r"experiments.compare.study nobody 0 failed:\n(.|\n)*KeyError: 'nobody'"):
         command.spawn_study("nobody", 0)
 
 

@@ -107,7 +107,7 @@ def test_another_column(sampler: type[Column]) -> None:
     optimizer = ASHA(sampler(Space(x=Float(0.0, 1.0))), max_resource=9)
     run(Study(optimizer), Simulator(lambda config, until, _: config["x"] + 1.0 / until), Stop(9))
     history = optimizer.history
-    keys = sorted(history.finished)
+    keys = sorted(history.finished_keys)
     view = sampler(optimizer.space).view(history, keys)
     assert view.domain.kinds == ("float", "float") and {u for _, u in keys} == {1, 3, 9}
     places = dict(zip([until for _, until in keys], view.rows(history, keys)[:, -1], strict=True))

@@ -49,6 +49,16 @@ def age(ledger: Ledger, digest: str | None = "older", **more: Any) -> None:
     ledger.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def test_a_ledger_of_a_file_lists_each_of_its_measurements_once(ledger: Ledger) -> None:
+    """Some are listed no longer: their lines stay, and nothing is missing."""
+    ledger.measure(lambda line: None)
+    append_line(ledger.path, {"x": 1, "y": 7})
+    found = Ledger.of_file(ledger.path, ("x",), lambda x: one(x) if x < 3 else None)
+    assert [each.key["x"] for each in found.measurements] == [0, 1, 2] == [*(line["x"] for line in found.latest().values())]
+    assert found.list_missing() == [] and sum(1 for _ in read_lines(ledger.path)) == 5
+    assert Ledger.of_file(ledger.path.with_name("nothing"), ("x",), one).measurements == []
+
+
 # -- lines -------------------------------------------------------------------------------------------------------------
 
 

@@ -148,12 +148,13 @@ def edited(root: Path, module: str, before: str, after: str) -> Iterator[Path]:
 
 LISTED = [
     ("surrogates.acquisitions.registry", '    "logei":', '    "mine": LogEI(),\n    "logei":'),
-    ("surrogates.kernels", "\n\nclass Pairs", '\nKERNELS["mine"] = lambda r2: (r2, r2)\n\n\nclass Pairs'),
+    ("surrogates.kernels", '    "matern52":', '    "mine": Kernel(rbf, ChiScales(1.0)),\n    "matern52":'),
+    ("surrogates.kernels", "\n\nKERNELS", "\n\ndef mine(r2: Array) -> tuple[Array, Array]:\n    return r2, r2\n\n\nKERNELS"),
     ("hpo.optimizers", '    "manual": Manual,', '    "mine": Manual,\n    "manual": Manual,'),
 ]
 
 
-@pytest.mark.parametrize("name", ["random", "GP", "GP(acquisition='kg')"])
+@pytest.mark.parametrize("name", ["random", "GP", "GP(acquisition='kg')", "GP(kernel='rbf')"])
 @pytest.mark.parametrize(("module", "before", "after"), LISTED)
 def test_listing_one_more_makes_no_study_older(name: str, module: str, before: str, after: str, tree: Path) -> None:
     sources = find(name).sources

@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments.speed import __main__ as command
-from experiments.speed import contenders
 from experiments.speed.duel import Entry, duel
+from experiments.speed.judging import CONFIG
 from experiments.speed.sizes import STEPS, Size, peak_flops
+from experiments.speed.trainer import Trainer
 from models.schedule import lr_at
 
 TINY = Size(1, 16, 2, 8, 4, micro=2)
@@ -52,14 +53,14 @@ def test_the_table_shows_ratios_within_a_run_and_a_careless_user_gets_a_sentence
 
 def test_the_trainer_has_the_schedule_of_all() -> None:
     pytest.importorskip("accelerate")
-    trainer = contenders.Trainer(TINY, "cpu", "float32", compiled=False)
+    trainer = Trainer(TINY, "cpu", "float32", compiled=False)
     rates = []
     for step in (0, 1, 199):
         trainer.steps(step + 1 - sum(n for n, _ in rates))
         (group, *_) = trainer.trainer.optimizer.param_groups
         rates.append((step + 1 - sum(n for n, _ in rates), group["lr"]))
     for (_, rate), step in zip(rates, (1, 2, 200), strict=True):  # what the next step will have
-        assert rate == pytest.approx(lr_at(step, STEPS, contenders.CONFIG))
+        assert rate == pytest.approx(lr_at(step, STEPS, CONFIG))
 
 
 def test_the_command_measures_a_duel_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

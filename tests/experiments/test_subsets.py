@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from experiments import subsets
+from experiments import subset_models, subsets
 from experiments.benchmark.tasks import TASKS
 from surrogates import standardise
 
@@ -58,7 +58,7 @@ def test_results_crowd_around_the_best() -> None:
 
 def test_every_way_takes_a_thousand_of_many() -> None:
     z = np.random.default_rng(0).normal(size=3000)
-    taken = {way: subsets.subset(way, z, np.random.default_rng(0)) for way in subsets.WAYS[:-1]}
+    taken = {way: subset_models.subset(way, z, np.random.default_rng(0)) for way in subsets.WAYS[:-1]}
     assert {way: len(set(use.tolist())) for way, use in taken.items()} == {
         "all": 3000, "kept": 1000, "best": 1000, "latest": 1000, "random": 1000,
     }  # fmt: skip
@@ -70,7 +70,7 @@ def test_every_way_takes_a_thousand_of_many() -> None:
 def test_a_measurement_proposes_and_is_told(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if way == "variational":
         pytest.importorskip("gpytorch")
-    monkeypatch.setattr(subsets, "EPOCHS", 2)
+    monkeypatch.setattr(subset_models, "EPOCHS", 2)
     found = subsets.measure_subset("hartmann6", 45, way, 0)
     assert 0 <= found["after"] <= found["before"] and len(found["proposed"]) == 3 and found["near"] > 0 and found["all"] > 0
     again = subsets.measure_subset("hartmann6", 45, way, 0)
@@ -116,12 +116,12 @@ def test_all_that_is_stored_is_read_and_what_costs_most_comes_last() -> None:
 
 
 def test_every_proposal_of_a_gp_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds, right = [], subsets.maximize
+    seeds, right = [], subset_models.maximize
 
     def told(score: Any, domain: Any, seed: int, *rest: Any) -> Any:
         seeds.append(seed)
         return right(score, domain, seed, *rest)
 
-    monkeypatch.setattr(subsets, "maximize", told)
+    monkeypatch.setattr(subset_models, "maximize", told)
     subsets.measure_subset("hartmann6", 45, "latest", 2)
     assert seeds == [200, 201, 202]

@@ -11,7 +11,7 @@ import pytest
 from experiments import build, settings
 from experiments.build import optimizer
 from experiments.job import DEFAULT, default
-from experiments.settings import CHANGEABLE, ENGINES, SAMPLERS, SCHEDULERS, Settings, read_toml
+from experiments.settings import CHANGEABLE, SAMPLERS, SCHEDULERS, Settings, read_toml
 from experiments.spaces import SPACES, Fits
 from experiments.tune import Search, prepare
 from hpo import OPTIMIZERS
@@ -83,12 +83,6 @@ def test_every_pair_builds_and_trains_to_the_horizon(sampler: str, scheduler: st
     assert made.horizon in (1, settings.horizon)  # a sampler alone takes the study's
     job = made.ask() if made.horizon > 1 else None
     assert job is None or 1 <= job.until <= settings.horizon
-
-
-def test_engines_are_those_of_models() -> None:
-    from models.engines.engine import ENGINES as known
-
-    assert tuple(known) == ENGINES
 
 
 def test_the_objective_trains_as_the_settings_say() -> None:
@@ -284,7 +278,7 @@ def test_a_long_context_in_little_memory_offers_what_fits(opened: Any, name: str
     assert all(job is not None and room.needs(job.config) <= limit for job in asked)
     assert room.needs(default(name)) > limit
     assert all(dict(job.config) != default(name) for job in asked if job is not None)
-    assert work.study.history.queued is None and default_trial(work.study.history) is None  # nor do the finals train it
+    assert work.study.history.queue_head is None and default_trial(work.study.history) is None  # nor do the finals train it
 
 
 def test_the_default_takes_part_where_it_fits(opened: Any) -> None:

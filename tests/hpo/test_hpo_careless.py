@@ -279,7 +279,7 @@ def test_objectives_get_objects_and_logs_hold_names(objective: Any, executor: st
     options: dict[str, Any] = {"executor": executor, "log": tmp_path / "log.db", "folder": tmp_path / "c"}
     study = minimize(objective=objective, space=space, trials=4, **options)
     assert len(study.successes()) == 4, study.rows()
-    assert {trial.config["act"] for trial in map(study.trial, study.history.finished)} <= {"relu", "half"}
+    assert {trial.config["act"] for trial in map(study.trial, study.history.finished_keys)} <= {"relu", "half"}
     assert all(isinstance(job.config["layers"], list) for job in study.history.jobs.values())
     assert over_objects(space.objects(study.best.config)) == study.best.value
     again = minimize(objective=objective, space=space, trials=4, **options)

@@ -56,7 +56,7 @@ class ExecutorLaws:
         thread.join(900)
         assert not thread.is_alive(), f"hangs at {[job.config for job in study.history.pending.values()]}"
         assert done and len(study.history.results) == len(configs), study.rows()[-1:]
-        assert all(study.history.failed(key) for key in study.history.results)
+        assert all(study.history.is_failure(key) for key in study.history.results)
         errors = [result.error or "" for result in study.history.results.values()]
         assert "boom" in errors[0] and all(errors)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hpo import ASHA, Finals, History, Job, MemoryLog, Random, Result, Simulator, Stop, Study, run
 from hpo.load import load
 from hpo.optimizers.finals import FINALS, default_trial, finalists, furthest
-from hpo.stopping import SHARE, Turn, Verdict, makespan, spent, turned
+from hpo.stopping import SHARE, Turn, Verdict, makespan, search_end, spent
 from hpo.testing import Drive, changed_jobs
 from hpo.testing.spaces import plane, quadratic
 from tests.hpo.cases import FINISHED, TOP, build
@@ -94,7 +94,7 @@ def drive(machine: Timed, turn: Turn, name: str = "asha(random)", seed: int = 0)
 def test_the_finals_end_near_the_seconds(workers: int, pace: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs that take what they took before: the search and its finals fill the seconds, and hardly go over."""
     study = drive(Timed(monkeypatch, workers, pace, birth=20.0), Turn(120.0, None, workers))
-    found = turned(study.history)
+    found = search_end(study.history)
     assert found is not None and found["rule"] == "seconds" and not study.history.pending
     assert 0 in whole(study.history) and len(whole(study.history)) >= 2
     assert 120.0 - TOP * pace - 1 <= spent(study.history) <= 120.0 + TOP * pace / 2
@@ -130,7 +130,7 @@ def test_under_a_load_that_comes_later_the_finals_are_finished_all_the_same(monk
 
 def test_where_one_training_takes_all_the_seconds_again_there_are_no_finals(monkeypatch: pytest.MonkeyPatch) -> None:
     history = drive(Timed(monkeypatch, 2, 30.0), Turn(60.0, None, 2)).history
-    found = turned(history)
+    found = search_end(history)
     assert found is not None and (found["rule"], found["phase"]) == ("seconds", "search") and not whole(history)
     assert spent(history) < 60.0 + 9 * 30.0
 
@@ -139,7 +139,7 @@ def test_where_one_training_takes_all_the_seconds_again_there_are_no_finals(monk
 @pytest.mark.parametrize("name", ["asha(random)", "random", "grid", "pbt", "hyperband"])
 def test_a_number_of_trials_ends_in_finals_too(name: str, trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
     study = drive(Timed(monkeypatch, 2, 1.0), Turn(None, trials, 2), name)
-    found = turned(study.history)
+    found = search_end(study.history)
     assert found is not None and found["rule"] in ("trials", "dry") and study.history.phase == FINALS
     assert 0 in whole(study.history) and not study.history.pending
     fresh = [job for job in study.history.jobs.values() if job.source is None]
@@ -150,7 +150,7 @@ def test_few_seconds_have_few_finalists(monkeypatch: pytest.MonkeyPatch) -> None
     keeps = []
     for seconds in (60.0, 120.0, 3000.0):
         study = drive(Timed(monkeypatch, 1, 3.0), Turn(seconds, None, 1))
-        found = turned(study.history)
+        found = search_end(study.history)
         assert found is not None
         keeps.append(found["keep"])
         assert found["reserve"] <= SHARE * seconds or found["keep"] == 1

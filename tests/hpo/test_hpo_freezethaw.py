@@ -31,7 +31,7 @@ from hpo import (
     run,
 )
 from hpo.optimizers import freezethaw
-from hpo.optimizers.freezethaw import CHANCES, FIRST, OUTCOMES, taken, worths
+from hpo.optimizers.freezethaw import CHANCES, FIRST, OUTCOMES, variance_reduction, worths
 from hpo.optimizers.gp.fits import Recipe
 from hpo.optimizers.gp.observations import View, readable
 from hpo.testing import Drive, LearnerLaws, changed_jobs, replay_in_process, started_jobs
@@ -97,7 +97,7 @@ def test_what_a_look_takes_away() -> None:
     looks, last = (np.column_stack([plain, np.full(4, share)]) for share in (1 / 3, 1.0))
     variance = gp.predict(last)[1]
     left = [gp.condition(look[None]).predict(row[None])[1][0] for look, row in zip(looks, last, strict=True)]
-    found = taken(gp, looks, last, variance)
+    found = variance_reduction(gp, looks, last, variance)
     assert found == pytest.approx(1.0 - np.array(left) / variance, rel=1e-5) and (found > 0.01).all()
 
 

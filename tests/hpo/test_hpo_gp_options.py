@@ -41,7 +41,7 @@ def test_constraints_are_kept_by_what_is_recommended_and_soon_by_what_is_tried()
     study = go(GP(PLANE, seed=0, constraints={"bytes": 1e9}), excluded, 25)
     best = study.recommend()
     assert best.metrics["bytes"] <= 1e9 and best.value < 0.52
-    tried = [study.history.results[key].metrics["bytes"] for key in study.history.finished]
+    tried = [study.history.results[key].metrics["bytes"] for key in study.history.finished_keys]
     assert np.mean([value <= 1.05e9 for value in tried[4:15]]) > 0.4
     free = go(GP(PLANE, seed=0), excluded, 25)
     assert free.recommend().metrics["bytes"] > 1.5e9, "without the constraint it goes where it may not"
@@ -101,7 +101,7 @@ def twins(config: Mapping[str, Any]) -> dict[str, float]:
 def test_the_cheap_minimum_is_searched_first(cost: Any) -> None:
     def spent(optimizer: GP) -> tuple[float, float]:
         study = go(optimizer, twins, 20)
-        seconds = [study.history.results[key].metrics["seconds"] for key in study.history.finished][4:]
+        seconds = [study.history.results[key].metrics["seconds"] for key in study.history.finished_keys][4:]
         return sum(seconds), study.recommend().value
 
     (cheap, loss), (dear, _) = spent(GP(PLANE, seed=2, cost=cost, explore_every=0)), spent(GP(PLANE, seed=2, explore_every=0))
@@ -233,7 +233,7 @@ def trade(config: Mapping[str, Any]) -> dict[str, float]:
 
 def volume(study: Study) -> float:
     """The area that the front dominates below (1.1, 1.1)."""
-    losses = np.array([study.history.losses(key) for key in study.history.finished])
+    losses = np.array([study.history.losses(key) for key in study.history.finished_keys])
     front = losses[fronts(losses.tolist())[0]]
     front = front[np.argsort(front[:, 0])]
     front = front[(front < 1.1).all(axis=1)]

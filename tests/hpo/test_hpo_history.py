@@ -44,5 +44,5 @@ def test_prefix_and_elapsed() -> None:
         history.log.append(Event(event.kind, event.body, 10.0 + time if time < 2 else 100.0))
     history.log.append(Event("finish", {"trial": 0, "until": 1, "result": Result({"loss": 1.0}).to_json()}, 103.0))
     history.refresh()
-    assert history.elapsed() == 4.0  # one second before the break, three after it
+    assert history.elapsed_seconds() == 4.0  # one second before the break, three after it
     assert history.prefix(2).pending.keys() == {(0, 1)} and history.prefix(len(history)).digest == history.digest

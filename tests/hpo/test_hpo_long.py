@@ -79,7 +79,7 @@ def drive(study: Study, jobs: int, workers: int, rng: random.Random, running: li
         job = running.pop(rng.randrange(len(running)))
         study.optimizer.tell(job, value(job.config, job.until, job.seed))
         study.release()
-        _ = study.best, study.history.elapsed()
+        _ = study.best, study.history.elapsed_seconds()
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -105,7 +105,7 @@ def test_what_is_released_is_what_nobody_keeps() -> None:
             left.add(job.key)
             left -= set(study.release())
         kept = set(study.keep())
-        assert kept & set(study.history.finished) <= left
+        assert kept & set(study.history.finished_keys) <= left
         assert len(left - kept) <= 60  # what the last start's verdicts have not reached yet
 
 
@@ -113,7 +113,7 @@ def test_an_optimizer_that_does_not_say_what_it_gives_up_is_asked_from_the_first
     """What a study kept when it was opened again may go with the first result behind that."""
 
     class Silent(ASHA):
-        def released(self, history: Any) -> None:
+        def released_keys(self, history: Any) -> None:
             return None
 
     def reopened() -> Study:
@@ -140,7 +140,7 @@ def test_time_never_falls_and_gaps_are_capped(monkeypatch: pytest.MonkeyPatch) -
     log.open(study.header.to_json())
     for kind, time in [("run", 100.0), ("enqueue", 110.0), ("enqueue", 50.0), ("enqueue", 60.0), ("enqueue", 1e12)]:
         log.append(Event(kind, {"config": {"x": 0.5, "y": 0.5}} if kind == "enqueue" else {}, time))
-    assert History(study.header, log).elapsed() == 10.0 + 0.0 + 10.0 + LONGEST_GAP
+    assert History(study.header, log).elapsed_seconds() == 10.0 + 0.0 + 10.0 + LONGEST_GAP
     clock = iter([1e6, 1e6 + 7200.0])  # somebody sets the clock an hour back while a study runs
     monkeypatch.setattr("time.time", lambda: next(clock, 1e6 - 3600.0))
     study = Study(Random(SPACE))
@@ -148,7 +148,7 @@ def test_time_never_falls_and_gaps_are_capped(monkeypatch: pytest.MonkeyPatch) -
     for _ in range(3):
         study.optimizer.tell(study.optimizer.ask(), 1.0)  # type: ignore[arg-type]
     times = [event.time for event in study.history.events]
-    assert times == sorted(times) and study.history.elapsed() < 3600.0
+    assert times == sorted(times) and study.history.elapsed_seconds() < 3600.0
 
 
 def test_a_limit_is_lifted_only_where_its_rule_allows_more() -> None:
@@ -172,11 +172,11 @@ def test_what_pbt_may_explore_is_what_the_objective_declares() -> None:
     def factory(config: Any, seed: int, horizon: int) -> Any: ...
 
     optimizer = PBT(Random(SPACE), population=2, generations=2, max_resource=4)
-    assert optimizer.suited(factory) is optimizer
+    assert optimizer.adapt(factory) is optimizer
     factory.explore = ("y", "elsewhere")  # type: ignore[attr-defined]
-    assert optimizer.suited(factory).describe()["explore"] == ["y"]
+    assert optimizer.adapt(factory).describe()["explore"] == ["y"]
     named = PBT(Random(SPACE), population=2, generations=2, max_resource=4, explore=("x",))
-    assert named.suited(factory) is named
+    assert named.adapt(factory) is named
 
 
 def test_an_optimizer_that_proposes_what_is_not_in_its_space_is_named() -> None:

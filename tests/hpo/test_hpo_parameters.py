@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo import Categorical, Const, Float, Int, Random, Space, SQLiteLog, Study, load, make
-from hpo.logs.base import stored
+from hpo.logs.base import encode_json
 from hpo.parameters import MAX_LEVELS, Parameter
 from hpo.parameters.scales import is_wide
 
@@ -307,7 +307,7 @@ def test_choices_are_what_json_holds(choices: list[Any]) -> None:
         return
     for index, choice in enumerate(choices):
         config = space.decode(np.array([float(index)]))
-        again = json.loads(stored(config))
+        again = json.loads(encode_json(config))
         assert again == config and space.check(again) == config == space.check({"c": choice, "k": choices})
         assert space.encode(again)[0] == index
         given_back = space.objects(again)

@@ -129,7 +129,7 @@ def test_two_drivers_cannot_finish_a_key_twice() -> None:
     two.history.finish(job, Result({"loss": 1.0}))
     for study in (one, two):
         study.history.refresh()
-        assert list(study.history.finished) == [(0, 1)] == list(study.history.at(1))
+        assert list(study.history.finished_keys) == [(0, 1)] == list(study.history.at(1))
         assert study.history.results[0, 1].error == "lost 1 times" and not study.history.pending
 
 

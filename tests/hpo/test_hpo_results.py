@@ -201,7 +201,7 @@ def test_no_metric_overwrites_a_column(objective: str) -> None:
         }
 
     study = hpo.minimize(f, Space(x=Float(0, 1)), "random", 8, objectives={objective: "min"}, quiet=True)
-    plain = [study.trial(key) for key in study.history.finished]
+    plain = [study.trial(key) for key in study.history.finished_keys]
     assert {trial.error for trial in plain} == {None, "MemoryError: out of memory"}
     for row, trial in zip(study.rows(), plain, strict=True):
         assert (row["trial"], row["until"], row["error"], row["seed"]) == (trial.number, 1, trial.error, trial.seed)

@@ -217,7 +217,7 @@ def test_a_sampler_that_has_run_dry_leaves_a_bracket_to_be_judged() -> None:
     study = schedule(SuccessiveHalving(Grid(plane(), points=3), max_resource=27), None)
     assert [len(study.history.at(until)) for until in (1, 3, 9, 27)] == [9, 9, 3, 1]
     study = schedule(Hyperband(Manual(line(), configs=[{"x": 0.5}]), max_resource=27), None)
-    assert study.history.finished == [(0, 1), (0, 3), (0, 9), (0, 27)]
+    assert study.history.finished_keys == [(0, 1), (0, 3), (0, 9), (0, 27)]
 
 
 def test_schedulers_over_a_list_end_by_themselves() -> None:

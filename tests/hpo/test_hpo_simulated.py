@@ -70,8 +70,8 @@ class Watched(Simulator):
             assert job_ is not None
             self.study.optimizer.add(job_.config, self.chance.choice([0.0, 9.0, math.nan]),
                                      self.chance.randint(1, self.study.header.horizon))  # fmt: skip
-        if self.chance.random() < 0.1 and self.study.history.finished:
-            key = self.chance.choice(list(self.study.history.finished))
+        if self.chance.random() < 0.1 and self.study.history.finished_keys:
+            key = self.chance.choice(list(self.study.history.finished_keys))
             assert not self.study.optimizer.tell(self.study.history.jobs[key], -1.0)
 
 
@@ -148,11 +148,11 @@ def brackets_hold_the_right_numbers(study: Study, optimizer: Hyperband | Success
             inside = rungs.get(until, set())
             assert len(inside) <= size and inside <= entered
             if whole:
-                good = [trial for trial in entered if below == 0 or not history.failed((trial, below))]
+                good = [trial for trial in entered if below == 0 or not history.is_failure((trial, below))]
                 assert len(inside) == min(size, len(good))
             if until != ladder[-1][1] and whole:
                 following = next(u for _, u in ladder if u > until)
-                best = rank(history, [(t, until) for t in inside if not history.failed((t, until))])
+                best = rank(history, [(t, until) for t in inside if not history.is_failure((t, until))])
                 up = rungs.get(following, set())
                 assert up == {trial for trial, _ in best[: len(up)]}, "not the best went on"
             entered, below = inside, until
@@ -174,11 +174,11 @@ def slots_complete(study: Study, optimizer: PBT) -> None:
         mine = seen[slot, generation - 1]
         peers = [seen[s, generation - 1].key for s in range(optimizer.population)]
         if job.trial == mine.trial:
-            assert job.source == mine.key and not history.failed(mine.key)
+            assert job.source == mine.key and not history.is_failure(mine.key)
         elif job.source is None:
-            assert all(history.failed(key) for key in peers)
+            assert all(history.is_failure(key) for key in peers)
         else:
-            assert job.source in peers and not history.failed(job.source) and job.source[0] in history.trials
+            assert job.source in peers and not history.is_failure(job.source) and job.source[0] in history.trials
             best = rank(history, peers)[: max(1, math.ceil(optimizer.truncation * len(peers)))]
             assert job.source in best and job.seed != history.jobs[job.source].seed
             assert job.trial in history.adopted

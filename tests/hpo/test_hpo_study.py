@@ -105,7 +105,7 @@ def test_the_pareto_front_is_not_dominated() -> None:
         assert job is not None
         study.optimizer.tell(job, {"a": a, "b": b})
     assert {trial.number for trial in study.pareto} == {0, 1, 3, 4}
-    assert study.history.failed((5, 1)) and set(study.keep()) == {(n, 1) for n in (0, 1, 3, 4)}
+    assert study.history.is_failure((5, 1)) and set(study.keep()) == {(n, 1) for n in (0, 1, 3, 4)}
 
 
 REFUSED: list[tuple[Any, str]] = [

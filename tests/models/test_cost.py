@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.calibrate.steps import run_of
 from models.config import split
-from models.engines.cpu import engine as byhand
+from models.engines.cpu import engine as cpu
 from models.engines.cpu import kernels
 from models.engines.cpu.passes import Passes
 from models.flat import flatten
@@ -134,7 +134,7 @@ def test_activations_are_what_autograd_keeps() -> None:
 
 
 def storages(thing: Any, found: dict[int, int], seen: set[int]) -> None:
-    """Storages of the tensors that can be reached from a thing of byhand/: place -> bytes."""
+    """Storages of the tensors that can be reached from a thing of engines/cpu/: place -> bytes."""
     if isinstance(thing, torch.Tensor):
         found[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
     elif isinstance(thing, dict | list | tuple):
@@ -266,7 +266,7 @@ def allocated(config: dict[str, Any]) -> Allocated:
 @pytest.mark.parametrize("by_hand", [pytest.param(True, marks=compiled), False])
 def test_phases_are_what_is_allocated(by_hand: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not by_hand:
-        monkeypatch.setattr(byhand, "library", lambda: None)
+        monkeypatch.setattr(cpu, "library", lambda: None)
     for config in DRAWN[60:120]:
         real, mine = allocated(config), memory(config, kernels=by_hand)
         small = 4096  # numbers of one element, and seeds

@@ -17,14 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad, vmap
 
-from models.config import split
-from models.engines.cpu import engine as byhand
+from models.config import GPTConfig, split
+from models.engines.cpu import engine as cpu
 from models.engines.cpu import kernels
 from models.engines.cpu.kernels import pointer
+from models.engines.eager import EagerEngine
 from models.engines.engine import Engine
 from models.flat import flatten
 from models.gpt import ACTIVATIONS, GPT
 from models.optimizers.rows import OPTIMIZERS
+from models.predict.support import MODEL
 from models.train import TrainRun
 from tests.models.test_ownership import skip_where_others_write
 from tests.models.tiny import CORPUS, TINY
@@ -51,7 +53,12 @@ FORMS: dict[str, dict[str, Any]] = {
     "wide heads": {"hidden": 72, "heads": 2},
     "whole vectors": {"hidden": 64, "heads": 2, "context": 33},
     "loss": {"label_smoothing": 0.1, "z_loss": 0.01},
-}
+    "other numbers": {
+        "ff_ratio": 2.5, "positions": "rotary", "rotary_base": 500.0, "norm_eps": 1e-2, "init_std": 0.1, "parametrisation": "mup",
+        "base_hidden": 12, "base_head": 3,
+    },
+    "an inner width": {"ff": 40, "norm": "rms", "norm_eps": 1e-2},
+}  # fmt: skip
 
 
 def passes(kind: type[Engine], form: dict[str, Any], micro: int) -> tuple[list[float], dict[str, Tensor]]:
@@ -67,19 +74,31 @@ def passes(kind: type[Engine], form: dict[str, Any], micro: int) -> tuple[list[f
     engine.gradient(ids, 1.0, 1.0, 5)
     engine.clear()
     losses = [engine.gradient(part, micro / 6, 2.0, 7 + i).item() for i, part in enumerate(ids.split(micro))]
-    return losses, engine.named(flat.grads)
+    return losses, engine.named_tensors(flat.grads)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("micro", [6, 2])
 @needs_kernels
 def test_losses_and_gradients_are_those_of_autograd(form: str, micro: int) -> None:
-    losses, ours = passes(byhand.ByHand, FORMS[form], micro)
-    expected, theirs = passes(Engine, FORMS[form], micro)
+    losses, ours = passes(cpu.CPUEngine, FORMS[form], micro)
+    expected, theirs = passes(EagerEngine, FORMS[form], micro)
     assert losses == pytest.approx(expected, rel=1e-5)
     for name, other in theirs.items():
         torch.testing.assert_close(ours[name], other, rtol=2e-4, atol=2e-6, msg=lambda text, name=name: f"{name}: {text}")
         assert other.abs().max() > 1e-6, name
+
+
+def test_every_option_that_is_declared_is_held_against_autograd() -> None:
+    """predict/support.py says what the passes know; here is what proves it."""
+    declared = {**MODEL, "label_smoothing": None, "z_loss": None}
+    for name, values in declared.items():
+        tried = [{**SMALL, **form}[name] for form in FORMS.values() if name in {**SMALL, **form}]
+        default = getattr(GPTConfig, name, None)
+        if values is None:
+            assert any(value != default for value in tried), name
+        else:
+            assert set(values) <= {default, *tried}, name
 
 
 @needs_kernels
@@ -87,15 +106,15 @@ def test_it_is_taken_where_it_can_be_and_nowhere_else() -> None:
     def engine(threads: int = 1, **more: Any) -> type[Engine]:
         return type(TrainRun({**TINY, **more}, 0, 2, CORPUS, "steps", threads=threads).engine)
 
-    assert engine() is byhand.ByHand
-    assert engine(threads=2) is engine(precision="bf16") is engine(activation_checkpointing=True) is Engine
+    assert engine() is cpu.CPUEngine
+    assert engine(threads=2) is engine(precision="bf16") is engine(activation_checkpointing=True) is EagerEngine
 
 
 @needs_kernels
 def test_trainings_with_and_without_kernels_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     config = {**TINY, "dropout": 0.1, "micro_batch": 2, "batch": 4}
     ours = TrainRun(config, 0, 30, CORPUS, "steps").advance(30)[0]
-    monkeypatch.setattr(byhand, "library", lambda: None)
+    monkeypatch.setattr(cpu, "library", lambda: None)
     theirs = TrainRun(config, 0, 30, CORPUS, "steps").advance(30)[0]
     assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-3)
     assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-3)
@@ -111,7 +130,7 @@ def small_engine() -> Engine:
     model_config, training = split(SMALL)
     model = GPT(model_config)
     flat = flatten(model)
-    return byhand.ByHand(model, flat, OPTIMIZERS["adamw"].load()(flat, training), training)
+    return cpu.CPUEngine(model, flat, OPTIMIZERS["adamw"].load()(flat, training), training)
 
 
 @needs_kernels
@@ -264,7 +283,7 @@ def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "NATIVE", [request.param])
         patch.setenv("HPO_CACHE", str(tmp_path_factory.mktemp("kernels")))
-        return kernels._loaded(kernels._compiled())
+        return kernels._load(kernels._library_file())
 
 
 @pytest.mark.parametrize("sizes", SIZES)

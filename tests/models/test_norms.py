@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from models.config import TrainConfig, split
 from models.engines.cpu import kernels
-from models.engines.cpu.engine import ByHand
+from models.engines.cpu.engine import CPUEngine
 from models.engines.distributed.group import ALONE
+from models.engines.eager import EagerEngine
 from models.engines.engine import Engine
 from models.flat import clip, flatten
 from models.gpt import GPT
 from models.guard import Guard
-from models.norms import cosine, length, normalised
-from models.optimizers.muon import TINY, orthogonalised
+from models.norms import cosine, length, normalise
+from models.optimizers.muon import TINY, orthogonalise
 from models.optimizers.rows import OPTIMIZERS
 from models.precision import without_denormals
 from tests.models.tiny import STEP, make
@@ -79,8 +80,8 @@ def test_an_angle_is_that_of_float64(a: torch.Tensor, b: torch.Tensor) -> None:
 def test_muon_turns_matrices_of_any_size_alike(x: torch.Tensor) -> None:
     x = torch.outer(x, torch.tensor([1.0, -0.5, 0.25]))[None].mT.contiguous()
     exact = x.double() / x.double().norm()
-    torch.testing.assert_close(normalised(x, (-2, -1), TINY).double(), exact, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(orthogonalised(x).double(), orthogonalised(exact), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(normalise(x, (-2, -1), TINY).double(), exact, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(orthogonalise(x).double(), orthogonalise(exact), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -108,7 +109,7 @@ def test_a_step_whose_gradient_is_huge_is_the_clipped_one(
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-2, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [Engine, pytest.param(ByHand, marks=pytest.mark.skipif(
+@pytest.mark.parametrize("kind", [EagerEngine, pytest.param(CPUEngine, marks=pytest.mark.skipif(
     kernels.library() is None, reason="there are no kernels: no C compiler, or HPO_KERNELS=off"))])  # fmt: skip
 @given(power=st.integers(-20, 100))
 def test_gradients_grow_with_the_loss_and_nothing_else(kind: type[Engine], power: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.calibrate.steps import run_of
-from models.engines.cpu import engine as byhand
+from models.engines.cpu import engine as cpu
 from models.engines.cpu.kernels import library
 from models.optimizers.rows import OPTIMIZERS
 from models.predict.activations import Parts
@@ -53,7 +53,7 @@ def test_operations_are_those_that_are_called(
     if kernels and library() is None:
         pytest.skip("there is no C compiler for the kernels")
     calls = Calls()
-    monkeypatch.setattr(byhand, "library", lambda: calls if kernels else None)
+    monkeypatch.setattr(cpu, "library", lambda: calls if kernels else None)
     run = run_of({**SMALL, **extra}, "cpu", 1)
     run._step()  # the first one makes buffers, too
     calls.count = 0

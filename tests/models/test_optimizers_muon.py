@@ -6,7 +6,7 @@ from torch import Tensor
 
 from models.flat import flatten
 from models.optimizers.matrices import stacks
-from models.optimizers.muon import orthogonalised
+from models.optimizers.muon import orthogonalise
 from tests.models.test_flat import Tiny
 
 
@@ -21,26 +21,26 @@ def with_spectrum(rows: int, columns: int, singular: Tensor) -> Tensor:
 @pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
 def test_singular_values_of_random_matrices_land_near_one(rows: int, columns: int, size: float) -> None:
     x = torch.randn(3, rows, columns, generator=torch.Generator().manual_seed(0)) * size
-    values = torch.linalg.svdvals(orthogonalised(x))
+    values = torch.linalg.svdvals(orthogonalise(x))
     assert values.min() > 0.68 and values.max() < 1.2
 
 
 @pytest.mark.parametrize("condition", [1.0, 30.0, 100.0])
 def test_singular_values_of_ill_conditioned_matrices_land_near_one(condition: float) -> None:
     x = with_spectrum(16, 40, torch.logspace(0, -float(torch.tensor(condition).log10()), 16))
-    values = torch.linalg.svdvals(orthogonalised(x[None]))
+    values = torch.linalg.svdvals(orthogonalise(x[None]))
     assert values.min() > 0.68 and values.max() < 1.2
 
 
 def test_singular_vectors_are_kept() -> None:
     x = with_spectrum(12, 20, torch.linspace(1, 2, 12))
     u, _, vh = torch.linalg.svd(x, full_matrices=False)
-    inside = u.T @ orthogonalised(x[None])[0] @ vh.T
+    inside = u.T @ orthogonalise(x[None])[0] @ vh.T
     torch.testing.assert_close(inside, inside.diagonal().diag(), rtol=0, atol=1e-5)
 
 
 def test_a_zero_matrix_stays_zero() -> None:
-    assert not orthogonalised(torch.zeros(2, 3, 4)).any()
+    assert not orthogonalise(torch.zeros(2, 3, 4)).any()
 
 
 @pytest.mark.parametrize("splits", [False, True])

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from models.config import TrainConfig, split
-from models.engines.distributed.parallel import shard
-from models.flat import copied, flatten
+from models.engines.distributed.fsdp import shard
+from models.flat import copy_flat, flatten
 from models.gpt import GPT
 from models.mup import rates
-from models.optimizers.base import Optimizer, Rate, descend, make_optimizer, scaled
+from models.optimizers.base import Optimizer, Rate, descend, make_optimizer, scale_rate
 from models.optimizers.rows import OPTIMIZERS, Row
 from models.predict.memory import memory
 from models.predict.state import moment_floats
@@ -46,7 +46,7 @@ class Signum(Optimizer):
         for one in self.flat.segments:
             part = slice(one.start, one.stop)
             update = momentum[part].sign()
-            descend(self.flat.weights[part], update, scaled(lr, one.rate), one.decay(config.weight_decay))
+            descend(self.flat.weights[part], update, scale_rate(lr, one.rate), one.decay(config.weight_decay))
 
 
 SIGNUM = Row(
@@ -131,7 +131,7 @@ def test_what_may_be_sharded_updates_a_part_as_it_updates_the_whole(name: str) -
     gradients = torch.randn(3, 32, 16, generator=torch.Generator().manual_seed(1))
 
     def train(rows: slice) -> torch.Tensor:
-        flat, plan = copied({"blocks.0.weight": whole[rows]})
+        flat, plan = copy_flat({"blocks.0.weight": whole[rows]})
         optimizer = make_optimizer(flat, training)
         for gradient in gradients:
             plan.view(flat.grads, "blocks.0.weight").copy_(gradient[rows])

@@ -48,8 +48,8 @@ def test_the_average_is_sampled_where_there_is_one(corpus: Corpus, tmp_path: Pat
     model = load_model(tmp_path / "averaged", CONFIG, corpus)
     assert run.average is not None
     for name, weight in model.named_parameters():
-        assert torch.equal(weight, run.engine.named(run.average.values)[name]), name
-        assert not torch.equal(weight, run.engine.named(run.flat.weights)[name]), name
+        assert torch.equal(weight, run.engine.named_tensors(run.average.values)[name]), name
+        assert not torch.equal(weight, run.engine.named_tensors(run.flat.weights)[name]), name
 
 
 def test_a_padded_vocabulary_writes_only_the_corpus(corpus: Corpus, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,14 +24,15 @@ from models.scaling import (
     for_data,
     for_devices,
     noise_scale,
-    scaled,
-    scaled_adam,
-    scaled_by_noise,
+    scale_adam,
+    scale_lr,
+    scale_lr_by_noise,
     speedup,
     step_law,
     steps_factor,
     weight_decay_for,
 )
+from tests.models.tiny import STEP, make
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPLAW, CONTEXT = "tables/steplaw_dense_clean.csv", 2048
@@ -58,29 +60,29 @@ def test_devices_by_adams_rule_make_an_allowed_config() -> None:
 
 @given(sizes, sizes, sizes, st.sampled_from(["linear", "sqrt"]))
 def test_rules_compose_and_undo_themselves(batch: float, middle: float, last: float, rule: str) -> None:
-    there = scaled(scaled(0.1, batch, middle, rule), middle, last, rule)
-    assert there == pytest.approx(scaled(0.1, batch, last, rule), rel=1e-9)
-    assert scaled(there, last, batch, rule) == pytest.approx(0.1, rel=1e-9)
+    there = scale_lr(scale_lr(0.1, batch, middle, rule), middle, last, rule)
+    assert there == pytest.approx(scale_lr(0.1, batch, last, rule), rel=1e-9)
+    assert scale_lr(there, last, batch, rule) == pytest.approx(0.1, rel=1e-9)
 
 
 def test_adams_rule_is_the_papers() -> None:
-    assert scaled_adam(Adam(1e-3, 0.9, 0.999, 1e-8), 256, 1024) == pytest.approx((2e-3, 0.6, 0.996, 5e-9))
-    assert scaled_adam(Adam(1e-3, 0.0, 0.999, 1e-8), 256, 1024).beta1 == 0
-    assert scaled_adam(Adam(1e-3, 0.99, 0.999, 1e-8), 1, 100).beta1 == 0  # as far as it goes
+    assert scale_adam(Adam(1e-3, 0.9, 0.999, 1e-8), 256, 1024) == pytest.approx((2e-3, 0.6, 0.996, 5e-9))
+    assert scale_adam(Adam(1e-3, 0.0, 0.999, 1e-8), 256, 1024).beta1 == 0
+    assert scale_adam(Adam(1e-3, 0.99, 0.999, 1e-8), 1, 100).beta1 == 0  # as far as it goes
 
 
 @given(st.floats(0.01, 1), st.floats(0.01, 0.999), st.floats(0.01, 0.999))
 def test_adams_rule_undoes_itself(k: float, beta1: float, beta2: float) -> None:
     adam = Adam(1e-3, beta1, beta2, 1e-8)
-    assert scaled_adam(scaled_adam(adam, 1, k), k, 1) == pytest.approx(adam, rel=1e-6, abs=1e-9)
+    assert scale_adam(scale_adam(adam, 1, k), k, 1) == pytest.approx(adam, rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: scaled(1e-3, 8, 16, "cubic"), "rule is 'cubic', but must be one of linear, sqrt"),
-        (lambda: scaled(1e-3, 0, 16, "sqrt"), "batch is 0, but must be a finite number above 0"),
-        (lambda: scaled_adam(Adam(1e-3, 0.9, 0.99, 1e-8), 1, 16), "must be at most 10 for beta1 0.9"),
+        (lambda: scale_lr(1e-3, 8, 16, "cubic"), "rule is 'cubic', but must be one of linear, sqrt"),
+        (lambda: scale_lr(1e-3, 0, 16, "sqrt"), "batch is 0, but must be a finite number above 0"),
+        (lambda: scale_adam(Adam(1e-3, 0.9, 0.99, 1e-8), 1, 16), "must be at most 10 for beta1 0.9"),
         (lambda: for_devices({"batch": 8}, 22, 16, 32, "linear"), "batch is 8, but must be 22 x 16 devices = 352"),
         (lambda: for_devices({}, 22, 16, 0, "linear"), "new_devices is 0, but"),
         (lambda: for_devices({}, 22, 16, 32, "cubic"), "must be one of linear, sqrt, adam"),
@@ -128,14 +130,14 @@ def test_the_running_scale_finds_the_true_one() -> None:
     rng = np.random.default_rng(1)
     mean, seen = rng.standard_normal(50) / 4, NoiseScale(decay=0.998)
     for _ in range(4000):
-        seen = seen.updated(*squared_norms(rng, mean, 1.0, 2, 4), 2, 8)
+        seen = seen.update(*squared_norms(rng, mean, 1.0, 2, 4), 2, 8)
     assert seen.scale == pytest.approx(50 / float(mean @ mean), rel=0.1)
 
 
 def test_averages_are_not_biased_by_their_start() -> None:
-    seen = NoiseScale().updated(3.0, 1.0, 1, 4)
+    seen = NoiseScale().update(3.0, 1.0, 1, 4)
     assert seen.noise == pytest.approx(noise_scale(3.0, 1.0, 1, 4))
-    assert seen.updated(3.0, 1.0, 1, 4).noise == pytest.approx(seen.noise)
+    assert seen.update(3.0, 1.0, 1, 4).noise == pytest.approx(seen.noise)
 
 
 def test_the_running_scale_is_saved_as_floats_and_goes_on_alike() -> None:
@@ -143,15 +145,15 @@ def test_the_running_scale_is_saved_as_floats_and_goes_on_alike() -> None:
     norms = [(draw.random() + 1, draw.random()) for _ in range(20)]
     whole = halted = NoiseScale()
     for at, pair in enumerate(norms):
-        whole = whole.updated(*pair, 2, 8)
+        whole = whole.update(*pair, 2, 8)
         halted = NoiseScale(**halted.state()) if at == 10 else halted
-        halted = halted.updated(*pair, 2, 8)
+        halted = halted.update(*pair, 2, 8)
     assert halted == whole and all(type(value) is float for value in whole.state().values())
 
 
 def test_a_scale_without_evidence_or_signal() -> None:
     assert math.isnan(NoiseScale().scale) and math.isnan(NoiseScale().noise.signal)
-    assert NoiseScale().updated(math.inf, 1.0, 1, 4) == NoiseScale().updated(1.0, math.nan, 1, 4) == NoiseScale()
+    assert NoiseScale().update(math.inf, 1.0, 1, 4) == NoiseScale().update(1.0, math.nan, 1, 4) == NoiseScale()
     assert Noise(-0.1, 3.0).scale == math.inf and Noise(0.5, -3.0).scale == 0
 
 
@@ -177,9 +179,9 @@ def test_the_critical_batch_is_the_noise_scale_that_made_the_steps(batch: float,
 
 
 def test_a_known_noise_scale_bounds_both_rules() -> None:
-    assert scaled_by_noise(0.1, 8, 16, 1e9) == pytest.approx(scaled(0.1, 8, 16, "linear"))
-    assert scaled_by_noise(0.1, 8, 16, 1e9, power=0.5) == pytest.approx(scaled(0.1, 8, 16, "sqrt"))
-    assert scaled_by_noise(0.1, 8e6, 16e6, 8) == pytest.approx(0.1, rel=1e-4)
+    assert scale_lr_by_noise(0.1, 8, 16, 1e9) == pytest.approx(scale_lr(0.1, 8, 16, "linear"))
+    assert scale_lr_by_noise(0.1, 8, 16, 1e9, power=0.5) == pytest.approx(scale_lr(0.1, 8, 16, "sqrt"))
+    assert scale_lr_by_noise(0.1, 8e6, 16e6, 8) == pytest.approx(0.1, rel=1e-4)
 
 
 # -- more data ---------------------------------------------------------------------------------------------------------
@@ -270,3 +272,24 @@ def test_weights_average_over_the_same_part_of_the_training() -> None:
     assert decay == pytest.approx(0.001)
     assert decay * 1e-3 * 100_000 == pytest.approx(0.1 * 1e-3 * 1000)
     assert weight_decay_for(0.1, 5e-5, 1000, 1e-4, 500) == pytest.approx(0.1)  # the linear rule changes nothing
+
+
+def test_the_noise_scale_of_known_gradients() -> None:
+    """Examples whose gradients are G + noise of a known variance: B_simple is the trace over |G|^2."""
+    generator, d = torch.Generator().manual_seed(0), 50
+    true, noise = torch.full((d,), 0.2, dtype=torch.float64), NoiseScale(decay=0.998)
+    for _ in range(3000):
+        examples = true + torch.randn(16, d, generator=generator, dtype=torch.float64)
+        small, big = examples[:4].mean(0), examples.mean(0)
+        noise = noise.update(float(small @ small), float(big @ big), 4, 16)
+    assert noise.scale == pytest.approx(d / (d * 0.04), rel=0.15)
+
+
+@pytest.mark.parametrize("extra", [{}, {"micro_batch": 1}, {"precision": "fp16"}])
+def test_measuring_it_changes_no_bit_and_reports_tokens(extra: dict[str, object]) -> None:
+    plain, measured = make(extra), make({**extra, "noise_every": 2})
+    plain.advance(40 * STEP)
+    metrics, _ = measured.advance(40 * STEP)
+    assert torch.equal(plain.flat.weights, measured.flat.weights)
+    assert metrics["noise_scale"] == measured.noise.scale * 8 and metrics["noise_scale"] > 0
+    assert measured.noise.weight == pytest.approx(1 - 0.99**20)

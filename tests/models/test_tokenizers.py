@@ -120,7 +120,7 @@ def merge_lists(draw: st.DrawFn) -> list[tuple[int, int, int]]:
 @given(merge_lists(), st.lists(st.integers(0, 3), max_size=60))
 @settings(deadline=None, max_examples=500)
 def test_merges_are_those_of_the_definition(merges: list[tuple[int, int, int]], ids: list[int]) -> None:
-    assert Merges(merges).applied(list(ids)) == merged_one_after_the_other(ids, merges)
+    assert Merges(merges).apply(list(ids)) == merged_one_after_the_other(ids, merges)
 
 
 def lines_run(call: Callable[[], object]) -> int:

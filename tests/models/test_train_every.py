@@ -81,7 +81,7 @@ def test_a_clone_of_a_run_that_was_given_up_trains_on(
     getattr(clone, way)(path)
     metrics = clone.advance(60 * STEP)[0]
     assert metrics["steps"] == 60 and metrics["loss"] < 3 and metrics["train_loss"] < 3
-    assert metrics["skipped"] == donor.skipped  # the schedule is behind by so many steps
+    assert metrics["skipped"] == donor.skipped_steps  # the schedule is behind by so many steps
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -128,10 +128,10 @@ def test_how_a_training_is_carried_out_makes_no_other_trial(tmp_path: Path) -> N
     for means in ({"micro_batch": 2}, {"activation_checkpointing": True}, {"eval_tokens": 32}):
         resumed = make({**stopping, **means})
         resumed.load(path)
-        assert resumed.stopped
+        assert resumed.has_stopped
     for other in (make({**stopping, "weight_decay": 0.0}), make(stopping, seed=1)):
         other.load(path)
-        assert not other.stopped and other.steps == 15
+        assert not other.has_stopped and other.steps == 15
 
 
 def test_a_checkpoint_that_does_not_say_whose_it_is_is_resumed(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_checkpoint_that_does_not_say_whose_it_is_is_resumed(tmp_path: Path) -
     checkpoint.write(tmp_path / "earlier", checkpoint.Checkpoint(saved.weights, saved.state, position))
     resumed = make({"eval_every": 5, "patience": 2})
     resumed.load(tmp_path / "earlier")
-    assert resumed.stopped
+    assert resumed.has_stopped
 
 
 class OfTrainRun(RunLaws):

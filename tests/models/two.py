@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from models.engines.distributed.parallel import lead, together
+from models.engines.distributed.group import process_group
+from models.engines.distributed.lead import lead
 from models.train import TrainRun
 from tests.models.tiny import CORPUS, STEP, TINY
 
@@ -34,7 +35,7 @@ def main(folder: Path, kind: str) -> None:
                 replies.append(str(error))
         return replies
 
-    with together(kind):
+    with process_group(kind):
         replies = lead(factory, script)
     if replies is not None:
         (folder / "replies.json").write_text(json.dumps(replies))

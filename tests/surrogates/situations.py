@@ -66,7 +66,7 @@ def situation(domain, n=15, pending=0, objectives=1, noise=1e-2, seed=0, kernel=
     for i in range(objectives):
         theta = hyperparameters(domain, noise, kernel, seed + i, warped)
         empty = GaussianProcess(domain, rows[:0], np.zeros(0), theta)
-        C = empty._covariance(empty.features(rows), empty.features(rows))[0] + noise * np.eye(n)
+        C = empty.covariance(empty.features(rows), empty.features(rows))[0] + noise * np.eye(n)
         y = theta.mean + np.linalg.cholesky(C) @ rng.normal(size=n)
         gps.append(GaussianProcess(domain, rows, y, theta))
     at_horizon, pending = at_budgets(domain, rows, (1.0,)), at_budgets(domain, domain.random(rng, pending), BUDGETS[1:])

@@ -8,7 +8,7 @@ from scipy.spatial.distance import squareform
 
 from surrogates import KERNELS, Domain, GaussianProcess, Hyperparameters
 from surrogates.columns import ARC, OFF, Columns
-from surrogates.kernels import Pairs, contract_x, distances
+from surrogates.distances import Pairs, contract_x, distances
 
 
 @st.composite

@@ -40,15 +40,15 @@ def test_pi_without_a_margin_knows_no_unit() -> None:
 
 def test_expected_improvement_vanishes_by_forty_sd() -> None:
     far = lint("ei")["far from data"]
-    assert not far.passed and "5.3e-08, 7.5e-25, 1.4e-90, 0 and slopes 1.5e-06, 7.7e-23, 5.5e-88, 0" in far.measured
+    assert not far.is_ok and "5.3e-08, 7.5e-25, 1.4e-90, 0 and slopes 1.5e-06, 7.7e-23, 5.5e-88, 0" in far.measured
     assert "-8.1e+02" in lint("logei")["far from data"].measured
 
 
 def test_what_does_not_apply_is_said() -> None:
-    assert lint(good).named("skip") == []
-    assert lint(flat).named("skip") == ["gradient"]
-    assert lint("logei").named("skip") == []
-    assert lint("nei").named("skip") == ["mean", "sd"]
+    assert lint(good).names_with("skip") == []
+    assert lint(flat).names_with("skip") == ["gradient"]
+    assert lint("logei").names_with("skip") == []
+    assert lint("nei").names_with("skip") == ["mean", "sd"]
 
 
 # --- faults of marginal acquisitions, each alone ----------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_a_fault_is_found_alone(function: Any, found: dict[str, str]) -> None:
 def test_an_exception_is_reported_in_one_line() -> None:
     report = lint(raising)
     assert report["runs"].measured == "raised RuntimeError: no idea"
-    assert report.named("skip") == [finding.name for finding in report.findings[1:]]
+    assert report.names_with("skip") == [finding.name for finding in report.findings[1:]]
     assert "before 'runs' passes" in report["scale"].measured
     assert "ZeroDivisionError: sd is zero" in lint(raising_at_zero)["sd near zero"].measured
 

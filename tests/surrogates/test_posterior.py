@@ -15,8 +15,8 @@ CASES = [(name, kernel, warped) for name in DOMAINS for kernel, warped in
 def by_definition(gp, X, A):
     """Rasmussen & Williams 2006, eq. 2.24."""
     F, G = gp.features(X), gp.features(A)
-    K = gp._covariance(gp.Z, gp.Z)[0] + np.exp(gp.theta.log_noise) * np.eye(len(gp.Z))
-    return gp._covariance(F, G)[0] - gp._covariance(F, gp.Z)[0] @ np.linalg.solve(K, gp._covariance(gp.Z, G)[0])
+    K = gp.covariance(gp.Z, gp.Z)[0] + np.exp(gp.theta.log_noise) * np.eye(len(gp.Z))
+    return gp.covariance(F, G)[0] - gp.covariance(F, gp.Z)[0] @ np.linalg.solve(K, gp.covariance(gp.Z, G)[0])
 
 
 @pytest.mark.parametrize(("name", "kernel", "warped"), CASES)
@@ -134,4 +134,4 @@ def test_without_observations_the_joint_posterior_is_the_prior():
     gp, X = GaussianProcess(domain, np.zeros((0, 2)), np.zeros(0), theta), np.random.default_rng(0).random((4, 2))
     mean, covariance = joint(gp, X)
     np.testing.assert_allclose(mean, 0.7)
-    np.testing.assert_allclose(covariance, gp._covariance(X, X)[0], rtol=1e-12)
+    np.testing.assert_allclose(covariance, gp.covariance(X, X)[0], rtol=1e-12)

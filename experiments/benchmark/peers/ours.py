@@ -60,6 +60,6 @@ def random(space: Space, seed: int, budget: int) -> Ours:
     return Ours(Random(space, seed=seed))
 
 
-def own(space: Space, seed: int, budget: int, reference: str) -> Ours:
+def adapt_class(space: Space, seed: int, budget: int, reference: str) -> Ours:
     """An optimizer of somebody's own, named as "package.module:Class"."""
     return Ours(make(reference, space, seed=seed))

@@ -15,7 +15,7 @@ Every step is a function of the history and of `stream(seed, trial, role)`: the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,7 +135,7 @@ class GP(Sampler):
             return self._sobol.suggest(history, trial)
         exclude = Rows.of(history, self.space).started(history)
         if len(history.trials) < self._enough or not keys:
-            fresh = self._sobol.next(history, exclude) if len(exclude) < domain.size else None
+            fresh = self._sobol.next_point(history, exclude) if len(exclude) < domain.size else None
             if fresh is not None or not keys:
                 return fresh or self._sobol.suggest(history, trial)
         view = self.view(history, keys)
@@ -150,7 +150,7 @@ class GP(Sampler):
         if row is None and part is not None:
             row = self._new(climbed, domain, seed, best, exclude)
         if row is None:  # every point was started, as far as can be found: replicate where it is worth most
-            row = maximize(climbed, domain, seed, best_rows=best)
+            row = self.search(climbed, domain, seed, best, set())
         if row is not None:
             self._look(climbed, row)
         found = {**note, **terms.note}
@@ -165,11 +165,20 @@ class GP(Sampler):
         """
         exclude = set(started)
         for _ in range(TWINS):
-            row = maximize(score, where, seed, best_rows=best, exclude=exclude)
+            row = self.search(score, where, seed, best, exclude)
             if row is None or where.keys(self.space.encode(self.space.decode(row))[None])[0] not in started:
                 return row
             exclude.update(where.keys(row[None]))
         return None
+
+    def search(
+        self, score: ScoreFunction, domain: Domain, seed: int, best: np.ndarray, exclude: Collection[bytes]
+    ) -> np.ndarray | None:
+        """The row (d,) with the best score that is not excluded: what a subclass overrides that climbs in another way.
+
+        best: rows worth searching around, best first. The same arguments give the same row.
+        """
+        return maximize(score, domain, seed, best_rows=best, exclude=exclude)
 
     def _look(self, score: ScoreFunction, row: np.ndarray) -> None:
         """Warns where the best row found is worth nothing: then none was, and the search had nothing to go by."""
@@ -292,14 +301,14 @@ class GP(Sampler):
         if not self.constraints:
             return super().candidates(history)
         for until in reversed(history.budgets):
-            good = [key for key in history.at(until) if not history.failed(key) and self._beliefs.feasible(history, key)]
+            good = [key for key in history.at(until) if not history.is_failure(key) and self._beliefs.feasible(history, key)]
             if good:
                 return history.rank(good)[:CANDIDATES]
         return []
 
     def unmet(self, history: History) -> str:
         """That no success kept every bound, and how near to each of them one came."""
-        good = [key for key in history.finished if not history.failed(key)]
+        good = [key for key in history.finished_keys if not history.is_failure(key)]
         if not good or any(self._beliefs.feasible(history, key) for key in good):
             return ""
         bounds = " and ".join(f"{name} <= {bound:g}" for name, bound in self.constraints.items())

@@ -89,7 +89,7 @@ class Beliefs:
 
     def _check(self, history: History, keys: Sequence[Key]) -> None:
         """ValueError for a metric that no success has."""
-        good = [key for key in keys if not history.failed(key)]
+        good = [key for key in keys if not history.is_failure(key)]
         for name in [*self.constraints, *([self.cost] if isinstance(self.cost, str) else [])]:
             if good and not any(name in history.results[key].metrics or name in history.results[key].system for key in good):
                 first = history.results[good[0]]
@@ -237,7 +237,7 @@ def _is_users(history: History, name: str) -> bool:
     read, found = history.memo.get(slot, (0, False))
     if not found:
         new = islice(history.results.items(), read, None)
-        found = any(name in result.metrics and bool(result.system) and not history.failed(key) for key, result in new)
+        found = any(name in result.metrics and bool(result.system) and not history.is_failure(key) for key, result in new)
         history.memo[slot] = len(history.results), found
     return bool(found)
 

@@ -5,6 +5,7 @@ compiler.py  which compiler there is for it
 kernels.py   compiles it, once for a processor
 parts.py     maps, norms, attention, activation: each with its backward pass
 passes.py    a whole GPT of them
-sizes.py     the bytes that this holds, from the config alone
 engine.py    the engine that training takes where it can
+
+predict/support.py has the options that the passes know, predict/buffers.py the bytes that they hold.
 """

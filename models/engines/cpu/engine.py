@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
+
 import torch
 from torch import Tensor
 
-from models.config import TrainConfig
+from models.config import GPTConfig, TrainConfig
 from models.engines.cpu.kernels import library
 from models.engines.cpu.passes import Passes
-from models.engines.engine import Engine
+from models.engines.eager import EagerEngine
 from models.flat import Flat
 from models.gpt import GPT
 from models.optimizers.base import Optimizer
+from models.predict.support import has_passes, unknown_option
+
+_log = logging.getLogger(__name__)
 
 
-def suits(config: TrainConfig, device: torch.device, threads: int) -> bool:
-    """Whether a training can be carried out by hand: in float32, by one thread of a CPU for which kernels.c compiles."""
-    plain = config.precision == "float32" and not config.activation_checkpointing
-    return device.type == "cpu" and threads == 1 and plain and library() is not None
+def supports(size: GPTConfig, training: TrainConfig, device: torch.device, threads: int) -> bool:
+    """Whether this engine can train a configuration: in float32, by one thread of a CPU for which kernels.c compiles.
+
+    An option that its passes do not know is logged, once in a process.
+    """
+    if device.type != "cpu" or threads != 1:
+        return False
+    option = unknown_option(size, training)
+    if option is not None:
+        _warn(option)
+    return has_passes(size, training) and library() is not None
 
 
-class ByHand(Engine):
-    """Values are those of the eager engine up to rounding."""
+@cache
+def _warn(option: str) -> None:
+    _log.warning("training goes through autograd, slower: the engine of a CPU does not know %s", option)
+
+
+class CPUEngine(EagerEngine):
+    """Values are those of the eager engine up to rounding. ValueError for a configuration that its passes cannot train."""
 
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         super().__init__(model, flat, optimizer, config)
+        if not has_passes(model.config, config):
+            option = unknown_option(model.config, config) or f"precision {config.precision!r} or activation checkpointing"
+            raise ValueError(f"the engine of a CPU does not know {option}, and the eager one does")
         self._passes: dict[tuple[int, int], Passes] = {}
         self._fresh = True
         first = flat.segments[0]
@@ -40,7 +61,7 @@ class ByHand(Engine):
             kernels = library()
             assert kernels is not None
             self._passes[shape] = Passes(kernels, self.model, self.config, shape)
-        with self._seeded(seed):
+        with self._seed_dropout(seed):
             loss = self._passes[shape].gradient(ids, self._noise(), share * scale, self._fresh)
         self._fresh = False
         return torch.tensor(loss * share)

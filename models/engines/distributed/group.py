@@ -3,9 +3,14 @@
 A process that torchrun has not started is a group of its own, in which every exchange is nothing at all.
 """
 
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -32,8 +37,8 @@ class Group:
             dist.all_reduce(tensor)
         return tensor
 
-    def told(self, value: Any) -> Any:
-        """What rank 0 says, on every rank: plain Python values."""
+    def broadcast(self, value: Any) -> Any:
+        """The value that rank 0 has, on every rank: plain Python."""
         if self.size == 1:
             return value
         box = [value]
@@ -53,3 +58,19 @@ class Group:
 
 
 ALONE = Group()
+
+
+@contextmanager
+def process_group(kind: str = "cuda") -> Iterator[Group]:
+    """The group of the processes that torchrun started; a group of one where it did not."""
+    if "RANK" not in os.environ:
+        yield Group()
+        return
+    if kind == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    try:
+        yield Group.current()
+    finally:
+        gc.collect()  # models that are parts of cycles hold the group, whose threads would outlive it
+        dist.destroy_process_group()

@@ -1,0 +1,90 @@
+"""Rank 0 decides, all follow: a script that runs on one process and trains on all.
+
+    torchrun --nproc_per_node 2 my_script.py          # sets the addresses from which `process_group` makes the group
+
+    with process_group("cuda") as group:              # in my_script.py; "cuda" uses nccl, "cpu" gloo
+        lead(factory, script)                         # rank 0 runs script(factory), all others do what its runs do
+
+`factory(config, seed, horizon)` makes a TrainRun, on every rank; the one that the script gets is an objective of a study like
+any other. Or every rank calls the same methods of its own TrainRun.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from models.engines.distributed.group import Group
+
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]: ...
+
+    def save(self, path: str | Path) -> None: ...
+
+    def load(self, path: str | Path) -> None: ...
+
+    def adopt(self, path: str | Path) -> None: ...
+
+
+Factory = Callable[[Mapping[str, Any], int, int], Run]
+
+
+class LedRun:
+    """A run on all ranks; what is called here, on rank 0, is called everywhere."""
+
+    def __init__(self, group: Group, number: int, run: Run) -> None:
+        self.group, self.number, self.run = group, number, run
+
+    def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]:
+        self.group.broadcast((self.number, "advance", (until,)))
+        return self.run.advance(until)
+
+    def save(self, path: str | Path) -> None:
+        self.group.broadcast((self.number, "save", (str(path),)))
+        self.run.save(path)
+
+    def load(self, path: str | Path) -> None:
+        self.group.broadcast((self.number, "load", (str(path),)))
+        self.run.load(path)
+
+    def adopt(self, path: str | Path) -> None:
+        self.group.broadcast((self.number, "adopt", (str(path),)))
+        self.run.adopt(path)
+
+
+def lead(factory: Factory, script: Callable[[Factory], T]) -> T | None:
+    """On rank 0, script(a factory whose runs run on all ranks) and what it returns; on the others None, at its end.
+
+    A call that raises raises on every rank alike, because all have the same config, position and files; followers go on.
+    """
+    group = Group.current()
+    if group.rank > 0:
+        _follow(group, factory)
+        return None
+    made = 0
+
+    def make(config: Mapping[str, Any], seed: int, horizon: int) -> Run:
+        nonlocal made
+        made += 1
+        group.broadcast((made, "make", (dict(config), seed, horizon)))
+        return LedRun(group, made, factory(config, seed, horizon))
+
+    try:
+        return script(make)
+    finally:
+        group.broadcast(None)
+
+
+def _follow(group: Group, factory: Factory) -> None:
+    runs: dict[int, Run] = {}
+    while (call := group.broadcast(None)) is not None:
+        number, method, arguments = call
+        try:
+            if method == "make":
+                runs[number] = factory(*arguments)
+            elif number in runs:
+                getattr(runs[number], method)(*arguments)
+        except (ValueError, OSError):  # rank 0 raises the same
+            continue
