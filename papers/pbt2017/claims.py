@@ -79,8 +79,8 @@ def judge_explore(lines: Lines) -> Finding:
 
 
 def judge_work(lines: Lines) -> Finding:
-    ends = {method: ends_of(lines, method) for method in METHODS}
-    if min(map(len, (ends["exploit only"], ends["explore only"], ends["PBT"]))) < SEEDS:
+    ends = {method: ends_of(lines, method) for method in ("exploit only", "explore only", "PBT")}
+    if min(map(len, ends.values())) < SEEDS:
         return nothing("some of the seeds")
     copying = difference_of(ends["exploit only"], ends["explore only"])
     noise = difference_of(ends["PBT"], ends["exploit only"])
