@@ -17,6 +17,5 @@
     schedules.py  the figure of the learning rate schedules
     ledger/       what all of these keep results with; LOG.md: what was tried and found, negative results too
     sources.py    rows of registries that measurements use
-    markdown.py, environment.py, children.py   tables, what numbers depend on beside the code, processes of their own
     results/      what was measured, as data
 """

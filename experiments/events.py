@@ -23,9 +23,9 @@ from typing import Annotated, Any
 import typer
 
 import hpo
-from experiments.environment import environment
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
-from experiments.markdown import markdown_table
+from experiments.ledger.environment import environment
+from experiments.ledger.markdown import markdown_table
 from experiments.sources import STUDY, gp_rows
 from hpo import Float, Job, Key, Optimizer, Space, Stop, Study
 from hpo.executors import Inline, Simulator

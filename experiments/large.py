@@ -23,10 +23,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from experiments.children import run_python
-from experiments.environment import environment
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
-from experiments.markdown import markdown_table
+from experiments.ledger.children import run_python
+from experiments.ledger.environment import environment
+from experiments.ledger.markdown import markdown_table
 from experiments.sources import STUDY, gp_rows
 from hpo import GP, Float, History, Job, Note, Result, Space
 from hpo.optimizer import Optimizer

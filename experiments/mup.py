@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from experiments.ledger import Ledger, Measurement, command
-from experiments.markdown import markdown_table
+from experiments.ledger.markdown import markdown_table
 from experiments.sources import training_rows
 from experiments.speed.sizes import text
 from models.data.batches import Corpus

@@ -33,8 +33,8 @@ import numpy as np
 
 from experiments.benchmark.tasks import TASKS, Task
 from experiments.ledger import Ledger, Measurement, command
+from experiments.ledger.markdown import markdown_table
 from experiments.ledger.measurement import result
-from experiments.markdown import markdown_table
 from experiments.sources import gp_rows
 from experiments.subset_models import Exact, Model, Sparse, rows_near
 from hpo.space import Space

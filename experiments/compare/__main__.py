@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.children import run_python
 from experiments.compare.study import METHODS
 from experiments.compare.table import compare_table
 from experiments.job import GPTObjective
 from experiments.ledger import Ledger, Measurement, command
+from experiments.ledger.children import run_python
 from experiments.sources import STUDY, gp_rows, training_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "compare.jsonl"

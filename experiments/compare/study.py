@@ -16,8 +16,8 @@ from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-from experiments.environment import environment  # noqa: E402
 from experiments.job import DEFAULT, HORIZON, MIN_RESOURCE, REDUCTION, TRAINABLE, GPTObjective, job_grid, space  # noqa: E402
+from experiments.ledger.environment import environment  # noqa: E402
 from hpo.executors import checkpoint_name  # noqa: E402
 from hpo.executors.processes import Processes  # noqa: E402
 from hpo.optimizer import Optimizer  # noqa: E402
