@@ -16,6 +16,5 @@
     large.py      `python -m experiments.large`: what an ask of a GP costs in a large study
     schedules.py  the figure of the learning rate schedules
     ledger/       what all of these keep results with; LOG.md: what was tried and found, negative results too
-    sources.py    rows of registries that measurements use
     results/      what was measured, as data
 """

@@ -26,7 +26,7 @@ import hpo
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
 from experiments.ledger.environment import environment
 from experiments.ledger.markdown import markdown_table
-from experiments.sources import STUDY, gp_rows
+from experiments.ledger.sources import STUDY, gp_rows
 from hpo import Float, Job, Key, Optimizer, Space, Stop, Study
 from hpo.executors import Inline, Simulator
 from hpo.logs import SQLiteLog

@@ -27,7 +27,7 @@ from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seco
 from experiments.ledger.children import run_python
 from experiments.ledger.environment import environment
 from experiments.ledger.markdown import markdown_table
-from experiments.sources import STUDY, gp_rows
+from experiments.ledger.sources import STUDY, gp_rows
 from hpo import GP, Float, History, Job, Note, Result, Space
 from hpo.optimizer import Optimizer
 from surrogates import Hyperparameters

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.markdown import markdown_table
-from experiments.sources import training_rows
+from experiments.ledger.sources import training_rows
 from experiments.speed.sizes import text
 from models.data.batches import Corpus
 from models.train import TrainRun

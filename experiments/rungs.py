@@ -19,7 +19,7 @@ from scipy import stats
 from experiments.job import HORIZON, MIN_RESOURCE, REDUCTION, GPTObjective, space
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.markdown import markdown_table
-from experiments.sources import training_rows
+from experiments.ledger.sources import training_rows
 from hpo.job import Job
 from hpo.optimizers.random import Random
 

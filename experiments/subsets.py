@@ -35,7 +35,7 @@ from experiments.benchmark.tasks import TASKS, Task
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.measurement import result
-from experiments.sources import gp_rows
+from experiments.ledger.sources import gp_rows
 from experiments.subset_models import Exact, Model, Sparse, rows_near
 from hpo.space import Space
 from surrogates import standardise

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from experiments.ledger.digest import digest
-from experiments.sources import gp_rows
+from experiments.ledger.sources import gp_rows
 from hpo.optimizer import Sampler
 from hpo.optimizers.gp.sampler import GP
 from hpo.space import Float, Space

@@ -22,7 +22,7 @@ from experiments.compare.table import compare_table
 from experiments.job import GPTObjective
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.children import run_python
-from experiments.sources import STUDY, gp_rows, training_rows
+from experiments.ledger.sources import STUDY, gp_rows, training_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "compare.jsonl"
 SEEDS = 10

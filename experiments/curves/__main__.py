@@ -24,7 +24,7 @@ from experiments.curves.tables import curves_tables
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
 from experiments.ledger.lines import Record
-from experiments.sources import STUDY, gp_rows
+from experiments.ledger.sources import STUDY, gp_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "curves.jsonl"
 SEEDS, DRAWS = 8, 10

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
-from experiments.sources import training_rows
+from experiments.ledger.sources import training_rows
 from experiments.speed.duel import Entry, duel
 from experiments.speed.sizes import CPU, CUDA, STEPS
 from experiments.speed.table import speed_table

@@ -10,7 +10,7 @@ from experiments.compare import __main__ as compare
 from experiments.curves import __main__ as curves
 from experiments.ledger import Measurement
 from experiments.ledger.digest import OURS, ROOT, Sources
-from experiments.sources import gp_rows, training_rows
+from experiments.ledger.sources import gp_rows, training_rows
 from experiments.speed import __main__ as speed
 
 LISTED = {  # in the place of the first text the second
