@@ -81,6 +81,7 @@ def drive_study(name: str, jobs: int, objectives: str, folder: Path) -> dict[str
     study.history.log.close()
     begun = time.process_time()
     again = Study(MAKERS[name](jobs), objectives=OBJECTIVES[objectives], log=SQLiteLog(path))
+    again.history.lift()  # the limit of the run above
     job: Job | None = again.optimizer.decide(again.history)
     reopened = time.process_time() - begun
     again.history.log.close()

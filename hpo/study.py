@@ -13,6 +13,7 @@ from hpo.history import History
 from hpo.job import Key, Result
 from hpo.logs import Log, open_log
 from hpo.optimizer import Optimizer
+from hpo.plain import SupportsPropose, SupportsSample
 from hpo.retention import Retention
 from hpo.space import Space
 from hpo.trial import Trial, best_key, describe_best, first_objective, learning_curve
@@ -37,7 +38,7 @@ class Study:
 
     def __init__(
         self,
-        optimizer: Optimizer,
+        optimizer: SupportsPropose | SupportsSample,
         *,
         objectives: Mapping[str, str] | Sequence[str] | None = None,
         unit: str = "evaluations",
@@ -45,7 +46,8 @@ class Study:
         log: str | Path | Log | None = None,
         lost_limit: int = 3,
     ) -> None:
-        self.optimizer = optimizer = arguments.instance(optimizer)
+        self.optimizer: Optimizer = arguments.instance(optimizer)
+        optimizer = self.optimizer
         horizon = optimizer.horizon if horizon is None else whole("horizon", horizon)
         objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
         if horizon < optimizer.horizon:
