@@ -21,32 +21,14 @@ from matplotlib.figure import Figure
 from models.budget import Budget
 from models.config import TrainConfig
 from models.schedule import SHAPES, lr_at_tokens, warmup_steps
+from surrogates.style import BLUE, MUTED, ORANGE, STYLE
 
 COMMAND = "python -m experiments.schedules"
 TARGET = Path(__file__).resolve().parent.parent / "models" / "schedules.svg"
 HORIZON, POINTS = 4_096_000, 250  # tokens; points a curve, one a step of the larger batch
 BATCHES = {"4,096 tokens a step": 4_096, "16,384 tokens a step": 16_384}  # 1,000 and 250 steps
 WARMUP, FLOOR, RATE = 50, 0.1, 0.95  # in steps, so that the batch sizes differ; of lr; a hundredth of the training
-COLOURS = ("#0072b2", "#d55e00")  # Okabe and Ito's
-INK, MUTED, GRID, BAND = "#1d2327", "#5d6870", "#e7e8e6", "#eef1f2"
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "schedules",
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-}
+COLOURS, BAND = (BLUE, ORANGE), "#eef1f2"
 
 
 def curve(config: TrainConfig, step_tokens: int) -> tuple[list[float], list[float]]:
@@ -101,7 +83,7 @@ def figure() -> Figure:
 def draw_schedules() -> bytes:
     """The figure's file."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "schedules", "axes.titlesize": 11}):
         figure().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 

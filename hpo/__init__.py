@@ -16,14 +16,16 @@ objective.py    f(config), f(config, report) or a Run factory, as one Run protoc
 executors/      where jobs run: inline, threads, processes, a simulated clock
 forks.py        what an objective forks and lets return ends there
 objects.py      objectives over choices that no log can hold: they get the objects, logs the names
-study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe
+study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe, importance, plot, report
+trial.py        Trial: one finished key as people read it
+analysis/       what a history says: importance, figures, snapshot, the report's page
 retention.py    which checkpoints must stay, and which have died
 pareto.py       fronts and crowding
 stopping.py     when a search turns to its finals
 table.py        the rows and columns of the dataframe; frames.py finds the line that a warning shows
 arguments.py    what people type, brought into one form or refused in a sentence
 failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
-display.py      the lines that a run prints
+display.py      prints a line after every finish of a run
 run.py          run: the one loop; minimize, maximize
 load.py         load: a study from its file alone
 """
@@ -56,7 +58,8 @@ from hpo.priors import Around
 from hpo.run import Stop, maximize, minimize, run
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
 from hpo.stopping import Turn
-from hpo.study import Study, Trial
+from hpo.study import Study
+from hpo.trial import Trial
 
 __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Finals",

@@ -1,23 +1,13 @@
-"""One readable line a finished trial: trial, value, configuration, best so far (of several objectives: the front's size)."""
+"""The watcher that prints a readable line after every finish."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import TextIO
 
+from hpo.analysis.lines import trial_line
 from hpo.job import Key
 from hpo.study import Study
-
-
-def short(value: Any) -> str:
-    """A value as people write it: four significant digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def configuration(config: Mapping[str, Any]) -> str:
-    """`lr=0.001 layers=6`."""
-    return " ".join(f"{name}={short(value)}" for name, value in config.items())
 
 
 class Lines:
@@ -34,15 +24,7 @@ class Lines:
             if type(sampler).__str__ is not object.__str__:
                 self._print(str(sampler))
         if key is not None:
-            self._print(self.line(study, key))
-
-    def line(self, study: Study, key: Key) -> str:
-        """What is printed for a finished key."""
-        trial = study.trial(key)
-        rung = f" @ {trial.until} {study.header.unit}" if study.header.horizon > 1 else ""
-        value = " ".join(f"{n}={short(trial.metrics[n])}" for n in study.header.objectives if n in trial.metrics)
-        said = value if trial.error is None else f"failed ({trial.error})"
-        return f"trial {trial.number:>4}{rung}  {said}  {configuration(trial.config)}  {study.summary()}"
+            self._print(trial_line(study.history, key))
 
     def _print(self, text: str) -> None:
         print(text, file=self.stream, flush=True)

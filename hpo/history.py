@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hpo.clock import Clock
 from hpo.fold import Fold, S
 from hpo.job import Header, Job, Key, Result, differences
 from hpo.logs import Collision, Event, Log, MemoryLog
@@ -28,7 +29,6 @@ from hpo.pareto import pareto_order
 from hpo.upgrade import upgrade_event, upgrade_header
 
 PHASES = ("search", "finals")
-LONGEST_GAP = 7 * 86_400.0  # seconds between two events of one run; a longer one is a clock that was set
 
 
 class History:
@@ -51,9 +51,11 @@ class History:
         self.next_trial = 0  # the number of the next fresh trial
         self.highest: dict[str, int] = {}  # of every whole number that is recorded: a position in a list or a sequence
         self.limited = False  # whether this run may start no more fresh trials
+        self.refusal: str | None = None  # why nothing may be told to it, beside what its log says
         self.by_hand = False  # whether asking is nobody's run: no limit binds it
         self.phase = "search"  # "finals": only what was chosen is trained to the end
-        self._limit: Mapping[str, Any] = {}  # the event that set it
+        self.last_limit: Mapping[str, Any] = {}  # the rule by which `limited` stands, its value, phase and detail; else empty
+        self.clock = Clock()
         self._at: dict[int, list[Key]] = {}  # finished keys by budget, sorted
         self._ranked: dict[int, list[tuple[tuple[float, ...], Key]]] = {}  # successes by budget, sorted by losses, then key
         self._fronts: dict[int, list[Key]] = {}  # of several objectives: what nothing at the same budget dominates
@@ -67,8 +69,6 @@ class History:
         self._steps: list[tuple[Job, tuple[Key, ...]]] = []  # every start, and what had finished since the one before
         self._tail: list[Key] = []  # what has finished since the last start, sorted
         self._folds: dict[str, Fold[Any]] = {}
-        self._worked = 0.0  # seconds
-        self._clock: float | None = None  # when the last event of a run was written
         self._digest = hashlib.blake2b(digest_size=16)
         self.memo: dict[Any, Any] = {}  # what readers computed from these events and may use again; never saved
         self._began = time.time() - time.monotonic()
@@ -93,8 +93,7 @@ class History:
         """Records that a job was given out after the proposal had read `seen` events. Raises Collision if it lost."""
         if not 1 <= job.until <= self.header.horizon:
             raise ValueError(f"job {job.key} has until={job.until}; allowed is 1 to the horizon {self.header.horizon}")
-        attempt = self._lost.get(job.key, 0)
-        self._append("start", {"job": job.to_json(), "seen": seen, "attempt": attempt})
+        self._append("start", {"job": job.to_json(), "seen": seen, "attempt": self.attempt(job.key)})
 
     def finish(self, job: Job, result: Result) -> bool:
         """Records a result; False (and nothing changes) if the key was finished before: the first result stands."""
@@ -109,19 +108,27 @@ class History:
             return False
         return True
 
-    def lost(self, job: Job, cause: str = "worker", message: str = "") -> bool:
-        """Records that the machine lost a pending job; False if the job is not pending. Only a worker's death counts towards
-        the header's limit; `message`, how that came, stands in the error there."""
-        if job.key not in self.pending:
+    def lost(self, job: Job, cause: str = "worker", message: str = "", attempt: int | None = None) -> bool:
+        """Records that the machine lost a pending job. Only a worker's death counts towards the header's limit.
+
+        message   how that came; it stands in the error of a job that was lost too often
+        attempt   the one that was lost, as `attempt` said when the job was given out; by default the present one
+
+        False, and the job stays as it is, if it is not pending, or if another driver has finished it or recorded the loss
+        of this attempt: an attempt is lost once, however many drivers ran it.
+        """
+        now = self.attempt(job.key)
+        if job.key not in self.pending or attempt not in (None, now):
             return False
-        body = {"trial": job.trial, "until": job.until, "attempt": self._lost.get(job.key, 0), "cause": cause}
+        body = {"trial": job.trial, "until": job.until, "attempt": now, "cause": cause}
         if message:
             body["message"] = message
         try:
             self._append("lost", body)
         except Collision:
             self.refresh()
-        return True
+            return False
+        return self.attempt(job.key) > now
 
     def add(self, job: Job, result: Result) -> None:
         """Records a result that was not asked. Raises Collision if another driver took the trial's number."""
@@ -131,23 +138,24 @@ class History:
         """Pins a configuration: the next fresh trial takes it."""
         self._append("enqueue", {"config": dict(config)})
 
-    def run(self, allowed: Mapping[str, float | None] | None = None) -> None:
+    def run(self, allowed: Mapping[str, Any] | None = None) -> None:
         """Records that a driver begins to work; what `elapsed_seconds` counts from.
 
-        allowed: what this driver may use by rule, {"trials": 50, "seconds": None}; None is no limit. A limit that was
-        decided before is lifted only where its rule now allows more.
+        allowed: the limit of this driver by rule, {"trials": 50, "seconds": None, "when": the name of a predicate}; None is
+        no limit. A limit that was decided before is lifted only where its rule now allows more, or names another predicate.
         """
         self.by_hand = False
         self._append("run", dict(allowed or {}))
 
     def lift(self) -> None:
         """Records that somebody asks on by hand, whom the limit of an earlier run does not bind."""
-        self._append("run", {"trials": None, "seconds": None, self._limit.get("rule") or "trials": None})
+        self._append("run", {"trials": None, "seconds": None, self.last_limit.get("rule") or "trials": None})
 
     def refuse_readers(self) -> None:
         """Raises PermissionError in one sentence if the log is there to be read."""
-        if self.log.refusal is not None:
-            raise PermissionError(self.log.refusal)
+        refusal = self.refusal or self.log.refusal
+        if refusal is not None:
+            raise PermissionError(refusal)
 
     def limit(self, rule: str, value: Any, phase: str = "search", detail: Mapping[str, Any] | None = None) -> None:
         """Records that no fresh trial may start any more, by which rule: samplers are dry, what was started may go on.
@@ -161,6 +169,7 @@ class History:
         self._append("limit", body if detail is None else {**body, "detail": dict(detail)})
 
     def _append(self, kind: str, body: dict[str, Any]) -> None:
+        self.refuse_readers()
         plain = json.loads(encode_json(body))  # memory holds exactly what a reader of the log will hold
         with self.lock:
             self.log.append(Event(kind, plain, self._began + time.monotonic()))  # a clock that is set cannot bend a run
@@ -186,28 +195,23 @@ class History:
         elif event.kind == "run":
             self._apply_run(body)
         elif event.kind == "limit":
-            self.limited, self._limit, self.phase = True, body, body.get("phase", "search")
+            self.limited, self.last_limit, self.phase = True, body, body.get("phase", "search")
         elif event.kind == "enqueue":
             self._queue[len(self.events)] = body["config"]
-        self._apply_time(event)
+        self.clock.read(event, self.results[body["trial"], body["until"]] if event.kind == "finish" else None)
         self.events.append(event)
         self._digest.update(event.canonical().encode())
 
-    def _apply_run(self, allowed: Mapping[str, float | None]) -> None:
-        """A limit is lifted where this run allows more by its rule; one of a version-1 log, which has no rule, always."""
-        rule = self._limit.get("rule")
+    def _apply_run(self, allowed: Mapping[str, Any]) -> None:
+        """A limit is lifted where this run allows more by its rule, or has another predicate; one of a version-1 log, which
+        has no rule, always."""
+        rule = self.last_limit.get("rule")
         if not self.limited or (rule is not None and rule not in allowed):
             return
-        now, value = (None if rule is None else allowed[rule]), self._limit.get("value")
-        if now is None or (isinstance(value, int | float) and isinstance(now, int | float) and now > value):
-            self.limited, self._limit, self.phase = False, {}, "search"
-
-    def _apply_time(self, event: Event) -> None:
-        """Time is that of runs, from `run` to the last event before the next; it never falls, and gaps are capped."""
-        if event.kind != "run" and self._clock is not None:
-            self._worked += min(max(0.0, event.time - self._clock), LONGEST_GAP)
-        if event.kind == "run" or self._clock is not None:
-            self._clock = event.time
+        now, value = (None if rule is None else allowed[rule]), self.last_limit.get("value")
+        amounts = isinstance(value, int | float) and isinstance(now, int | float)
+        if now is None or (now > value if amounts else now != value):
+            self.limited, self.last_limit, self.phase = False, {}, "search"
 
     def _apply_start(self, job: Job, added: bool) -> None:
         key = job.key
@@ -352,6 +356,10 @@ class History:
             return sorted(ordered, key=self._losses.__getitem__)  # the sort is stable, so ties stay in order of key
         return [ordered[i] for i in pareto_order([self._losses[key] for key in ordered])]
 
+    def attempt(self, key: Key) -> int:
+        """The number of a job's present attempt, or of its next: how often it was lost."""
+        return self._lost.get(key, 0)
+
     def own(self, key: Key) -> bool:
         """Whether a trial's weights are its own: no checkpoint of another trial stands in its line."""
         return key[0] not in self.adopted
@@ -367,7 +375,7 @@ class History:
 
     def elapsed_seconds(self) -> float:
         """Seconds that drivers have worked so far: from every `run` event to the last event before the next."""
-        return self._worked
+        return self.clock.elapsed
 
     @property
     def digest(self) -> str:

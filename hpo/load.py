@@ -3,7 +3,7 @@
 The header describes the space, the optimizer with its options, the seed, objectives, unit and horizon. Functions cannot
 stand in it: constraints of the space, acquisitions and cost functions of one's own, priors. They stand there by name, are
 given again and compared by it. Without them a study opens for reading, and asking says what is missing. Nothing that a file
-names is ever imported: names are looked up in the package hpo.optimizers and nowhere else.
+names is ever imported: names are looked up in hpo.optimizers and among the classes that `hpo.register` has been given.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import isabstract
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hpo.optimizers
 from hpo.frames import outside
 from hpo.history import History
 from hpo.job import Header, Key, differences
-from hpo.logs import LogError, SQLiteLog
+from hpo.logs import Log, LogError, SQLiteLog, open_log
 from hpo.logs.base import encode_json
 from hpo.optimizer import Optimizer, Sampler, adapt
 from hpo.optimizers.finals import FINALS, Finals
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
-from hpo.registry import has_fields
+from hpo.registry import has_fields, option_names
 from hpo.space import Config, Constraint, Space, code_name
 from hpo.study import Study
 from hpo.upgrade import upgrade_header
 
 WORD = re.compile(r"[A-Za-z_][\w %/-]*")  # a name of a table or a metric; code stands as module.name or with brackets
+NESTED = re.compile(r"[Ss]ampler|[Oo]ptimizer")  # the name or the type of an option that holds an optimizer
 KINDS: dict[str, type[Parameter]] = {"float": Float, "int": Int, "choices": Categorical, "const": Const}
 
 
@@ -41,9 +42,9 @@ class Missing(Exception):
 
 
 def load(
-    path: str | Path, constraints: Iterable[Constraint] | None = None, optimizer: Optimizer | None = None
+    path: str | Path | Log, constraints: Iterable[Constraint] | None = None, optimizer: Optimizer | None = None
 ) -> Study:
-    """The study that stands in a file.
+    """The study that stands in a log: the path of a file, a URL, or the log itself.
 
     constraints   the functions over configurations that the space was made with, compared by name
     optimizer     an instance as the study was made with, where its options hold functions; it comes with its own space
@@ -51,32 +52,53 @@ def load(
     Without what is missing, and where the file may not be written, the study is there to be read: asking and telling raise
     PermissionError in one sentence. FileNotFoundError or ValueError if there is no such log or it belongs to another study.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no log {str(path)!r}")
     optimizer = adapt(optimizer)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer is an instance such as GP(space), but {optimizer!r} came")
     if optimizer is not None and constraints is not None:
         raise ValueError("an optimizer comes with the constraints of its own space; give one of the two")
-    log = SQLiteLog(path, readonly=not _writable(path))
+    log = _open_existing(path)
     try:
-        found = log.header()
-        if found is None:
-            raise LogError(f"the log {log.name} holds no study yet")
-        header = read_header(upgrade_header(found, log.name), log.name)
-        if optimizer is None:
-            optimizer = _restored(header, log, list(constraints) if constraints is not None else None)
-        objectives = dict(header.objectives)
-        rest: dict[str, Any] = {"unit": header.unit, "horizon": header.horizon, "lost_limit": header.lost_limit}
-        study = Study(optimizer, objectives=objectives, log=log, **rest)
-        if not isinstance(optimizer, Finals | Recorded) and (keep := _came_later(study.history)) is not None:
-            study = Study(Finals(optimizer, keep), objectives=objectives, log=log, **rest)
-        study.history.by_hand = True  # until a run begins
-        return study
+        return _study(log, None if constraints is None else list(constraints), optimizer)
     except BaseException:
-        log.close()
+        if log is not path:  # opened here
+            log.close()
         raise
+
+
+def _open_existing(place: str | Path | Log) -> Log:
+    """The log at a place, for reading only where its file may not be written."""
+    if isinstance(place, Path) or (isinstance(place, str) and "://" not in place):
+        if not Path(place).exists():
+            raise FileNotFoundError(f"there is no log {str(place)!r}")
+        return SQLiteLog(place, readonly=not _is_writable(Path(place)))
+    if not isinstance(place, str):
+        return open_log(place)
+    log = open_log(place, readonly=True)  # makes nothing where there is nothing
+    if log.path is not None and not _is_writable(log.path):
+        return log
+    log.close()
+    return open_log(place)
+
+
+def _study(log: Log, constraints: Sequence[Constraint] | None, optimizer: Optimizer | None) -> Study:
+    name, found = _name(log), log.header()
+    if found is None:
+        raise LogError(f"the log {name} holds no study yet")
+    header, refusal = read_header(upgrade_header(found, name), name), None
+    if optimizer is None:
+        optimizer, refusal = _restore(header, name, constraints)
+    objectives = dict(header.objectives)
+    rest: dict[str, Any] = {"unit": header.unit, "horizon": header.horizon, "lost_limit": header.lost_limit}
+    study = Study(optimizer, objectives=objectives, log=log, **rest)
+    if not isinstance(optimizer, Finals | Recorded) and (keep := _came_later(study.history)) is not None:
+        study = Study(Finals(optimizer, keep), objectives=objectives, log=log, **rest)
+    study.history.refusal, study.history.by_hand = refusal, True  # by hand until a run begins
+    return study
+
+
+def _name(log: Log) -> str:
+    return repr(log.place) if log.place else "that was given"
 
 
 def _came_later(history: History) -> int | None:
@@ -85,7 +107,7 @@ def _came_later(history: History) -> int | None:
     return max((int(body.get("detail", {}).get("keep", 3)) for body in ended), default=None)
 
 
-def _writable(path: Path) -> bool:
+def _is_writable(path: Path) -> bool:
     return os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
 
 
@@ -105,9 +127,9 @@ def read_header(found: Mapping[str, Any], name: str) -> Header:
         raise LogError(f"the header of the log {name} cannot be read: {error}") from None
 
 
-def _restored(header: Header, log: SQLiteLog, constraints: Sequence[Constraint] | None) -> Optimizer:
-    """The optimizer that the header describes; one that only reads if something is missing, which is then said."""
-    space = restore_space(header.space, constraints, log.name)
+def _restore(header: Header, name: str, constraints: Sequence[Constraint] | None) -> tuple[Optimizer, str | None]:
+    """The optimizer that the header describes; one that only reads if something is missing, with the sentence that says what."""
+    space = restore_space(header.space, constraints, name)
     lacks = _space_lacks(header.space, space)
     inner: Optimizer | None = None
     try:
@@ -115,13 +137,12 @@ def _restored(header: Header, log: SQLiteLog, constraints: Sequence[Constraint] 
     except Missing as error:
         lacks.append(str(error))
     if inner is not None and not lacks:
-        return inner
+        return inner, None
     how = "optimizer=..." if inner is None else "constraints=[...] or optimizer=..."
     what = " and ".join(lacks)
-    sentence = f"the log {log.name} was opened for reading: {what} cannot stand in a file; hpo.load(path, {how}) takes it again"
-    log.forbid(sentence)
+    sentence = f"the log {name} was opened for reading: {what} cannot stand in a file; hpo.load(path, {how}) takes it again"
     warnings.warn(sentence, stacklevel=outside())
-    return Recorded(space, seed=header.seed, stored=header, inner=inner, reason=sentence)
+    return Recorded(space, seed=header.seed, stored=header, inner=inner, reason=sentence), sentence
 
 
 # -- the space -------------------------------------------------------------------------------------------------------
@@ -165,37 +186,51 @@ def _space_lacks(described: Mapping[str, Any], space: Space) -> list[str]:
 
 
 def restore_optimizer(described: Mapping[str, Any], space: Space, seed: int) -> Optimizer:
-    """The optimizer of a description. Raises Missing if it is no class of hpo.optimizers or an option holds code."""
+    """The optimizer of a description. Raises Missing if its class is none of hpo.optimizers and was not registered, or an
+    option holds code."""
     name, classes = described.get("name"), _classes()
-    if name not in classes or not has_fields(classes[name]):
-        raise Missing(f"the optimizer {name!r}, which is none of hpo.optimizers,")
-    cls, options = classes[name], dict(described)
-    del options["name"]
-    known = {field.name: str(field.type) for field in fields(cls)}  # type: ignore[arg-type]
+    if name not in classes:
+        raise Missing(f"the optimizer {name!r}, which is none of hpo.optimizers and was not registered,")
+    cls = classes[name]
+    options = {option: value for option, value in described.items() if option not in ("name", "module")}
+    types = _option_types(cls)
     for option, value in options.items():
-        if option not in known:
+        if option not in types:
             raise Missing(f"the option {option!r} of {name}, which this version does not know,")
-        nested = "Sampler" in known[option] or "Optimizer" in known[option]
-        if nested and isinstance(value, dict) and value.get("name") in classes:
+        if isinstance(value, dict) and "name" in value and NESTED.search(f"{option}: {types[option]}"):
             options[option] = restore_optimizer(value, space, seed)
-        elif "Callable" in known[option] and not (value is None or (isinstance(value, str) and WORD.fullmatch(value))):
+        elif _is_code(value, types[option]):
             raise Missing(f"the {option} {value!r:.120} of {name}")
-    if issubclass(cls, Sampler):
-        options |= {"space": space, "seed": seed}
+    options |= {option: value for option, value in (("space", space), ("seed", seed)) if option in types}
     try:
-        made = cls(**options)
+        made = adapt(cls(**options))
     except (TypeError, ValueError) as error:
         raise Missing(f"an option of {name} ({error})") from None
-    other = differences(dict(described), _plain(made.describe()))
+    other = differences({**described, "seed": seed}, _plain({**made.describe(), "seed": made.seed}))
     if other:
         raise Missing(f"an option of {name} ({'; '.join(other)})")
-    return made
+    return cast(Optimizer, made)
 
 
-def _classes() -> dict[str, type[Optimizer]]:
-    """Every optimizer of ours by the name that a header has of it."""
-    ours = [*vars(hpo.optimizers).values(), *hpo.optimizers.OPTIMIZERS.values(), Finals]
-    return {cls.__name__: cls for cls in ours if isinstance(cls, type) and issubclass(cls, Optimizer) and not isabstract(cls)}
+def _is_code(value: Any, kind: str | None) -> bool:
+    """Whether an option stood for a function: by its type, or, where that is not known, by how it is written."""
+    if kind is None:
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return (isinstance(value, str) and not WORD.fullmatch(value)) or any(_is_code(part, None) for part in parts)
+    return "Callable" in kind and not (value is None or (isinstance(value, str) and WORD.fullmatch(value)))
+
+
+def _option_types(cls: type) -> dict[str, str | None]:
+    """The type of every option, as it is written; None of a class whose `__init__` is its author's."""
+    if has_fields(cls):
+        return {field.name: str(field.type) for field in fields(cls)}
+    return dict.fromkeys(option_names(cls))
+
+
+def _classes() -> dict[str, type]:
+    """Every optimizer of ours, and every class that was registered, by the name that a header has of it; ours first."""
+    every = [*hpo.optimizers.OPTIMIZERS.values(), *vars(hpo.optimizers).values(), Finals]
+    return {cls.__name__: cls for cls in every if isinstance(cls, type) and Optimizer.admits(cls) and not isabstract(cls)}
 
 
 def _plain(value: Any) -> Any:

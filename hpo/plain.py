@@ -8,15 +8,34 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import new_class
-from typing import Any
+from typing import Any, Protocol
 
+from hpo.history import History
+from hpo.job import Job
 from hpo.registry import has_fields
 from hpo.space import Space
 from hpo.values import shown, whole
 
 PROTOCOL = ("ask", "tell", "lose", "add", "enqueue", "bind", "decide", "history", "header")  # nobody's to define
+
+
+class SupportsPropose(Protocol):
+    """What an optimizer is to a type checker: one of ours, or a plain class with `propose`."""
+
+    def propose(self, history: History, /) -> Job | None:
+        """The next job; see `hpo.Optimizer.propose`."""
+        ...
+
+
+class SupportsSample(Protocol):
+    """What a sampler is to a type checker: one of ours, or a plain class with `sample`."""
+
+    def sample(self, history: History, trial: int, /) -> Mapping[str, Any] | None:
+        """The configuration of a fresh trial; see `hpo.Sampler.sample`."""
+        ...
 
 
 def combine(author: object, base: type, method: str, *arguments: str, **methods: Any) -> Any:

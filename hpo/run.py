@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from hpo.logs import Log
 from hpo.objective import Objective, kind
 from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
+from hpo.plain import SupportsPropose, SupportsSample
 from hpo.signals import Terminated, obey_termination, terminable
-from hpo.space import Space
+from hpo.space import Space, code_name
 from hpo.stopping import Turn, is_over, obey
 from hpo.study import Study
 from hpo.values import duration, shown
@@ -35,8 +37,11 @@ class Stop:
 
     trials    fresh trials started, foreign ones not counted; promotions and clones go on until nothing is left to do
     seconds   wall-clock time of this and earlier runs of the same log; jobs in flight at the end stay pending
-    when      a predicate on the history
+    when      a predicate on the history; the search is over once it is true
     turn      when the search turns to its finals; instead of trials and seconds, which it has itself
+
+    Whatever ends a search is an event (`History.limit`). A later run goes on only if its limit of the same kind allows more,
+    or its predicate is another one.
     """
 
     trials: int | None = None
@@ -52,11 +57,11 @@ class Stop:
         if self.turn is not None and (self.trials is not None or self.seconds is not None):
             raise ValueError("trials and seconds stand in the turn where there is one, and were given beside it")
 
-    @property
-    def limits(self) -> dict[str, float | None]:
-        """What a driver may use, by rule."""
+    @cached_property
+    def limits(self) -> dict[str, Any]:
+        """The limit of every rule, None where there is none; of the predicate its name (`hpo.space.code_name`)."""
         limits = self if self.turn is None else self.turn
-        return {"trials": limits.trials, "seconds": limits.seconds}
+        return {"trials": limits.trials, "seconds": limits.seconds, "when": None if self.when is None else code_name(self.when)}
 
     def full(self, history: History) -> bool:
         """Whether as many fresh trials have started as may."""
@@ -123,6 +128,7 @@ class _Loop:
         self.watch: Watch = watch if watch is not None else lambda study, key: None
         self.waiting = list(self.history.pending.values())  # started by a driver that is gone
         self.running: dict[Key, Job] = {}
+        self.attempts: dict[Key, int] = {}  # of what is running
         self.failures, self.lineage = failures, Lineage(study.history)
         self.end = time.monotonic() + stop.seconds - self.history.elapsed_seconds() if stop.seconds is not None else None
         self.history.run(stop.limits)
@@ -136,6 +142,7 @@ class _Loop:
                 break
             outcome = self.executor.wait(None if self.end is None else max(0.0, self.end - time.monotonic()))
             if outcome is None:
+                self._limit("seconds")
                 break
             obey_termination()  # a job in which it was swallowed stays pending: nobody knows what its result is worth
             self._record(*outcome)
@@ -143,34 +150,43 @@ class _Loop:
         return self.history
 
     def _is_over(self) -> bool:
-        late = self.end is not None and time.monotonic() >= self.end
-        late = late or (self.stop.turn is not None and is_over(self.history))
-        return late or (self.stop.when is not None and self.stop.when(self.history))
+        """Whether nothing more is asked: a rule has decided so before, or does now."""
+        if is_over(self.history):
+            return True
+        if self.end is not None and time.monotonic() >= self.end:
+            self._limit("seconds")
+        elif self.stop.when is not None and self.stop.when(self.history):
+            self._limit("when")
+        return is_over(self.history)
+
+    def _limit(self, rule: str) -> None:
+        self.history.limit(rule, self.stop.limits[rule])
 
     def _turn(self, dry: bool = False) -> bool:
         """Records the verdict of the rule that ends the search, if there is one now, before anything else is asked."""
-        return self.stop.turn is not None and obey(self.stop.turn, self.study, dry)
+        return self.stop.turn is not None and obey(self.stop.turn, self.history, self.study.optimizer, dry)
 
     def _fill(self) -> None:
         while self.executor.free > 0 and not self._is_over():
             if not self.history.limited and self.stop.full(self.history):
-                self.history.limit("trials", self.stop.limits["trials"])
+                self._limit("trials")
             job = self.waiting.pop(0) if self.waiting else self.study.optimizer.ask()
             if job is None:
                 if self.running or not self._turn(dry=True):
                     return
                 continue
-            self.running[job.key] = job
+            self.running[job.key], self.attempts[job.key] = job, self.history.attempt(job.key)
             self.executor.submit(job)
             self.watch(self.study, None)
 
     def _record(self, job: Job, outcome: Result | Lost) -> None:
         """What came of a job. A source that is gone is trained again first; that is no event, and the job stays pending."""
         del self.running[job.key]
+        attempt = self.attempts.pop(job.key)
         if isinstance(outcome, Lost):
             if outcome.cause != "source" and job.key in self.history.pending:
                 how = outcome.message if outcome.cause == "worker" else ""  # the disk's may name folders: two runs would differ
-                self.history.lost(job, outcome.cause, how)
+                self.history.lost(job, outcome.cause, how, attempt)
             self.failures.count_loss(job, outcome)
         settled = self.lineage.settle(job, outcome)
         if settled is not None:
@@ -195,7 +211,7 @@ class _Loop:
 def minimize(
     objective: Objective,
     space: Space | Mapping[str, Any],
-    optimizer: str | Optimizer = "gp",
+    optimizer: str | SupportsPropose | SupportsSample = "gp",
     trials: int | None = None,
     *,
     seed: int = 0,
@@ -206,6 +222,8 @@ def minimize(
     executor: str = "inline",
     workers: int | None = None,
     timeout: float | None = None,
+    renew_after_jobs: int | None = None,
+    renew_after_bytes: int | None = None,
     log: str | Path | Log | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
@@ -218,6 +236,8 @@ def minimize(
     objectives   {"loss": "min", "accuracy": "max"}, or a list of names that are all minimised (default: "loss")
     trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
     executor     a name of `hpo.EXECUTORS`: "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
+    renew_after_jobs, renew_after_bytes   of "processes": a worker that has done so many jobs, or holds more memory at the end
+                 of one, is replaced by a new process; for objectives that leak
     log          the path of a SQLite file, a URL of a log, or a log: the same call again resumes it
     folder       where checkpoints stand (default: beside the log; without one a temporary folder)
     catch        exceptions of the objective, as in `except`, that do not end the search if its first three trials raise them
@@ -227,6 +247,8 @@ def minimize(
     chosen = chosen.adapt(objective)
     stop = Stop(trials, seconds)
     workers, timeout = arguments.count("workers", workers, 1), duration("timeout", timeout, zero=False)
+    renewal = {"renew_after_jobs": renew_after_jobs, "renew_after_bytes": renew_after_bytes}
+    renewal = {name: arguments.count(name, value, 1) for name, value in renewal.items()}
     horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)
     objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
@@ -234,7 +256,7 @@ def minimize(
     study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=log)
     if trials is None and seconds is None and chosen.endless:
         stop = Stop(50)
-    options = {"workers": workers, "timeout": timeout}
+    options = {"workers": workers, "timeout": timeout, **renewal}
     given = log is not None and not isinstance(log, str | Path)  # it is its owner's to close, and takes the same call again
     store = study.history.log
     if not given and store.path is not None and folder is None and kind(objective) == "run":
@@ -248,7 +270,7 @@ def minimize(
 def maximize(
     objective: Objective,
     space: Space | Mapping[str, Any],
-    optimizer: str | Optimizer = "gp",
+    optimizer: str | SupportsPropose | SupportsSample = "gp",
     trials: int | None = None,
     *,
     seed: int = 0,
@@ -258,6 +280,8 @@ def maximize(
     executor: str = "inline",
     workers: int | None = None,
     timeout: float | None = None,
+    renew_after_jobs: int | None = None,
+    renew_after_bytes: int | None = None,
     log: str | Path | Log | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
@@ -266,6 +290,6 @@ def maximize(
     """`minimize` for the configuration with the highest value, an objective named "value"."""
     return minimize(
         objective, space, optimizer, trials, seed=seed, seconds=seconds, objectives={"value": "max"}, horizon=horizon,
-        unit=unit, executor=executor, workers=workers, timeout=timeout, log=log, folder=folder, quiet=quiet,
-        catch=catch,
+        unit=unit, executor=executor, workers=workers, timeout=timeout, renew_after_jobs=renew_after_jobs,
+        renew_after_bytes=renew_after_bytes, log=log, folder=folder, quiet=quiet, catch=catch,
     )  # fmt: skip

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from hpo.history import LONGEST_GAP, History
-from hpo.job import Key, Result
-from hpo.logs import Event
+from hpo.clock import times_of
+from hpo.history import History
+from hpo.job import Key
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import FINALS, Finals, default_trial, finalists
-from hpo.study import Study
 
+ENDS = ("seconds", "when")  # rules that end a search; a limit of trials lets go on what has started
 SHARE = 1 / 3  # of the seconds, at most, for the finals; beyond it fewer trials take part
 
 
@@ -34,16 +34,10 @@ class Verdict(NamedTuple):
 
 
 @dataclass
-class Clock:
-    """Seconds of search, and what trainings cost, of the events read so far. Kept in the history's memo, so that an event is
-    read once."""
+class Costs:
+    """What trainings take on this machine with its load, of the events read so far: seconds a unit of budget, and a job."""
 
-    read: int = 0
-    earlier: float = 0.0  # seconds of runs that are over
-    begun: float | None = None
-    last: float = 0.0
-    birth: float | None = None  # seconds until the first worker of this run was ready; None before a finish has said so
-    ran: float = 0.0  # seconds of this run so far
+    read: int = 0  # events
     trained: float = 0.0  # seconds, of all jobs but the first of each process
     units: float = 0.0  # of budget, of the same
     cold: float = 0.0  # seconds and units of those first ones
@@ -52,45 +46,27 @@ class Clock:
     jobs: int = 0
     rates: dict[int, float] = field(default_factory=dict)  # seconds a unit, of every trial's last job
     bounds: dict[int, float] = field(default_factory=dict)  # of first jobs, which take longer than what follows
-    turn: dict[str, Any] | None = None  # of the event that ended the search, rule and value; None while it goes on
 
     @classmethod
-    def of(cls, history: History) -> Clock:
-        """The history's, up to its last event."""
-        clock: Clock = history.memo.setdefault("stopping.clock", cls())
-        for event in history.events[clock.read :]:
-            clock._read(history, event)
-        clock.read = len(history.events)
-        return clock
+    def of(cls, history: History) -> Costs:
+        """The history's, up to its last event. They are kept in its memo, so that an event is read once."""
+        costs: Costs = history.memo.setdefault("stopping.costs", cls())
+        for event in history.events[costs.read :]:
+            if event.kind == "finish":
+                costs._count(history, (event.body["trial"], event.body["until"]))
+        costs.read = len(history.events)
+        return costs
 
-    def _read(self, history: History, event: Event) -> None:
-        if event.kind == "run":
-            self.earlier, self.begun, self.birth, self.ran = self.spent, event.time, None, 0.0
-        elif self.begun is not None:
-            self.ran += min(max(0.0, event.time - self.last), LONGEST_GAP)
-        self.last = event.time
-        if event.kind == "limit":
-            body = event.body
-            ended = body.get("phase") == FINALS or body.get("rule") == "seconds"
-            self.turn = {**body.get("detail", {}), **body} if ended else None
-        if event.kind == "finish":
-            key = event.body["trial"], event.body["until"]
-            self._count(history, key, history.results[key])
-
-    def _count(self, history: History, key: Key, result: Result) -> None:
-        times = result.system
-        if not times and "birth_seconds" in result.metrics:  # of a log from when both stood under one name
-            times = result.metrics
-        born = times.get("birth_seconds", 0.0)
-        if self.birth is None or 0.0 < born < self.birth:
-            self.birth = born
+    def _count(self, history: History, key: Key) -> None:
+        result = history.results[key]
+        times = times_of(result)
         if "seconds" not in times:
             return
         units = max(1, key[1] - _begin(history, key))
         prepared = times.get("setup_seconds", 0.0) + times.get("save_seconds", 0.0)
         trained = max(0.0, times["seconds"] - prepared)
         self.prepared, self.jobs = self.prepared + prepared, self.jobs + 1
-        if born > 0.0:  # the first job of a process: it imports, compiles and fills caches, and says little of the others
+        if times.get("birth_seconds", 0.0) > 0.0:  # the first job of a process: it imports, compiles and fills caches
             self.cold, self.cold_units = self.cold + trained, self.cold_units + units
             self.bounds[key[0]] = trained / units
             return
@@ -98,12 +74,7 @@ class Clock:
         if result.error is None:
             self.rates[key[0]] = trained / units
 
-    @property
-    def spent(self) -> float:
-        """Seconds in which workers could train, of this run and of earlier ones."""
-        return self.earlier + (0.0 if self.birth is None else max(0.0, self.ran - self.birth))
-
-    def takes(self, trial: int, units: float) -> float:
+    def job_seconds(self, trial: int, units: float) -> float:
         """Seconds of a job that trains so much of a trial: at its own rate, or at that of all where it has none."""
         if not self.jobs:
             return 0.0
@@ -112,7 +83,7 @@ class Clock:
         return rate * units + self.prepared / self.jobs
 
     @property
-    def typical(self) -> float:
+    def mean_seconds(self) -> float:
         """Seconds of a job."""
         return (self.trained + self.cold + self.prepared) / self.jobs if self.jobs else 0.0
 
@@ -124,12 +95,12 @@ def _begin(history: History, key: Key) -> int:
 
 def spent(history: History) -> float:
     """Seconds of search so far: see the module."""
-    return Clock.of(history).spent
+    return history.clock.spent
 
 
 def is_ready(history: History) -> bool:
     """Whether a worker of this run has been ready: something has finished."""
-    return Clock.of(history).birth is not None
+    return history.clock.startup is not None
 
 
 def makespan(first: Sequence[float], then: Iterable[float], workers: int) -> float:
@@ -143,13 +114,13 @@ def makespan(first: Sequence[float], then: Iterable[float], workers: int) -> flo
 
 def finals_seconds(history: History, count: int) -> list[float]:
     """Seconds that each of the finals' trainings would take: of the default and of the best `count`."""
-    clock, found = Clock.of(history), []
+    costs, found = Costs.of(history), []
     for trial in finalists(history, count):
         last = history.trials[trial][-1]
         if last[1] < history.header.horizon and not (last in history.results and history.is_failure(last)):
-            found.append(clock.takes(trial, history.header.horizon - last[1]))
+            found.append(costs.job_seconds(trial, history.header.horizon - last[1]))
     if history.queue_head is not None and default_trial(history) is None:
-        found.append(clock.takes(-1, history.header.horizon))
+        found.append(costs.job_seconds(-1, history.header.horizon))
     return found
 
 
@@ -185,14 +156,14 @@ class Turn:
     def _by_seconds(self, history: History, most: int) -> Verdict | None:
         """The finals' trainings come behind what is in flight, and behind the one job that starts before the next verdict."""
         assert self.seconds is not None
-        clock = Clock.of(history)
+        costs, now = Costs.of(history), spent(history)
         keep = self.affordable(history, most)
         if self.hopeless(history):
             detail = self._detail(history, keep)
-            return Verdict("seconds", self.seconds, "search", detail) if clock.spent >= self.seconds else None
-        flying = [clock.takes(job.trial, job.until - _begin(history, key)) for key, job in history.pending.items()]
-        reserve = makespan([*flying, clock.typical], finals_seconds(history, keep), self.workers)
-        if clock.spent + reserve < self.seconds:
+            return Verdict("seconds", self.seconds, "search", detail) if now >= self.seconds else None
+        flying = [costs.job_seconds(job.trial, job.until - _begin(history, key)) for key, job in history.pending.items()]
+        reserve = makespan([*flying, costs.mean_seconds], finals_seconds(history, keep), self.workers)
+        if now + reserve < self.seconds:
             return None
         return Verdict("seconds", self.seconds, FINALS, self._detail(history, keep))
 
@@ -214,21 +185,23 @@ class Turn:
 
 
 def search_end(history: History) -> dict[str, Any] | None:
-    """Why the search is over, as the event says that ended it: rule, value, phase, and in seconds what was `spent` and what
-    was in `reserve` for the `keep` best. None while it goes on."""
-    return Clock.of(history).turn if history.limited else None
+    """Why the search is over, as the event says that ended it: rule, value and phase; where a Turn decided, also the seconds
+    that were `spent` and in `reserve`, and how many trials to `keep`. None while it goes on."""
+    limit = history.last_limit
+    ended = limit.get("phase") == FINALS or limit.get("rule") in ENDS
+    return {**limit.get("detail", {}), **limit} if history.limited and ended else None
 
 
-def obey(turn: Turn, study: Study, dry: bool = False) -> bool:
+def obey(turn: Turn, history: History, optimizer: Optimizer, dry: bool = False) -> bool:
     """Records the verdict of a rule, if there is one now: `run` does, before its first job, after every finish, and when
     it is dry. Whether there was one."""
-    verdict = turn.verdict(study.history, study.optimizer, dry)
+    verdict = turn.verdict(history, optimizer, dry)
     if verdict is not None:
-        study.history.limit(*verdict)
+        history.limit(*verdict)
     return verdict is not None
 
 
 def is_over(history: History) -> bool:
     """Whether the search ended without finals, so that nothing more is to be asked though the optimizer would go on."""
     found = search_end(history)
-    return found is not None and found["phase"] != FINALS
+    return found is not None and found.get("phase") != FINALS

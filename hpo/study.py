@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import arguments, table
+from hpo.analysis.plots import Plots
+from hpo.analysis.subject import Subject
 from hpo.history import History
 from hpo.job import Key, Result
 from hpo.logs import Log, open_log
 from hpo.optimizer import Optimizer
+from hpo.plain import SupportsPropose, SupportsSample
 from hpo.retention import Retention
-from hpo.values import shown, whole
+from hpo.space import Space
+from hpo.trial import Trial, best_key, describe_best, first_objective, learning_curve
+from hpo.values import whole
 
 if TYPE_CHECKING:
     import pandas
 
-
-@dataclass(frozen=True)
-class Trial:
-    """One finished key: a configuration at a budget, and what came of it."""
-
-    number: int
-    until: int
-    config: Mapping[str, Any]
-    value: float  # the first objective, raw
-    metrics: Mapping[str, float]
-    curve: tuple[tuple[int, float], ...]  # of the whole trial, up to `until`
-    seed: int
-    error: str | None
-    system: Mapping[str, float]  # what the framework measured: seconds and its parts
-    traceback: str | None
-
-    @property
-    def key(self) -> Key:
-        return self.number, self.until
+    from hpo.analysis.importance import Correlations, Importance
 
 
 class Study:
@@ -52,7 +38,7 @@ class Study:
 
     def __init__(
         self,
-        optimizer: Optimizer,
+        optimizer: SupportsPropose | SupportsSample,
         *,
         objectives: Mapping[str, str] | Sequence[str] | None = None,
         unit: str = "evaluations",
@@ -60,7 +46,8 @@ class Study:
         log: str | Path | Log | None = None,
         lost_limit: int = 3,
     ) -> None:
-        self.optimizer = optimizer = arguments.instance(optimizer)
+        self.optimizer: Optimizer = arguments.instance(optimizer)
+        optimizer = self.optimizer
         horizon = optimizer.horizon if horizon is None else whole("horizon", horizon)
         objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
         if horizon < optimizer.horizon:
@@ -77,35 +64,30 @@ class Study:
             raise
         self._retention = Retention(optimizer, self.history)
 
+    @classmethod
+    def of(cls, optimizer: Optimizer) -> Study:
+        """The study of an optimizer that was asked and told by itself, over the history that it has."""
+        study = cls.__new__(cls)
+        study.optimizer = optimizer = arguments.instance(optimizer)
+        study.history = optimizer.history
+        study.header = study.history.header
+        study._retention = Retention(optimizer, study.history)
+        return study
+
     # -- answers -----------------------------------------------------------------------------------------------------
 
     @property
     def objective(self) -> str:
         """The first objective's name."""
-        return next(iter(self.header.objectives))
+        return first_objective(self.history)
 
     def trial(self, key: Key) -> Trial:
         """A finished key (trial, until) as a person reads it. ValueError for any other."""
-        if not isinstance(key, tuple) or key not in self.history.results:
-            raise ValueError(f"{shown(key)} is no finished key (trial, until) of this study")
-        job, result = self.history.jobs[key], self.history.results[key]
-        value = result.metrics.get(self.objective, float("nan"))
-        return Trial(
-            *key, job.config, value, result.metrics, self.curve(key), job.seed, result.error, result.system, result.traceback
-        )
+        return Trial.of(self.history, key)
 
     def curve(self, key: Key) -> tuple[tuple[int, float], ...]:
         """(step, value) of the first objective from the trial's own start up to a key, its rungs included."""
-        if not isinstance(key, tuple) or key[0] not in self.history.trials:
-            raise ValueError(f"{shown(key)} is no key (trial, until) of this study")
-        points: dict[int, float] = {}
-        for other in self.history.trials[key[0]]:
-            if other[1] <= key[1] and other in self.history.results:
-                result = self.history.results[other]
-                points.update(result.curve)
-                if self.objective in result.metrics:
-                    points[other[1]] = result.metrics[self.objective]
-        return tuple(sorted(points.items()))
+        return learning_curve(self.history, key)
 
     def successes(self) -> list[Key]:
         """Finished keys without failures at the highest budget that has any."""
@@ -118,10 +100,10 @@ class Study:
 
         Raises ValueError if no trial has succeeded.
         """
-        until = self.history.highest_budget
-        if until is None:
+        key = best_key(self.history)
+        if key is None:
             raise ValueError(self._nothing())
-        return self.trial(next(self.history.ranking(until)))
+        return self.trial(key)
 
     @property
     def pareto(self) -> list[Trial]:
@@ -161,13 +143,43 @@ class Study:
 
     def summary(self) -> str:
         """The best so far in a few words: `best 0.1 (trial 3)`, of several objectives `front of 4`."""
-        until = self.history.highest_budget
-        if until is None:
-            return "no success yet"
-        if len(self.header.objectives) > 1:
-            return f"front of {len(self.history.front(until))}"
-        key = next(self.history.ranking(until))
-        return f"best {self.history.results[key].metrics[self.objective]:.4g} (trial {key[0]})"
+        return describe_best(self.history)
+
+    # -- analysis ----------------------------------------------------------------------------------------------------
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+        return self.optimizer.space
+
+    def importance(self, objective: str | None = None) -> Importance | Correlations:
+        """Which hyperparameters mattered: Sobol indices of a Gaussian process's mean, and marginal effects. Where there are too
+        few results for a model, which way each hyperparameter points. `print` shows either.
+
+        objective: one of several, by its name (default: the first)
+        """
+        from hpo.analysis.importance import importance
+
+        subject = self._subject.select(objective)
+        best = None if subject.leader is None else self.history.jobs[subject.leader].config
+        return importance(self.history, self.space, best, subject.place)
+
+    @property
+    def plot(self) -> Plots:
+        """Pictures: `plot.history()`, `curves`, `importance`, `effects`, `slices`, `parallel` and, of several objectives,
+        `pareto`. Each returns a Matplotlib figure, and saves it where a path is given."""
+        return Plots(self._subject)
+
+    def report(self, path: str | Path = "report.html", title: str | None = None) -> Path:
+        """Writes one self-contained page about the study, and returns its path. ModuleNotFoundError in a sentence without
+        Matplotlib and Jinja2."""
+        from hpo.analysis.report import write_report
+
+        return write_report(self._subject, Path(path), title)
+
+    @property
+    def _subject(self) -> Subject:
+        return Subject.of(self.history, self.space)
 
     # -- what must stay ----------------------------------------------------------------------------------------------
 

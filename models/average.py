@@ -14,18 +14,18 @@ class Average:
         self.values = weights.clone()
 
     @torch.no_grad()
-    def follow(self, weights: Tensor, updates: int, decay: float) -> None:
-        """After update number `updates` (1 is the first)."""
+    def update(self, weights: Tensor, updates: int, decay: float) -> None:
+        """Take in the weights after update number `updates`, of which 1 is the first."""
         self.values.lerp_(weights, 1 - min(decay, (1 + updates) / (10 + updates)))
 
     @contextmanager
-    def instead_of(self, weights: Tensor, changed: Callable[[], None]) -> Iterator[None]:
-        """The weights are the average's within, and their own afterwards; `changed` is called whenever they changed."""
+    def swap_into(self, weights: Tensor, publish: Callable[[], None]) -> Iterator[None]:
+        """Within, `weights` hold the average; afterwards what they held before. `publish` is called after each exchange."""
         own = weights.clone()
         weights.copy_(self.values)
-        changed()
+        publish()
         try:
             yield
         finally:
             weights.copy_(own)
-            changed()
+            publish()

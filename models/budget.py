@@ -65,7 +65,7 @@ class Budget:
         by_steps = self.unit == "steps" and self.epochs is None
         return steps if by_steps else tokens // self.step_tokens
 
-    def shown(self, steps: int, tokens: int) -> int:
+    def unit_position(self, steps: int, tokens: int) -> int:
         """The position (steps, tokens) in the study's unit, for a learning curve; epochs are rounded."""
         by_unit = {
             "tokens": tokens,

@@ -20,9 +20,9 @@ def open_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def current(device: torch.device) -> AbstractContextManager[object]:
-    """Within, what is asked of CUDA without naming a device is asked of this one: streams, graphs, seeds, pinned memory.
+def use_device(device: torch.device) -> AbstractContextManager[object]:
+    """Make this the current CUDA device, to which streams, graphs, seeds and pinned memory without a device belong.
 
-    A device without a number is the current one already, and a CPU has none.
+    Does nothing for a CPU, and for a device without a number, which is the current one already.
     """
     return nullcontext() if device.type == "cpu" or device.index is None else torch.cuda.device(device)

@@ -1,13 +1,13 @@
 """Dropout whose bits follow from a seed: of activations, of attention weights, of whole branches.
 
-Noise says where the bits come from: None is no dropout; a generator of the run's own on a CPU, where threads share the
-global one; GLOBAL is the device's own generator, which whoever trains seeds before every pass, and the only one that can be
-compiled or recorded.
+`Noise` says where the bits come from. None is no dropout. A torch.Generator is the run's own, on a CPU, where threads share the
+global one. GLOBAL is the device's own generator, the only one that can be compiled or recorded; the engine seeds it before
+every pass.
 
-The bits of a micro-batch follow from the seed of the run and the number of its first sequence, whatever was drawn before: a
-training that was paused draws the same. transformers' Trainer draws from the global generator, so that its bits depend on
-what has been drawn since the start. The bits do depend on `micro_batch`: cut otherwise, a batch is dropped out otherwise (with
-the same probabilities), and two trainings that differ in it alone agree up to rounding only without dropout.
+The bits of a micro-batch follow from the seed of the run and the number of its first sequence, so that a training that was
+paused draws the same. (transformers' Trainer draws from the global generator: its bits depend on all draws since the start.)
+They do depend on `micro_batch`: two trainings that differ only in how a batch is cut draw different bits with the same
+probabilities, and agree up to rounding only without dropout.
 """
 
 from typing import Final
@@ -59,8 +59,8 @@ def drop_path(y: Tensor, p: float, noise: Noise) -> Tensor:
 def attend_and_drop(q: Tensor, k: Tensor, v: Tensor, scale: float, p: float, noise: Noise) -> Tensor:
     """Causal attention over (B, N, T, D) with dropout p on the attention weights.
 
-    torch's fused kernel draws from the global generator. With a generator of one's own the plain formula is used, which
-    on a CPU is as fast.
+    torch's fused kernel draws from the global generator. With another generator the plain formula is used, which on a CPU is
+    as fast.
     """
     if not isinstance(noise, torch.Generator):
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=p, scale=scale)

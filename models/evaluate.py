@@ -1,6 +1,7 @@
 """The validation loss: nats per token over a fixed set of sequences, the same for every config of a context.
 
-Over fewer tokens than there are, sequences are spread evenly; over all of them each token but the first counts once.
+Where `eval_tokens` is smaller than the text, sequences are spread evenly over it; otherwise each token but the first counts
+once.
 """
 
 from collections.abc import Iterator

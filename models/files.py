@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what a file that is not what it should be looks like. Imports no torch."""
+"""Files that appear whole or not at all, and a guess of what a foreign file is. Imports no torch."""
 
 import os
 import zipfile
@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """A new name beside `path` to write to. What was written there is made durable and then renamed to `path`.
+    """A new name beside `path` to write to. The file there is then made durable and renamed to `path`.
 
     If anything is raised on the way, `path` is as before; an OSError then names it in one sentence.
     """
@@ -42,7 +42,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-# What files begin with, and what they are then.
+# The first bytes of kinds of files.
 BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfe\0\0", "text in UTF-32"),
     (b"\0\0\xfe\xff", "text in UTF-32"),
@@ -69,7 +69,7 @@ BEGINNINGS: tuple[tuple[bytes, str], ...] = (
 
 
 def kind(path: str | Path, start: bytes) -> str | None:
-    """What a file is, as far as its first bytes say; None where they say nothing."""
+    """What a file seems to be by its first bytes; None where they say nothing."""
     if start[:4] == b"PK\x03\x04":
         return _kind_of_zip(path)
     if start[8:9] == b"{" and b'"dtype"' in start[:4096] and int.from_bytes(start[:8], "little") < 1 << 32:
@@ -90,6 +90,6 @@ def _kind_of_zip(path: str | Path) -> str:
 
 
 def short(value: Any) -> str:
-    """What a file says, in a few characters and on one line, for a sentence about it."""
+    """A value of a file in a few characters on one line, to be quoted in a sentence."""
     said = value if isinstance(value, str) and value.isascii() and value.isprintable() else ascii(value)
     return said if len(said) <= 60 else said[:57] + "..."

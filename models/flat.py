@@ -1,7 +1,7 @@
 """The weights and gradients of a model in two flat buffers, on which the optimizers (optimizers/) work.
 
 A small model has dozens of small tensors, and a step over each costs more in calls than in arithmetic. So all weights
-live in one flat tensor, and so do all gradients; the parameters of the model are views into them. An update, the norm
+lie in one flat tensor, and so do all gradients; the parameters of the model are views into them. An update, the norm
 of the gradient and clearing the gradient are then a handful of passes, whatever the number of layers.
 
 The buffer is ordered by kind, a segment each: what decays, and what the learning rate is multiplied with there.
@@ -116,7 +116,7 @@ def flatten(model: nn.Module, rates: Mapping[str, float] = {}) -> Flat:
     flat, plan = copy_flat(named, rates)
     for name, weight in named.items():
         weight.data, weight.grad = plan.view(flat.weights, name), plan.view(flat.grads, name)
-    return replace(flat, splits=_checked_splits(getattr(model, "splits", {}), plan.places))
+    return replace(flat, splits=_check_splits(getattr(model, "splits", {}), plan.places))
 
 
 def copy_flat(parameters: Mapping[str, Tensor], rates: Mapping[str, float] = {}) -> tuple[Flat, Layout]:
@@ -136,7 +136,7 @@ def _check_rates(rates: Mapping[str, float]) -> None:
             raise ValueError(f"rate of {kind!r} is {rate!r}, but must be a finite number above 0")
 
 
-def _checked_splits(
+def _check_splits(
     splits: Mapping[str, tuple[int, ...]], places: Mapping[str, tuple[int, tuple[int, ...]]]
 ) -> dict[str, tuple[int, ...]]:
     for name, rows in splits.items():

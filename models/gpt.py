@@ -71,8 +71,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, angles: Angles, noise: Noise) -> Tensor:
         y = self.attention_output(self.qkv(self.norm1(x)), angles, noise)
-        x = self._joined(x, noise, self.mix(y))
-        return self._joined(x, noise, self.down(ACTIVATIONS[self.config.activation](self.up(self.norm2(x)))))
+        x = self._add_branch(x, noise, self.mix(y))
+        return self._add_branch(x, noise, self.down(ACTIVATIONS[self.config.activation](self.up(self.norm2(x)))))
 
     def attention_output(self, qkv: Tensor, angles: Angles, noise: Noise) -> Tensor:
         """From queries, keys and values (B, T, (N + 2 K) D) to (B, T, H), before the output map."""
@@ -89,7 +89,7 @@ class Block(nn.Module):
         y = attend(q, k, v, self.scale, self.config.attention_dropout, noise)
         return y.transpose(1, 2).reshape(b, t, -1)
 
-    def _joined(self, x: Tensor, noise: Noise, y: Tensor) -> Tensor:
+    def _add_branch(self, x: Tensor, noise: Noise, y: Tensor) -> Tensor:
         y = dropout(y, self.config.dropout, noise)
         y = drop_path(y, self.config.layer_dropout, noise)
         return x + y if self.branch == 1 else torch.add(x, y, alpha=self.branch)

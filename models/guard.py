@@ -1,7 +1,7 @@
 """Whether a step is taken: overflows of fp16, gradients that are not finite, spikes.
 
-A step that is not taken changes neither weights nor moments nor the schedule; its batch is gone. To decide so, the norm of
-the gradient is read back, which on CUDA waits for the device: only where a policy asks for it (fp16, spike, nonfinite).
+A step that is not taken changes neither weights nor moments nor the schedule; its batch is not seen again. The decision reads
+the norm of the gradient, and on CUDA waits for it, so that the norm is read only where fp16, spike or nonfinite need it.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ PATIENCE = 25  # steps in a row whose gradient is not finite, after which a run 
 
 
 class Guard:
-    """`skipped` counts the steps that were not taken, `hopeless` says that too many in a row were not finite."""
+    """`skipped` counts the steps that were not taken, `is_hopeless` says that too many in a row were not finite."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.scaler = Scaler() if config.precision == "fp16" else None
@@ -27,7 +27,7 @@ class Guard:
         self._usual = 0.0
 
     @property
-    def hopeless(self) -> bool:
+    def is_hopeless(self) -> bool:
         return self._lost > PATIENCE
 
     def needs_norm(self, config: TrainConfig) -> bool:
@@ -35,8 +35,10 @@ class Guard:
         return self.scaler is not None or config.spike > 0 or config.nonfinite == "skip"
 
     def takes(self, grads: Tensor, config: TrainConfig, norm: Callable[[Tensor], Tensor]) -> bool:
-        """Whether the step of these gradients, which are unscaled in place, may be taken; `norm` is theirs, over all
-        devices, so that all of them decide alike."""
+        """Whether the step of these gradients may be taken; they are unscaled in place.
+
+        `norm` gives their norm over all devices, so that all devices decide alike.
+        """
         if not self.needs_norm(config):
             return True
         if self.scaler is not None:
@@ -44,11 +46,11 @@ class Guard:
         length = float(norm(grads))
         if self.scaler is not None:
             self.scaler.observe(isfinite(length))
-        taken = self._judged(length, config)
+        taken = self._judge(length, config)
         self.skipped += not taken
         return taken
 
-    def _judged(self, norm: float, config: TrainConfig) -> bool:
+    def _judge(self, norm: float, config: TrainConfig) -> bool:
         if not isfinite(norm):
             self._lost += config.nonfinite == "skip"
             return self.scaler is None and config.nonfinite == "stop"  # taken, it ends the run
@@ -70,7 +72,7 @@ class Guard:
         return {"skipped": self.skipped, "scaler": scale, "guard": [self._lost, self._seen, self._usual]}
 
     def restore(self, saved: Mapping[str, Any], own: bool = True) -> None:
-        """What another trial left (`own` is false) is the position, in which skipped steps count, and the loss scale."""
+        """Of another trial (`own` is false) only loss scale and skipped steps are taken: they belong to the position."""
         self.skipped = saved["skipped"]
         self._lost, self._seen, self._usual = (own and saved.get("guard")) or (0, 0, 0.0)
         if self.scaler is not None:

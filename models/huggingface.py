@@ -88,8 +88,9 @@ def from_gpt2(source: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]
     """The hyperparameters and float32 weights, under our names, of a GPT-2 in a folder or of a name on the hub.
 
     The tensors may be of any float type and in several files, with the prefix "transformer." or without.
-    FileNotFoundError if there is no such model; ValueError that names the source and what is damaged, or what GPT-2's
-    config says that our model cannot; ModuleNotFoundError if the hub's library is wanted and absent. One sentence each.
+    FileNotFoundError if there is no such model; ValueError that names the source and what is damaged, or a value in
+    GPT-2's config that our model does not have; ModuleNotFoundError if the hub's library is needed and absent. One sentence
+    each.
     """
     folder = _folder(source)
     try:

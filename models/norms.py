@@ -1,8 +1,8 @@
 """The length of vectors whose squares do not fit into float32, though every element does (above 1e19).
 
-A length is measured in float32, as it is everywhere, and where that comes out infinite once more in float64, which squares of
-float32 fit into. On a CPU one looks at the result, which costs nothing; a device that would have to be waited for measures in
-float64 at once, which takes no longer, because memory is what it waits for.
+A length is computed in float32, and again in float64, which squares of float32 fit into, where the result is infinite. On a CPU
+it costs nothing to look at the result. On a GPU it would mean to wait for the device; there float64 is used from the start, and
+takes no longer, because the time goes into reading memory.
 """
 
 from math import isfinite
@@ -20,7 +20,7 @@ def length(x: Tensor) -> Tensor:
 
 
 def normalise(x: Tensor, dims: tuple[int, ...], least: float) -> Tensor:
-    """x over its norms along some dimensions, which are taken for `least` where they are smaller."""
+    """x divided by its norms along some dimensions; norms below `least` count as `least`."""
     if x.device.type == "cpu":
         norm = torch.linalg.vector_norm(x, dim=dims, keepdim=True)
         if isfinite(norm.sum().item()):

@@ -9,8 +9,9 @@ def flaw(path: Path) -> str | None:
     """Why others could have written a file or a folder, or could put another one in its place, as the end of a sentence; None
     if they cannot. `path` is absolute and without links.
 
-    Trusted are this user, root, and who owns "/" (root by another name, in a container). Above the path a folder that all may
-    write is no harm if it is sticky, as /tmp is: there nobody renames what others own. Systems without owners are trusted.
+    Trusted are this user, root, and the owner of "/" (which is root under another number in a container). A folder above the
+    path may be writable for all if it is sticky, as /tmp is: nobody can rename there what others own. Systems without owners
+    are trusted.
     """
     if not hasattr(os, "getuid"):
         return None

@@ -31,7 +31,7 @@ class Scaler:
         self.scale, self.clean = self.START, 0
 
     def observe(self, finite: bool) -> None:
-        """Whether the gradient of a step, scaled, was finite."""
+        """Adapt the scale to a step whose scaled gradient was finite, or was not."""
         self.clean = self.clean + 1 if finite else 0
         if not finite:
             self.scale /= 2
@@ -41,10 +41,10 @@ class Scaler:
 
 @contextmanager
 def without_denormals(device: torch.device) -> Iterator[None]:
-    """On a CPU, what this thread computes within is 0 below 1.2e-38 (the smallest normal float32).
+    """On a CPU, results of this thread below 1.2e-38 (the smallest normal float32) are 0 within this context.
 
-    Processors take many times as long for denormal numbers, and a training whose attention or loss is saturated, because its
-    rate is far too high, is full of them: a tuner tries that.
+    Processors take many times as long for denormal numbers. A training at a far too high rate saturates attention and loss, and
+    is then full of them; tuners try such rates.
     """
     before = _flushing()
     if device.type == "cpu":

@@ -1,8 +1,8 @@
-"""Activation checkpointing: what a block's backward pass needs is computed again when it is asked for (Chen et al. 2016).
+"""Activation checkpointing: what a block's backward pass needs is computed again at that time (Chen et al. 2016).
 
-As torch.utils.checkpoint without reentrance: every tensor that autograd would keep is replaced by its number, and the first
-number that is asked for computes all of them. torch's own imports its compiler for that, a second and 75 MB of every process,
-and reads the state of the random generator, which a CUDA graph cannot record; so it is taken in what is compiled alone.
+As torch.utils.checkpoint without reentrance: every tensor that autograd would keep is replaced by a number, and the backward
+pass computes all of them when it needs the first. torch's own function imports its compiler, a second and 75 MB of every
+process, and reads the state of the random generator, which a CUDA graph cannot record. So it is used in compiled code only.
 """
 
 from collections.abc import Callable
@@ -42,13 +42,15 @@ class _Again:
             self.bits = torch.cuda.get_rng_state(x.device)
 
     def pack(self, tensor: Tensor) -> int:
+        """What autograd keeps in place of a tensor: its number."""
         self.count += 1
         return self.count - 1
 
     def unpack(self, number: int) -> Tensor:
+        """The tensor of a number, which may be taken once."""
         if self.found is None:
             self.found = self._compute()
-        tensor, self.found[number] = self.found[number], None  # each is asked for once, and is not needed any more then
+        tensor, self.found[number] = self.found[number], None  # each is needed once
         assert tensor is not None, "the backward pass was gone through twice"
         return tensor
 

@@ -6,15 +6,17 @@ from math import inf
 
 @dataclass
 class Stopping:
-    """Counts the evaluations at every `eval_every`-th step alone: where an advance ends has no say, so that advancing in
-    parts changes nothing. A run that has stopped stays so: its weights are those of the last evaluation."""
+    """Counts only the evaluations at every `eval_every`-th step. Those at the end of an advance do not count, so that
+    advancing in parts changes nothing. A run that has stopped stays stopped, at the weights of the last evaluation."""
 
     best: float = inf
     waited: int = 0
 
     def observe(self, loss: float) -> None:
+        """Count an evaluation."""
         better = loss < self.best
         self.best, self.waited = (loss, 0) if better else (self.best, self.waited + 1)
 
     def is_over(self, patience: int) -> bool:
+        """Whether that many evaluations in a row were no better; never with a patience of 0."""
         return 0 < patience <= self.waited

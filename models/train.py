@@ -1,7 +1,7 @@
 """A training run in memory: one learning curve that advances, pauses, resumes and is cloned.
 
-Everything random is a function of (seed, position): first weights, batches, dropout. Everything tuned is read from the
-config at every step. So a checkpoint is weights, moments, averages, loss scale and position, and on CPU
+Everything random (first weights, batches, dropout) is a function of (seed, position). Hyperparameters are read from the config
+at every step. So a checkpoint is weights, moments, averages, loss scale and position, and on CPU
 
     advance(2n)  ==  advance(n), save, load in a new run, advance(n)        bit for bit
 """
@@ -22,7 +22,7 @@ from models.average import Average
 from models.budget import Budget
 from models.config import GPTConfig, split
 from models.data.batches import Corpus, check_length, epoch_sequences, epoch_starts, sampled_starts, sequences
-from models.device import current, open_device
+from models.device import open_device, use_device
 from models.engines.choice import choose_engine
 from models.engines.cpu.kernels import keep_memory
 from models.engines.distributed.group import ALONE, Group
@@ -108,7 +108,7 @@ class TrainRun:
         if threads < 1:
             raise ValueError(f"threads is {threads}, but must be at least 1")
         kind = choose_engine(engine, self.device, threads, self.group.size, self.size, self.config)
-        with current(self.device):
+        with use_device(self.device):
             self._build(kind)
 
     def _build(self, kind: type[Engine]) -> None:
@@ -154,7 +154,7 @@ class TrainRun:
         before, started, evaluating = self.tokens, perf_counter(), 0.0
         curve: dict[int, float] = {}
         left, every = self.budget.steps_left(until, self.steps, self.tokens), self.config.eval_every
-        with current(self.device), without_denormals(self.device):
+        with use_device(self.device), without_denormals(self.device):
             while left > 0 and not self.diverged and not self.has_stopped:
                 self._step()
                 left -= 1
@@ -174,7 +174,7 @@ class TrainRun:
             self._validated = (self.steps, self._validation_loss())
             self.diverged = not isfinite(self._validated[1])
         if not self.diverged and self._validated is not None:
-            curve[self.budget.shown(self.steps, self.tokens)] = self._validated[1]
+            curve[self.budget.unit_position(self.steps, self.tokens)] = self._validated[1]
             if regular:
                 self.stopping.observe(self._validated[1])
         return perf_counter() - started
@@ -182,7 +182,7 @@ class TrainRun:
     def _validation_loss(self) -> float:
         if self.average is None:
             return self.validation.loss()
-        with self.average.instead_of(self.flat.weights, self.engine.publish):
+        with self.average.swap_into(self.flat.weights, self.engine.publish):
             return self.validation.loss()
 
     def _metrics(self, seconds: float, tokens_per_second: float) -> dict[str, float]:
@@ -202,8 +202,8 @@ class TrainRun:
         }
 
     def _look(self) -> None:
-        """Note a divergence. The average cannot become finite again, so that no step in between is missed."""
-        self.diverged = self.diverged or self.guard.hopeless or not isfinite(self._train_loss.item())
+        """Note a divergence. Once the average is not finite it never is again, so that no step in between is missed."""
+        self.diverged = self.diverged or self.guard.is_hopeless or not isfinite(self._train_loss.item())
 
     @property
     def _first(self) -> int:
@@ -238,7 +238,7 @@ class TrainRun:
             position = self.budget.schedule_step(self.steps, self.tokens) - self.skipped_steps
             self.engine.update(lr_at(position, self.budget.total_steps, config))
             if self.average is not None:
-                self.average.follow(self.flat.weights, self.steps + 1 - self.skipped_steps, config.ema)
+                self.average.update(self.flat.weights, self.steps + 1 - self.skipped_steps, config.ema)
         self._remember(loss)
         self.steps += 1
         self.tokens += self.budget.step_tokens
@@ -297,7 +297,7 @@ class TrainRun:
 
     def save(self, path: str | Path) -> None:
         """Write weights, moments, averages, loss scale and position, atomically and durably; no hyperparameters."""
-        with current(self.device):
+        with use_device(self.device):
             saved = self._checkpoint()
         if self.group.rank == 0:
             checkpoints.write(path, saved)
@@ -351,7 +351,7 @@ class TrainRun:
 
     def _take(self, saved: checkpoints.Checkpoint, path: str | Path, own: bool) -> None:
         weights = checkpoint_weights(self.model, saved, path)
-        with current(self.device):
+        with use_device(self.device):
             self.engine.load_weights(weights)
             whole = layout(weights).size  # of what is as long as the weights; of that, this process has a part
             arrays = {name: torch.from_numpy(array) for name, array in saved.state.items()}

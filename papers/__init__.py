@@ -1,1 +1,1 @@
-"""One folder a paper: the claim, the run, the table."""
+"""Papers as executable claims: a folder each. `python -m papers` lists them; README.md says how to add one."""

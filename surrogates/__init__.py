@@ -21,6 +21,7 @@
     unused.py           a feasible row that is not excluded, where there is one
     linting/            what is wrong with an acquisition
     plotting.py         a picture of a posterior and an acquisition
+    style.py            how every figure of the house looks
 
 To write an acquisition of your own, begin with README.md beside this file.
 

@@ -29,6 +29,7 @@ from surrogates.columns import OFF
 from surrogates.domain import Array, Domain, Kind, Mask
 from surrogates.fitting import fit
 from surrogates.gp import GaussianProcess
+from surrogates.style import BLUE, INK, MUTED, ORANGE, STYLE
 from surrogates.transform import standardise
 
 if TYPE_CHECKING:  # matplotlib is imported where something is drawn
@@ -39,12 +40,6 @@ POINTS = {1: 401, 2: 61}  # a column, by the number of columns
 DEPTH = 20.0  # how far below its maximum a score on a log scale is shown
 DEEP = 5.0  # any other one, in units of the way from its median to its maximum
 ON = 1e-6  # rows this close to the slice lie on it
-BLUE, ORANGE, INK, MUTED = "#0072b2", "#d55e00", "#1d2327", "#5d6870"
-STYLE: dict[Any, Any] = {
-    "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": MUTED, "axes.linewidth": 0.8,
-    "axes.spines.top": False, "axes.spines.right": False, "xtick.color": MUTED, "ytick.color": MUTED,
-    "legend.frameon": False, "figure.facecolor": "white",
-}  # fmt: skip
 
 
 def plot(

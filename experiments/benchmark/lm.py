@@ -14,10 +14,8 @@ Malladi et al. 2022; weight decay as a time scale, Wang and Aitchison 2024; line
 The constants between them are invented: what is learnt here is about optimizers, not about language models.
 """
 
-import itertools
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +27,7 @@ GUESS = math.log(VOCABULARY)  # 10.82: the loss of a model that knows nothing, a
 COMPUTE = 6e17  # FLOPs
 UNIQUE = 4e8  # tokens of the corpus; what is read beyond them is read again
 NOISE = 0.004  # standard deviation between seeds, nats
-BEST = 3.91945807272  # by find_best, rounded down in the twelfth digit; found again from other seeds
+BEST = 3.91945807272  # found by tests/experiments/lm_search.py, rounded down in the twelfth digit; found again from other seeds
 BEST_AT: Config = {
     "lr": 0.0011958384677044171, "batch": 47, "warmup": 0.032339685360460446, "weight_decay": 0.09788576091769874,
     "beta2_gap": 0.016112855282592528, "depth": 10, "width": 596, "dropout": 0.02624907783949889, "schedule": "linear",
@@ -124,61 +122,3 @@ def true(config: Mapping[str, Any]) -> float:
 def noise(config: Mapping[str, Any], rng: np.random.Generator) -> float:
     """The loss of one run: NaN where it diverges."""
     return math.nan if diverges(config) else true(config) + NOISE * float(rng.standard_normal())
-
-
-# --- the least value ---------------------------------------------------------------------------------------------------
-
-
-def _value(fixed: Config, searched: Space, row: np.ndarray) -> float:
-    """`true` where some parameters are fixed and a row of the unit cube gives the others."""
-    return true({**fixed, **searched.decode(np.clip(row, 0.0, 1.0))})
-
-
-def _part(names: tuple[str, ...]) -> Space:
-    full = lm_space().parameters
-    return Space({name: full[name] for name in names})
-
-
-def find_best(starts: int = 2, seed: int = 0) -> tuple[float, Config]:
-    """The least value and where, by brute force, in some minutes.
-
-    For every depth and schedule: differential evolution over the seven other dimensions, `starts` times. The best of
-    all is then polished by `_descend`. This is how BEST was found.
-    """
-    from scipy.optimize import differential_evolution  # here, because no run of the benchmark needs it
-
-    rest = _part(tuple(name for name in lm_space().columns if name not in ("depth", "schedule")))
-    found: list[tuple[float, Config]] = []
-    for depth, schedule, start in itertools.product(range(2, 17), SCHEDULES, range(starts)):
-        fixed = {"depth": depth, "schedule": schedule}
-        result = differential_evolution(partial(_value, fixed, rest), [(0, 1)] * 7, maxiter=120, popsize=10, tol=1e-9,
-                                        rng=seed + start, polish=False)  # fmt: skip
-        found.append((float(result.fun), {**fixed, **rest.decode(result.x)}))
-    return _descend(*min(found, key=lambda one: one[0]))
-
-
-def _polish(fixed: Config, floats: Space, start: np.ndarray) -> tuple[float, np.ndarray]:
-    """The least value over the floats near a start in the unit cube, by Nelder-Mead restarted."""
-    from scipy.optimize import minimize
-
-    for _ in range(3):
-        found = minimize(partial(_value, fixed, floats), start, method="Nelder-Mead", bounds=[(0, 1)] * len(start),
-                         options={"xatol": 1e-10, "fatol": 1e-14, "maxfev": 4000})  # fmt: skip
-        start = found.x
-    return float(found.fun), start
-
-
-def _descend(value: float, config: Config) -> tuple[float, Config]:
-    """Steps of depth, batch and width, the floats polished at each, until no step improves."""
-    floats = _part(tuple(name for name, spec in lm_space().parameters.items() if isinstance(spec, Float)))
-    before = math.inf
-    while value < before - 1e-12:
-        before = value
-        for name, step in itertools.product(("depth", "batch", "width"), (0, -16, -4, -1, 1, 4, 16)):
-            spec = lm_space().parameters[name]
-            assert isinstance(spec, Int)
-            fixed = {**config, name: min(max(config[name] + step, spec.lo), spec.hi)}
-            least, row = _polish(fixed, floats, floats.encode({n: config[n] for n in floats.columns}))
-            if least < value - 1e-13:
-                value, config = least, {**fixed, **floats.decode(np.clip(row, 0.0, 1.0))}
-    return value, config

@@ -23,37 +23,17 @@ from experiments.benchmark.collected import OURS, Collected, kind, variant
 from experiments.benchmark.ranking import Ranking
 from experiments.benchmark.ranks import Floats, Friedman, cliques
 from experiments.benchmark.summary import quantile
+from surrogates.style import BLUE, GREEN, GREY, INK, MUTED, ORANGE, STYLE
 
 NAMES = ("curves", "ranks", "critical")
-BLUE = "#0072b2"
-COLOURS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#1d2327", "#56b4e9")
-BASELINE = "#9aa5ad"
+COLOURS = (ORANGE, GREEN, "#cc79a7", "#e69f00", INK, "#56b4e9")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
-INK, MUTED, GRID = "#1d2327", "#5d6870", "#e7e8e6"
 COLUMNS, DPI = 4, 100
-
-STYLE: dict[Any, Any] = {
-    "font.size": 11,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-}
 
 
 def draw_figures(found: Collected, ranking: Ranking | None) -> dict[str, bytes]:
     """Each figure for which there is something to show, as PNG, 1400 pixels wide."""
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context({**STYLE, "font.size": 11}):
         made = {"curves": regret_curves(found)}
         if ranking is not None:
             made["ranks"] = rank_progress(ranking)
@@ -80,7 +60,7 @@ def looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
             dashes = DASHES[1:][sum(map(variant, made)) % 2]
             made[method] = {"color": BLUE, "linewidth": 1.6, "linestyle": dashes, "zorder": 4}
         elif method == "random":
-            made[method] = {"color": BASELINE, "linewidth": 1.5, "linestyle": DASHES[1], "zorder": 2}
+            made[method] = {"color": GREY, "linewidth": 1.5, "linestyle": DASHES[1], "zorder": 2}
         else:
             round_, colour = divmod(place, len(COLOURS))
             dashes = DASHES[round_ % len(DASHES)]

@@ -82,9 +82,7 @@ def taskset_table(task: str) -> Table:
     """The last epoch's validation loss of one task of the file."""
     with np.load(data_file(TASKSET)) as file:
         configs = np.array(file["configs"])
-        loss = file["loss"][list(file["tasks"]).index(task), :, list(file["split"]).index("valid"), -1].astype(
-            np.float64
-        )
+        loss = file["loss"][list(file["tasks"]).index(task), :, list(file["split"]).index("valid"), -1].astype(np.float64)
     configs[:, 1:3] = 1 - configs[:, 1:3]  # beta1 and beta2 as their distance from one
     lo, hi = np.log(np.array(list(LOGARITHMIC.values()))).T
     y = np.minimum(np.where(np.isnan(loss), np.inf, loss), WORST)
@@ -138,11 +136,7 @@ def taskset_seen(task: str, config: Values, seed: int) -> float:
 FCNET_ORDERED = {  # name in space.json: number of values, smallest first
     "batch_size": 4, "dropout_1": 3, "dropout_2": 3, "init_lr": 6, "n_units_1": 6, "n_units_2": 6,
 }  # fmt: skip
-FCNET_CHOICES = {
-    "activation_fn_1": ("relu", "tanh"),
-    "activation_fn_2": ("relu", "tanh"),
-    "lr_schedule": ("cosine", "const"),
-}
+FCNET_CHOICES = {"activation_fn_1": ("relu", "tanh"), "activation_fn_2": ("relu", "tanh"), "lr_schedule": ("cosine", "const")}
 
 
 def fcnet_space() -> Space:
@@ -169,9 +163,7 @@ def fcnet_grid(data: str) -> tuple[tuple[str, ...], np.ndarray]:
 
 def _repeats(data: str, config: Values) -> np.ndarray:
     names, grid = fcnet_grid(data)
-    at = [
-        FCNET_CHOICES[name].index(config[name]) if name in FCNET_CHOICES else config[name + "_index"] for name in names
-    ]
+    at = [FCNET_CHOICES[name].index(config[name]) if name in FCNET_CHOICES else config[name + "_index"] for name in names]
     return np.asarray(grid[tuple(at)])
 
 

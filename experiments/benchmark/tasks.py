@@ -198,8 +198,5 @@ def import_task(name: str) -> Task:
 
 SUITES: dict[str, tuple[str, ...]] = {
     **{suite: tuple(t.name for t in TASKS.values() if t.suite == suite) for suite in ("all", "fresh")},
-    **{
-        kind: tuple(t.name for t in _TASKS if t.kind == kind)
-        for kind in ("classical", "mixed", "noisy", "lm", "tabular")
-    },
+    **{kind: tuple(t.name for t in _TASKS if t.kind == kind) for kind in ("classical", "mixed", "noisy", "lm", "tabular")},
 }

@@ -23,6 +23,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
+from experiments.ledger.sources import training_rows
 from experiments.speed.duel import Entry, duel
 from experiments.speed.sizes import CPU, CUDA, STEPS
 from experiments.speed.table import speed_table
@@ -73,7 +74,8 @@ def measure_duel(key: dict[str, Any], nanogpt: Path | None, rounds: int) -> dict
 
 def speed_measurement(key: dict[str, Any], nanogpt: Path | None = None, rounds: int = ROUNDS) -> Measurement:
     """One duel, on one machine."""
-    sources = ("experiments.speed.duel:duel", "experiments.speed.contenders:make")
+    trained = training_rows("adamw", engines=("eager", "graph", "compile"))
+    sources = ("experiments.speed.duel:duel", "experiments.speed.contenders:make", *trained)
     return Measurement(key, partial(measure_duel, key, nanogpt, rounds), sources, group=str(key))
 
 
@@ -91,17 +93,11 @@ def speed_report(ledger: Ledger) -> str:
 def main(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
     size: Annotated[list[str] | None, typer.Option(help="a size; may be given several times (default: all)")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="float32, bf16 or fp16 (default: float32 on CPU, else bf16)")
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bf16 or fp16 (default: float32 on CPU, else bf16)")] = None,
     nanogpt: Annotated[Path | None, typer.Option(help="folder of a checkout of nanoGPT")] = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="on CPU: everybody compiled instead of everybody eager")
-    ] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="on CPU: everybody compiled instead of everybody eager")] = False,
     rounds: Annotated[int, typer.Option(min=1)] = ROUNDS,
-    shakespeare: Annotated[
-        bool, typer.Option("--shakespeare", help="train nanoGPT's character model to its loss")
-    ] = False,
+    shakespeare: Annotated[bool, typer.Option("--shakespeare", help="train nanoGPT's character model to its loss")] = False,
     table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = RESULTS,
     data: Data = None,
 ) -> None:  # fmt: skip

@@ -125,9 +125,7 @@ class PlainGPT(nn.Module):
         self.head.weight = self.tokens.weight
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
-                nn.init.normal_(
-                    weight, 0.0, 0.02 / (math.sqrt(2 * size.layers) if "out" in name or "down" in name else 1)
-                )
+                nn.init.normal_(weight, 0.0, 0.02 / (math.sqrt(2 * size.layers) if "out" in name or "down" in name else 1))
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         h = self.tokens(x) + self.positions(torch.arange(x.size(1), device=x.device))

@@ -28,7 +28,5 @@ def race(device: str, precision: str, engine: str | None = None) -> str:
         best = min(best, metrics["loss"])
         print(f"step {until}: loss {metrics['loss']:.4f}, {time.perf_counter() - started:.1f} s", flush=True)
         if best <= TARGET:
-            return (
-                f"{TARGET} reached after {until} steps and {time.perf_counter() - started:.1f} s ({device}, {chosen})"
-            )
+            return (f"{TARGET} reached after {until} steps and {time.perf_counter() - started:.1f} s ({device}, {chosen})")
     return f"{TARGET} not reached in {STEPS} steps: best {best:.4f}, {time.perf_counter() - started:.1f} s ({device}, {chosen})"

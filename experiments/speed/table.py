@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.markdown import markdown_table
+from experiments.ledger.markdown import markdown_table
 from experiments.speed.sizes import CUDA, peak_flops
 
 Line = Mapping[str, Any]
@@ -45,7 +45,5 @@ def flops_utilisation(line: Line, one: Line) -> str:
     if line["device"] == "cpu" or fastest is None:
         return ""
     shape = CUDA[line["size"]]
-    config = GPTConfig(
-        shape.layers, shape.hidden, shape.heads, vocabulary=shape.vocabulary or 65, context=shape.context
-    )
+    config = GPTConfig(shape.layers, shape.hidden, shape.heads, vocabulary=shape.vocabulary or 65, context=shape.context)
     return f"{100 * flops_per_token(config) * statistics.median(one['rates']) / fastest:.1f} %"

@@ -12,7 +12,7 @@ from hpo.logs.sqlite import SQLiteLog
 from hpo.values import shown
 
 LOGS: dict[str, type[Log]] = {"memory": MemoryLog, "sqlite": SQLiteLog}
-METHODS = ("open", "append", "read", "close")
+METHODS = ("header", "open", "append", "read", "close")
 FIELDS = ("place", "path", "refusal")
 
 

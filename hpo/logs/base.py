@@ -81,6 +81,10 @@ class Log(Protocol):
         """The log at a URL of its scheme (scheme://...). ValueError if it names none; `readonly` changes nothing there."""
         ...
 
+    def header(self) -> Mapping[str, Any] | None:
+        """The header that stands there; None where there is none yet. Nothing is written."""
+        ...
+
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
         """Writes the header if the log is new; returns the header that stands in the log. A log that holds less than it
         should, and still can be read, says so in a warning; else LogError."""

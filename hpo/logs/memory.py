@@ -28,6 +28,9 @@ class MemoryLog(Log):
             raise ValueError(f"the log {url!r} is in memory; allowed is 'memory://'")
         return cls()
 
+    def header(self) -> Mapping[str, Any] | None:
+        return self._header
+
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._lock:
             if self._header is None:

@@ -126,13 +126,8 @@ class SQLiteLog(Log):
     # -- beside it ---------------------------------------------------------------------------------------------------
 
     def header(self) -> Mapping[str, Any] | None:
-        """The header that stands there; None where there is none yet."""
         with self._lock, self._sentences():
             return None if self._tables is None else self._tables.header()
-
-    def forbid(self, reason: str) -> None:
-        """Every later append raises PermissionError with this sentence."""
-        self.refusal = reason
 
     @property
     def tables(self) -> Tables:

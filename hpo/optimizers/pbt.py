@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -109,19 +109,31 @@ class PBT(Scheduler):
         until = self.budget(generation + 1)
         if history.is_failure(mine) and not best:  # a dead slot without a donor is sampled afresh
             return self.sampler.fresh(history, until, place)
-        if best and (history.is_failure(mine) or mine in worst):
-            return self._clone(history, best, until, place)
+        rng = stream(self.seed, history.next_trial, "exploit")
+        donor = self.choose_donor(history, mine, best, worst, rng)
+        if donor is not None:
+            return self._clone(history, donor, until, place, rng)
         last = history.jobs[mine]
         if history.trials[last.trial][-1] != mine:  # finals took the trial to the end; its slot goes on as a copy
             trial = history.next_trial
             return Job(trial, last.config, until, mine, training_seed(self.seed, trial), Note(member=place))
         return Job(last.trial, last.config, until, last.key, last.seed, Note(member=place))
 
-    def _clone(self, history: History, best: Sequence[Key], until: int, place: Mapping[str, Any]) -> Job:
-        """A new trial from a random donor's checkpoint, with the configuration that earned it, explored."""
+    def choose_donor(
+        self, history: History, mine: Key, best: Sequence[Key], worst: Collection[Key], rng: np.random.Generator
+    ) -> Key | None:
+        """Whose checkpoint the slot of `mine` goes on from, as a clone that explores; None: its own, as it is.
+
+        best, worst: the two ends of its generation, without failures in `best`. What a subclass overrides that exploits in
+        another way. Random numbers come from `rng` alone.
+        """
+        if best and (history.is_failure(mine) or mine in worst):
+            return best[int(rng.integers(len(best)))]
+        return None
+
+    def _clone(self, history: History, donor: Key, until: int, place: Mapping[str, Any], rng: np.random.Generator) -> Job:
+        """A new trial from a donor's checkpoint, with the configuration that earned it, explored."""
         trial = history.next_trial
-        rng = stream(self.seed, trial, "exploit")
-        donor = best[int(rng.integers(len(best)))]
         child = self.perturb(history, donor, rng)
         return Job(trial, child.config, until, donor, training_seed(self.seed, trial), Note(member=place, record=child.record))
 

@@ -69,7 +69,7 @@ def epoch_sequences(length: int, context: int) -> int:
 def sampled_starts(length: int, context: int, seed: int, first: int, count: int) -> np.ndarray:
     """Where sequences first .. first + count - 1 start, each uniform over all places; int64 (count,).
 
-    Sequence i hashes (seed, i) with splitmix64: a counter-based generator, so that any i is had without those before.
+    Sequence i hashes (seed, i) with splitmix64, a counter-based generator: no i needs those before it.
     """
     counter = np.arange(first, first + count, dtype=np.uint64) + np.uint64(mix(seed, 0))
     return (splitmix64(counter) % np.uint64(length - context)).astype(np.int64)
@@ -97,8 +97,9 @@ def epoch_starts(length: int, context: int, seed: int, first: int, count: int) -
 def validation_starts(length: int, context: int, eval_tokens: int) -> np.ndarray:
     """Where the validation sequences start; int64.
 
-    Fewer tokens than there are to predict, at least one sequence, are spread evenly. All of them lie side by side, so that
-    each token but the first is predicted; the last sequence then reaches back to be as long as the others (`overlap`).
+    If eval_tokens is smaller than the text, the sequences (at least one) are spread evenly over it. Otherwise they lie side by
+    side, so that each token but the first is predicted, and the last one begins early enough to be as long as the others
+    (`overlap`).
     """
     if eval_tokens >= length - 1:
         return np.minimum(np.arange(0, length - 1, context), length - context - 1)

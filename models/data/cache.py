@@ -1,7 +1,7 @@
-"""Tokenised texts on disk: what was written is read again, and what is damaged is made anew. Imports no torch.
+"""Tokenised texts on disk, which are read again unless they are damaged. Imports no torch.
 
-A file is a .npy that anybody can read. Its name holds two digests: of what was tokenised and by what, and of its bytes, so that
-a file that was cut short, or of which bits fell over, is found out before it is read. It is in its place whole or not at all.
+A file is a .npy that anybody can read. Its name holds two digests: of the text with its tokenizer, and of the bytes of the
+file, so that a file that was cut short or has flipped bits is noticed before it is read. A file appears whole or not at all.
 """
 
 import hashlib
@@ -33,10 +33,10 @@ def cached_tokens(name: str, text: str, tokenizer: Tokenizer, cache: str | Path 
     """The tokens of a text (n,), memory-mapped; in memory where the cache cannot be written, which is logged."""
     opening = f"tokens-{tokenizer.name}-{_key(text, tokenizer)}"
     try:
-        found = _found(cache_folder(cache), opening)
+        found = _find(cache_folder(cache), opening)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         found = None
-    return _made(name, text, tokenizer, cache, opening) if found is None else found
+    return _make(name, text, tokenizer, cache, opening) if found is None else found
 
 
 def _key(text: str, tokenizer: Tokenizer) -> str:
@@ -62,7 +62,7 @@ def _digest() -> Any:
     return hashlib.blake2b(digest_size=8)
 
 
-def _found(folder: Path, opening: str) -> np.ndarray | None:
+def _find(folder: Path, opening: str) -> np.ndarray | None:
     """The tokens in the cache. What is damaged is logged."""
     for path in folder.glob(f"{opening}-*.npy"):
         try:
@@ -76,7 +76,7 @@ def _found(folder: Path, opening: str) -> np.ndarray | None:
     return None
 
 
-def _made(name: str, text: str, tokenizer: Tokenizer, cache: str | Path | None, opening: str) -> np.ndarray:
+def _make(name: str, text: str, tokenizer: Tokenizer, cache: str | Path | None, opening: str) -> np.ndarray:
     """Tokenised, and written where that is possible."""
     if "\r" in text:
         _log.warning(

@@ -5,8 +5,8 @@
 "some/file.txt"                      anything else is a path
 "lf:some/file.txt"                   lf: before any of these: its line ends \\r\\n and \\r become \\n
 
-A text is taken as it stands, line ends included, but for a byte order mark at the start of a file, which is dropped. What is
-not UTF-8, or has a zero byte, is no text: other encodings, tokens (.npy, nanoGPT's .bin) and archives are refused by name.
+A text is taken as it stands, line ends included; only a byte order mark at the start of a file is dropped. Bytes that are not
+UTF-8, or have a zero byte, are no text: other encodings, tokens (.npy, nanoGPT's .bin) and archives are refused by name.
 """
 
 from importlib.util import find_spec
@@ -73,7 +73,7 @@ def text_file(name: str) -> Texts:
             raise FileNotFoundError(f"no corpus or file is named {name!r}; use shakespeare, hf:PATH:CONFIG or a path")
         if not path.is_file():
             raise ValueError(f"corpus {name!r} is not a file")
-        return _decoded(name, path, path.read_bytes()), None
+        return _decode(name, path, path.read_bytes()), None
     except OSError as error:
         if error.errno is None:
             raise
@@ -82,7 +82,7 @@ def text_file(name: str) -> Texts:
         raise FileNotFoundError(f"no corpus or file is named {name!r}: {error}") from error
 
 
-def _decoded(name: str, path: Path, data: bytes) -> str:
+def _decode(name: str, path: Path, data: bytes) -> str:
     """The text in bytes, without a byte order mark; ValueError that says where it is none, and what it looks like."""
     try:
         text = data.decode("utf-8")

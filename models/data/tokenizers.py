@@ -1,7 +1,7 @@
 """Two tokenizers: characters, and GPT-2's byte-level BPE. Imports no torch.
 
 Both have `name`, `vocabulary` (tokens), `encode(text) -> int array (n,)` and `decode(ids) -> text`. Any text comes back, lone
-surrogates included. An id that is none is named in a ValueError: -1 is no way to say "the last one".
+surrogates included. ValueError names an id that is no token: -1 does not mean the last one.
 """
 
 import codecs
@@ -122,7 +122,7 @@ class GPT2:
         ordered = sorted(self._ids, key=self._ids.__getitem__)
         return [bytes(byte[letter] for letter in token) for token in ordered]
 
-    def _merged(self, word: str) -> list[int]:
+    def _merge_word(self, word: str) -> list[int]:
         """The ids of one word."""
         ids = self._merges.apply([self._bytes_as_ids[byte] for byte in word.encode("utf-8", "surrogatepass")])
         if len(word) <= REMEMBERED:
@@ -134,7 +134,7 @@ class GPT2:
         words, ids = self._words, []
         for word in self._pattern.findall(text):
             known = words.get(word)
-            ids.extend(self._merged(word) if known is None else known)
+            ids.extend(self._merge_word(word) if known is None else known)
         return np.array(ids, dtype=np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -151,10 +151,10 @@ class Merges:
         self._ranks = {(left, right): rank for rank, (left, right, _) in enumerate(merges)}
 
     def apply(self, ids: list[int]) -> list[int]:
-        """Of all pairs of neighbours merge the one of lowest rank, everywhere from the left, until no pair has a rank.
+        """Merge the pair of neighbours with the lowest rank, everywhere from the left, until no pair has a rank.
 
-        The ids are a linked list. A heap holds the ranks that occur, `places` where: a merge costs a look at its two new
-        neighbourhoods, and so n ids take O(n log n). A place whose ids have changed meanwhile is passed over.
+        The ids are a linked list. A heap holds the ranks that occur, `places` where they occur. A merge looks only at its two
+        new pairs, so that n ids take O(n log n). A place whose ids have changed since it was noted is skipped.
         """
         n, get = len(ids), self._ranks.get
         ids = [*ids, -1]  # -1 is no id: what is behind the end, and what was merged into its left neighbour

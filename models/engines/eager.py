@@ -81,7 +81,7 @@ class EagerEngine(Engine):
         return (self._own or GLOBAL) if self.model.config.drops else None
 
     def _seed_dropout(self, seed: int) -> AbstractContextManager[object]:
-        """From here on (or within, if the context does something) dropout draws from this seed."""
+        """Seed dropout. Some generators are seeded at once, others only within the context that is returned."""
         if self._own is not None:
             self._own.manual_seed(seed)
         elif self.model.config.drops and self.device.type == "cuda":

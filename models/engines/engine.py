@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from models.config import GPTConfig, TrainConfig
 
@@ -83,13 +83,11 @@ class Row:
     """What is to be known of an engine without its code.
 
     code      "module:Class" of its Engine
-    device    the kind of device that it needs; None: any
-    refuses   why it cannot carry out a configuration, as the end of "engine is 'name', but ..."; None where it can
+    refuses   why it cannot carry out a configuration on a device, as the end of "engine is 'name', but ..."; None where it can
     """
 
     code: str
-    device: Literal["cuda"] | None = None
-    refuses: Callable[[GPTConfig, TrainConfig], str | None] = lambda size, training: None
+    refuses: Callable[[str, GPTConfig, TrainConfig], str | None] = lambda device, size, training: None
 
     def load(self) -> type[Engine]:
         """Its class; torch is imported now."""
@@ -98,31 +96,26 @@ class Row:
         return found  # type: ignore[no-any-return]
 
 
-def graph_refusal(size: GPTConfig, training: TrainConfig) -> str | None:
-    """Bits of dropout that are drawn a second time cannot be recorded."""
-    if not (training.activation_checkpointing and size.drops):
-        return None
-    return (
-        "must be eager or compile for activation_checkpointing with dropout: the bits that are drawn a second time cannot be"
-        " recorded"
-    )
+def _refuse_graph(device: str, size: GPTConfig, training: TrainConfig) -> str | None:
+    if not device.startswith("cuda"):
+        return f"CUDA graphs need a CUDA device, and this run is on {device}"
+    if training.activation_checkpointing and size.drops:
+        again = "the bits that are drawn a second time cannot be recorded"
+        return f"must be eager or compile for activation_checkpointing with dropout: {again}"
+    return None
 
 
 ENGINES: Mapping[str, Row] = {
     "eager": Row("models.engines.eager:EagerEngine"),
-    "graph": Row("models.engines.graph:GraphEngine", "cuda", graph_refusal),
+    "graph": Row("models.engines.graph:GraphEngine", _refuse_graph),
     "compile": Row("models.engines.compile:CompileEngine"),
 }
 """How a step of training is carried out."""
 
 
 def check_engine(name: str, device: str, size: GPTConfig, training: TrainConfig) -> None:
-    """ValueError for a name that is none, for a `device` ("cpu", "cuda:1") of another kind than it needs, and for a
-    configuration that it cannot carry out."""
+    """ValueError for a name that is none, or where it cannot carry out a configuration on a device ("cpu", "cuda:1")."""
     if name not in ENGINES:
         raise ValueError(f"engine is {name!r}, but must be one of {', '.join(ENGINES)}")
-    row = ENGINES[name]
-    if row.device and device.partition(":")[0] != row.device:
-        raise ValueError(f"engine is {name!r}, but needs a {row.device.upper()} device, and this run is on {device}")
-    if reason := row.refuses(size, training):
+    if reason := ENGINES[name].refuses(device, size, training):
         raise ValueError(f"engine is {name!r}, but {reason}")

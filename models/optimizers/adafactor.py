@@ -84,14 +84,14 @@ class Adafactor(Optimizer):
         newest = self.updates.to(self.flat.weights.dtype).pow(DECAY).clamp(min=1 - config.beta2)  # 1 - beta2 of step t
         floor = max(config.eps**2, LEAST)
         for views in self._views:
-            update = clip_updates(_normalised(views, newest, floor))
+            update = clip_updates(_normalise(views, newest, floor))
             if views.first is not None:
                 update = views.first.lerp_(update, 1 - config.beta1)
             segment = views.stack.segment
             descend(views.weights, update, scale_rate(lr, segment.rate), segment.decay(config.weight_decay))
 
 
-def _normalised(views: Views, newest: Tensor, floor: float) -> Tensor:
+def _normalise(views: Views, newest: Tensor, floor: float) -> Tensor:
     """The gradients over the root of their second moments, which `newest` weights the new squares in; (N, R, C)."""
     grads, rows, columns = views.grads, views.rows, views.columns
     if rows is None or columns is None:

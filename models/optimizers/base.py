@@ -64,9 +64,9 @@ class Optimizer(ABC):
     def restore(self, saved: Mapping[str, Tensor], updates: float, learned: bool = True) -> None:
         """Take over `state` and `updates` of a run; what another optimizer or another model left starts anew instead.
 
-        A run that learns its rate, from one that did not, starts learning at a factor of 1; so does a clone, for which
-        `learned` is false: what was learned belongs to the rate that it was learned for. What has no moments cannot tell
-        whose state this is but by foreign ones in it.
+        A run that learns its rate starts at a factor of 1 if the other run did not learn its own. So does a clone, for which
+        `learned` is false: a learned factor belongs to the rate for which it was learned. An optimizer without moments takes a
+        state for another's if it holds any.
         """
         self.reset()
         own = [name for name in self.state if name not in hypergradient.NAMES]

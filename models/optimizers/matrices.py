@@ -1,4 +1,4 @@
-"""The matrices in a flat buffer, those of equal shape stacked: what works on a matrix works on all layers at once."""
+"""The matrices in a flat buffer, with those of equal shape stacked, so that an operation works on all layers at once."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -29,10 +29,10 @@ class Stack:
 
 
 def stacks(flat: Flat, segment: Segment) -> tuple[Stack, ...]:
-    """All parameters of a segment, each of its matrices by itself (`flat.splits`), with nothing copied.
+    """All parameters of a segment as views, each matrix of a parameter by itself (`flat.splits`).
 
-    The same matrix of every layer, which is where names differ in numbers only, is one stack: as the layers are alike
-    these lie at equal distances. Others stand alone.
+    Matrices whose names differ only in numbers are the same matrix of each layer. They are one stack, because they lie at equal
+    distances. Others are a stack each.
     """
     alike: dict[tuple[str, int, int, int], list[int]] = {}
     for name, (offset, shape) in flat.places.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.device import current, open_device
+from models.device import open_device, use_device
 from tests.cuda.device import CONFIGS, COUNT, DROPOUT, loss_of, make, one_device, two_devices
 from tests.models.tiny import STEP
 
@@ -29,7 +29,7 @@ def test_a_device_may_be_named_by_its_number() -> None:
 
 @two_devices
 def test_a_device_is_current_while_a_run_works_on_it() -> None:
-    with current(open_device("cuda:1")):
+    with use_device(open_device("cuda:1")):
         assert torch.cuda.current_device() == 1
     assert torch.cuda.current_device() == 0
 

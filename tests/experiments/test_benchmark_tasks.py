@@ -14,6 +14,7 @@ import pytest
 from experiments.benchmark import functions, lm
 from experiments.benchmark.tasks import HARTMANN6, SUITES, TASKS, Task
 from hpo.space import Config, Float, Space
+from tests.experiments.lm_search import find_best
 
 NAMES = (
     "branin", "hartmann6", "ackley5", "levy8", "rosenbrock4", "mixed8", "conditional", "hartmann6_noisy",
@@ -288,7 +289,7 @@ def test_lm_best_is_inside_the_space() -> None:
 
 @pytest.mark.slow
 def test_lm_best_is_found_again_by_search() -> None:
-    value, _ = lm.find_best(starts=1, seed=5)
+    value, _ = find_best(starts=1, seed=5)
     assert value == pytest.approx(lm.BEST, abs=1e-7)
     assert value >= lm.BEST
 

@@ -134,7 +134,7 @@ WITH_CODE: dict[str, tuple[Callable[[], Optimizer], str]] = {
     "prior": (lambda: GP(PLAIN, prior=Around(Space(PLAIN), {"x": 0.5})), "the prior .*Around"),
     "lambda": (lambda: GP(PLAIN, cost=lambda config: 1.0), "the cost '.*<lambda> .*' of GP"),
     "in a scheduler": (lambda: ASHA(GP(PLAIN, cost=price)), "the cost '.*price' of GP"),
-    "of somebody else": (lambda: Own(PLAIN), "the optimizer 'Own', which is none of hpo.optimizers"),
+    "of somebody else": (lambda: Own(PLAIN), "the optimizer 'Own', which is none of hpo.optimizers and was not registered"),
 }
 
 

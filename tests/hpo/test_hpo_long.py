@@ -132,7 +132,8 @@ def test_an_optimizer_that_does_not_say_what_it_gives_up_is_asked_from_the_first
 
 
 def test_time_never_falls_and_gaps_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hpo.history import LONGEST_GAP, History
+    from hpo.clock import LONGEST_GAP
+    from hpo.history import History
     from hpo.logs import Event, MemoryLog
 
     study = Study(Random(SPACE))

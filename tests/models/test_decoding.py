@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.config import GPTConfig
-from models.decoding import RULES, check_sampling, generate
+from models.decoding import RULES, _filtered, check_sampling, generate
 from models.gpt import GPT
+from tests.models.tiny import shaken
 
 torch.set_num_threads(1)
 MODEL = GPT(GPTConfig(layers=1, hidden=8, heads=2, vocabulary=11, context=6), 1)
 START = torch.tensor([[3, 1]])
+SMALLEST = GPTConfig(layers=1, hidden=8, heads=1, vocabulary=11, context=4)
+MIDDLE = GPTConfig(layers=3, hidden=48, heads=6, vocabulary=97, context=33, norm_eps=1e-3)
 
 NEVER: list[Any] = [nan, inf, -inf, True, False, "1", "", b"1", [1], (), {}, 1j, object(), np.array([1]), -(10**400)]
 WRONG: dict[str, list[Any]] = {
@@ -88,3 +91,46 @@ def test_a_diverged_model_says_so(value: float, temperature: float) -> None:
         model.tokens.weight[0, 0] = value
     with pytest.raises(ValueError, match="logits are not finite"):
         generate(model, START, 2, temperature)
+
+
+def test_generation_is_greedy_at_temperature_zero_and_top_k_one() -> None:
+    model = shaken(MIDDLE)
+    start = torch.tensor([[1, 2, 3], [4, 5, 6]])
+    greedy = generate(model, start, 50, temperature=0)
+    ids = start
+    for _ in range(50):
+        ids = torch.cat((ids, model(ids[:, -33:])[:, -1].argmax(-1, keepdim=True)), 1)
+    assert torch.equal(greedy, ids)
+    assert torch.equal(generate(model, start, 50, top_k=1), greedy)
+    assert torch.equal(generate(model, start, 50, top_p=1e-9), greedy)
+
+
+def test_generation_is_a_function_of_the_seed() -> None:
+    model, start = shaken(MIDDLE), torch.tensor([[7]])
+    first, same, other = (generate(model, start, 40, 1.0, None, None, seed) for seed in (0, 0, 1))
+    assert torch.equal(first, same) and not torch.equal(first, other)
+    assert first.shape == (1, 41)
+
+
+def test_the_filters_keep_the_smallest_sets() -> None:
+    logits = torch.tensor([[0.1, 0.5, 0.15, 0.25]]).log()
+    assert _filtered(logits, 2, None).isfinite().tolist() == [[False, True, False, True]]
+    assert _filtered(logits, None, 0.74).isfinite().tolist() == [[False, True, False, True]]
+    assert _filtered(logits, None, 0.76).isfinite().tolist() == [[False, True, True, True]]
+    assert _filtered(logits, 99, 1.0).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tokens": -1}, "tokens is -1"),
+        ({"temperature": -0.1}, "temperature is -0.1"),
+        ({"top_k": 0}, "top_k is 0"),
+        ({"top_p": 0.0}, "top_p is 0.0"),
+        ({"ids": torch.zeros(1, 0, dtype=torch.int64)}, "the prompt is empty"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(arguments: dict[str, Any], message: str) -> None:
+    plain: dict[str, Any] = {"ids": torch.tensor([[1]]), "tokens": 2}
+    with pytest.raises(ValueError, match=message):
+        generate(GPT(SMALLEST), **{**plain, **arguments})

@@ -283,7 +283,7 @@ def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "NATIVE", [request.param])
         patch.setenv("HPO_CACHE", str(tmp_path_factory.mktemp("kernels")))
-        return kernels._loaded(kernels._compiled())
+        return kernels._load(kernels._library_file())
 
 
 @pytest.mark.parametrize("sizes", SIZES)

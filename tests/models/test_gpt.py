@@ -1,4 +1,4 @@
-"""The model against transformers' GPT-2, its first weights, dropout and generation."""
+"""The model against transformers' GPT-2, its and its first weights."""
 
 from dataclasses import replace
 from math import log, sqrt
@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from models.config import GPTConfig
-from models.decoding import _filtered, generate
-from models.dropout import dropout
-from models.gpt import GPT, attend
+from models.gpt import GPT
+from tests.models.tiny import shaken
 
 torch.set_num_threads(1)
 
@@ -20,15 +19,6 @@ SHAPES: list[dict[str, Any]] = [
     {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 300, "context": 64, "ff": 100, "norm_eps": 1e-6},
     {"layers": 2, "hidden": 32, "heads": 2, "vocabulary": 50, "context": 16, "tie": False},
 ]
-
-
-def shaken(config: GPTConfig) -> GPT:
-    """A model all of whose weights matter: biases and norms moved away from 0 and 1, the rest large."""
-    model, generator = GPT(config, seed=1), torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.1)
-    return model
 
 
 def gpt2_names(model: GPT) -> dict[str, torch.Tensor]:
@@ -104,78 +94,3 @@ def test_an_untrained_model_knows_nothing() -> None:
     ids = torch.randint(100, (4, 64), generator=torch.Generator().manual_seed(0))
     loss = torch.nn.functional.cross_entropy(model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
     assert loss.item() == pytest.approx(log(100), rel=0.03)
-
-
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("shape", [(1001,), (64, 63, 5)])
-def test_dropout_drops_that_share_and_keeps_the_mean(p: float, shape: tuple[int, ...]) -> None:
-    x = torch.ones(shape)
-    y = dropout(x, p, torch.Generator().manual_seed(0))
-    assert (y == 0).float().mean().item() == pytest.approx(p, abs=4 * sqrt(p * (1 - p) / x.numel()))
-    torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - p)), rtol=2e-4, atol=0)
-
-
-def test_dropout_is_asked_for_by_a_generator_and_repeats_with_its_seed() -> None:
-    model = GPT(GPTConfig(layers=2, hidden=32, heads=2, vocabulary=20, dropout=0.2, attention_dropout=0.2))
-    ids = torch.arange(20)[None]
-    assert torch.equal(model(ids), model(ids))
-    runs = [model(ids, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
-    assert torch.equal(runs[0], runs[1])
-    assert not torch.equal(runs[0], runs[2]) and not torch.equal(runs[0], model(ids))
-
-
-def test_dropout_almost_everywhere_is_finite() -> None:
-    assert torch.isfinite(dropout(torch.ones(100), 0.9999999, torch.Generator().manual_seed(0))).all()
-
-
-def test_attention_with_dropout_is_the_fused_one_on_average() -> None:
-    generator = torch.Generator().manual_seed(0)
-    q, k, v = torch.randn(3, 1, 2, 5, 4, generator=generator)
-    plain = attend(q, k, v, 0.5, 0.0, None)
-    mean = torch.stack([attend(q, k, v, 0.5, 0.3, generator) for _ in range(4000)]).mean(0)
-    torch.testing.assert_close(mean, plain, rtol=0, atol=0.06)
-    torch.testing.assert_close(attend(q, k, v, 0.5, 1e-9, generator), plain)
-    torch.testing.assert_close(attend(q, k, v, 0.5, 1e-4, torch.Generator().manual_seed(1)), plain, rtol=1e-3, atol=1e-3)
-
-
-def test_generation_is_greedy_at_temperature_zero_and_top_k_one() -> None:
-    model = shaken(GPTConfig(**SHAPES[1]))
-    start = torch.tensor([[1, 2, 3], [4, 5, 6]])
-    greedy = generate(model, start, 50, temperature=0)
-    ids = start
-    for _ in range(50):
-        ids = torch.cat((ids, model(ids[:, -33:])[:, -1].argmax(-1, keepdim=True)), 1)
-    assert torch.equal(greedy, ids)
-    assert torch.equal(generate(model, start, 50, top_k=1), greedy)
-    assert torch.equal(generate(model, start, 50, top_p=1e-9), greedy)
-
-
-def test_generation_is_a_function_of_the_seed() -> None:
-    model, start = shaken(GPTConfig(**SHAPES[1])), torch.tensor([[7]])
-    first, same, other = (generate(model, start, 40, 1.0, None, None, seed) for seed in (0, 0, 1))
-    assert torch.equal(first, same) and not torch.equal(first, other)
-    assert first.shape == (1, 41)
-
-
-def test_the_filters_keep_the_smallest_sets() -> None:
-    logits = torch.tensor([[0.1, 0.5, 0.15, 0.25]]).log()
-    assert _filtered(logits, 2, None).isfinite().tolist() == [[False, True, False, True]]
-    assert _filtered(logits, None, 0.74).isfinite().tolist() == [[False, True, False, True]]
-    assert _filtered(logits, None, 0.76).isfinite().tolist() == [[False, True, True, True]]
-    assert _filtered(logits, 99, 1.0).isfinite().all()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"tokens": -1}, "tokens is -1"),
-        ({"temperature": -0.1}, "temperature is -0.1"),
-        ({"top_k": 0}, "top_k is 0"),
-        ({"top_p": 0.0}, "top_p is 0.0"),
-        ({"ids": torch.zeros(1, 0, dtype=torch.int64)}, "the prompt is empty"),
-    ],
-)
-def test_what_cannot_be_sampled_is_refused(arguments: dict[str, Any], message: str) -> None:
-    plain: dict[str, Any] = {"ids": torch.tensor([[1]]), "tokens": 2}
-    with pytest.raises(ValueError, match=message):
-        generate(GPT(GPTConfig(**SHAPES[0])), **{**plain, **arguments})

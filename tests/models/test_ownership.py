@@ -119,7 +119,7 @@ def test_a_folder_to_which_others_may_write_is_refused_wherever_it_lies(
     written = made.stat().st_mtime_ns
     wrong = {"folder": folder_of(cache), "cache": cache, "above": cache.parent}[place]
     deed(wrong)
-    asked = kernels._compiled()
+    asked = kernels._library_file()
     assert asked.exists() and not asked.is_relative_to(cache.parent) and flaw(asked) is None
     (line,) = (record.getMessage() for record in caplog.records)
     assert line.startswith(ALONE) and str(wrong) in line and "\n" not in line
@@ -131,7 +131,7 @@ def test_a_folder_to_which_others_may_write_is_refused_wherever_it_lies(
 def test_a_folder_that_is_a_link_to_another_is_refused(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert load()
     made_a_link(folder_of(cache))
-    assert not kernels._compiled().is_relative_to(cache)
+    assert not kernels._library_file().is_relative_to(cache)
     assert "is a link" in caplog.text
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ from models.scaling import (
     steps_factor,
     weight_decay_for,
 )
+from tests.models.tiny import STEP, make
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPLAW, CONTEXT = "tables/steplaw_dense_clean.csv", 2048
@@ -270,3 +272,24 @@ def test_weights_average_over_the_same_part_of_the_training() -> None:
     assert decay == pytest.approx(0.001)
     assert decay * 1e-3 * 100_000 == pytest.approx(0.1 * 1e-3 * 1000)
     assert weight_decay_for(0.1, 5e-5, 1000, 1e-4, 500) == pytest.approx(0.1)  # the linear rule changes nothing
+
+
+def test_the_noise_scale_of_known_gradients() -> None:
+    """Examples whose gradients are G + noise of a known variance: B_simple is the trace over |G|^2."""
+    generator, d = torch.Generator().manual_seed(0), 50
+    true, noise = torch.full((d,), 0.2, dtype=torch.float64), NoiseScale(decay=0.998)
+    for _ in range(3000):
+        examples = true + torch.randn(16, d, generator=generator, dtype=torch.float64)
+        small, big = examples[:4].mean(0), examples.mean(0)
+        noise = noise.update(float(small @ small), float(big @ big), 4, 16)
+    assert noise.scale == pytest.approx(d / (d * 0.04), rel=0.15)
+
+
+@pytest.mark.parametrize("extra", [{}, {"micro_batch": 1}, {"precision": "fp16"}])
+def test_measuring_it_changes_no_bit_and_reports_tokens(extra: dict[str, object]) -> None:
+    plain, measured = make(extra), make({**extra, "noise_every": 2})
+    plain.advance(40 * STEP)
+    metrics, _ = measured.advance(40 * STEP)
+    assert torch.equal(plain.flat.weights, measured.flat.weights)
+    assert metrics["noise_scale"] == measured.noise.scale * 8 and metrics["noise_scale"] > 0
+    assert measured.noise.weight == pytest.approx(1 - 0.99**20)

@@ -72,19 +72,3 @@ def test_by_hand_and_through_autograd_any_shape_trains_alike(shape: dict[str, An
     torch.testing.assert_close(gradient, expected, rtol=2e-3, atol=1e-4 * max(1.0, expected.abs().max().item()))
     assert weights.isfinite().all()
     assert memory(shape).peak >= 12 * parameters(split(shape)[0])
-
-
-@settings(deadline=None, max_examples=40)
-@given(shapes().filter(lambda shape: shape["positions"] == "learned"))
-def test_what_is_computed_again_is_the_same(shape: dict[str, Any]) -> None:
-    """Activation checkpointing changes no bit, whatever the shape."""
-    size, training = split(shape)
-    found = []
-    for again in (False, True):
-        model = GPT(size, seed=1)
-        model.again = again
-        flat = flatten(model)
-        engine = EagerEngine(model, flat, OPTIMIZERS["sgd"].load()(flat, training), training)
-        engine.gradient(torch.zeros(training.batch, size.context + 1, dtype=torch.int64), 1.0, 1.0, seed=3)
-        found.append(flat.grads)
-    assert torch.equal(*found)

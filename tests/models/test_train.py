@@ -304,3 +304,10 @@ def test_on_cuda_it_learns_as_on_cpu(precision: str, tmp_path: Path) -> None:
 def test_a_run_is_not_copied_behind_its_back(how: Callable[[TrainRun], object]) -> None:
     with pytest.raises(TypeError, match="save it, and load it"):
         how(make({}))
+
+
+def test_a_part_of_the_text_is_trained_on() -> None:
+    part, whole = make({"data_fraction": 0.25}), make({})
+    assert len(part._text) == 450 and len(whole._text) == 1800
+    starts = part._starts(len(part._text), 8, 0, 0, 500)
+    assert starts.max() < 450 - 8 and part.advance(STEP)[0]["loss"] > 0

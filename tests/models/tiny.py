@@ -1,12 +1,15 @@
-"""A tiny corpus and a tiny run, for whoever tests training."""
+"""A tiny corpus, a tiny run and a model whose every weight matters, for whoever tests training."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
+from models.config import GPTConfig
 from models.data.batches import Corpus
 from models.data.tokenizers import Characters
+from models.gpt import GPT
 from models.train import TrainRun
 
 TINY: Mapping[str, Any] = {
@@ -31,3 +34,12 @@ def make(
     overrides: Mapping[str, Any], seed: int = 0, horizon: int = 60 * STEP, unit: str = "tokens", engine: str = "eager"
 ) -> TrainRun:
     return TrainRun({**TINY, **overrides}, seed, horizon, CORPUS, unit, engine=engine)
+
+
+def shaken(config: GPTConfig) -> GPT:
+    """A model all of whose weights matter: biases and norms moved away from 0 and 1, the rest large."""
+    model, generator = GPT(config, seed=1), torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.1)
+    return model

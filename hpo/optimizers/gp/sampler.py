@@ -15,7 +15,7 @@ Every step is a function of the history and of `stream(seed, trial, role)`: the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,7 +152,7 @@ class GP(Sampler):
         if row is None and part is not None:
             row = self._new(climbed, domain, seed, best, exclude)
         if row is None:  # every point was started, as far as can be found: replicate where it is worth most
-            row = maximize(climbed, domain, seed, best_rows=best)
+            row = self.search(climbed, domain, seed, best, set())
         if row is not None:
             self._look(climbed, row)
         found = {**note, **terms.note}
@@ -167,11 +167,20 @@ class GP(Sampler):
         """
         exclude = set(started)
         for _ in range(TWINS):
-            row = maximize(score, where, seed, best_rows=best, exclude=exclude)
+            row = self.search(score, where, seed, best, exclude)
             if row is None or where.keys(self.space.encode(self.space.decode(row))[None])[0] not in started:
                 return row
             exclude.update(where.keys(row[None]))
         return None
+
+    def search(
+        self, score: ScoreFunction, domain: Domain, seed: int, best: np.ndarray, exclude: Collection[bytes]
+    ) -> np.ndarray | None:
+        """The row (d,) with the best score that is not excluded: what a subclass overrides that climbs in another way.
+
+        best: rows worth searching around, best first. The same arguments give the same row.
+        """
+        return maximize(score, domain, seed, best_rows=best, exclude=exclude)
 
     def _look(self, score: ScoreFunction, row: np.ndarray) -> None:
         """Warns where the best row found is worth nothing: then none was, and the search had nothing to go by."""

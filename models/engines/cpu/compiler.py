@@ -8,7 +8,7 @@ import shutil
 
 
 def is_enabled() -> bool:
-    """What HPO_KERNELS says; ValueError if that is neither on nor off."""
+    """Whether HPO_KERNELS allows the kernels; ValueError if it is neither on nor off."""
     switch = os.environ.get("HPO_KERNELS", "on")
     if switch not in ("on", "off"):
         raise ValueError(f"HPO_KERNELS is {switch!r}, but must be on or off")

@@ -1,10 +1,10 @@
 """kernels.c, compiled once for this processor and kept: what a GPT computes between its matrix products on a CPU.
 
-It needs a C compiler (GCC or clang: $CC, else cc) when it is first used, for about a second. Without one, `library` is None
-and training goes through autograd: slower, and the same up to rounding. HPO_KERNELS=off switches it off.
+The first use needs a C compiler (GCC or clang: $CC, else cc) for about a second. Without one, `library` returns None and
+training goes through autograd: slower, and the same up to rounding. HPO_KERNELS=off switches the kernels off.
 
-What is loaded runs as this user. So it lies in a folder of the cache that is this user's alone (0700), and is loaded only if
-nobody else may have written it or may put another in its place; else it is compiled for one process, in a folder of its own.
+A library that is loaded runs as this user. So the file lies in a folder of the cache that only this user may write (0700), and
+is loaded only if nobody else could have written or replaced it. Otherwise it is compiled for one process, in another folder.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from models.engines.cpu.compiler import compiler, is_enabled
 from models.ownership import flaw, flaw_of_file, make_folder, revoke_write
 
 SOURCE = Path(__file__).parent / "kernels.c"
-# Not -ffast-math: a run that diverges must see its not-a-numbers. The second set is for compilers that refuse the first.
+# Not -ffast-math: a run that diverges must see its NaNs. Compilers that refuse NATIVE are called without it.
 NATIVE = ["-march=native", "-mprefer-vector-width=512"]
 FLAGS = ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd", "-shared", "-fPIC"]
 LIMIT = 120.0  # seconds
-# Bytes. Once memory of this size was freed, glibc keeps what smaller arrays free; it takes no notice of larger ones.
+# Bytes. Once an array of this size was freed, glibc keeps the memory of smaller arrays; a larger one has no such effect.
 KEPT = (32 << 20) - (1 << 16)
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def library() -> ctypes.CDLL | None:
     if not is_enabled():
         return None
     try:
-        return _loaded(_compiled())
+        return _load(_library_file())
     except (OSError, RuntimeError, ValueError, AttributeError, subprocess.SubprocessError) as error:
         _log.warning("training goes on without the kernels for CPUs, slower: %s", _words(error))
         return None
@@ -69,9 +69,9 @@ def library() -> ctypes.CDLL | None:
 
 @lru_cache(maxsize=1)
 def keep_memory() -> None:
-    """From now on, memory of arrays that were freed stays with this process.
+    """From now on this process keeps the memory of arrays that are freed.
 
-    glibc gives large ones back to the system, which hands them out again page by page, cleared, at every step.
+    glibc would give the memory of large arrays back to the system, which clears and returns it page by page at every step.
     """
     torch.empty(KEPT, dtype=torch.uint8)
 
@@ -81,7 +81,7 @@ def pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _loaded(path: Path) -> ctypes.CDLL:
+def _load(path: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(path))
     for name, (arguments, result) in SIGNATURES.items():
         function = getattr(loaded, name)
@@ -89,7 +89,7 @@ def _loaded(path: Path) -> ctypes.CDLL:
     return loaded
 
 
-def _compiled() -> Path:
+def _library_file() -> Path:
     """The file of the library, compiled if it is not there in full. An error of `library` where that fails."""
     command = compiler()
     folder, name = _folder(), f"kernels-{_key(command)}"
@@ -100,13 +100,13 @@ def _compiled() -> Path:
         if wrong is not None:
             _log.warning("the kernels for CPUs are compiled again: %s", wrong)
         path.unlink(missing_ok=True)
-    return _made(command, folder, name)
+    return _compile(command, folder, name)
 
 
 def _folder() -> Path:
-    """This user's folder in the cache; one for this process alone where that cannot be written, or others may write it."""
+    """This user's folder in the cache; a folder for this process alone if that is not writable, or is writable for others."""
     try:
-        return _cached_folder()
+        return _cache_folder()
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
         _log.info("the kernels for CPUs are compiled for this process alone: %s", error)
     except Untrusted as error:
@@ -117,7 +117,7 @@ def _folder() -> Path:
     return folder
 
 
-def _cached_folder() -> Path:
+def _cache_folder() -> Path:
     cache = cache_folder(None).resolve()
     make_folder(cache)
     if not os.environ.get("HPO_CACHE"):
@@ -139,8 +139,9 @@ def _check(folder: Path) -> None:
         raise Untrusted(f"{wrong}, and could exchange what is loaded from {folder}")
 
 
-def _made(command: list[str], folder: Path, name: str) -> Path:
-    """Compiled. Its name ends with the digest of its bytes: what was cut short is not loaded, which could kill a process."""
+def _compile(command: list[str], folder: Path, name: str) -> Path:
+    """Compile. The name ends with the digest of the bytes, so that a file that was cut short is never loaded: it could kill the
+    process."""
     with tempfile.TemporaryDirectory(dir=folder) as place:  # others may compile at the same time
         made = Path(place) / "kernels.so"
         try:
@@ -168,14 +169,14 @@ def _words(error: Exception) -> str:
 
 
 def _key(command: list[str]) -> str:
-    """Of everything that the machine code depends on: the text, the compiler, the processor."""
+    """A digest of everything that the machine code depends on: source, compiler, processor."""
     version = subprocess.run([*command, "--version"], capture_output=True, timeout=LIMIT).stdout
     parts = [SOURCE.read_bytes(), version, " ".join([*command, *FLAGS, *NATIVE]).encode(), _processor().encode()]
     return hashlib.blake2b(b"\0".join(parts), digest_size=12).hexdigest()
 
 
 def _processor() -> str:
-    """What it can do, not how it is called."""
+    """Its instruction sets rather than its name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""The parts of a pass written out: each works between buffers that are made once, and knows its own backward pass.
+"""The parts of a pass: each works between buffers that are made once, and has its own backward pass.
 
     n = B T rows; H, N, K, D, F as in gpt.py. Gradients of matrices are written, or added if `fresh` is false; all others are
-    added. A gradient that flows back stands in the buffer of its caller.
+    added. The gradient of an output is passed in, and that of an input is written to a buffer of the caller.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _check(short: int) -> None:
 
 
 class ThroughAutograd:
-    """The same for every model, as gpt.py has it."""
+    """Attention of any model, as gpt.py computes it, with its gradient by autograd."""
 
     def __init__(self, block: Block, qkv: Tensor, y: Tensor, length: int, angles: Angles) -> None:
         self.block, self.angles, self.y = block, angles, y
@@ -135,7 +135,7 @@ class ThroughAutograd:
 
 
 class Activation:
-    """a (n, F) from u (n, F), or from a gate and a value (n, 2 F), whose place the derivative takes."""
+    """a (n, F) from u (n, F), or from a gate and a value (n, 2 F). The derivative takes the place of u."""
 
     def __init__(self, kernels: ctypes.CDLL, kind: str, u: Tensor, a: Tensor) -> None:
         self.kernels, self.kind, self.u, self.a = kernels, KINDS[kind], u, a

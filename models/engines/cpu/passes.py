@@ -1,8 +1,8 @@
 """Forward and backward pass of a whole GPT on a CPU, written out: matrix products of torch, and kernels.c between them.
 
-Autograd would do the same with more calls and more memory traffic: here buffers are made once, what is added to the residual
-stream is added by the norm that follows, the derivative of an activation takes the place of what went in, and gradients of
-matrices are written where they belong.
+Autograd would do the same with more calls and more memory traffic. Here buffers are made once, the next norm adds a branch to
+the residual stream, the derivative of an activation takes the place of its input, and gradients of matrices are written to
+their place. predict/support.py names the options of a config that are computed here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from models.dropout import Noise, branch_mask, mask
 from models.engines.cpu.kernels import pointer
 from models.engines.cpu.parts import Activation, Attention, Map, Norm, ThroughAutograd
 from models.gpt import GPT, Angles, Block, qkv_rows, up_rows
-from models.predict.buffers import recorded
+from models.predict.buffers import has_autograd_attention
 
 
 class Buffers:
-    """What all blocks share: rows of a width, for the way back and for what is about to be added."""
+    """Buffers that all blocks share: for the backward pass, and for a branch that the next norm adds."""
 
     def __init__(self, config: GPTConfig, rows: int) -> None:
         self.more, self.back, self.scaled = (torch.empty(rows, config.hidden) for _ in range(3))
@@ -30,9 +30,9 @@ class Buffers:
 
 
 def branch_factor(config: GPTConfig, scale: float, rows: Tensor, batch: int, noise: Noise) -> Tensor | float | None:
-    """What a branch (n, H) is multiplied with before it is added: dropout, of elements or of all, and the scale of deep models.
+    """The factor on a branch (n, H) before it is added: dropout of elements and of the whole branch, and the scale by depth.
 
-    An array (n, H), a number, or None for 1. Drawn in the order in which autograd would.
+    An array (n, H), a number, or None for 1. Bits are drawn in the order of the eager engine.
     """
     elements = mask(rows, config.dropout, noise)
     whole = branch_mask(rows.view(batch, -1, rows.size(1)), config.layer_dropout, noise)
@@ -43,7 +43,7 @@ def branch_factor(config: GPTConfig, scale: float, rows: Tensor, batch: int, noi
 
 
 class Layer:
-    """A block, and what it keeps for the way back."""
+    """A block, and what it keeps for its backward pass."""
 
     def __init__(
         self, kernels: ctypes.CDLL, block: Block, shape: tuple[int, int], shared: Buffers, angles: Angles
@@ -58,42 +58,42 @@ class Layer:
         self.activation = Activation(kernels, config.activation, u, a)
         self.attention = (
             ThroughAutograd(block, qkv, y, shape[1], angles)
-            if recorded(config)
+            if has_autograd_attention(config)
             else Attention(kernels, block, qkv, y, shape[1], angles)
         )
 
     def forward(self, x: Tensor, more: Tensor | None, noise: Noise) -> Tensor:
-        """x + more is the residual stream that comes in; returned is it after attention, and `shared.more` is to be added."""
+        """From the residual stream x + more to (returned) + `shared.more`: the sum after attention, and what is to be added."""
         x = self.norm1.forward(x, more, None if more is None else self.x1)
         self.qkv.forward()
         self.attention.forward(noise)
         self.mix.forward()
-        self.first = self._scaled(noise)
+        self.first = self._scale_branch(noise)
         x = self.norm2.forward(x, self.shared.more, self.x2)
         self.up.forward()
         self.activation.forward()
         self.down.forward()
-        self.second = self._scaled(noise)
+        self.second = self._scale_branch(noise)
         return x
 
-    def _scaled(self, noise: Noise) -> Tensor | float | None:
+    def _scale_branch(self, noise: Noise) -> Tensor | float | None:
         factor = branch_factor(self.config, self.scale, self.shared.more, self.batch, noise)
         if factor is not None:
             self.shared.more.mul_(factor)
         return factor
 
     def backward(self, g: Tensor, fresh: bool) -> None:
-        """g, the gradient of the residual stream that goes out, becomes that of what came in."""
+        """Turn g, the gradient of the residual stream behind the block, into that before it."""
         shared = self.shared
-        self.down.backward(self._into(g, self.second), shared.inner, fresh)
+        self.down.backward(self._branch_gradient(g, self.second), shared.inner, fresh)
         self.up.backward(self.activation.backward(shared.inner), shared.back, fresh)
         self.norm2.backward(shared.back, g)
-        self.mix.backward(self._into(g, self.first), shared.back, fresh)
+        self.mix.backward(self._branch_gradient(g, self.first), shared.back, fresh)
         self.attention.backward(shared.back, shared.qkv)
         self.qkv.backward(shared.qkv, shared.back, fresh)
         self.norm1.backward(shared.back, g)
 
-    def _into(self, g: Tensor, factor: Tensor | float | None) -> Tensor:
+    def _branch_gradient(self, g: Tensor, factor: Tensor | float | None) -> Tensor:
         """The gradient that goes into a branch."""
         return g if factor is None else torch.mul(g, factor, out=self.shared.scaled)
 
@@ -125,8 +125,8 @@ class Passes:
     def gradient(self, ids: Tensor, noise: Noise, factor: float, fresh: bool) -> float:
         """Add `factor` times the gradient of the mean loss of ids (B, T + 1); returns that loss, in nats per token.
 
-        If `fresh`, what lies where gradients of the blocks' matrices belong is written over. IndexError for a token that is
-        not in the vocabulary.
+        If `fresh`, gradients of the blocks' matrices are written, whatever lies there; all others are added. IndexError for a
+        token that is not in the vocabulary.
         """
         ids = ids.to(torch.int64)
         self._check(ids)

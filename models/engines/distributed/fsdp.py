@@ -1,5 +1,5 @@
-"""A part on every device: torch's FSDP. Each holds its rows of every weight, gradient and moment, which is enough for optimizers
-that update a weight by itself."""
+"""A part on every device: torch's FSDP. Each holds its rows of every weight, gradient and moment, which is enough for
+optimizers that update each weight by itself."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext

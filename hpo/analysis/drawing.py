@@ -1,0 +1,82 @@
+"""A figure: empty, saved, and as part of a page, where its colours are variables of the style sheet.
+
+Figures are narrow, so that on a page of 390 pixels their letters are as large as those beside them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surrogates.style import BLUE, GREEN, GREY, GRID, INK, MUTED, ORANGE, STYLE
+
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 4.5  # inches; 324 of a page's pixels
+SMALL = 9  # points: the least that is written
+DPI = 200
+VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", BLUE: "best", ORANGE: "default", GREY: "thin", GREEN: "first"}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Everything drawn in here looks as all figures do. ModuleNotFoundError in a sentence without Matplotlib."""
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("figures are drawn by Matplotlib, which is not installed: pip install matplotlib") from None
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def new_figure(height: float, rows: int = 1, columns: int = 1, share: bool = True) -> tuple[Figure, list[Axes]]:
+    """An empty figure, its panels row by row; they share the axis of values unless told otherwise."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False, sharey=share).flat)
+
+
+def add_legend(figure: Figure, columns: int = 2) -> None:
+    """Above the picture, where it covers no data."""
+    handles, labels = [], []
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            if label not in labels:
+                handles.append(handle)
+                labels.append(label)
+    figure.legend(
+        handles, labels, loc="outside upper left", ncols=columns, fontsize=SMALL, handlelength=1.6, columnspacing=1.2,
+        borderaxespad=0.2,
+    )  # fmt: skip
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """A file, whose suffix says how: .png, .svg, .pdf."""
+    with house_style():
+        figure.savefig(path, dpi=DPI)
+
+
+def to_svg(figure: Figure, name: str, title: str) -> str:
+    """The figure as an element of a page: no declarations, no addresses, colours as variables, its own ids."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = re.sub(
+        r'<svg\b[^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', text, count=1
+    )
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var(--{variable})")
+    return re.sub(r'id="((?:figure|axes|patch|text|line2d|matplotlib|xtick|ytick|legend|PathC)[^"]*)"', "", text)

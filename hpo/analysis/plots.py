@@ -1,0 +1,106 @@
+"""`study.plot`: every picture of a study as a method. Each returns a Matplotlib figure, and saves it where a path is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo.analysis.subject import Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from hpo.analysis.importance import Correlations, Importance
+
+
+@dataclass(frozen=True)
+class Plots:
+    """`objective` names one of several (default: the first); `path` ends in .png, .svg or .pdf.
+
+    ValueError in a sentence where there is nothing to draw, ModuleNotFoundError without Matplotlib.
+    """
+
+    subject: Subject
+
+    def history(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+        """Every result over the seconds of the search, and the best so far."""
+        from hpo.analysis.figures import draw_history
+
+        return _save(draw_history(self._successful(objective)), path)
+
+    def curves(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+        """Every trial's learning curve from budget to budget."""
+        from hpo.analysis.figures import draw_curves
+
+        return _save(draw_curves(self._successful(objective)), path)
+
+    def pareto(self, path: str | Path | None = None) -> Figure:
+        """Every result at the highest budget by two objectives, a panel a pair, and the front."""
+        from hpo.analysis.figures import draw_pareto
+
+        if len(self.subject.history.header.objectives) < 2:
+            raise ValueError(f"a front needs several objectives, and this study has one, {self.subject.objective!r}")
+        return _save(draw_pareto(self._successful(None)), path)
+
+    def importance(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+        """Sobol indices of the hyperparameters. ValueError where there is no model yet; `slices` shows what there is."""
+        from hpo.analysis.parameters import draw_importance
+
+        found = self._model(self.subject.select(objective))
+        if not any(found.total.values()):
+            raise ValueError("the model sees no difference between configurations")
+        return _save(draw_importance(found), path)
+
+    def effects(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+        """The modelled objective over each of the hyperparameters that mattered most. ValueError as for `importance`."""
+        from hpo.analysis.parameters import draw_effects
+
+        subject = self.subject.select(objective)
+        return _save(draw_effects(self._model(subject), subject), path)
+
+    def slices(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+        """Every result over the value of each hyperparameter."""
+        from hpo.analysis.parameters import draw_slices
+
+        subject = self._successful(objective)
+        return _save(draw_slices(self._comparable(subject), subject), path)
+
+    def parallel(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+        """Parallel coordinates: a line a result through all hyperparameters."""
+        from hpo.analysis.parameters import draw_parallel
+
+        subject = self._successful(objective)
+        return _save(draw_parallel(self._comparable(subject), subject), path)
+
+    def _successful(self, objective: str | None) -> Subject:
+        subject = self.subject.select(objective)
+        if not subject.successes:
+            raise ValueError(f"there is nothing to draw: no trial has succeeded among {len(subject.history.results)} results")
+        return subject
+
+    def _model(self, subject: Subject) -> Importance:
+        from hpo.analysis.importance import Importance, importance
+
+        leader = subject.leader
+        best = None if leader is None else subject.history.jobs[leader].config
+        found = importance(subject.history, subject.space, best, subject.place)
+        if not isinstance(found, Importance):
+            raise ValueError(f"{found.reason}; study.plot.slices() shows the results themselves")
+        return found
+
+    def _comparable(self, subject: Subject) -> Correlations:
+        from hpo.analysis.importance import correlations
+
+        found = correlations(subject.history, subject.space, subject.place)
+        if not found.keys or not found.tau:
+            raise ValueError(f"there is nothing to draw: {found.reason}")
+        return found
+
+
+def _save(figure: Figure, path: str | Path | None) -> Figure:
+    if path is not None:
+        from hpo.analysis.drawing import save_figure
+
+        save_figure(figure, path)
+    return figure

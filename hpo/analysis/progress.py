@@ -1,0 +1,116 @@
+"""What a study's history says in numbers: rungs, work done, when every key finished, the best so far."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from hpo.history import History
+from hpo.job import Job, Key
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One budget: how many trials have finished and failed there, how many are trained and wait for a worker, the lowest loss."""
+
+    until: int
+    finished: int
+    failed: int
+    running: int
+    waiting: int
+    best: float | None  # of the first objective, as it was reported
+
+
+def count_rungs(history: History, workers: int) -> list[Rung]:
+    """Every budget at which something was started, lowest first. Of what is in flight, as much is trained as there are
+    workers, in order of starting; the rest waits behind them."""
+    flying = list(history.pending)
+    running = Counter(until for _, until in flying[:workers])
+    waiting = Counter(until for _, until in flying[workers:])
+    budgets = sorted({*history.budgets, *running, *waiting})
+    return [_rung(history, until, running[until], waiting[until]) for until in budgets]
+
+
+def _rung(history: History, until: int, running: int, waiting: int) -> Rung:
+    keys = history.at(until)
+    good = [key for key in keys if not history.is_failure(key)]
+    best = min(good, key=lambda key: history.losses(key)[0], default=None)
+    value = None if best is None else objective_value(history, best)
+    return Rung(until, len(keys), len(keys) - len(good), running, waiting, value)
+
+
+def objective_value(history: History, key: Key, place: int = 0) -> float:
+    """An objective of a success as it was reported, by its place in the header."""
+    return history.results[key].metrics[list(history.header.objectives)[place]]
+
+
+def total_work(history: History) -> float:
+    """Budget that was trained in all: of every finished key, what lies beyond its source. It is read from the metric that is
+    called like the unit, where there is one; else a success has trained to its budget, and a failure counts nothing."""
+    sources = {key: history.jobs[key].source for key in history.results}
+    return sum(max(0.0, _position(history, key) - _position(history, source)) for key, source in sources.items())
+
+
+def _position(history: History, key: Key | None) -> float:
+    if key is None or key not in history.results:
+        return 0.0
+    reached = 0.0 if history.is_failure(key) else float(key[1])
+    return float(history.results[key].metrics.get(history.header.unit, reached))
+
+
+def finish_times(history: History) -> dict[Key, float]:
+    """When every key finished, in seconds of search and in order: neither pauses between two runs of a study nor the start-up
+    of the workers count (hpo/stopping.py). All are 0 where no run has driven the study."""
+    births = _births(history)
+    run, earlier, worked, last = -1, 0.0, 0.0, None
+    times: dict[Key, float] = {}
+    for event in history.events:
+        if event.kind == "run":
+            earlier += max(0.0, worked - births[run]) if run >= 0 else 0.0
+            run, worked = run + 1, 0.0
+        elif last is not None:
+            worked += max(0.0, event.time - last)
+        if last is not None or event.kind == "run":  # what is told before the first run costs no time
+            last = event.time
+        now = earlier + (max(0.0, worked - births[run]) if run >= 0 else 0.0)
+        if event.kind == "finish":
+            times.setdefault((event.body["trial"], event.body["until"]), now)
+        elif event.kind == "add":
+            times.setdefault(Job.from_json(event.body["job"]).key, now)
+    return times
+
+
+def _births(history: History) -> list[float]:
+    """Of every run, the seconds until its first worker was ready; infinite where nothing has finished."""
+    found: list[float] = []
+    for event in history.events:
+        if event.kind == "run":
+            found.append(math.inf)
+        elif event.kind == "finish" and found:
+            born = event.body["result"].get("system", {}).get("birth_seconds", 0.0)
+            if found[-1] == math.inf or 0.0 < born < found[-1]:
+                found[-1] = born
+    return found
+
+
+def best_so_far(history: History, place: int = 0) -> list[Key]:
+    """Every key that was the study's answer for a while, in order: the lowest loss at the highest budget reached until then.
+
+    place: of the objective in the header
+    """
+    found: list[Key] = []
+    for key in finish_times(history):
+        if not history.is_failure(key) and (not found or _better(history, key, found[-1], place)):
+            found.append(key)
+    return found
+
+
+def _better(history: History, key: Key, best: Key, place: int) -> bool:
+    return (-key[1], history.losses(key)[place], key) < (-best[1], history.losses(best)[place], best)
+
+
+def rung_points(history: History, trial: int, place: int = 0) -> list[tuple[int, float]]:
+    """A trial's learning curve from rung to rung: (budget, value as reported) of every success."""
+    keys = [key for key in history.trials[trial] if key in history.results and not history.is_failure(key)]
+    return sorted((key[1], objective_value(history, key, place)) for key in keys)

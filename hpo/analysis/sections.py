@@ -1,0 +1,202 @@
+"""Sections of a report, of any study: what a reader of results looks for, in the order of the page."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hpo.analysis.drawing import to_svg
+from hpo.analysis.figures import draw_curves, draw_history, draw_pareto
+from hpo.analysis.importance import Correlations, Importance, importance
+from hpo.analysis.lines import amount, short
+from hpo.analysis.page import Cell, Code, Part, Picture, Section, Table, Words, plain_row
+from hpo.analysis.parameters import PANELS, draw_effects, draw_importance, draw_parallel, draw_slices
+from hpo.analysis.progress import Rung, count_rungs, finish_times
+from hpo.analysis.subject import Subject
+from hpo.job import Key
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 1000  # trials in the table
+LITTLE = 0.3  # R² below which a model knows little
+
+
+def result_sections(subject: Subject) -> list[Section]:
+    """Best so far, learning curves where there are several budgets, the front where there are several objectives."""
+    history = subject.history
+    if not subject.successes:
+        return []
+    found = [Section("Best so far", [Words(_about_best(subject)), _picture(draw_history(subject), "history", "Best so far")])]
+    if history.header.horizon > 1:
+        curves = _picture(draw_curves(subject), "curves", "Learning curves of all trials")
+        found.append(Section("Learning curves by rung", [Words(ABOUT_CURVES), curves, rungs_table(subject)]))
+    if len(history.header.objectives) > 1:
+        words = f"Results at the highest budget, {history.highest_budget:,} {history.header.unit}, and what no other dominates."
+        front = _picture(draw_pareto(subject), "pareto", "Pareto front")
+        found.append(Section("Pareto front", [Words(words), front]))
+    return found
+
+
+ABOUT_CURVES = (
+    "Every trial from rung to rung; a line that ends is a trial that was not continued. What diverged may leave the picture, "
+    "where it is counted."
+)
+
+
+def _about_best(subject: Subject) -> str:
+    header = subject.history.header
+    said = f"The best {subject.objective}"
+    if header.horizon > 1:
+        said += (
+            " at the highest budget reached until then. Where a longer training is the first of its length it stands alone, and "
+            "the line may get worse"
+        )
+    others = f", {len(header.objectives) - 1} other objectives aside" if len(header.objectives) > 1 else ""
+    return f"{said}{others}."
+
+
+def _picture(figure: Figure, name: str, title: str) -> Picture:
+    return Picture(to_svg(figure, name, title))
+
+
+def rungs_table(subject: Subject) -> Table:
+    """What finished at every budget."""
+    head = [subject.history.header.unit, "finished", "failed", f"best {subject.objective}"]
+    return Table(head, [_rung_row(rung) for rung in count_rungs(subject.history, 1)])
+
+
+def _rung_row(rung: Rung) -> list[Cell]:
+    return plain_row(f"{rung.until:,}", rung.finished, rung.failed, "–" if rung.best is None else f"{rung.best:.4f}")
+
+
+def importance_section(subject: Subject) -> Section:
+    """Sobol indices and effects; below enough results what there is of them."""
+    best = None if subject.leader is None else subject.history.jobs[subject.leader].config
+    found = importance(subject.history, subject.space, best, subject.place)
+    parts = _correlation_parts(found, subject) if isinstance(found, Correlations) else _importance_parts(found, subject)
+    return Section("Which hyperparameters mattered", parts)
+
+
+def _importance_parts(found: Importance, subject: Subject) -> list[Part]:
+    if not any(found.total.values()):
+        return [Words("The model sees no difference between configurations.", note=False)]
+    short_training = found.until < subject.history.header.horizon
+    care = ": the model knows little, so read this with care" if found.explained < LITTLE else ""
+    less = " What matters after so short a training need not matter as much after a whole one." if short_training else ""
+    said = (
+        f"Sobol indices of a Gaussian process fitted to the {found.results} results at {found.until:,} {found.unit}, over the "
+        f"whole space. Left out in turn, the results are predicted with R² = {found.explained:.2f}{care}.{less}"
+    )
+    shown, names = len(found.effects), len(found.total)
+    some = f", for the {shown} of {names} that mattered most" if shown < names else ""
+    there = " at that budget" if short_training else ""
+    effects = f"The modelled {found.objective}{there} as one hyperparameter varies{some}; dotted is the value of the best."
+    return [
+        Words(said),
+        _picture(draw_importance(found), "importance", "Sobol indices of the hyperparameters"),
+        Words(effects),
+        _picture(draw_effects(found, subject), "effects", "Marginal effects of the most important hyperparameters"),
+    ]
+
+
+def _correlation_parts(found: Correlations, subject: Subject) -> list[Part]:
+    if len(found.keys) < 2 or not found.tau:
+        return [Words(f"{found.reason}.", note=False)]
+    leads = [f"{name} {tau:+.2f}" for name, tau in found.tau.items() if tau][:3]
+    chance = f" Kendall's τ with the loss: {', '.join(leads)}; of so few results it may be chance." if leads else ""
+    some = f"{PANELS} of the {len(found.tau)} hyperparameters" if len(found.tau) > PANELS else "each hyperparameter"
+    return [
+        Words(f"{found.reason}.{chance} What there is, every result over the value of {some}:"),
+        _picture(draw_slices(found, subject), "slices", "Results over each hyperparameter"),
+    ]
+
+
+# -- trials ------------------------------------------------------------------------------------------------------------
+
+
+def trials_section(subject: Subject) -> Section:
+    """One row a trial, the best first."""
+    history, names, times = subject.history, subject.space.columns, finish_times(subject.history)
+    objectives = list(history.header.objectives)
+    keys = _furthest(subject)
+    timed = any(times.values())
+    head = ["trial", history.header.unit, *objectives, *(["at second"] if timed else []), *names]
+    rows = [_trial_row(subject, key, times if timed else None) for key in keys[:MOST]]
+    best = frozenset(place for place, key in enumerate(keys) if subject.leader is not None and key[0] == subject.leader[0])
+    left = "" if len(keys) <= MOST else f" The best {MOST:,} of {len(keys):,} are shown."
+    words = f"The furthest result of each; click a heading to sort. The table scrolls sideways.{left}"
+    return Section("Every trial", [Words(words), Table(head, rows, best, sortable=True)])
+
+
+def _furthest(subject: Subject) -> list[Key]:
+    """The furthest key of every trial that has finished, else the last one that was asked; the best first."""
+    history = subject.history
+    ends = {key[0]: key for key in history.finished_keys}
+    found = [ends.get(trial, keys[-1]) for trial, keys in history.trials.items()]
+
+    def order(key: Key) -> tuple[float, float, int]:
+        good = key in history.results and not history.is_failure(key)
+        return -key[1], history.losses(key)[subject.place] if good else math.inf, key[0]
+
+    return sorted(found, key=order)
+
+
+def _trial_row(subject: Subject, key: Key, times: dict[Key, float] | None) -> list[Cell]:
+    config = subject.history.jobs[key].config
+    tags = [("best", subject.leads)] * (subject.leader is not None and subject.leader[0] == key[0])
+    tags += [("default", "default")] * (key[0] == subject.default)
+    row = [Cell(str(key[0]), key[0], tuple(tags)), Cell(amount(key[1]), key[1]), *_value_cells(subject, key)]
+    if times is not None:
+        row.append(Cell(f"{times[key]:.1f}", times[key]) if key in times else Cell(""))
+    for name in subject.space.columns:
+        value = config.get(name)
+        sorted_by = value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
+        row.append(Cell(short(value), sorted_by) if name in config else Cell("–"))
+    return row
+
+
+def _value_cells(subject: Subject, key: Key) -> list[Cell]:
+    history, count = subject.history, len(subject.history.header.objectives)
+    if key in history.results and not history.is_failure(key):
+        values = [history.results[key].metrics[name] for name in history.header.objectives]
+        return [Cell(f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 else f"{value:.4g}", value) for value in values]
+    error = history.results[key].error or "no finite value" if key in history.results else "not finished"
+    cut = error if len(error) <= 24 else error[:23] + "…"
+    return [Cell(cut, look="muted", title=error), *([Cell("–")] * (count - 1))]
+
+
+# -- at the end --------------------------------------------------------------------------------------------------------
+
+
+def parallel_section(subject: Subject) -> Section | None:
+    """Parallel coordinates; None where there is nothing to draw."""
+    from hpo.analysis.importance import correlations
+
+    found = correlations(subject.history, subject.space, subject.place)
+    if len(found.keys) < 2 or not found.tau:
+        return None
+    words = f"A line a result at {found.until:,} {subject.history.header.unit}, through the objective and all hyperparameters."
+    picture = _picture(draw_parallel(found, subject), "parallel", "Parallel coordinates")
+    return Section("All of it at once", [Words(words), picture])
+
+
+def header_section(subject: Subject) -> Section:
+    """What the study is: its header, as the log holds it."""
+    header = subject.history.header
+    rows = [[name, _one_line(value)] for name, value in header.optimizer.items()]
+    rows += [["objectives", _one_line(dict(header.objectives))], ["unit", header.unit], ["horizon", f"{header.horizon:,}"]]
+    rows += [["seed", str(header.seed)]]
+    place = subject.history.log.place
+    opened: list[Part] = [Code(f"study = hpo.load({place!r})")] if place else []
+    return Section("The study", [Table(["optimizer", "as it was made"], _text_rows(rows), left=frozenset({1})), *opened])
+
+
+def _text_rows(rows: Sequence[Sequence[str]]) -> list[list[Cell]]:
+    return [plain_row(*row) for row in rows]
+
+
+def _one_line(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

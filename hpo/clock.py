@@ -1,0 +1,47 @@
+"""The clock of a study: seconds added up from the times of its events, the same for whoever reads the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpo.job import Result
+from hpo.logs import Event
+
+LONGEST_GAP = 7 * 86_400.0  # seconds between two events of one run; a longer one is a clock that was set
+
+
+@dataclass
+class Clock:
+    """Seconds, of the events read so far. A run lasts from its `run` event to the last event before the next; time never
+    falls within it, and gaps are capped."""
+
+    elapsed: float = 0.0  # of all runs
+    earlier: float = 0.0  # in which workers could train, of the runs before this one
+    ran: float = 0.0  # of this run
+    startup: float | None = None  # until the first worker of this run was ready; None before a finish has said so
+    last: float | None = None  # when the last event of a run was written
+
+    @property
+    def spent(self) -> float:
+        """Seconds in which workers could train: all runs without their start-up. A run without a finish counts nothing."""
+        return self.earlier + (0.0 if self.startup is None else max(0.0, self.ran - self.startup))
+
+    def read(self, event: Event, result: Result | None = None) -> None:
+        """Counts an event; of a finish with the result that stands."""
+        if event.kind == "run":
+            self.earlier, self.ran, self.startup = self.spent, 0.0, None
+        elif self.last is not None:
+            gap = min(max(0.0, event.time - self.last), LONGEST_GAP)
+            self.elapsed, self.ran = self.elapsed + gap, self.ran + gap
+        if event.kind == "run" or self.last is not None:
+            self.last = event.time
+        if event.kind == "finish" and result is not None:
+            ready = times_of(result).get("birth_seconds", 0.0)
+            if self.startup is None or 0.0 < ready < self.startup:
+                self.startup = ready
+
+
+def times_of(result: Result) -> Mapping[str, float]:
+    """What the system measured of a job; in logs of the first versions it stands among the objective's metrics."""
+    return result.metrics if not result.system and "birth_seconds" in result.metrics else result.system

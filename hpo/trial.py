@@ -1,0 +1,77 @@
+"""Trial: one finished key as people read it, from the history alone; and which key is the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.history import History
+from hpo.job import Key
+from hpo.values import shown
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished key: a configuration at a budget, and what came of it."""
+
+    number: int
+    until: int
+    config: Mapping[str, Any]
+    value: float  # the first objective, raw
+    metrics: Mapping[str, float]
+    curve: tuple[tuple[int, float], ...]  # of the whole trial, up to `until`
+    seed: int
+    error: str | None
+    system: Mapping[str, float]  # what the framework measured: seconds and its parts
+    traceback: str | None
+
+    @classmethod
+    def of(cls, history: History, key: Key) -> Trial:
+        """A finished key (trial, until). ValueError for any other."""
+        if not isinstance(key, tuple) or key not in history.results:
+            raise ValueError(f"{shown(key)} is no finished key (trial, until) of this study")
+        job, result = history.jobs[key], history.results[key]
+        value = result.metrics.get(first_objective(history), float("nan"))
+        curve = learning_curve(history, key)
+        return cls(*key, job.config, value, result.metrics, curve, job.seed, result.error, result.system, result.traceback)
+
+    @property
+    def key(self) -> Key:
+        return self.number, self.until
+
+
+def first_objective(history: History) -> str:
+    """The name of what a plain number means."""
+    return next(iter(history.header.objectives))
+
+
+def learning_curve(history: History, key: Key) -> tuple[tuple[int, float], ...]:
+    """(step, value) of the first objective from the trial's own start up to a key, its rungs included."""
+    if not isinstance(key, tuple) or key[0] not in history.trials:
+        raise ValueError(f"{shown(key)} is no key (trial, until) of this study")
+    points: dict[int, float] = {}
+    objective = first_objective(history)
+    for other in history.trials[key[0]]:
+        if other[1] <= key[1] and other in history.results:
+            result = history.results[other]
+            points.update(result.curve)
+            if objective in result.metrics:
+                points[other[1]] = result.metrics[objective]
+    return tuple(sorted(points.items()))
+
+
+def best_key(history: History) -> Key | None:
+    """The lowest loss at the highest budget reached, with several objectives the first of the front; None without success."""
+    until = history.highest_budget
+    return None if until is None else next(history.ranking(until))
+
+
+def describe_best(history: History) -> str:
+    """The best so far in a few words: `best 0.1 (trial 3)`, of several objectives `front of 4`."""
+    key = best_key(history)
+    if key is None:
+        return "no success yet"
+    if len(history.header.objectives) > 1:
+        return f"front of {len(history.front(key[1]))}"
+    return f"best {history.results[key].metrics[first_objective(history)]:.4g} (trial {key[0]})"

@@ -1,0 +1,1 @@
+"""GP-UCB: no regret in the bandit setting."""

@@ -1,0 +1,1 @@
+"""Unexpected improvements to expected improvement."""

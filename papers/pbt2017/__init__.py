@@ -1,0 +1,1 @@
+"""PBT's two-parameter example."""

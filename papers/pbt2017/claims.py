@@ -1,0 +1,115 @@
+"""PBT (Jaderberg et al. 2017), figure 2: two workers that each see one half of the objective.
+
+    Q(theta) = 1.2 - |theta|^2 is what counts; a worker climbs 1.2 - h0 theta0^2 - h1 theta1^2 by gradient steps of 0.01
+
+The two begin at theta = (0.9, 0.9) with h = (1, 0) and (0, 1), so that neither gets to the top alone. Every five of 200 steps a
+worker that is behind copies the other's theta and h (exploit), and then h gets noise of N(0, 0.1) (explore).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from experiments.ledger import Measurement
+from hpo import Manual, minimize
+from papers.paper import Finding, Lines, Paper, PaperClaim, measurement, nothing
+from papers.pbt2017.toy import FIRST, METHODS, RATE, SPACE, START, Toy
+from papers.statistics import difference_of, mean_of
+
+STEPS, EVERY, SEEDS = 200, 5, 200
+
+
+def measure(method: str, seed: int) -> dict[str, Any]:
+    """The best Q of the two workers after every five steps; of seed 0 where each of them was, too."""
+    generations = STEPS // EVERY
+    optimizer = METHODS[method](Manual(SPACE, configs=FIRST, seed=seed), population=2, generations=generations,
+                                max_resource=STEPS, truncation=0.5)  # fmt: skip
+    history = minimize(Toy, SPACE, optimizer, objectives={"q": "max"}, unit="steps", quiet=True).history
+    ends = [[history.results[key] for key in history.at(until)] for until in history.budgets]
+    found: dict[str, Any] = {"best": [round(max(end.metrics["q"] for end in both), 12) for both in ends]}
+    if seed == 0:
+        found["paths"] = [[round(end.metrics[name], 4) for name in ("theta0", "theta1")] for both in ends for end in both]
+    return found
+
+
+def measurements() -> list[Measurement]:
+    """200 seeds of each method; the grid has nothing at random."""
+    plans = [(method, seed) for seed in range(SEEDS) for method in METHODS if method != "grid" or seed == 0]
+    sources = {method: ("papers.pbt2017.claims:measure", f"papers.pbt2017.toy:METHODS[{method}]") for method in METHODS}
+    return [measurement({"method": method, "seed": seed}, partial(measure, method, seed), *sources[method])
+            for method, seed in plans]  # fmt: skip
+
+
+# -- rules -------------------------------------------------------------------------------------------------------------
+
+
+def ends_of(lines: Lines, method: str) -> list[float]:
+    """The last best Q of every seed, in their order."""
+    return [line["best"][-1] for line in sorted(lines, key=lambda line: line["seed"]) if line["method"] == method]
+
+
+def judge_grid(lines: Lines) -> Finding:
+    found, exact = ends_of(lines, "grid"), 1.2 - START**2 - (START * (1 - 2 * RATE) ** STEPS) ** 2
+    if not found:
+        return nothing("the grid")
+    return Finding(abs(found[0] - exact) < 1e-9, f"{found[0]:.10f}, and by the formula {exact:.10f}", f"{found[0]:.4f}")
+
+
+def judge_mean(method: str, published: float, lines: Lines) -> Finding:
+    """Whether a method ends within 0.03 of what was published."""
+    ends = ends_of(lines, method)
+    if len(ends) < SEEDS:
+        return nothing(f"{method} on {SEEDS - len(ends)} of {SEEDS} seeds")
+    mean = mean_of(ends)
+    said = f"{method} ends at {mean.value:.3f} in the mean of {len(ends)} seeds, {mean.value - published:+.3f} from {published}"
+    return Finding(bool(abs(mean.value - published) <= 0.03), said, f"{mean.value:.3f}", mean.interval)
+
+
+def judge_pbt(lines: Lines) -> Finding:
+    return judge_mean("PBT", 1.16, lines)
+
+
+def judge_exploit(lines: Lines) -> Finding:
+    return judge_mean("exploit only", 1.17, lines)
+
+
+def judge_explore(lines: Lines) -> Finding:
+    return judge_mean("explore only", 0.84, lines)
+
+
+def judge_work(lines: Lines) -> Finding:
+    ends = {method: ends_of(lines, method) for method in ("exploit only", "explore only", "PBT")}
+    if min(map(len, ends.values())) < SEEDS:
+        return nothing("some of the seeds")
+    copying = difference_of(ends["exploit only"], ends["explore only"])
+    noise = difference_of(ends["PBT"], ends["exploit only"])
+    said = (f"exploit only ends {copying.value:.3f} {copying.interval} above explore only; exploring adds {noise.value:.3f} "
+            f"{noise.interval} to it")  # fmt: skip
+    return Finding(bool(copying.low > 0 and noise.value < copying.low), said, f"{copying.value:.3f}", copying.interval)
+
+
+PAPER = Paper(
+    name="pbt2017",
+    title="Population based training of neural networks, figure 2",
+    reference="Jaderberg et al. 2017, arXiv 1711.09846; constants from public re-implementations",
+    claims=(
+        PaperClaim(
+            "Two workers that neither copy nor explore end at 0.3897.", judge_grid, "grid",
+            "grid ends at 1.2 - 0.81 - (0.9 * 0.98^200)^2 = 0.3897 exactly", "0.3897", 1, "200 steps of two workers",
+        ),
+        PaperClaim("PBT ends at about 1.16.", judge_pbt, "pbt", "PBT about 1.16 (200 seeds), read as 1.13 to 1.19", "1.16",
+                   SEEDS, "200 steps of two workers"),
+        PaperClaim("Exploiting alone ends at about 1.17.", judge_exploit, "exploit",
+                   "exploit-only about 1.17 (200 seeds), read as 1.14 to 1.20", "1.17", SEEDS, "200 steps of two workers"),
+        PaperClaim("Exploring alone ends at about 0.84.", judge_explore, "explore",
+                   "explore-only about 0.84 (200 seeds), read as 0.81 to 0.87", "0.84", SEEDS, "200 steps of two workers"),
+        PaperClaim(
+            "Exploitation does the work in this toy.", judge_work, "work",
+            "exploitation does the work in this toy: exploit-only ends above explore-only, and exploring adds less than that",
+            "1.17 against 0.84", SEEDS, "200 steps of two workers",
+        ),
+    ),
+    measurements=measurements,
+    quick={"method": "PBT", "seed": 0},
+)  # fmt: skip

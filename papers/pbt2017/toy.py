@@ -1,0 +1,79 @@
+"""The toy, and the four ways of the figure as kinds of PBT."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hpo import PBT, Float, Space
+from hpo.history import History
+from hpo.job import Key
+from hpo.optimizer import Draft
+
+RATE, SPREAD, START = 0.01, 0.1, 0.9
+SPACE = Space(h0=Float(-100.0, 100.0), h1=Float(-100.0, 100.0))  # h is free: no bound is ever met
+FIRST = ({"h0": 1.0, "h1": 0.0}, {"h0": 0.0, "h1": 1.0})
+
+
+class Toy:
+    """A Run: theta under gradient steps of its own h."""
+
+    def __init__(self, config: Mapping[str, float], seed: int, horizon: int) -> None:
+        self.h, self.theta, self.step = np.array([config["h0"], config["h1"]]), np.full(2, START), 0
+
+    def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]:
+        for _ in range(until - self.step):
+            self.theta = self.theta - RATE * 2 * self.h * self.theta
+        self.step = until
+        return {"q": 1.2 - float(self.theta @ self.theta), "theta0": self.theta[0], "theta1": self.theta[1]}, []
+
+    def save(self, path: str) -> None:
+        Path(path).write_text(json.dumps([self.step, *self.theta]), encoding="utf-8")
+
+    def load(self, path: str) -> None:
+        self.step, *theta = json.loads(Path(path).read_text(encoding="utf-8"))
+        self.theta = np.array(theta)
+
+
+@dataclass(eq=False)
+class AdditivePBT(PBT):
+    """PBT whose explore adds N(0, spread) to every hyperparameter of the clone."""
+
+    spread: float = SPREAD
+
+    def perturb(self, history: History, donor: Key, rng: np.random.Generator) -> Draft:
+        parent = history.jobs[donor].config
+        return Draft({name: float(value + self.spread * rng.standard_normal()) for name, value in parent.items()})
+
+
+@dataclass(eq=False)
+class ExploreOnly(AdditivePBT):
+    """Nobody copies the other: every worker goes on from its own theta, and explores."""
+
+    def choose_donor(
+        self, history: History, mine: Key, best: Sequence[Key], worst: Collection[Key], rng: np.random.Generator
+    ) -> Key | None:
+        return mine
+
+
+@dataclass(eq=False)
+class NoCopies(PBT):
+    """Nobody copies, nobody explores: two workers side by side, the paper's grid search."""
+
+    def choose_donor(
+        self, history: History, mine: Key, best: Sequence[Key], worst: Collection[Key], rng: np.random.Generator
+    ) -> Key | None:
+        return None
+
+
+METHODS: dict[str, Callable[..., PBT]] = {
+    "PBT": AdditivePBT,
+    "exploit only": partial(AdditivePBT, spread=0.0),
+    "explore only": ExploreOnly,
+    "grid": NoCopies,
+}

@@ -1,0 +1,90 @@
+"""What is printed of papers, and papers/README.md's table: claims with verdicts that are computed from the stored lines."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.ledger.markdown import markdown_table
+from papers.paper import ROOT, Paper, find_paper, list_papers
+from papers.statements import changed_after
+
+WORDS = {True: "holds", False: "**does not hold**", None: "open"}
+BEGIN, END = "<!-- the table of verdicts: python -m papers --all -->", "<!-- end of the table -->"
+
+
+def verdict_rows(paper: Paper) -> list[list[str]]:
+    """claim, published, ours, interval, verdict; a row a claim."""
+    lines, rows = paper.lines(), []
+    for claim in paper.claims:
+        found = claim.finding(lines)
+        late = " (claim changed after a look)" if changed_after(paper, claim) else ""
+        rows.append([claim.sentence, claim.published, found.ours or "–", found.interval or "–", WORDS[found.holds] + late])
+    return rows
+
+
+def hours(paper: Paper) -> str:
+    """The processor time of all its lines."""
+    seconds = sum(float(line.get("seconds", 0.0)) for line in paper.lines())
+    return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds / 60:.1f} min" if seconds >= 6 else f"{seconds:.1f} s"
+
+
+def describe(paper: Paper, results: Path | None = None) -> str:
+    """One paper on a page of a terminal: its claims, published and ours, the verdicts with their evidence."""
+    lines, ledger = paper.lines(results), paper.ledger(results)
+    parts = [f"{paper.title}\n{paper.reference}"]
+    for claim in paper.claims:
+        found = claim.finding(lines)
+        ours = found.ours + (f" {found.interval}" if found.interval else "")
+        parts.append("\n".join([
+            f"{claim.name}: {claim.sentence}",
+            f"  published  {claim.published}",
+            f"  ours       {ours or '–'}   ({claim.seeds} repeats of {claim.budget})",
+            f"  rule       {claim.check}",
+            f"  verdict    {found}" + ("  (the claim was changed after a look at lines)" if changed_after(paper, claim) else ""),
+        ]))  # fmt: skip
+    left = len(ledger.list_missing())
+    rest = f"; {left} are missing or older than the code" if left else ""
+    parts.append(f"{len(lines)} lines, {hours(paper)} of one core{rest}")
+    return "\n\n".join(parts)
+
+
+def list_verdicts(names: Sequence[str] = ()) -> str:
+    """All papers, a line a paper and a line a claim."""
+    said = []
+    for paper in map(find_paper, names or list_papers()):
+        said.append(f"{paper.name:<14}{paper.title} ({hours(paper)} of one core)")
+        lines = paper.lines()
+        for claim in paper.claims:
+            found = claim.finding(lines)
+            said.append(f"    {_word(found.holds):<15}{claim.sentence}")
+    return "\n".join([*said, "", "python -m papers <name> shows one; --quick measures a fresh line of it; --run what is missing"])
+
+
+def _word(holds: bool | None) -> str:
+    return WORDS[holds].strip("*")
+
+
+def write_table() -> None:
+    """Puts the table of all verdicts into README.md."""
+    header, rows = ["paper", "claim", "published", "ours", "interval", "verdict"], []
+    for paper in map(find_paper, list_papers()):
+        name = f"[{paper.name}]({paper.name}/README.md), {hours(paper)}"
+        for row in verdict_rows(paper):
+            rows.append([name, *row])
+            name = ""
+    page = ROOT / "README.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{markdown_table(header, rows)}\n{END}{after}", encoding="utf-8")
+
+
+def draw_figure(paper: Paper) -> bool:
+    """Draws the paper's figure from its lines into its folder; whether there was anything to draw."""
+    lines = paper.lines()
+    if not lines:
+        return False
+    figure = importlib.import_module(f"papers.{paper.name}.figure").draw(lines)
+    figure.savefig(paper.folder / "figure.png", dpi=130, metadata={"Software": None})
+    return True

@@ -1,0 +1,1 @@
+"""Practical Bayesian optimization."""

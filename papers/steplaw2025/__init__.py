@@ -1,0 +1,1 @@
+"""Step Law: the best learning rate and batch size of a language model."""
