@@ -117,7 +117,7 @@ def test_over_samples_of_the_hyperparameters_worths_are_averaged_and_not_their_l
     n: int, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where one sample hopes for a gain and another is sure that there is none, half of the gain may be hoped for."""
-    study, gps, read = opposed(n, seed)
+    study, gps, _ = opposed(n, seed)
     optimizer, history = study.optimizer, study.history
     assert isinstance(optimizer, FreezeThaw)
     paused, new = optimizer._paused(history), optimizer.sampler.draft(history, history.next_trial)

@@ -17,7 +17,7 @@ from experiments.ledger.claims import source_of
 from experiments.ledger.digest import Sources
 from papers.paper import Finding, Paper, find_paper, list_papers
 from papers.report import BEGIN, END, describe, verdict_rows
-from papers.statements import changed_after, stated, unstated
+from papers.statements import changed_after, list_unstated, read_statements
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPERS = list_papers()
@@ -45,7 +45,7 @@ def test_names_follow_folders(paper: Paper) -> None:
 
 
 def test_every_claim_is_stated_as_it_is(paper: Paper) -> None:
-    assert [claim.name for claim in unstated(paper)] == []
+    assert [claim.name for claim in list_unstated(paper)] == []
 
 
 def test_claims_are_older_than_their_lines(paper: Paper) -> None:
@@ -53,7 +53,7 @@ def test_claims_are_older_than_their_lines(paper: Paper) -> None:
     lines = list(read_lines(paper.folder / "results.jsonl"))
     late = {claim.digest for claim in paper.claims if changed_after(paper, claim)}
     made_for = {digest for line in lines for digest in line["claims"]}
-    assert made_for <= set(stated(paper)), "a line was measured for a claim that was never stated"
+    assert made_for <= set(read_statements(paper)), "a line was measured for a claim that was never stated"
     if ask_git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
         pytest.skip("no whole git history here")
     for digest in made_for - late:
