@@ -2,14 +2,7 @@
 
     job.py        the main job: a small GPT on a text, as a space, a default configuration and an objective
     spaces.py     its two spaces: standard, and wide with all that the trainer offers
-    tune.py       `python -m experiments.tune`: tune it, live, and leave a folder with a report
-      settings.py   everything that decides it, as flags or TOML
-      build.py      from settings to optimizer, objective and corpus
-      folder.py     the folder: lock, settings, what stands beside the log
-      live.py       the display
-      handover.py   what is handed over, and how sure it is that it is no worse than the default
-      judge.py      judges whoever reached the end; the sample
-      report.py     the report: what is of this job on the page of hpo/analysis
+    tune/         `python -m experiments.tune`: tune it, live, and leave a folder with a report
     compare/      `python -m experiments.compare`: every method on one-minute studies of the job, paired seeds
     rungs.py      `python -m experiments.rungs`: how well a short training predicts the whole
     benchmark/    `python -m experiments.benchmark`: ours against Optuna, BoTorch, SMAC, HEBO, Nevergrad on fixed tasks
@@ -23,6 +16,5 @@
     large.py      `python -m experiments.large`: what an ask of a GP costs in a large study
     schedules.py  the figure of the learning rate schedules
     ledger/       what all of these keep results with; LOG.md: what was tried and found, negative results too
-    markdown.py, environment.py, children.py   tables, what numbers depend on beside the code, processes of their own
     results/      what was measured, as data
 """

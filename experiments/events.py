@@ -23,9 +23,10 @@ from typing import Annotated, Any
 import typer
 
 import hpo
-from experiments.environment import environment
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
-from experiments.markdown import markdown_table
+from experiments.ledger.environment import environment
+from experiments.ledger.markdown import markdown_table
+from experiments.ledger.sources import STUDY, gp_rows
 from hpo import Float, Job, Key, Optimizer, Space, Stop, Study
 from hpo.executors import Inline, Simulator
 from hpo.logs import SQLiteLog
@@ -101,7 +102,7 @@ def window_ms(stamps: list[float], part: int) -> float:
 def events_measurement(objectives: str, method: str, jobs: int) -> Measurement:
     """One study of so many jobs."""
     key = {"objectives": objectives, "method": method, "jobs": jobs}
-    sources = ("experiments.events:drive_study", f"experiments.events:MAKERS[{method}]")
+    sources = ("experiments.events:drive_study", f"experiments.events:MAKERS[{method}]", *STUDY, *gp_rows().values())
     return Measurement(key, partial(measure_study, method, jobs, objectives), sources, group=f"{objectives} {method} {jobs}")
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.spaces import (
     DEFAULT,
+    LARGEST,
     OPTIMIZERS,
     RANGES,
     RATES,
     SPACES,
     TRAINABLE,
     TRAINABLE_WIDE,
-    Fits,
     default,
     flat,
     half_decades,
@@ -28,14 +28,15 @@ from hpo.space import Constraint, Space
 
 if TYPE_CHECKING:
     from models.data.batches import Corpus
-    from models.predict.memory import Kind
     from models.train import TrainRun
 
 MIN_RESOURCE = 16_384  # tokens; the lowest rung takes a fraction of a second on one core
 HORIZON = 27 * MIN_RESOURCE  # tokens of a whole training
 REDUCTION = 3
 
-__all__ = ["DEFAULT", "TRAINABLE", "Fits", "GPTObjective", "default", "flat", "grid_values", "space", "trainable"]
+__all__ = [
+    "DEFAULT", "LARGEST", "SPACES", "TRAINABLE", "GPTObjective", "default", "divides", "flat", "job_grid", "space", "trainable",
+]  # fmt: skip
 
 
 def divides(config: Mapping[str, Any]) -> bool:
@@ -43,8 +44,8 @@ def divides(config: Mapping[str, Any]) -> bool:
     return bool(config["hidden"] % config["heads"] == 0)
 
 
-def space(name: str = "standard", room: Fits | None = None) -> Space:
-    """A space of spaces.py by its name; with `room`, only what is predicted to fit into it."""
+def space(name: str = "standard", room: Constraint | None = None) -> Space:
+    """A space of spaces.py by its name; with `room`, only what fits into it (experiments/tune/memory.py)."""
     constraints: list[Constraint] = [divides]
     if name == "wide":
         constraints.append(shares)
@@ -58,7 +59,7 @@ def trainable(name: str = "standard") -> tuple[str, ...]:
     return TRAINABLE if name == "standard" else TRAINABLE_WIDE
 
 
-def grid_values(name: str = "standard") -> dict[str, Sequence[Any]]:
+def job_grid(name: str = "standard") -> dict[str, Sequence[Any]]:
     """What a careful person would list: four learning rates, two shapes, the rest at the default; in the wide space four
     learning rates for every optimizer."""
     listed: dict[str, Sequence[Any]] = {one: [value] for one, value in default(name).items()}
@@ -95,7 +96,7 @@ class GPTObjective:
     activation_checkpointing: bool = False
 
     @property
-    def fixed(self) -> dict[str, Any]:
+    def fixed_config(self) -> dict[str, Any]:
         """What every configuration is trained with, in the names of models.config."""
         names = ("context", "eval_tokens", "precision", "activation_checkpointing")
         return {name: getattr(self, name) for name in names}
@@ -104,15 +105,6 @@ class GPTObjective:
     def explore(self) -> tuple[str, ...]:
         """What may change while a model trains, in the names of either space; all else is its shape or its optimizer's."""
         return TRAINABLE_WIDE
-
-    def room(self, available: int, vocabulary: int, kernels: bool = True) -> Fits:
-        """Whether a configuration is predicted to fit into so many bytes of the device, on a text of this vocabulary.
-
-        `kernels` says whether the machine has those of models/engines/cpu; only an eager engine of one thread uses them.
-        """
-        kind: Kind = "cpu" if self.device == "cpu" else "cuda"
-        byhand = kernels and self.engine == "eager" and self.threads == 1
-        return Fits(available, kind, (("vocabulary", vocabulary), *self.fixed.items()), byhand)
 
     def warm(self) -> None:
         """Imports and data that every trial needs."""
@@ -127,5 +119,5 @@ class GPTObjective:
         """The same on a corpus that is there already."""
         from models.train import TrainRun
 
-        together = {**self.fixed, **flat(config)}
+        together = {**self.fixed_config, **flat(config)}
         return TrainRun(together, seed, horizon, corpus, self.unit, self.device, self.threads, self.engine)

@@ -23,10 +23,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from experiments.children import run_python
-from experiments.environment import environment
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
-from experiments.markdown import markdown_table
+from experiments.ledger.children import run_python
+from experiments.ledger.environment import environment
+from experiments.ledger.markdown import markdown_table
+from experiments.ledger.sources import STUDY, gp_rows
 from hpo import GP, Float, History, Job, Note, Result, Space
 from hpo.optimizer import Optimizer
 from surrogates import Hyperparameters
@@ -81,7 +82,8 @@ def in_process(n: int, d: int, due: bool) -> dict[str, Any]:
 def asks_measurement(n: int, d: int, due: bool) -> Measurement:
     """Five asks after n results over d parameters."""
     key = {"n": n, "d": d, "due": due}
-    return Measurement(key, partial(in_process, n, d, due), ("experiments.large:measure_asks",), group=str(key))
+    sources = ("experiments.large:measure_asks", *STUDY, *gp_rows().values())
+    return Measurement(key, partial(in_process, n, d, due), sources, group=str(key))
 
 
 def open_large(path: Path, wanted: Sequence[Measurement] = ()) -> Ledger:

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from experiments.ledger import Ledger, Measurement, command
-from experiments.markdown import markdown_table
+from experiments.ledger.markdown import markdown_table
+from experiments.ledger.sources import training_rows
 from experiments.speed.sizes import text
 from models.data.batches import Corpus
 from models.train import TrainRun
@@ -138,7 +139,8 @@ def measure_loss(parametrisation: str, width: int, lr: float, seed: int) -> dict
 def mup_measurement(run: Callable[..., dict[str, Any]], kind: str, parametrisation: str, width: int, **rest: Any) -> Measurement:
     """One line; of those of one kind and parametrisation one speaks for all at a recheck."""
     key = {"kind": kind, "parametrisation": parametrisation, "width": width, **rest}
-    sources = (f"experiments.mup:{run.__name__}", f"experiments.mup:PARAMETRISATIONS[{parametrisation}]")
+    table = f"experiments.mup:PARAMETRISATIONS[{parametrisation}]"
+    sources = (f"experiments.mup:{run.__name__}", table, *training_rows("adamw"))
     return Measurement(key, lambda: run(parametrisation, width, **rest), sources, group=f"{kind} {parametrisation}")
 
 

@@ -18,7 +18,8 @@ from scipy import stats
 
 from experiments.job import HORIZON, MIN_RESOURCE, REDUCTION, GPTObjective, space
 from experiments.ledger import Ledger, Measurement, command
-from experiments.markdown import markdown_table
+from experiments.ledger.markdown import markdown_table
+from experiments.ledger.sources import training_rows
 from hpo.job import Job
 from hpo.optimizers.random import Random
 
@@ -57,7 +58,8 @@ def rungs_measurements() -> Iterator[Measurement]:
     for trial in range(TRIALS):
         for until in RUNGS:
             run = partial(measure_rung, trial, until)
-            yield Measurement({"trial": trial, "until": until}, run, ("experiments.rungs:measure_rung",), group="rungs")
+            sources = ("experiments.rungs:measure_rung", *training_rows("adamw", "sgd"))
+            yield Measurement({"trial": trial, "until": until}, run, sources, group="rungs")
 
 
 def rungs_table(ledger: Ledger) -> str:

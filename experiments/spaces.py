@@ -1,4 +1,4 @@
-"""The two spaces of the main job by name, their way into the names of models.config, and what fits into a worker's memory.
+"""The two spaces of the main job by name, and their way into the names of models.config.
 
     standard   the shape, AdamW or SGD, five schedules, three kinds of regularisation
     wide       besides that every optimizer and schedule that models has, each with what it reads, and the parts of a
@@ -10,16 +10,10 @@ Both hold the same sizes, and the default configuration. Imports no torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpo.space import Categorical, Float, Int, Parameter
 from models.optimizers.rows import OPTIMIZERS as ROWS
-from models.predict.memory import MARGIN, fits, memory
-
-if TYPE_CHECKING:
-    from models.predict.memory import Kind
 
 Parameters = dict[str, Parameter]
 
@@ -171,50 +165,3 @@ def shares(config: Mapping[str, Any]) -> bool:
 def default(name: str) -> dict[str, Any]:
     """The default configuration in the parameters of a space; the same training in all of them."""
     return dict(DEFAULT) if name == "standard" else {**DEFAULT, **UNSAID}
-
-
-# -- memory ------------------------------------------------------------------------------------------------------------
-
-# What memory depends on, besides LARGEST: choices, and what takes more of it wherever it is above 0.
-KINDS = ("heads", "kv_heads", "positions", "norm", "activation", "qk_norm", "tie", "optimizer")
-SWITCHES = {"dropout": 0.1, "z_loss": 1e-4, "ema": 0.9, "hypergradient": 0.01}
-SIZES, ON = tuple(LARGEST.values()), (True,) * len(SWITCHES)
-
-
-@dataclass(frozen=True)
-class Fits:
-    """Whether a training is predicted to fit into memory; a constraint of a space, and a Room of models.predict.memory.
-
-    available   bytes that the training of one worker may take, besides the library's own
-    kind        of memory: "cpu" or "cuda"
-    fixed       (name, value) of what no configuration of the space says and memory depends on; the vocabulary is there
-    kernels     whether trainings on a CPU go by hand (models/engines/cpu) where their configuration lets them
-    """
-
-    available: int
-    kind: Kind
-    fixed: tuple[tuple[str, Any], ...]
-    kernels: bool = True
-
-    def __call__(self, config: Mapping[str, Any]) -> bool:
-        # A prediction takes longer than all else that is done for a row, and an acquisition asks for thousands of rows
-        # of which many differ in what memory does not depend on. And mostly the largest of a kind of model fits.
-        plain = flat(config)
-        kinds = tuple(plain.get(name) for name in KINDS)
-        if _fits(self, kinds, SIZES, ON):
-            return True
-        sizes = tuple(plain[name] for name in LARGEST)
-        return _fits(self, kinds, sizes, tuple(plain.get(name, 0) > 0 for name in SWITCHES))
-
-    def needs(self, config: Mapping[str, Any]) -> int:
-        """The bytes in `available` from which on a configuration fits."""
-        told = memory({**dict(self.fixed), **flat(config)}, device=self.kind, kernels=self.kernels)
-        return int(told.process * (1 + MARGIN)) + 1
-
-
-@lru_cache(maxsize=1 << 15)
-def _fits(room: Fits, kinds: tuple[Any, ...], sizes: tuple[int, ...], on: tuple[bool, ...]) -> bool:
-    """Whether a training fits, by all that memory depends on; None where a choice is not the space's."""
-    chosen = {name: value for name, value in zip(KINDS, kinds, strict=True) if value is not None}
-    switched = {name: value for (name, value), one in zip(SWITCHES.items(), on, strict=True) if one}
-    return fits({**dict(room.fixed), **chosen, **dict(zip(LARGEST, sizes, strict=True)), **switched}, room)

@@ -33,8 +33,9 @@ import numpy as np
 
 from experiments.benchmark.tasks import TASKS, Task
 from experiments.ledger import Ledger, Measurement, command
+from experiments.ledger.markdown import markdown_table
 from experiments.ledger.measurement import result
-from experiments.markdown import markdown_table
+from experiments.ledger.sources import gp_rows
 from experiments.subset_models import Exact, Model, Sparse, rows_near
 from hpo.space import Space
 from surrogates import standardise
@@ -125,7 +126,8 @@ def subsets_measurements() -> Iterator[Measurement]:
     for name, n, way, seed in sorted(every, key=lambda key: key[2] == "variational"):
         key = {"task": name, "n": n, "way": way, "seed": seed}
         run = partial(measure_subset, name, n, way, seed)
-        yield Measurement(key, run, ("experiments.subsets:measure_subset",), TASKS[name].digest, f"{name} {way}")
+        sources = ("experiments.subsets:measure_subset", gp_rows()["kernel"])
+        yield Measurement(key, run, sources, TASKS[name].digest, f"{name} {way}")
 
 
 def values_of(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from hpo.fold import Fold, S
 from hpo.job import Header, Job, Key, Result, differences
 from hpo.logs import Collision, Event, Log, MemoryLog
 from hpo.logs.base import canonical, encode_json
-from hpo.pareto import pareto_order
+from hpo.pareto import dominates, pareto_order
 from hpo.upgrade import upgrade_event, upgrade_header
 
 PHASES = ("search", "finals")
@@ -267,8 +267,8 @@ class History:
 
     def _apply_front(self, key: Key, losses: tuple[float, ...]) -> None:
         front = self._fronts.setdefault(key[1], [])
-        if not any(_dominates(self._losses[other], losses) for other in front):
-            kept = [other for other in front if not _dominates(losses, self._losses[other])]
+        if not any(dominates(self._losses[other], losses) for other in front):
+            kept = [other for other in front if not dominates(losses, self._losses[other])]
             insort(kept, key)
             self._fronts[key[1]] = kept
 
@@ -396,8 +396,3 @@ class History:
 
     def __len__(self) -> int:
         return len(self.events)
-
-
-def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Whether losses a are nowhere worse than b and somewhere better."""
-    return a != b and all(x <= y for x, y in zip(a, b, strict=True))

@@ -8,6 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 
+def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether losses a are nowhere worse than b and somewhere better."""
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+
+
 def fronts(losses: Sequence[Sequence[float]]) -> list[list[int]]:
     """Indices by non-dominated front, best front first. (n, m) losses.
 

@@ -27,6 +27,7 @@ FLAT = {"queued": "study", "added": "study", "finals": "study", "rung": "member"
         "generation": "member"}  # fmt: skip
 # Code that has moved, by the name that a header has of it (`hpo.space.code_name`): a whole module, or one name of it.
 MOVED: dict[str, str] = {
+    "experiments.spaces.Fits": "experiments.tune.memory.Fits",
     "hpo.optimizers.beliefs.Around": "hpo.priors.Around",
     "surrogates.acquisitions.plain": "surrogates.acquisitions.adapt",
     "surrogates.acquisitions.envelope": "surrogates.acquisitions.expected_maximum",

@@ -44,6 +44,8 @@ def nothing(what: str) -> Finding:
 class PaperClaim(Claim):
     """A sentence of a paper's, and how it is judged. Everything here is covered by the digest, so a change is seen.
 
+    The rule reads lines, and nothing of what made them: else a change of an optimizer would be one of the claim.
+
     name       of the claim, within its paper
     check      the rule in words, as the protocol has it
     published  the paper's figure, as a text

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.markdown import markdown_table
+from experiments.ledger.markdown import markdown_table
 from papers.paper import ROOT, Paper, find_paper, list_papers
 from papers.statements import changed_after
 

@@ -13,20 +13,20 @@ from experiments.ledger.lines import append_line, read_lines
 from papers.paper import ROOT, Paper, PaperClaim
 
 
-def stated(paper: Paper) -> dict[str, dict[str, Any]]:
+def read_statements(paper: Paper) -> dict[str, dict[str, Any]]:
     """The records of the paper by digest."""
     return {line["digest"]: line for line in read_lines(paper.folder / "claims.jsonl")}
 
 
-def unstated(paper: Paper) -> list[PaperClaim]:
+def list_unstated(paper: Paper) -> list[PaperClaim]:
     """The claims that have no record as they are now."""
-    there = stated(paper)
+    there = read_statements(paper)
     return [claim for claim in paper.claims if claim.digest not in there]
 
 
 def state(paper: Paper) -> list[PaperClaim]:
     """Writes records of the claims that have none, and returns these claims."""
-    rows, new = len(list(read_lines(paper.folder / "results.jsonl"))), unstated(paper)
+    rows, new = len(list(read_lines(paper.folder / "results.jsonl"))), list_unstated(paper)
     for claim in new:
         record = {"claim": claim.name, "digest": claim.digest, "sentence": claim.sentence, "rows": rows}
         append_line(paper.folder / "claims.jsonl", record)
@@ -35,12 +35,12 @@ def state(paper: Paper) -> list[PaperClaim]:
 
 def changed_after(paper: Paper, claim: PaperClaim) -> int:
     """How many lines had been there when the claim was stated as it is now; 0 for one that was made beforehand."""
-    return int(stated(paper).get(claim.digest, {}).get("rows", 0))
+    return int(read_statements(paper).get(claim.digest, {}).get("rows", 0))
 
 
 def refusal(paper: Paper) -> str | None:
     """Why nothing may be measured into the paper's own lines yet; None if all its claims are stated and committed."""
-    if names := [claim.name for claim in unstated(paper)]:
+    if names := [claim.name for claim in list_unstated(paper)]:
         return (f"the claim {names[0]!r} of {paper.name} is not stated as it is now; state it with "
                 f"`python -m papers {paper.name} --state` and commit, before anything is measured for it")
     asked = ["git", "status", "--porcelain", "--", f"{paper.name}/claims.jsonl"]

@@ -1,6 +1,7 @@
 """Surrogates for optimisation: arrays in, arrays out. Knows nothing of studies, jobs or configurations.
 
     domain.py           what is known of a search space: columns, levels, conditions, feasibility; moves
+    discrete.py         points of discrete columns: how many, all of them, moves between them
     draws.py            random and quasi-random feasible rows
     rare.py             feasible rows where chance seldom hits one: found once, then walked from
     transform.py        targets made fit for a model: standardised, failures finite, divergence harmless
@@ -17,6 +18,7 @@
     paths.py            functions drawn from the posterior
     acquisitions/       how much a point is worth: EI, PI, UCB, MES, KG, Thompson, under noise, of volumes, or one of yours
     maximizer.py        the point that is worth most
+    unused.py           a feasible row that is not excluded, where there is one
     linting/            what is wrong with an acquisition
     plotting.py         a picture of a posterior and an acquisition
     style.py            how every figure of the house looks
@@ -59,14 +61,14 @@ from surrogates.acquisitions import (
     Sum,
     Thompson,
     acquisition,
-    combined,
-    constrained,
+    combine,
     cost_aware,
     ensemble_of,
     is_logarithmic,
     pibo,
     score_of,
     takes_several,
+    with_constraints,
 )
 from surrogates.domain import Domain
 from surrogates.fitting import fit
@@ -75,11 +77,12 @@ from surrogates.hyperparameters import Hyperparameters
 from surrogates.kernels import KERNELS
 from surrogates.likelihood import log_marginal_likelihood
 from surrogates.linting import lint
-from surrogates.maximizer import maximize, unused
+from surrogates.maximizer import maximize
 from surrogates.plotting import plot
 from surrogates.priors import LogNormal, default_prior
 from surrogates.slice_sampling import draw
 from surrogates.transform import Standardised, isolation, standardise
+from surrogates.unused import find_unused
 
 __all__ = [
     "ACQUISITIONS",
@@ -114,12 +117,12 @@ __all__ = [
     "Sum",
     "Thompson",
     "acquisition",
-    "combined",
-    "constrained",
+    "combine",
     "cost_aware",
     "default_prior",
     "draw",
     "ensemble_of",
+    "find_unused",
     "fit",
     "is_logarithmic",
     "isolation",
@@ -131,5 +134,5 @@ __all__ = [
     "score_of",
     "standardise",
     "takes_several",
-    "unused",
+    "with_constraints",
 ]

@@ -22,6 +22,7 @@ from surrogates.columns import OFF, Columns
 from surrogates.columns import Array as Array
 from surrogates.columns import Grid as Grid
 from surrogates.columns import Mask as Mask
+from surrogates.discrete import count_points, every_row, neighbour_rows
 from surrogates.rare import is_rare, pool
 
 Kind = Literal["float", "int", "categorical", "budget"]
@@ -113,7 +114,7 @@ class Domain:
         return self.kinds[-1:] == ("budget",)
 
     @cached_property
-    def unwarped(self) -> Mask:
+    def never_warped(self) -> Mask:
         """(d,) True at columns that are never warped: categorical ones and the budget."""
         return np.array([kind in ("categorical", "budget") for kind in self.kinds], dtype=bool)
 
@@ -280,7 +281,7 @@ class Domain:
         if self._outer is not None:
             domain, holds = self._outer
             return domain.refuge[np.asarray(holds(domain.refuge), dtype=bool)]
-        return self._every if not self.floats.any() and self._count() <= COUNTED else pool(self)
+        return self._every if not self.floats.any() and count_points(self) <= COUNTED else pool(self)
 
     def some(self, rng: np.random.Generator, n: int) -> Array:
         """At most n feasible random rows out of 4n draws; possibly none."""
@@ -315,7 +316,7 @@ class Domain:
 
         A constraint is counted when there are at most COUNTED points before it, and left out (an upper bound) above.
         """
-        total = self._count()
+        total = count_points(self)
         if self.feasible is None or total > COUNTED:
             return total
         return float(len(self._every))
@@ -323,13 +324,9 @@ class Domain:
     @cached_property
     def _every(self) -> Array:
         """(N, d) all feasible rows, kept: a constraint is anybody's code, and is asked once."""
-        return self._enumerated()
+        return every_row(self)
 
-    def _enumerated(self) -> Array:
-        rows = self._product(np.full((1, self.d), np.nan), list(range(self.d)))
-        return np.asarray(rows[self.ok(rows)])
-
-    def narrowed(self, holds: Callable[[Array], Any]) -> Domain:
+    def narrow(self, holds: Callable[[Array], Any]) -> Domain:
         """The domain in which a feasible row is one for which `holds` is true, too: holds(rows (n, d)) -> (n,) bool.
 
         Where its points can be counted they are some of those of this domain, whose constraint is not asked again.
@@ -342,39 +339,15 @@ class Domain:
 
         inner = replace(self, feasible=both)
         object.__setattr__(inner, "_outer", (self, holds))
-        if not self.floats.any() and self._count() <= COUNTED:
+        if not self.floats.any() and count_points(self) <= COUNTED:
             inner.__dict__["_every"] = self._every[np.asarray(holds(self._every), dtype=bool)]  # where cached_property keeps it
         return inner
-
-    def _count(self) -> float:
-        """Points before the constraint: the columns that are parents are enumerated, the others only multiplied."""
-        inner = sorted({parent for conditions in self.parents for parent, _ in conditions})
-        if any(self.sizes[j] == 0 for j in inner):
-            return float("inf")
-        if np.prod([float(self.sizes[j]) for j in inner]) > 100_000:  # too many: bound from above
-            return float(np.prod([float(size) if size else np.inf for size in self.sizes]))
-        rows = self._product(np.full((1, self.d), np.nan), inner)
-        on = self.active(rows)
-        count = np.ones(len(rows))
-        for j in set(range(self.d)) - set(inner):
-            count *= np.where(on[:, j], float(self.sizes[j]) if self.sizes[j] else np.inf, 1.0)
-        return float(count.sum())
-
-    def _product(self, rows: Array, columns: list[int]) -> Array:
-        """Every combination of the values of `columns`, in column order, where they are active."""
-        for j in columns:
-            on = self.active(rows)[:, j]
-            values = self.values(j)
-            grown = np.repeat(rows[on], len(values), axis=0)
-            grown[:, j] = np.tile(values, int(on.sum()))
-            rows = np.concatenate([rows[~on], grown])
-        return rows
 
     def enumerate(self) -> Array:
         """Every feasible row of a fully discrete domain (N, d), in a fixed order. ValueError with a float column."""
         if self.floats.any():
             raise ValueError("a domain with float columns cannot be enumerated")
-        return np.array(self._every) if self._count() <= COUNTED else self._enumerated()
+        return np.array(self._every) if count_points(self) <= COUNTED else every_row(self)
 
     def neighbours(self, x: Array) -> Array:
         """Feasible rows (k, d) one discrete move away from the snapped row x (d,).
@@ -382,24 +355,4 @@ class Domain:
         Every other category; levels 1, 2, 4, 8 ... steps up and down. Columns that become active take the default of
         `snap`, columns that become inactive NaN.
         """
-        moves = [self._move(x, j, value) for j in range(self.d) if not np.isnan(x[j]) for value in self._steps(x, j)]
-        if not moves:
-            return np.zeros((0, self.d))
-        rows = self.snap(np.array(moves))
-        return np.asarray(rows[self.ok(rows)])
-
-    def _move(self, x: Array, j: int, value: float) -> Array:
-        row = np.array(x)
-        row[j] = value
-        return row
-
-    def _steps(self, x: Array, j: int) -> Array:
-        if self.kinds[j] == "float":
-            return np.zeros(0)
-        values = self.values(j)
-        at = int(np.argmin(np.abs(values - x[j])))
-        if self.kinds[j] == "categorical":
-            return np.delete(values, at)
-        steps = 2 ** np.arange(max(1, len(values).bit_length()))
-        indices = np.concatenate([at - steps, at + steps])
-        return np.asarray(values[indices[(indices >= 0) & (indices < len(values))]])
+        return neighbour_rows(self, x)

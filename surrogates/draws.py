@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from surrogates.columns import Array
-from surrogates.rare import DRAWS, LONG, SHORT, Ground, budget, different, walked
+from surrogates.rare import DRAWS, LONG, SHORT, Ground, budget, different, walk_rows
 
 
 class Drawn(Ground, Protocol):
@@ -41,7 +41,7 @@ def some(domain: Drawn, rng: np.random.Generator, n: int) -> Array:
         return domain.from_unit(rng.random((n, domain.d)))
     if domain.rare:
         refuge = domain.refuge
-        return different(domain, walked(domain, refuge, rng, n, SHORT)) if len(refuge) else refuge
+        return different(domain, walk_rows(domain, refuge, rng, n, SHORT)) if len(refuge) else refuge
     return first(domain, domain.from_unit(rng.random((4 * n, domain.d))), n)
 
 
@@ -66,7 +66,7 @@ def sobol(domain: Drawn, seed: int, n: int) -> Array:
 def _among(domain: Drawn, rng: np.random.Generator, n: int) -> Array:
     if len(domain.refuge) == 0:
         raise ValueError(f"no feasible point in {budget(domain):,} random draws: is the constraint ever true?")
-    return walked(domain, domain.refuge, rng, n, LONG)
+    return walk_rows(domain, domain.refuge, rng, n, LONG)
 
 
 def _reject(domain: Drawn, unit: Callable[[int], Array], n: int) -> Array:

@@ -56,13 +56,13 @@ class GaussianProcess:
 
     def features(self, X: Array) -> Array:
         """What the kernel compares of the rows X (m, d): the domain's features, warped where theta says so."""
-        return self.theta.warp(self.domain.features(X), self.domain.unwarped)
+        return self.theta.warp(self.domain.features(X), self.domain.never_warped)
 
     def stretch(self, X: Array) -> Array:
         """(m, d), or (1, 1) without warping: how fast the features of rows X (m, d) move with the rows."""
         if not self.theta.log_warp:
             return np.ones((1, 1))
-        return self.theta.stretch(self.domain.features(X), self.domain.unwarped)
+        return self.theta.stretch(self.domain.features(X), self.domain.never_warped)
 
     def _noisy(self, Z: Array) -> Array:
         C = self.covariance(Z, Z)[0]

@@ -87,7 +87,7 @@ class Hyperparameters:
         return cls(tuple(floats[:d]), outputscale, noise, mean, kernel, tuple(floats[d + 3 : end]), tuple(floats[end:]))
 
     def warp(self, Z: Array, unwarped: Mask) -> Array:
-        """Features (n, d) as the kernel sees them; `unwarped` columns (domain.unwarped) and what is off stay."""
+        """Features (n, d) as the kernel sees them; `unwarped` columns (domain.never_warped) and what is off stay."""
         if not self.log_warp:
             return Z
         log_a, log_b = np.array(self.log_warp).reshape(2, -1)

@@ -59,7 +59,7 @@ class Decay:
         """From log b, log r, log q, log a."""
         return cls(*(exp(value) for value in logs))
 
-    def between(self, s: Array, t: Array) -> Array:
+    def covariance_between(self, s: Array, t: Array) -> Array:
         """D for budgets s and t, whose shapes are broadcast together; exactly 0 where either is exactly 1."""
 
         def e(u: Array | float) -> Array:
@@ -70,13 +70,13 @@ class Decay:
 
     def covariance(self, k: Array, slope: Array, s: Array, t: Array) -> tuple[Array, Array]:
         """K (m, n) and its slope dk / dr2 (m, n) with what budgets s (m,) and t (n,) add; without the factor s."""
-        D = self.between(s[:, None], t)
+        D = self.covariance_between(s[:, None], t)
         own = 1.0 + self.r * D
         return k * own + self.q * D, slope * own
 
     def variance(self, t: Array) -> Array:
         """(n,) what budgets t add to the variance of f, in units of that at the horizon."""
-        return np.asarray((self.r + self.q) * self.between(t, t))
+        return np.asarray((self.r + self.q) * self.covariance_between(t, t))
 
 
 class Budgets:
@@ -98,7 +98,7 @@ class Decayed:
 
     def __init__(self, budgets: Budgets, decay: Decay) -> None:
         self.budgets, self.decay = budgets, decay
-        self.D = decay.between(budgets.u[:, None], budgets.u)
+        self.D = decay.covariance_between(budgets.u[:, None], budgets.u)
 
     def covariance(self, K: Array, steep: Array) -> tuple[Array, Array, Array]:
         """Of pairs (p,): K and its slope with what budgets add; and the variance (n,) of every row."""

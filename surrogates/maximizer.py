@@ -9,7 +9,6 @@ Notation     m rows at a time      b = STARTS rows that are refined      X (m, d
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from scipy.optimize import minimize
 from surrogates.domain import Array, Domain, Mask
 from surrogates.draws import first
 from surrogates.linalg import one_thread
+from surrogates.unused import find_unused, first_free, score_rows
 
 CANDIDATES = 384  # uniform candidates
 NEAR = 128  # candidates close to the best rows
@@ -27,9 +27,7 @@ ROUNDS = 2  # of gradients and moves
 KEPT = 4  # rows that are refined after the first round
 STEPS = 18  # of L-BFGS on all starts together; the winner then goes on alone
 ENUMERABLE = 5_000  # a discrete domain of at most this size is scored whole
-EXHAUSTIBLE = 200_000  # and one of at most this size is searched whole for a row that is not excluded
 SLIDES, SLIDERS = 12, 32  # rounds and rows of the search along a constraint's edge
-RETRIES = 20  # batches of random rows looked at for one that is not excluded
 BEST = 5  # rows around which candidates are drawn
 
 ScoreFunction = Callable[[Array], Any]  # (m, d) rows -> (m,) scores; with an attribute gradient(X) -> (scores, (m, d))
@@ -49,23 +47,8 @@ def maximize(score: ScoreFunction, domain: Domain, seed: int, best_rows: Array |
         raise ValueError(f"score is {score!r}; allowed is a function of rows (m, d), such as score_of(...) gives")
     if not domain.floats.any() and domain.size <= ENUMERABLE:
         rows = domain.enumerate()
-        return _first_free(domain, rows, _scores(score, rows), frozenset(exclude))
+        return first_free(domain, rows, score_rows(score, rows), frozenset(exclude))
     return Search(score, domain, np.random.default_rng(seed), frozenset(exclude)).run(best_rows)
-
-
-def _scores(score: ScoreFunction, X: Array) -> Array:
-    if len(X) == 0:
-        return np.zeros(0)
-    values = np.asarray(score(X), dtype=float)
-    return np.where(np.isnan(values), -np.inf, values)
-
-
-def _first_free(domain: Domain, rows: Array, scores: Array, exclude: frozenset[bytes]) -> Array | None:
-    """The best row whose key is not excluded; the first of equals."""
-    for i in np.argsort(-scores, kind="stable"):
-        if domain.keys(rows[i : i + 1])[0] not in exclude:
-            return np.array(rows[i])
-    return None
 
 
 class Search:
@@ -92,12 +75,12 @@ class Search:
             if not moved:
                 break
         self._polish(X[np.argmax(values)])
-        found = _first_free(self.domain, np.concatenate(self.rows), np.concatenate(self.scores), self.exclude)
+        found = first_free(self.domain, np.concatenate(self.rows), np.concatenate(self.scores), self.exclude)
         return self._anything() if found is None else found
 
     def _look(self, X: Array) -> Array:
         """Score rows and remember them."""
-        values = _scores(self.score, X)
+        values = score_rows(self.score, X)
         self.rows.append(X)
         self.scores.append(values)
         return values
@@ -247,7 +230,7 @@ class Search:
 
     def _polish(self, x: Array) -> None:
         """The winner alone, to convergence; then along the edge of the feasible set, if there is one."""
-        X, values = x[None], _scores(self.score, x[None])
+        X, values = x[None], score_rows(self.score, x[None])
         X, values = self._climb(X, values, steps=50)
         if self.domain.feasible is not None:
             self._slide(X[0], float(values[0]))
@@ -267,43 +250,4 @@ class Search:
 
     def _anything(self) -> Array | None:
         """Everything scored is excluded: any free row will do, the best of them where they can be listed."""
-        return unused(self.domain, self.rng, self.exclude, self.score)
-
-
-def unused(
-    domain: Domain, rng: np.random.Generator, exclude: Collection[bytes], score: ScoreFunction | None = None
-) -> Array | None:
-    """A feasible row (d,) whose key is not excluded: a random one, or of all there are, where they can be listed, the one
-    with the best score. None when there is none, or none was found in a continuum."""
-    exclude, whole = frozenset(exclude), listed(domain)
-    for _ in range(RETRIES if whole is None or whole is domain else 0):
-        rows = domain.some(rng, CANDIDATES)
-        found = _first_free(domain, rows, np.zeros(len(rows)), exclude)
-        if found is not None:
-            return found
-    if whole is None:
-        return None
-    rows = whole.enumerate()
-    return _first_free(domain, rows, np.zeros(len(rows)) if score is None else _scores(score, rows), exclude)
-
-
-def listed(domain: Domain) -> Domain | None:
-    """The domain with the values of its grids as levels, which is discrete; None with a continuum, or where there are more
-    than EXHAUSTIBLE points. Kept beside what the domain itself has counted."""
-    if "listed" not in domain.__dict__:
-        domain.__dict__["listed"] = _listed(domain)
-    found: Domain | None = domain.__dict__["listed"]
-    return found
-
-
-def _listed(domain: Domain) -> Domain | None:
-    grids = domain.grids or (None,) * domain.d
-    if not domain.floats.any():
-        return domain if domain.size <= EXHAUSTIBLE else None
-    counts = [grid.count if grid else size for grid, size in zip(grids, domain.sizes, strict=True)]
-    if min(counts) == 0 or max(counts) > EXHAUSTIBLE:
-        return None
-    kinds = tuple("int" if grid else kind for grid, kind in zip(grids, domain.kinds, strict=True))
-    levels = tuple(grid.values() if grid else old for grid, old in zip(grids, domain.levels, strict=True))
-    whole = replace(domain, kinds=kinds, levels=levels, sizes=tuple(counts), grids=())
-    return whole if whole.size <= EXHAUSTIBLE else None
+        return find_unused(self.domain, self.rng, self.exclude, self.score)

@@ -70,21 +70,21 @@ def plot(
     if not isinstance(model, GaussianProcess) and not (isinstance(model, tuple) and len(model) == 2):
         raise ValueError(f"a {type(model).__name__} came to be plotted; allowed are a GaussianProcess, which an optimizer's "
                          "posterior() gives, and a tuple of rows and losses")
-    gp = model if isinstance(model, GaussianProcess) else fitted(*model)
+    gp = model if isinstance(model, GaussianProcess) else fit_data(*model)
     domain, rows = gp.domain, told(gp)
     means = gp.mean(domain.at_horizon(rows))
     flight = legal(domain, np.zeros((0, domain.d)) if pending is None else pending, "pending")
     best = float(means.min()) if incumbent is None else number(incumbent)
     situation = Situation((gp,), domain.at_horizon(rows), flight, best, seed)
     base = one(legal(domain, situation.rows[means.argmin()] if at is None else at, "at"))
-    view = View(situation, chosen_columns(gp, columns), base, named(domain, names))
+    view = View(situation, chosen_columns(gp, columns), base, column_names(domain, names))
     return drawn(view, score_of(acquisition(chosen), situation), path)
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------------
 
 
-def fitted(X: Array, y: Array) -> GaussianProcess:
+def fit_data(X: Array, y: Array) -> GaussianProcess:
     """A GP of standardised losses y (n,) over float columns X (n, d), or (n,) for one."""
     X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
     X = X[:, None] if X.ndim == 1 else X
@@ -104,7 +104,7 @@ def told(gp: GaussianProcess) -> Array:
     Z, warp = gp.Z, gp.theta.log_warp
     if warp:
         a, b = np.exp(np.array(warp)).reshape(2, -1)
-        still = gp.domain.unwarped | (Z == OFF)
+        still = gp.domain.never_warped | (Z == OFF)
         numeric = np.where(still, 0.5, Z)
         Z = np.where(still, Z, (1.0 - (1.0 - numeric) ** (1.0 / b)) ** (1.0 / a))
     return gp.domain.snap(Z)
@@ -154,7 +154,7 @@ def chosen_columns(gp: GaussianProcess, columns: Sequence[int] | None) -> tuple[
     return tuple(int(c) for c in came)
 
 
-def named(domain: Domain, names: Sequence[str] | None) -> tuple[str, ...]:
+def column_names(domain: Domain, names: Sequence[str] | None) -> tuple[str, ...]:
     """A name for every column. ValueError when their number does not fit."""
     if names is None:
         return tuple(f"column {c}" for c in range(domain.d))
@@ -213,7 +213,7 @@ class Values:
     def of(cls, view: View, score: ScoreFunction) -> Values:
         """All rows of a view."""
         X = view.rows()
-        mean, variance = view.situation.hallucinated.predict(X)
+        mean, variance = view.situation.hallucinated_gp.predict(X)
         with np.errstate(all="ignore"):
             values = np.asarray(score(X), dtype=float)
         on = view.domain.ok(X)
@@ -318,7 +318,7 @@ def seen(view: View) -> list[tuple[str, dict[str, Any], Array, Array]]:
     groups = [
         ("told" if whole else "told, in the slice", dots, rows[on], losses[on]),
         ("told, elsewhere", faint, rows[~on], losses[~on]),
-        ("pending", flying, situation.flying, situation.gp.mean(situation.flying)),
+        ("pending", flying, situation.pending_rows, situation.gp.mean(situation.pending_rows)),
     ]
     return [group for group in groups if len(group[2])]
 

@@ -74,7 +74,7 @@ class Functionals:
 
 
 @one_thread
-def beside(gp: GaussianProcess, A: Array) -> tuple[Functionals, Array]:
+def covariances_with(gp: GaussianProcess, A: Array) -> tuple[Functionals, Array]:
     """The covariances c(., A) as functionals, r = k, and the covariance (k, k) of f at the rows A themselves."""
     F = gp.features(A)
     told = _told(gp.Z, F)
@@ -109,12 +109,12 @@ def _noise(gp: GaussianProcess) -> Array:
 
 def joint(gp: GaussianProcess, X: Array) -> tuple[Array, Array]:
     """Mean (m,) and covariance (m, m) of f at the rows X (m, d), without noise (eq. 2.23, 2.24)."""
-    return gp.mean(X), beside(gp, X)[1]
+    return gp.mean(X), covariances_with(gp, X)[1]
 
 
 def cross(gp: GaussianProcess, X: Array, A: Array) -> Array:
     """(m, k) posterior covariances of f between the rows X (m, d) and A (k, d) (eq. 2.24)."""
-    return beside(gp, A)[0].at(X).cross
+    return covariances_with(gp, A)[0].at(X).cross
 
 
 # --- draws ------------------------------------------------------------------------------------------------------------

@@ -73,12 +73,12 @@ def pool(domain: Ground) -> Array:
     for _ in range(GROWN if len(rows) else 0):
         if len(rows) >= POOL:
             break
-        moved = varied(domain, rows[rng.integers(len(rows), size=POOL)], rows, rng)
+        moved = vary_rows(domain, rows[rng.integers(len(rows), size=POOL)], rows, rng)
         rows = different(domain, np.concatenate([rows, moved[domain.ok(moved)]]))[:POOL]
     if len(rows) < POOL:
         return rows  # a few points: all that was found is worth keeping
     for _ in range(SPREAD):
-        moved = varied(domain, rows, rows, rng)
+        moved = vary_rows(domain, rows, rows, rng)
         rows = np.where(domain.ok(moved)[:, None], moved, rows)
     return different(domain, rows)
 
@@ -107,7 +107,7 @@ def _bred(domain: Ground, held: Callable[[Array], Array], X: Array, rng: np.rand
     for _ in range(ROUNDS):
         best = np.argsort(-counts, kind="stable")[:BRED]
         X, counts = X[best], counts[best]
-        moved = stepped(domain, X[rng.integers(len(X), size=4 * BRED)], rng)
+        moved = step_rows(domain, X[rng.integers(len(X), size=4 * BRED)], rng)
         X, counts = np.concatenate([moved, X]), np.concatenate([held(moved), counts])  # of equals the new ones go on
         good = domain.ok(X)
         if good.any():
@@ -115,7 +115,7 @@ def _bred(domain: Ground, held: Callable[[Array], Array], X: Array, rng: np.rand
     return X[:0]
 
 
-def stepped(domain: Ground, X: Array, rng: np.random.Generator) -> Array:
+def step_rows(domain: Ground, X: Array, rng: np.random.Generator) -> Array:
     """Rows (n, d) a step away from X: one column or several, each by 1e-4 to 1 of its range, or drawn anew."""
     n, d = X.shape
     fresh = domain.unconditional.from_unit(rng.random((n, d)))
@@ -129,10 +129,10 @@ def stepped(domain: Ground, X: Array, rng: np.random.Generator) -> Array:
     return domain.snap(np.where(change, np.where(jump, fresh, moved), X))
 
 
-def varied(domain: Ground, X: Array, among: Array, rng: np.random.Generator) -> Array:
+def vary_rows(domain: Ground, X: Array, among: Array, rng: np.random.Generator) -> Array:
     """Rows (n, d) a step away from X, half of them in the numbers by the difference of two rows of among (k, d)."""
     n = len(X)
-    own = stepped(domain, X, rng)
+    own = step_rows(domain, X, rng)
     first, second = rng.integers(len(among), size=(2, n))
     shift = rng.uniform(0.2, 1.2, (n, 1)) * (among[first] - among[second]) + 1e-6 * rng.standard_normal(X.shape)
     shift[np.isnan(shift) | domain.categorical] = 0.0
@@ -141,7 +141,7 @@ def varied(domain: Ground, X: Array, among: Array, rng: np.random.Generator) -> 
     return np.where(rng.random((n, 1)) < 0.5, moved, own)
 
 
-def walked(domain: Ground, start: Array, rng: np.random.Generator, n: int, steps: int) -> Array:
+def walk_rows(domain: Ground, start: Array, rng: np.random.Generator, n: int, steps: int) -> Array:
     """n feasible rows (n, d), each so many steps from one of the feasible rows start (k, d), k >= 1.
 
     The first m of n are those of m, if both are multiples of TURN or rounded up to one.
@@ -150,7 +150,7 @@ def walked(domain: Ground, start: Array, rng: np.random.Generator, n: int, steps
     for _ in range(0, n, TURN):
         X = start[rng.integers(len(start), size=TURN)]
         for _ in range(steps):
-            moved = varied(domain, X, start, rng)
+            moved = vary_rows(domain, X, start, rng)
             X = np.where(domain.ok(moved)[:, None], moved, X)
         rows.append(X)
     return np.concatenate(rows)[:n] if rows else start[:0]

@@ -23,7 +23,9 @@ ALLOWED: dict[str, set[str]] = {
 OURS = {*ALLOWED, "tests"}
 TOP = {*OURS, "pyproject.toml", "README.md", "Makefile", "LICENSE", "constraints.txt"}
 LEFTOVERS = ("runs", "build", "dist", "*.egg-info", "__pycache__")  # what .gitignore names besides dotfiles
-LINES = 420
+LINES = 400
+ARROWS = 12  # between the rooms of experiments
+HEAVY = ("torch", "sqlalchemy", "pandas", "matplotlib", "jinja2", "ray", "rich")  # no package of ours imports these by itself
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -101,6 +103,38 @@ def test_files_are_short() -> None:
     assert {name: lines for name, lines in lengths.items() if lines >= LINES} == {}
 
 
+def test_experiments_are_at_most_a_third() -> None:
+    packages = {"surrogates", "hpo", "models", "experiments"}
+    lines = {name: sum(len(path.read_text("utf-8").splitlines()) for path in (ROOT / name).rglob("*.py")) for name in packages}
+    assert lines["experiments"] * 3 <= sum(lines.values()), lines
+
+
+def test_rooms_of_experiments_stand_apart() -> None:
+    """Arrows between its folders; the files beside them are one room."""
+    edges = graph(ROOT)
+
+    def room(name: str) -> str:
+        head = ".".join(name.split(".")[:2])
+        return head if (ROOT / head.replace(".", "/")).is_dir() and head != "experiments" else "experiments"
+
+    arrows = {
+        (room(name), room(target))
+        for name, targets in edges.items()
+        for target in targets
+        if name.startswith("experiments") and target.startswith("experiments") and room(name) != room(target)
+    }
+    assert len(arrows) <= ARROWS, sorted(arrows)
+
+
+def test_nothing_stands_in_hpo_for_experiments_alone() -> None:
+    """What is imported only by experiments, papers and tests is theirs; hpo.testing and entry points are called from outside."""
+    edges = graph(ROOT)
+    called = {target for name, targets in edges.items() if not name.startswith(("experiments", "papers")) for target in targets}
+    asked = {name for name, targets in edges.items() if name.startswith(("experiments", "papers")) for name in targets}
+    lonely = {name for name in asked - called if name.startswith(("hpo.", "surrogates.")) and not name.startswith("hpo.testing")}
+    assert lonely == set()
+
+
 def test_top_level_holds_only_what_the_design_names() -> None:
     names = (path.name for path in ROOT.iterdir() if not path.name.startswith("."))
     assert {name for name in names if not any(fnmatch(name, left) for left in LEFTOVERS)} - TOP == set()
@@ -108,8 +142,9 @@ def test_top_level_holds_only_what_the_design_names() -> None:
 
 @pytest.mark.parametrize("package", ["hpo", "surrogates", "models"])
 def test_import_is_light(package: str) -> None:
-    """Spawned workers, the command line's --help and every ask start with this import."""
-    code = f"import sys, {package}; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
+    """Spawned workers, the command line's --help and every ask start with this import. What asks for pictures, pages or tables
+    imports what it needs then."""
+    code = f"import sys, {package}; sys.exit(' '.join(name for name in {HEAVY} if name in sys.modules) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from experiments.benchmark.methods import Absent, Method
 from experiments.benchmark.records import file_of, first_two, ledger_of, measurement
 from experiments.benchmark.study import Plan, run
-from experiments.children import limit_threads
+from experiments.ledger.children import limit_threads
 from experiments.ledger.lines import Record, append_line
 
 NICE = 5

@@ -10,7 +10,7 @@ from experiments.benchmark.analyse import TITLES, Analysis, Row, analyse_suites,
 from experiments.benchmark.collected import OURS, variant
 from experiments.benchmark.ranking import Ranking
 from experiments.benchmark.ranks import DRAWS, FEW, Friedman
-from experiments.markdown import markdown_table
+from experiments.ledger.markdown import markdown_table
 
 
 def format_number(value: float, digits: int = 3) -> str:

@@ -27,7 +27,7 @@ from experiments.benchmark.peers import Peer
 from experiments.benchmark.records import TIMING
 from experiments.benchmark.study import Clock, noise_seed, provenance, seed_globals
 from experiments.benchmark.tasks import find_task
-from experiments.children import Child
+from experiments.ledger.children import Child
 from experiments.ledger.ledger import Ledger
 from experiments.ledger.lines import Record, read_lines
 from experiments.ledger.measurement import Measurement

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from experiments.ledger.digest import digest
+from experiments.ledger.sources import gp_rows
 from hpo.optimizer import Sampler
 from hpo.optimizers.gp.sampler import GP
 from hpo.space import Float, Space
@@ -28,7 +29,6 @@ from hpo.upgrade import RENAMED
 
 FUNCTION = re.compile(r"[\w.]+:\w+")
 OPTIONS = tuple(sorted({f.name for f in fields(GP)} - {f.name for f in fields(Sampler)}))
-TABLES = {"kernel": "surrogates.kernels:KERNELS", "acquisition": "surrogates.acquisitions.registry:ACQUISITIONS"}
 TRIED = 6  # evaluations: three of a first design, two of the model's, and one for another part of the space
 
 
@@ -55,10 +55,7 @@ class Variant:
     @property
     def sources(self) -> tuple[str, ...]:
         """What decides beside GP itself, in the ledger's terms: the function, or the rows of tables that are used."""
-        usual = {f.name: f.default for f in fields(GP)}
-        chosen = {name: self.options.get(name, usual[name]) for name in TABLES}
-        rows = {name: f"{table}[{chosen[name]}]" for name, table in TABLES.items()}
-        return tuple((rows if self.function is None else {**rows, "acquisition": self.function}).values())
+        return tuple((gp_rows(**self.options) | ({} if self.function is None else {"acquisition": self.function})).values())
 
     def keywords(self) -> dict[str, Any]:
         """What hpo.GP is given. ValueError in one sentence where the acquisition cannot be imported."""

@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.children import run_python
 from experiments.compare.study import METHODS
 from experiments.compare.table import compare_table
 from experiments.job import GPTObjective
 from experiments.ledger import Ledger, Measurement, command
+from experiments.ledger.children import run_python
+from experiments.ledger.sources import STUDY, gp_rows, training_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "compare.jsonl"
 SEEDS = 10
@@ -38,7 +39,8 @@ def compare_measurements() -> Iterator[Measurement]:
     """Seed by seed, so that whatever disturbs the machine disturbs every method."""
     for seed in range(SEEDS):
         for name in METHODS:
-            sources = ("experiments.compare.study:study_minute", f"experiments.compare.study:METHODS[{name}]")
+            study = ("experiments.compare.study:study_minute", f"experiments.compare.study:METHODS[{name}]")
+            sources = (*study, *STUDY, *gp_rows().values(), *training_rows("adamw", "sgd"))
             yield Measurement({"method": name, "seed": seed}, partial(spawn_study, name, seed), sources, group=name)
 
 

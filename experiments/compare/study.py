@@ -16,8 +16,8 @@ from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-from experiments.environment import environment  # noqa: E402
-from experiments.job import DEFAULT, HORIZON, MIN_RESOURCE, REDUCTION, TRAINABLE, GPTObjective, grid_values, space  # noqa: E402
+from experiments.job import DEFAULT, HORIZON, MIN_RESOURCE, REDUCTION, TRAINABLE, GPTObjective, job_grid, space  # noqa: E402
+from experiments.ledger.environment import environment  # noqa: E402
 from hpo.executors import checkpoint_name  # noqa: E402
 from hpo.executors.processes import Processes  # noqa: E402
 from hpo.optimizer import Optimizer  # noqa: E402
@@ -31,7 +31,7 @@ JUDGED_ON = 65_536  # tokens of the validation text
 LOW, HIGH, ETA = MIN_RESOURCE, HORIZON, REDUCTION
 METHODS: dict[str, Callable[[Space, int], Optimizer]] = {  # as a user of the main job would make them
     "default": lambda space, seed: Manual(space, seed=seed, configs=[DEFAULT]),
-    "grid": lambda space, seed: Grid(space, seed=seed, values=grid_values()),
+    "grid": lambda space, seed: Grid(space, seed=seed, values=job_grid()),
     "random": lambda space, seed: Random(space, seed=seed),
     "GP": lambda space, seed: GP(space, seed=seed, initial=4),
     "Hyperband": lambda space, seed: Hyperband(Random(space, seed=seed), LOW, HIGH, ETA),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from experiments.markdown import markdown_table
+from experiments.ledger.markdown import markdown_table
 
 Row = Mapping[str, Any]
 HEAD = ["method", "median loss", "mean loss [95 %]", "against the default [95 %]", "trained to the end", "trials", "overhead"]

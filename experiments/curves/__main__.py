@@ -24,6 +24,7 @@ from experiments.curves.tables import curves_tables
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
 from experiments.ledger.lines import Record
+from experiments.ledger.sources import STUDY, gp_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "curves.jsonl"
 SEEDS, DRAWS = 8, 10
@@ -39,7 +40,8 @@ def curves_measurement(part: str, source: str, seed: int, n: int, name: str) -> 
     run, (function, table) = PARTS[part]
     key = {"part": part, "source": source, "seed": seed, "n": n, "name": name}
     group = f"{part} {source} {name}"
-    return Measurement(key, lambda: run(source, seed, n, name), (function, f"{table}[{name}]"), group=group)
+    sources = (function, f"{table}[{name}]", *STUDY, *gp_rows().values())
+    return Measurement(key, lambda: run(source, seed, n, name), sources, group=group)
 
 
 def curves_measurements() -> Iterator[Measurement]:

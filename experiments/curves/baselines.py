@@ -17,7 +17,7 @@ import numpy as np
 
 from hpo.history import History
 from hpo.job import Key
-from hpo.optimizers.gp.observations import View
+from hpo.optimizers.gp.observations import Observations
 from hpo.optimizers.gp.sampler import GP
 from surrogates import Domain
 
@@ -45,32 +45,42 @@ def with_column(d: Domain, kind: Literal["float", "budget"]) -> Domain:
 
 
 @dataclass(frozen=True, eq=False)
-class LogView(View):
+class LogObservations(Observations):
     """log(until) on [0, 1] as one more column of the kernel, with a length scale of its own."""
 
     @cached_property
     def domain(self) -> Domain:
         """The space's domain, with that column where there are several budgets."""
         d = self.space.domain
-        return with_column(d, "float") if self.several else d
+        return with_column(d, "float") if self.has_budgets else d
 
-    def rows(self, history: History, keys: Sequence[Key]) -> np.ndarray:
+    def rows_of(self, keys: Sequence[Key]) -> np.ndarray:
         """(n, d) or (n, d + 1) rows of started keys."""
-        rows = super().rows(history, keys)
-        if self.several:
+        rows = super().rows_of(keys)
+        if self.has_budgets:
             rows[:, -1] = [log_share(until, self.lowest, self.horizon) for _, until in keys]
         return rows
+
+
+@dataclass(frozen=True, eq=False)
+class LevelledObservations(LogObservations):
+    """Losses too are brought to one level."""
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """(n, objectives)"""
+        return level_losses({key: self.history.losses(key) for key in self.keys}, self.keys)
 
 
 class Column(GP):
     """Only the column: losses as they were measured."""
 
-    def view(self, history: History, keys: Sequence[Key]) -> View:
-        return LogView.of(self.space, history, keys)
+    def observe(self, history: History, keys: Sequence[Key] | None = None) -> Observations:
+        return LogObservations.of(history, self.space, keys)
 
 
-class Levelled(Column):
+class Levelled(GP):
     """The sampler as it was."""
 
-    def losses(self, history: History, keys: Sequence[Key]) -> np.ndarray:
-        return level_losses({key: history.losses(key) for key in keys}, keys)
+    def observe(self, history: History, keys: Sequence[Key] | None = None) -> Observations:
+        return LevelledObservations.of(history, self.space, keys)

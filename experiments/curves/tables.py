@@ -17,7 +17,7 @@ import numpy as np
 from experiments.benchmark.tables import WORST
 from experiments.curves.offline import LANGUAGE_MODELS, MODELS
 from experiments.curves.online import METHODS, RULES, WHOLE
-from experiments.markdown import markdown_table
+from experiments.ledger.markdown import markdown_table
 
 Row = Mapping[str, Any]
 BASE = "ASHA(Random)"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.ledger import Claim, Ledger, Verdict
-from experiments.markdown import markdown_table
+from experiments.ledger.markdown import markdown_table
 
 BOUNDS = {"posterior": 1e-8, "gradients": 1e-6, "tails": 5e-12}  # of the largest error of each part
 

@@ -90,12 +90,12 @@ def propose_for(case: Case) -> list[str]:
     incumbent = float(gps[0].predict(told)[0].min())
     situation = Situation(gps, told, case.pending, incumbent, case.number, case.noisy)
     probes = probe_rows(case)
-    for gp in (*gps, *situation.conditioned):
+    for gp in (*gps, *situation.hallucinated_gps):
         require_finite_posterior(gp, probes)
     score = score_of(acquisition(case.acquisition), situation)
     require_finite_score(score, case.domain.at_horizon(probes))
     best = case.rows[np.argsort(gps[0].y, kind="stable")]
-    taken = set(case.domain.keys(situation.started))
+    taken = set(case.domain.keys(situation.started_rows))
     proposal = maximize(score, case.domain, case.number, best, taken)
     jitter = ["jitter"] * any(gp.jitter > 0 for gp in gps)
     if proposal is None:

@@ -5,6 +5,10 @@
     measurement.py  Measurement: a key, how it is measured, what it depends on
     ledger.py       Ledger: what is current, missing and stale; measure, recheck
     claims.py       sentences with a rule that says whether they hold
+    sources.py      rows of registries that measurements use
+    markdown.py     tables for pages
+    environment.py  what numbers depend on beside the code
+    children.py     measurements in processes of their own
     command.py      the command line of every experiment
 """
 

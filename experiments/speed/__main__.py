@@ -23,6 +23,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
+from experiments.ledger.sources import training_rows
 from experiments.speed.duel import Entry, duel
 from experiments.speed.sizes import CPU, CUDA, STEPS
 from experiments.speed.table import speed_table
@@ -73,7 +74,8 @@ def measure_duel(key: dict[str, Any], nanogpt: Path | None, rounds: int) -> dict
 
 def speed_measurement(key: dict[str, Any], nanogpt: Path | None = None, rounds: int = ROUNDS) -> Measurement:
     """One duel, on one machine."""
-    sources = ("experiments.speed.duel:duel", "experiments.speed.contenders:make")
+    trained = training_rows("adamw", engines=("eager", "graph", "compile"))
+    sources = ("experiments.speed.duel:duel", "experiments.speed.contenders:make", *trained)
     return Measurement(key, partial(measure_duel, key, nanogpt, rounds), sources, group=str(key))
 
 

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from experiments.children import Child
+from experiments.ledger.children import Child
 from experiments.speed.sizes import Size
 
 

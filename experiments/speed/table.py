@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.markdown import markdown_table
+from experiments.ledger.markdown import markdown_table
 from experiments.speed.sizes import CUDA, peak_flops
 
 Line = Mapping[str, Any]

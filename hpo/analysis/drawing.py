@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # matplotlib is imported where something is drawn
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 4.8  # inches; 346 of a page's pixels
+WIDTH = 4.5  # inches; 324 of a page's pixels
 SMALL = 9  # points: the least that is written
 DPI = 200
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", BLUE: "best", ORANGE: "default", GREY: "thin", GREEN: "first"}

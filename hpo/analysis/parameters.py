@@ -26,11 +26,11 @@ OUTSIDE = -0.12  # where a parameter that is inactive stands, left of its range
 
 def draw_importance(found: Importance) -> Figure:
     """Total index as a bar, its first-order part solid: what is left is interaction. Some index must not be 0."""
-    from matplotlib.ticker import FuncFormatter
-
     names, places = list(found.total), range(len(found.total))
     totals, first = list(found.total.values()), [min(found.first[name], found.total[name]) for name in found.total]
     with house_style():
+        from matplotlib.ticker import FuncFormatter
+
         figure, (axes,) = new_figure(1.1 + 0.27 * len(names))
         axes.barh(places, totals, height=0.66, color=GREY, alpha=0.55, label="with interactions")
         axes.barh(places, first, height=0.66, color=GREEN, label="by itself")
@@ -50,11 +50,11 @@ def draw_importance(found: Importance) -> Figure:
 
 def draw_effects(found: Importance, subject: Subject) -> Figure:
     """Marginal effects of the parameters that mattered most, on one scale; a mark at the leader's values."""
-    from matplotlib.lines import Line2D
-
     best = subject.history.jobs[subject.leader].config if subject.leader is not None else {}
     rows, columns = _grid(len(found.effects))
     with house_style():
+        from matplotlib.lines import Line2D
+
         figure, every = new_figure(0.7 + 1.9 * rows, rows, columns)
         for place, (axes, effect) in enumerate(zip(every, found.effects, strict=False)):
             _draw_effect(axes, effect, subject, best.get(effect.name))

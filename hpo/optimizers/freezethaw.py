@@ -36,7 +36,7 @@ from hpo.history import History
 from hpo.job import Job, Key, Note
 from hpo.optimizer import Draft, Scheduler
 from hpo.optimizers.gp.fits import Recipe, posteriors
-from hpo.optimizers.gp.observations import View, encoded, readable
+from hpo.optimizers.gp.observations import Observations
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.rungs import check_resources, rung_budgets
 from hpo.rng import stream, training_seed
@@ -85,7 +85,7 @@ class Outlook:
     """
 
     gp: GaussianProcess
-    view: View
+    read: Observations
     plain: np.ndarray
     top: int
     mean: np.ndarray
@@ -93,10 +93,10 @@ class Outlook:
     incumbent: float
 
     @classmethod
-    def of(cls, gp: GaussianProcess, view: View, plain: np.ndarray, told: np.ndarray, top: int) -> Outlook:
+    def of(cls, gp: GaussianProcess, read: Observations, plain: np.ndarray, told: np.ndarray, top: int) -> Outlook:
         """Of the configurations plain (m, d), beside told ones (n, d)."""
-        mean, variance = gp.moments(append_budget(view, plain, top))
-        return cls(gp, view, plain, top, mean, variance, float(gp.mean(append_budget(view, told, top)).min()))
+        mean, variance = gp.moments(append_budget(read, plain, top))
+        return cls(gp, read, plain, top, mean, variance, float(gp.mean(append_budget(read, told, top)).min()))
 
     def rough(self, rest: np.ndarray) -> np.ndarray:
         """(m,) log of the expected improvement a unit of budget, when all the rest (m,) is spent without a look."""
@@ -105,16 +105,16 @@ class Outlook:
     def worth(self, few: np.ndarray, at: np.ndarray, following: np.ndarray) -> np.ndarray:
         """(k,) log of the worth of the configurations few (k,), trained to `at` (k,) now and to `following` (k,) next."""
         top, rows, total = self.top, self.plain[few], self.variance[few]
-        share = variance_reduction(self.gp, append_budget(self.view, rows, following), append_budget(self.view, rows, top), total)
+        share = variance_reduction(self.gp, append_budget(self.read, rows, following), append_budget(self.read, rows, top), total)
         share = np.where(following == top, 0.0, share)
         look = np.where(following == top, 0, following - at)
         rest = np.where(following == top, top - at, top - following)
         return worths(self.mean[few], np.sqrt(share * total), np.sqrt((1.0 - share) * total), look, rest, self.incumbent)
 
 
-def append_budget(view: View, rows: np.ndarray, until: Any) -> np.ndarray:
+def append_budget(read: Observations, rows: np.ndarray, until: Any) -> np.ndarray:
     """(m, d + 1) the configurations rows (m, d) at a budget, or at one each."""
-    return np.column_stack([rows, np.broadcast_to(until / view.horizon, len(rows))])
+    return np.column_stack([rows, np.broadcast_to(until / read.horizon, len(rows))])
 
 
 @dataclass(eq=False)
@@ -197,47 +197,46 @@ class FreezeThaw(Scheduler):
 
         Until there are results at two budgets nothing is known of curves, and the best goes on alone.
         """
-        keys = readable(history)
-        if len({until for _, until in keys}) < 2:
+        read = self._gp.observe(history)
+        if len({until for _, until in read.keys}) < 2:
             begun = any(job.source is not None for job in history.jobs.values())
             return (None if begun and new is not None else history.rank(paused)[0]), {}
-        gps, view, note = self._models(history, keys)
-        rows = encoded(history, self.space, paused)
+        gps, note = self._models(read)
+        rows = read.table(history, paused)
         if new is not None:
             rows = np.concatenate([rows, self.space.encode(new.config)[None]])
         at = np.array([until for _, until in paused] + [0] * (new is not None))
-        told = encoded(history, self.space, keys)
-        best = int(np.argmax(self._worth(gps, view, rows, at, told)))
+        best = int(np.argmax(self._worth(gps, read, rows, at)))
         if new is not None:
             note = {**new.record.get("gp", {}), **note}
         return (paused[best] if best < len(paused) else None), ({"gp": note} if note else {})
 
-    def _models(self, history: History, keys: Sequence[Key]) -> tuple[list[GaussianProcess], View, dict[str, Any]]:
-        """Posteriors with what is pending taken as observed; their view; and the note of a new fit.
+    def _models(self, read: Observations) -> tuple[list[GaussianProcess], dict[str, Any]]:
+        """Posteriors with what is pending taken as observed, and the note of a new fit.
 
         It is the model by which a GP proposes: both read the same recorded fit.
         """
-        gp = self._gp
-        view, z = gp.view(history, keys), gp.targets(history, keys)[:, 0]
-        if not view.domain.budget:
+        gp, history = self._gp, read.history
+        z = gp.targets(read)[:, 0]
+        if not read.domain.budget:
             raise ValueError(f"FreezeThaw needs a model of learning curves, and {type(gp).__name__} has none")
         recipe, name = Recipe(gp.kernel, gp.warp, gp.samples), next(iter(history.header.objectives))
         seed = int(stream(self.seed, history.next_trial, "fit").integers(2**31))
-        models, note = posteriors(history, recipe, view, name, keys, z, seed)
+        models, note = posteriors(read, recipe, name, z, seed)
         pending = sorted([*history.pending, *history.retries])
         if pending:
-            models = [model.condition(view.rows(history, pending)) for model in models]
-        return models, view, note
+            models = [model.condition(read.rows_of(pending)) for model in models]
+        return models, note
 
     def _worth(
-        self, gps: Sequence[GaussianProcess], view: View, plain: np.ndarray, at: np.ndarray, told: np.ndarray
+        self, gps: Sequence[GaussianProcess], read: Observations, plain: np.ndarray, at: np.ndarray
     ) -> np.ndarray:
         """(m,) of the configurations plain (m, d), trained to `at` (m,) now; -inf for those that are not on the shortlist.
 
         Over samples of the hyperparameters worths are averaged (Snoek et al. 2012, 3.1), after one shortlist for all of
         them: what one of the samples had not weighed could not be averaged.
         """
-        outlooks = [Outlook.of(gp, view, plain, told, self.max_resource) for gp in gps]
+        outlooks = [Outlook.of(gp, read, plain, read.configs, self.max_resource) for gp in gps]
         rough = log_mean([outlook.rough(self.max_resource - at) for outlook in outlooks])
         few = np.unique(np.append(np.argsort(-rough, kind="stable")[:SHORTLIST], len(at) - 1))  # the last may be the new one
         at, following = at[few], np.array([self._next(until) for until in at[few]])

@@ -112,7 +112,7 @@ class PBT(Scheduler):
         rng = stream(self.seed, history.next_trial, "exploit")
         donor = self.choose_donor(history, mine, best, worst, rng)
         if donor is not None:
-            return self._clone(history, donor, until, place, rng)
+            return self._clone(history, mine, donor, until, place, rng)
         last = history.jobs[mine]
         if history.trials[last.trial][-1] != mine:  # finals took the trial to the end; its slot goes on as a copy
             trial = history.next_trial
@@ -131,15 +131,17 @@ class PBT(Scheduler):
             return best[int(rng.integers(len(best)))]
         return None
 
-    def _clone(self, history: History, donor: Key, until: int, place: Mapping[str, Any], rng: np.random.Generator) -> Job:
+    def _clone(
+        self, history: History, mine: Key, donor: Key, until: int, place: Mapping[str, Any], rng: np.random.Generator
+    ) -> Job:
         """A new trial from a donor's checkpoint, with the configuration that earned it, explored."""
         trial = history.next_trial
-        child = self.perturb(history, donor, rng)
+        child = self.perturb(history, mine, donor, rng)
         return Job(trial, child.config, until, donor, training_seed(self.seed, trial), Note(member=place, record=child.record))
 
-    def perturb(self, history: History, donor: Key, rng: np.random.Generator) -> Draft:
-        """The configuration of a clone of the donor, and what is to be recorded beside it: what a subclass overrides that
-        explores in another way (by addition, by a model). Random numbers come from `rng` alone."""
+    def perturb(self, history: History, mine: Key, donor: Key, rng: np.random.Generator) -> Draft:
+        """The configuration of the clone of a donor that takes the place of `mine`, and what is to be recorded beside it: what
+        a subclass overrides that explores in another way (by addition, by a model). Random numbers come from `rng` alone."""
         parent = history.jobs[donor].config
         for _ in range(TRIES):
             fresh = self.space.decode(self.space.domain.random(rng, 1)[0])

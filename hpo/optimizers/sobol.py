@@ -13,7 +13,7 @@ from hpo.history import History
 from hpo.optimizer import Draft, Sampler
 from hpo.rng import stream
 from hpo.space import Config
-from surrogates.maximizer import unused
+from surrogates.unused import find_unused
 
 SKIPS = 10_000  # points of the sequence in a row that may be passed over
 BLOCK = 50  # of them are computed at a time; SKIPS is a multiple
@@ -55,7 +55,7 @@ class Sobol(Sampler):
 
     def _random(self, index: int, besides: Collection[bytes]) -> Draft | None:
         """A random feasible point in the place of the sequence's point `index`."""
-        row = unused(self.space.domain, stream(self.seed, index, "sobol besides"), besides)
+        row = find_unused(self.space.domain, stream(self.seed, index, "sobol besides"), besides)
         return None if row is None else Draft(self.space.decode(row), {"sobol": index})
 
     def rows(self, index: int, count: int) -> np.ndarray:

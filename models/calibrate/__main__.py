@@ -1,6 +1,6 @@
 """`python -m models.calibrate`: measures this machine."""
 
-from models.calibrate.machine import main
+from models.calibrate.command import main
 
 if __name__ == "__main__":
     main()

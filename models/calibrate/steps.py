@@ -3,7 +3,8 @@
 On a CPU with one thread seconds are CPU seconds of that thread, which is what a step takes on a machine with nothing else
 to do, so that a busy machine can be measured, too.
 
-    python -m models.calibrate.steps '[{"hidden": 64, ...}, "cpu", 1, 5]'   config, device, threads, steps; prints it
+    python -m models.calibrate.steps steps '[{"hidden": 64, ...}, "cpu", 1, 5]'   config, device, threads, steps; prints it
+    python -m models.calibrate.steps code '["cpu", 1]'                             device, threads
 """
 
 import json
@@ -23,7 +24,8 @@ import numpy as np
 from models.config import GPTConfig, TrainConfig
 from models.data.batches import Corpus
 from models.data.tokenizers import Characters
-from models.predict.memory import Parts
+from models.predict.activations import Parts
+from models.predict.memory import total_memory
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +35,7 @@ WARM: Mapping[str, Any] = {
     "layers": 1, "hidden": 64, "heads": 2, "kv_heads": 1, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 64,
     "norm": "rms", "positions": "rotary", "activation": "swiglu", "qk_norm": True, "dropout": 0.1, "optimizer": "muon",
 }  # fmt: skip
+LEAST = 0.1  # of the seconds of a call, where nearly all of them are the call itself
 
 
 class Stopwatch:
@@ -51,8 +54,10 @@ class Stopwatch:
             found.append(self._once(call, count) / count)
         return max(min(found), 1e-9)
 
-    def rate(self, call: Callable[[], object], amount: float) -> float:
-        return amount / self(call)
+    def rate(self, call: Callable[[], object], amount: float, empty: float = 0.0) -> float:
+        """Amounts a second, without the seconds that the same call takes on next to nothing."""
+        taken = self(call)
+        return amount / max(taken - empty, LEAST * taken)
 
     def _once(self, call: Callable[[], object], count: int) -> float:
         self._wait()
@@ -86,7 +91,7 @@ def run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
     return TrainRun(config, 0, 1000, corpus, "steps", device, threads)
 
 
-def recorded_run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
+def autograd_run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
     """As `run_of`, through autograd wherever it is."""
     from models.engines.eager import EagerEngine
 
@@ -104,7 +109,7 @@ def has_kernels(device: str, threads: int) -> bool:
     return supports(GPTConfig(), TrainConfig(), torch.device(device), threads)
 
 
-def measured(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
+def measure_steps(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
     """Steps and an evaluation in this process, which should be a fresh one: its peak is that of all its life."""
     import torch
 
@@ -112,18 +117,23 @@ def measured(config: Mapping[str, Any], device: str, threads: int, repeats: int)
 
     torch.set_num_threads(threads)
     with use_device(open_device(device)):
-        return _measured(config, device, threads, repeats)
+        return _measure_steps(config, device, threads, repeats)
 
 
-def _measured(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
-    warm = run_of(WARM, device, threads)
-    warm.advance(2)
-    kernels = has_kernels(device, threads)
-    base = _peak(device) - Parts(warm.size, warm.config, device=warm.device.type, kernels=kernels).memory().process
+def _measure_steps(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
+    base = _warm_up(device, threads)
     run = run_of(config, device, threads)
     taken = Stopwatch(run.device, threads)(run._step, enough=0.0, least=repeats)
     run.validation.loss()
     return Measured(taken, base, _peak(device))
+
+
+def _warm_up(device: str, threads: int) -> int:
+    """Train a little; returns the bytes of this process without what memory.py counts of that."""
+    warm = run_of(WARM, device, threads)
+    warm.advance(2)
+    kernels = has_kernels(device, threads)
+    return _peak(device) - total_memory(Parts(warm.size, warm.config, device=warm.device.type, kernels=kernels)).process
 
 
 def _peak(device: str) -> int:
@@ -135,17 +145,45 @@ def _peak(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def measured_in_child(config: Mapping[str, Any], device: str, threads: int, repeats: int = 5) -> Measured:
-    """`measured` in a process of its own."""
-    asked = json.dumps([dict(config), device, threads, repeats])
-    command = [sys.executable, "-W", "ignore", "-m", "models.calibrate.steps", asked]
-    root = str(Path(__file__).parents[1])
+def measure_in_child(config: Mapping[str, Any], device: str, threads: int, repeats: int = 5) -> Measured:
+    """`measure_steps` in a process of its own."""
+    return Measured(**_child("steps", dict(config), device, threads, repeats))
+
+
+def measure_code(device: str, threads: int) -> dict[str, Any]:
+    """Bytes of this process, which should be a fresh one, without what a formula counts, and of code by precision."""
+    import torch
+
+    from models.device import open_device, use_device
+
+    torch.set_num_threads(threads)
+    with use_device(open_device(device)):
+        base, code = _warm_up(device, threads), {"float32": 0}
+        autograd_run_of(WARM, device, threads).advance(2)
+        for precision in ("bf16", "fp16"):
+            before = _peak(device)
+            run_of({**WARM, "precision": precision}, device, threads).advance(2)
+            code[precision] = _peak(device) - before if device == "cpu" else 0
+    return {"base": base, "code": code}
+
+
+def measure_code_in_child(device: str, threads: int) -> tuple[int, dict[str, int]]:
+    """`measure_code` in a process of its own."""
+    found = _child("code", device, threads)
+    return found["base"], found["code"]
+
+
+def _child(what: str, *arguments: Any) -> dict[str, Any]:
+    command = [sys.executable, "-W", "ignore", "-m", "models.calibrate.steps", what, json.dumps(arguments)]
+    root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"measuring {dict(config)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return Measured(**json.loads(done.stdout))
+        raise RuntimeError(f"measuring {what} {arguments} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(measured(*json.loads(sys.argv[1])))))
+    asked = json.loads(sys.argv[2])
+    print(json.dumps(asdict(measure_steps(*asked)) if sys.argv[1] == "steps" else measure_code(*asked)))

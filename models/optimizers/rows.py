@@ -110,7 +110,7 @@ def adafactor_bytes(shapes: Shapes, device: Kind) -> int:
     return 4 * max(count * rows * columns for count, rows, columns in shapes.matrices)
 
 
-# Passes and operations are counted (tests/models/test_calibrate.py). Adafactor's passes are more than its buffers are read and
+# Passes and operations are counted (tests/models/test_operations.py). Adafactor's passes are more than its buffers are read and
 # written, as its sums over rows and columns take longer.
 OPTIMIZERS: dict[str, Row] = {
     "adamw": Row(

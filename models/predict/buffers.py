@@ -6,7 +6,7 @@
 buffers     made once for a shape (B, T), kept until the run ends, and so there during updates and evaluations too:
             what all blocks share   3 H + F + S
             a block                 5 H + S + g F + F, 4 statistics of its norms, and N logarithms of its attention's sums
-                                    where that does not go through autograd (`recorded`)
+                                    where that does not go through autograd (`has_autograd_attention`)
             both ends               4 H, 2 statistics, V logits, in the place of which their gradient comes
 masks       of dropout, drawn for a pass and kept until the next one draws: 2 H a block, H of embeddings
 """
@@ -17,12 +17,12 @@ from models.predict.cost import gates, maps
 DRAWING = 7  # bytes a feature while a mask is drawn: bits, comparison, and the mask, beside the one whose place it takes
 
 
-def recorded(config: GPTConfig) -> bool:
+def has_autograd_attention(config: GPTConfig) -> bool:
     """Whether attention goes through autograd: with what is rare, norms of queries and keys, dropout of its weights."""
     return config.qk_norm or config.attention_dropout > 0
 
 
-def rows(config: GPTConfig, training: TrainConfig) -> int:
+def buffer_rows(config: GPTConfig, training: TrainConfig) -> int:
     """Tokens that there are buffers for: of a micro-batch, and of the half batch by which noise is measured (train.py)."""
     micro = training.micro_batch or training.batch
     half = training.batch // 2 if training.noise_every and micro == training.batch else 0
@@ -33,7 +33,7 @@ def buffer_bytes(config: GPTConfig, count: int) -> int:
     """Of the buffers for `count` rows."""
     hidden, inner, attended = config.hidden, config.inner, maps(config)["qkv"][0]
     shared = 3 * hidden + inner + attended
-    logs = 0 if recorded(config) else config.heads
+    logs = 0 if has_autograd_attention(config) else config.heads
     block = 5 * hidden + attended + (gates(config) + 1) * inner + 4 + logs
     ends = 4 * hidden + 2 + config.words
     return 4 * count * (shared + config.layers * block + ends)

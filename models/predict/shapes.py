@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.config import split
+from models.optimizers.rows import Kind
 from models.predict.cost import flops_per_token, parameters
-from models.predict.memory import Kind, Memory, memory
+from models.predict.memory import Memory, memory
 
 GPT2_WORDS, CHARACTERS = 50257, 65
 CLOSE = 0.05  # how far a label may be from the count
@@ -91,7 +92,7 @@ _ALL = (
 SHAPES: Mapping[str, Shape] = {shape.name: shape for shape in _ALL}
 
 
-def table() -> str:
+def shape_table() -> str:
     """All shapes as lines of text."""
     head = "shape       layers width heads context batch  parameters  FLOPs/token  devices  GB each  label  source"
     return "\n".join([head, *(_line(shape) for shape in SHAPES.values())])
@@ -105,4 +106,4 @@ def _line(shape: Shape) -> str:
 
 
 if __name__ == "__main__":
-    print(table())
+    print(shape_table())

@@ -78,7 +78,7 @@ class GridPosterior:
             self.told |= {i}
 
     def enter(self, history: History, job: Job) -> None:
-        """What is pending counts for nothing: one job runs at a time."""
+        """A start changes nothing: one job runs at a time."""
 
 
 @dataclass(eq=False)

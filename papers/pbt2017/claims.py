@@ -79,14 +79,38 @@ def judge_explore(lines: Lines) -> Finding:
 
 
 def judge_work(lines: Lines) -> Finding:
-    ends = {method: ends_of(lines, method) for method in METHODS}
-    if min(map(len, (ends["exploit only"], ends["explore only"], ends["PBT"]))) < SEEDS:
+    ends = {method: ends_of(lines, method) for method in ("exploit only", "explore only", "PBT")}
+    if min(map(len, ends.values())) < SEEDS:
         return nothing("some of the seeds")
     copying = difference_of(ends["exploit only"], ends["explore only"])
     noise = difference_of(ends["PBT"], ends["exploit only"])
     said = (f"exploit only ends {copying.value:.3f} {copying.interval} above explore only; exploring adds {noise.value:.3f} "
             f"{noise.interval} to it")  # fmt: skip
     return Finding(bool(copying.low > 0 and noise.value < copying.low), said, f"{copying.value:.3f}", copying.interval)
+
+
+# -- what the first lines made us ask ----------------------------------------------------------------------------------
+
+
+def judge_theta_alone(lines: Lines) -> Finding:
+    return judge_mean("exploit only, theta alone", 1.17, lines)
+
+
+def judge_bounded_explore(lines: Lines) -> Finding:
+    return judge_mean("explore only, h in [0, 1]", 0.84, lines)
+
+
+def judge_bounded_pbt(lines: Lines) -> Finding:
+    return judge_mean("PBT, h in [0, 1]", 1.16, lines)
+
+
+def judge_copies(lines: Lines) -> Finding:
+    ends = [ends_of(lines, method) for method in ("exploit only, theta alone", "explore only, h in [0, 1]")]
+    if min(map(len, ends)) < SEEDS:
+        return nothing("some of the seeds")
+    gain = difference_of(*ends)
+    said = f"exploiting, of theta alone, ends {gain.value:.3f} {gain.interval} above exploring, of h in [0, 1]"
+    return Finding(gain.low > 0, said, f"{gain.value:.3f}", gain.interval)
 
 
 PAPER = Paper(
@@ -109,6 +133,15 @@ PAPER = Paper(
             "exploitation does the work in this toy: exploit-only ends above explore-only, and exploring adds less than that",
             "1.17 against 0.84", SEEDS, "200 steps of two workers",
         ),
+        PaperClaim("Exploiting alone ends at about 1.17 where a worker copies theta and keeps its h.", judge_theta_alone,
+                   "theta", "within 0.03 of 1.17 (200 seeds)", "1.17", SEEDS, "200 steps of two workers"),
+        PaperClaim("Exploring alone ends at about 0.84 where h stays in [0, 1].", judge_bounded_explore, "bounded-explore",
+                   "within 0.03 of 0.84 (200 seeds)", "0.84", SEEDS, "200 steps of two workers"),
+        PaperClaim("PBT ends at about 1.16 where h stays in [0, 1].", judge_bounded_pbt, "bounded-pbt",
+                   "within 0.03 of 1.16 (200 seeds)", "1.16", SEEDS, "200 steps of two workers"),
+        PaperClaim("So read, exploitation does the work.", judge_copies, "copies",
+                   "exploiting theta alone ends above exploring with h in [0, 1]", "1.17 against 0.84", SEEDS,
+                   "200 steps of two workers"),
     ),
     measurements=measurements,
     quick={"method": "PBT", "seed": 0},

@@ -42,13 +42,23 @@ class Toy:
 
 @dataclass(eq=False)
 class AdditivePBT(PBT):
-    """PBT whose explore adds N(0, spread) to every hyperparameter of the clone."""
+    """PBT whose explore adds N(0, spread) to every hyperparameter of the clone, and keeps it within bounds."""
 
     spread: float = SPREAD
+    bounds: tuple[float, float] = (-100.0, 100.0)
 
-    def perturb(self, history: History, donor: Key, rng: np.random.Generator) -> Draft:
+    def perturb(self, history: History, mine: Key, donor: Key, rng: np.random.Generator) -> Draft:
         parent = history.jobs[donor].config
-        return Draft({name: float(value + self.spread * rng.standard_normal()) for name, value in parent.items()})
+        moved = {name: float(value + self.spread * rng.standard_normal()) for name, value in parent.items()}
+        return Draft({name: min(max(value, self.bounds[0]), self.bounds[1]) for name, value in moved.items()})
+
+
+@dataclass(eq=False)
+class WeightsAlone(PBT):
+    """A worker that is behind copies theta, and keeps its own h."""
+
+    def perturb(self, history: History, mine: Key, donor: Key, rng: np.random.Generator) -> Draft:
+        return Draft(dict(history.jobs[mine].config))
 
 
 @dataclass(eq=False)
@@ -76,4 +86,8 @@ METHODS: dict[str, Callable[..., PBT]] = {
     "exploit only": partial(AdditivePBT, spread=0.0),
     "explore only": ExploreOnly,
     "grid": NoCopies,
+    # what the lines of the four above made us ask
+    "exploit only, theta alone": WeightsAlone,
+    "explore only, h in [0, 1]": partial(ExploreOnly, bounds=(0.0, 1.0)),
+    "PBT, h in [0, 1]": partial(AdditivePBT, bounds=(0.0, 1.0)),
 }

@@ -93,7 +93,7 @@ class Curves:
         return self.best[method][:, evaluations - 1]
 
 
-def judge_random(lines: Lines) -> Finding:
+def judge_search(lines: Lines) -> Finding:
     said, holds, shown = [], True, []
     for problem in ("lda", "svm"):
         curves = Curves.of(lines, problem)
@@ -152,7 +152,7 @@ PAPER = Paper(
     title="Practical Bayesian optimization of machine learning algorithms",
     reference="Snoek, Larochelle and Adams 2012, arXiv 1206.2944",
     claims=(
-        PaperClaim("Bayesian optimization beats random search.", judge_random, "random",
+        PaperClaim("Bayesian optimization beats random search.", judge_search, "random",
                    "mean best below random by more than 3 standard errors at 20 and 50, on lda and svm", "a figure",
                    SEEDS, BUDGET),
         PaperClaim("Averaging over hyperparameters beats the point estimate.", judge_mcmc, "mcmc",

@@ -26,7 +26,7 @@ from surrogates.acquisitions.auto import Auto
 from surrogates.acquisitions.context import ModelAcquisition, ScoreFunction, Situation
 from surrogates.acquisitions.ehvi import EHVI
 from surrogates.acquisitions.ei import EI, LogEI
-from surrogates.acquisitions.ensemble import Ensemble, combined
+from surrogates.acquisitions.ensemble import Ensemble, combine
 from surrogates.acquisitions.kg import KG
 from surrogates.acquisitions.marginal import (
     Acquisition,
@@ -43,7 +43,7 @@ from surrogates.acquisitions.nei import NEI
 from surrogates.acquisitions.pi import LogPI
 from surrogates.acquisitions.registry import ACQUISITIONS, acquisition
 from surrogates.acquisitions.score import ensemble_of, score_of
-from surrogates.acquisitions.terms import Feasibility, Known, PosteriorMean, Sum, constrained, cost_aware, pibo
+from surrogates.acquisitions.terms import Feasibility, Known, PosteriorMean, Sum, cost_aware, pibo, with_constraints
 from surrogates.acquisitions.thompson import Thompson
 from surrogates.acquisitions.traits import is_logarithmic, takes_several
 from surrogates.acquisitions.ucb import UCB
@@ -77,12 +77,12 @@ __all__ = [
     "Sum",
     "Thompson",
     "acquisition",
-    "combined",
-    "constrained",
+    "combine",
     "cost_aware",
     "ensemble_of",
     "is_logarithmic",
     "pibo",
     "score_of",
     "takes_several",
+    "with_constraints",
 ]

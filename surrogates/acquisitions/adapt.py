@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from surrogates.acquisitions.marginal import AcquisitionFunction, Autograd, Normal, Numerical, Written, asked, title
+from surrogates.acquisitions.marginal import (
+    AcquisitionFunction,
+    Autograd,
+    Normal,
+    Numerical,
+    Written,
+    call_read_only,
+    title,
+)
 
 MEANS, SDS, INCUMBENT = np.array([-0.7, 0.1, 0.9]), np.array([0.2, 1.1, 0.6]), -0.4  # on which it is tried
 ALLOWED = "allowed is f(posterior, incumbent) -> (m,) scores"
@@ -22,7 +30,7 @@ def differentiable(f: AcquisitionFunction) -> Autograd | Numerical:
     of_tensors = _complaint(lambda: Autograd(f).gradient(Normal(MEANS, SDS), INCUMBENT)[0])
     if not of_tensors:
         return Autograd(f)
-    of_arrays = _complaint(lambda: _numbers(asked(f, f, MEANS, SDS, INCUMBENT)))
+    of_arrays = _complaint(lambda: _numbers(call_read_only(f, f, MEANS, SDS, INCUMBENT)))
     if not of_arrays:
         return Numerical(f)
     found = of_arrays if of_arrays.startswith("gave") else of_tensors  # what came says more than what was raised

@@ -64,12 +64,12 @@ class Situation:
         return self.gps[0]
 
     @property
-    def hallucinated(self) -> GaussianProcess:
+    def hallucinated_gp(self) -> GaussianProcess:
         """The posterior of the only objective with pending rows taken as observed at their mean."""
         return self.gp.condition(self.pending) if len(self.pending) else self.gp
 
     @property
-    def conditioned(self) -> tuple[GaussianProcess, ...]:
+    def hallucinated_gps(self) -> tuple[GaussianProcess, ...]:
         """The posteriors of all objectives, hallucinated so (GaussianProcess.condition)."""
         return tuple(gp.condition(self.pending) for gp in self.gps) if len(self.pending) else self.gps
 
@@ -79,16 +79,16 @@ class Situation:
         return self.gps[0].domain
 
     @property
-    def flying(self) -> Array:
+    def pending_rows(self) -> Array:
         """(p, d) the pending rows as candidates: at the horizon, whatever budget they are trained to now."""
         return self.domain.at_horizon(np.reshape(self.pending, (-1, self.domain.d)))
 
     @property
-    def started(self) -> Array:
+    def started_rows(self) -> Array:
         """(n + p, d) told and pending rows, all at the horizon."""
-        return np.concatenate([self.rows, self.flying])
+        return np.concatenate([self.rows, self.pending_rows])
 
-    def promising(self, most: int) -> Array:
+    def best_rows(self, most: int) -> Array:
         """(k, d) at most so many different told rows that may be the best, by mean and by lower bound in turn; best first.
 
         With several objectives a row comes before another if fewer rows dominate it.

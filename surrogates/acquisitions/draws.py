@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
 from surrogates.linalg import solve_lower
-from surrogates.posterior import Functionals, beside, factor
+from surrogates.posterior import Functionals, covariances_with, factor
 
 
 def quasi_normal(seed: int, q: int, k: int) -> Array:
@@ -38,7 +38,7 @@ class Draws:
     def __init__(self, gp: GaussianProcess, S: Array, seed: int, q: int) -> None:
         if q < 1 or q & (q - 1):
             raise ValueError(f"{q} draws were asked for; allowed is a power of two")
-        functionals, covariance = beside(gp, S)
+        functionals, covariance = covariances_with(gp, S)
         T = factor(gp, covariance + np.diag(NUGGET * np.diag(covariance)))
         self.gp, self.u = gp, quasi_normal(seed, q, len(S))
         self.values = gp.mean(S) + self.u @ T.T

@@ -29,7 +29,7 @@ from scipy.sparse import csr_array
 
 from surrogates.acquisitions.context import Situation
 from surrogates.acquisitions.normal import log_h
-from surrogates.acquisitions.pareto import boxes, pareto_front, reference_point, thinned
+from surrogates.acquisitions.pareto import boxes, pareto_front, reference_point, thin_front
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
 from surrogates.linalg import one_thread
@@ -51,9 +51,9 @@ class EHVI:
     @one_thread
     def score(self, situation: Situation) -> EHVIScore:
         """Cuts what is not dominated into boxes."""
-        means = np.column_stack([gp.mean(situation.started) for gp in situation.gps])
+        means = np.column_stack([gp.mean(situation.started_rows) for gp in situation.gps])
         reference = reference_point(means) if situation.reference is None else situation.reference
-        return EHVIScore(situation.conditioned, Improvement([means], reference))
+        return EHVIScore(situation.hallucinated_gps, Improvement([means], reference))
 
 
 class EHVIScore:
@@ -86,7 +86,7 @@ class Improvement:
         M = len(reference)
         most = int((BOXES / len(fronts) * factorial(M - 1)) ** (1.0 / max(M - 1, 1)))
         kept = [pareto_front(front[(front < reference).all(axis=1)]) for front in fronts]
-        cut = [boxes(thinned(front, most), reference) for front in kept]
+        cut = [boxes(thin_front(front, most), reference) for front in kept]
         draw = np.concatenate([np.full(len(low), j) for j, (low, _) in enumerate(cut)])
         low, high = (np.concatenate(corners) for corners in zip(*cut, strict=True))
         self.q = len(fronts)

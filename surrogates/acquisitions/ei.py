@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import ndtr
 
-from surrogates.acquisitions.marginal import Belief, Scores, standardised
+from surrogates.acquisitions.marginal import Belief, Scores, standardise_gap
 from surrogates.acquisitions.normal import density, log_h
 from surrogates.domain import Array
 
@@ -28,7 +28,7 @@ class LogEI:
 
     def gradient(self, posterior: Belief, incumbent: float) -> Scores:
         """d/dmean = -Phi / (sd h); d/dsd = (h - z Phi) / (sd h) = phi / (sd h), with no difference taken."""
-        z, sd = standardised(posterior, incumbent)
+        z, sd = standardise_gap(posterior, incumbent)
         value, first, second = log_h(z)
         return np.log(sd) + value, -first / sd, second / sd
 
@@ -45,5 +45,5 @@ class EI:
 
     def gradient(self, posterior: Belief, incumbent: float) -> Scores:
         """d/dmean = -Phi; d/dsd = phi."""
-        z, _ = standardised(posterior, incumbent)
+        z, _ = standardise_gap(posterior, incumbent)
         return self(posterior, incumbent), -ndtr(z), density(z)

@@ -14,7 +14,7 @@ from surrogates.acquisitions.traits import is_draw
 from surrogates.domain import Array
 
 
-def combined(chosen: Acquisition | ModelAcquisition, scores: Sequence[ScoreFunction], seed: int) -> ScoreFunction:
+def combine(chosen: Acquisition | ModelAcquisition, scores: Sequence[ScoreFunction], seed: int) -> ScoreFunction:
     """One score of the acquisition's scores, one a sample of the hyperparameters: as a rule their average worth.
 
     Where a score is a draw (an attribute drawn = True, as of Thompson), one of them, by the seed: a draw from the mixture

@@ -19,7 +19,7 @@ from surrogates.acquisitions.minima import minima_of_mean, places_of_minima
 from surrogates.domain import Array
 from surrogates.gp import GaussianProcess
 from surrogates.linalg import one_thread
-from surrogates.posterior import Probe, beside
+from surrogates.posterior import Probe, covariances_with
 
 SAME = 1.0 - 1e-4  # about a hundredth of a length scale: lines of such rows differ by little more than rounding
 
@@ -48,13 +48,13 @@ class KG:
     @one_thread
     def score(self, situation: Situation) -> KGScore:
         """A, and all that depends on it only."""
-        gp = situation.hallucinated
+        gp = situation.hallucinated_gp
         lowest, possible = minima_of_mean(gp, situation, self.minima), places_of_minima(gp, situation, self.draws)
-        rows = np.concatenate([lowest, situation.promising(self.most), situation.flying, possible])
-        return KGScore(gp, apart(gp, rows))
+        rows = np.concatenate([lowest, situation.best_rows(self.most), situation.pending_rows, possible])
+        return KGScore(gp, distant_rows(gp, rows))
 
 
-def apart(gp: GaussianProcess, rows: Array) -> Array:
+def distant_rows(gp: GaussianProcess, rows: Array) -> Array:
     """The rows without those whose prior correlation with an earlier one is more than SAME."""
     F = gp.features(rows)
     near = gp.covariance(F, F)[0] > SAME * exp(gp.theta.log_outputscale)
@@ -73,7 +73,7 @@ class KGScore:
     def __init__(self, gp: GaussianProcess, A: Array) -> None:
         self.gp, self.noise = gp, exp(gp.theta.log_noise)
         self.means = gp.mean(A)  # (k,)
-        self._functionals = beside(gp, A)[0]
+        self._functionals = covariances_with(gp, A)[0]
 
     def __call__(self, X: Array) -> Array:
         """(m,) log of the knowledge gradient."""

@@ -60,7 +60,7 @@ class Acquisition(Protocol):
         """Scores (m,) with their derivatives with respect to mean (m,) and sd (m,)."""
 
 
-def standardised(posterior: Belief, incumbent: float) -> tuple[Array, Array]:
+def standardise_gap(posterior: Belief, incumbent: float) -> tuple[Array, Array]:
     """z = (incumbent - mean) / sd and sd, both (m,), with sd kept away from zero."""
     sd = np.maximum(posterior.sd, SD_FLOOR)
     return (incumbent - posterior.mean) / sd, sd
@@ -87,21 +87,21 @@ class Score:
     def __call__(self, X: Array) -> Array:
         """(m,) scores."""
         mean, variance = self.gp.moments(X)
-        came = asked(self.acquisition, self.acquisition, mean, np.sqrt(variance), self.incumbent)
-        score = shaped(self.acquisition, "scores", came, len(X))
+        came = call_read_only(self.acquisition, self.acquisition, mean, np.sqrt(variance), self.incumbent)
+        score = check_scores(self.acquisition, "scores", came, len(X))
         return np.where(np.isnan(score), -np.inf, score)
 
     def gradient(self, X: Array) -> tuple[Array, Array]:
         """(m,) scores and their derivatives (m, d) with respect to the rows."""
         mean, variance, d_mean, d_variance = self.gp.predict_gradient(X)
         sd = np.sqrt(variance)
-        came = asked(self.acquisition, self.acquisition.gradient, mean, sd, self.incumbent)
+        came = call_read_only(self.acquisition, self.acquisition.gradient, mean, sd, self.incumbent)
         names = ("scores", "derivatives by the mean", "derivatives by the sd")
-        score, by_mean, by_sd = (shaped(self.acquisition, *part, len(X)) for part in zip(names, came, strict=True))
+        score, by_mean, by_sd = (check_scores(self.acquisition, *part, len(X)) for part in zip(names, came, strict=True))
         return score, by_mean[:, None] * d_mean + (by_sd / (2.0 * sd))[:, None] * d_variance
 
 
-def shaped(acquisition: Acquisition, name: str, came: Any, m: int) -> Array:
+def check_scores(acquisition: Acquisition, name: str, came: Any, m: int) -> Array:
     """What an acquisition gave for m points, as an array (m,). ValueError for any other shape."""
     array = np.asarray(came, dtype=float)
     if array.shape != (m,):
@@ -114,13 +114,13 @@ class Written(ValueError):
     """An acquisition wrote into what it was given to read."""
 
 
-def asked(acquisition: Any, f: AcquisitionFunction, mean: Array, sd: Array, incumbent: float) -> Any:
+def call_read_only(acquisition: Any, f: AcquisitionFunction, mean: Array, sd: Array, incumbent: float) -> Any:
     """f(posterior, incumbent), with arrays that cannot be written: differences and the chain rule read them again.
 
     acquisition: whose f it is. Written, in one sentence, where it tries to.
     """
     try:
-        return f(Normal(locked(mean), locked(sd)), incumbent)
+        return f(Normal(read_only(mean), read_only(sd)), incumbent)
     except ValueError as error:
         if "read-only" not in str(error):  # numpy's words
             raise
@@ -128,7 +128,7 @@ def asked(acquisition: Any, f: AcquisitionFunction, mean: Array, sd: Array, incu
                       "allowed is to write into a copy, such as posterior.mean - incumbent makes") from error
 
 
-def locked(array: Array) -> Array:
+def read_only(array: Array) -> Array:
     """The same numbers, to be read only."""
     view = np.asarray(array).view()
     view.flags.writeable = False
@@ -152,7 +152,7 @@ class Numerical:
     derivatives of log EI, EI and a confidence bound, from 6 sd above the incumbent to 3 below it, with means of about 1 and
     sds from 1 to 1e-7, the least that a model gives: relative errors are at most 1e-9 for log EI, and 1e-7 for all.
 
-    f must treat its m points independently, and may not write into what it is given (`asked`).
+    f must treat its m points independently, and may not write into what it is given (`call_read_only`).
     """
 
     f: AcquisitionFunction
@@ -161,7 +161,7 @@ class Numerical:
 
     def __call__(self, posterior: Belief, incumbent: float) -> Array:
         """f itself."""
-        return np.asarray(asked(self, self.f, posterior.mean, posterior.sd, incumbent), dtype=float)
+        return np.asarray(call_read_only(self, self.f, posterior.mean, posterior.sd, incumbent), dtype=float)
 
     def gradient(self, posterior: Belief, incumbent: float) -> Scores:
         """Where sd is nearly nothing beside the mean, steps are of as many units in the last place of the mean."""

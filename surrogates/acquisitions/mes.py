@@ -35,7 +35,7 @@ class MES:
     @one_thread
     def score(self, situation: Situation) -> Score:
         """Draws the minima; given them the acquisition is a marginal one."""
-        gp = situation.hallucinated
+        gp = situation.hallucinated_gp
         return Score(gp, Information(minima_of_draws(gp, situation, self.minima)), situation.incumbent)
 
 

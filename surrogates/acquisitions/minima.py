@@ -21,7 +21,7 @@ Slope = Callable[[Array], tuple[Array, Array]]  # (m, d) rows -> values (m,) and
 
 def candidates(situation: Situation, rng: np.random.Generator) -> Array:
     """(k, d) told and pending rows, and random feasible ones."""
-    return distinct(situation.domain, np.concatenate([situation.started, situation.domain.some(rng, SPREAD)]))
+    return distinct(situation.domain, np.concatenate([situation.started_rows, situation.domain.some(rng, SPREAD)]))
 
 
 def descend(slope: Slope, X: Array, domain: Domain, steps: int = STEPS) -> Array:

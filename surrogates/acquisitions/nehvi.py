@@ -40,7 +40,7 @@ class NEHVI:
         draws = [Draws(gp, S, int(seed), self.draws) for gp, seed in zip(situation.gps, seeds, strict=True)]
         reference = situation.reference
         if reference is None:
-            reference = reference_point(np.column_stack([gp.mean(situation.started) for gp in situation.gps]))
+            reference = reference_point(np.column_stack([gp.mean(situation.started_rows) for gp in situation.gps]))
         points = np.stack([draw.values for draw in draws], axis=-1)  # (q, k, M)
         return NEHVIScore(draws, Improvement(list(points), reference))
 

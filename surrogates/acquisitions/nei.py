@@ -39,8 +39,8 @@ class NEI:
 
 def rows_to_draw(situation: Situation, most: int) -> Array:
     """S (k, d): the promising told rows, best first, then the pending ones."""
-    domain, told = situation.domain, situation.promising(most)
-    return np.concatenate([told, distinct(domain, situation.flying, domain.keys(told))])
+    domain, told = situation.domain, situation.best_rows(most)
+    return np.concatenate([told, distinct(domain, situation.pending_rows, domain.keys(told))])
 
 
 class NEIScore:

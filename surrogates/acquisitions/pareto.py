@@ -37,7 +37,7 @@ def reference_point(F: Array) -> Array:
     return np.asarray(seen.max(axis=0) + MARGIN * np.where(spread > 0, spread, 1.0))
 
 
-def thinned(front: Array, most: int) -> Array:
+def thin_front(front: Array, most: int) -> Array:
     """At most `most` points of a clean front (k, M), but M at least: the best in each objective, then the most remote."""
     if len(front) <= most:
         return front

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from surrogates.acquisitions.marginal import Belief, Scores, standardised
+from surrogates.acquisitions.marginal import Belief, Scores, standardise_gap
 from surrogates.acquisitions.normal import log_cdf
 from surrogates.domain import Array
 
@@ -27,6 +27,6 @@ class LogPI:
 
     def gradient(self, posterior: Belief, incumbent: float) -> Scores:
         """d/dmean = -1 / (sd R); d/dsd = -z / (sd R)."""
-        z, sd = standardised(posterior, incumbent - self.margin)
+        z, sd = standardise_gap(posterior, incumbent - self.margin)
         value, slope = log_cdf(z)
         return value, -slope / sd, -z * slope / sd

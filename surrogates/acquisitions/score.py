@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from surrogates.acquisitions.context import ModelAcquisition, ScoreFunction, Situation
-from surrogates.acquisitions.ensemble import combined
+from surrogates.acquisitions.ensemble import combine
 from surrogates.acquisitions.marginal import Acquisition, Score
 from surrogates.linalg import one_thread
 
@@ -23,14 +23,14 @@ def score_of(acquisition: Acquisition | ModelAcquisition, situation: Situation) 
     """
     if isinstance(acquisition, ModelAcquisition):
         return acquisition.score(situation)
-    incumbent = min(situation.incumbent, situation.gp.mean(situation.flying).min(initial=np.inf))
-    return Score(situation.hallucinated, acquisition, float(incumbent))
+    incumbent = min(situation.incumbent, situation.gp.mean(situation.pending_rows).min(initial=np.inf))
+    return Score(situation.hallucinated_gp, acquisition, float(incumbent))
 
 
 def ensemble_of(acquisition: Acquisition | ModelAcquisition, situations: Iterable[Situation]) -> ScoreFunction:
-    """The acquisition averaged over situations that differ in their hyperparameters; a draw is one of them (`combined`).
+    """The acquisition averaged over situations that differ in their hyperparameters; a draw is one of them (`combine`).
 
     Which one, the seed of the first situation says. ValueError for no situations.
     """
     every = list(situations)
-    return combined(acquisition, [score_of(acquisition, one) for one in every], every[0].seed if every else 0)
+    return combine(acquisition, [score_of(acquisition, one) for one in every], every[0].seed if every else 0)

@@ -2,7 +2,7 @@
 
     log EI(x) - cooling log cost(x) + sum_c log P[constraint c holds at x] + (beta / n) log prior(x)
 
-is written  pibo(constrained(cost_aware(score, ...), ...), ...)  or as one Sum.
+is written  pibo(with_constraints(cost_aware(score, ...), ...), ...)  or as one Sum.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Sum:
     def __post_init__(self) -> None:
         for term in self.terms:
             if not term.log_scale:
-                raise ValueError(f"{described(term)} is not on a log scale: only logarithms may be added")
+                raise ValueError(f"{term_name(term)} is not on a log scale: only logarithms may be added")
         if len(self.terms) != len(self.weights):
             raise ValueError(f"{len(self.terms)} terms came with {len(self.weights)} weights; allowed is one each")
 
@@ -48,7 +48,7 @@ class Sum:
         return value, np.sum([w * slope for w, (_, slope) in zip(self.weights, found, strict=True)], axis=0)
 
 
-def described(score: ScoreFunction) -> str:
+def term_name(score: ScoreFunction) -> str:
     """The name of what is scored, for an error."""
     return type(getattr(score, "acquisition", score)).__name__
 
@@ -159,7 +159,7 @@ def cost_aware(score: ScoreFunction, log_cost: ScoreFunction, exponent: float = 
     return Sum((score, log_cost), (1.0, -exponent))
 
 
-def constrained(score: ScoreFunction, feasibility: Feasibility, known: bool) -> ScoreFunction:
+def with_constraints(score: ScoreFunction, feasibility: Feasibility, known: bool) -> ScoreFunction:
     """log(worth x probability of feasibility) (Schonlau et al. 1998; Gardner et al. 2014).
 
     known: whether a feasible point is known, whose value is the incumbent. If not, feasibility alone is worth anything

@@ -181,7 +181,7 @@ def steep_slopes(trial: Trial) -> Measured:
 def started_slopes(trial: Trial) -> Measured:
     """Score and slopes at told and pending rows, nearly without noise."""
     situation = mixed_situation(len(trial.situation.gps), trial.kernel, noise=1e-8)
-    value, slope = trial.acquisition.score(situation).gradient(situation.started)
+    value, slope = trial.acquisition.score(situation).gradient(situation.started_rows)
     for name, values in (("scores", value), ("rows of slopes", slope)):
         bad = int((~np.isfinite(values)).reshape(len(value), -1).any(axis=1).sum())
         if bad:
@@ -293,8 +293,8 @@ REST = (
                                           "positive numbers only."),
     Check("in place", compare_arrays, "Work on copies: a posterior is used again for the next proposal."),
     Check("company", row_company, "Score each row by itself: nothing summed, ranked or scaled over the rows of a call."),
-    Check("pending", pending_effect, "Unless its proposals differ by the seed, score with situation.hallucinated, or integrate "
-                                     "over situation.pending: else parallel workers all try the same row."),
+    Check("pending", pending_effect, "Unless its proposals differ by the seed, score with situation.hallucinated_gp, or "
+                                     "integrate over situation.pending: else parallel workers all try the same row."),
     Check("batch", pending_order, "Give every row of situation.pending the same say: the order in which jobs were started means "
                                   "nothing."),
     Check("shift", move_targets, "Read means only as differences: zero is the middle of what was tried, not of the problem."),

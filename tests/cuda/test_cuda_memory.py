@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.calibrate.steps import measured_in_child
+from models.calibrate.steps import measure_in_child
 from models.predict.memory import fits, memory
 from tests.cuda.device import one_device
 
@@ -29,7 +29,7 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_is_within_a_quarter(kind: str) -> None:
     config = {**LARGE, **KINDS[kind]}
-    real = measured_in_child(config, "cuda", 1, repeats=3).peak
+    real = measure_in_child(config, "cuda", 1, repeats=3).peak
     assert memory(config, device="cuda").peak == pytest.approx(real, rel=0.25)
 
 

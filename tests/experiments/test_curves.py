@@ -103,18 +103,18 @@ def test_levels_are_brought_together_by_pairs() -> None:
 
 
 @pytest.mark.parametrize("sampler", [Column, Levelled])
-def test_another_column(sampler: type[Column]) -> None:
+def test_another_column(sampler: type[Column | Levelled]) -> None:
     optimizer = ASHA(sampler(Space(x=Float(0.0, 1.0))), max_resource=9)
     run(Study(optimizer), Simulator(lambda config, until, _: config["x"] + 1.0 / until), Stop(9))
     history = optimizer.history
     keys = sorted(history.finished_keys)
-    view = sampler(optimizer.space).view(history, keys)
-    assert view.domain.kinds == ("float", "float") and {u for _, u in keys} == {1, 3, 9}
-    places = dict(zip([until for _, until in keys], view.rows(history, keys)[:, -1], strict=True))
+    read = sampler(optimizer.space).observe(history, keys)
+    assert read.domain.kinds == ("float", "float") and {u for _, u in keys} == {1, 3, 9}
+    places = dict(zip([until for _, until in keys], read.rows[:, -1], strict=True))
     assert places == pytest.approx({1: 0.0, 3: 0.5, 9: 1.0})
     assert log_share(3, 1, 9) == pytest.approx(0.5)
-    raw, read = (np.array(of)[:, 0] for of in ([history.losses(key) for key in keys], optimizer.sampler.losses(history, keys)))
-    moved = [until for (_, until), change in zip(keys, read - raw, strict=True) if change != 0.0]
+    raw = np.array([history.losses(key) for key in keys])
+    moved = [until for (_, until), (change,) in zip(keys, read.losses - raw, strict=True) if change != 0.0]
     assert set(moved) == ({1, 3} if sampler is Levelled else set())
     notes = [job.note.record["gp"] for job in history.jobs.values() if "gp" in job.note.record]
     fits = [note[name]["thetas"][0] for note in notes for name in note]

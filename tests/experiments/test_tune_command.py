@@ -17,10 +17,14 @@ from pathlib import Path
 import pytest
 
 import hpo
-from experiments import build
-from experiments.folder import TEXT, Folder
 from experiments.job import default, space
-from experiments.settings import Settings
+from experiments.tune.build import load_text, make_objective, text_digest
+from experiments.tune.folder import TEXT, Folder
+from experiments.tune.machine import versions
+from experiments.tune.memory import memory_room
+from experiments.tune.optimizer import make_optimizer
+from experiments.tune.prepare import complete
+from experiments.tune.settings import Settings
 from hpo.executors import checkpoint_name
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -240,32 +244,34 @@ def test_sigterm_says_how_to_go_on(tmp_path: Path, text: Path) -> None:
     assert "interrupted; everything told is in the log, and this goes on: " in out and "-m experiments.tune --text" in out
 
 
-def before_there_were_finals(folder: Path, text: Path, complete: bool) -> tuple[int, int]:
+def before_there_were_finals(folder: Path, text: Path, searched: bool) -> tuple[int, int]:
     """A folder as earlier versions left it, after its search or a Ctrl-C; the checkpoint that it handed over."""
     small = {"sampler": "random", "context": 16, "min_resource": 512, "horizon": 4608, "workers": 1}
     settings = Settings.of({**small, "text": str(text), "seconds": 1e5, "trials": 4, "folder": str(folder)})
-    corpus = build.corpus(settings)
-    settings = settings.completed()
+    corpus, objective = load_text(settings), make_objective(settings)
+    settings = complete(settings)
     left = Folder(folder)
-    settings = left.adopt(settings, {**build.versions(), TEXT: build.digest(corpus)})
+    left.open(settings, {**versions(), TEXT: text_digest(corpus)})
     log = hpo.SQLiteLog(folder / "log.sqlite")
-    study = hpo.Study(build.optimizer(settings, corpus.vocabulary), unit="tokens", horizon=settings.horizon, log=log)
+    search = make_optimizer(settings, space(settings.space, memory_room(settings, objective, corpus.vocabulary)))
+    study = hpo.Study(search, unit="tokens", horizon=settings.horizon, log=log)
     study.optimizer.enqueue(default(settings.space))
     stop = hpo.Stop(when=lambda history: len(history.at(1536)) > 0)
-    hpo.run(study, hpo.Inline(build.objective(settings), horizon=settings.horizon, folder=folder / "checkpoints"), stop)
+    hpo.run(study, hpo.Inline(objective, horizon=settings.horizon, folder=folder / "checkpoints"), stop)
     key = study.best.key
     shutil.copy(folder / "checkpoints" / checkpoint_name(key), folder / "best.ckpt")
-    if complete:
-        left.remember(complete={"seconds": settings.seconds, "trials": settings.trials}, default={"loss": 2.5, "until": 4608})
+    if searched:
+        used = {"seconds": settings.seconds, "trials": settings.trials}
+        left.update_search(complete=used, default={"loss": 2.5, "until": 4608})
     log.close()
-    left._lock.close()
+    left.close()
     assert key[1] < settings.horizon
     return key
 
 
-@pytest.mark.parametrize("complete", [True, False])
-def test_a_folder_from_before_there_were_finals_gets_them(tmp_path: Path, text: Path, complete: bool) -> None:
-    before_there_were_finals(tmp_path / "run", text, complete)
+@pytest.mark.parametrize("searched", [True, False])
+def test_a_folder_from_before_there_were_finals_gets_them(tmp_path: Path, text: Path, searched: bool) -> None:
+    before_there_were_finals(tmp_path / "run", text, searched)
     told = results(tmp_path / "run")
     done = tune(tmp_path, "--config", "run/settings.toml")
     assert done.returncode == 0, done.stderr
@@ -275,6 +281,54 @@ def test_a_folder_from_before_there_were_finals_gets_them(tmp_path: Path, text: 
     assert told.items() <= results(tmp_path / "run").items()
     again = tune(tmp_path, "--config", "run/settings.toml")
     assert "is finished" in again.stdout and json.loads((tmp_path / "run/best.json").read_text()) == best
+
+
+OWN = """
+from hpo import Job
+from hpo.rng import stream
+
+
+class Draws:
+    def __init__(self, space, seed=0):
+        self.space, self.seed = space, seed
+
+    def sample(self, history, trial):
+        return self.space.decode(self.space.domain.random(stream(self.seed, trial, "mine"), 1)[0])
+
+
+class Leaders:
+    def __init__(self, sampler, min_resource, horizon):
+        self.sampler, self.min_resource, self.horizon = sampler, min_resource, horizon
+
+    def propose(self, history):
+        best = next(history.ranking(self.min_resource), None)
+        if best is not None and history.trials[best[0]][-1] == best:
+            job = history.jobs[best]
+            return Job(best[0], job.config, self.horizon, best, job.seed)
+        return self.sampler.fresh(history, self.min_resource)
+"""
+
+
+def test_classes_of_ones_own_tune_and_go_on(tmp_path: Path, text: Path) -> None:
+    """The second run has more trials, and asks what one run would have asked: the classes read the log alone."""
+    (tmp_path / "mine.py").write_text(OWN)
+    small = [flag for flag in SMALL if flag not in ("--sampler", "random")]
+    classes = ["--sampler", "mine:Draws", "--scheduler", "./mine.py:Leaders"]
+    arguments = ["--text", text, "--folder", "run", "--seconds", "100000", *small, *classes]
+    first = tune(tmp_path, *arguments, "--trials", 2)
+    assert first.returncode == 0, first.stderr
+    before = results(tmp_path / "run")
+    assert {until for _, until in before} == {512, 4608}
+    stored = ["--config", "run/settings.toml"]
+    refused(tune(tmp_path, *stored, "--sampler", "mine:Other"), "'mine' has no class 'Other'")
+    refused(tune(tmp_path, *stored, "--sampler", "random"), "sampler was 'mine:Draws' and is now 'random'")
+    again = tune(tmp_path, *stored, "--trials", 4)
+    assert again.returncode == 0, again.stderr
+    after = results(tmp_path / "run")
+    assert before.items() <= after.items() and len({trial for trial, _ in after}) > len({trial for trial, _ in before})
+    assert "./mine.py:Leaders(mine:Draws)" in (tmp_path / "run/report.html").read_text()
+    (tmp_path / "mine.py").unlink()
+    refused(tune(tmp_path, *stored, "--trials", 9), "there is no module 'mine'")
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.handover import KEEP, Handover, Judged, difference, ends, handover, sentence
-from experiments.report import intervals
+from experiments.tune.handover import KEEP, Handover, Judged, decide_handover, difference, ends, sentence
+from experiments.tune.report import intervals
 from hpo import ASHA, Finals, Float, MemoryLog, Random, Result, Space, Study
 from hpo.job import Key
 
@@ -46,7 +46,7 @@ def known(judged: Mapping[int, list[float]]) -> dict[str, Any]:
 
 
 def chosen(study: Study, judged: Mapping[int, list[float]], wanted: bool = True) -> tuple[str, Key | None, str]:
-    found = handover(study, known(judged), wanted)
+    found = decide_handover(study, known(judged), wanted)
     return found.reason, found.key, sentence(found, study)
 
 
@@ -86,24 +86,24 @@ def test_a_study_from_before_there_were_finals_hands_over_no_less_than_it_did() 
         assert job is not None
         study.optimizer.tell(job, 5.0 - job.trial if job.until == 1 else 1.5)
     late = Study(Finals(ASHA(Random(SPACE), 1, 9, 3), KEEP), unit="tokens", log=log)
-    found = handover(late, {"default": {"loss": 1.2}}, True)
+    found = decide_handover(late, {"default": {"loss": 1.2}}, True)
     assert (found.reason, found.key) == ("before", study.best.key) and found.key is not None and found.key[1] == 3
     said = sentence(found, late)
     assert "1.5000 at 3 tokens, beside 1.2000 of the default configuration at 9 tokens" in said
     assert "the study comes from before there were finals" in said
-    assert "of the default" not in sentence(handover(late, {}, True), late)
+    assert "of the default" not in sentence(decide_handover(late, {}, True), late)
     late.history.limit("seconds", 1.0, "finals")
     first = late.optimizer.ask()
     assert first is not None and first.trial == 0
     late.optimizer.tell(first, 2.0)
-    found = handover(late, {}, True)
+    found = decide_handover(late, {}, True)
     led = late.history.rank(late.history.at(3))[0]
     assert (found.reason, found.key) == ("before", led), "the default alone is at the end, and worse"
     assert "beside 2.0000 of the default configuration at 9 tokens" in sentence(found, late)
     while (job := late.optimizer.ask()) is not None:
         late.optimizer.tell(job, 1.0 + job.trial)
     judged = {trial: [1.0 + trial] * 3 for trial, _ in ends(late.history)}
-    assert handover(late, known(judged), True).reason == "judged" and 0 in judged and len(judged) > 1
+    assert decide_handover(late, known(judged), True).reason == "judged" and 0 in judged and len(judged) > 1
 
 
 def test_until_all_are_judged_the_losses_of_the_search_count_and_that_is_said() -> None:
@@ -126,7 +126,7 @@ LOSSES = st.one_of(st.floats(0.0, 10.0), st.just(math.inf))
 @given(st.lists(st.lists(LOSSES, min_size=3, max_size=3), min_size=2, max_size=4))
 def test_never_worse_than_the_default_that_was_judged_beside_it(parts: list[list[float]]) -> None:
     study = finals({i: 1.0 for i in range(len(parts) - 1)})
-    found = handover(study, known(dict(enumerate(parts))), True)
+    found = decide_handover(study, known(dict(enumerate(parts))), True)
     assert found.key is not None and found.judged[found.key].loss <= found.judged[0, 9].loss
     assert found.is_default == (found.key == (0, 9)) and sentence(found, study)
     assert isinstance(found, Handover)

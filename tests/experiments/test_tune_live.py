@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments.live import Display, View, clock
-from experiments.settings import Settings
+from experiments.tune.live import Display, View, clock
+from experiments.tune.settings import Settings
 from hpo import ASHA, Finals, Float, Job, Random, Result, Space, Study
 from hpo.analysis.snapshot import snapshot
 

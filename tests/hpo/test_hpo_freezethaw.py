@@ -33,7 +33,7 @@ from hpo import (
 from hpo.optimizers import freezethaw
 from hpo.optimizers.freezethaw import CHANCES, FIRST, OUTCOMES, variance_reduction, worths
 from hpo.optimizers.gp.fits import Recipe
-from hpo.optimizers.gp.observations import View, readable
+from hpo.optimizers.gp.observations import Observations
 from hpo.testing import Drive, LearnerLaws, changed_jobs, replay_in_process, started_jobs
 from hpo.testing.spaces import SPACES, mixed_space, plane, quadratic
 from surrogates import EI, GaussianProcess, fit, standardise
@@ -88,11 +88,9 @@ def test_a_cheap_look_is_worth_something() -> None:
 def test_what_a_look_takes_away() -> None:
     """As much as conditioning on the look's row takes from the variance at the horizon."""
     history = search(30).history
-    keys = readable(history)
-    view = GP(plane()).view(history, keys)
-    rows = view.rows(history, keys)
-    z = standardise(np.array([history.losses(key)[0] for key in keys])).z
-    gp = GaussianProcess(view.domain, rows, z, fit(rows, z, view.domain, 0))
+    read = GP(plane()).observe(history)
+    z = standardise(read.losses[:, 0]).z
+    gp = GaussianProcess(read.domain, read.rows, z, fit(read.rows, z, read.domain, 0))
     plain = np.random.default_rng(0).random((4, 2))
     looks, last = (np.column_stack([plain, np.full(4, share)]) for share in (1 / 3, 1.0))
     variance = gp.predict(last)[1]
@@ -101,16 +99,17 @@ def test_what_a_look_takes_away() -> None:
     assert found == pytest.approx(1.0 - np.array(left) / variance, rel=1e-5) and (found > 0.01).all()
 
 
-def opposed(n: int, seed: int) -> tuple[Study, list[GaussianProcess], View]:
+def opposed(n: int, seed: int) -> tuple[Study, list[GaussianProcess], Observations]:
     """A search, and two models of its results: one that expects much of everything, one that is sure of what it has seen."""
     study = search(n, seed)
-    optimizer, keys = study.optimizer, readable(study.history)
+    optimizer = study.optimizer
     assert isinstance(optimizer, FreezeThaw)
-    (gp,), view, _ = optimizer._models(study.history, keys)
-    rows, theta = view.rows(study.history, keys), gp.theta
+    read = optimizer._gp.observe(study.history)
+    ((gp,), _) = optimizer._models(read)
+    theta = gp.theta
     s, v = theta.log_outputscale, theta.log_noise
     thetas = replace(theta, log_outputscale=s + 2.0), replace(theta, log_outputscale=s - 6.0, log_noise=v - 6.0)
-    return study, [GaussianProcess(view.domain, rows, gp.y, theta) for theta in thetas], view
+    return study, [GaussianProcess(read.domain, read.rows, gp.y, theta) for theta in thetas], read
 
 
 @pytest.mark.parametrize(("n", "seed"), [(30, 1), (20, 1), (20, 3)])
@@ -118,13 +117,13 @@ def test_over_samples_of_the_hyperparameters_worths_are_averaged_and_not_their_l
     n: int, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where one sample hopes for a gain and another is sure that there is none, half of the gain may be hoped for."""
-    study, gps, view = opposed(n, seed)
+    study, gps, _ = opposed(n, seed)
     optimizer, history = study.optimizer, study.history
     assert isinstance(optimizer, FreezeThaw)
     paused, new = optimizer._paused(history), optimizer.sampler.draft(history, history.next_trial)
 
     def chosen(models: list[GaussianProcess]) -> object:
-        monkeypatch.setattr(optimizer, "_models", lambda history, keys: (models, view, {}))
+        monkeypatch.setattr(optimizer, "_models", lambda read: (models, {}))
         return optimizer._best(history, paused, new)[0]
 
     bold, sure = chosen(gps[:1]), chosen(gps[1:])
@@ -132,17 +131,17 @@ def test_over_samples_of_the_hyperparameters_worths_are_averaged_and_not_their_l
 
 
 def test_all_samples_share_one_shortlist(monkeypatch: pytest.MonkeyPatch) -> None:
-    study, gps, view = opposed(20, 1)
+    study, gps, read = opposed(20, 1)
     optimizer, history = study.optimizer, study.history
     assert isinstance(optimizer, FreezeThaw)
     paused = optimizer._paused(history)
-    plain, told = (view.rows(history, keys)[:, :-1] for keys in (paused, readable(history)))
+    plain = read.rows_of(paused)[:, :-1]
     at = np.array([until for _, until in paused])
-    each = [optimizer._worth([gp], view, plain, at, told) for gp in gps]
+    each = [optimizer._worth([gp], read, plain, at) for gp in gps]
     monkeypatch.setattr(freezethaw, "SHORTLIST", 3)
-    few = [np.isfinite(optimizer._worth([gp], view, plain, at, told)) for gp in gps]
+    few = [np.isfinite(optimizer._worth([gp], read, plain, at)) for gp in gps]
     assert (few[0] != few[1]).any(), "each alone would list others"
-    both = optimizer._worth(gps, view, plain, at, told)
+    both = optimizer._worth(gps, read, plain, at)
     on = np.isfinite(both)
     assert on.sum() in (3, 4)
     np.testing.assert_allclose(both[on], (np.logaddexp(*each) - np.log(2.0))[on], rtol=1e-12)

@@ -8,7 +8,7 @@ import pytest
 from hpo import ASHA, GP, Categorical, Float, History, Random, Result, Simulator, Space, Stop, Study, run
 from hpo.job import Job
 from hpo.optimizers.gp import fits as model
-from hpo.optimizers.gp.observations import AtHorizon, View, readable
+from hpo.optimizers.gp.observations import AtHorizon, Observations
 from surrogates import GaussianProcess, Score, acquisition, fit, standardise
 
 
@@ -34,52 +34,49 @@ def test_losses_are_read_as_they_were_measured() -> None:
     inf = float("inf")
     losses = {(0, 1): 5.0, (1, 1): 4.0, (2, 1): inf, (0, 3): 3.0, (1, 3): 3.5, (1, 9): 2.5}
     history = told(losses)
-    keys = readable(history)
-    assert dict(zip(keys, GP(line()).losses(history, keys)[:, 0], strict=True)) == losses
+    read = Observations.of(history, line())
+    assert dict(zip(read.keys, read.losses[:, 0], strict=True)) == losses
 
 
 def test_one_budget_is_left_alone() -> None:
     history = told({(0, 1): 5.0, (1, 1): 4.0})
-    keys = readable(history)
-    view = View.of(line(), history, keys)
-    assert not view.several and view.domain is view.space.domain
-    assert view.rows(history, keys).tolist() == [[0.0], [0.1]] and view.lift(np.array([[0.5]])).tolist() == [[0.5]]
+    read = Observations.of(history, line())
+    assert not read.has_budgets and read.domain is read.space.domain
+    assert read.rows.tolist() == [[0.0], [0.1]] and read.lift(np.array([[0.5]])).tolist() == [[0.5]]
 
 
 def test_several_budgets_are_shares_of_the_horizon() -> None:
     history = told({(0, 1): 5.0, (1, 1): 4.0, (1, 3): 3.0})
-    keys = readable(history)
-    view = View.of(line(), history, keys)
-    assert view.rows(history, keys).tolist() == [[0.0, 1 / 9], [0.1, 1 / 9], [0.1, 1 / 3]]
-    assert view.domain.kinds == ("float", "budget") and view.domain.budget
-    lifted = view.lift(np.array([[0.3]]))
-    assert lifted.tolist() == [[0.3, 1.0]] and view.domain.snap(lifted).tolist() == lifted.tolist()
+    read = Observations.of(history, line())
+    assert read.rows.tolist() == [[0.0, 1 / 9], [0.1, 1 / 9], [0.1, 1 / 3]]
+    assert read.domain.kinds == ("float", "budget") and read.domain.budget
+    lifted = read.lift(np.array([[0.3]]))
+    assert lifted.tolist() == [[0.3, 1.0]] and read.domain.snap(lifted).tolist() == lifted.tolist()
 
 
 def test_the_whole_training_alone_is_the_horizon() -> None:
     history = told({(0, 1): 5.0, (0, 3): 4.0, (0, 9): 3.0, (1, 1): 4.0})
-    view = View.of(line(), history, readable(history))
-    assert view.rows(history, [(0, 9), (1, 1)])[:, -1].tolist() == [1.0, 1 / 9]
+    read = Observations.of(history, line())
+    assert read.rows_of([(0, 9), (1, 1)])[:, -1].tolist() == [1.0, 1 / 9]
 
 
 def test_constraints_hold_with_a_budget_too() -> None:
     """They are asked about configurations, and see no budget."""
     space = Space(x=Float(0.0, 1.0), y=Categorical(["a", "b"]), constraints=[lambda config: config["x"] < 0.25])
-    view = View(space, 1, 9)
+    read = Observations(told({}), space, [], 1, 9)
     rows = np.array([[0.1, 0.0, 1 / 9], [0.9, 1.0, 1.0], [0.2, 1.0, 1.0]])
-    assert view.domain.ok(rows).tolist() == [True, False, True]
-    assert (view.domain.random(np.random.default_rng(0), 50)[:, 0] < 0.25).all()
-    assert View(line(), 1, 9).domain.feasible is None
+    assert read.domain.ok(rows).tolist() == [True, False, True]
+    assert (read.domain.random(np.random.default_rng(0), 50)[:, 0] < 0.25).all()
+    assert Observations(told({}), line(), [], 1, 9).domain.feasible is None
 
 
 def test_gradient_at_the_horizon() -> None:
     rng = np.random.default_rng(0)
     history = told({(t, u): float(rng.normal()) for t in range(9) for u in (1, 3)})
-    keys = readable(history)
-    view = View.of(line(), history, keys)
-    rows, z = view.rows(history, keys), standardise(GP(line()).losses(history, keys)[:, 0]).z
-    gp = GaussianProcess(view.domain, rows, z, fit(rows, z, view.domain, 0))
-    score = AtHorizon(Score(gp, acquisition("logei"), float(z.min())), view)
+    read = Observations.of(history, line())
+    z = standardise(read.losses[:, 0]).z
+    gp = GaussianProcess(read.domain, read.rows, z, fit(read.rows, z, read.domain, 0))
+    score = AtHorizon(Score(gp, acquisition("logei"), float(z.min())), read)
     X, h = np.array([[0.23], [0.71]]), 1e-6
     values, slopes = score.gradient(X)
     assert slopes.shape == X.shape and values == pytest.approx(score(X))

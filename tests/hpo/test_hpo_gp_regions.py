@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hpo import GP, Categorical, Float, Int, Space
-from hpo.optimizers.gp.regions import REACH, elsewhere
+from hpo.optimizers.gp.regions import REACH, another_part
 
 MIXED = Space(
     x=Float(0.0, 1.0), n=Int(1, 3), k=Categorical(["a", "b", "c"]), y=Float(0.0, 1.0, when={"k": "a"}),
@@ -21,7 +21,7 @@ MIXED = Space(
 def test_it_excludes_the_best_row_and_holds_legal_others(seed: int) -> None:
     domain, rng = MIXED.domain, np.random.default_rng(seed)
     best = domain.random(rng, 1)
-    part = elsewhere(domain, best[0], rng)
+    part = another_part(domain, best[0], rng)
     assert part is not None and not part.holds(best)[0]
     other = part.of(domain).random(rng, 20)
     assert domain.ok(other).all() and part.holds(other).all()
@@ -34,7 +34,7 @@ def test_it_excludes_the_best_row_and_holds_legal_others(seed: int) -> None:
 def test_a_choice_is_left_half_of_the_time() -> None:
     domain, rng = MIXED.domain, np.random.default_rng(0)
     best = domain.random(rng, 1)[0]
-    parts = [elsewhere(domain, best, rng) for _ in range(300)]
+    parts = [another_part(domain, best, rng) for _ in range(300)]
     choices = np.mean([part is not None and domain.categorical[part.column] for part in parts])
     assert 0.5 < choices < 0.75
 
@@ -59,6 +59,6 @@ def test_a_constraint_is_not_asked_about_a_whole_space_again() -> None:
 
 def test_where_there_is_nothing_else_there_is_no_part() -> None:
     one = Space(k=Categorical(["a"]), m=Categorical(["u"]))
-    assert elsewhere(one.domain, np.array([0.0, 0.0]), np.random.default_rng(0)) is None
+    assert another_part(one.domain, np.array([0.0, 0.0]), np.random.default_rng(0)) is None
     narrow = Space(x=Float(0.0, 1.0), constraints=[lambda c: abs(c["x"] - 0.5) < 0.2])
-    assert elsewhere(narrow.domain, np.array([0.5]), np.random.default_rng(0)) is None
+    assert another_part(narrow.domain, np.array([0.5]), np.random.default_rng(0)) is None

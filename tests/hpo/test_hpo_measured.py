@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hpo import GP, Float, History, Result, Space
-from hpo.optimizers.gp.terms import measured
+from hpo.optimizers.gp.metrics import metric_values
 
 
 def told(results: list[Result], **options: Any) -> tuple[GP, History]:
@@ -34,7 +34,7 @@ COSTS = [math.exp(math.sin(i)) for i in range(8)]
 @pytest.mark.parametrize("kind", [own, beside, old])
 def test_the_cost_is_read_where_it_stands(kind: Any) -> None:
     _, history = told([kind(i, cost) for i, cost in enumerate(COSTS)], cost="seconds")
-    assert measured(history, history.finished_keys, "seconds") == COSTS
+    assert metric_values(history, history.finished_keys, "seconds") == COSTS
 
 
 def test_proposals_do_not_depend_on_where_it_stands() -> None:
@@ -49,14 +49,14 @@ def test_an_old_log_goes_on_with_the_framework_s_seconds() -> None:
     """Its results have no system: its seconds were the worker's, as those of the results since are."""
     results = [old(i, cost) if i < 4 else beside(i, cost) for i, cost in enumerate(COSTS)]
     _, history = told(results, cost="seconds")
-    assert measured(history, history.finished_keys, "seconds") == COSTS
+    assert metric_values(history, history.finished_keys, "seconds") == COSTS
 
 
 def test_where_a_user_reports_a_name_nothing_else_is_taken_for_it() -> None:
     results = [own(i, cost) if i % 2 else beside(i, cost) for i, cost in enumerate(COSTS)]
     optimizer, history = told(results, constraints={"seconds": 1.0})
     expected = [cost if i % 2 else None for i, cost in enumerate(COSTS)]
-    assert measured(history, history.finished_keys, "seconds") == expected
+    assert metric_values(history, history.finished_keys, "seconds") == expected
     good = [key for key, cost in zip(history.finished_keys, expected, strict=True) if cost is not None and cost <= 1.0]
     assert set(optimizer.candidates(history)) <= set(good)
 

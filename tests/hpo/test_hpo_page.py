@@ -40,6 +40,13 @@ def test_every_job_is_proposed_again(transcript: Transcript) -> None:
     assert again == count and int(count) > 20
 
 
+def test_the_loaded_study_is_analysed(transcript: Transcript) -> None:
+    said = transcript.said["python analyse.py"].splitlines()
+    assert said[0].startswith("loss of ") and {line.split()[0] for line in said[1:-1]} == {"lr", "momentum"}
+    assert said[-1] == "report.html" and "<svg" in (transcript.folder / "report.html").read_text()
+    assert (transcript.folder / "history.png").stat().st_size and (transcript.folder / "effects.svg").stat().st_size
+
+
 def test_the_default_reaches_the_end_in_the_finals(transcript: Transcript) -> None:
     assert re.match(r"\[0, \d+", transcript.said["python finals.py"])
 

@@ -23,9 +23,11 @@ from models.gpt import GPT
 from models.loss import token_loss
 from models.optimizers.rows import OPTIMIZERS
 from models.precision import context
+from models.predict.activations import Parts
 from models.predict.buffers import buffer_bytes
 from models.predict.cost import cost, parameters
-from models.predict.memory import Layout, Parts, fits, memory
+from models.predict.layout import Layout
+from models.predict.memory import fits, memory
 from models.predict.state import Kind
 
 torch.set_num_threads(1)
@@ -177,8 +179,8 @@ def test_buffers_are_what_the_passes_hold() -> None:
         parts = Parts(*split(config))
         first, then = held(config)
         assert buffer_bytes(parts.config, parts.tokens) == first, config
-        assert memory(config).activations == parts.held() + parts.recorded_bytes()
-        if parts.attention_recorded:  # with one head, some copies of autograd's are none
+        assert memory(config).activations == parts.buffer_bytes() + parts.recorded_bytes()
+        if parts.has_autograd_attention:  # with one head, some copies of autograd's are none
             assert 0.98 * then < memory(config).activations < 1.12 * then, config
         else:
             assert memory(config).activations == then, config
@@ -186,9 +188,9 @@ def test_buffers_are_what_the_passes_hold() -> None:
 
 def test_measuring_noise_makes_buffers_of_its_own() -> None:
     config = {"layers": 2, "hidden": 32, "heads": 2, "vocabulary": 65, "context": 16, "batch": 8, "noise_every": 10}
-    usual = Parts(*split({**config, "noise_every": 0})).held()
-    assert Parts(*split(config)).held() == 1.5 * usual  # those of half the batch
-    assert Parts(*split({**config, "micro_batch": 4})).held() == usual / 2
+    usual = Parts(*split({**config, "noise_every": 0})).buffer_bytes()
+    assert Parts(*split(config)).buffer_bytes() == 1.5 * usual  # those of half the batch
+    assert Parts(*split({**config, "micro_batch": 4})).buffer_bytes() == usual / 2
 
 
 def test_one_process_with_kernels_in_float32_goes_by_hand() -> None:

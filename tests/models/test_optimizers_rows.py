@@ -15,7 +15,7 @@ from models.optimizers.base import Optimizer, Rate, descend, make_optimizer, sca
 from models.optimizers.rows import OPTIMIZERS, Row
 from models.predict.memory import memory
 from models.predict.state import moment_floats
-from tests.models import test_calibrate
+from tests.models import test_calibrate, test_operations
 from tests.models.test_optimizers_laws import (  # noqa: F401  # all of them are run with the `config` below
     test_a_rate_given_as_a_tensor_is_the_rate_given_as_a_number,
     test_a_small_regression_is_learned,
@@ -148,7 +148,7 @@ def test_what_is_not_called_shardable_is_not() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_its_operations_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    test_calibrate.test_operations_are_those_that_are_called({"optimizer": "signum"}, False, monkeypatch)
+    test_operations.test_operations_are_those_that_are_called({"optimizer": "signum"}, False, monkeypatch)
     told = test_calibrate.predict({**test_calibrate.SMALL, "optimizer": "signum"}, test_calibrate.MADE_UP)
     adamw = test_calibrate.predict(test_calibrate.SMALL, test_calibrate.MADE_UP)
     assert told.parts["update"] == pytest.approx(9 / 11 * adamw.parts["update"])

@@ -3,7 +3,7 @@
 import pytest
 
 from models.config import split
-from models.predict.shapes import SHAPES, Shape, table
+from models.predict.shapes import SHAPES, Shape, shape_table
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,6 @@ def test_a_shape_is_a_config_that_fits_80_gb(shape: Shape) -> None:
 
 
 def test_a_label_that_is_off_says_so() -> None:
-    lines = {line.split("  ")[0].strip(): line for line in table().splitlines()}
+    lines = {line.split("  ")[0].strip(): line for line in shape_table().splitlines()}
     assert set(SHAPES) <= set(lines)
     assert all((f"{shape.differs:+.0%}" in lines[name]) == bool(shape.differs) for name, shape in SHAPES.items() if shape.differs)

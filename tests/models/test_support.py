@@ -19,6 +19,7 @@ from models.flat import flatten
 from models.gpt import GPT
 from models.optimizers.base import make_optimizer
 from models.predict import support
+from models.predict.memory import memory
 from models.predict.support import BESIDE, LEFT, MODEL, TRAINING, has_passes, unknown_option
 from models.rules import RULES, Choice
 from tests.models.tiny import CORPUS, STEP, TINY, make
@@ -138,3 +139,13 @@ def test_what_is_left_to_autograd_is_not_warned_of(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.WARNING):
         assert [type(make(option).engine) for option in options] == [EagerEngine, EagerEngine]
     assert caplog.text == ""
+
+
+def test_memory_is_predicted_of_the_engine_that_trains(silu: None) -> None:
+    def peaks(activation: str) -> list[int]:
+        config = {**TINY, "vocabulary": 9, "activation": activation, "attention_dropout": 0.1}
+        return [memory(config, kernels=kernels).peak for kernels in (True, False)]
+
+    by_hand, through_autograd = peaks("gelu")
+    assert by_hand != through_autograd
+    assert len(set(peaks("silu"))) == 1

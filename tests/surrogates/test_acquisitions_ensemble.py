@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from surrogates import ACQUISITIONS, Ensemble, GaussianProcess, Thompson, combined, ensemble_of, score_of
+from surrogates import ACQUISITIONS, Ensemble, GaussianProcess, Thompson, combine, ensemble_of, score_of
 from tests.surrogates.situations import box, hyperparameters, inside, situation
 
 THOMPSON = Thompson(frequencies=128)
@@ -23,7 +23,7 @@ def test_draws_vary_as_the_mixture_does_and_their_mean_does_not():
     mixed, averaged = [], []
     for seed in seeds:
         scores = [score_of(THOMPSON, replace(s, seed=seed)) for s in situations]
-        mixed.append(-combined(THOMPSON, scores, seed)(X))
+        mixed.append(-combine(THOMPSON, scores, seed)(X))
         averaged.append(-Ensemble(scores)(X))
     means, variances = (np.array(part) for part in zip(*(s.gp.predict(X) for s in situations), strict=True))
     expected = variances.mean(axis=0) + means.var(axis=0)
@@ -36,7 +36,7 @@ def test_draws_vary_as_the_mixture_does_and_their_mean_does_not():
 def test_one_of_the_draws_is_chosen_by_the_seed():
     situations, X = samples(3), inside(box(2), 4)
     scores = [score_of(THOMPSON, s) for s in situations]
-    assert [combined(THOMPSON, scores, seed) for seed in range(6)] == [*scores, *scores]
+    assert [combine(THOMPSON, scores, seed) for seed in range(6)] == [*scores, *scores]
     np.testing.assert_array_equal(ensemble_of(THOMPSON, [replace(s, seed=5) for s in situations])(X),
                                   score_of(THOMPSON, replace(situations[2], seed=5))(X))  # fmt: skip
 
@@ -46,14 +46,14 @@ def test_all_others_are_averaged_and_a_single_one_is_itself():
     situations = samples(3)
     for name in ("logei", "nei", "mes"):
         scores = [score_of(ACQUISITIONS[name], s) for s in situations]
-        found = combined(ACQUISITIONS[name], scores, 7)
+        found = combine(ACQUISITIONS[name], scores, 7)
         assert isinstance(found, Ensemble) and list(found.scores) == scores
-        assert combined(ACQUISITIONS[name], scores[:1], 7) is scores[0]
+        assert combine(ACQUISITIONS[name], scores[:1], 7) is scores[0]
 
 
 @pytest.mark.parametrize("chosen", [THOMPSON, ACQUISITIONS["logei"]])
 def test_no_scores_are_refused(chosen):
     with pytest.raises(ValueError, match="0 scores came to an ensemble"):
-        combined(chosen, [], 0)
+        combine(chosen, [], 0)
     with pytest.raises(ValueError, match="0 scores came to an ensemble"):
         ensemble_of(chosen, [])

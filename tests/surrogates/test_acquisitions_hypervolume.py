@@ -9,7 +9,7 @@ import pytest
 from surrogates import EHVI, NEHVI, GaussianProcess, Normal, acquisition, score_of
 from surrogates.acquisitions.ehvi import Improvement
 from surrogates.acquisitions.normal import log_mean_exp
-from surrogates.acquisitions.pareto import boxes, dominators, pareto_front, reference_point, thinned
+from surrogates.acquisitions.pareto import boxes, dominators, pareto_front, reference_point, thin_front
 from tests.surrogates.situations import AT_ONE_BUDGET, DOMAINS, box, inside, situation
 
 
@@ -67,12 +67,12 @@ def test_without_a_point_below_the_reference_there_is_one_box():
 def test_a_thinned_front_keeps_its_ends_and_its_spread():
     angle = np.linspace(0, np.pi / 2, 101)
     front = np.column_stack([1 - np.cos(angle), 1 - np.sin(angle)])
-    assert thinned(front, 101) is front
-    few = thinned(front, 5)
+    assert thin_front(front, 101) is front
+    few = thin_front(front, 5)
     assert len(few) == 5
     np.testing.assert_array_equal(few[[0, -1]], front[[0, -1]])
     assert np.diff(few[:, 0]).max() < 0.45 and (np.diff(few[:, 0]) > 0).all()
-    assert len(thinned(pareto_front(points(4, 300)), 2)) == 4  # the best in each objective
+    assert len(thin_front(pareto_front(points(4, 300)), 2)) == 4  # the best in each objective
 
 
 def test_many_objectives_do_not_explode():
@@ -182,7 +182,7 @@ def test_nehvi_is_the_average_over_noise_free_posteriors(where, pending):
     domain = DOMAINS[where]
     s = situation(domain, n=10, objectives=2, pending=pending, noise=0.2, reference=np.full(2, 1.5))
     score, X, each = score_of(NEHVI(draws=8), s), inside(domain, 6), []
-    S = np.concatenate([s.promising(64), s.pending])
+    S = np.concatenate([s.best_rows(64), s.pending])
     for j in range(8):
         gps = tuple(
             GaussianProcess(domain, S, draws.values[j], replace(gp.theta, log_noise=np.log(1e-10)))

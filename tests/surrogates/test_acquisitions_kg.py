@@ -34,7 +34,7 @@ def test_it_proposes_well_over_any_domain(where):
     X = at_budgets(domain, domain.random(np.random.default_rng(9), 1500), (1.0,))
     for seed in range(2):
         s = situation(domain, pending=2, noise=1e-3, seed=seed)
-        whole, ours = gradients(KGScore(s.hallucinated, X), X[:300]), gradients(score_of(KG(), s), X[:300])
+        whole, ours = gradients(KGScore(s.hallucinated_gp, X), X[:300]), gradients(score_of(KG(), s), X[:300])
         assert whole[ours.argmax()] > 0.85 * whole.max()
 
 
@@ -54,7 +54,7 @@ def test_minima_of_the_mean_are_sought_in_all_basins():
 def test_places_of_minima_are_different_feasible_rows_at_the_horizon(where):
     domain = DOMAINS[where]
     s = situation(domain, pending=2)
-    rows = places_of_minima(s.hallucinated, s, 16)
+    rows = places_of_minima(s.hallucinated_gp, s, 16)
     assert 1 < len(set(domain.keys(rows))) == len(rows) <= 16
     np.testing.assert_array_equal(rows, domain.at_horizon(domain.snap(rows)))
-    np.testing.assert_array_equal(rows, places_of_minima(s.hallucinated, s, 16))
+    np.testing.assert_array_equal(rows, places_of_minima(s.hallucinated_gp, s, 16))

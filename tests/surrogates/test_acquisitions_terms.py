@@ -11,10 +11,10 @@ from surrogates import (
     PosteriorMean,
     Sum,
     acquisition,
-    constrained,
     cost_aware,
     pibo,
     score_of,
+    with_constraints,
 )
 from tests.surrogates.situations import DOMAINS, assert_slopes, box, conditional, inside, situation
 
@@ -36,7 +36,7 @@ def test_all_terms_together(name, where):
     s, X = situation(domain, pending=1, noisy=True), inside(domain, 6)
     cost, limits = situation(domain, seed=5).gp, [situation(domain, seed=6).gp, situation(domain, seed=7).gp]
     score, feasibility = score_of(acquisition(name), s), Feasibility(limits, (0.3, -0.2))
-    whole = pibo(constrained(cost_aware(score, PosteriorMean(cost, 4.0, 1.5), 0.7), feasibility, known=True),
+    whole = pibo(with_constraints(cost_aware(score, PosteriorMean(cost, 4.0, 1.5), 0.7), feasibility, known=True),
                  log_prior(domain), beta=3.0, n=15)
     expected = score(X) - 0.7 * (4.0 + 1.5 * cost.predict(X)[0]) + 0.2 * norm.logpdf(X[:, 0], 0.3, 0.1)
     for gp, bound in zip(limits, (0.3, -0.2), strict=True):
@@ -56,7 +56,7 @@ def test_only_logarithms_may_be_added(name):
         assert np.isfinite(Sum((score, prior), (1.0, 1.0))(inside(domain, 3))).all()
         return
     for build in (lambda: pibo(score, prior, 1.0, 3), lambda: cost_aware(score, prior),
-                  lambda: constrained(score, Feasibility([], []), known=True)):
+                  lambda: with_constraints(score, Feasibility([], []), known=True)):
         with pytest.raises(ValueError, match=r"^(EI|UCB|ThompsonScore) is not on a log scale: only logarithms may be added$"):
             build()
 
@@ -83,7 +83,7 @@ def test_without_a_feasible_point_only_feasibility_counts():
     domain = box(2)
     s, feasibility = situation(domain), Feasibility([situation(domain, seed=3).gp], [0.0])
     score = score_of(acquisition("logei"), s)
-    assert constrained(score, feasibility, known=False) is feasibility
+    assert with_constraints(score, feasibility, known=False) is feasibility
     assert_slopes(feasibility, inside(domain, 6), domain)
 
 

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from surrogates import KG, MES, NEI, GaussianProcess, acquisition, score_of
 from surrogates.acquisitions.draws import Draws
 from surrogates.acquisitions.expected_maximum import NOTHING, breakpoints, log_gain
-from surrogates.acquisitions.kg import KGScore, apart
+from surrogates.acquisitions.kg import KGScore, distant_rows
 from surrogates.acquisitions.mes import log_information
 from surrogates.acquisitions.minima import candidates, minima_of_draws, minima_of_mean
 from surrogates.acquisitions.normal import log_mean_exp
@@ -186,7 +186,7 @@ def test_kg_is_smooth_where_x_becomes_the_best():
 def test_rows_that_are_nearly_the_same_are_recommended_once():
     s = situation(box(2))
     rows = np.array([[0.2, 0.2], [0.2, 0.2 + 1e-5], [0.8, 0.2]])
-    np.testing.assert_array_equal(apart(s.gp, rows), rows[[0, 2]])
+    np.testing.assert_array_equal(distant_rows(s.gp, rows), rows[[0, 2]])
     assert len(KG().score(s).means) <= 4 + 15 + 32
     assert len(KG(most=5, minima=2, draws=8).score(s).means) <= 2 + 5 + 8
 
@@ -205,7 +205,7 @@ def test_nei_is_the_average_over_noise_free_posteriors(where, pending):
     domain = DOMAINS[where]
     s = situation(domain, n=10, pending=pending, noise=0.2)
     score, X = score_of(NEI(draws=16), s), inside(domain, 8)
-    S = s.promising(64) if not pending else np.concatenate([s.promising(64), s.pending])
+    S = s.best_rows(64) if not pending else np.concatenate([s.best_rows(64), s.pending])
     each = []
     for values in score.draws.values:
         posterior = given(s.gp, S, values)
@@ -217,8 +217,8 @@ def test_nei_is_the_average_over_noise_free_posteriors(where, pending):
 def test_draws_have_the_moments_of_the_posterior(where):
     domain = DOMAINS[where]
     s = situation(domain, n=8, pending=2, noise=0.1)
-    draws = Draws(s.gp, s.started, 0, 4096)
-    mean, covariance = joint(s.gp, s.started)
+    draws = Draws(s.gp, s.started_rows, 0, 4096)
+    mean, covariance = joint(s.gp, s.started_rows)
     sd = np.sqrt(np.diag(covariance))
     np.testing.assert_allclose(draws.values.mean(axis=0), mean, atol=0.02 * sd.max())
     np.testing.assert_allclose(np.cov(draws.values.T) / np.outer(sd, sd), covariance / np.outer(sd, sd), atol=0.05)
@@ -228,7 +228,7 @@ def test_draws_have_the_moments_of_the_posterior(where):
 def test_given_a_draw_its_rows_are_known(where):
     domain = DOMAINS[where]
     s = situation(domain, n=12, pending=2, noise=0.05)
-    S = s.started[4:]  # a part of the told rows, and what is pending
+    S = s.started_rows[4:]  # a part of the told rows, and what is pending
     draws, X = Draws(s.gp, S, 0, 8), inside(domain, 6)
     at = draws.at(S)
     variance = s.gp.predict(S)[1]
@@ -257,7 +257,7 @@ def test_nei_integrates_over_pending_rows():
     mean, variance = s.gp.predict(s.pending)
     for outcome in mean + np.sqrt(variance) * norm.ppf((np.arange(512) + rng.random(512)) / 512):
         y = np.append(s.gp.y, outcome)
-        gp = GaussianProcess(domain, s.started, y, s.gp.theta)
+        gp = GaussianProcess(domain, s.started_rows, y, s.gp.theta)
         each.append(score_of(acquisition("logei"), replace(s, gps=(gp,), pending=X[:0], incumbent=y.min()))(X))
     np.testing.assert_allclose(score_of(NEI(draws=512), s)(X), log_mean_exp(np.array(each).T)[0], rtol=1e-3, atol=0.03)
 
@@ -265,13 +265,13 @@ def test_nei_integrates_over_pending_rows():
 def test_only_promising_rows_are_drawn():
     domain = conditional()
     s = situation(domain, n=60)
-    rows = s.promising(10)
+    rows = s.best_rows(10)
     assert len(rows) == 10 and len(set(domain.keys(rows))) == 10
     mean, variance = s.gp.predict(s.rows)
     low = mean - 2 * np.sqrt(variance)
     keys = domain.keys(rows)
     assert domain.keys(s.rows[[mean.argmin()]])[0] == keys[0] and domain.keys(s.rows[[low.argmin()]])[0] in keys[:2]
-    assert len(s.promising(1000)) == 60
+    assert len(s.best_rows(1000)) == 60
     assert NEI(most=10).score(s).draws.values.shape == (64, 10)
 
 

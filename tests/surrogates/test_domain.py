@@ -70,13 +70,13 @@ def test_a_narrowed_domain_asks_the_constraint_no_more():
     domain, again = discrete(feasible), discrete(lambda X: feasible(X) & holds(X))
     assert domain.size == len(domain.enumerate())
     before = sum(asked)
-    narrow = domain.narrowed(holds)
+    narrow = domain.narrow(holds)
     assert narrow.size == len(narrow.enumerate()) < domain.size and sum(asked) == before
     np.testing.assert_array_equal(narrow.enumerate(), again.enumerate())
     np.testing.assert_array_equal(narrow.random(np.random.default_rng(3), 9), again.random(np.random.default_rng(3), 9))
     narrow.enumerate()[:] = 7.0
     np.testing.assert_array_equal(narrow.enumerate(), again.enumerate())
-    assert mixed().narrowed(lambda X: X[:, 0] > 0.5).size == np.inf
+    assert mixed().narrow(lambda X: X[:, 0] > 0.5).size == np.inf
 
 
 def test_random_rows_are_legal_and_uniform_over_values():

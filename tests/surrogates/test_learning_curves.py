@@ -50,7 +50,7 @@ def test_it_is_an_expectation_over_rates(b, a):
             return (np.exp(-w * s) - np.exp(-w)) * (np.exp(-w * t) - np.exp(-w))
 
         expected = quad(product, 0.0, 1.0, epsabs=1e-12, epsrel=1e-10, limit=400)[0]
-        assert decay.between(np.array([s]), np.array([t]))[0] == pytest.approx(expected, rel=1e-6, abs=1e-9)
+        assert decay.covariance_between(np.array([s]), np.array([t]))[0] == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 positive = st.floats(1e-2, 2e1)
@@ -61,7 +61,7 @@ shares = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=8)
 @given(positive, positive, positive, st.floats(0.1, 20.0), shares)
 def test_it_is_a_covariance_and_nothing_at_the_horizon(b, r, q, a, budgets):
     t, decay = np.array([*budgets, 1.0]), Decay(b, r, q, a)
-    D = decay.between(t[:, None], t)
+    D = decay.covariance_between(t[:, None], t)
     np.testing.assert_allclose(D, D.T, rtol=0, atol=1e-15)
     assert np.linalg.eigvalsh(D).min() > -1e-14 * len(t)
     assert (D[t == 1.0] == 0.0).all() and (D[:, t == 1.0] == 0.0).all(), "not a bit is left"

@@ -83,7 +83,7 @@ def categorical_slopes(score, situation):
 
 
 def infinite_at_told(score, situation):
-    told = set(situation.domain.keys(situation.started))
+    told = set(situation.domain.keys(situation.started_rows))
 
     def value(X, value):
         return np.where([key in told for key in situation.domain.keys(X)], -np.inf, value)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from surrogates import Domain, GaussianProcess, Hyperparameters, acquisition, plot, score_of
-from surrogates.plotting import Values, View, cut, fitted, levels, told
+from surrogates.plotting import Values, View, cut, fit_data, levels, told
 from tests.surrogates.situations import box, conditional, hyperparameters, inside, mixed, situation
 
 X = np.array([0.03, 0.2, 0.33, 0.55, 0.78, 0.95])
@@ -23,7 +23,7 @@ def lines(axes):
 
 def test_one_column_shows_posterior_and_acquisition():
     upper, lower = plot((X, Y), "logei").axes
-    gp = fitted(X, Y)
+    gp = fit_data(X, Y)
     mean, variance = gp.predict(np.linspace(0, 1, 401)[:, None])
     curve = upper.get_lines()[0].get_xydata()
     np.testing.assert_allclose(curve, np.column_stack([np.linspace(0, 1, 401), mean]))
@@ -43,7 +43,7 @@ def test_what_is_in_flight_narrows_the_band_and_moves_the_maximum():
     best = lines(plot((X, Y), "ei").axes[1])["maximum"][0, 0]
     figure = plot((X, Y), "ei", pending=np.array([[best]]))
     assert lines(figure.axes[1])["maximum"][0, 0] != best
-    np.testing.assert_allclose(lines(figure.axes[0])["pending"], [[best, fitted(X, Y).predict(np.array([[best]]))[0][0]]])
+    np.testing.assert_allclose(lines(figure.axes[0])["pending"], [[best, fit_data(X, Y).predict(np.array([[best]]))[0][0]]])
 
 
 def test_another_incumbent_is_another_score():

@@ -5,7 +5,7 @@ import pytest
 
 from surrogates import Domain, GaussianProcess, Hyperparameters
 from surrogates.paths import Paths
-from surrogates.posterior import beside, cross, factor, joint, sample
+from surrogates.posterior import covariances_with, cross, factor, joint, sample
 from tests.surrogates.situations import DOMAINS, box, conditional, differences, hyperparameters, inside, situation
 
 CASES = [(name, kernel, warped) for name in DOMAINS for kernel, warped in
@@ -38,7 +38,7 @@ def test_gradients_of_mean_variance_and_cross_covariances(name, kernel, warped):
     domain = DOMAINS[name]
     s = situation(domain, kernel=kernel, warped=warped)
     X, A = inside(domain, 6), np.concatenate([inside(domain, 3, seed=2), s.rows[:3]])
-    probe, none, ones = beside(s.gp, A)[0].at(X), np.zeros(len(X)), np.ones(len(X))
+    probe, none, ones = covariances_with(s.gp, A)[0].at(X), np.zeros(len(X)), np.ones(len(X))
     C = probe.cross
     G = np.random.default_rng(3).normal(size=C.shape)
     expected = differences(lambda rows: (G * cross(s.gp, rows, A)).sum(axis=1), X, domain)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from surrogates import Domain, maximize
-from surrogates.rare import SCOUTS, stepped
+from surrogates.rare import SCOUTS, step_rows
 
 
 def box(d, feasible=None):
@@ -90,7 +90,7 @@ def test_the_maximiser_reaches_the_edge_of_a_rare_set():
 
 def test_a_part_of_a_rare_set():
     domain = box(3, ball(0.03))
-    part = domain.narrowed(lambda X: X[:, 0] > 0.7)
+    part = domain.narrow(lambda X: X[:, 0] > 0.7)
     X = part.some(np.random.default_rng(0), 100)
     assert len(X) > 20 and (X[:, 0] > 0.7).all() and domain.ok(X).all()
 
@@ -98,6 +98,6 @@ def test_a_part_of_a_rare_set():
 def test_steps_are_legal():
     domain = Domain(("categorical", "float", "int"), (None, None, np.array([0.1, 0.5, 0.9])), (2, 0, 3),
                     ((), ((0, (1.0,)),), ()))  # fmt: skip
-    X = stepped(domain, domain.random(np.random.default_rng(0), 500), np.random.default_rng(1))
+    X = step_rows(domain, domain.random(np.random.default_rng(0), 500), np.random.default_rng(1))
     np.testing.assert_array_equal(domain.snap(X), X)
     assert len(set(domain.keys(X))) > 100

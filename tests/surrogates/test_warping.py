@@ -15,7 +15,7 @@ from surrogates import (
 from surrogates.fitting import Objective
 from surrogates.hyperparameters import kumaraswamy
 from surrogates.paths import Paths
-from surrogates.posterior import beside
+from surrogates.posterior import covariances_with
 
 DOMAIN = Domain(
     ("float", "categorical", "float", "int"), (None, None, None, np.linspace(0, 1, 4)), (0, 3, 0, 4),
@@ -105,7 +105,7 @@ def test_slopes_of_the_posterior_under_a_strong_bend(a, b):
     gp = GaussianProcess(domain, rng.random((12, 2)), rng.normal(size=12), theta)
     edge = np.array([2e-5, 0.02, 0.5, 0.98, 1 - 2e-5])
     X, far = np.column_stack([edge, np.full(5, 0.4)]), np.array([[0.6, 0.7]])
-    paths, beyond, ones, none = Paths(gp, rng, 1), beside(gp, far)[0], np.ones(5), np.zeros(5)
+    paths, beyond, ones, none = Paths(gp, rng, 1), covariances_with(gp, far)[0], np.ones(5), np.zeros(5)
     functions = [lambda x: gp.predict(x)[0], lambda x: gp.predict(x)[1], lambda x: beyond.at(x).cross[:, 0],
                  lambda x: paths(x)[:, 0]]  # fmt: skip
     slopes = [*gp.predict_gradient(X)[2:], beyond.at(X).pull(none, none, ones[:, None]), paths.gradient(X, ones[:, None])[1]]

@@ -8,15 +8,14 @@ posterior is a function of the history; that it is kept in `history.memo` and gr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from hpo.history import History
-from hpo.job import Key
-from hpo.optimizers.gp.observations import View
+from hpo.optimizers.gp.observations import Observations
 from surrogates import KERNELS, Domain, GaussianProcess, Hyperparameters, draw, fit
 
 MOST = 1000  # results that a model is made of at a fit
@@ -55,12 +54,12 @@ class Recipe:
         return replace(self, samples=0)
 
     def thetas(
-        self, rows: np.ndarray, z: np.ndarray, view: View, seed: int, start: Hyperparameters | None = None
+        self, rows: np.ndarray, z: np.ndarray, domain: Domain, seed: int, start: Hyperparameters | None = None
     ) -> list[Hyperparameters]:
-        """One or `samples` hyperparameters for rows (n, d) and standardised targets z (n,)."""
+        """One or `samples` hyperparameters for rows (n, d) of a domain and standardised targets z (n,)."""
         if self.samples:
-            return draw(rows, z, view.domain, seed, self.samples, start, self.kernel, warped=self.warp)
-        return [fit(rows, z, view.domain, seed, start, self.kernel, warped=self.warp)]
+            return draw(rows, z, domain, seed, self.samples, start, self.kernel, warped=self.warp)
+        return [fit(rows, z, domain, seed, start, self.kernel, warped=self.warp)]
 
 
 @dataclass(frozen=True)
@@ -91,23 +90,21 @@ class Fit:
 
 
 def posteriors(
-    history: History, recipe: Recipe, view: View, name: str, keys: Sequence[Key], z: np.ndarray, seed: int,
-    afresh: bool = False,
+    read: Observations, recipe: Recipe, name: str, z: np.ndarray, seed: int, afresh: bool = False
 ) -> tuple[list[GaussianProcess], dict[str, Any]]:
-    """The posteriors (one a theta) of z (n,) at the keys, and what the note has to record of a new fit: {} or one entry.
+    """The posteriors (one a theta) of z (n,) at what was read; what the note has to record of a new fit: {} or one entry.
 
     afresh: fit now, with the last fit as a start, whatever the schedule says: the targets are others than last time.
     """
-    fitted = Fit.last(history, name, recipe, view.domain)
+    fitted = Fit.last(read.history, name, recipe, read.domain)
     note = {}
-    if fitted is None or afresh or fitted.stale(len(keys)):
+    if fitted is None or afresh or fitted.stale(len(z)):
         core, start = kept(z), None if fitted is None else fitted.thetas[-1]
-        rows = view.rows(history, [keys[i] for i in core])
-        fitted = Fit(len(keys), tuple(recipe.thetas(rows, z[core], view, seed, start)))
+        fitted = Fit(len(z), tuple(recipe.thetas(read.rows[core], z[core], read.domain, seed, start)))
         note = {name: fitted.to_json()}
     used, base = made_of(z, fitted.n)
-    keys, z = [keys[i] for i in used], z[used]
-    return [_grown(history, view, (name, i), keys, z, theta, base) for i, theta in enumerate(fitted.thetas)], note
+    read, z = read.select([read.keys[i] for i in used]), z[used]
+    return [_grown(read, (name, i), z, theta, base) for i, theta in enumerate(fitted.thetas)], note
 
 
 def made_of(z: np.ndarray, fitted: int) -> tuple[np.ndarray, int]:
@@ -134,15 +131,14 @@ def kept(z: np.ndarray) -> np.ndarray:
     return np.sort(np.append(order[: MOST // 2], spaced))
 
 
-def _grown(
-    history: History, view: View, name: tuple[str, int], keys: Sequence[Key], z: np.ndarray, theta: Hyperparameters, base: int
-) -> GaussianProcess:
+def _grown(read: Observations, name: tuple[str, int], z: np.ndarray, theta: Hyperparameters, base: int) -> GaussianProcess:
     """The posterior whose first `base` rows were factored at once and the others one by one."""
-    slot, what = ("posterior", id(view.space), name), (theta, base, view.lowest, view.horizon)
-    made, had, gp = history.memo.get(slot, (None, [], None))
-    if made != what or had != list(keys[: len(had)]):
-        had = list(keys[:base])
-        gp = GaussianProcess(view.domain, view.rows(history, had), z[:base], theta)
-    grown: GaussianProcess = gp.extend(view.rows(history, keys[len(had) :]), z)
-    history.memo[slot] = (what, list(keys), grown)
+    memo, keys = read.history.memo, list(read.keys)
+    slot, what = ("posterior", read.table.name, name), (theta, base, read.lowest, read.horizon)
+    made, had, gp = memo.get(slot, (None, [], None))
+    if made != what or had != keys[: len(had)]:
+        had = keys[:base]
+        gp = GaussianProcess(read.domain, read.rows_of(had), z[:base], theta)
+    grown: GaussianProcess = gp.extend(read.rows_of(keys[len(had) :]), z)
+    memo[slot] = (what, keys, grown)
     return grown

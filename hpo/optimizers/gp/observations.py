@@ -9,10 +9,11 @@ Levelled rungs, and log(until) as a column of the kernel, search worse (experime
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -37,20 +38,21 @@ def readable(history: History) -> list[Key]:
     return [key for _, key in ordered]
 
 
-class Rows:
+class RowTable:
     """The rows of started keys, each encoded once a history."""
 
-    def __init__(self, space: Space) -> None:
-        self.space = space  # kept, so that its id stays its own
+    def __init__(self, space: Space, name: str) -> None:
+        self.space, self.name = space, name
         self.index: dict[Key, int] = {}
         self.table = np.empty((64, len(space.columns)))
         self.seen: set[bytes] = set()  # keys (domain.keys) of the configurations of the first `trials` trials
         self.trials = 0
 
     @classmethod
-    def of(cls, history: History, space: Space) -> Rows:
-        """Those of a history."""
-        found: Rows = history.memo.setdefault(("rows", id(space)), cls(space))
+    def of(cls, history: History, space: Space) -> RowTable:
+        """That of a history. Spaces with one description have one: equal configurations have equal rows in them."""
+        name = sha256(repr(space.describe()).encode()).hexdigest()
+        found: RowTable = history.memo.setdefault(("rows", name), cls(space, name))
         return found
 
     def __call__(self, history: History, keys: Sequence[Key]) -> np.ndarray:
@@ -66,7 +68,7 @@ class Rows:
         self.table[len(self.index)] = self.space.encode(config)
         self.index[key] = len(self.index)
 
-    def started(self, history: History) -> set[bytes]:
+    def started_keys(self, history: History) -> set[bytes]:
         """Keys (domain.keys) of every configuration that was ever started, told or pending. A copy."""
         new = list(islice(history.trials.values(), self.trials, None))
         self.seen.update(self.space.domain.keys(self(history, [keys[0] for keys in new])))
@@ -74,51 +76,90 @@ class Rows:
         return set(self.seen)
 
 
-def encoded(history: History, space: Space, keys: Sequence[Key]) -> np.ndarray:
-    """(n, d) rows of started keys; every configuration is encoded once a history."""
-    return Rows.of(history, space)(history, keys)
-
-
 @dataclass(frozen=True, eq=False)
-class View:
-    """Configurations as rows of a model; with several budgets there is one column more, the budget's share of the horizon."""
+class Observations:
+    """What a proposal has read: finished keys (n,) of a history, as data of a model over a space.
 
+    Where there are several budgets, rows have one column more than the space, the budget's share of the horizon.
+    """
+
+    history: History
     space: Space
+    keys: Sequence[Key]
     lowest: int
     horizon: int  # equal to `lowest` where there is only one budget
 
     @classmethod
-    def of(cls, space: Space, history: History, keys: Sequence[Key]) -> View:
-        """The view that all of `keys` need."""
-        budgets = {until for _, until in keys}
-        several = len(budgets) > 1
-        top = history.header.horizon if several else min(budgets)
-        return cls(space, min(budgets), top)
+    def of(cls, history: History, space: Space, keys: Sequence[Key] | None = None) -> Self:
+        """Those of all readable keys, or of these."""
+        keys = readable(history) if keys is None else keys
+        budgets = {until for _, until in keys} or {history.header.horizon}
+        top = history.header.horizon if len(budgets) > 1 else min(budgets)
+        return cls(history, space, keys, min(budgets), top)
+
+    def select(self, keys: Sequence[Key]) -> Self:
+        """The same model's data at other finished keys."""
+        other = replace(self, keys=keys)
+        vars(other).update(domain=self.domain, table=self.table)  # where cached_property keeps them: a domain counts but once
+        return other
+
+    @cached_property
+    def table(self) -> RowTable:
+        """Where rows of this history and space are kept."""
+        return RowTable.of(self.history, self.space)
 
     @property
-    def several(self) -> bool:
+    def has_budgets(self) -> bool:
+        """Whether the budget is a column."""
         return self.lowest < self.horizon
 
     @cached_property
     def domain(self) -> Domain:
         """The space's domain, with the budget as last column where there are several."""
         d = self.space.domain
-        if not self.several:
+        if not self.has_budgets:
             return d
-        holds = d.feasible  # knows nothing of budgets
+        holds = d.feasible  # is not told the budget
         feasible = None if holds is None else lambda rows: holds(rows[:, :-1])
         return Domain((*d.kinds, "budget"), (*d.levels, None), (*d.sizes, 1), (*d.parents, ()), feasible)
 
-    def rows(self, history: History, keys: Sequence[Key]) -> np.ndarray:
-        """(n, d) or (n, d + 1) rows of started keys."""
-        plain = encoded(history, self.space, keys)
-        if not self.several:
-            return plain
-        return np.column_stack([plain, [until / self.horizon for _, until in keys]])
+    @cached_property
+    def configs(self) -> np.ndarray:
+        """(n, d) rows of the space, without budgets."""
+        return self.table(self.history, self.keys)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """(n, d) or (n, d + 1) rows of the model."""
+        return self.rows_of(self.keys)
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """(n, objectives) losses as the model reads them: as they were measured, infinite for failures."""
+        return np.array([self.history.losses(key) for key in self.keys])
+
+    def rows_of(self, keys: Sequence[Key]) -> np.ndarray:
+        """(m, d) or (m, d + 1) rows of any started keys."""
+        configs = self.table(self.history, keys)
+        if not self.has_budgets:
+            return configs
+        return np.column_stack([configs, [until / self.horizon for _, until in keys]])
 
     def lift(self, rows: np.ndarray) -> np.ndarray:
         """(m, d) rows of the space at the horizon."""
-        return np.column_stack([rows, np.ones(len(rows))]) if self.several else rows
+        return np.column_stack([rows, np.ones(len(rows))]) if self.has_budgets else rows
+
+    @cached_property
+    def pending_rows(self) -> np.ndarray:
+        """(p, d) rows of jobs in flight that the model has no result for, at the horizon: what a short training will say
+        now, its continuation will say later, and nobody else needs to ask."""
+        history = self.history
+        keys = sorted({key[0]: key for key in [*history.pending, *history.retries]}.values())
+        rows = self.lift(self.table(history, keys))
+        if not keys:
+            return rows
+        told = set(self.domain.keys(self.rows))
+        return rows[[name not in told for name in self.domain.keys(rows)]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,15 +167,15 @@ class AtHorizon:
     """A score over the space's own rows (m, d): the model's score at the horizon."""
 
     score: ScoreFunction
-    view: View
+    observations: Observations
 
     @property
     def log_scale(self) -> bool:
         return self.score.log_scale
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
-        return self.score(self.view.lift(X))
+        return self.score(self.observations.lift(X))
 
     def gradient(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        values, slopes = self.score.gradient(self.view.lift(X))
+        values, slopes = self.score.gradient(self.observations.lift(X))
         return values, slopes[:, : X.shape[1]]

@@ -32,10 +32,10 @@ class Part:
 
     def of(self, domain: Domain) -> Domain:
         """The domain with no other rows feasible."""
-        return domain.narrowed(self.holds)
+        return domain.narrow(self.holds)
 
 
-def elsewhere(domain: Domain, best: np.ndarray, rng: np.random.Generator) -> Part | None:
+def another_part(domain: Domain, best: np.ndarray, rng: np.random.Generator) -> Part | None:
     """A part that excludes the row best (d,); None where no feasible row was found in it.
 
     Along a random column, half of the time a choice if there is one: another branch has basins of its own.

@@ -7,7 +7,7 @@ What happens at an ask, with n results read:
     2. Losses are standardised robustly. Several objectives get a model each, or are first made one (ParEGO, Knowles 2006).
     3. Hyperparameters: those of the last fit that stands in a note, or a new fit if n has grown by an eighth; between two
        fits the model grows row by row (see fits.py).
-    4. The acquisition is told the situation, what is pending included; terms are added to it (see terms.py); it is
+    4. The acquisition is told the situation, what is pending included; terms are added to it (see beliefs.py); it is
        maximised, and nothing ever started is proposed again.
 
 Every step is a function of the history and of `stream(seed, trial, role)`: the same log gives the same next job.
@@ -24,10 +24,11 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import CANDIDATES, Draft, Sampler
+from hpo.optimizers.gp.beliefs import Beliefs
 from hpo.optimizers.gp.fits import MOST, Recipe, check_count, kept, posteriors
-from hpo.optimizers.gp.observations import AtHorizon, Rows, View, encoded, readable
-from hpo.optimizers.gp.regions import Part, elsewhere
-from hpo.optimizers.gp.terms import Beliefs, measured
+from hpo.optimizers.gp.metrics import metric_values
+from hpo.optimizers.gp.observations import AtHorizon, Observations
+from hpo.optimizers.gp.regions import Part, another_part
 from hpo.optimizers.sobol import Sobol
 from hpo.rng import stream
 from hpo.space import Config
@@ -39,11 +40,13 @@ from surrogates import (
     ScoreFunction,
     Situation,
     acquisition,
-    combined,
+    combine,
+    is_logarithmic,
     isolation,
     maximize,
     score_of,
     standardise,
+    takes_several,
 )
 
 NOISY = 0.02  # a learned noise variance (of standardised losses) above which the model's opinion beats one observation
@@ -115,7 +118,7 @@ class GP(Sampler):
         check_count("explore_every", self.explore_every, 0)
         if not isinstance(self.power, bool):
             raise ValueError(f"power is {self.power!r}; allowed are True and False")
-        if self._beliefs.any and not getattr(self._acquisition, "log_scale", False):
+        if self._beliefs.any and not is_logarithmic(self._acquisition):
             raise ValueError(f"acquisition {self.acquisition!r} is not on a log scale, so that neither cost nor constraints nor "
                              "a prior can be added to it; allowed are logei, pi, mes, kg, nei and others with log_scale = True")
         domain = self.space.domain
@@ -130,21 +133,20 @@ class GP(Sampler):
     def suggest(self, history: History, trial: int) -> Draft | None:
         if not history.trials:
             return Draft(self.space.midpoint(), {})
-        keys, domain = readable(history), self.space.domain
         if not self.space.columns:
             return self._sobol.suggest(history, trial)
-        exclude = Rows.of(history, self.space).started(history)
-        if len(history.trials) < self._enough or not keys:
+        read, domain = self.observe(history), self.space.domain
+        exclude = read.table.started_keys(history)
+        if len(history.trials) < self._enough or not read.keys:
             fresh = self._sobol.next_point(history, exclude) if len(exclude) < domain.size else None
-            if fresh is not None or not keys:
+            if fresh is not None or not read.keys:
                 return fresh or self._sobol.suggest(history, trial)
-        view = self.view(history, keys)
         every = self.explore_every
         whole = every > 0 and trial % every == every - 1 and len(history.header.objectives) == 1
-        models, note = self._models(history, view, keys, trial, whole)
-        terms = self._beliefs.fitted(history, self._recipe.plain, view, keys, self._draw(trial, "fit"))
-        score, best, part = self._score(history, view, keys, models, trial, whole, terms.valid)
-        seed, climbed = self._draw(trial, "maximise"), AtHorizon(terms.added(score), view)
+        models, note = self._models(read, trial, whole)
+        terms = self._beliefs.fit_terms(read, self._recipe.plain, self._draw(trial, "fit"))
+        score, best, part = self._score(read, models, trial, whole, terms.valid)
+        seed, climbed = self._draw(trial, "maximise"), AtHorizon(terms.add_to(score), read)
         where = domain if part is None else part.of(domain)
         row = self._new(climbed, where, seed, best, exclude)
         if row is None and part is not None:
@@ -201,47 +203,43 @@ class GP(Sampler):
         nothing was told, and where the space has no columns.
         """
         history = self.history if history is None else history
-        keys = readable(history)
-        if not keys or not self.space.columns:
-            raise ValueError(f"there is no posterior of {len(keys)} results over {len(self.space.columns)} parameters; "
+        read = self.observe(history)
+        if not read.keys or not self.space.columns:
+            raise ValueError(f"there is no posterior of {len(read.keys)} results over {len(self.space.columns)} parameters; "
                              "allowed is at least one of each")
-        models, _ = self._models(history, self.view(history, keys), keys, history.next_trial, False)
+        models, _ = self._models(read, history.next_trial, False)
         return models[objective][0]
 
-    def view(self, history: History, keys: Sequence[Key]) -> View:
-        """How results are rows of the model: what another model of several budgets overrides, with `losses`."""
-        return View.of(self.space, history, keys)
-
-    def losses(self, history: History, keys: Sequence[Key]) -> np.ndarray:
-        """(n, objectives) losses as the model reads them: as they were measured, infinite for failures."""
-        return np.array([history.losses(key) for key in keys])
+    def observe(self, history: History, keys: Sequence[Key] | None = None) -> Observations:
+        """The model's data: all that can be learned from, or some finished keys."""
+        return Observations.of(history, self.space, keys)
 
     def _models(
-        self, history: History, view: View, keys: Sequence[Key], trial: int, whole: bool
+        self, read: Observations, trial: int, whole: bool
     ) -> tuple[list[list[GaussianProcess]], dict[str, Any]]:
         """Posteriors by objective (or of the one that ParEGO makes), each one or `samples`; and the note of new fits."""
-        names = list(history.header.objectives)
-        z = self.targets(history, keys, whole)
+        names = list(read.history.header.objectives)
+        z = self.targets(read, whole)
         names = [f"{names[0]} overall"] if whole else names
-        parego = len(names) > 1 and not getattr(self._acquisition, "several", False)
+        parego = len(names) > 1 and not takes_several(self._acquisition)
         if parego:
             names, z = ["parego"], self._chebyshev(z, trial)[:, None]
         models: list[list[GaussianProcess]] = []
         note: dict[str, Any] = {}
         seed = self._draw(trial, "fit")
         for name, column in zip(names, z.T, strict=True):
-            gps, found = posteriors(history, self._recipe, view, name, keys, column, seed, afresh=parego)
+            gps, found = posteriors(read, self._recipe, name, column, seed, afresh=parego)
             models.append(gps)
             note |= found
         return models, note
 
-    def targets(self, history: History, keys: Sequence[Key], whole: bool = False) -> np.ndarray:
+    def targets(self, read: Observations, whole: bool = False) -> np.ndarray:
         """(n, objectives) standardised losses; for the whole space a crowd of results counts as one."""
         weights = None
         if whole:
             domain = self.space.domain
-            weights = isolation(domain.features(encoded(history, self.space, keys)), domain.columns)
-        return np.column_stack([standardise(column, self.power, weights).z for column in self.losses(history, keys).T])
+            weights = isolation(domain.features(read.configs), domain.columns)
+        return np.column_stack([standardise(column, self.power, weights).z for column in read.losses.T])
 
     def _chebyshev(self, z: np.ndarray, trial: int) -> np.ndarray:
         """(n,) an augmented Chebyshev function with random weights: another one every trial (Knowles 2006, eq. 2)."""
@@ -252,25 +250,24 @@ class GP(Sampler):
     # -- what is maximised -------------------------------------------------------------------------------------------
 
     def _score(
-        self, history: History, view: View, keys: Sequence[Key], models: list[list[GaussianProcess]], trial: int, whole: bool,
-        valid: np.ndarray,
+        self, read: Observations, models: list[list[GaussianProcess]], trial: int, whole: bool, valid: np.ndarray
     ) -> tuple[ScoreFunction, np.ndarray, Part | None]:
         """The acquisition in this situation, averaged over samples of the hyperparameters; the rows that it is compared
         with, best first; and the part of the space that is searched (None: all of it)."""
-        if len(keys) > MOST and len(models) == 1:  # the best is among what the model is made of
-            losses = self.losses(history, keys)[:, 0]
+        plain = read.configs
+        if len(plain) > MOST and len(models) == 1:  # the best is among what the model is made of
+            losses = read.losses[:, 0]
             few = kept(np.where(valid, losses, np.inf) if valid.any() else losses)
-            keys, valid = [keys[i] for i in few], valid[few]
-        plain = encoded(history, self.space, keys)
-        told = view.lift(plain)
+            plain, valid = plain[few], valid[few]
+        told = read.lift(plain)
         means = [gp.mean(told) for gp in models[0]]
         mean = np.mean(means, axis=0)
-        valid = valid if valid.any() else np.ones(len(keys), dtype=bool)
+        valid = valid if valid.any() else np.ones(len(plain), dtype=bool)
         best = int(np.argmin(np.where(valid, mean, np.inf)))
-        part = elsewhere(self.space.domain, plain[best], stream(self.seed, trial, "part")) if whole else None
+        part = another_part(self.space.domain, plain[best], stream(self.seed, trial, "part")) if whole else None
         compared = valid & part.holds(plain) if part is not None else valid
         compared = compared if compared.any() else valid
-        pending = self._pending(history, view)
+        pending = read.pending_rows
         beside = part.holds(pending) if part is not None else np.ones(len(pending), dtype=bool)
         seed, scores = self._draw(trial, "acquisition"), []
         for i, gps in enumerate(zip(*models, strict=True)):  # one of each objective's, a sample of the hyperparameters at a time
@@ -282,17 +279,7 @@ class GP(Sampler):
             situation = Situation(gps, told[compared], pending[beside], incumbent, seed, noisy, reference)
             scores.append(score_of(self._acquisition, situation))
         order = np.argsort(np.where(compared, mean, np.inf), kind="stable")[: int(compared.sum())]
-        return combined(self._acquisition, scores, seed), plain[order], part
-
-    def _pending(self, history: History, view: View) -> np.ndarray:
-        """(p, d) rows of jobs in flight that the model has no result for, at the horizon: what a short training will say
-        now, its continuation will say later, and nobody else needs to ask."""
-        keys = sorted({key[0]: key for key in [*history.pending, *history.retries]}.values())
-        rows = view.lift(encoded(history, self.space, keys))
-        if not keys:
-            return rows
-        told = set(view.domain.keys(view.rows(history, readable(history))))
-        return rows[[name not in told for name in view.domain.keys(rows)]]
+        return combine(self._acquisition, scores, seed), plain[order], part
 
     # -- what is recommended -----------------------------------------------------------------------------------------
 
@@ -317,7 +304,7 @@ class GP(Sampler):
 
     @staticmethod
     def _least(history: History, keys: Sequence[Key], name: str) -> float:
-        return min(float("inf") if value is None else value for value in measured(history, keys, name))
+        return min(float("inf") if value is None else value for value in metric_values(history, keys, name))
 
     def recommend(self, history: History) -> Key | None:
         """By the model where it has learned that the results are noisy, else the lowest observed."""
@@ -328,12 +315,12 @@ class GP(Sampler):
         keys = [key for key in history.at(observed[1]) if history.own(key)]
         if len(keys) < self._enough or not self.space.columns:
             return observed
-        view = self.view(history, keys)
-        z = self.targets(history, keys)[:, 0]
+        read = self.observe(history, keys)
+        z = self.targets(read)[:, 0]
         few = kept(z)
-        rows, z = view.rows(history, [keys[i] for i in few]), z[few]
-        (theta,) = self._recipe.plain.thetas(rows, z, view, self._draw(0, "fit"))
+        rows, z = read.rows[few], z[few]
+        (theta,) = self._recipe.plain.thetas(rows, z, read.domain, self._draw(0, "fit"))
         if np.exp(theta.log_noise) <= NOISY:
             return observed
-        mean = GaussianProcess(view.domain, rows, z, theta).mean(view.rows(history, good))
+        mean = GaussianProcess(read.domain, rows, z, theta).mean(read.rows_of(good))
         return good[int(np.argmin(mean))]

@@ -18,7 +18,7 @@ from models.dropout import Noise, branch_mask, mask
 from models.engines.cpu.kernels import pointer
 from models.engines.cpu.parts import Activation, Attention, Map, Norm, ThroughAutograd
 from models.gpt import GPT, Angles, Block, qkv_rows, up_rows
-from models.predict.buffers import recorded
+from models.predict.buffers import has_autograd_attention
 
 
 class Buffers:
@@ -58,7 +58,7 @@ class Layer:
         self.activation = Activation(kernels, config.activation, u, a)
         self.attention = (
             ThroughAutograd(block, qkv, y, shape[1], angles)
-            if recorded(config)
+            if has_autograd_attention(config)
             else Attention(kernels, block, qkv, y, shape[1], angles)
         )
 

@@ -106,7 +106,7 @@ def ends(history: History) -> list[Key]:
     return [key for key in found if key is not None and key[1] == history.header.horizon]
 
 
-def handover(study: Study, known: Mapping[str, Any], wanted: bool) -> Handover:
+def decide_handover(study: Study, known: Mapping[str, Any], wanted: bool) -> Handover:
     """From the history and what search.json knows of judging; `wanted`: whether there is a default configuration at all.
 
     A default that failed is none that anybody could be worse than.

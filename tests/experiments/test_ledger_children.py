@@ -5,7 +5,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from experiments.children import ONE_THREAD, Child, run_python
+from experiments.ledger.children import ONE_THREAD, Child, run_python
 
 
 def echo(pipe: Connection, first: int) -> None:

@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from experiments import build, handover
-from experiments.folder import Folder, copy, write
-from experiments.handover import Handover, Judged
-from experiments.job import flat
-from experiments.settings import Settings
-from experiments.spaces import default as default_config
+from experiments.job import default, flat
+from experiments.tune.folder import copy_file, write_file
+from experiments.tune.handover import Handover, Judged, decide_handover
+from experiments.tune.prepare import Search
 from hpo.executors import checkpoint_name
 from hpo.job import Key
-from hpo.study import Study
-
-if TYPE_CHECKING:
-    from models.data.batches import Corpus
 
 JUDGED_ON = 65_536  # tokens of validation text, as far as there are so many
 PARTS = 16  # into which the validation text is cut
@@ -26,37 +20,33 @@ SAMPLED = {"char": 1200, "bpe": 300}  # tokens of the sample
 
 
 @dataclass(frozen=True)
-class After:
+class Judge:
     """Measures what is missing in a folder, and remembers it there, so that a second call costs nothing."""
 
-    study: Study
-    settings: Settings
-    folder: Folder
-    corpus: Corpus
-    wanted: bool = True  # whether there is a default configuration, which the memory may not let in
+    work: Search
 
     def handover(self) -> Handover:
         """What there is to hand over by what is known now."""
-        return handover.handover(self.study, self.folder.remembered(), self.wanted)
+        return decide_handover(self.work.study, self.work.folder.read_search(), self.work.has_default)
 
-    def leave(self) -> Handover:
+    def write_best(self) -> Handover:
         """Writes best.json and best.ckpt, as far as there is something to write."""
         found = self.handover()
         if found.reason == "nothing":
             return found
         source = None if found.key is None else self._checkpoint(found.key)
         if source is not None and source.exists():
-            copy(source, self.folder / "best.ckpt")
+            copy_file(source, self.work.folder / "best.ckpt")
         else:
-            (self.folder / "best.ckpt").unlink(missing_ok=True)  # not that of a configuration which is not the best any more
-        write(self.folder / "best.json", json.dumps(self._about(found), indent=2) + "\n")
+            (self.work.folder / "best.ckpt").unlink(missing_ok=True)  # not that of a configuration which is not the best any more
+        write_file(self.work.folder / "best.json", json.dumps(self._about(found), indent=2) + "\n")
         return found
 
     def _about(self, found: Handover) -> dict[str, Any]:
-        fixed = {name: getattr(self.settings, name) for name in ("text", "tokenizer", "context")}
+        fixed = {name: getattr(self.work.settings, name) for name in ("text", "tokenizer", "context")}
         if found.key is None:
-            return {"config": default_config(self.settings.space), "reason": found.reason, **fixed}
-        trial = self.study.trial(found.key)
+            return {"config": default(self.work.settings.space), "reason": found.reason, **fixed}
+        trial = self.work.study.trial(found.key)
         about = {"config": dict(trial.config), "loss": trial.value, "until": trial.until, "trial": trial.number}
         judged = {key: one for key, one in found.judged.items() if key in (found.key, found.default)}
         losses: dict[str, Any] = {}
@@ -66,7 +56,7 @@ class After:
             losses["below_the_default"] = [found.gain.mean, found.gain.low, found.gain.high]
         return {**about, "seed": trial.seed, **fixed, "reason": found.reason, "judged": losses}
 
-    def measured(self) -> bool:
+    def is_measured(self) -> bool:
         """Whether nothing is left for `measure`."""
         found = self.handover()
         return len(found.judged) == len(found.ends)
@@ -76,23 +66,23 @@ class After:
         found = self.handover()
         for key in found.ends:
             if key not in found.judged and self._checkpoint(key).exists():
-                entries = self.folder.remembered().get("judgements", [])
+                entries = self.work.folder.read_search().get("judgements", [])
                 entry = {"trial": key[0], "until": key[1], **self._judge(key).to_json()}
-                self.folder.remember(judgements=[*entries, entry])
+                self.work.folder.update_search(judgements=[*entries, entry])
 
     def _checkpoint(self, key: Key) -> Path:
-        return self.folder / "checkpoints" / checkpoint_name(key)
+        return self.work.folder / "checkpoints" / checkpoint_name(key)
 
     def _judge(self, key: Key) -> Judged:
         """A checkpoint's loss on JUDGED_ON tokens of validation text, by parts that are the same for every checkpoint."""
-        job, context, valid = self.study.history.jobs[key], self.settings.context, self.corpus.valid
+        job, context, valid = self.work.study.history.jobs[key], self.work.settings.context, self.work.corpus.valid
         count = max(1, min(PARTS, len(valid) // (4 * context)))
         each = min(JUDGED_ON, len(valid)) // count // context * context or context
-        objective = build.objective(self.settings, each)
+        objective = replace(self.work.objective, eval_tokens=each)
         losses = []
         for place in range(count):
-            part = replace(self.corpus, valid=valid[place * len(valid) // count : (place + 1) * len(valid) // count])
-            run = objective.on(part, job.config, job.seed, self.settings.horizon)
+            part = replace(self.work.corpus, valid=valid[place * len(valid) // count : (place + 1) * len(valid) // count])
+            run = objective.on(part, job.config, job.seed, self.work.settings.horizon)
             run.load(str(self._checkpoint(key)))
             losses.append(float(run.advance(key[1])[0]["loss"]))
         return Judged(tuple(losses), count * each)
@@ -100,13 +90,14 @@ class After:
     def sample(self) -> str:
         """Writes sample.txt from best.ckpt; empty while there is none."""
         found = self.handover()
-        if found.key is None or not (self.folder / "best.ckpt").exists():
+        if found.key is None or not (self.work.folder / "best.ckpt").exists():
             return ""
         from models.sample import sample_text
 
-        config = {"context": self.settings.context, **flat(self.study.history.jobs[found.key].config)}
-        length = SAMPLED[self.settings.tokenizer]
-        path, device = self.folder / "best.ckpt", self.settings.device
-        text = sample_text(path, config, self.corpus, tokens=length, seed=self.settings.seed, device=device)
-        write(self.folder / "sample.txt", text + "\n")
+        config = {"context": self.work.settings.context, **flat(self.work.study.history.jobs[found.key].config)}
+        length = SAMPLED[self.work.settings.tokenizer]
+        path, device = self.work.folder / "best.ckpt", self.work.settings.device
+        text = sample_text(path, config, self.work.corpus, tokens=length, seed=self.work.settings.seed, device=device)
+        write_file(self.work.folder / "sample.txt", text + "\n")
         return text
+

@@ -9,13 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.build import versions
-from experiments.folder import Folder
-from experiments.handover import Difference, Handover, Judged, difference, sentence
-from experiments.job import flat
-from experiments.live import method, summary
-from experiments.settings import Settings
-from experiments.spaces import default as default_config
+from experiments.job import default, flat
+from experiments.tune.folder import Folder
+from experiments.tune.handover import Difference, Handover, Judged, difference, sentence
+from experiments.tune.live import method, summary
+from experiments.tune.machine import versions
+from experiments.tune.settings import Settings
 from hpo.analysis.lines import amount, short
 from hpo.analysis.page import Card, Cell, Code, Part, Section, Table, Words, plain_row, render_page, write_page
 from hpo.analysis.sections import importance_section, result_sections, trials_section
@@ -64,7 +63,7 @@ def write_report(
 def _subtitle(folder: Folder, settings: Settings, now: Snapshot) -> str:
     workers = f"{settings.workers} worker{'s' * (settings.workers != 1)}"
     said = f"{now.spent:.0f} seconds of search and finals on {workers} ({settings.device}), seed {settings.seed}."
-    if folder.finished(settings):
+    if folder.is_complete(settings):
         return said
     return f"{said} The search was stopped before its {short(settings.seconds)} seconds were over; this is what there is so far."
 
@@ -107,11 +106,11 @@ def ends_sections(study: Study, found: Handover) -> list[Section]:
 
 
 def _end_row(study: Study, found: Handover, key: Key, usual: Judged | None) -> list[Cell]:
-    mine, default = found.judged.get(key), key == found.default
-    tags = [("best", "handed over")] * (key == found.key) + [("default", "default")] * default
-    gain = difference(mine, usual, len(found.ends) - 1) if mine and usual and not default else None
+    mine, is_default = found.judged.get(key), key == found.default
+    tags = [("best", "handed over")] * (key == found.key) + [("default", "default")] * is_default
+    gain = difference(mine, usual, len(found.ends) - 1) if mine and usual and not is_default else None
     judged = "–" if mine is None else f"{mine.loss:.4f}"
-    said = ("" if default else "–") if gain is None else _interval(gain)
+    said = ("" if is_default else "–") if gain is None else _interval(gain)
     return plain_row(Cell(f"trial {key[0]}", tags=tuple(tags)), f"{study.history.losses(key)[0]:.4f}", judged, said)
 
 
@@ -144,7 +143,7 @@ def comparison_sections(study: Study, leader: Key | None, corpus: Corpus, settin
     """What is handed over beside the default: the configurations, then what they cost."""
     if leader is None:
         return []
-    best, usual = study.history.jobs[leader].config, default_config(settings.space)
+    best, usual = study.history.jobs[leader].config, default(settings.space)
     rows = []
     for name, spec in study.space.parameters.items():
         chosen, standard = (short(config[name]) if name in config else "–" for config in (best, usual))

@@ -19,7 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from experiments.settings import Settings
+from experiments.tune.settings import Settings
 from hpo.analysis.lines import amount, join_config
 from hpo.analysis.snapshot import Snapshot, snapshot
 from hpo.display import Lines

@@ -1,0 +1,44 @@
+"""From settings to what is trained: the objective and the text. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from experiments.job import GPTObjective
+from experiments.tune.settings import TOKENIZERS, Settings
+
+if TYPE_CHECKING:
+    from models.data.batches import Corpus
+
+
+def make_objective(settings: Settings) -> GPTObjective:
+    """What a worker trains."""
+    return GPTObjective(
+        settings.text,
+        TOKENIZERS[settings.tokenizer],
+        settings.context,
+        device=settings.device,
+        precision=settings.precision,
+        engine=settings.engine,
+        activation_checkpointing=settings.activation_checkpointing,
+    )
+
+
+def load_text(settings: Settings) -> Corpus:
+    """The text, tokenised, and long enough. ValueError, FileNotFoundError or ModuleNotFoundError in one sentence."""
+    from models.data.batches import check_length, load_corpus
+
+    loaded = load_corpus(settings.text, TOKENIZERS[settings.tokenizer])
+    check_length("training", loaded.train, settings.context, settings.text)
+    check_length("validation", loaded.valid, settings.context, settings.text)
+    return loaded
+
+
+def text_digest(loaded: Corpus) -> str:
+    """Names the tokens of a text, so that a study is not continued on another one."""
+    hashed = hashlib.blake2b(digest_size=8)
+    for part in (loaded.train, loaded.valid):
+        hashed.update(str(len(part)).encode())
+        hashed.update(part.tobytes())
+    return hashed.hexdigest()

@@ -1,0 +1,105 @@
+"""Running a prepared study to its end: the search, the judging, and everything that is left in the folder."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from experiments.tune.handover import Handover, before_finals, sentence
+from experiments.tune.live import Display, summary
+from experiments.tune.prepare import Search
+from hpo.executors.processes import Processes
+from hpo.run import Stop, run
+from hpo.signals import Terminated, terminable
+from hpo.stopping import Turn, search_end
+
+INTERRUPTED = 130
+
+
+def carry_out(work: Search) -> int:
+    """The whole job; the exit code. A Ctrl-C in the search or in the measurements still leaves a report; a second one, and
+    SIGTERM, after which there may be no time, leave the log."""
+    code = INTERRUPTED
+    with terminable():
+        try:
+            try:
+                finish(work)
+                return 0
+            except KeyboardInterrupt:
+                conclude(work, hurry=True)
+        except KeyboardInterrupt:
+            pass
+        except Terminated as end:
+            code = int(end.code or 0)
+    typer.echo(f"interrupted; everything told is in the log, and this goes on: {work.command}")
+    return code
+
+
+def finish(work: Search) -> None:
+    """The search as far as there is something left of it, and what stands beside the log."""
+    late = before_finals(work.study) and search_end(work.study.history) is None
+    if late and work.study.history.results:
+        typer.echo(f"the study in {str(work.folder.path)!r} comes from before there were finals, and ends with them now")
+    if work.folder.is_complete(work.settings) and not late:
+        typer.echo(f"{completion_sentence(work)}; the report is written anew")
+    else:
+        search(work)
+    conclude(work, hurry=False)
+
+
+def search(work: Search) -> None:
+    """Runs the study until its seconds or trials are used up and its finals are over. KeyboardInterrupt leaves everything
+    told in the log."""
+    settings = work.settings
+    turn = Turn(settings.seconds, settings.trials, settings.workers)
+    with ignore_interrupts():
+        pool = Processes(work.objective, settings.horizon, work.folder / "checkpoints", settings.workers, lookahead=1)
+    with Display(settings) as display:
+        run(work.study, pool, Stop(turn=turn), display)
+    work.folder.update_search(complete={"seconds": settings.seconds, "trials": settings.trials})
+
+
+@contextmanager
+def ignore_interrupts() -> Iterator[None]:
+    """What is spawned in here ignores Ctrl-C from its first instruction on: the driver alone answers to it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def conclude(work: Search, hurry: bool) -> None:
+    """Everything that stands in the folder beside the log; in a hurry, after a Ctrl-C, without measurements."""
+    from experiments.tune.judge import Judge
+    from experiments.tune.report import write_report
+
+    judge = Judge(work)
+    if not hurry and not judge.is_measured():
+        count = len(judge.handover().ends)
+        typer.echo(f"judging {count} configuration{'s' * (count > 1)} that reached the end on more of the validation text")
+        judge.measure()
+    found = judge.write_best()
+    sample = judge.sample()
+    write_report(work.folder, work.study, work.settings, work.corpus, found, sample, work.command)
+    typer.echo("\n".join([*summary(work.study.history, work.settings.seconds), closing_sentence(work, found)]))
+    typer.echo(f"report: {work.folder / 'report.html'}")
+
+
+def closing_sentence(work: Search, found: Handover) -> str:
+    """What is handed over, and whether the default configuration was left out."""
+    if found.reason == "alone" and not work.has_default:
+        return f"{sentence(found, work.study)}; the default configuration does not fit into the memory, and was left out"
+    return sentence(found, work.study)
+
+
+def completion_sentence(work: Search) -> str:
+    """That there is nothing left to search, and how to go on."""
+    used = work.folder.read_search()["complete"]
+    more = f"--seconds {2 * used['seconds']:g}"
+    if used["trials"] is not None:
+        more += f" --trials {2 * used['trials']}"
+    return f"the study in {str(work.folder.path)!r} is finished; go on with more: {more}"

@@ -1,0 +1,145 @@
+"""What else a proposal is weighed by: its cost, whether it is feasible, and what the user believes of the optimum.
+
+Each is one term that is added to an acquisition (terms.py). Costs and constrained metrics that are measured get a Gaussian
+process each, fitted, recorded and grown like that of the loss; known ones are functions of a configuration.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from hpo.history import History
+from hpo.job import Key
+from hpo.optimizers.gp.fits import Recipe, posteriors
+from hpo.optimizers.gp.metrics import finite_metric, metric_values, squeeze
+from hpo.optimizers.gp.observations import Observations
+from hpo.optimizers.gp.terms import ConfigFunction, Terms
+from hpo.space import Config, Space
+from surrogates import GaussianProcess, Known, PosteriorMean, ScoreFunction
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """The terms of one sampler. See GP for what each is.
+
+    A function that is wrong is its author's, and raises. A result that is wrong was paid for and is never lost: it is left
+    out, and a warning says so, once a sampler.
+    """
+
+    space: Space
+    cost: str | Callable[[Config], float] | None
+    constraints: Mapping[str, float]
+    prior: Callable[[Config], float] | None
+    weight: float
+    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not (self.cost is None or isinstance(self.cost, str) or callable(self.cost)):
+            raise ValueError(f"cost is {self.cost!r}; allowed are the name of a metric and a function of a configuration")
+        if not isinstance(self.constraints, Mapping):
+            raise ValueError(f"constraints is {self.constraints!r}; allowed is {{metric: bound}}")
+        for name, bound in self.constraints.items():
+            if not isinstance(name, str) or not _number(bound):
+                raise ValueError(f"the bound of the constraint {name!r} is {bound!r}; allowed is a finite number")
+        if not (self.prior is None or callable(self.prior)):
+            raise ValueError(f"prior is {self.prior!r}; allowed is a function of a configuration, its log density")
+        if not _number(self.weight) or self.weight <= 0:
+            raise ValueError(f"prior_weight is {self.weight!r}; allowed is a number above 0")
+
+    def warn(self, sentence: str) -> None:
+        """A warning that the same sampler does not repeat; sentences that begin alike, up to a colon, are the same."""
+        about = sentence.partition(":")[0]
+        if about not in self._said:
+            self._said.add(about)
+            warnings.warn(sentence, stacklevel=2)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any term."""
+        return self.cost is not None or bool(self.constraints) or self.prior is not None
+
+    def feasible(self, history: History, key: Key) -> bool:
+        """Whether a finished key kept every bound; a metric that is missing did not."""
+        return bool(self.kept(history, [key])[0])
+
+    def kept(self, history: History, keys: Sequence[Key]) -> np.ndarray:
+        """(n,) whether finished keys kept every bound."""
+        kept = np.ones(len(keys), dtype=bool)
+        for name, bound in self.constraints.items():
+            kept &= np.array([value is not None and value <= bound for value in metric_values(history, keys, name)], dtype=bool)
+        return kept
+
+    def _check(self, history: History, keys: Sequence[Key]) -> None:
+        """ValueError for a metric that no success has."""
+        good = [key for key in keys if not history.is_failure(key)]
+        for name in [*self.constraints, *([self.cost] if isinstance(self.cost, str) else [])]:
+            if good and not any(name in history.results[key].metrics or name in history.results[key].system for key in good):
+                first = history.results[good[0]]
+                there = sorted({*first.metrics, *first.system})
+                raise ValueError(f"no result has the metric {name!r}; the last ones hold {there}")
+
+    def fit_terms(self, read: Observations, recipe: Recipe, seed: int) -> Terms:
+        """The models of what is measured."""
+        self._check(read.history, read.keys)
+        cost: ScoreFunction | None = None
+        note: dict[str, Any] = {}
+        if isinstance(self.cost, str):
+            cost, note = self._cost(self.cost, read, recipe, seed)
+        elif self.cost is not None:
+            cost = Known(ConfigFunction(self.space, "cost", self.cost, _positive, "a finite number above 0", np.log), read.domain)
+        gps: list[GaussianProcess] = []
+        for name in self.constraints:
+            more, found = self._excess(name, read, recipe, seed)
+            gps, note = gps + more, note | found
+        seen = self.kept(read.history, read.keys)
+        if read.has_budgets and self.constraints:  # what a short training kept may be exceeded by a long one
+            told = read.lift(read.configs)
+            seen = np.all([gp.mean(told) <= 0.0 for gp in gps], axis=0) if gps else np.zeros(len(read.keys), dtype=bool)
+        prior: ScoreFunction | None = None
+        if self.prior is not None:
+            allowed = "a number, the log density, or -inf"
+            prior = Known(ConfigFunction(self.space, "prior", self.prior, lambda value: value < np.inf, allowed), read.domain)
+        return Terms(cost, gps, prior, self.weight, np.asarray(seen), note)
+
+    def _excess(
+        self, name: str, read: Observations, recipe: Recipe, seed: int
+    ) -> tuple[list[GaussianProcess], dict[str, Any]]:
+        """A GP of how far a metric exceeds its bound (squeezed: 0 stays 0); none without results."""
+        keys, values = finite_metric(read.history, read.keys, name)
+        if not keys:
+            return [], {}
+        return posteriors(read.select(keys), recipe, f"{name} bound", squeeze(values - self.constraints[name]), seed)
+
+    def _cost(
+        self, name: str, read: Observations, recipe: Recipe, seed: int
+    ) -> tuple[PosteriorMean | None, dict[str, Any]]:
+        """The posterior mean of the logarithm of a metric; None without results of which it has one."""
+        history, keys = read.history, read.keys
+        there = {key: value for key, value in zip(keys, metric_values(history, keys, name), strict=True) if value is not None}
+        keys, values = finite_metric(history, keys, name)
+        keys, values = [key for key, value in zip(keys, values, strict=True) if value > 0.0], values[values > 0.0]
+        if len(keys) < len(there):
+            legal = set(keys)
+            wrong = next(key for key in there if key not in legal)
+            self.warn(f"the model of the cost {name!r} leaves results out: allowed is a finite number above 0 (no logarithm "
+                      f"of one), and that of trial {wrong[0]} is {there[wrong]!r}")
+        if not keys:
+            return None, {}
+        logs = np.log(values)
+        shift, scale = float(logs.mean()), float(logs.std()) or 1.0  # not robustly: all of a cost counts
+        (gp,), note = posteriors(read.select(keys), recipe, f"log {name}", (logs - shift) / scale, seed)
+        return PosteriorMean(gp, shift, scale), note
+
+
+def _positive(value: float) -> bool:
+    return isfinite(value) and value > 0.0
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -1,0 +1,40 @@
+"""How many operations a step calls, from the config alone. Imports no torch.
+
+An operation is a call of torch or of a kernel of engines/cpu/. The numbers are counted, and the same count is a test
+(tests/models/test_operations.py).
+"""
+
+from models.config import GPTConfig, TrainConfig
+from models.optimizers.rows import OPTIMIZERS
+from models.predict.activations import Parts
+from models.predict.cost import gates
+from models.predict.state import shapes_of
+
+# By layer, around the layers, and by step.
+LAYER, ENDS, LAYER_BYHAND, ENDS_BYHAND, STEP = 88, 42, 27, 17, 6
+AGAIN = 0.7  # of a layer's operations, where they are called again: forward, and putting away what is kept
+
+
+def pass_operations(parts: Parts) -> tuple[int, int]:
+    """Of one forward and backward pass: how many are called as they are, and how many autograd records."""
+    c, training = parts.config, parts.training
+    rms, cast, rotary = c.norm == "rms", training.precision != "float32", c.positions == "rotary"
+    embedded = bool(c.embedded_dropout)
+    attention = (43 + 4 * cast) * rotary + (9 + 44 * rms) * c.qk_norm + 14 * (c.keys != c.heads)
+    attention += 52 * bool(c.attention_dropout)
+    if parts.byhand:
+        layer = LAYER_BYHAND + 8 * c.bias + 24 * bool(c.dropout) + 28 * bool(c.layer_dropout)
+        layer += 0 if parts.has_autograd_attention else 2 + 2 * rotary
+        recorded = 30 + attention if parts.has_autograd_attention else 0
+        return c.layers * layer + ENDS_BYHAND + 11 * embedded, c.layers * recorded
+    layer = LAYER + attention + 44 * rms + 14 * cast + 14 * c.bias + 22 * bool(c.dropout) + 22 * bool(c.layer_dropout)
+    layer += 8 * (gates(c) == 2) + 6 * (c.activation == "relu2")
+    layer += round(AGAIN * layer) if parts.layout.activation_checkpointing else 0
+    ends = ENDS + 22 * rms + 6 * cast + 19 * bool(training.z_loss) + 20 * bool(training.label_smoothing) + 11 * embedded
+    return 0, c.layers * layer + ends
+
+
+def update_operations(config: GPTConfig, training: TrainConfig) -> int:
+    """Operations of a step beside its passes."""
+    called = OPTIMIZERS[training.optimizer].operations(shapes_of(config))
+    return STEP + called + (13 if training.hypergradient else 0) + (1 if training.ema else 0)
