@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from copy import deepcopy
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
 from itertools import islice
 from types import MappingProxyType
@@ -163,7 +164,8 @@ class Optimizer(ABC):
                     history.start(job, seen)
                 except Collision:
                     continue
-                return history.jobs[job.key]
+                started = history.jobs[job.key]
+                return replace(started, config=deepcopy(started.config))  # the caller's, to change as he likes
         raise RuntimeError(f"{COLLISIONS} proposals in a row were taken by other drivers of the same log")
 
     def _check(self, job: Job, history: History) -> None:

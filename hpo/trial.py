@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +34,8 @@ class Trial:
             raise ValueError(f"{shown(key)} is no finished key (trial, until) of this study")
         job, result = history.jobs[key], history.results[key]
         value = result.metrics.get(first_objective(history), float("nan"))
-        curve = learning_curve(history, key)
-        return cls(*key, job.config, value, result.metrics, curve, job.seed, result.error, result.system, result.traceback)
+        config, metrics, system = deepcopy((job.config, result.metrics, result.system))  # the caller's, to change as he likes
+        return cls(*key, config, value, metrics, learning_curve(history, key), job.seed, result.error, system, result.traceback)
 
     @property
     def key(self) -> Key:

@@ -40,7 +40,7 @@ def carry_out(work: Search) -> int:
 
 def finish(work: Search) -> None:
     """The search as far as there is something left of it, and what stands beside the log."""
-    late = before_finals(work.study) and search_end(work.study.history) is None
+    late = before_finals(work.study) and "reserve" not in (search_end(work.study.history) or {})  # no Turn has ended it
     if late and work.study.history.results:
         typer.echo(f"the study in {str(work.folder.path)!r} comes from before there were finals, and ends with them now")
     if work.folder.is_complete(work.settings) and not late:

@@ -31,7 +31,7 @@ def limit_values(
     margin = 0.06 * (top - low) or 0.01 * abs(top) or 0.01
     ends = sign * (low - margin), sign * (top + margin)
     axes.set_ylim(min(ends), max(ends))
-    beyond = sum(loss > top for loss in good)
+    beyond = sum(loss > top + margin for loss in good)
     if beyond:
         words, y, over = ("above", 1, 2) if sign > 0 else ("below", 0, 3)
         said = f"{beyond} result{'s' * (beyond > 1)} {words}"

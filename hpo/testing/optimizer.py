@@ -116,6 +116,19 @@ class OptimizerLaws:
             while drive.running:
                 drive.finish(drive.running.pop())
 
+    def test_what_was_asked_is_the_callers(self) -> None:
+        """A configuration that is changed in place changes no proposal: the history keeps what it gave out."""
+        kept, spoiled = self.build(), self.build()
+        for n in range(6):
+            job, other = kept.ask(), spoiled.ask()
+            assert (job is None) == (other is None)
+            if job is None or other is None:
+                break
+            assert canonical(job.to_json()) == canonical(other.to_json())
+            dict.clear(other.config)  # type: ignore[arg-type]
+            kept.tell(job, float(n % 3))
+            spoiled.tell(other, float(n % 3))
+
     def test_monotone_or_scaled_losses_change_nothing(self) -> None:
         def run(change: Callable[[float], float]) -> list[str]:
             return started_jobs(Drive(self.build(), lambda c, u, s: change(rough(c, u, s)), seed=6).go(self.jobs))

@@ -20,7 +20,7 @@ from hpo import Float, MemoryLog, Random, Result, Space, SQLiteLog, Study
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.worker import PARKED, Worker
 from hpo.job import Job
-from hpo.objective import _awaited
+from hpo.objective import _await
 from tests.hpo.objectives import Reports, line
 from tests.hpo.test_hpo_kill import listen
 
@@ -58,7 +58,7 @@ def test_coroutines_beside_a_running_loop() -> None:
 
     async def failing() -> None:
         with pytest.raises(ValueError, match="too low"):
-            _awaited(objective({"x": -1.0}))
+            _await(objective({"x": -1.0}))
 
     asyncio.run(failing())
 
