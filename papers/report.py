@@ -9,6 +9,7 @@ from pathlib import Path
 from experiments.ledger.markdown import markdown_table
 from papers.paper import ROOT, Paper, find_paper, list_papers
 from papers.statements import remark
+from surrogates.style import STYLE
 
 WORDS = {True: "holds", False: "**does not hold**", None: "open"}
 BEGIN, END = "<!-- the table of verdicts: python -m papers --all -->", "<!-- end of the table -->"
@@ -87,6 +88,9 @@ def draw_figure(paper: Paper) -> bool:
     lines = paper.lines()
     if not lines:
         return False
-    figure = importlib.import_module(f"papers.{paper.name}.figure").draw(lines)
-    figure.savefig(paper.folder / "figure.png", dpi=130, metadata={"Software": None})
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        figure = importlib.import_module(f"papers.{paper.name}.figure").draw(lines)
+        figure.savefig(paper.folder / "figure.png", dpi=130, metadata={"Software": None})
     return True
