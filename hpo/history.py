@@ -240,7 +240,7 @@ class History:
         self._tail = []
 
     def _wait_no_more(self, key: Key) -> Job | None:
-        """A job that is no longer pending, nor to be given out again."""
+        """Removes a job from the pending and lost ones. Returns it; None if it was in neither."""
         job = self.pending.pop(key, None) or self.retries.pop(key, None)
         if job is not None and job.source is not None:
             self.sources[job.source] -= 1

@@ -81,8 +81,8 @@ class Optimizer(ABC):
         return key in self.live(history)
 
     def released_keys(self, history: History) -> Sequence[Key] | None:
-        """Every key that was live once and is not any more without having been a job's source, in the order in which they
-        were given up: it only ever grows. None: this optimizer does not say, and `live` is read after every finish."""
+        """Keys that were live and are no longer, without having been a job's source, in order; the list only grows.
+        None: unknown, so `live` is read after every finish."""
         return None
 
     @property

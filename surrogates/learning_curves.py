@@ -1,10 +1,10 @@
-"""Results at several budgets as one model: learning curves that decay towards what they are at the horizon.
+"""Results at several budgets as one model: learning curves that decay towards their value at the horizon.
 
     f(x, t) = g(x) + h(x, t) + c(t),   h(x, 1) = c(1) = 0,   t = budget / horizon in [0, 1]
 
-    cov(g(x), g(x'))         = s k(x, x')                 the loss at the horizon: all that a proposal is judged by
-    cov(h(x, t), h(x', t'))  = s r k(x, x') D(t, t')      how far from it a configuration is at t
-    cov(c(t), c(t'))         = s q D(t, t')               how far from it all of them are at t
+    cov(g(x), g(x'))         = s k(x, x')                 the loss at the horizon, which alone decides on proposals
+    cov(h(x, t), h(x', t'))  = s r k(x, x') D(t, t')      how far a configuration's loss at t is from it
+    cov(c(t), c(t'))         = s q D(t, t')               how far all of them are from it on average
 
     D(t, t') = e(t + t') - e(t + 1) - e(1 + t') + e(2),   e(u) = (b / (u + b))^a
 
@@ -13,14 +13,13 @@ covariance of a mixture of exponential decays,
 
     e(t + t') = E[exp(-w t) exp(-w t')],   w ~ Gamma(a, rate b)
 
-There nothing is left of it at an infinite budget. Here each decay is measured from where it stands at the horizon,
+There a decay reaches zero only at an infinite budget. Here each decay is measured from its value at the horizon,
 D(t, t') = E[(exp(-w t) - exp(-w)) (exp(-w t') - exp(-w))], which is positive semi-definite for the same reason and vanishes
-where t or t' is 1. So a row at the horizon has the covariance s k(x, x') with any row at any budget: what is asked there
-knows nothing of budgets, and a study whose results are all at the horizon has the model that it would have without them.
+where t or t' is 1. So a row at the horizon has the covariance s k(x, x') with any row at any budget. Predictions at the
+horizon do not depend on the budget, and a study with all results at the horizon has the same model as one without budgets.
 
-Sums and elementwise products of positive semi-definite kernels are positive semi-definite (Schur), whatever the sizes of
-r, q, a, b > 0. With q the curve that all share is learned as one: without it, it would have to be read off every region
-of the space anew.
+Sums and elementwise products of positive semi-definite kernels are positive semi-definite (Schur), for all r, q, a, b > 0.
+q learns the common curve once; otherwise every region would have to learn it again.
 
 Notation
     n, p      rows, pairs i < j of them in row-major order      t (n,) budgets       u (l,) the different ones among them
@@ -66,7 +65,7 @@ class Decay:
             return np.asarray((self.b / (u + self.b)) ** self.a)
 
         D = (e(s + t) - e(s + 1.0)) - (e(1.0 + t) - e(2.0))
-        return np.where((s == 1.0) | (t == 1.0), 0.0, D)  # said once more: powers of arrays and of numbers differ in the last bit
+        return np.where((s == 1.0) | (t == 1.0), 0.0, D)  # set to 0: powers of arrays and of numbers differ in the last bit
 
     def covariance(self, k: Array, slope: Array, s: Array, t: Array) -> tuple[Array, Array]:
         """K (m, n) and its slope dk / dr2 (m, n) with what budgets s (m,) and t (n,) add; without the factor s."""

@@ -1,10 +1,9 @@
-"""Rows of a feasible set that random rows seldom hit: found once, then walked from.
+"""Rows of a feasible set that random rows seldom hit: found once, then varied by a random walk.
 
-A constraint says yes or no, so nothing leads to a first feasible row but chance, and, where there are several constraints,
-the number of them that hold: rows that keep more are bred first. From the rows that were found others are reached in
-steps, of which those are kept that stay feasible: a Metropolis walk, whose target is uniform where steps are symmetric.
-Half of the steps are differences of two rows that were found, which have the set's own scale and shape (ter Braak 2006,
-"A Markov chain Monte Carlo version of the genetic algorithm differential evolution").
+Feasible rows are found by chance; with several constraints, rows that satisfy more of them are varied first. From the
+feasible rows others are reached in steps, and a step that leaves the feasible set is rejected: a Metropolis walk, whose
+target is uniform where steps are symmetric. Half of the steps are differences of two feasible rows, which have the set's
+own scale and shape (ter Braak 2006, "A Markov chain Monte Carlo version of the genetic algorithm differential evolution").
 
 What is found depends on the domain alone (its draws have a seed of their own), so that a study replays whatever was asked
 before in the process. What is drawn from there comes from the caller's generator.

@@ -20,7 +20,7 @@ _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 
 
 def _let_go() -> None:
-    """What is forked is not the process that the folder belongs to, and may outlive it."""
+    """In a forked child: releases the locks, which belong to the parent; the child may outlive it."""
     for lock in list(_held):
         lock.release()
 

@@ -248,10 +248,10 @@ class Processes:
             self._mourn(False, f"the system refused it: {error}", "")
 
     def _mourn(self, unguarded: bool, said: str, text: str) -> None:
-        """A worker could not start: it is tried again, at once the first time, unless there is no hope left.
+        """A worker failed to start: start another one, or give up after too many failures.
 
-        What is raised while starting will be raised again, unless another worker has come through; a process that was
-        killed may have been killed by accident. A pool in which a worker is ready goes on for ever.
+        An exception while starting will come again, unless another worker has started; a process that was killed may
+        have been killed by accident. A pool with a ready worker never gives up.
         """
         self._failed += 1
         if unguarded and not self._worked:

@@ -94,7 +94,7 @@ class Finals(Optimizer):
         return self.optimizer.may_name(history, key) or key in self._open_keys(history)
 
     def released_keys(self, history: History) -> Sequence[Key] | None:
-        """Those of the inner optimizer: who is not among the best few any more is not among the `candidates` either."""
+        """The inner optimizer's released keys: a trial that has left the best few has left the `candidates`, too."""
         return self.optimizer.released_keys(history)
 
     def _open_keys(self, history: History) -> list[Key]:

@@ -53,7 +53,7 @@ FIRST = 4  # trials that are started before any goes on
 def worths(
     mean: np.ndarray, learned: np.ndarray, left: np.ndarray, look: np.ndarray, rest: np.ndarray, incumbent: float
 ) -> np.ndarray:
-    """(m,) log of the expected gain a unit of budget, from (m,) arrays; look and rest are c1 and c2.
+    """(m,) log expected gain per unit of budget, from (m,) arrays; look and rest are the costs c1 and c2.
 
     The outcomes worth going on with are those of the lowest means, so the sets to be compared are nested: the first k of q.
     """
@@ -99,7 +99,7 @@ class Outlook:
         return cls(gp, read, plain, top, mean, variance, float(gp.mean(append_budget(read, told, top)).min()))
 
     def rough(self, rest: np.ndarray) -> np.ndarray:
-        """(m,) log of the expected improvement a unit of budget, when all the rest (m,) is spent without a look."""
+        """(m,) log EI per unit of budget if the trial is trained to the end without stopping; rest (m,) is that budget."""
         return np.asarray(LogEI()(Normal(self.mean, np.sqrt(self.variance)), self.incumbent) - np.log(rest))
 
     def worth(self, few: np.ndarray, at: np.ndarray, following: np.ndarray) -> np.ndarray:

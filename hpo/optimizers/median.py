@@ -58,7 +58,7 @@ class MedianStopping(Scheduler):
         return Verdicts(self.grace_trials, {until: [] for until in self.rungs}, {until: [] for until in self.rungs})
 
     def live(self, history: History) -> Sequence[Key]:
-        """What passed and waits for a worker; then what no start has judged for good, for a finish may still save it."""
+        """Trials that passed and wait for a worker, then trials not yet judged: another finish may still save them."""
         waiting = history.fold(self.owner, self._begin).waiting
         passed = [key for until in reversed(self.rungs) for key in waiting[until]]
         open_ = [key for until in reversed(self.rungs) for key in history.at(until) if self._is_undecided(history, key)]

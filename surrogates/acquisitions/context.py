@@ -112,7 +112,7 @@ class ModelAcquisition(Protocol):
 
     @property
     def log_scale(self) -> bool:
-        """That of its scores."""
+        """The score's log_scale."""
 
     def score(self, situation: Situation) -> ScoreFunction:
         """Everything that does not depend on the rows to be scored is computed here, once."""

@@ -1,7 +1,7 @@
-"""What else a proposal is weighed by: its cost, whether it is feasible, and what the user believes of the optimum.
+"""Cost, constraints and prior of a proposal, each as a term of the acquisition.
 
-Each is one term that is added to an acquisition (terms.py). Costs and constrained metrics that are measured get a Gaussian
-process each, fitted, recorded and grown like that of the loss; known ones are functions of a configuration.
+terms.py adds them to it. Costs and constrained metrics that are measured get a Gaussian process each, which is fitted,
+recorded and extended like that of the loss; known ones are functions of a configuration.
 """
 
 from __future__ import annotations

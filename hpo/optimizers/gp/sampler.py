@@ -71,11 +71,14 @@ class GP(Sampler):
     the incumbent; a higher score is better. "auto" is log EI; where noise was learned, noisy EI; with several objectives
     (noisy) expected hypervolume improvement. An acquisition of one objective is used with several through ParEGO.
 
+    Above about 1000 results the model reads a subset of data, since an exact GP costs O(n^3): the best half of 1000, and as
+    many of the others, evenly spaced in their order (fits.py).
+
     kernel       "matern52", "matern32" or "rbf"
-    initial      points before the model speaks: the middle of the space, since people lay ranges around what they believe,
-                 then a Sobol sequence. By default one more than half the number of columns, or as many as there are options
-                 of choices, of which one says nothing of another; but 4 to 10: the priors carry a model that early
-                 (Hvarfner et al. 2024), and a study of large models is short
+    initial      points before the model is used: the middle of the space, then a Sobol sequence. Default: half the columns
+                 plus one, or the number of categorical options if larger; between 4 and 10. The middle comes first because
+                 people choose ranges around what they believe; few points are enough because the priors keep an early model
+                 reasonable (Hvarfner et al. 2024)
     warp         fit a warping of the numeric parameters too (Snoek et al. 2014)
     power        a power transform of the losses, fitted to make them normal (Yeo & Johnson 2000), after robust scaling
     samples      so many hyperparameters drawn from their posterior by slice sampling, over which the acquisition is
