@@ -64,7 +64,7 @@ class Stop:
         return {"trials": limits.trials, "seconds": limits.seconds, "when": None if self.when is None else code_name(self.when)}
 
     def full(self, history: History) -> bool:
-        """Whether as many fresh trials have started as may."""
+        """Whether the limit of fresh trials is reached."""
         trials = self.limits["trials"]
         return trials is not None and history.fresh >= trials
 
@@ -180,7 +180,7 @@ class _Loop:
             self.watch(self.study, None)
 
     def _record(self, job: Job, outcome: Result | Lost) -> None:
-        """What came of a job. A source that is gone is trained again first; that is no event, and the job stays pending."""
+        """Records the outcome of a job. A missing source is trained again first; that is no event, and the job stays pending."""
         del self.running[job.key]
         attempt = self.attempts.pop(job.key)
         if isinstance(outcome, Lost):

@@ -168,7 +168,7 @@ class Turn:
         return Verdict("seconds", self.seconds, FINALS, self._detail(history, keep))
 
     def affordable(self, history: History, most: int) -> int:
-        """How many trials beside the default can be trained to the end in the finals' share of the seconds; at least one."""
+        """How many trials, besides the default, fit into the finals' share of the seconds; at least one."""
         assert self.seconds is not None
         for count in range(most, 1, -1):
             if makespan([], finals_seconds(history, count), self.workers) <= SHARE * self.seconds:

@@ -81,7 +81,7 @@ class MedianStopping(Scheduler):
 
 @dataclass
 class Verdicts:
-    """The fold of a median rule: what finished every rung, who waits there to go on, who has been stopped."""
+    """The fold of a median rule: which trials finished each rung, wait there to continue, or were stopped."""
 
     grace_trials: int
     members: dict[int, list[tuple[tuple[float, ...], Key]]]  # by budget, sorted by losses, then key
@@ -94,7 +94,7 @@ class Verdicts:
         return Verdicts(self.grace_trials, members, waiting, self.stopped.copy())
 
     def absorb(self, history: History, keys: Sequence[Key]) -> None:
-        """What finished together is judged together, each against all the others."""
+        """Trials that finished together are judged together, each against all the others."""
         mine = [key for key in keys if key[1] in self.members and key[0] not in history.added]
         for key in mine:
             insort(self.members[key[1]], (history.losses(key), key))
