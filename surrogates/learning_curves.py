@@ -44,8 +44,8 @@ BOUNDS = ((1e-3, 2e1), (1e-3, 1e2), (1e-4, 1e2), (1e-1, 2e1))  # of b, r, q, a
 class Decay:
     """How results at lower budgets differ from those at the horizon.
 
-    b is the budget (as a share of the horizon) over which differences decay; r and q are their variances, in units of that
-    at the horizon, of what each configuration has for itself and of what all share; a is the shape of the mixture.
+    b is the budget (as a share of the horizon) over which differences decay. r and q are variances in units of that at the
+    horizon: r of each configuration's own curve, q of the common one. a is the shape of the mixture.
     """
 
     b: float
@@ -79,8 +79,8 @@ class Decay:
 
 
 class Budgets:
-    """The budgets of the rows of a fit, prepared once: there are few different ones, and sums over pairs of rows are
-    first taken for every pair of budgets."""
+    """The budgets of the rows of a fit, prepared once. There are few different budgets, so sums over pairs of rows are
+    computed per pair of budgets first."""
 
     def __init__(self, t: Array) -> None:
         self.u, self.of = np.unique(t, return_inverse=True)  # the budgets, and the number (n,) of each row's
@@ -93,7 +93,7 @@ class Budgets:
 
 
 class Decayed:
-    """What the budgets of a fit make of covariances, at given parameters; all without the factor s."""
+    """How the budgets of a fit change covariances, at given parameters; all without the factor s."""
 
     def __init__(self, budgets: Budgets, decay: Decay) -> None:
         self.budgets, self.decay = budgets, decay
@@ -108,7 +108,7 @@ class Decayed:
     def gradient(self, K: Array, pairs: Array, rows: Array) -> tuple[float, Array]:
         """Of sum_pairs w_ij cov_ij + sum_rows w_i var_i, with weights (p,) and (n,): by log b, and by log r, log q, log a.
 
-        K (p,) is that before budgets added to it.
+        K (p,) is the covariance without budgets.
         """
         r, q, l = self.decay.r, self.decay.q, len(self.budgets.u)
         own = np.bincount(self.budgets.pairs, pairs * K, l * l).reshape(l, l)  # of r D, over pairs of budgets

@@ -22,9 +22,9 @@ DRAWS = 100_000  # random rows that are looked at before a feasible set counts a
 CELLS = 16_000_000  # values in so many rows, if more, where the constraint takes them by columns: about five seconds
 SCOUTS, FEW = 4096, 32  # a feasible set is rare if less than FEW of so many random rows lie in it
 BLOCK = 4096  # random rows at a time
-SEEDS = 8  # feasible rows with which the search by chance is content
+SEEDS = 8  # feasible rows after which the search by chance ends
 CONTENT = 8 * BLOCK  # or any number of them, after so many rows
-BRED, ROUNDS = 64, 48  # rows that keep the most constraints, and how often they are bred
+BRED, ROUNDS = 64, 48  # rows that satisfy the most constraints, and how often they are varied
 POOL = 256  # feasible rows that are kept
 GROWN, SPREAD = 32, 16  # rounds in which they are found, from the first ones, and in which they then walk
 TURN = 64  # walks at a time
@@ -49,7 +49,7 @@ class Ground(Protocol):
 
 
 def is_rare(domain: Ground) -> bool:
-    """Whether fewer than FEW of SCOUTS random rows are feasible; most sets are seen not to be after a hundred."""
+    """Whether fewer than FEW of SCOUTS random rows are feasible; most sets that are not rare are recognised after a hundred."""
     rng, found, looked, size = np.random.default_rng(0), 0, 0, 64
     while looked < SCOUTS:
         found += int(domain.ok(domain.from_unit(rng.random((size, domain.d)))).sum())
@@ -83,7 +83,7 @@ def pool(domain: Ground) -> Array:
 
 
 def _by_chance(domain: Ground, rng: np.random.Generator) -> Array:
-    """The first feasible rows: random ones, or bred from those that keep the most constraints."""
+    """The first feasible rows: random ones, or variations of rows that satisfy the most constraints."""
     held = getattr(domain.feasible, "held", None)
     found, looked, most = [np.zeros((0, domain.d))], 0, budget(domain)
     while looked < most and sum(map(len, found)) < SEEDS and not (looked >= CONTENT and len(found) > 1):

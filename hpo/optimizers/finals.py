@@ -1,8 +1,9 @@
 """Finals: a search that ends by training its best few to the horizon, beside the default configuration.
 
 A search by rungs may run out of time while nothing has been trained to the end. Then its best trial has not been compared
-with the default configuration. So the search ends with a phase of its own, an event in the log (`History.limit(..., phase="finals")`;
-hpo/stopping.py says when): from there on the best few go on to the horizon, and the default configuration with them.
+with the default configuration. So the search ends with a phase of its own, which an event in the log begins
+(`History.limit(..., phase="finals")`; hpo/stopping.py says when): the best few are trained to the horizon, and the default
+configuration with them.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ what will be seen at the next budget,
     worth(x) = max over sets A of outcomes   E[G(y); y in A] / (c1 + P(A) c2)
 
 where c1 is the budget to the look and c2 that from there to the end. It is the price per unit at which starting is neither
-better nor worse than not starting, as in Pandora's box (Weitzman 1979; Xie, Astudillo, Frazier, Scully, Terenin 2024, who ask for the
-incumbent at a given price, without a look). Where the next budget is the last there is nothing to look at, and it is
-expected improvement over cost.
+better nor worse than not starting, as in Pandora's box (Weitzman 1979; Xie, Astudillo, Frazier, Scully, Terenin 2024, who
+ask for the incumbent at a given price, without a look). Where the next budget is the last there is nothing to look at, and
+it is expected improvement over cost.
 
 The searches that this rule makes are measured over learning curves by experiments/curves.
 

@@ -1,4 +1,4 @@
-"""What a parameter is: one named dimension of a space, and the conditions under which it is there."""
+"""What a parameter is: one named dimension of a space, and the conditions under which it is active."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Parameter(ABC):
         raise NotImplementedError
 
     def object(self, value: Any) -> Any:
-        """What a configuration's value stands for: a choice as it was given. Elsewhere the value itself."""
+        """The object for a configuration's value: of a choice, the object that was given; else the value itself."""
         return value
 
     @property
