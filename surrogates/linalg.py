@@ -30,7 +30,7 @@ _limited = local()  # .already: this thread runs inside a limited call
 
 @lru_cache(maxsize=1)
 def _controller() -> Any:
-    """The controller of BLAS threads, made once per process; None where threadpoolctl is not installed."""
+    """The controller of BLAS threads, None without threadpoolctl. Made once per process, with the large array of KEPT."""
     np.empty(KEPT, dtype=np.uint8)
     try:
         from threadpoolctl import ThreadpoolController
