@@ -1,4 +1,4 @@
-"""The clock of a study: seconds added up from the times of its events, the same for whoever reads the log."""
+"""The clock of a study: seconds added up from the times of its events, the same for every reader of the log."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class History:
         self.highest: dict[str, int] = {}  # of every whole number that is recorded: a position in a list or a sequence
         self.limited = False  # whether this run may start no more fresh trials
         self.refusal: str | None = None  # why nothing may be told to it, beside what its log says
-        self.by_hand = False  # whether asking is nobody's run: no limit binds it
+        self.by_hand = False  # whether jobs are asked for outside of a run: then no limit applies
         self.phase = "search"  # "finals": only what was chosen is trained to the end
         self.last_limit: Mapping[str, Any] = {}  # the rule by which `limited` stands, its value, phase and detail; else empty
         self.clock = Clock()

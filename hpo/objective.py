@@ -34,7 +34,7 @@ class Run(Protocol):
         ...
 
     def save(self, path: str) -> None:
-        """Writes everything that another Run needs to go on from here."""
+        """Writes everything that another Run needs to continue from here."""
         ...
 
     def load(self, path: str) -> None:
@@ -50,7 +50,7 @@ class Run(Protocol):
 class ObjectiveHooks(Protocol):
     """What an objective may have beside being called; each is read if it is there (`hook`)."""
 
-    explore: Sequence[str]  # hyperparameters that may change during training: what PBT takes where nobody says otherwise
+    explore: Sequence[str]  # hyperparameters that may change during training: what PBT takes by default
 
     def warm(self) -> None:
         """Called first in every worker process: imports and data that all jobs need."""

@@ -87,7 +87,7 @@ class Optimizer(ABC):
 
     @property
     def horizon(self) -> int:
-        """The largest budget this optimizer asks for when nobody says otherwise."""
+        """The largest budget that this optimizer asks for, unless the header sets another horizon."""
         return 1
 
     @property

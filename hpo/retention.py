@@ -37,7 +37,7 @@ class Retention:
         history, best = self.history, self._recommendable()
         finished = self._finished_keys()
         given_up = self.optimizer.released_keys(history)
-        if given_up is None:  # an optimizer by somebody else: all of it, every time
+        if given_up is None:  # an optimizer that does not tell: check everything, every time
             before, kept = self._kept.union(finished), self.kept()
             self._kept = set(kept)
             return sorted(before.difference(kept))

@@ -92,7 +92,7 @@ def run(
             study.history.log.close()
             raise
         finally:
-            study.history.by_hand = True  # whoever asks from here on
+            study.history.by_hand = True  # asks that follow are by hand
             executor.close()
 
 
@@ -144,7 +144,7 @@ class _Loop:
             if outcome is None:
                 self._limit("seconds")
                 break
-            obey_termination()  # a job in which it was swallowed stays pending: nobody knows what its result is worth
+            obey_termination()  # a job that caught it stays pending: its result may be wrong
             self._record(*outcome)
         self.executor.keep(self.study.keep())
         return self.history

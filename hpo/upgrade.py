@@ -89,7 +89,7 @@ def _move(value: Any) -> Any:
 
 
 def refuse_renamed(classes: Iterable[str], options: Iterable[str]) -> None:
-    """TypeError in one sentence if somebody gives an option of one of these classes by its old name."""
+    """TypeError in one sentence if an option of one of these classes is given by its old name."""
     for name in classes:
         for option in options:
             if option in RENAMED.get(name, {}):

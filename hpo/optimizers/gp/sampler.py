@@ -165,7 +165,7 @@ class GP(Sampler):
     ) -> np.ndarray | None:
         """The best row of a configuration that was not started; None where none is found.
 
-        Its own key says nothing where it stands at the edge of what is rounded alike: the configuration's row is asked.
+        The key of the decoded configuration's row is compared, since rows at a rounding edge have other keys.
         """
         exclude = set(started)
         for _ in range(TWINS):
@@ -185,7 +185,7 @@ class GP(Sampler):
         return maximize(score, domain, seed, best_rows=best, exclude=exclude)
 
     def _look(self, score: ScoreFunction, row: np.ndarray) -> None:
-        """Warns where the best row found is worth nothing: then none was, and the search had nothing to go by."""
+        """Warns if the best score is -inf or NaN: then every score was, and the search had nothing to follow."""
         with np.errstate(all="ignore"):
             value = float(score(row[None])[0])
         if not value > -np.inf:
@@ -296,7 +296,7 @@ class GP(Sampler):
         return []
 
     def unmet(self, history: History) -> str:
-        """That no success kept every bound, and how near to each of them one came."""
+        """Says that no success kept every bound, and the least value of each constrained metric."""
         good = [key for key in history.finished_keys if not history.is_failure(key)]
         if not good or any(self._beliefs.feasible(history, key) for key in good):
             return ""
