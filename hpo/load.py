@@ -44,7 +44,7 @@ class Missing(Exception):
 def load(
     path: str | Path | Log, constraints: Iterable[Constraint] | None = None, optimizer: Optimizer | None = None
 ) -> Study:
-    """The study that stands in a log: the path of a file, a URL, or the log itself.
+    """The study of a log, given as the path of a file, a URL, or the log itself.
 
     constraints   the functions over configurations that the space was made with, compared by name
     optimizer     an instance as the study was made with, where its options hold functions; it comes with its own space

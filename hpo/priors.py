@@ -1,4 +1,4 @@
-"""What a user believes of the optimum before anything was measured, as a log density over configurations."""
+"""A user's prior belief about the optimum, as a log density over configurations."""
 
 from __future__ import annotations
 

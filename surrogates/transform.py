@@ -60,10 +60,10 @@ def _bent(z: Array) -> Array:
 
 
 def isolation(Z: Array, columns: Columns, most: int = 1000) -> Array:
-    """(n,) one over the number of rows that lie where each of the features Z (n, d) lies: a crowd counts as one.
+    """(n,) one over the number of rows near each of the features Z (n, d): rows close together count as one.
 
-    Rows lie together as exp(-r^2 / (2 d WIDTH^2)), where two different choices are at distance 1. A search crowds where
-    it found something good; weighted so, its results stand for the space again. Of more than `most` rows as many, evenly
+    Rows lie together as exp(-r^2 / (2 d WIDTH^2)), where two different choices are at distance 1. A search has many
+    results near good ones; with these weights its results represent the whole space. Of more than `most` rows as many, evenly
     spaced, are counted for all the others.
     """
     n = len(Z)

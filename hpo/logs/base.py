@@ -54,7 +54,7 @@ class Event:
 
 
 def encode_json(value: Any) -> str:
-    """JSON as it stands in a log: exact floats, names in their order; NaN and the infinities as Python writes them."""
+    """JSON as a log stores it: exact floats, names in their order; NaN and the infinities as Python writes them."""
     return json.dumps(value, separators=(",", ":"))
 
 
@@ -86,7 +86,7 @@ class Log(Protocol):
         ...
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Writes the header if the log is new; returns the header that stands in the log. A log that holds less than it
+        """Writes the header if the log is new; returns the log's header. A log that holds less than it
         should, and still can be read, says so in a warning; else LogError."""
         ...
 

@@ -96,7 +96,7 @@ class Parameter(ABC):
         return ValueError(f"parameter {name!r} got {shown(value)}; allowed is {self.allowed_values()}")
 
     def __repr__(self) -> str:
-        """As it would be typed: `Float(1e-05, 0.1, log=True)`; what stands at its default is left out."""
+        """As it would be typed: `Float(1e-05, 0.1, log=True)`; options with their default are left out."""
         said = []
         for part in fields(self):  # type: ignore[arg-type]
             value = getattr(self, part.name)

@@ -46,7 +46,7 @@ class Categorical(Parameter):
 
     @cached_property
     def values(self) -> tuple[Any, ...]:
-        """What may stand in a configuration: the names, or the choices as JSON holds them."""
+        """The values that a configuration may hold: the names, or the choices as JSON holds them."""
         return tuple(self.names) if self.names is not None else tuple(as_json(choice) for choice in self.choices)
 
     @cached_property
@@ -117,7 +117,7 @@ def _named_values(choices: Sequence[Any], names: Any) -> list[str]:
 
 @dataclass(frozen=True, repr=False)
 class Const(Parameter):
-    """A fixed value that stands in every configuration and is not searched: anything that JSON holds."""
+    """A fixed value that is in every configuration and is not searched: anything that JSON holds."""
 
     value: Any
     when: Mapping[str, Any] = field(default_factory=dict, kw_only=True)

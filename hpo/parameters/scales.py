@@ -1,4 +1,4 @@
-"""Where a number stands in its range, from 0 to 1, and back: linear and logarithmic, up to the ends of float64.
+"""The position of a number in its range, from 0 to 1, and back: linear and logarithmic, up to the ends of float64.
 
 Wherever the width or the ratio of a range is a float, the formulas are the plain ones, and positions are what they have
 always been. Beyond that, each formula is the one that does not overflow.

@@ -251,7 +251,7 @@ def departure(before: Array, after: Array) -> float:
 
 
 def situation_order_change(trial: Trial, shift: float, scale: float) -> str:
-    """How the order of rows changes when all targets, and what is believed of them, do; empty where it does not."""
+    """How the order of rows changes when all targets and their posteriors change; empty where it does not."""
     situation, scaled = trial.situation, []
     for gp in situation.gps:
         theta = replace(
