@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import arguments, table
+from hpo.analysis.paths import check_file
 from hpo.analysis.plots import Plots
 from hpo.analysis.subject import Subject
 from hpo.history import History
@@ -152,7 +153,7 @@ class Study:
         """What is searched."""
         return self.optimizer.space
 
-    def importance(self, objective: str | None = None) -> Importance | Correlations:
+    def importance(self, *, objective: str | None = None) -> Importance | Correlations:
         """Which hyperparameters mattered: Sobol indices of a Gaussian process's mean, and marginal effects. Where there are too
         few results for a model, which way each hyperparameter points. `print` shows either.
 
@@ -175,7 +176,7 @@ class Study:
         Matplotlib and Jinja2."""
         from hpo.analysis.report import write_report
 
-        return write_report(self._subject, Path(path), title)
+        return write_report(self._subject, check_file(path), title)
 
     @property
     def _subject(self) -> Subject:

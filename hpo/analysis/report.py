@@ -7,14 +7,16 @@ from pathlib import Path
 from hpo.analysis.drawing import house_style
 from hpo.analysis.lines import amount, join_config, short
 from hpo.analysis.page import Card, Section, render_page, write_page
+from hpo.analysis.paths import check_file
 from hpo.analysis.snapshot import Snapshot, snapshot
 from hpo.analysis.subject import Subject
 from hpo.trial import describe_best
 
 
 def write_report(subject: Subject, path: Path, title: str | None = None) -> Path:
-    """Writes the page, and returns its path. ModuleNotFoundError in a sentence without Matplotlib and Jinja2, OSError where the
-    file cannot be written."""
+    """Writes the page, and returns its path. ModuleNotFoundError in a sentence without Matplotlib and Jinja2, ValueError and
+    OSError where the file cannot be written."""
+    check_file(path)
     with house_style():  # refuses before anything is computed
         sections = study_sections(subject)
     now = snapshot(subject.history)
