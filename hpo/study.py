@@ -140,7 +140,8 @@ class Study:
     def __repr__(self) -> str:
         """One line: what searches, how far it is, and what is best."""
         done, pending = len(self.history.results), len(self.history.pending) + len(self.history.retries)
-        return f"Study({type(self.optimizer).__name__}, {done} results, {pending} pending, {self.summary()})"
+        name = self.header.optimizer.get("name") or type(self.optimizer).__name__  # the log's own, where it is only read
+        return f"Study({name}, {done} results, {pending} pending, {self.summary()})"
 
     def summary(self) -> str:
         """The best so far in a few words: `best 0.1 (trial 3)`, of several objectives `front of 4`."""

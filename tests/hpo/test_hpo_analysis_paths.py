@@ -21,7 +21,9 @@ PATHS: list[tuple[Any, type[Exception], str]] = [
     ("nowhere/a.png", FileNotFoundError, "path is '.*nowhere/a.png'; allowed is .*, and there is no '.*nowhere'"),
     (3, TypeError, "path is 3; allowed is the path of a file"),
 ]
-SUFFIXES = [(name, ValueError, f"path is '.*{name}'; allowed is .* that ends in one of .png, .svg, .pdf") for name in ("a.foo", "loss")]
+SUFFIXES: list[tuple[Any, type[Exception], str]] = [
+    (name, ValueError, f"path is '.*{name}'; allowed is .* that ends in one of .png, .svg, .pdf") for name in ("a.foo", "loss")
+]
 
 
 @pytest.mark.parametrize(("path", "error", "sentence"), PATHS + SUFFIXES)
