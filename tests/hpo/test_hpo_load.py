@@ -134,7 +134,8 @@ PLAIN = {"x": (0.0, 1.0)}
 UNKNOWN = "the optimizer '{}', which is none of hpo.optimizers and was not registered"
 WITH_CODE: dict[str, tuple[Callable[[], Any], str, str]] = {  # how it is made, what cannot stand in a file, how it is said again
     "cost": (lambda: GP(PLAIN, cost=price), "the cost '.*price' of GP cannot stand in a file", "GP(space, seed=0, cost=...)"),
-    "acquisition": (lambda: GP(PLAIN, acquisition=greedy), "the acquisition '.*greedy' of GP", "GP(space, seed=0, acquisition=...)",
+    "acquisition": (
+        lambda: GP(PLAIN, acquisition=greedy), "the acquisition '.*greedy' of GP", "GP(space, seed=0, acquisition=...)",
     ),
     "prior": (lambda: GP(PLAIN, prior=Around(Space(PLAIN), {"x": 0.5})), "the prior .*Around", "GP(space, seed=0, prior=...)"),
     "lambda": (lambda: GP(PLAIN, cost=lambda config: 1.0), "the cost '.*<lambda> .*' of GP", "GP(space, seed=0, cost=...)"),
