@@ -54,7 +54,7 @@ test-all: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
-	$(BIN)/mypy hpo surrogates models experiments
+	$(BIN)/mypy hpo surrogates models experiments papers
 
 # Keeps runs/, which holds results.
 clean:

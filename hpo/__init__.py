@@ -1,6 +1,6 @@
 """hpo: one ask-tell protocol in which an optimizer is a pure function of a history.
 
-job.py          Job, Result, Header: what is asked, what is told, what a log opens with
+job.py          Job, Result, Header: what ask returns, what tell takes, the first event of a log
 values.py       what is a plain value, a number, the same value; what JSON holds
 parameters/     Float, Int, Categorical, Const; where they stand in the unit cube
 space.py        Space: named parameters, conditions, constraints; the same as arrays
@@ -14,12 +14,12 @@ registry.py     resolve: a class by "package.module:Class" or "./file.py:Class"
 logs/           where events live: memory, SQLite; open_log by path, URL or log
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
-forks.py        what an objective forks and lets return ends there
-objects.py      objectives over choices that no log can hold: they get the objects, logs the names
+forks.py        a child process that an objective forks ends when it returns
+objects.py      choices that JSON cannot hold: objectives get the objects, logs the names
 study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe, importance, plot, report
 trial.py        Trial: one finished key as people read it
 analysis/       what a history says: importance, figures, snapshot, the report's page
-retention.py    which checkpoints must stay, and which have died
+retention.py    which checkpoints must stay, and which may be deleted
 pareto.py       fronts and crowding
 stopping.py     when a search turns to its finals
 table.py        the rows and columns of the dataframe; frames.py finds the line that a warning shows

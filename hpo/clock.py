@@ -1,4 +1,4 @@
-"""The clock of a study: seconds added up from the times of its events, the same for whoever reads the log."""
+"""The clock of a study: seconds added up from the times of its events, the same for every reader of the log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Clock:
         return self.earlier + (0.0 if self.startup is None else max(0.0, self.ran - self.startup))
 
     def read(self, event: Event, result: Result | None = None) -> None:
-        """Counts an event; of a finish with the result that stands."""
+        """Counts an event; for a finish, with the result that counts."""
         if event.kind == "run":
             self.earlier, self.ran, self.startup = self.spent, 0.0, None
         elif self.last is not None:

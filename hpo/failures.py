@@ -29,7 +29,7 @@ class ObjectiveError(Exception):
 
 
 class Failures:
-    """Counts what fails in one run and ends it with one RuntimeError where going on is of no use.
+    """Counts failures in one run, and ends it with a RuntimeError when continuing makes no sense.
 
     catch   exceptions of the objective, as in `except`, that never end a run
     """
@@ -99,7 +99,7 @@ class Failures:
         ) from ObjectiveError(f"in the objective:\n{raised.traceback}")
 
     def _is_mistake(self, raised: Raised) -> bool:
-        """Whether it can be the objective's own mistake, and no property of a configuration."""
+        """Whether it can be a mistake in the objective, rather than a property of a configuration."""
         said = f"{raised.types[0]} {raised.error}"
         spared = not self.catch.isdisjoint(raised.types) or not ARITHMETIC.isdisjoint(raised.types)
         return bool(raised.line) and not spared and not MEMORY.search(said) and not DIVERGENCE.search(said)

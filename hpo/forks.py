@@ -1,4 +1,4 @@
-"""What an objective forks and lets return ends there: there is one driver, and its log and checkpoints are not the child's."""
+"""A child process that an objective forks ends when it returns: log and checkpoints belong to the one driver."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_process() -> Iterator[None]:
-    """Whoever comes out of this in another process than it went in ends quietly, whatever it returns or raises. Nothing is
-    flushed or closed: all of that is the parent's."""
+    """A forked child that leaves this context ends without output, whatever it returned or raised. Nothing is flushed or
+    closed: files belong to the parent."""
     process = os.getpid()
     try:
         yield

@@ -52,7 +52,7 @@ class History:
         self.highest: dict[str, int] = {}  # of every whole number that is recorded: a position in a list or a sequence
         self.limited = False  # whether this run may start no more fresh trials
         self.refusal: str | None = None  # why nothing may be told to it, beside what its log says
-        self.by_hand = False  # whether asking is nobody's run: no limit binds it
+        self.by_hand = False  # whether jobs are asked for outside of a run: then no limit applies
         self.phase = "search"  # "finals": only what was chosen is trained to the end
         self.last_limit: Mapping[str, Any] = {}  # the rule by which `limited` stands, its value, phase and detail; else empty
         self.clock = Clock()
@@ -148,19 +148,19 @@ class History:
         self._append("run", dict(allowed or {}))
 
     def lift(self) -> None:
-        """Records that somebody asks on by hand, whom the limit of an earlier run does not bind."""
+        """Records that jobs are asked for by hand; the limit of an earlier run does not apply to them."""
         self._append("run", {"trials": None, "seconds": None, self.last_limit.get("rule") or "trials": None})
 
     def refuse_readers(self) -> None:
-        """Raises PermissionError in one sentence if the log is there to be read."""
+        """Raises PermissionError in one sentence if the log is read-only."""
         refusal = self.refusal or self.log.refusal
         if refusal is not None:
             raise PermissionError(refusal)
 
     def limit(self, rule: str, value: Any, phase: str = "search", detail: Mapping[str, Any] | None = None) -> None:
-        """Records that no fresh trial may start any more, by which rule: samplers are dry, what was started may go on.
+        """Records that no new trial may start, and by which rule. Trials that were started may continue.
 
-        phase: "finals" where what was chosen is to be trained to the end (see optimizers/finals.py).
+        phase: "finals" if the best trials are now trained to the end (see optimizers/finals.py).
         detail: what else the rule decided.
         """
         if phase not in PHASES:
@@ -203,8 +203,8 @@ class History:
         self._digest.update(event.canonical().encode())
 
     def _apply_run(self, allowed: Mapping[str, Any]) -> None:
-        """A limit is lifted where this run allows more by its rule, or has another predicate; one of a version-1 log, which
-        has no rule, always."""
+        """Lifts a limit if this run allows more by the same rule, or has another predicate. A limit of a version-1 log has
+        no rule and is always lifted."""
         rule = self.last_limit.get("rule")
         if not self.limited or (rule is not None and rule not in allowed):
             return
@@ -240,7 +240,7 @@ class History:
         self._tail = []
 
     def _wait_no_more(self, key: Key) -> Job | None:
-        """A job that is no longer pending, nor to be given out again."""
+        """Removes a job from the pending and lost ones. Returns it; None if it was in neither."""
         job = self.pending.pop(key, None) or self.retries.pop(key, None)
         if job is not None and job.source is not None:
             self.sources[job.source] -= 1
@@ -321,14 +321,14 @@ class History:
         return [key for _, key in itertools.takewhile(lambda entry: entry[0] == least, ranked)]
 
     def fold(self, owner: str, begin: Callable[[], S]) -> S:
-        """The owner's state as of now, begun by `begin`, stepped by the events; to be read and not changed.
+        """The owner's present state: made by `begin`, updated by the events. Read it, do not change it.
 
         owner: names what the state depends on beside the events, such as the description of an optimizer.
         """
         return self._fold(owner, begin).read(self, self._steps, self._tail)
 
     def fold_at_start(self, owner: str, begin: Callable[[], S]) -> S:
-        """The owner's state as of the last start: what it says there is final."""
+        """The owner's state at the last start, which later results no longer change."""
         return self._fold(owner, begin).settle(self, self._steps)
 
     def _fold(self, owner: str, begin: Callable[[], S]) -> Fold[S]:
@@ -361,7 +361,7 @@ class History:
         return self._lost.get(key, 0)
 
     def own(self, key: Key) -> bool:
-        """Whether a trial's weights are its own: no checkpoint of another trial stands in its line."""
+        """Whether a trial has trained its own weights, without a checkpoint of another trial."""
         return key[0] not in self.adopted
 
     def epoch(self, key: Key) -> int:
@@ -379,7 +379,7 @@ class History:
 
     @property
     def digest(self) -> str:
-        """Names the header and every event; the key of any cache over histories."""
+        """A hash of the header and every event; the key of any cache over histories."""
         return self._digest.hexdigest()
 
     def prefix(self, count: int) -> History:

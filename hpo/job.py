@@ -18,7 +18,7 @@ Curve = Sequence[tuple[int, float]]
 
 @dataclass(frozen=True)
 class Note:
-    """An optimizer's own memory of a job, in three drawers. Whoever writes a key reads it, and nobody else.
+    """An optimizer's own notes on a job, in three parts. Only the class that writes a key reads it.
 
     study     what the study keeps: queued (the position of a pinned configuration), added, finals
     member    where the trial belongs: rung, bracket, slot, generation. What a resume copies, alone

@@ -1,4 +1,4 @@
-"""What a run does where the checkpoint that a job starts from is gone: it is trained again, from the nearest that stands.
+"""A job's source checkpoint is missing: it is trained again, from the nearest ancestor that exists.
 
 The jobs that made it stand in the history: same configuration, same seed, same budgets. Running the last of them again
 writes it again; if that one's source is gone, too, it comes first, and so on down to a start from nothing.
@@ -22,7 +22,7 @@ class Lineage:
         self._repairs: Counter[Key] = Counter()
 
     def settle(self, job: Job, outcome: Result | Lost) -> tuple[list[Job], list[tuple[Job, Result]]] | None:
-        """(jobs to run next, jobs that fail with their results) after an outcome; None if it is none of these matters."""
+        """(jobs to run next, jobs that fail with their results) after an outcome; None if no missing source is involved."""
         if isinstance(outcome, Lost) and outcome.cause == "source":
             return self._repair(job)
         if job.key not in self._waiting:

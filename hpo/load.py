@@ -2,7 +2,7 @@
 
 The header describes the space, the optimizer with its options, the seed, objectives, unit and horizon. Functions cannot
 stand in it: constraints of the space, acquisitions and cost functions of one's own, priors. They stand there by name, are
-given again and compared by it. Without them a study opens for reading, and asking says what is missing. Nothing that a file
+given again and compared by name. Without them a study opens read-only, and asking says what is missing. Nothing that a file
 names is ever imported: names are looked up in hpo.optimizers and among the classes that `hpo.register` has been given.
 """
 

@@ -34,7 +34,7 @@ class Run(Protocol):
         ...
 
     def save(self, path: str) -> None:
-        """Writes everything that another Run needs to go on from here."""
+        """Writes everything that another Run needs to continue from here."""
         ...
 
     def load(self, path: str) -> None:
@@ -50,7 +50,7 @@ class Run(Protocol):
 class ObjectiveHooks(Protocol):
     """What an objective may have beside being called; each is read if it is there (`hook`)."""
 
-    explore: Sequence[str]  # hyperparameters that may change during training: what PBT takes where nobody says otherwise
+    explore: Sequence[str]  # hyperparameters that may change during training: what PBT takes by default
 
     def warm(self) -> None:
         """Called first in every worker process: imports and data that all jobs need."""
@@ -116,7 +116,7 @@ def build(objective: Objective, config: Mapping[str, Any], seed: int, horizon: i
 
 
 def _await(value: Any) -> Any:
-    """What a coroutine function's value comes to. In a notebook, where a loop is running already, it has one of its own in
+    """The awaited value of a coroutine function. In a notebook, where a loop is running already, it gets its own loop in
     a thread of its own."""
     if not inspect.isawaitable(value):
         return value
@@ -174,7 +174,7 @@ class Closed(BaseException):
 
 
 class NothingReported(ValueError):
-    """What `f(config, report)` comes to without a value: the objective's mistake, at no line of it."""
+    """`f(config, report)` ended without reporting a value: a mistake of the objective that has no line number."""
 
 
 class ReportRun:

@@ -1,4 +1,4 @@
-"""Objectives over choices that no log can hold: they get the objects, while jobs and logs hold names and lists."""
+"""Choices that JSON cannot hold: the objective gets the objects, while jobs and logs hold names and lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hpo.space import Space
 
 
 def with_objects(objective: Objective, space: Space) -> Objective:
-    """The objective itself where configurations are plain, else one that is given `space.objects(config)`.
+    """The objective itself where configurations are plain, else one that is called with `space.objects(config)`.
 
     Like the objective it is one of f(config), f(config, report) and factory(config, seed, horizon), and it can be pickled
     where the objective and the choices can.

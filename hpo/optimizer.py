@@ -77,26 +77,26 @@ class Optimizer(ABC):
         return ()
 
     def may_name(self, history: History, key: Key) -> bool:
-        """Whether a later job may still name a finished key as its source: what `live` says of one."""
+        """Whether a later job may still name a finished key as its source: whether `live` has it."""
         return key in self.live(history)
 
     def released_keys(self, history: History) -> Sequence[Key] | None:
-        """Every key that was live once and is not any more without having been a job's source, in the order in which they
-        were given up: it only ever grows. None: this optimizer does not say, and `live` is read after every finish."""
+        """Keys that were live and are no longer, without having been a job's source, in order; the list only grows.
+        None: unknown, so `live` is read after every finish."""
         return None
 
     @property
     def horizon(self) -> int:
-        """The largest budget this optimizer asks for when nobody says otherwise."""
+        """The largest budget that this optimizer asks for, unless the header sets another horizon."""
         return 1
 
     @property
     def chooser(self) -> Optimizer:
-        """Whoever chooses configurations: this one, or the innermost one that it wraps."""
+        """The optimizer that chooses configurations: this one, or the innermost one that it wraps."""
         return self
 
     def adapt(self, objective: Any) -> Optimizer:
-        """This optimizer, with what it leaves open taken from what an objective declares; before there is a header."""
+        """This optimizer, with open options set from what the objective declares. Called before the header is written."""
         return self
 
     # -- ask and tell ------------------------------------------------------------------------------------------------
@@ -144,8 +144,8 @@ class Optimizer(ABC):
     def ask(self) -> Job | None:
         """The next job, recorded as started; None if there is none before another tell.
 
-        The limit of a run binds that run: who asks by hand behind it, or after `hpo.load`, gets the next job (unless finals are
-        on, which end what they have chosen). Raises PermissionError where the log is there to be read.
+        The limit of a run applies to that run only: asking by hand after it, or after `hpo.load`, gives the next job, except
+        in the finals. Raises PermissionError if the log is read-only.
         """
         history = self.history
         history.refuse_readers()
@@ -219,14 +219,14 @@ class Optimizer(ABC):
         return [] if until is None else list(islice(history.ranking(until), CANDIDATES))
 
     def unmet(self, history: History) -> str:
-        """Why nothing is recommended although trials succeeded, in a sentence; empty where that is not so."""
+        """Why nothing is recommended although trials succeeded, in a sentence; otherwise empty."""
         return ""
 
     # -- description -------------------------------------------------------------------------------------------------
 
     @cached_property
     def owner(self) -> str:
-        """What this optimizer's folds are kept under."""
+        """The key under which the history keeps this optimizer's folds."""
         return canonical(self.describe())
 
     def describe(self) -> dict[str, Any]:
@@ -275,7 +275,7 @@ class Sampler(Optimizer):
         return ()  # nothing is ever live
 
     def suggest(self, history: History, trial: int) -> Draft | None:
-        """`sample` with what is to be recorded beside it; a sampler that fits or counts overrides this one."""
+        """`sample`, with what the job's note records; a sampler that has something to record overrides this one."""
         config = self.sample(history, trial)
         return None if config is None else Draft(config)
 
@@ -289,7 +289,7 @@ class Sampler(Optimizer):
     def fresh(self, history: History, until: int, member: Mapping[str, Any] | None = None) -> Job | None:
         """A job that starts a new trial; None if there is no configuration for it, or the run's limit is reached.
 
-        member: where the trial belongs, which its later jobs say as well.
+        member: where the trial belongs (rung, bracket, slot); its later jobs record the same.
         """
         if history.limited:
             return None
@@ -336,7 +336,7 @@ class Scheduler(Optimizer):
         return self.sampler.seed
 
     def resume(self, history: History, trial: int, until: int) -> Job:
-        """The trial's next job: onwards from its last key, with its configuration, seed and membership."""
+        """The trial's next job: it continues from the last key, with the same configuration, seed and membership."""
         last = history.jobs[history.trials[trial][-1]]
         return Job(trial, last.config, until, last.key, last.seed, Note(member=last.note.member))
 
@@ -370,6 +370,6 @@ def adapt(value: Any) -> Any:
 
 
 def _last_successes(optimizer: Optimizer, history: History) -> Sequence[Key]:
-    """What a class may name as a source that says nothing of it: every trial's last checkpoint, if it can go on."""
+    """The default of `live` for a plain class: every trial's last checkpoint, if the trial can go on."""
     last = (keys[-1] for trial, keys in history.trials.items() if trial not in history.added)
     return [key for key in last if key[1] < history.header.horizon and key in history.results and not history.is_failure(key)]

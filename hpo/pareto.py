@@ -51,8 +51,8 @@ class _Front:
 def crowding(losses: Sequence[Sequence[float]]) -> np.ndarray:
     """(n,) crowding distance within one front; infinite at its ends, and the same for losses that are the same.
 
-    In each column those who tie share the distance between their neighbours, or stand at the end together; a column in
-    which all tie tells nobody apart and adds nothing.
+    In each column equal rows share the distance between their neighbours, or are at the end together; a column in which
+    all rows are equal adds nothing.
     """
     values = np.asarray(losses, dtype=np.float64)
     distance = np.zeros(len(values))
@@ -68,7 +68,7 @@ def crowding(losses: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def pareto_order(losses: Sequence[Sequence[float]]) -> list[int]:
-    """Indices by front, then the lonely before the crowded, then as they came."""
+    """Indices by front, then by crowding distance (the largest first), then in their order."""
     order: list[int] = []
     for front in fronts(losses):
         lonely = crowding([losses[i] for i in front])

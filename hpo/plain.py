@@ -1,7 +1,7 @@
 """Optimizers that are plain classes: no base, no dataclass, only `propose(history)` or `sample(history, trial)`.
 
 Such an object gets the rest of the protocol from a base of ours, in a class that has both as bases. The two share their
-attributes, so that the object which somebody made and the optimizer that stands for it never differ.
+attributes, so that the user's object and the optimizer made of it never differ.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hpo.job import Job
 from hpo.space import Space
 from hpo.values import shown, whole
 
-PROTOCOL = ("ask", "tell", "lose", "add", "enqueue", "bind", "decide", "history", "header")  # nobody's to define
+PROTOCOL = ("ask", "tell", "lose", "add", "enqueue", "bind", "decide", "history", "header")  # a plain class may not define these
 
 
 class SupportsPropose(Protocol):

@@ -1,4 +1,4 @@
-"""Which checkpoints must stay: all of them at a study's start, and after a finish only the few that may have died."""
+"""Which checkpoints must stay: all are checked when a study starts, after a finish only those that may be useless now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hpo.optimizer import Optimizer
 class Retention:
     """A checkpoint stays while a later job may start from it, while one in flight does, and while it may be recommended.
 
-    A key can die in three ways: something that started from it has finished, it is no longer among the best, or its
+    A checkpoint becomes useless in three ways: a job that started from it has finished, it is no longer among the best, or its
     optimizer gives it up (`Optimizer.released_keys`). So nothing else needs to be looked at after a finish.
     """
 
@@ -37,7 +37,7 @@ class Retention:
         history, best = self.history, self._recommendable()
         finished = self._finished_keys()
         given_up = self.optimizer.released_keys(history)
-        if given_up is None:  # an optimizer by somebody else: all of it, every time
+        if given_up is None:  # an optimizer that does not tell: check everything, every time
             before, kept = self._kept.union(finished), self.kept()
             self._kept = set(kept)
             return sorted(before.difference(kept))
@@ -58,7 +58,7 @@ class Retention:
         return [*front, *self.optimizer.candidates(history)]
 
     def _finished_keys(self) -> list[Key]:
-        """Keys of what has finished since the last call, whoever told it."""
+        """Keys that finished since the last call, in this driver or another."""
         events, self._events = self.history.events[self._events :], len(self.history)
         found = []
         for event in events:

@@ -67,7 +67,7 @@ class Stop:
         return {"trials": limits.trials, "seconds": limits.seconds, "when": None if self.when is None else code_name(self.when)}
 
     def full(self, history: History) -> bool:
-        """Whether as many fresh trials have started as may."""
+        """Whether the limit of fresh trials is reached."""
         trials = self.limits["trials"]
         return trials is not None and history.fresh >= trials
 
@@ -95,7 +95,7 @@ def run(
             study.history.log.close()
             raise
         finally:
-            study.history.by_hand = True  # whoever asks from here on
+            study.history.by_hand = True  # asks that follow are by hand
             executor.close()
 
 
@@ -147,7 +147,7 @@ class _Loop:
             if outcome is None:
                 self._limit("seconds")
                 break
-            obey_termination()  # a job in which it was swallowed stays pending: nobody knows what its result is worth
+            obey_termination()  # a job that caught it stays pending: its result may be wrong
             self._record(*outcome)
         self.executor.keep(self.study.keep())
         return self.history
@@ -193,7 +193,7 @@ class _Loop:
                           f"to try", stacklevel=outside())  # fmt: skip
 
     def _record(self, job: Job, outcome: Result | Lost) -> None:
-        """What came of a job. A source that is gone is trained again first; that is no event, and the job stays pending."""
+        """Records the outcome of a job. A missing source is trained again first; that is no event, and the job stays pending."""
         del self.running[job.key]
         attempt = self.attempts.pop(job.key)
         if isinstance(outcome, Lost):

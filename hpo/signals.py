@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C whose sentence has been said, with the study as it stood."""
+    """Ctrl-C, after its message was printed, with the study as it was."""
 
     def __init__(self, study: Any) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class InterruptedScript(Interrupted, SystemExit):
-    """The same in a script: where nobody catches it the process ends with status 130 and no traceback."""
+    """The same in a script: if it is not caught, the process ends with status 130 and no traceback."""
 
     def __init__(self, study: Any) -> None:
         super().__init__(study)
@@ -28,14 +28,14 @@ class InterruptedScript(Interrupted, SystemExit):
 
 
 def interactive() -> bool:
-    """Whether somebody types here, in a shell or a notebook, who wants to go on typing after Ctrl-C."""
+    """Whether this is an interactive shell or a notebook, which should go on after Ctrl-C."""
     ipython = sys.modules.get("IPython")
     typed = getattr(ipython, "get_ipython", lambda: None)() is not None
     return bool(sys.flags.interactive) or hasattr(sys, "ps1") or typed
 
 
 class Terminated(SystemExit):
-    """SIGTERM; where nobody catches it the process ends with status 143."""
+    """SIGTERM; if it is not caught, the process ends with status 143."""
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
@@ -70,6 +70,6 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def obey_termination() -> None:
-    """Raises Terminated if SIGTERM has come since `terminable` began, whoever has swallowed it."""
+    """Raises Terminated if SIGTERM has come since `terminable` began, even if the objective has caught it."""
     if _asked.is_set() and threading.current_thread() is threading.main_thread():
         raise Terminated

@@ -278,7 +278,7 @@ def _join(parameters: Any, named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _came(value: Any) -> str:
-    """What came for a space: its type, and of a short value the value."""
+    """What was given as a space, for an error: its type, and the value if it is short."""
     return type(value).__name__ if not isinstance(value, list | tuple) else f"the {type(value).__name__} {shown(value)}"
 
 

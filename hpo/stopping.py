@@ -1,6 +1,6 @@
 """When a search turns to its finals: a pure function of the history, evaluated after a finish.
 
-The verdict is an event (`History.limit` with rule, value and phase), and whoever drives the study obeys the event. So a
+The verdict is an event (`History.limit` with rule, value and phase), and every driver of the study obeys the event. So a
 study that is replayed, reopened or joined turns where it turned, whatever the clock says then.
 
 Seconds are those in which workers could train: a run counts from the moment at which its first worker was ready, and a run
@@ -168,7 +168,7 @@ class Turn:
         return Verdict("seconds", self.seconds, FINALS, self._detail(history, keep))
 
     def affordable(self, history: History, most: int) -> int:
-        """How many trials beside the default can be trained to the end in the finals' share of the seconds; at least one."""
+        """How many trials, besides the default, fit into the finals' share of the seconds; at least one."""
         assert self.seconds is not None
         for count in range(most, 1, -1):
             if makespan([], finals_seconds(history, count), self.workers) <= SHARE * self.seconds:

@@ -1,7 +1,7 @@
 """Older logs in the form of this version: options that were renamed or came later, code that has moved, flat notes.
 
 What is compared, digested and replayed is the upgraded form; what is stored stays as it is. So a new name or a new option
-closes no study: a row here says what an older header means by now.
+closes no study: a row here says what an older header means in this version.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _upgrade_value(value: Any) -> Any:
 
 
 def _move(value: Any) -> Any:
-    """Names of code by where it stands now, wherever they stand in a value."""
+    """Replaces the names of code that has moved by the present ones, anywhere in a value."""
     if isinstance(value, str):
         known = [old for old in MOVED if value == old or value.startswith((f"{old}.", f"{old} "))]
         longest = max(known, key=len, default=None)
@@ -89,7 +89,7 @@ def _move(value: Any) -> Any:
 
 
 def refuse_renamed(classes: Iterable[str], options: Iterable[str]) -> None:
-    """TypeError in one sentence if somebody gives an option of one of these classes by its old name."""
+    """TypeError in one sentence if an option of one of these classes is given by its old name."""
     for name in classes:
         for option in options:
             if option in RENAMED.get(name, {}):

@@ -97,7 +97,7 @@ def whole(what: str, value: Any, least: int | None = None) -> int:
 
 
 def duration(name: str, value: Any, zero: bool = True) -> float | None:
-    """Seconds, or None for no limit. What nobody will live to see is cut to what a system can wait for."""
+    """Seconds, or None for no limit. Very long times are cut to the longest that a system can wait."""
     value = plain(value)
     allowed = f"a finite number {'of at least' if zero else 'above'} 0, or None"
     if value is None:
@@ -118,7 +118,7 @@ def _only(value: Any) -> Any:
         return value
     try:
         return value.item()
-    except (TypeError, ValueError, RuntimeError):  # more than one element, or somebody's method of that name
+    except (TypeError, ValueError, RuntimeError):  # more than one element, or another method of that name
         return None
 
 

@@ -47,6 +47,12 @@ def main(
         _refuse(str(error))
     if not name and (run or recheck or state_claims or results is not None):
         _refuse("--run, --recheck, --state and --results go with the name of a paper")
+    chosen_ways = [flag for flag, given in (("--all", everything), ("--quick", quick), ("--state", state_claims), ("--run", run),
+                                            ("--recheck", recheck)) if given]  # fmt: skip
+    if len(chosen_ways) > 1:
+        _refuse(f"{' and '.join(chosen_ways)} came; one of them at a time")
+    if results is not None and not results.is_file() and not run:
+        _refuse(f"--results {str(results)!r} is no file")
     if everything:
         drawn = [paper.name for paper in chosen if draw_figure(paper)]
         write_table()

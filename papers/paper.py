@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import papers
 from experiments.benchmark.tables import data_file
 from experiments.ledger import Claim, Ledger, Measurement, Verdict
 from experiments.ledger.measurement import result
+from experiments.ledger.sources import STUDY, gp_rows
 
 ROOT = Path(__file__).parent
 Lines = Sequence[Mapping[str, Any]]
@@ -67,7 +69,7 @@ class PaperClaim(Claim):
 
     def finding(self, lines: Lines) -> Finding:
         """What the rule says of the lines."""
-        found = self.rule(lines) if lines else nothing("anything")
+        found = self.rule(lines) if lines else Finding(None, "nothing is measured yet")
         return found if isinstance(found, Finding) else Finding(found.holds, found.evidence)
 
 
@@ -81,7 +83,7 @@ class Paper:
     claims        what is claimed
     measurements  makes the list of all that is to be measured
     quick         the key of a measurement that takes less than a minute
-    needs         the file below $HPO_DATA that is read, and where it is published; empty if none
+    needs         the files below $HPO_DATA that are read; published_at: where they are published
     """
 
     name: str
@@ -90,7 +92,7 @@ class Paper:
     claims: Sequence[PaperClaim]
     measurements: Callable[[], Sequence[Measurement]]
     quick: Mapping[str, Any]
-    needs: str = ""
+    needs: Sequence[str] = ()
     published_at: str = ""
 
     @property
@@ -108,17 +110,20 @@ class Paper:
 
     @property
     def missing_data(self) -> str | None:
-        """A sentence if the file that it reads is not there."""
-        if not self.needs or data_file(self.needs).is_file():
+        """A sentence if a file that it reads is not there."""
+        absent = [name for name in self.needs if not data_file(name).is_file()]
+        if not absent:
             return None
-        return f"{self.name} reads {self.needs} below $HPO_DATA, which is not there; it is published at {self.published_at}"
+        return f"{self.name} reads {absent[0]} below $HPO_DATA, which is not there; it is published with {self.published_at}"
 
 
-def measurement(key: Mapping[str, Any], run: Callable[[], Mapping[str, Any]], *sources: str) -> Measurement:
+def measurement(key: Mapping[str, Any], run: Callable[[], Mapping[str, Any]], *sources: str, file: str = "") -> Measurement:
     """One line of a paper: what `run` finds, with the processor time that it took, the versions and the machine.
 
     key      names it: {"method": "EI", "seed": 0}; all but the seed is its group, one of which speaks for the others
-    sources  the code that it depends on, as experiments/ledger/digest.py reads it
+    sources  the code that it depends on, as experiments/ledger/digest.py reads it; of registries the rows that a plain GP
+             and `minimize` use are added
+    file     the file below $HPO_DATA that is measured: another content is another task
     """
 
     def timed() -> dict[str, Any]:
@@ -127,7 +132,15 @@ def measurement(key: Mapping[str, Any], run: Callable[[], Mapping[str, Any]], *s
         return {**found, "seconds": round(time.process_time() - begun, 3), "versions": versions(), "machine": platform.machine()}
 
     group = json.dumps({name: value for name, value in key.items() if name != "seed"}, sort_keys=True)
-    return Measurement(key, timed, sources, group=group)
+    rows = (*STUDY, "hpo.executors:EXECUTORS[inline]", *gp_rows().values())
+    return Measurement(key, timed, (*sources, *rows), digest_file(file) if file else None, group)
+
+
+@lru_cache
+def digest_file(name: str) -> str | None:
+    """16 hex digits of a file below $HPO_DATA; None where it is not there."""
+    path = data_file(name)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else None
 
 
 def versions() -> dict[str, str]:

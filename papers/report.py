@@ -8,7 +8,8 @@ from pathlib import Path
 
 from experiments.ledger.markdown import markdown_table
 from papers.paper import ROOT, Paper, find_paper, list_papers
-from papers.statements import changed_after
+from papers.statements import remark
+from surrogates.style import STYLE
 
 WORDS = {True: "holds", False: "**does not hold**", None: "open"}
 BEGIN, END = "<!-- the table of verdicts: python -m papers --all -->", "<!-- end of the table -->"
@@ -19,8 +20,9 @@ def verdict_rows(paper: Paper) -> list[list[str]]:
     lines, rows = paper.lines(), []
     for claim in paper.claims:
         found = claim.finding(lines)
-        late = " (claim changed after a look)" if changed_after(paper, claim) else ""
-        rows.append([claim.sentence, claim.published, found.ours or "–", found.interval or "–", WORDS[found.holds] + late])
+        said = remark(paper, claim, lines)
+        verdict = WORDS[found.holds] + (f" ({said})" if said else "")
+        rows.append([claim.sentence, claim.published, found.ours or "–", found.interval or "–", verdict])
     return rows
 
 
@@ -36,16 +38,16 @@ def describe(paper: Paper, results: Path | None = None) -> str:
     parts = [f"{paper.title}\n{paper.reference}"]
     for claim in paper.claims:
         found = claim.finding(lines)
-        ours = found.ours + (f" {found.interval}" if found.interval else "")
+        ours, said = found.ours + (f" {found.interval}" if found.interval else ""), remark(paper, claim, lines)
         parts.append("\n".join([
             f"{claim.name}: {claim.sentence}",
             f"  published  {claim.published}",
-            f"  ours       {ours or '–'}   ({claim.seeds} repeats of {claim.budget})",
+            f"  ours       {ours or '–'}   ({claim.seeds} x {claim.budget})",
             f"  rule       {claim.check}",
-            f"  verdict    {found}" + ("  (the claim was changed after a look at lines)" if changed_after(paper, claim) else ""),
+            f"  verdict    {found}" + (f"  ({said})" if said else ""),
         ]))  # fmt: skip
     left = len(ledger.list_missing())
-    rest = f"; {left} are missing or older than the code" if left else ""
+    rest = f"; {left} of {len(ledger.measurements)} are missing or older than the code: --run, or --recheck" if left else ""
     parts.append(f"{len(lines)} lines, {hours(paper)} of one core{rest}")
     return "\n\n".join(parts)
 
@@ -57,8 +59,8 @@ def list_verdicts(names: Sequence[str] = ()) -> str:
         said.append(f"{paper.name:<14}{paper.title} ({hours(paper)} of one core)")
         lines = paper.lines()
         for claim in paper.claims:
-            found = claim.finding(lines)
-            said.append(f"    {_word(found.holds):<15}{claim.sentence}")
+            found, note = claim.finding(lines), remark(paper, claim, lines)
+            said.append(f"    {_word(found.holds):<15}{claim.sentence}" + (f" ({note})" if note else ""))
     return "\n".join([*said, "", "python -m papers <name> shows one; --quick measures a fresh line of it; --run what is missing"])
 
 
@@ -70,14 +72,15 @@ def write_table() -> None:
     """Puts the table of all verdicts into README.md."""
     header, rows = ["paper", "claim", "published", "ours", "interval", "verdict"], []
     for paper in map(find_paper, list_papers()):
-        name = f"[{paper.name}]({paper.name}/README.md), {hours(paper)}"
+        page = f"{paper.name}/README.md" if (paper.folder / "README.md").is_file() else f"{paper.name}/claims.py"
+        name = f"[{paper.name}]({page}), {hours(paper)}"
         for row in verdict_rows(paper):
             rows.append([name, *row])
             name = ""
-    page = ROOT / "README.md"
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    readme = ROOT / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{markdown_table(header, rows)}\n{END}{after}", encoding="utf-8")
+    readme.write_text(f"{before}{BEGIN}\n{markdown_table(header, rows)}\n{END}{after}", encoding="utf-8")
 
 
 def draw_figure(paper: Paper) -> bool:
@@ -85,6 +88,9 @@ def draw_figure(paper: Paper) -> bool:
     lines = paper.lines()
     if not lines:
         return False
-    figure = importlib.import_module(f"papers.{paper.name}.figure").draw(lines)
-    figure.savefig(paper.folder / "figure.png", dpi=130, metadata={"Software": None})
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        figure = importlib.import_module(f"papers.{paper.name}.figure").draw(lines)
+        figure.savefig(paper.folder / "figure.png", dpi=130, metadata={"Software": None})
     return True

@@ -10,7 +10,7 @@ import subprocess
 from typing import Any
 
 from experiments.ledger.lines import append_line, read_lines
-from papers.paper import ROOT, Paper, PaperClaim
+from papers.paper import ROOT, Lines, Paper, PaperClaim
 
 
 def read_statements(paper: Paper) -> dict[str, dict[str, Any]]:
@@ -36,6 +36,18 @@ def state(paper: Paper) -> list[PaperClaim]:
 def changed_after(paper: Paper, claim: PaperClaim) -> int:
     """How many lines had been there when the claim was stated as it is now; 0 for one that was made beforehand."""
     return int(read_statements(paper).get(claim.digest, {}).get("rows", 0))
+
+
+def remark(paper: Paper, claim: PaperClaim, lines: Lines) -> str:
+    """What a reader of a verdict must know: that the claim is not stated as it is, that it was made after a look, that some
+    lines are older than the code; empty if none of it is so."""
+    made_for = sum(claim.digest in line.get("claims", ()) for line in lines)
+    said = [
+        "the claim is not stated as it is now" if claim.digest not in read_statements(paper) else "",
+        "made after a look at lines" if changed_after(paper, claim) else "",
+        "no line was measured for the claim as it is now" if lines and not made_for else "",
+    ]
+    return "; ".join(filter(None, said))
 
 
 def refusal(paper: Paper) -> str | None:

@@ -2,22 +2,22 @@
 
     domain.py           what is known of a search space: columns, levels, conditions, feasibility; moves
     discrete.py         points of discrete columns: how many, all of them, moves between them
-    draws.py            random and quasi-random feasible rows
-    rare.py             feasible rows where chance seldom hits one: found once, then walked from
-    transform.py        targets made fit for a model: standardised, failures finite, divergence harmless
+    draws.py            random and quasi-random (Sobol) feasible rows
+    rare.py             feasible rows where few are feasible: found once, then varied by a random walk
+    transform.py        robust standardisation of the targets, also with failures and diverged runs
     distances.py        scaled distances of rows over mixed and conditional columns, with their derivatives
-    kernels.py          Matern-5/2, Matern-3/2 and RBF of such a distance, with derivatives and frequencies; or one of yours
+    kernels.py          Matern-5/2, Matern-3/2 and RBF of such a distance, with derivatives and frequencies; or your own
     linalg.py           Cholesky with reported jitter, factors that grow by rows, one BLAS thread
-    hyperparameters.py  what is fitted, and input warping
-    priors.py           what hyperparameters are likely to be
+    hyperparameters.py  the hyperparameters that are fitted, and input warping
+    priors.py           log-normal priors of the hyperparameters
     likelihood.py       the log marginal likelihood and its gradient
-    fitting.py          the most probable hyperparameters
-    slice_sampling.py   hyperparameters drawn from their posterior
+    fitting.py          the most probable hyperparameters (MAP)
+    slice_sampling.py   hyperparameters drawn from their posterior by slice sampling
     gp.py               the exact posterior, growing by rows, with pending points
     posterior.py        covariances between rows, joint draws, gradients of both
     paths.py            functions drawn from the posterior
-    acquisitions/       how much a point is worth: EI, PI, UCB, MES, KG, Thompson, under noise, of volumes, or one of yours
-    maximizer.py        the point that is worth most
+    acquisitions/       how much a point is worth: EI, PI, UCB, MES, KG, Thompson, noisy EI, hypervolume, or your own
+    maximizer.py        the point with the highest acquisition
     unused.py           a feasible row that is not excluded, where there is one
     linting/            what is wrong with an acquisition
     plotting.py         a picture of a posterior and an acquisition

@@ -84,7 +84,7 @@ class Grid:
     """A float column whose positions stand for values that are fewer, but too many to be levels.
 
     snap    (n,) positions in [0, 1] -> (n,) those of the values they stand for
-    count   how many values there are; 0 where nobody has counted them
+    count   how many values there are; 0 where they were not counted
     values  () -> (count,) their sorted positions
     """
 

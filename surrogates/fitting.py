@@ -6,8 +6,8 @@ other gradients as they are. The prior keeps mu near the data where long length 
 What is left is t = (log l (d,), log s, log v), with warping (..., log a (d,), log b (d,)), and where the last column is a
 budget (..., log r, log q, log a), with log b in the place of its length scale (see learning_curves.py).
 
-An evaluation costs O(n^3), and what is learned early is learned cheaply: with many rows, the multi-start happens on
-COARSE of them, a first climb on MIDDLE, and only the last few steps on all.
+An evaluation costs O(n^3), so early steps use fewer rows: with many rows, the multi-start runs on COARSE of them, a first
+climb on MIDDLE, and only the last few steps on all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def fit(X: Array, y: Array, domain: Domain, seed: int, start: Hyperparameters | 
         prior: LogNormal | None = None, noise_floor: float = NOISE_FLOOR, warped: bool = False) -> Hyperparameters:
     """MAP hyperparameters of a GP for rows X (n, d) and standardised targets y (n,), n >= 1.
 
-    start: climbed from too, as a warm start (an earlier fit). prior: over t, default_prior(d, warped) if None.
+    start: one more starting point, such as an earlier fit. prior: over t, default_prior(d, warped) if None.
     noise_floor: least noise variance. warped: fit a warping of the numeric columns too. The same arguments give the same
     bits. ValueError when n = 0, a target is not finite, or start has another number of columns.
     """

@@ -92,7 +92,7 @@ class GaussianProcess:
 
     @one_thread
     def moments(self, X: Array, noise: bool = False) -> tuple[Array, Array]:
-        """`predict` for rows that are known to be legal, without a look at them: what is called a thousand times."""
+        """`predict` without a check of the rows, for rows that are known to be legal; it is called often."""
         if len(X) > BLOCK:
             both = [self.moments(X[i : i + BLOCK], noise) for i in range(0, len(X), BLOCK)]
             return np.concatenate([mean for mean, _ in both]), np.concatenate([variance for _, variance in both])
@@ -105,7 +105,7 @@ class GaussianProcess:
     def predict(self, X: Array, noise: bool = False) -> tuple[Array, Array]:
         """Mean (m,) and variance (m,) of f at the rows X (m, d) (eq. 2.25, 2.26); of a new observation with noise.
 
-        ValueError for rows outside of the domain: what is known of them is nothing.
+        ValueError for rows outside of the domain.
         """
         self.domain.check(X, "X")
         return self.moments(X, noise)

@@ -1,4 +1,4 @@
-"""Stationary kernels: what each is of the distance between two rows, and where its functions' frequencies lie.
+"""Stationary kernels: functions of the distance between two rows, and the distribution of their frequencies.
 
     K_ij = s k(r_ij^2),   r^2 the scaled squared distance of distances.py, in some R^p
 
@@ -11,7 +11,7 @@ A kernel of your own is two functions, and one row of KERNELS:
     evaluate(r2)             (k, dk/dr2), both of the shape of r2; k(0) = 1
     draw_scales(rng, count)  (count,) draws of h
 
-It is then a `kernel` of every GP and passes the tests of all kernels; what is stored of other kernels stays current.
+It is then a `kernel` of every GP and passes the tests of all kernels; stored results of other kernels do not get older.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ChiScales:
 
 
 def unit_scales(rng: np.random.Generator, count: int) -> Array:
-    """(count,) h = 1: one Gaussian, and nothing drawn."""
+    """(count,) ones: the RBF kernel is a single Gaussian."""
     return np.ones(count)
 
 

@@ -1,10 +1,10 @@
-"""Results at several budgets as one model: learning curves that decay towards what they are at the horizon.
+"""Results at several budgets as one model: learning curves that decay towards their value at the horizon.
 
     f(x, t) = g(x) + h(x, t) + c(t),   h(x, 1) = c(1) = 0,   t = budget / horizon in [0, 1]
 
-    cov(g(x), g(x'))         = s k(x, x')                 the loss at the horizon: all that a proposal is judged by
-    cov(h(x, t), h(x', t'))  = s r k(x, x') D(t, t')      how far from it a configuration is at t
-    cov(c(t), c(t'))         = s q D(t, t')               how far from it all of them are at t
+    cov(g(x), g(x'))         = s k(x, x')                 the loss at the horizon, which alone decides on proposals
+    cov(h(x, t), h(x', t'))  = s r k(x, x') D(t, t')      how far a configuration's loss at t is from it
+    cov(c(t), c(t'))         = s q D(t, t')               how far all of them are from it on average
 
     D(t, t') = e(t + t') - e(t + 1) - e(1 + t') + e(2),   e(u) = (b / (u + b))^a
 
@@ -13,14 +13,13 @@ covariance of a mixture of exponential decays,
 
     e(t + t') = E[exp(-w t) exp(-w t')],   w ~ Gamma(a, rate b)
 
-There nothing is left of it at an infinite budget. Here each decay is measured from where it stands at the horizon,
+There a decay reaches zero only at an infinite budget. Here each decay is measured from its value at the horizon,
 D(t, t') = E[(exp(-w t) - exp(-w)) (exp(-w t') - exp(-w))], which is positive semi-definite for the same reason and vanishes
-where t or t' is 1. So a row at the horizon has the covariance s k(x, x') with any row at any budget: what is asked there
-knows nothing of budgets, and a study whose results are all at the horizon has the model that it would have without them.
+where t or t' is 1. So a row at the horizon has the covariance s k(x, x') with any row at any budget. Predictions at the
+horizon do not depend on the budget, and a study with all results at the horizon has the same model as one without budgets.
 
-Sums and elementwise products of positive semi-definite kernels are positive semi-definite (Schur), whatever the sizes of
-r, q, a, b > 0. With q the curve that all share is learned as one: without it, it would have to be read off every region
-of the space anew.
+Sums and elementwise products of positive semi-definite kernels are positive semi-definite (Schur), for all r, q, a, b > 0.
+q learns the common curve once; otherwise every region would have to learn it again.
 
 Notation
     n, p      rows, pairs i < j of them in row-major order      t (n,) budgets       u (l,) the different ones among them
@@ -45,8 +44,8 @@ BOUNDS = ((1e-3, 2e1), (1e-3, 1e2), (1e-4, 1e2), (1e-1, 2e1))  # of b, r, q, a
 class Decay:
     """How results at lower budgets differ from those at the horizon.
 
-    b is the budget (as a share of the horizon) over which differences decay; r and q are their variances, in units of that
-    at the horizon, of what each configuration has for itself and of what all share; a is the shape of the mixture.
+    b is the budget (as a share of the horizon) over which differences decay. r and q are variances in units of that at the
+    horizon: r of each configuration's own curve, q of the common one. a is the shape of the mixture.
     """
 
     b: float
@@ -66,7 +65,7 @@ class Decay:
             return np.asarray((self.b / (u + self.b)) ** self.a)
 
         D = (e(s + t) - e(s + 1.0)) - (e(1.0 + t) - e(2.0))
-        return np.where((s == 1.0) | (t == 1.0), 0.0, D)  # said once more: powers of arrays and of numbers differ in the last bit
+        return np.where((s == 1.0) | (t == 1.0), 0.0, D)  # set to 0: powers of arrays and of numbers differ in the last bit
 
     def covariance(self, k: Array, slope: Array, s: Array, t: Array) -> tuple[Array, Array]:
         """K (m, n) and its slope dk / dr2 (m, n) with what budgets s (m,) and t (n,) add; without the factor s."""
@@ -80,8 +79,8 @@ class Decay:
 
 
 class Budgets:
-    """The budgets of the rows of a fit, prepared once: there are few different ones, and sums over pairs of rows are
-    first taken for every pair of budgets."""
+    """The budgets of the rows of a fit, prepared once. There are few different budgets, so sums over pairs of rows are
+    computed per pair of budgets first."""
 
     def __init__(self, t: Array) -> None:
         self.u, self.of = np.unique(t, return_inverse=True)  # the budgets, and the number (n,) of each row's
@@ -94,7 +93,7 @@ class Budgets:
 
 
 class Decayed:
-    """What the budgets of a fit make of covariances, at given parameters; all without the factor s."""
+    """How the budgets of a fit change covariances, at given parameters; all without the factor s."""
 
     def __init__(self, budgets: Budgets, decay: Decay) -> None:
         self.budgets, self.decay = budgets, decay
@@ -109,7 +108,7 @@ class Decayed:
     def gradient(self, K: Array, pairs: Array, rows: Array) -> tuple[float, Array]:
         """Of sum_pairs w_ij cov_ij + sum_rows w_i var_i, with weights (p,) and (n,): by log b, and by log r, log q, log a.
 
-        K (p,) is that before budgets added to it.
+        K (p,) is the covariance without budgets.
         """
         r, q, l = self.decay.r, self.decay.q, len(self.budgets.u)
         own = np.bincount(self.budgets.pairs, pairs * K, l * l).reshape(l, l)  # of r D, over pairs of budgets

@@ -1,4 +1,4 @@
-"""The log marginal likelihood and its gradient: what a fit climbs and what a sampler of hyperparameters draws from.
+"""The log marginal likelihood and its gradient: maximised by a fit, and sampled by slice sampling.
 
     log N(y | mu 1, C),   C = s K + v I   (Rasmussen & Williams 2006, eq. 5.8; gradient: eq. 5.9)
 

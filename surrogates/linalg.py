@@ -30,7 +30,7 @@ _limited = local()  # .already: this thread runs inside a limited call
 
 @lru_cache(maxsize=1)
 def _controller() -> Any:
-    """Of BLAS threads; None where threadpoolctl is not installed. Made once a process, in which memory is kept from then on."""
+    """The controller of BLAS threads, None without threadpoolctl. Made once per process, with the large array of KEPT."""
     np.empty(KEPT, dtype=np.uint8)
     try:
         from threadpoolctl import ThreadpoolController

@@ -52,7 +52,7 @@ def maximize(score: ScoreFunction, domain: Domain, seed: int, best_rows: Array |
 
 
 class Search:
-    """One maximisation: what is scored lands in the pool."""
+    """One maximisation: every scored row is kept in the pool."""
 
     def __init__(
         self, score: ScoreFunction, domain: Domain, rng: np.random.Generator, exclude: frozenset[bytes]
@@ -79,7 +79,7 @@ class Search:
         return self._anything() if found is None else found
 
     def _look(self, X: Array) -> Array:
-        """Score rows and remember them."""
+        """Scores rows and keeps them in the pool."""
         values = score_rows(self.score, X)
         self.rows.append(X)
         self.scores.append(values)
@@ -108,7 +108,7 @@ class Search:
         return rows[domain.ok(rows)]
 
     def _activate(self, X: Array) -> Array:
-        """NaN columns filled at random, for when their parents wake them; snap puts the others back to sleep."""
+        """Fills NaN columns at random, for the case that their parents activate them; snap makes the others NaN again."""
         asleep = np.isnan(X)
         if not asleep.any():
             return X
@@ -183,7 +183,7 @@ class Search:
         return values[0], slope
 
     def _back_inside(self, start: Array, end: Array) -> Array:
-        """Rows that left the feasible set go back along their path, halving it, to a feasible one or to the start."""
+        """Moves rows that left the feasible set back along their path, halving it, to a feasible row or to the start."""
         out, share = ~self.domain.ok(end), 0.5
         while out.any() and share > 1e-4:
             end[out] = self.domain.on_grid(start[out] + share * (end[out] - start[out]))
@@ -194,7 +194,7 @@ class Search:
     # --- the rest ----------------------------------------------------------------------------------------------------
 
     def _walk(self, X: Array, values: Array, steps: int = 10) -> tuple[Array, Array, bool]:
-        """Steepest ascent over discrete moves, all rows at once; children that wake try several values."""
+        """Steepest ascent over discrete moves, all rows at once; columns that become active try several values."""
         moved = False
         if self.domain.floats.all():
             return X, values, moved
@@ -216,7 +216,7 @@ class Search:
         return X, values, moved
 
     def _moves(self, x: Array) -> Array:
-        """Neighbours of x (d,), and three copies with random children of each move that wakes some."""
+        """Neighbours of x (d,); where a move activates columns, also three copies with random values of these."""
         near = self.domain.neighbours(x)
         if not self.domain.conditional or len(near) == 0:
             return near
@@ -236,7 +236,7 @@ class Search:
             self._slide(X[0], float(values[0]))
 
     def _slide(self, x: Array, value: float) -> None:
-        """Random steps in the float columns along the edge of the feasible set, shorter after each round in vain."""
+        """Random steps in the float columns along the edge of the feasible set, shorter after each round without success."""
         width = 0.05
         for _ in range(SLIDES if self.domain.floats.any() else 0):
             step = width * self.rng.standard_normal((SLIDERS, self.domain.d)) * self.domain.floats
@@ -249,5 +249,5 @@ class Search:
                 width /= 4
 
     def _anything(self) -> Array | None:
-        """Everything scored is excluded: any free row will do, the best of them where they can be listed."""
+        """Every scored row is excluded: returns any other row, and the best of them if they can be listed."""
         return find_unused(self.domain, self.rng, self.exclude, self.score)

@@ -1,4 +1,4 @@
-"""A picture of a posterior and of what an acquisition makes of it, along one column or over two.
+"""A picture of a posterior and an acquisition, along one column or over two.
 
     plot(gp, mine, path="mine.png")              a GaussianProcess, whole or in a slice through its best row
     plot((X, y), "logei", columns=(0, 3))        rows X (n, d) in [0, 1] and losses y (n,), to which a GP is fitted first
@@ -227,7 +227,7 @@ class Values:
 
 
 def cut(values: Array, log_scale: bool) -> tuple[Array, str]:
-    """Scores that can be drawn, and how they are called: what is infinite, or too far down a log scale, is cut off."""
+    """Scores that can be drawn, and their label: infinite values, and those too far down a log scale, are cut off."""
     finite = values[np.isfinite(values)]
     if len(finite) == 0:
         return np.zeros_like(values), "score: nowhere finite"
@@ -308,7 +308,7 @@ def maps(view: View, values: Values) -> Figure:
 
 
 def seen(view: View) -> list[tuple[str, dict[str, Any], Array, Array]]:
-    """Label, looks, rows (k, d) and losses (k,) of what was told and what is pending; without what there is none of."""
+    """Label, style, rows (k, d) and losses (k,) of told and of pending rows; groups without rows are left out."""
     situation = view.situation
     rows, losses, on = situation.rows, situation.gp.y, view.on(situation.rows)
     whole = len(view.columns) == view.domain.d

@@ -1,10 +1,9 @@
-"""Rows of a feasible set that random rows seldom hit: found once, then walked from.
+"""Rows of a feasible set that random rows seldom hit: found once, then varied by a random walk.
 
-A constraint says yes or no, so nothing leads to a first feasible row but chance, and, where there are several constraints,
-the number of them that hold: rows that keep more are bred first. From the rows that were found others are reached in
-steps, of which those are kept that stay feasible: a Metropolis walk, whose target is uniform where steps are symmetric.
-Half of the steps are differences of two rows that were found, which have the set's own scale and shape (ter Braak 2006,
-"A Markov chain Monte Carlo version of the genetic algorithm differential evolution").
+Feasible rows are found by chance; with several constraints, rows that satisfy more of them are varied first. From the
+feasible rows others are reached in steps, and a step that leaves the feasible set is rejected: a Metropolis walk, whose
+target is uniform where steps are symmetric. Half of the steps are differences of two feasible rows, which have the set's
+own scale and shape (ter Braak 2006, "A Markov chain Monte Carlo version of the genetic algorithm differential evolution").
 
 What is found depends on the domain alone (its draws have a seed of their own), so that a study replays whatever was asked
 before in the process. What is drawn from there comes from the caller's generator.
@@ -23,9 +22,9 @@ DRAWS = 100_000  # random rows that are looked at before a feasible set counts a
 CELLS = 16_000_000  # values in so many rows, if more, where the constraint takes them by columns: about five seconds
 SCOUTS, FEW = 4096, 32  # a feasible set is rare if less than FEW of so many random rows lie in it
 BLOCK = 4096  # random rows at a time
-SEEDS = 8  # feasible rows with which the search by chance is content
+SEEDS = 8  # feasible rows after which the search by chance ends
 CONTENT = 8 * BLOCK  # or any number of them, after so many rows
-BRED, ROUNDS = 64, 48  # rows that keep the most constraints, and how often they are bred
+BRED, ROUNDS = 64, 48  # rows that satisfy the most constraints, and how often they are varied
 POOL = 256  # feasible rows that are kept
 GROWN, SPREAD = 32, 16  # rounds in which they are found, from the first ones, and in which they then walk
 TURN = 64  # walks at a time
@@ -50,7 +49,7 @@ class Ground(Protocol):
 
 
 def is_rare(domain: Ground) -> bool:
-    """Whether fewer than FEW of SCOUTS random rows are feasible; most sets are seen not to be after a hundred."""
+    """Whether fewer than FEW of SCOUTS random rows are feasible; most sets that are not rare are recognised after a hundred."""
     rng, found, looked, size = np.random.default_rng(0), 0, 0, 64
     while looked < SCOUTS:
         found += int(domain.ok(domain.from_unit(rng.random((size, domain.d)))).sum())
@@ -84,7 +83,7 @@ def pool(domain: Ground) -> Array:
 
 
 def _by_chance(domain: Ground, rng: np.random.Generator) -> Array:
-    """The first feasible rows: random ones, or bred from those that keep the most constraints."""
+    """The first feasible rows: random ones, or variations of rows that satisfy the most constraints."""
     held = getattr(domain.feasible, "held", None)
     found, looked, most = [np.zeros((0, domain.d))], 0, budget(domain)
     while looked < most and sum(map(len, found)) < SEEDS and not (looked >= CONTENT and len(found) > 1):

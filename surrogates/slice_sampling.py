@@ -61,7 +61,7 @@ class Chain:
             self._move(int(c))
 
     def hyperparameters(self) -> Hyperparameters:
-        """Where the chain is, with a mean drawn given it."""
+        """The present hyperparameters of the chain, with a mean drawn given them."""
         found = self.objective.likelihood(self.t, mean_prior=MEAN_PRIOR, slope=False)
         mean = found.mean + float(self.rng.standard_normal()) / sqrt(found.precision + 1.0 / MEAN_PRIOR)
         return replace(self.objective.hyperparameters(self.t), mean=mean)

@@ -1,4 +1,4 @@
-"""Targets as a Gaussian process wants them: mean 0, variance 1, failures finite, one diverged run harmless.
+"""Targets for a Gaussian process: mean 0, variance 1, failures made finite, little effect of a diverged run.
 
 With m the median and g = m - (10 % quantile) the spread of the good half, the knee is c = m + 3 g, and
 

@@ -69,9 +69,9 @@ def is_own(results: Path) -> bool:
 def check_reasons(
     found: Collected, losses: Sequence[Loss], reasons: Mapping[str, str], asked: Collection[str] | None
 ) -> Iterator[str]:
-    """A sentence about reasons of tasks on which nothing was lost, and one about losses without a reason.
+    """Warns of reasons without a loss and losses without a reason, in a sentence each.
 
-    Only of tasks that are shown and were asked for; and a name that no task has, if all were asked for.
+    Only for tasks that are shown and were asked for; and for names of unknown tasks, if all were asked for.
     """
     lost_on = list(dict.fromkeys(loss.task for loss in losses))
     idle = [task for task in sorted({*reasons} - {*lost_on}) if task in found.tasks or task not in TASKS]

@@ -153,7 +153,7 @@ def _trace(row: Mapping[str, Any]) -> Trace:
 
 
 def _present(traces: Sequence[Trace], remarks: list[str]) -> list[Trace]:
-    """Without what older sources did, where there is anything that the sources as they are now did."""
+    """Drops studies by older sources of methods that have current ones."""
     now = {trace.method for trace in traces if trace.current}
     left = Counter(trace.method for trace in traces if not trace.current and trace.method in now)
     remarks += [f"{method}: {count} studies by older sources are left out." for method, count in left.items()]

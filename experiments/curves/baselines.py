@@ -1,7 +1,7 @@
-"""How the GP read several budgets before: levels brought together, and log(until) as one more column of the kernel.
+"""How the GP read several budgets before: rungs levelled by the median change, and log(until) as one more column.
 
-Losses are shifted by the median change of the trials that stand at both of two neighbouring budgets. Both search worse than
-what the GP does now (experiments/LOG.md, 2026-11-22).
+Levelling shifts losses by the median change of the trials that have results at two neighbouring budgets. How both compare with
+the present GP stands in experiments/LOG.md, 2026-11-22.
 """
 
 from __future__ import annotations

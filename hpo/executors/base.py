@@ -1,4 +1,4 @@
-"""What an executor is, and what comes out of one."""
+"""The protocol of executors, and the outcomes of jobs."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def checkpoint_name(key: Key) -> str:
 class Checkpoints:
     """`<trial>-<until>.ckpt` in one folder; a temporary folder, gone with `close`, if none is given.
 
-    Where no other living process uses the folder, what was half-written in it is cleared at the start; and so are the
+    If no other living process uses the folder, half-written files in it are deleted at the start; and so are the
     temporary folders that dead processes of this user left.
     """
 
@@ -73,7 +73,7 @@ class Checkpoints:
             remove(self.path(key))
 
     def discard(self, key: Key, process: int) -> None:
-        """Deletes what a process that died had half-written of a key."""
+        """Deletes the half-written checkpoint of a process that died."""
         for path in self.folder.glob(f"{self.half(key, process).name}*"):
             remove(path)
 

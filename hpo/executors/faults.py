@@ -37,7 +37,7 @@ class MissingSource(Exception):
 
 @contextmanager
 def storage(act: str) -> Iterator[None]:
-    """Raises StorageError where what is done within ("saving 3-9.ckpt") fails because of the system."""
+    """Raises StorageError if the block ("saving 3-9.ckpt") fails because of the system."""
     try:
         yield
     except Exception as error:
@@ -75,7 +75,7 @@ def failed_result(error: BaseException, system: Mapping[str, float]) -> Raised:
 
 
 def _own(frames: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that is the objective's: without our frames and the standard library's before it."""
+    """The objective's part of a traceback: without our frames and those of the standard library above it."""
     while frames is not None:
         file = frames.tb_frame.f_code.co_filename
         if file not in BETWEEN and not file.startswith(LIBRARY):

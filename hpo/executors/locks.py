@@ -1,7 +1,7 @@
 """Which folders of checkpoints belong to a living process: it holds a shared lock on the folder itself.
 
-The system gives the lock back when the process ends, however it ends. Where there are no such locks nobody is ever
-alone, and nothing is cleared.
+The system releases the lock when the process ends, however it ends. Where there are no such locks no process counts as
+alone, and nothing is deleted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 
 
 def _let_go() -> None:
-    """What is forked is not the process that the folder belongs to, and may outlive it."""
+    """In a forked child: releases the locks, which belong to the parent; the child may outlive it."""
     for lock in list(_held):
         lock.release()
 
@@ -29,8 +29,8 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 class FolderLock:
-    """A shared lock on a folder for the life of this object or process; `alone` says whether nobody else had one when it
-    was taken, and while it is asked nobody else gets one."""
+    """A shared lock on a folder for the life of this object or process; `alone` says whether no other process had one when
+    it was taken; until `share` no other process gets one."""
 
     def __init__(self, folder: Path) -> None:
         self._descriptor: int | None = None
@@ -50,7 +50,7 @@ class FolderLock:
         return True
 
     def share(self) -> None:
-        """From now on others may hold one, too."""
+        """From now on other processes may hold one, too."""
         self.alone = False
         self._take(exclusive=False)
 

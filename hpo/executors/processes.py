@@ -1,7 +1,7 @@
 """A pool of spawned processes. Each worker keeps its Runs in memory between rungs; a dead one is replaced.
 
 A worker is one process with one connection. A thread of the driver listens to all of them, so that a worker gets its
-next job without waiting for the driver to ask. Whatever kills a worker costs the job that it had, and nothing else.
+next job without waiting for the driver to ask. If a worker dies, only its job is lost.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class WorkerError(Exception):
 class Processes:
     """`workers` spawned processes, each with one BLAS thread, and `lookahead` jobs waiting behind them.
 
-    With a lookahead of 1 no worker waits for the driver to ask; the price is a proposal that knows one result less.
+    With a lookahead of 1 no worker waits for the driver to ask; in exchange proposals know one result less.
     A worker that dies loses its job (Lost comes out of `wait`, and the job is given out again); a job beyond `timeout`
     seconds is an error, and its process is killed with all that it forked. A worker is replaced by a fresh one after
     `renew_after_jobs` jobs, or when it holds more than `renew_after_bytes` bytes of memory at the end of one, for
@@ -156,7 +156,7 @@ class Processes:
             self._break(error)
 
     def _turn(self) -> None:
-        """Waits until something happens, and does what follows from it."""
+        """Waits for an event of a worker, and handles it."""
         heard = wait([self._bell, *(slot.connection for slot in self._slots)], self._patience())
         with self._lock:
             if self._closed:
@@ -185,7 +185,7 @@ class Processes:
             return max(0.0, min(limits))
 
     def _hear(self, slot: Slot) -> None:
-        """One message of a worker: it is ready, it could not start, it has done its job, or (the end) it has died."""
+        """Handles one message of a worker: it is ready, it could not start, it has done its job, or (end of file) it has died."""
         try:
             what, *said = slot.connection.recv()
         except (EOFError, OSError):
@@ -221,7 +221,7 @@ class Processes:
             self._replace(slot)
 
     def _bury(self, slot: Slot) -> None:
-        """A worker is dead: what it had half-written goes, its job is told, and another one takes its place."""
+        """A worker is dead: deletes its half-written checkpoint, reports its job, and starts another worker."""
         how = slot.close()
         job, slot.job = slot.job, None
         if job is not None:
@@ -248,10 +248,10 @@ class Processes:
             self._mourn(False, f"the system refused it: {error}", "")
 
     def _mourn(self, unguarded: bool, said: str, text: str) -> None:
-        """A worker could not start: it is tried again, at once the first time, unless there is no hope left.
+        """A worker failed to start: start another one, or give up after too many failures.
 
-        What is raised while starting will be raised again, unless another worker has come through; a process that was
-        killed may have been killed by accident. A pool in which a worker is ready goes on for ever.
+        An exception while starting will come again, unless another worker has started; a process that was killed may
+        have been killed by accident. A pool with a ready worker never gives up.
         """
         self._failed += 1
         if unguarded and not self._worked:

@@ -1,4 +1,4 @@
-"""One worker process as its driver sees it: spawned, spoken to, killed with everything that it forked."""
+"""One worker process from the driver's side: spawn it, send it jobs, kill it with everything that it forked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 class Slot:
     """A spawned process in a session of its own, and the job it has. `arguments` is what spawned.py unpickles.
 
-    A connection that ends says that the process has died; nothing waits for a pipe that its children have inherited.
+    A closed connection means that the process has died; nothing waits for a pipe that its children have inherited.
     """
 
     def __init__(self, arguments: bytes, watchdog: Watchdog) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main(descriptor: int, driver: int) -> None:
-    """Prepares as the driver says, then executes its jobs until it is gone."""
+    """Prepares as the driver says, then executes its jobs until the driver is gone."""
     if os.getppid() != driver:
         os._exit(1)
     connection = Connection(descriptor)
@@ -43,7 +43,7 @@ def main(descriptor: int, driver: int) -> None:
 
 
 def _begin(connection: Connection, preparation: dict[str, Any], arguments: bytes) -> Worker:
-    """The main module, the objective and whatever it prepares; what goes wrong here is told, not printed."""
+    """Imports the main module and the objective, and prepares it; errors are sent to the driver, not printed."""
     act = "importing the main module"
     try:
         process: Any = multiprocessing.current_process()
@@ -89,7 +89,7 @@ def _send(connection: Connection, outcome: Any, worker: Worker) -> None:
 
 
 def memory() -> int:
-    """Bytes of memory that this process occupies now; where the system does not say, its highest so far."""
+    """Bytes of memory that this process occupies now; on systems that do not tell, its highest so far."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:

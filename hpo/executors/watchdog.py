@@ -1,4 +1,4 @@
-"""A small process that ends what a dead driver leaves: every worker's process group, with all that the objective forked.
+"""A small process that kills what a dead driver leaves: every worker's process group, with all that the objective forked.
 
 A worker cannot do it by itself: it may be importing, hold the interpreter's lock in foreign code, or have been killed
 together with the driver, while what it forked lives on.
@@ -17,7 +17,7 @@ LOOK = 0.5  # seconds between two looks at the driver, should something that it 
 
 
 class Watchdog:
-    """The driver's end: which process groups are to die with this process."""
+    """The driver's side: the process groups to kill when this process ends."""
 
     def __init__(self) -> None:
         reader, self._pipe = os.pipe()
@@ -29,7 +29,7 @@ class Watchdog:
         os.close(reader)
 
     def watch(self, group: int) -> None:
-        """From now on this process group dies with the driver."""
+        """From now on this process group is killed when the driver ends."""
         self._say(f"+{group}\n")
 
     def forget(self, group: int) -> None:

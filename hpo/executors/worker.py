@@ -101,7 +101,7 @@ class Worker:
         return run
 
     def _load(self, run: Any, job: Job) -> None:
-        """Resumes the job's own trial, or adopts what another one has learned: what judges hyperparameters stays there."""
+        """Loads the job's own trial, or adopts another trial's weights, without what judges hyperparameters (see Run.adopt)."""
         assert job.source is not None
         path = self.checkpoints.path(job.source)
         own = job.source[0] == job.trial
@@ -123,10 +123,10 @@ class Worker:
             raise
 
     def _hold(self, job: Job, run: Any) -> None:
-        """Keeps the Run for the trial's next job, and no more of them than there is room for.
+        """Keeps the Run for the trial's next job, as far as there is room.
 
-        Of Runs the least recently trained goes. Of parked f(config, report) the one at the lowest budget: it has passed
-        the fewest rungs, and it costs the least to run again; among equals the least recently trained.
+        If there are too many Runs, the least recently trained is dropped. Of parked f(config, report) it is the one at the
+        lowest budget, which is the cheapest to run again; of several, the least recently trained.
         """
         if isinstance(run, FunctionRun) or job.until >= self.horizon:
             _close(run)

@@ -1,4 +1,4 @@
-"""Logs: append-only homes of a study's events. `LOGS` maps the scheme of a URL to a class; each passes the log laws by being
+"""Logs: append-only storage for a study's events. `LOGS` maps the scheme of a URL to a class; each passes the log laws by being
 listed."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FIELDS = ("place", "path", "refusal")
 def open_log(log: Any, readonly: bool = False) -> Log:
     """A log by the path of its SQLite file, by a URL whose scheme stands in LOGS, or the log itself.
 
-    ValueError for an unknown scheme, TypeError for what is no log. What is wrong with the place is said by the log.
+    ValueError for an unknown scheme, TypeError for what is no log. The log itself reports errors of the file or server.
     """
     if isinstance(log, str) and "://" in log:
         scheme = log.partition("://")[0]

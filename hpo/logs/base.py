@@ -12,7 +12,7 @@ VERSION = 3  # of a log, the last one that this version of the framework knows
 
 
 def later_version(place: str, version: Any) -> str:
-    """The sentence that refuses what a later version of the framework wrote."""
+    """The message that refuses a log of a later version of the framework."""
     return f"the log {place} is of the later version {version!r:.60}; this version of the framework reads up to {VERSION}"
 
 
@@ -21,7 +21,7 @@ class Collision(Exception):
 
 
 class LogError(ValueError):
-    """What stands there is no log, a later one, or a damaged one; the sentence names the place and the event."""
+    """The place holds no log, one of a later version, or a damaged one; the message names the place and the event."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Event:
         return None
 
     def canonical(self) -> str:
-        """What the event says, without when it was said: the text under digests and comparisons."""
+        """The event without its time, as text: for digests and comparisons."""
         return canonical([self.kind, self.body])
 
 
@@ -67,7 +67,7 @@ class Log(Protocol):
     """An append-only sequence of events under one header.
 
     Events have two unique keys: their position (dense, from 0, given while the event is inserted) and their identity.
-    Callers see only the second: whoever loses a position takes the next one inside `append`. A log of one's own derives from
+    Callers see only the second: if a position is taken, `append` itself tries the next one. A log of one's own derives from
     this class, in one file, and gets a row in `hpo.logs.LOGS`.
     """
 
@@ -82,7 +82,7 @@ class Log(Protocol):
         ...
 
     def header(self) -> Mapping[str, Any] | None:
-        """The header that stands there; None where there is none yet. Nothing is written."""
+        """The stored header; None where there is none yet. Nothing is written."""
         ...
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -96,9 +96,9 @@ class Log(Protocol):
         ...
 
     def read(self, after: int) -> Sequence[Event]:
-        """Every event behind the first `after` ones, in order. LogError names the first one that is not as it was written."""
+        """Every event after the first `after` ones, in order. LogError names the first damaged one."""
         ...
 
     def close(self) -> None:
-        """Gives back what is held; appending afterwards is an error."""
+        """Releases files and connections; appending afterwards is an error."""
         ...

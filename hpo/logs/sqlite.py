@@ -1,6 +1,6 @@
 """A log in one SQLite file: durable after every append, safe for several drivers on one machine.
 
-All of a study stands in that one file whenever nobody is writing: there is a rollback journal and no write-ahead log,
+While no driver is writing, the whole study is in that one file: there is a rollback journal and no write-ahead log,
 which a copy of the file would leave behind. Only where a driver was killed while it wrote does the journal stay beside the
 file, until the log is opened again. What the tables hold and how it is proved is in tables.py.
 """
@@ -146,7 +146,7 @@ class SQLiteLog(Log):
         return db
 
     def _identify(self) -> None:
-        """Connects, and knows by the tables which version the file is of. LogError if it is none of ours."""
+        """Connects, and finds the version of the file by its tables. LogError if it is none of ours."""
         if self.path.stat().st_size == 0:
             raise LogError(f"the log {self.name} is an empty file, whatever it held; remove it to begin a new study there")
         with self._sentences():
@@ -202,7 +202,7 @@ class SQLiteLog(Log):
         return "it is a database without tables"
 
     def _leave_wal(self, db: sqlite3.Connection) -> None:
-        """Takes what a write-ahead log of version 1 holds into the file, unless another driver is working with it."""
+        """Moves the content of a write-ahead log of version 1 into the file, unless another driver is working with it."""
         if db.execute("PRAGMA journal_mode").fetchone()[0] == b"wal":
             db.execute("PRAGMA busy_timeout=0")
             with suppress(sqlite3.OperationalError):  # then it stays as it is: as good for drivers, worse for copies
@@ -237,7 +237,7 @@ class SQLiteLog(Log):
         self._identify()
 
     def _prove(self) -> tuple[Mapping[str, Any] | None, list[str]]:
-        """The header and what is to be said, after everything that can be wrong with the file as a whole was looked at."""
+        """The header and the warnings to give, after the file as a whole was checked."""
         assert self._db is not None
         self._db.execute("BEGIN")
         try:
@@ -253,7 +253,7 @@ class SQLiteLog(Log):
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:
-        """What SQLite raises, in a sentence with the path. A connection that identified nothing is given back."""
+        """Turns SQLite's exceptions into a sentence with the path. Closes a connection whose file was not identified."""
         try:
             yield
         except (sqlite3.DatabaseError, LogError, UnicodeError) as error:  # of its own sentences about names that are no text

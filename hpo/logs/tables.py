@@ -1,9 +1,9 @@
-"""How a log stands in the tables of an SQLite file: `Digests` since version 2, and `Plain`, which is how version 1 did.
+"""How a log is stored in the tables of an SQLite file: `Digests` since version 2, and `Plain`, which is how version 1 did.
 
 Since version 2 every event has a position, dense from 0 and given in the transaction that inserts it, and a digest over the
 study, position, identity, kind, time and body. The header has a digest, and beside it stands how many events there were
-at the last append, sealed by a digest of its own. So an event that was changed, moved, removed or put there by hand is
-named, and a tail that was cut is counted. No digest hangs on the event before it: drivers append without reading.
+at the last append, with a digest of its own. So an event that was changed, moved, removed or inserted by hand is found, and
+missing events at the end are counted. No digest depends on the event before it: drivers append without reading.
 
     header   study (random; no other file's events fit), body, count, seal
     events   position, identity, kind, body, timestamp, digest
@@ -45,11 +45,11 @@ class Tables(ABC):
 
     @abstractmethod
     def header(self) -> Mapping[str, Any] | None:
-        """The header that stands there, proved; None where none was written and no event either."""
+        """The stored header, with its digest checked; None if neither header nor events were written."""
 
     @abstractmethod
     def write(self, header: Mapping[str, Any]) -> None:
-        """Puts a header where there is none."""
+        """Writes the header of a new log."""
 
     @abstractmethod
     def append(self, event: Event) -> None:
@@ -57,7 +57,7 @@ class Tables(ABC):
 
     @abstractmethod
     def read(self, after: int) -> list[Event]:
-        """Events from position `after` on, proved."""
+        """Events from position `after` on, with their digests checked."""
 
     @abstractmethod
     def notes(self) -> list[str]:
@@ -99,7 +99,7 @@ class Tables(ABC):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One that has the right to write from its beginning on, so that nobody writes between what it reads and writes."""
+        """A transaction that holds the write lock from the beginning, so that no other writes between its reads and writes."""
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield

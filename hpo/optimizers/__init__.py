@@ -43,8 +43,8 @@ OPTIMIZERS: dict[str, type] = {
 def register(name: str, cls: type) -> None:
     """Adds an optimizer of one's own to OPTIMIZERS: `make(name, space)` and `minimize(..., optimizer=name)` find it.
 
-    Registering a class again changes nothing, and one that was defined anew (in a notebook's cell) replaces its former self.
-    ValueError for a name that another class has, TypeError for what is no optimizer.
+    Registering a class again changes nothing; a class that was defined again (in a notebook's cell) replaces the older one.
+    ValueError if another class has the name, TypeError if the class is not an optimizer.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"name is {shown(name)}; allowed are letters, digits, - and _, with a letter first")

@@ -15,7 +15,7 @@ from hpo.optimizers.rungs import check_rate, check_resources, levels, rung_budge
 
 @dataclass(eq=False)
 class ASHA(Scheduler):
-    """Promotes whenever somebody is in the best 1/eta of a rung, and starts a fresh trial otherwise; nobody waits.
+    """Promotes a trial whenever one is in the best 1/eta of a rung, and starts a fresh trial otherwise; no job waits.
 
     Rungs stand at min_resource * eta^(s + k), with max_resource as the last; s = min_early_stopping_rate.
     """
@@ -48,7 +48,7 @@ class ASHA(Scheduler):
         return Ladder({until: k for k, until in enumerate(self.rungs)}, [Rung() for _ in self.rungs])
 
     def live(self, history: History) -> Sequence[Key]:
-        """Everything below the top that has not gone on: a growing rung may still promote it. The best first."""
+        """Every trial below the top that was not promoted, best first: it may still be, when its rung grows."""
         rungs = history.fold(self.owner, self._begin).rungs[:-1]
         return [key for rung in reversed(rungs) for key in history.rank(key for _, key in rung.open)]
 
@@ -66,13 +66,13 @@ Entry = tuple[tuple[float, ...], Key]  # losses and key: sorted, as `History.ran
 
 @dataclass
 class Rung:
-    """Own trials that finished a rung, and those of them that have neither failed nor gone on; both sorted."""
+    """Own trials that finished a rung, and those of them that neither failed nor were promoted; both sorted."""
 
     members: list[Entry] = field(default_factory=list)
     open: list[Entry] = field(default_factory=list)
 
     def promotable(self, history: History, eta: float) -> Key | None:
-        """The best open one, if it is among the best 1/eta of all."""
+        """The best trial that was not promoted yet, if it is among the best 1/eta of the rung."""
         top = math.floor(len(self.members) / eta + 1e-9)
         if not self.open or not top:
             return None

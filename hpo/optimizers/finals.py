@@ -1,8 +1,9 @@
 """Finals: a search that ends by training its best few to the horizon, beside the default configuration.
 
-A search by rungs may run out of time while nothing has been trained to the end. What leads then has not been compared with
-what one had before. So the search ends with a phase of its own, an event in the log (`History.limit(..., phase="finals")`;
-hpo/stopping.py says when): from there on the best few go on to the horizon, and the default configuration with them.
+A search by rungs may run out of time while nothing has been trained to the end. Then its best trial has not been compared
+with the default configuration. So the search ends with a phase of its own, which an event in the log begins
+(`History.limit(..., phase="finals")`; hpo/stopping.py says when): the best few are trained to the horizon, and the default
+configuration with them.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class Finals(Optimizer):
     """Proposes what the inner optimizer proposes; in the phase "finals", the best `keep` trials and the default to the end.
 
     The default is the configuration that was enqueued first; where none was, there is none. The best are those that have
-    come furthest, and of these those of the lowest loss. A trial goes on from its last checkpoint; one that has failed on
-    its way keeps its place, so that whoever was among the best once and has been overtaken never comes back, and only the
-    checkpoints of the best few need to be kept. It reads one objective. A study that began without finals may be opened
+    come furthest, and of these those of the lowest loss. A trial goes on from its last checkpoint. A trial that fails in
+    the finals keeps its place, so a trial that has left the best few never comes back, and only the checkpoints of the
+    best few are kept. It reads one objective. A study that began without finals may be opened
     with them: its search proposes the same, and its header stays.
     """
 
@@ -94,7 +95,7 @@ class Finals(Optimizer):
         return self.optimizer.may_name(history, key) or key in self._open_keys(history)
 
     def released_keys(self, history: History) -> Sequence[Key] | None:
-        """Those of the inner optimizer: who is not among the best few any more is not among the `candidates` either."""
+        """The inner optimizer's released keys: a trial that has left the best few has left the `candidates`, too."""
         return self.optimizer.released_keys(history)
 
     def _open_keys(self, history: History) -> list[Key]:
@@ -111,7 +112,7 @@ class Finals(Optimizer):
         return self.optimizer.recommend(history)
 
     def candidates(self, history: History) -> list[Key]:
-        """Those of the inner optimizer, and how far the best few and the default have come."""
+        """The inner optimizer's candidates, and the last successes of the best few and the default."""
         ends = [furthest(history, trial) for trial in finalists(history, self.keep)]
         return list(dict.fromkeys([*self.optimizer.candidates(history), *(key for key in ends if key is not None)]))
 

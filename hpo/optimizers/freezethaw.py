@@ -1,22 +1,22 @@
-"""Freeze-thaw: a GP over (configuration, budget) decides by itself what to start, what to continue and what to leave.
+"""Freeze-thaw: a GP over (configuration, budget) decides which trial to start, to continue or to leave.
 
 Every ask compares all that could be trained next: each paused trial, to its next budget, and the sampler's best new
-configuration, to the lowest one. No rung has a quota and nobody is promoted for being the best of few: as in freeze-thaw
+configuration, to the lowest one. No rung has a quota, and no trial is promoted by its rank alone: as in freeze-thaw
 (Swersky, Snoek, Adams 2014) and DyHPO (Wistuba, Kadra, Grabocka 2022, "Supervising the multi-fidelity race"), the model
 chooses.
 
 What is compared is not DyHPO's expected improvement on the best result at the next budget. That asks whether a *short*
-training will beat other short ones, at whatever cost, while this model says what a short training means for the whole one,
-and one step costs sixteen times another. So each is judged by what it gains at the last budget, a unit of budget: train to
-the next one, look, and only if it is worth it train to the end. With G(y) = E[(incumbent - f(x, last))+ | y], where y is
+training will beat other short ones and ignores the cost, while this model predicts the whole training from a short one, and
+some steps cost sixteen times as much as others. So each is judged by its gain at the last budget, per unit of budget: train
+to the next budget, look, and train to the end only if it is worth it. With G(y) = E[(incumbent - f(x, last))+ | y], where y is
 what will be seen at the next budget,
 
     worth(x) = max over sets A of outcomes   E[G(y); y in A] / (c1 + P(A) c2)
 
-where c1 is the budget to the look and c2 that from there to the end. It is the price of a unit at which one would not care
-whether to begin, as in Pandora's box (Weitzman 1979; Xie, Astudillo, Frazier, Scully, Terenin 2024, who ask for the
-incumbent at a given price, without a look). Where the next budget is the last there is nothing to look at, and it is
-expected improvement over cost.
+where c1 is the budget to the look and c2 that from there to the end. It is the price per unit at which starting is neither
+better nor worse than not starting, as in Pandora's box (Weitzman 1979; Xie, Astudillo, Frazier, Scully, Terenin 2024, who
+ask for the incumbent at a given price, without a look). Where the next budget is the last there is nothing to look at, and
+it is expected improvement over cost.
 
 The searches that this rule makes are measured over learning curves by experiments/curves.
 
@@ -53,7 +53,7 @@ FIRST = 4  # trials that are started before any goes on
 def worths(
     mean: np.ndarray, learned: np.ndarray, left: np.ndarray, look: np.ndarray, rest: np.ndarray, incumbent: float
 ) -> np.ndarray:
-    """(m,) log of the expected gain a unit of budget, from (m,) arrays; look and rest are c1 and c2.
+    """(m,) log expected gain per unit of budget, from (m,) arrays; look and rest are the costs c1 and c2.
 
     The outcomes worth going on with are those of the lowest means, so the sets to be compared are nested: the first k of q.
     """
@@ -99,7 +99,7 @@ class Outlook:
         return cls(gp, read, plain, top, mean, variance, float(gp.mean(append_budget(read, told, top)).min()))
 
     def rough(self, rest: np.ndarray) -> np.ndarray:
-        """(m,) log of the expected improvement a unit of budget, when all the rest (m,) is spent without a look."""
+        """(m,) log EI per unit of budget if the trial is trained to the end without stopping; rest (m,) is that budget."""
         return np.asarray(LogEI()(Normal(self.mean, np.sqrt(self.variance)), self.incumbent) - np.log(rest))
 
     def worth(self, few: np.ndarray, at: np.ndarray, following: np.ndarray) -> np.ndarray:
@@ -119,7 +119,7 @@ def append_budget(read: Observations, rows: np.ndarray, until: Any) -> np.ndarra
 
 @dataclass(eq=False)
 class FreezeThaw(Scheduler):
-    """Continues or starts whatever promises the largest gain a unit of budget.
+    """Continues or starts the trial with the largest expected gain per unit of budget.
 
     Budgets stand at min_resource * reduction_factor^k, with max_resource as the last. The model is that of the sampler if it
     is a GP, else a GP of its own. It reads one objective; cost and constraints of a GP are refused, a prior shapes what is new.
@@ -179,7 +179,7 @@ class FreezeThaw(Scheduler):
         return Job(trial, new.config, self.rungs[0], seed=seed, note=Note(new.study, {"rung": 0}, {**new.record, **note}))
 
     def live(self, history: History) -> Sequence[Key]:
-        """All that is paused: the model may come back to any. The longest trained first, and the best of them."""
+        """Every paused trial, since the model may continue any; the longest trained first, then the best."""
         paused = set(self._paused(history))
         return [key for until in reversed(self.rungs) for key in history.rank(paused.intersection(history.at(until)))]
 
@@ -195,7 +195,7 @@ class FreezeThaw(Scheduler):
     def _best(self, history: History, paused: Sequence[Key], new: Draft | None) -> tuple[Key | None, dict[str, Any]]:
         """The paused key to continue, or None where something new is worth more; and what the job's note has to record.
 
-        Until there are results at two budgets nothing is known of curves, and the best goes on alone.
+        Until two budgets have results, nothing is known of curves, and the best trial alone continues.
         """
         read = self._gp.observe(history)
         if len({until for _, until in read.keys}) < 2:

@@ -70,7 +70,7 @@ class Grid(Listed):
         return math.prod(len(axis) for axis in self._axes.values())
 
     def at(self, index: int) -> Config | None:
-        """Place `index` of the product. What differs only in inactive parameters stands at the first of its places."""
+        """The configuration at a place; None if it is infeasible, or differs from an earlier one in inactive parameters only."""
         digits = []
         for axis in reversed(self._axes.values()):
             index, digit = divmod(index, len(axis))

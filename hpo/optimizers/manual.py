@@ -1,4 +1,4 @@
-"""Manual search: configurations that were written by hand, and the base of every sampler that walks a list."""
+"""Manual search: configurations that were written by hand, and the base of samplers that go through a list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpo.values import shown
 
 @dataclass(eq=False)
 class Listed(Sampler):
-    """A sampler that walks a list; its position stands in the note. None behind the last."""
+    """A sampler that goes through a list; its position is recorded in the note. None after the last."""
 
     endless = False
 

@@ -58,7 +58,7 @@ class MedianStopping(Scheduler):
         return Verdicts(self.grace_trials, {until: [] for until in self.rungs}, {until: [] for until in self.rungs})
 
     def live(self, history: History) -> Sequence[Key]:
-        """What passed and waits for a worker; then what no start has judged for good, for a finish may still save it."""
+        """Trials that passed and wait for a worker, then trials not yet judged: another finish may still save them."""
         waiting = history.fold(self.owner, self._begin).waiting
         passed = [key for until in reversed(self.rungs) for key in waiting[until]]
         open_ = [key for until in reversed(self.rungs) for key in history.at(until) if self._is_undecided(history, key)]
@@ -81,7 +81,7 @@ class MedianStopping(Scheduler):
 
 @dataclass
 class Verdicts:
-    """The fold of a median rule: what finished every rung, who waits there to go on, who has been stopped."""
+    """The fold of a median rule: which trials finished each rung, wait there to continue, or were stopped."""
 
     grace_trials: int
     members: dict[int, list[tuple[tuple[float, ...], Key]]]  # by budget, sorted by losses, then key
@@ -94,7 +94,7 @@ class Verdicts:
         return Verdicts(self.grace_trials, members, waiting, self.stopped.copy())
 
     def absorb(self, history: History, keys: Sequence[Key]) -> None:
-        """What finished together is judged together, each against all the others."""
+        """Trials that finished together are judged together, each against all the others."""
         mine = [key for key in keys if key[1] in self.members and key[0] not in history.added]
         for key in mine:
             insort(self.members[key[1]], (history.losses(key), key))

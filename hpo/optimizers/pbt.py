@@ -122,7 +122,7 @@ class PBT(Scheduler):
     def choose_donor(
         self, history: History, mine: Key, best: Sequence[Key], worst: Collection[Key], rng: np.random.Generator
     ) -> Key | None:
-        """Whose checkpoint the slot of `mine` goes on from, as a clone that explores; None: its own, as it is.
+        """The donor whose checkpoint the slot of `mine` continues from, as a clone that explores; None: it continues its own.
 
         best, worst: the two ends of its generation, without failures in `best`. What a subclass overrides that exploits in
         another way. Random numbers come from `rng` alone.

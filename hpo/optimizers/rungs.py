@@ -145,14 +145,14 @@ class Open:
             self._close(history, number)
 
     def _leave(self, history: History, job: Job) -> None:
-        """A trial that was taken to the end by finals: nobody waits for it at the rungs between."""
+        """A trial that the finals trained to the end: the rungs between do not wait for it."""
         number = history.jobs[job.source].note.member.get("bracket") if job.source in history.jobs else None
         if number in self.open and job.source is not None:
             self.open[number].leave(job.source)
             self._close(history, number)
 
     def _close(self, history: History, number: int) -> None:
-        """Gives up whom the verdicts of a full bracket passed over, and the bracket when nothing is left to promote."""
+        """Gives up the trials that a full bracket did not promote, and the bracket when nothing is left to promote."""
         bracket = self.open[number]
         if bracket.full:
             self.released += bracket.passed_over(history)
@@ -161,7 +161,7 @@ class Open:
 
 
 class Bracket:
-    """One bracket: what finished each rung, and who has gone on from it.
+    """One bracket: the trials that finished each rung, and those promoted from it.
 
     `entered` holds who a rung is judged by, as far as the rungs below are complete; it is computed where it is read, and
     anew when a trial joins. A bracket that is not full may be judged as it is, and again when it has filled up.
@@ -224,7 +224,7 @@ class Bracket:
         return at < len(self.entered[0]) and self.entered[0][at] == trial
 
     def judge(self, history: History) -> list[list[int]]:
-        """Who entered every rung, as far as the rungs below are complete: of each the best go on, in their order."""
+        """The trials that entered each rung, as far as the rungs below are complete: of each the best go on, in their order."""
         while not self.missing[-1] and len(self.entered) < len(self.ladder):
             rung = len(self.entered)
             done = [(trial, self.budgets[rung - 1]) for trial in self.entered[-1] if self.finished[rung - 1].get(trial)]
@@ -234,17 +234,17 @@ class Bracket:
         return self.entered
 
     def promotions(self, history: History) -> Iterator[tuple[int, int]]:
-        """(trial, rung) of everybody who was chosen to enter a rung and has not started it, the lowest rung first."""
+        """(trial, rung) of every trial that was chosen for a rung and has not started it, the lowest rung first."""
         for rung, chosen in enumerate(self.judge(history)[1:], start=1):
             yield from ((trial, rung) for trial in chosen if trial not in self.started[rung - 1])
 
     def promotable(self, history: History) -> tuple[int, int] | None:
-        """Who goes on next, and to which budget."""
+        """The trial to promote next, and its budget."""
         trial, rung = next(self.promotions(history), (0, 0))
         return (trial, self.budgets[rung]) if rung else None
 
     def is_over(self, history: History) -> bool:
-        """Whether every rung is judged and everybody chosen has gone on."""
+        """Whether every rung is judged and every chosen trial was promoted."""
         return len(self.judge(history)) == len(self.ladder) and next(self.promotions(history), None) is None
 
     def passed_over(self, history: History) -> list[Key]:
@@ -257,7 +257,7 @@ class Bracket:
         return lost
 
     def may_name(self, history: History, key: Key) -> bool:
-        """Whether somebody may still go on from a key."""
+        """Whether a trial may still go on from a key."""
         trial, rung = key[0], self._rungs(key[1])[-1]
         if rung == len(self.ladder) - 1 or not self.finished[rung].get(trial) or trial in self.started[rung]:
             return False
@@ -267,6 +267,6 @@ class Bracket:
         return trial in entered[min(rung + 1, len(entered) - 1)]
 
     def live_keys(self, history: History) -> list[Key]:
-        """Every key that somebody may still go on from."""
+        """Every key that a trial may still go on from."""
         keys = [(trial, self.budgets[rung]) for rung, trials in enumerate(self.finished) for trial in trials]
         return [key for key in keys if self.may_name(history, key)]

@@ -23,8 +23,8 @@ BLOCK = 50  # of them are computed at a time; SKIPS is a multiple
 class Sobol(Sampler):
     """Scrambled Sobol points (Owen 1998), in order; infeasible points are passed over.
 
-    The position in the sequence stands in the note, so any number of workers walks the same points. Where the constraints
-    allow so little that the sequence hardly hits it, points are random feasible ones instead.
+    The position in the sequence is recorded in the note, so any number of workers gets the same points. Where few points
+    are feasible, random feasible points are used instead.
     """
 
     def sample(self, history: History, trial: int) -> Config | None:

@@ -1,4 +1,4 @@
-"""What a parameter is: one named dimension of a space, and the conditions under which it is there."""
+"""What a parameter is: one named dimension of a space, and the conditions under which it is active."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from hpo.values import as_json, plain, shown
 
 Kind = Literal["float", "int", "categorical"]
-FINE = 1e-13  # of a range: numbers that stand closer than this are a continuum to whoever compares rows to 12 decimals
+FINE = 1e-13  # of a range: closer numbers count as continuous, since rows are compared to 12 decimals
 MAX_LEVELS = 10_000  # an Int with more values is a float to the surrogate and rounds on decoding
 
 
@@ -68,7 +68,7 @@ class Parameter(ABC):
 
     # -- values of a float column that are fewer than its positions --------------------------------------------------
 
-    count: int = 0  # how many values there are; 0 where nobody has counted them
+    count: int = 0  # how many values there are; 0 where they were not counted
 
     @property
     def coarse(self) -> bool:
@@ -84,7 +84,7 @@ class Parameter(ABC):
         raise NotImplementedError
 
     def object(self, value: Any) -> Any:
-        """What a configuration's value stands for: a choice as it was given. Elsewhere the value itself."""
+        """The object for a configuration's value: of a choice, the object that was given; else the value itself."""
         return value
 
     @property

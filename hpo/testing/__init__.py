@@ -1,4 +1,4 @@
-"""The laws of the protocol as inheritable test classes, for pytest: what is proved of every optimizer of ours, proved of yours.
+"""The laws of the protocol as inheritable test classes, for pytest: what holds for our optimizers, tested for yours.
 
     from hpo.testing import SamplerLaws
 

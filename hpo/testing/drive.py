@@ -37,7 +37,7 @@ class Drive:
     def go(self, jobs: int = 30, lost: float = 0.0, foreign: float = 0.0, twice: float = 0.0) -> History:
         """Until `jobs` were asked and all of them have come back, or the optimizer has finished.
 
-        lost, foreign, twice   how often, at a finish, the job is lost instead, a result that nobody asked is added before,
+        lost, foreign, twice   how often, at a finish, the job is lost instead, a result that was not asked is added before,
                                a result is told again
         """
         while self.fill(jobs):
@@ -113,7 +113,7 @@ class Drive:
             return Result(error=str(error))
 
     def add(self) -> None:
-        """Adds a result that nobody asked: a random configuration, at some budget, zero or NaN."""
+        """Adds a result that was not asked: a random configuration, at some budget, zero or NaN."""
         job = make("random", self.optimizer.space, seed=self.rng.randrange(10**6)).ask()
         assert job is not None
         horizon = self.study.header.horizon

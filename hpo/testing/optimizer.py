@@ -30,7 +30,7 @@ class OptimizerLaws:
 
     spaces       on which it is tried: the first where one is enough; in the last no two random draws are the same
     jobs         how many a test asks: enough for what the optimizer learns or decides to begin
-    invariance   what may happen to the losses without changing a proposal: "rank", any monotone change; "scale", another unit
+    invariance   changes of the losses that must not change a proposal: "rank", any monotone change; "scale", another unit
                  (powers of two); "none"
     """
 

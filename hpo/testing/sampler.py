@@ -24,7 +24,7 @@ class SamplerLaws(OptimizerLaws):
         return ASHA(adapt(self.build()), max_resource=9)
 
     def test_under_a_scheduler(self) -> None:
-        """Results at several budgets, paused trials and resumed ones are nothing that it stumbles over."""
+        """It works with results at several budgets, and with paused and resumed trials."""
         history = Drive(self.build_scheduler(), workers=4, seed=11).go(self.jobs, lost=0.1, foreign=0.1)
         assert any(job.source is not None for job in history.jobs.values()) or not self.build().endless
         assert changed_jobs(history, self.build_scheduler) == []

@@ -27,13 +27,13 @@ class SchedulerLaws(OptimizerLaws):
         return study.history
 
     def test_simulated_workers(self) -> None:
-        """One worker and nine: what was begun is finished, nobody is given what cannot start, and all of it replays."""
+        """With one worker and nine: what was started is finished, every job can start, and all of it replays."""
         for workers in (1, 9):
             history = self.simulate(workers)
             assert not history.pending and history.results
             assert changed_jobs(history, self.build) == []
 
     def test_budgets(self) -> None:
-        """It trains to more than one budget, and never beyond the horizon: who gets there may hang on a model's last bits."""
+        """It trains to several budgets, never beyond the horizon; which trial gets there may depend on a model's last bits."""
         history = self.simulate(3)
         assert len(history.budgets) > 1 and history.budgets[-1] <= history.header.horizon

@@ -91,7 +91,7 @@ def seconds(parts: Parts, machine: Machine) -> dict[str, float]:
 
 
 def count_passes(parts: Parts) -> tuple[float, float]:
-    """Of a step, on average: passes over the tokens of one, and passes that are begun, some of which are over fewer."""
+    """Average per step: full-pass equivalents, and the number of passes started; some are over fewer tokens."""
     training, devices = parts.training, parts.layout.devices
     passes = training.accumulation(devices)
     if not training.noise_every:

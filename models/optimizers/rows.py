@@ -5,10 +5,6 @@
 A class is imported when a training takes it, and a row is read wherever an optimizer is spoken of: which names a config may
 have (rules.py), bytes (predict/state.py), seconds (calibrate/seconds.py), rates by width (mup.py), whether weights may be
 sharded (engines/distributed/fsdp.py), and what is searched (experiments/spaces.py).
-
-Sophia (Liu et al. 2023) is left out: its curvature needs a second backward pass with sampled labels every ten steps in
-the loop of every optimizer, and its advantage over a tuned AdamW did not last in independent comparisons (Kaddour et
-al. 2023; Wen et al. 2025).
 """
 
 from collections.abc import Callable

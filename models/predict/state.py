@@ -27,7 +27,7 @@ def _hidden(config: GPTConfig) -> Matrices:
 
 
 def moment_floats(config: GPTConfig, training: TrainConfig, device: Kind = "cpu") -> int:
-    """Floats that the optimizer keeps from step to step, with arrays that it holds as long."""
+    """Floats of optimizer state, including temporary arrays that are never freed."""
     learned = buffer_floats(config) if training.hypergradient else 0
     return OPTIMIZERS[training.optimizer].moments(shapes_of(config), training, device) + learned
 

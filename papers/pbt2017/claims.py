@@ -3,7 +3,8 @@
     Q(theta) = 1.2 - |theta|^2 is what counts; a worker climbs 1.2 - h0 theta0^2 - h1 theta1^2 by gradient steps of 0.01
 
 The two begin at theta = (0.9, 0.9) with h = (1, 0) and (0, 1), so that neither gets to the top alone. Every five of 200 steps a
-worker that is behind copies the other's theta and h (exploit), and then h gets noise of N(0, 0.1) (explore).
+worker that is behind copies the other (exploit), and then h gets noise of N(0, 0.1) (explore). Whether it copies h too, and who
+explores, is not said where the constants come from: the claims were made for one reading, and later ones say what another gives.
 """
 
 from __future__ import annotations
@@ -92,24 +93,24 @@ def judge_work(lines: Lines) -> Finding:
 # -- what the first lines made us ask ----------------------------------------------------------------------------------
 
 
-def judge_theta_alone(lines: Lines) -> Finding:
-    return judge_mean("exploit only, theta alone", 1.17, lines)
+def judge_own_pbt(lines: Lines) -> Finding:
+    return judge_mean("PBT, own h", 1.16, lines)
 
 
-def judge_bounded_explore(lines: Lines) -> Finding:
-    return judge_mean("explore only, h in [0, 1]", 0.84, lines)
+def judge_own_exploit(lines: Lines) -> Finding:
+    return judge_mean("exploit only, own h", 1.17, lines)
 
 
-def judge_bounded_pbt(lines: Lines) -> Finding:
-    return judge_mean("PBT, h in [0, 1]", 1.16, lines)
+def judge_behind_explore(lines: Lines) -> Finding:
+    return judge_mean("explore only, if behind", 0.84, lines)
 
 
 def judge_copies(lines: Lines) -> Finding:
-    ends = [ends_of(lines, method) for method in ("exploit only, theta alone", "explore only, h in [0, 1]")]
+    ends = [ends_of(lines, method) for method in ("exploit only, own h", "explore only, if behind")]
     if min(map(len, ends)) < SEEDS:
         return nothing("some of the seeds")
     gain = difference_of(*ends)
-    said = f"exploiting, of theta alone, ends {gain.value:.3f} {gain.interval} above exploring, of h in [0, 1]"
+    said = f"exploiting alone ends {gain.value:.3f} {gain.interval} above exploring alone"
     return Finding(gain.low > 0, said, f"{gain.value:.3f}", gain.interval)
 
 
@@ -133,14 +134,14 @@ PAPER = Paper(
             "exploitation does the work in this toy: exploit-only ends above explore-only, and exploring adds less than that",
             "1.17 against 0.84", SEEDS, "200 steps of two workers",
         ),
-        PaperClaim("Exploiting alone ends at about 1.17 where a worker copies theta and keeps its h.", judge_theta_alone,
-                   "theta", "within 0.03 of 1.17 (200 seeds)", "1.17", SEEDS, "200 steps of two workers"),
-        PaperClaim("Exploring alone ends at about 0.84 where h stays in [0, 1].", judge_bounded_explore, "bounded-explore",
-                   "within 0.03 of 0.84 (200 seeds)", "0.84", SEEDS, "200 steps of two workers"),
-        PaperClaim("PBT ends at about 1.16 where h stays in [0, 1].", judge_bounded_pbt, "bounded-pbt",
+        PaperClaim("PBT ends at about 1.16 where h stays a worker's own.", judge_own_pbt, "own-pbt",
                    "within 0.03 of 1.16 (200 seeds)", "1.16", SEEDS, "200 steps of two workers"),
-        PaperClaim("So read, exploitation does the work.", judge_copies, "copies",
-                   "exploiting theta alone ends above exploring with h in [0, 1]", "1.17 against 0.84", SEEDS,
+        PaperClaim("Exploiting alone ends at about 1.17 where h stays a worker's own.", judge_own_exploit, "own-exploit",
+                   "within 0.03 of 1.17 (200 seeds)", "1.17", SEEDS, "200 steps of two workers"),
+        PaperClaim("Exploring alone ends at about 0.84 where only the worker behind explores.", judge_behind_explore,
+                   "behind-explore", "within 0.03 of 0.84 (200 seeds)", "0.84", SEEDS, "200 steps of two workers"),
+        PaperClaim("Read so, exploitation does the work.", judge_copies, "copies",
+                   "exploiting alone, with a worker's own h, ends above exploring alone", "1.17 against 0.84", SEEDS,
                    "200 steps of two workers"),
     ),
     measurements=measurements,

@@ -42,23 +42,17 @@ class Toy:
 
 @dataclass(eq=False)
 class AdditivePBT(PBT):
-    """PBT whose explore adds N(0, spread) to every hyperparameter of the clone, and keeps it within bounds."""
+    """PBT whose explore adds N(0, spread) to every hyperparameter of the donor's."""
 
     spread: float = SPREAD
-    bounds: tuple[float, float] = (-100.0, 100.0)
 
     def perturb(self, history: History, mine: Key, donor: Key, rng: np.random.Generator) -> Draft:
-        parent = history.jobs[donor].config
-        moved = {name: float(value + self.spread * rng.standard_normal()) for name, value in parent.items()}
-        return Draft({name: min(max(value, self.bounds[0]), self.bounds[1]) for name, value in moved.items()})
+        return self.add_noise(history, donor, rng)
 
-
-@dataclass(eq=False)
-class WeightsAlone(PBT):
-    """A worker that is behind copies theta, and keeps its own h."""
-
-    def perturb(self, history: History, mine: Key, donor: Key, rng: np.random.Generator) -> Draft:
-        return Draft(dict(history.jobs[mine].config))
+    def add_noise(self, history: History, key: Key, rng: np.random.Generator) -> Draft:
+        """A key's configuration with noise."""
+        config = history.jobs[key].config
+        return Draft({name: float(value + self.spread * rng.standard_normal()) for name, value in config.items()})
 
 
 @dataclass(eq=False)
@@ -69,6 +63,24 @@ class ExploreOnly(AdditivePBT):
         self, history: History, mine: Key, best: Sequence[Key], worst: Collection[Key], rng: np.random.Generator
     ) -> Key | None:
         return mine
+
+
+@dataclass(eq=False)
+class OwnPBT(AdditivePBT):
+    """A worker that is behind copies theta alone: what it explores is its own h."""
+
+    def perturb(self, history: History, mine: Key, donor: Key, rng: np.random.Generator) -> Draft:
+        return self.add_noise(history, mine, rng)
+
+
+@dataclass(eq=False)
+class BehindExplores(OwnPBT):
+    """Nobody copies, and only the worker that is behind explores."""
+
+    def choose_donor(
+        self, history: History, mine: Key, best: Sequence[Key], worst: Collection[Key], rng: np.random.Generator
+    ) -> Key | None:
+        return mine if mine in worst else None
 
 
 @dataclass(eq=False)
@@ -86,8 +98,8 @@ METHODS: dict[str, Callable[..., PBT]] = {
     "exploit only": partial(AdditivePBT, spread=0.0),
     "explore only": ExploreOnly,
     "grid": NoCopies,
-    # what the lines of the four above made us ask
-    "exploit only, theta alone": WeightsAlone,
-    "explore only, h in [0, 1]": partial(ExploreOnly, bounds=(0.0, 1.0)),
-    "PBT, h in [0, 1]": partial(AdditivePBT, bounds=(0.0, 1.0)),
+    # another reading, which the lines of those above made us try: h is a worker's own, and only theta is copied
+    "PBT, own h": OwnPBT,
+    "exploit only, own h": partial(OwnPBT, spread=0.0),
+    "explore only, if behind": BehindExplores,
 }

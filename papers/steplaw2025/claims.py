@@ -69,10 +69,11 @@ def measure_pair(n: int, low: int, high: int) -> dict[str, Any]:
 def measurements() -> list[Measurement]:
     """A line for each of the 17 tasks, and for each two numbers of tokens with one model."""
     tasks, module = TASKS, "papers.steplaw2025.claims"
-    made = [measurement({"n": n, "d": d}, partial(measure_task, n, d), f"{module}:measure_task") for n, d in tasks]
+    made = [measurement({"n": n, "d": d}, partial(measure_task, n, d), f"{module}:measure_task", file=TABLE) for n, d in tasks]
     pairs = [(n, d, e) for n, d in tasks for m, e in tasks if n == m and d < e]
     return made + [
-        measurement({"n": n, "low": d, "high": e}, partial(measure_pair, n, d, e), f"{module}:measure_pair") for n, d, e in pairs
+        measurement({"n": n, "low": d, "high": e}, partial(measure_pair, n, d, e), f"{module}:measure_pair", file=TABLE)
+        for n, d, e in pairs
     ]
 
 
@@ -167,6 +168,6 @@ PAPER = Paper(
     ),
     measurements=measurements,
     quick={"n": TASKS[0][0], "d": TASKS[0][1]},
-    needs=TABLE,
+    needs=(TABLE,),
     published_at="the repository step-law/steplaw",
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 
 def draw(lines: Sequence[Mapping[str, Any]]) -> Figure:
@@ -23,8 +24,11 @@ def draw(lines: Sequence[Mapping[str, Any]]) -> Figure:
     pairs = [line for line in lines if "low" in line]
     for n in sorted({line["n"] for line in pairs}):
         mine = sorted((line["high"] / line["low"], line["correlation"]) for line in pairs if line["n"] == n)
-        right.plot(*zip(*mine, strict=True), "o-", label=f"{n / 1e9:.2f} B parameters")
+        right.plot(*zip(*mine, strict=True), "o", label=f"{n / 1e9:.2f} B parameters")
     right.axhline(0, color="0.8", linewidth=1)
     right.set(xscale="log", xlabel="times as many tokens", ylabel="rank correlation", title="The same settings, more tokens")
     right.legend(frameon=False)
+    for axis, ticks in ((left, (20, 50, 100, 200, 500)), (right, (1, 2, 5, 10, 25))):
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.xaxis.set_minor_formatter(NullFormatter())
     return figure

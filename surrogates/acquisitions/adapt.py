@@ -1,4 +1,4 @@
-"""A plain function f(posterior, incumbent) with derivatives: which kind it needs is found out by trying it once."""
+"""A plain function f(posterior, incumbent) with derivatives: it is tried once to see which kind it needs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _numbers(came: Any) -> Any:
 
 
 def _complaint(scores: Callable[[], Any]) -> str:
-    """What is wrong with the scores of the points; empty if nothing is. Silent: what warns now will warn in use."""
+    """What is wrong with the scores of the points; empty if nothing is. Without warnings: they come again in use."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")

@@ -21,7 +21,7 @@ class Auto:
     several: ClassVar[bool] = True
 
     def score(self, situation: Situation) -> ScoreFunction:
-        """That of the acquisition."""
+        """The chosen acquisition's score."""
         if len(situation.gps) > 1:
             return score_of(NEHVI() if situation.noisy else EHVI(), situation)
         return score_of(NEI() if situation.noisy else LogEI(), situation)

@@ -1,4 +1,4 @@
-"""What an acquisition is told when it reads the whole model and not only each point's mean and standard deviation."""
+"""What an acquisition of the whole model gets, beyond each point's mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Situation:
     rows       (n, d) told rows, n >= 1, in the domain of the gps; at the horizon where the budget is a column
     pending    (p, d) rows in flight, p >= 0, at the budgets at which they will be told
     incumbent  the least posterior mean of the first objective among told rows: what marginal acquisitions beat
-    seed       everything random comes from it
+    seed       of everything random
     noisy      whether the targets are noisy enough for the noise to be integrated over ("auto" reads it)
     reference  (M,) a point that every useful result dominates; None: see pareto.reference_point
     """
@@ -70,7 +70,7 @@ class Situation:
 
     @property
     def hallucinated_gps(self) -> tuple[GaussianProcess, ...]:
-        """The posteriors of all objectives, hallucinated so (GaussianProcess.condition)."""
+        """The posteriors of all objectives, with pending rows taken as observed at their mean (GaussianProcess.condition)."""
         return tuple(gp.condition(self.pending) for gp in self.gps) if len(self.pending) else self.gps
 
     @property
@@ -80,7 +80,7 @@ class Situation:
 
     @property
     def pending_rows(self) -> Array:
-        """(p, d) the pending rows as candidates: at the horizon, whatever budget they are trained to now."""
+        """(p, d) the pending rows as candidates: at the horizon, not at the budgets that they are trained to."""
         return self.domain.at_horizon(np.reshape(self.pending, (-1, self.domain.d)))
 
     @property
@@ -112,7 +112,7 @@ class ModelAcquisition(Protocol):
 
     @property
     def log_scale(self) -> bool:
-        """That of its scores."""
+        """The score's log_scale."""
 
     def score(self, situation: Situation) -> ScoreFunction:
         """Everything that does not depend on the rows to be scored is computed here, once."""

@@ -43,7 +43,7 @@ class Ensemble:
 
     @property
     def log_scale(self) -> bool:
-        """That of the scores."""
+        """The scores' log_scale."""
         return self.scores[0].log_scale
 
     def __call__(self, X: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Knowledge gradient: how much lower the least posterior mean will be, once x was observed.
+"""Knowledge gradient: how much lower the least posterior mean is expected to be after x is observed.
 
 Notation     A (k, d)  rows that may be recommended: promising told rows, pending rows, minima of the posterior mean, and
                        of functions drawn from the posterior
@@ -47,7 +47,7 @@ class KG:
 
     @one_thread
     def score(self, situation: Situation) -> KGScore:
-        """A, and all that depends on it only."""
+        """Computes A, and everything that depends on A alone."""
         gp = situation.hallucinated_gp
         lowest, possible = minima_of_mean(gp, situation, self.minima), places_of_minima(gp, situation, self.draws)
         rows = np.concatenate([lowest, situation.best_rows(self.most), situation.pending_rows, possible])

@@ -111,7 +111,7 @@ def check_scores(acquisition: Acquisition, name: str, came: Any, m: int) -> Arra
 
 
 class Written(ValueError):
-    """An acquisition wrote into what it was given to read."""
+    """An acquisition wrote into one of its arguments."""
 
 
 def call_read_only(acquisition: Any, f: AcquisitionFunction, mean: Array, sd: Array, incumbent: float) -> Any:
@@ -129,7 +129,7 @@ def call_read_only(acquisition: Any, f: AcquisitionFunction, mean: Array, sd: Ar
 
 
 def read_only(array: Array) -> Array:
-    """The same numbers, to be read only."""
+    """The same numbers as a read-only array."""
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view
@@ -164,7 +164,7 @@ class Numerical:
         return np.asarray(call_read_only(self, self.f, posterior.mean, posterior.sd, incumbent), dtype=float)
 
     def gradient(self, posterior: Belief, incumbent: float) -> Scores:
-        """Where sd is nearly nothing beside the mean, steps are of as many units in the last place of the mean."""
+        """Where sd is tiny beside the mean, steps are so many units in the last place of the mean."""
         mean, sd = posterior.mean, np.maximum(posterior.sd, SD_FLOOR)
         step = np.maximum(self.step * sd, LEAST * np.spacing(np.abs(mean)))
         by_mean = _slope(lambda moved: self(Normal(moved, sd), incumbent), mean, step)

@@ -17,7 +17,7 @@ def score_of(acquisition: Acquisition | ModelAcquisition, situation: Situation) 
     """What the maximiser climbs in this situation.
 
     Proposals of a batch are made one after the other, each with those before it among situation.pending: nei and nehvi
-    integrate over their outcomes, thompson needs not know them, all others hallucinate them at their posterior mean,
+    integrate over their outcomes, thompson does not need them, all others hallucinate them at their posterior mean,
     which also counts as a value to beat (the kriging believer, Ginsbourger et al. 2010): else a pending row that is
     expected to be the best stays the most promising one. ValueError when several objectives come to an acquisition of one.
     """
@@ -30,7 +30,7 @@ def score_of(acquisition: Acquisition | ModelAcquisition, situation: Situation) 
 def ensemble_of(acquisition: Acquisition | ModelAcquisition, situations: Iterable[Situation]) -> ScoreFunction:
     """The acquisition averaged over situations that differ in their hyperparameters; a draw is one of them (`combine`).
 
-    Which one, the seed of the first situation says. ValueError for no situations.
+    The seed of the first situation decides which one. ValueError for no situations.
     """
     every = list(situations)
     return combine(acquisition, [score_of(acquisition, one) for one in every], every[0].seed if every else 0)

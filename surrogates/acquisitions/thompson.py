@@ -16,8 +16,8 @@ from surrogates.paths import FREQUENCIES, Paths
 class Thompson:
     """The negative of one function drawn from the posterior (Thompson 1933; drawn as in Wilson et al. 2020).
 
-    Pending rows play no part: a draw of f is a draw whatever they turn out to be, and another seed is another function,
-    which is what parallel Thompson sampling lives on (Kandasamy et al. 2018).
+    Pending rows are ignored: each proposal draws another function, by its seed, which is enough for parallel jobs
+    (Kandasamy et al. 2018).
     """
 
     frequencies: int = FREQUENCIES

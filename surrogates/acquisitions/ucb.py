@@ -25,6 +25,6 @@ class UCB:
         return sqrt(self.beta) * posterior.sd - posterior.mean
 
     def gradient(self, posterior: Belief, incumbent: float) -> Scores:
-        """Constants."""
+        """Constant: -1 by mean, sqrt(beta) by sd."""
         ones = np.ones_like(posterior.mean)
         return self(posterior, incumbent), -ones, sqrt(self.beta) * ones

@@ -29,8 +29,9 @@ __all__ = ["Finding", "Report", "lint"]
 def lint(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction, kernel: str = "matern52") -> Report:
     """Checks an acquisition: a name, any f(posterior, incumbent) -> score, one with derivatives, or one of the model.
 
-    What it raises is reported, not raised. One that takes several objectives is tried with two. ValueError for an unknown
-    name, as in `acquisition`. kernel: a name of KERNELS, that of the posteriors with which one of the model is tried.
+    What it raises is reported, not raised. An acquisition of several objectives is tried with two. ValueError for an unknown
+    name, as in `acquisition`. kernel: a name of KERNELS, for the posteriors with which an acquisition of the whole model is
+    tried.
     """
     if kernel not in KERNELS:
         raise ValueError(f"kernel {kernel!r} is not one of {', '.join(KERNELS)}")
@@ -47,7 +48,7 @@ def lint(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction, ker
 
 
 def as_acquisition(chosen: str | Acquisition | ModelAcquisition | AcquisitionFunction) -> Acquisition | ModelAcquisition:
-    """What `acquisition` makes of it. A function that it refuses is taken for one of arrays: the checks say what is wrong."""
+    """What `acquisition` makes of it. A function that it refuses is taken as one of arrays; the checks say what is wrong."""
     try:
         return acquisition(chosen)
     except ValueError:

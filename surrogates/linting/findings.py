@@ -97,7 +97,7 @@ class Check(Generic[T]):
     gate: bool = False
 
     def __call__(self, subject: T) -> Finding:
-        """Asks, with numpy's warnings silenced: what they warn of is what is looked for."""
+        """Asks, without numpy's warnings: the checks look for the same problems."""
         try:
             with np.errstate(all="ignore"):
                 verdict, measured = self.measure(subject)

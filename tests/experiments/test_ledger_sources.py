@@ -12,22 +12,25 @@ from experiments.ledger import Measurement
 from experiments.ledger.digest import OURS, ROOT, Sources
 from experiments.ledger.sources import gp_rows, training_rows
 from experiments.speed import __main__ as speed
+from papers.paper import find_paper, list_papers
 
 LISTED = {  # in the place of the first text the second
     "surrogates/acquisitions/registry.py": ('    "auto": Auto(),', '    "auto": Auto(),\n    "mine": LogPI(),'),
     "surrogates/kernels.py": ('    "rbf": Kernel(', '    "mine": Kernel(rbf, sum),\n    "rbf": Kernel('),
     "hpo/optimizers/__init__.py": ('    "pbt": PBT,', '    "pbt": PBT,\n    "mine": type,'),
     "models/optimizers/rows.py": ('    "sgd": Row(', '    "mine": Row("mine:Mine", (), sum, 1, sum),\n    "sgd": Row('),
+    "hpo/executors/__init__.py": ('{"inline": Inline,', '{"mine": sum, "inline": Inline,'),
     "models/engines/engine.py": ('    "eager": Row(', '    "mine": Row("mine:Mine"),\n    "eager": Row('),
 }
 
 
 def every_source() -> Iterator[tuple[str, ...]]:
-    """What the measurements of every experiment that is made with studies or trainings name as their sources."""
+    """What the measurements of every experiment and paper that is made with studies or trainings name as their sources."""
     listed: list[Measurement] = [
         *subsets.subsets_measurements(), *rungs.rungs_measurements(), *mup.mup_measurements(), *compare.compare_measurements(),
         *curves.curves_measurements(), large.asks_measurement(10, 2, False), speed.speed_measurement({}),
         *(events.events_measurement("one", name, 10) for name in events.MAKERS),
+        *(find_paper(name).measurements()[-1] for name in list_papers()),
     ]  # fmt: skip
     yield from dict.fromkeys(one.sources for one in listed)
     yield from (method.sources for method in (methods.find("GP"), methods.find("random"), methods.find("GP(samples=2)")))

@@ -1,1 +1,1 @@
-"""The sampler on a Gaussian process: what it reads, its fits, what it weighs, what is added to that, where it looks."""
+"""The GP sampler: observations, fits, acquisition terms, search regions."""

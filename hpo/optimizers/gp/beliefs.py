@@ -1,7 +1,7 @@
-"""What else a proposal is weighed by: its cost, whether it is feasible, and what the user believes of the optimum.
+"""Cost, constraints and prior of a proposal, each as a term of the acquisition.
 
-Each is one term that is added to an acquisition (terms.py). Costs and constrained metrics that are measured get a Gaussian
-process each, fitted, recorded and grown like that of the loss; known ones are functions of a configuration.
+terms.py adds them to it. Costs and constrained metrics that are measured get a Gaussian process each, which is fitted,
+recorded and extended like that of the loss; known ones are functions of a configuration.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from surrogates import GaussianProcess, Known, PosteriorMean, ScoreFunction
 class Beliefs:
     """The terms of one sampler. See GP for what each is.
 
-    A function that is wrong is its author's, and raises. A result that is wrong was paid for and is never lost: it is left
-    out, and a warning says so, once a sampler.
+    A user's function with an illegal value raises. A result with an illegal value is not lost: it is left out of the term's
+    model, and a warning says so, once per sampler.
     """
 
     space: Space
@@ -53,7 +53,7 @@ class Beliefs:
             raise ValueError(f"prior_weight is {self.weight!r}; allowed is a number above 0")
 
     def warn(self, sentence: str) -> None:
-        """A warning that the same sampler does not repeat; sentences that begin alike, up to a colon, are the same."""
+        """Gives a warning once per sampler; sentences that are the same up to a colon count as one."""
         about = sentence.partition(":")[0]
         if about not in self._said:
             self._said.add(about)

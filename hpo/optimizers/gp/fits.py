@@ -1,9 +1,14 @@
 """Posteriors of a study's measurements: hyperparameters fitted on a schedule that the log records, rows added in between.
 
-A fit is due when the results have grown by an eighth. It is recorded in the job's note under the name of what was
-modelled, {"gp": {"loss": {"n": 40, "thetas": [[...]]}}}, so that a reopened study never fits its past again. Until the
-next one the Cholesky factor of those n results grows by a row a result, in the order in which they could be read. A
-posterior is a function of the history; that it is kept in `history.memo` and grown there saves time and changes no bit.
+A fit maximises the marginal likelihood times the priors. It is due when the results have grown by an eighth, and recorded
+in the job's note under the name of what was modelled, {"gp": {"loss": {"n": 40, "thetas": [[...]]}}}, so that a reopened
+study never fits its past again. Until the next fit the Cholesky factor of those n results grows by a row a result, in the
+order in which they could be read. A posterior is a function of the history; keeping it in `history.memo` and growing it
+there saves time and changes no bit.
+
+An exact GP of n results costs O(n^3). Above MOST (1000) results the model is therefore made of a subset of data (Rasmussen &
+Williams 2006, section 8.3.3), chosen anew at every fit and after every MORE results: the best half of MOST, and as many of
+the others, evenly spaced in their order. See `kept`.
 """
 
 from __future__ import annotations
@@ -18,8 +23,8 @@ from hpo.history import History
 from hpo.optimizers.gp.observations import Observations
 from surrogates import KERNELS, Domain, GaussianProcess, Hyperparameters, draw, fit
 
-MOST = 1000  # results that a model is made of at a fit
-MORE = MOST // 8  # and so many more beside them, in a study of more than MOST: then they are chosen anew
+MOST = 1000  # the size of the subset of data; fewer results are all used
+MORE = MOST // 8  # in a study of more than MOST a new subset is chosen after so many results
 
 
 def check_count(name: str, value: Any, least: int) -> None:
@@ -92,9 +97,9 @@ class Fit:
 def posteriors(
     read: Observations, recipe: Recipe, name: str, z: np.ndarray, seed: int, afresh: bool = False
 ) -> tuple[list[GaussianProcess], dict[str, Any]]:
-    """The posteriors (one a theta) of z (n,) at what was read; what the note has to record of a new fit: {} or one entry.
+    """One posterior of z (n,) for each set of hyperparameters, and the note to record if a new fit was made, else {}.
 
-    afresh: fit now, with the last fit as a start, whatever the schedule says: the targets are others than last time.
+    afresh: fit now, because the targets differ from last time; the last fit is the starting point.
     """
     fitted = Fit.last(read.history, name, recipe, read.domain)
     note = {}
@@ -108,9 +113,10 @@ def posteriors(
 
 
 def made_of(z: np.ndarray, fitted: int) -> tuple[np.ndarray, int]:
-    """Indices, in order, of the results that a posterior of z (n,) is made of, and how many of them are factored at once.
+    """Indices, in order, of the results used, and how many are factored in one block; the rest are appended row by row.
 
-    The others came since the last fit, of `fitted` results; in a large study since the last time when MORE had come.
+    The rest came since the last fit, which had read `fitted` results. Above MOST results a new subset is chosen after
+    every MORE results, and the rest came since then.
     """
     n = len(z)
     base = min(fitted, n)
@@ -121,8 +127,11 @@ def made_of(z: np.ndarray, fitted: int) -> tuple[np.ndarray, int]:
 
 
 def kept(z: np.ndarray) -> np.ndarray:
-    """Indices, in order, of the results that a model is made of: all of them, or of many the best half of MOST and as
-    many evenly spaced ones of the others; what else was tried is in experiments/LOG.md (2026-11-22, a sparse GP)."""
+    """Indices, in order, of the results that a model is made of: all of them, or above MOST a subset of data.
+
+    The subset is the best MOST / 2 results and as many of the others, evenly spaced in their order. What else was tried is
+    in experiments/LOG.md (2026-11-22, a sparse GP).
+    """
     if len(z) <= MOST:
         return np.arange(len(z))
     order = np.argsort(z, kind="stable")

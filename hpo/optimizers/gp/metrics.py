@@ -19,8 +19,8 @@ def finite_metric(history: History, keys: Sequence[Key], name: str) -> tuple[lis
 
 
 def metric_values(history: History, keys: Sequence[Key], name: str) -> list[float | None]:
-    """What finished keys have under a name: what the objective reported, where a success of the study reported it, else what
-    the framework measured (Result.system). None where there is neither.
+    """The values of a metric for finished keys: what the objective reported, if any success of the study reported it, else
+    what the framework measured (Result.system). None where there is neither.
 
     Results of old logs have no system: there the framework's seconds stood among the metrics, and are read there.
     """

@@ -1,6 +1,6 @@
 """Results at several budgets as one model's data: the budget is an input, and every proposal is judged at the horizon.
 
-Losses are read as they were measured, at whatever budget. What a short training says of a long one is the model's business
+Losses are read as they were measured, at every budget. The model decides what a short training says of a long one
 (surrogates/learning_curves.py): each configuration has a loss at the horizon, and a learning curve that decays towards it.
 
 Levelled rungs, and log(until) as a column of the kernel, search worse (experiments/LOG.md, 2026-11-22).
@@ -30,7 +30,7 @@ def readable(history: History) -> list[Key]:
     one order however they arrived, and what an earlier proposal had read stays in front.
     """
     adopted, read, ordered = history.memo.get("readable", (0, 0, []))
-    if adopted != len(history.adopted):  # weights that are not its own were a trial's from the first job on, as a rule
+    if adopted != len(history.adopted):  # rare: as a rule a trial adopts weights in its first job
         read, ordered = 0, []
     new = [key for key in islice(history.results, read, None) if history.own(key)]
     ordered = sorted([*ordered, *((history.epoch(key), key) for key in new)])  # sorted already, but for a few at its end
@@ -39,7 +39,7 @@ def readable(history: History) -> list[Key]:
 
 
 class RowTable:
-    """The rows of started keys, each encoded once a history."""
+    """The rows of started keys; each is encoded once per history."""
 
     def __init__(self, space: Space, name: str) -> None:
         self.space, self.name = space, name
@@ -50,7 +50,7 @@ class RowTable:
 
     @classmethod
     def of(cls, history: History, space: Space) -> RowTable:
-        """That of a history. Spaces with one description have one: equal configurations have equal rows in them."""
+        """The table of a history and a space. Spaces with the same description share one: their rows are the same."""
         name = sha256(repr(space.describe()).encode()).hexdigest()
         found: RowTable = history.memo.setdefault(("rows", name), cls(space, name))
         return found
@@ -91,7 +91,7 @@ class Observations:
 
     @classmethod
     def of(cls, history: History, space: Space, keys: Sequence[Key] | None = None) -> Self:
-        """Those of all readable keys, or of these."""
+        """The observations of all readable keys, or of the keys given."""
         keys = readable(history) if keys is None else keys
         budgets = {until for _, until in keys} or {history.header.horizon}
         top = history.header.horizon if len(budgets) > 1 else min(budgets)
@@ -100,7 +100,7 @@ class Observations:
     def select(self, keys: Sequence[Key]) -> Self:
         """The same model's data at other finished keys."""
         other = replace(self, keys=keys)
-        vars(other).update(domain=self.domain, table=self.table)  # where cached_property keeps them: a domain counts but once
+        vars(other).update(domain=self.domain, table=self.table)  # where cached_property keeps them: the domain is computed once
         return other
 
     @cached_property
@@ -151,8 +151,8 @@ class Observations:
 
     @cached_property
     def pending_rows(self) -> np.ndarray:
-        """(p, d) rows of jobs in flight that the model has no result for, at the horizon: what a short training will say
-        now, its continuation will say later, and nobody else needs to ask."""
+        """(p, d) or (p, d + 1) pending jobs, lifted to the horizon. A configuration that the model has a result of there is
+        left out; while only one budget has results, it counts as the horizon."""
         history = self.history
         keys = sorted({key[0]: key for key in [*history.pending, *history.retries]}.values())
         rows = self.lift(self.table(history, keys))

@@ -1,8 +1,8 @@
 """Another part of the space: where the best result differs in one parameter.
 
-Expected improvement against the best of all results polishes one basin to the last digit before it looks at another, and
-a crowd of results in that basin makes the model surer of the rest than it should be. Proposals made against the best
-result *of another part* climb there instead: in another branch of a tree of conditions, or far away along one column.
+Expected improvement over the best of all results refines one basin to the last digit before it explores another, and many
+results in that basin make the model too certain of the rest. Some proposals are therefore compared with the best result *of
+another part*: another branch of the conditions, or rows that are far away along one column.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ What happens at an ask, with n results read:
     2. Losses are standardised robustly. Several objectives get a model each, or are first made one (ParEGO, Knowles 2006).
     3. Hyperparameters: those of the last fit that stands in a note, or a new fit if n has grown by an eighth; between two
        fits the model grows row by row (see fits.py).
-    4. The acquisition is told the situation, what is pending included; terms are added to it (see beliefs.py); it is
-       maximised, and nothing ever started is proposed again.
+    4. The acquisition gets the situation, pending jobs included; terms are added to it (see beliefs.py); it is maximised,
+       and no configuration that was started is proposed again.
 
 Every step is a function of the history and of `stream(seed, trial, role)`: the same log gives the same next job.
 """
@@ -55,9 +55,9 @@ CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev f
 
 
 def worst(gps: Sequence[GaussianProcess], told: np.ndarray) -> np.ndarray:
-    """(M,) a little worse than any told row is believed to be: the point below which hypervolume counts.
+    """(M,) the reference point of the hypervolume: a little worse than the posterior mean of every told row.
 
-    A point at the worst of the front itself would give its ends no reason to be extended.
+    At the worst of the front itself, extending the ends of the front would gain nothing.
     """
     means = np.column_stack([gp.mean(told) for gp in gps])
     return np.asarray(means.max(axis=0) + 0.1 * np.ptp(means, axis=0))
@@ -71,11 +71,14 @@ class GP(Sampler):
     the incumbent; a higher score is better. "auto" is log EI; where noise was learned, noisy EI; with several objectives
     (noisy) expected hypervolume improvement. An acquisition of one objective is used with several through ParEGO.
 
+    Above about 1000 results the model reads a subset of data, since an exact GP costs O(n^3): the best half of 1000, and as
+    many of the others, evenly spaced in their order (fits.py).
+
     kernel       "matern52", "matern32" or "rbf"
-    initial      points before the model speaks: the middle of the space, since people lay ranges around what they believe,
-                 then a Sobol sequence. By default one more than half the number of columns, or as many as there are options
-                 of choices, of which one says nothing of another; but 4 to 10: the priors carry a model that early
-                 (Hvarfner et al. 2024), and a study of large models is short
+    initial      points before the model is used: the middle of the space, then a Sobol sequence. Default: half the columns
+                 plus one, or the number of categorical options if larger; between 4 and 10. The middle comes first because
+                 people choose ranges around what they believe; few points are enough because the priors keep an early model
+                 reasonable (Hvarfner et al. 2024)
     warp         fit a warping of the numeric parameters too (Snoek et al. 2014)
     power        a power transform of the losses, fitted to make them normal (Yeo & Johnson 2000), after robust scaling
     samples      so many hyperparameters drawn from their posterior by slice sampling, over which the acquisition is
@@ -84,9 +87,8 @@ class GP(Sampler):
                  measured beside them, such as "seconds"; or a function of a configuration, such as its FLOPs (Snoek et al.
                  2012, section 3.2). Finite and above 0: a function's other values raise, a result's leave it out of the
                  cost's model, with a warning
-    explore_every  one proposal in so many is made for another part of the space (regions.py), by a model of the whole in
-                 which a crowd of results counts as one; 0: none. The others see the basin in which results crowd ever
-                 finer, and nothing else
+    explore_every  one proposal in so many is made for another part of the space (regions.py), by a model in which results
+                 that lie close together count as one; 0: none. The other proposals tend to refine the best basin
     constraints  {metric: bound}: results should have metric <= bound, and only such are recommended (Gardner et al. 2014)
     prior        log density over configurations of where the optimum may be, for example Around(space, config); -inf where
                  it cannot be. It fades as results come in (PiBO, Hvarfner et al. 2022). prior_weight: how many results it
@@ -163,7 +165,7 @@ class GP(Sampler):
     ) -> np.ndarray | None:
         """The best row of a configuration that was not started; None where none is found.
 
-        Its own key says nothing where it stands at the edge of what is rounded alike: the configuration's row is asked.
+        The key of the decoded configuration's row is compared, since rows at a rounding edge have other keys.
         """
         exclude = set(started)
         for _ in range(TWINS):
@@ -183,7 +185,7 @@ class GP(Sampler):
         return maximize(score, domain, seed, best_rows=best, exclude=exclude)
 
     def _look(self, score: ScoreFunction, row: np.ndarray) -> None:
-        """Warns where the best row found is worth nothing: then none was, and the search had nothing to go by."""
+        """Warns if the best score is -inf or NaN: then every score was, and the search had nothing to follow."""
         with np.errstate(all="ignore"):
             value = float(score(row[None])[0])
         if not value > -np.inf:
@@ -196,7 +198,7 @@ class GP(Sampler):
     # -- what is modelled --------------------------------------------------------------------------------------------
 
     def posterior(self, history: History | None = None, objective: int = 0) -> GaussianProcess:
-        """What the model believes of an objective after all that was told, on standardised losses: to be looked at, with
+        """The posterior of an objective after all results, on standardised losses: to be looked at, with
         surrogates.plot(optimizer.posterior(), acquisition, names=space.columns), or asked by predict.
 
         history: the optimizer's own by default. With ParEGO there is one model, of a random combination. ValueError while
@@ -234,7 +236,7 @@ class GP(Sampler):
         return models, note
 
     def targets(self, read: Observations, whole: bool = False) -> np.ndarray:
-        """(n, objectives) standardised losses; for the whole space a crowd of results counts as one."""
+        """(n, objectives) standardised losses; for the whole space results that lie close together count as one."""
         weights = None
         if whole:
             domain = self.space.domain
@@ -294,7 +296,7 @@ class GP(Sampler):
         return []
 
     def unmet(self, history: History) -> str:
-        """That no success kept every bound, and how near to each of them one came."""
+        """Says that no success kept every bound, and the least value of each constrained metric."""
         good = [key for key in history.finished_keys if not history.is_failure(key)]
         if not good or any(self._beliefs.feasible(history, key) for key in good):
             return ""

@@ -45,7 +45,7 @@ class ConfigFunction:
     """A function of a configuration, asked about rows (m, d) or longer ones: (m,) values, or what `of` makes of them.
 
     ValueError, in one sentence, for a value that is no number or not a legal one: an order by it would be an accident.
-    NaN where the space excludes the configuration: a search may step there, and nobody promised values there.
+    NaN where the space excludes the configuration: a search may step there, and the function need not work there.
     """
 
     space: Space
