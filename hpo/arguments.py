@@ -10,6 +10,7 @@ from typing import Any
 from hpo.objective import Objective, kind
 from hpo.optimizer import Optimizer, Scheduler, adapt
 from hpo.optimizers import OPTIMIZERS, make
+from hpo.registry import missing_methods
 from hpo.space import Space
 from hpo.values import shown, whole
 
@@ -60,9 +61,18 @@ def instance(optimizer: Any) -> Optimizer:
         name = optimizer.__name__
         raise TypeError(f"optimizer is the class {name}; allowed is an instance such as {_example(optimizer)}")
     raise TypeError(
-        f"optimizer is {shown(optimizer)}; allowed are an instance such as GP(space) and, in minimize, a name of "
+        f"optimizer is {_describe_other(optimizer)}; allowed are an instance such as GP(space) and, in minimize, a name of "
         f"{list(OPTIMIZERS)}"
     )
+
+
+def _describe_other(value: Any) -> str:
+    """What is no optimizer; of somebody's own class what it lacks to be one."""
+    cls = value if isinstance(value, type) else type(value)
+    if cls.__module__ == "builtins" or cls.__module__.partition(".")[0] == "hpo":
+        return shown(value)
+    what = f"the class {cls.__name__}" if value is cls else f"an instance of {cls.__name__}"
+    return f"{what}, but {missing_methods(cls, Optimizer.written)}"
 
 
 def _example(optimizer: type[Optimizer]) -> str:

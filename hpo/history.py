@@ -22,7 +22,7 @@ from typing import Any
 
 from hpo.clock import Clock
 from hpo.fold import Fold, S
-from hpo.job import Header, Job, Key, Result, differences
+from hpo.job import Header, Job, Key, Result, differences, join_differences
 from hpo.logs import Collision, Event, Log, MemoryLog
 from hpo.logs.base import canonical, encode_json
 from hpo.pareto import dominates, pareto_order
@@ -83,7 +83,7 @@ class History:
         changed = differences(found, mine)
         if changed:
             where = f", in {self.log.place!r}" if self.log.place else ""
-            raise ValueError(f"the log belongs to another study{where}: {'; '.join(changed)}")
+            raise ValueError(f"the log belongs to another study{where}: {join_differences(changed)}")
         self._digest.update(canonical(mine).encode())
         self.refresh()
 

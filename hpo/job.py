@@ -10,6 +10,8 @@ from typing import Any
 from hpo.logs.base import VERSION
 from hpo.values import is_several, number, shown, whole
 
+LONGEST = 140  # characters of one difference among several in a sentence
+
 Key = tuple[int, int]  # (trial, until): names a result and a checkpoint; nominal, never where a run really stopped
 Curve = Sequence[tuple[int, float]]
 
@@ -192,3 +194,9 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
             found += differences(old.get(name), new.get(name), inner)
         return found
     return [] if old == new else [f"{path} was {old!r} and is now {new!r}"]
+
+
+def join_differences(found: Sequence[str], most: int = 3) -> str:
+    """The first few differences in a sentence, none of them too long: `seed was 0 and is now 1; unit was ... and 5 more`."""
+    cut = [text if len(text) <= LONGEST else f"{text[:LONGEST]}..." for text in found[:most]]
+    return "; ".join(cut) + (f" and {len(found) - most} more" if len(found) > most else "")

@@ -13,7 +13,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from inspect import isabstract
 from pathlib import Path
 from typing import Any, cast
@@ -24,13 +24,14 @@ from hpo.history import History
 from hpo.job import Header, Key, differences
 from hpo.logs import Log, LogError, SQLiteLog, open_log
 from hpo.logs.base import encode_json
-from hpo.optimizer import Optimizer, Sampler, adapt
+from hpo.optimizer import Optimizer, Sampler, adapt, describe_option
 from hpo.optimizers.finals import FINALS, Finals
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
 from hpo.registry import has_fields, option_names
 from hpo.space import Config, Constraint, Space, code_name
 from hpo.study import Study
 from hpo.upgrade import upgrade_header
+from hpo.values import shown
 
 WORD = re.compile(r"[A-Za-z_][\w %/-]*")  # a name of a table or a metric; code stands as module.name or with brackets
 NESTED = re.compile(r"[Ss]ampler|[Oo]ptimizer")  # the name or the type of an option that holds an optimizer
@@ -138,7 +139,8 @@ def _restore(header: Header, name: str, constraints: Sequence[Constraint] | None
         lacks.append(str(error))
     if inner is not None and not lacks:
         return inner, None
-    how = "optimizer=..." if inner is None else "constraints=[...] or optimizer=..."
+    again = f"optimizer={write_call(header.optimizer, header.seed)}"
+    how = again if inner is None else f"constraints=[...] or {again}"
     what = " and ".join(lacks)
     sentence = f"the log {name} was opened for reading: {what} cannot stand in a file; hpo.load(path, {how}) takes it again"
     warnings.warn(sentence, stacklevel=outside())
@@ -210,6 +212,29 @@ def restore_optimizer(described: Mapping[str, Any], space: Space, seed: int) -> 
     if other:
         raise Missing(f"an option of {name} ({'; '.join(other)})")
     return cast(Optimizer, made)
+
+
+def write_call(described: Mapping[str, Any], seed: int) -> str:
+    """How somebody writes the optimizer of a description: `ASHA(Mutate(space, seed=1, elite=3), max_resource=9)`, `...` where
+    code stood. Of our own classes only what is not the default is said."""
+    name = described.get("name")
+    cls = _classes().get(str(name))
+    types = {} if cls is None else _option_types(cls)
+    inner, said = [], []
+    for option, value in described.items():
+        if isinstance(value, dict) and "name" in value and NESTED.search(option):
+            inner.append(write_call(value, seed))
+        elif option not in ("name", "module") and not (cls is not None and _is_default(cls, option, value)):
+            said.append(f"{option}={'...' if _is_code(value, types.get(option)) else shown(value)}")
+    return f"{name or '...'}({', '.join([*(inner or ['space', f'seed={seed}']), *said])})"
+
+
+def _is_default(cls: type, option: str, value: Any) -> bool:
+    found = next((field for field in fields(cls) if field.name == option), None) if has_fields(cls) else None
+    if found is None:
+        return False
+    usual = found.default_factory() if found.default_factory is not MISSING else found.default
+    return usual is not MISSING and value == describe_option(usual)
 
 
 def _is_code(value: Any, kind: str | None) -> bool:

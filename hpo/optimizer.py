@@ -236,16 +236,17 @@ class Optimizer(ABC):
             options = {name: getattr(self, name) for name in names}
         else:
             options = options_of(self)
-        return {"name": type(self).__name__, **{name: _json(value) for name, value in options.items()}}
+        return {"name": type(self).__name__, **{name: describe_option(value) for name, value in options.items()}}
 
 
-def _json(value: Any) -> Any:
+def describe_option(value: Any) -> Any:
+    """An option as a header has it."""
     if isinstance(value, Optimizer):
         return value.describe()
     if isinstance(value, Mapping):
-        return {str(k): _json(v) for k, v in value.items()}
+        return {str(k): describe_option(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_json(v) for v in value]
+        return [describe_option(v) for v in value]
     return value if value is None or isinstance(value, str | int | float) else code_name(value)
 
 

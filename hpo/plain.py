@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from hpo.history import History
 from hpo.job import Job
-from hpo.registry import has_fields
 from hpo.space import Space
 from hpo.values import shown, whole
 
@@ -78,10 +77,8 @@ def _check_arguments(cls: type, method: Any, name: str, arguments: tuple[str, ..
 
 
 def check_space(optimizer: Any) -> None:
-    """TypeError or ValueError in a sentence if the space or the seed of a class with an `__init__` of its own is none."""
+    """TypeError or ValueError in a sentence if the space or the seed of an optimizer is none."""
     cls = type(optimizer)
-    if has_fields(cls):
-        return
     space = getattr(optimizer, "space", None)
     if not isinstance(space, Space):
         came = "has no space" if space is None else f"has the space {shown(space)}, which is no Space"

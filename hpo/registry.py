@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -12,6 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from hpo.values import shown
+
+METHODS = {"propose": "propose(history)", "sample": "sample(history, trial)"}  # what makes a plain class an optimizer
 
 
 def is_reference(text: Any) -> bool:
@@ -38,8 +41,18 @@ def resolve(text: str, base: type) -> type:
     if not isinstance(found, type):
         raise TypeError(f"{text!r} is {shown(found)}; allowed is a class")
     if not (issubclass(found, base) or (hasattr(base, "admits") and base.admits(found))):
-        raise TypeError(f"{text!r} is no {base.__name__}; its bases are {[one.__name__ for one in found.__mro__[1:-1]]}")
+        bases = [one.__name__ for one in found.__mro__[1:-1]]
+        lack = missing_methods(found, getattr(base, "written", ())) or f"its bases are {bases}"
+        raise TypeError(f"{text!r} is no {base.__name__}; {lack}")
     return found
+
+
+def missing_methods(cls: type, names: Sequence[str]) -> str:
+    """In words, which of the methods a class has to have one of; empty where it has one, or none is asked for."""
+    if not names or any(callable(getattr(cls, name, None)) for name in names):
+        return ""
+    asked = [METHODS[name] for name in names]
+    return f"{cls.__name__} has neither {' nor '.join(asked)}" if len(asked) > 1 else f"{cls.__name__} has no {asked[0]}"
 
 
 def _module(name: str) -> ModuleType:

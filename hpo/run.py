@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from hpo.display import Lines
 from hpo.executors import Executor, Lost, executor_options, make_executor
 from hpo.executors.worker import name_objective
 from hpo.failures import Caught, Failures, resumable
+from hpo.frames import outside
 from hpo.history import History
 from hpo.job import Job, Key, Result
 from hpo.lineage import Lineage
@@ -22,6 +24,7 @@ from hpo.objective import Objective, kind
 from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
 from hpo.plain import SupportsPropose, SupportsSample
+from hpo.registry import METHODS
 from hpo.signals import Terminated, obey_termination, terminable
 from hpo.space import Space, code_name
 from hpo.stopping import Turn, is_over, obey
@@ -172,12 +175,22 @@ class _Loop:
                 self._limit("trials")
             job = self.waiting.pop(0) if self.waiting else self.study.optimizer.ask()
             if job is None:
+                self._warn_of_nothing()
                 if self.running or not self._turn(dry=True):
                     return
                 continue
             self.running[job.key], self.attempts[job.key] = job, self.history.attempt(job.key)
             self.executor.submit(job)
             self.watch(self.study, None)
+
+    def _warn_of_nothing(self) -> None:
+        """A search that ends before its first trial is no success that nobody need look at."""
+        if not self.history.jobs and not self.history.limited:
+            chooser = self.study.optimizer.chooser
+            name = type(chooser).__name__
+            method = METHODS["sample" if isinstance(chooser, Sampler) else "propose"]
+            warnings.warn(f"nothing was tried: {name}.{method} returned None at once, which means that there is no configuration "
+                          f"to try", stacklevel=outside())  # fmt: skip
 
     def _record(self, job: Job, outcome: Result | Lost) -> None:
         """Records the outcome of a job. A missing source is trained again first; that is no event, and the job stays pending."""

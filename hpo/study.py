@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import arguments, table
+from hpo.analysis.paths import check_file
 from hpo.analysis.plots import Plots
 from hpo.analysis.subject import Subject
 from hpo.history import History
@@ -139,7 +140,8 @@ class Study:
     def __repr__(self) -> str:
         """One line: what searches, how far it is, and what is best."""
         done, pending = len(self.history.results), len(self.history.pending) + len(self.history.retries)
-        return f"Study({type(self.optimizer).__name__}, {done} results, {pending} pending, {self.summary()})"
+        name = self.header.optimizer.get("name") or type(self.optimizer).__name__  # the log's own, where it is only read
+        return f"Study({name}, {done} results, {pending} pending, {self.summary()})"
 
     def summary(self) -> str:
         """The best so far in a few words: `best 0.1 (trial 3)`, of several objectives `front of 4`."""
@@ -152,7 +154,7 @@ class Study:
         """What is searched."""
         return self.optimizer.space
 
-    def importance(self, objective: str | None = None) -> Importance | Correlations:
+    def importance(self, *, objective: str | None = None) -> Importance | Correlations:
         """Which hyperparameters mattered: Sobol indices of a Gaussian process's mean, and marginal effects. Where there are too
         few results for a model, which way each hyperparameter points. `print` shows either.
 
@@ -175,7 +177,7 @@ class Study:
         Matplotlib and Jinja2."""
         from hpo.analysis.report import write_report
 
-        return write_report(self._subject, Path(path), title)
+        return write_report(self._subject, check_file(path), title)
 
     @property
     def _subject(self) -> Subject:

@@ -172,7 +172,7 @@ def sentence(found: Handover, study: Study) -> str:
     if found.default is None:
         rest = "the lowest loss that the search saw, with no default configuration to compare it with"
         return f"handed over is trial {number} at {found.key[1]:,} {study.header.unit}: {rest}"
-    others = f"{len(found.ends) - 1} other{'' if len(found.ends) == 2 else 's'}"
+    others = len(found.ends) - 1
     if found.reason == "searched":
         what = "the default configuration" if found.key == found.default else f"trial {number}"
         loss = history.losses(found.key)[0]
@@ -180,7 +180,9 @@ def sentence(found: Handover, study: Study) -> str:
     if found.key == found.default:
         if len(found.ends) == 1:
             return f"handed over is the default configuration: nothing else was trained to {horizon}"
-        return f"handed over is the default configuration: none of the {others} that reached {horizon} was judged better"
+        those = f"none of the {others} others" if others > 1 else "the only other"
+        rest = f"{those} that reached {horizon} was {'' if others > 1 else 'not '}"
+        return f"handed over is the default configuration: {rest}judged better"
     gain = found.gain
     assert gain is not None
     tokens = f"{found.judged[found.key].tokens:,} tokens"

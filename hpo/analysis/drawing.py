@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo.analysis.paths import PICTURES, check_file, write_whole
 from surrogates.style import BLUE, GREEN, GREY, GRID, INK, MUTED, ORANGE, STYLE
 
 if TYPE_CHECKING:  # matplotlib is imported where something is drawn
@@ -58,9 +59,11 @@ def add_legend(figure: Figure, columns: int = 2) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """A file, whose suffix says how: .png, .svg, .pdf."""
+    """A file, whose suffix says how: .png, .svg, .pdf; all of it or nothing. Others are refused as `check_file` does."""
+    file, buffer = check_file(path, PICTURES), io.BytesIO()
     with house_style():
-        figure.savefig(path, dpi=DPI)
+        figure.savefig(buffer, format=file.suffix[1:].lower(), dpi=DPI)
+    write_whole(file, buffer.getvalue())
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:

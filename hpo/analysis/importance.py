@@ -25,6 +25,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.stats import kendalltau, qmc
 
+from hpo.analysis.lines import quantity
 from hpo.history import History
 from hpo.job import Key
 from hpo.parameters import Categorical
@@ -72,7 +73,8 @@ class Importance:
     effects: tuple[Effect, ...]
 
     def __str__(self) -> str:
-        head = f"{self.objective} of {self.results} results at {self.until:,} {self.unit}; R² of the model {self.explained:.2f}"
+        budget = quantity(self.until, self.unit)
+        head = f"{self.objective} of {self.results} results at {budget}; R² of the model {self.explained:.2f}"
         rows = [f"{name:<24} {self.total[name]:>6.1%}, by itself {self.first[name]:>6.1%}" for name in self.total]
         return "\n".join([head, *rows])
 
@@ -102,7 +104,8 @@ class Correlations:
             return f"Nothing can be said before two trials have succeeded at one budget; there {_were(count)}"
         if count >= self.needed:
             return f"All {count} results are equal, so no hyperparameter can have mattered"
-        return f"{count} results are too few for a model of {len(self.tau)} hyperparameters; from {self.needed} on there is one"
+        model = f"a model of {quantity(len(self.tau), 'hyperparameters')}"
+        return f"{count} results are too few for {model}; from {self.needed} on there is one"
 
     def __str__(self) -> str:
         rows = [f"{name:<24} Kendall's tau with the loss {tau:+.2f}" for name, tau in self.tau.items() if tau]

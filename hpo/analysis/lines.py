@@ -23,6 +23,11 @@ def amount(count: float) -> str:
     return f"{count:.0f}"
 
 
+def quantity(count: int, nouns: str) -> str:
+    """`2 results`, `1 result`, `49,152 tokens`: the noun, given in the plural, without its s where there is one of it."""
+    return f"{count:,} {nouns.removesuffix('s') if count == 1 and not nouns.endswith('ss') else nouns}"
+
+
 def join_config(config: Mapping[str, Any]) -> str:
     """`lr=0.001 layers=6`."""
     return " ".join(f"{name}={short(value)}" for name, value in config.items())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+from hpo.analysis.paths import check_file, write_whole
 
 TEMPLATE = "page.html.j2"
 
@@ -115,8 +116,6 @@ def render_page(title: str, subtitle: str, lead: Sequence[str], cards: Sequence[
 
 
 def write_page(path: Path, text: str) -> Path:
-    """All of the file or nothing of it."""
-    half = path.with_name(path.name + ".half")
-    half.write_text(text, encoding="utf-8")
-    os.replace(half, path)
+    """All of the file or nothing of it; refused as `check_file` does."""
+    write_whole(check_file(path), text.encode())
     return path

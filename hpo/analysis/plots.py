@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo.analysis.paths import check_picture
 from hpo.analysis.subject import Subject
 
 if TYPE_CHECKING:
@@ -18,58 +19,66 @@ if TYPE_CHECKING:
 class Plots:
     """`objective` names one of several (default: the first); `path` ends in .png, .svg or .pdf.
 
-    ValueError in a sentence where there is nothing to draw, ModuleNotFoundError without Matplotlib.
+    ValueError in a sentence for another path (FileNotFoundError where its folder is not there) and where there is nothing to
+    draw, ModuleNotFoundError without Matplotlib.
     """
 
     subject: Subject
 
-    def history(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+    def history(self, path: str | Path | None = None, *, objective: str | None = None) -> Figure:
         """Every result over the seconds of the search, and the best so far."""
         from hpo.analysis.figures import draw_history
 
+        check_picture(path)
         return _save(draw_history(self._successful(objective)), path)
 
-    def curves(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+    def curves(self, path: str | Path | None = None, *, objective: str | None = None) -> Figure:
         """Every trial's learning curve from budget to budget."""
         from hpo.analysis.figures import draw_curves
 
+        check_picture(path)
         return _save(draw_curves(self._successful(objective)), path)
 
     def pareto(self, path: str | Path | None = None) -> Figure:
         """Every result at the highest budget by two objectives, a panel a pair, and the front."""
         from hpo.analysis.figures import draw_pareto
 
+        check_picture(path)
         if len(self.subject.history.header.objectives) < 2:
             raise ValueError(f"a front needs several objectives, and this study has one, {self.subject.objective!r}")
         return _save(draw_pareto(self._successful(None)), path)
 
-    def importance(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+    def importance(self, path: str | Path | None = None, *, objective: str | None = None) -> Figure:
         """Sobol indices of the hyperparameters. ValueError where there is no model yet; `slices` shows what there is."""
         from hpo.analysis.parameters import draw_importance
 
+        check_picture(path)
         found = self._model(self.subject.select(objective))
         if not any(found.total.values()):
             raise ValueError("the model sees no difference between configurations")
         return _save(draw_importance(found), path)
 
-    def effects(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+    def effects(self, path: str | Path | None = None, *, objective: str | None = None) -> Figure:
         """The modelled objective over each of the hyperparameters that mattered most. ValueError as for `importance`."""
         from hpo.analysis.parameters import draw_effects
 
+        check_picture(path)
         subject = self.subject.select(objective)
         return _save(draw_effects(self._model(subject), subject), path)
 
-    def slices(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+    def slices(self, path: str | Path | None = None, *, objective: str | None = None) -> Figure:
         """Every result over the value of each hyperparameter."""
         from hpo.analysis.parameters import draw_slices
 
+        check_picture(path)
         subject = self._successful(objective)
         return _save(draw_slices(self._comparable(subject), subject), path)
 
-    def parallel(self, path: str | Path | None = None, objective: str | None = None) -> Figure:
+    def parallel(self, path: str | Path | None = None, *, objective: str | None = None) -> Figure:
         """Parallel coordinates: a line a result through all hyperparameters."""
         from hpo.analysis.parameters import draw_parallel
 
+        check_picture(path)
         subject = self._successful(objective)
         return _save(draw_parallel(self._comparable(subject), subject), path)
 

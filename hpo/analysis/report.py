@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from hpo.analysis.drawing import house_style
-from hpo.analysis.lines import amount, join_config, short
+from hpo.analysis.lines import amount, join_config, quantity, short
 from hpo.analysis.page import Card, Section, render_page, write_page
+from hpo.analysis.paths import check_file
 from hpo.analysis.snapshot import Snapshot, snapshot
 from hpo.analysis.subject import Subject
 from hpo.trial import describe_best
 
 
 def write_report(subject: Subject, path: Path, title: str | None = None) -> Path:
-    """Writes the page, and returns its path. ModuleNotFoundError in a sentence without Matplotlib and Jinja2, OSError where the
-    file cannot be written."""
+    """Writes the page, and returns its path. ModuleNotFoundError in a sentence without Matplotlib and Jinja2, ValueError and
+    OSError where the file cannot be written."""
+    check_file(path)
     with house_style():  # refuses before anything is computed
         sections = study_sections(subject)
     now = snapshot(subject.history)
@@ -50,7 +52,8 @@ def _subtitle(subject: Subject, now: Snapshot) -> str:
     aims = ", ".join(f"{name} ({aim})" for name, aim in subject.history.header.objectives.items())
     spent = f" in {now.spent:.3g} seconds of search" if now.spent else ""
     pending = f", {len(subject.history.pending)} pending" if subject.history.pending else ""
-    return f"{aims}; {now.finished} results of {now.started} trials{pending}{spent}, seed {subject.history.header.seed}."
+    done = f"{quantity(now.finished, 'results')} of {quantity(now.started, 'trials')}"
+    return f"{aims}; {done}{pending}{spent}, seed {subject.history.header.seed}."
 
 
 def _lead(subject: Subject, now: Snapshot) -> list[str]:
@@ -58,7 +61,7 @@ def _lead(subject: Subject, now: Snapshot) -> list[str]:
         errors = [result.error for result in subject.history.results.values() if result.error]
         return ["No trial has succeeded yet.", *([f"The last error was: {errors[-1]}."] if errors else [])]
     (trial, until), _, config = now.best
-    there = f" at {until:,} {subject.history.header.unit}" if subject.history.header.horizon > 1 else ""
+    there = f" at {quantity(until, subject.history.header.unit)}" if subject.history.header.horizon > 1 else ""
     said = describe_best(subject.history)
     return [f"{said[0].upper()}{said[1:]}{there}.", f"Trial {trial}: {join_config(config)}."]
 
@@ -69,7 +72,9 @@ def _cards(now: Snapshot, subject: Subject) -> list[Card]:
         cards.append(Card(short(float(now.best[1])), f"{subject.objective} of the best, trial {now.best[0][0]}", "best"))
     if now.default is not None and (now.best is None or now.default[0][0] != now.best[0][0]):
         cards.append(Card(short(float(now.default[1])), f"{subject.objective} of the default", "default"))
-    cards.append(Card(str(now.started), "configurations tried" + (f", {now.failed} results failed" if now.failed else "")))
+    tried = "configuration tried" if now.started == 1 else "configurations tried"
+    failed = f", {quantity(now.failed, 'results')} failed" if now.failed else ""
+    cards.append(Card(str(now.started), tried + failed))
     if header.horizon > 1:
         cards.append(Card(str(now.whole), f"trained to the end, {amount(header.horizon)} {header.unit}"))
         cards.append(Card(amount(now.work), f"{header.unit} trained in all"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.analysis.drawing import to_svg
 from hpo.analysis.figures import draw_curves, draw_history, draw_pareto
 from hpo.analysis.importance import Correlations, Importance, importance
-from hpo.analysis.lines import amount, short
+from hpo.analysis.lines import amount, quantity, short
 from hpo.analysis.page import Cell, Code, Part, Picture, Section, Table, Words, plain_row
 from hpo.analysis.parameters import PANELS, draw_effects, draw_importance, draw_parallel, draw_slices
 from hpo.analysis.progress import Rung, count_rungs, finish_times
@@ -34,7 +34,8 @@ def result_sections(subject: Subject) -> list[Section]:
         curves = _picture(draw_curves(subject), "curves", "Learning curves of all trials")
         found.append(Section("Learning curves by rung", [Words(ABOUT_CURVES), curves, rungs_table(subject)]))
     if len(history.header.objectives) > 1:
-        words = f"Results at the highest budget, {history.highest_budget:,} {history.header.unit}, and what no other dominates."
+        highest = quantity(history.highest_budget or 0, history.header.unit)
+        words = f"Results at the highest budget, {highest}, and what no other dominates."
         front = _picture(draw_pareto(subject), "pareto", "Pareto front")
         found.append(Section("Pareto front", [Words(words), front]))
     return found
@@ -54,7 +55,7 @@ def _about_best(subject: Subject) -> str:
             " at the highest budget reached until then. Where a longer training is the first of its length it stands alone, and "
             "the line may get worse"
         )
-    others = f", {len(header.objectives) - 1} other objectives aside" if len(header.objectives) > 1 else ""
+    others = f", {quantity(len(header.objectives) - 1, 'other objectives')} aside" if len(header.objectives) > 1 else ""
     return f"{said}{others}."
 
 
@@ -86,8 +87,9 @@ def _importance_parts(found: Importance, subject: Subject) -> list[Part]:
     short_training = found.until < subject.history.header.horizon
     care = ": the model knows little, so read this with care" if found.explained < LITTLE else ""
     less = " What matters after so short a training need not matter as much after a whole one." if short_training else ""
+    budget = quantity(found.until, found.unit)
     said = (
-        f"Sobol indices of a Gaussian process fitted to the {found.results} results at {found.until:,} {found.unit}, over the "
+        f"Sobol indices of a Gaussian process fitted to the {found.results} results at {budget}, over the "
         f"whole space. Left out in turn, the results are predicted with R² = {found.explained:.2f}{care}.{less}"
     )
     shown, names = len(found.effects), len(found.total)
@@ -178,7 +180,8 @@ def parallel_section(subject: Subject) -> Section | None:
     found = correlations(subject.history, subject.space, subject.place)
     if len(found.keys) < 2 or not found.tau:
         return None
-    words = f"A line a result at {found.until:,} {subject.history.header.unit}, through the objective and all hyperparameters."
+    budget = quantity(found.until, subject.history.header.unit)
+    words = f"A line a result at {budget}, through the objective and all hyperparameters."
     picture = _picture(draw_parallel(found, subject), "parallel", "Parallel coordinates")
     return Section("All of it at once", [Words(words), picture])
 

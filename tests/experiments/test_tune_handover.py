@@ -64,6 +64,8 @@ def test_the_default_is_handed_over_where_nothing_was_judged_better() -> None:
     reason, key, said = chosen(study, {0: [1.4] * 3, 1: [1.8] * 3, 2: [1.4] * 3, 3: [1.9] * 3})
     assert (reason, key) == ("judged", (0, 9)), "a tie is the default's"
     assert said == "handed over is the default configuration: none of the 3 others that reached 9 tokens was judged better"
+    *_, said = chosen(finals({0: 1.0}), {0: [1.4] * 3, 1: [1.8] * 3})
+    assert said == "handed over is the default configuration: the only other that reached 9 tokens was not judged better"
 
 
 def test_what_was_compared_with_nothing_is_not_handed_over() -> None:

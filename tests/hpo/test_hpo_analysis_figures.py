@@ -71,7 +71,8 @@ def test_the_curve_of_the_default_is_in_the_picture_from_its_beginning() -> None
     figure = study.plot.curves()
     low, high = figure.axes[0].get_ylim()
     assert low <= 2.4 and high >= 3.7
-    assert {"default", f"best: trial {study.best.number}"} & {line.get_label() for line in figure.axes[0].lines}
+    labels = {line.get_label() for line in figure.axes[0].lines}
+    assert "default" in labels or study.best.number == 0
 
 
 @pytest.mark.parametrize("jump", [0.0, 1.0, 5.0, 1e6])

@@ -87,14 +87,14 @@ def test_an_objective_that_is_maximised_is_shown_as_it_was_reported() -> None:
         job = study.optimizer.ask()
         assert job is not None
         study.optimizer.tell(job, {"other": -job.config["b"], "score": 100.0 + additive(job.config)})  # type: ignore[arg-type]
-    result = study.importance("score")
+    result = study.importance(objective="score")
     assert isinstance(result, Importance) and result.objective == "score" and next(iter(result.total)) == "a"
     assert 95.0 < min(result.effects[0].mean) < max(result.effects[0].mean) < 115.0
     assert np.all(np.diff(result.effects[0].mean) > 0)
     first = study.importance()
     assert isinstance(first, Importance) and next(iter(first.total)) == "b" and "other of 30 results" in str(first)
     with pytest.raises(ValueError, match=r"'loss' is no objective of this study; allowed are \['other', 'score'\]"):
-        study.importance("loss")
+        study.importance(objective="loss")
 
 
 def test_failures_do_no_harm() -> None:

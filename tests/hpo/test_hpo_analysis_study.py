@@ -201,6 +201,18 @@ def test_below_a_model_the_results_are_shown(tmp_path: Path) -> None:
     assert names >= set(SPACE.columns) - {"momentum"}
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_one_there_is_no_plural(count: int, tmp_path: Path) -> None:
+    study = tell(Study(Random(Space(x=Float(0, 1))), objectives=["loss", "size"]), count,
+                 lambda config, until: {"loss": config["x"], "size": 1.0})  # fmt: skip
+    s = "s" * (count > 1)
+    text = study.report(tmp_path / "r.html").read_text()
+    for words in (f"{count} result{s} of {count} trial{s}", f"configuration{s} tried", "at the highest budget, 1 evaluation,",
+                  "1 other objective aside"):  # fmt: skip
+        assert words in text
+    assert "1 evaluations" not in text
+
+
 def test_nothing_to_choose_and_equal_losses(tmp_path: Path) -> None:
     only = tell(Study(Random(Space(a=Const(3)))), 4, lambda config, until: 1.0)
     with pytest.raises(ValueError, match="The space has no hyperparameter to choose"):

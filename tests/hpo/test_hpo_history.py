@@ -2,7 +2,7 @@
 
 import pytest
 
-from hpo import History, Job, MemoryLog, Random, Result, Study
+from hpo import Float, History, Job, Manual, MemoryLog, Random, Result, Space, Study
 from hpo.logs import Event
 from tests.hpo.objectives import line
 from tests.hpo.test_hpo_logs import start
@@ -15,6 +15,20 @@ def test_history_refuses_what_cannot_be() -> None:
     with pytest.raises(ValueError, match=r"job \(7, 1\) was never started here"):
         history.finish(Job(7, {"x": 0.5}, 1), Result({"loss": 1.0}))
     assert not history.lost(Job(7, {"x": 0.5}, 1)) and len(history) == 0
+
+
+def test_a_log_of_another_space_is_refused_in_a_short_sentence() -> None:
+    log = MemoryLog()
+    Study(Random(Space({f"x{i}": Float(0, 1) for i in range(8)})), log=log)
+    with pytest.raises(ValueError, match="the log belongs to another study") as caught:
+        Study(Random(Space({f"x{i}": Float(0, 2 if i < 7 else 1) for i in range(8)}), seed=1), log=log)
+    said = str(caught.value)
+    assert said.count("is now") == 3 and said.endswith("is now [0, 2] and 5 more") and len(said) < 300
+    with pytest.raises(ValueError, match=r"another study: optimizer.configs was .*\.\.\.; seed was 0 and is now 1$") as caught:
+        refused = MemoryLog()
+        Study(Manual(line(), configs=[{"x": i / 100} for i in range(100)]), log=refused)
+        Study(Manual(line(), configs=[{"x": 0.5}], seed=1), log=refused)
+    assert len(str(caught.value)) < 300
 
 
 def test_the_log_is_written_before_memory_changes() -> None:

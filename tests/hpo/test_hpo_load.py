@@ -1,6 +1,7 @@
 """hpo.load: a study from its file; what a file cannot hold is given again, by name, or the study is only read."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -37,6 +38,8 @@ from hpo import (
 from hpo.logs import LogError
 from hpo.testing import Drive, changed_jobs
 from tests.hpo.cases import ROOT, build
+from tests.hpo.toys.sampler import Nearby
+from tests.hpo.toys.scheduler import Leaders
 
 SPACE = Space(
     x=Float(1e-4, 0.1 + 0.2, log=True), layers=Int(2, 12, step=2), kind=Categorical(["a", 3, 2.5, True, None]), bias=Const("ä"),
@@ -128,14 +131,24 @@ def test_in_a_fresh_process(tmp_path: Path) -> None:
 # -- what a file cannot hold -----------------------------------------------------------------------------------------
 
 PLAIN = {"x": (0.0, 1.0)}
-WITH_CODE: dict[str, tuple[Callable[[], Optimizer], str]] = {
-    "cost": (lambda: GP(PLAIN, cost=price), "the cost '.*price' of GP cannot stand in a file"),
-    "acquisition": (lambda: GP(PLAIN, acquisition=greedy), "the acquisition '.*greedy' of GP"),
-    "prior": (lambda: GP(PLAIN, prior=Around(Space(PLAIN), {"x": 0.5})), "the prior .*Around"),
-    "lambda": (lambda: GP(PLAIN, cost=lambda config: 1.0), "the cost '.*<lambda> .*' of GP"),
-    "in a scheduler": (lambda: ASHA(GP(PLAIN, cost=price)), "the cost '.*price' of GP"),
-    "of somebody else": (lambda: Own(PLAIN), "the optimizer 'Own', which is none of hpo.optimizers and was not registered"),
-}
+UNKNOWN = "the optimizer '{}', which is none of hpo.optimizers and was not registered"
+WITH_CODE: dict[str, tuple[Callable[[], Any], str, str]] = {  # how it is made, what cannot stand in a file, how it is said again
+    "cost": (lambda: GP(PLAIN, cost=price), "the cost '.*price' of GP cannot stand in a file", "GP(space, seed=0, cost=...)"),
+    "acquisition": (
+        lambda: GP(PLAIN, acquisition=greedy), "the acquisition '.*greedy' of GP", "GP(space, seed=0, acquisition=...)",
+    ),
+    "prior": (lambda: GP(PLAIN, prior=Around(Space(PLAIN), {"x": 0.5})), "the prior .*Around", "GP(space, seed=0, prior=...)"),
+    "lambda": (lambda: GP(PLAIN, cost=lambda config: 1.0), "the cost '.*<lambda> .*' of GP", "GP(space, seed=0, cost=...)"),
+    "in a scheduler": (
+        lambda: ASHA(GP(PLAIN, cost=price), max_resource=9), "the cost '.*price' of GP",
+        "ASHA(GP(space, seed=0, cost=...), max_resource=9)",
+    ),
+    "of somebody else": (lambda: Own(PLAIN, seed=1), UNKNOWN.format("Own"), "Own(space, seed=1)"),
+    "a plain class": (lambda: Nearby(Space(PLAIN), 1, 3), UNKNOWN.format("Nearby"), "Nearby(space, seed=1, points=3)"),
+    "in another": (
+        lambda: Leaders(Nearby(Space(PLAIN))), UNKNOWN.format("Leaders"), "Leaders(Nearby(space, seed=0, points=8), horizon=9)",
+    ),
+}  # fmt: skip
 
 
 class Own(Random):
@@ -144,13 +157,14 @@ class Own(Random):
 
 @pytest.mark.parametrize("name", WITH_CODE)
 def test_without_an_option_that_is_code_the_study_is_read(name: str, tmp_path: Path) -> None:
-    fresh, said = WITH_CODE[name]
+    fresh, said, call = WITH_CODE[name]
     path = tmp_path / "s.sqlite"
     wrote = write(path, fresh(), 3)
     before = path.read_bytes()
     with pytest.warns(UserWarning, match=rf"s\.sqlite' was opened for reading: {said}"):
         study = load(path)
     assert study.history.digest == wrote.history.digest and study.best == wrote.best and len(study.rows()) == 3
+    assert repr(study) == repr(wrote) and repr(study).startswith(f"Study({call.partition('(')[0]}, 3 results")
     assert study.header == wrote.header and study.optimizer.space.parameters.keys() == {"x"}
     job = wrote.optimizer.decide(wrote.history)
     assert job is not None
@@ -163,7 +177,7 @@ def test_without_an_option_that_is_code_the_study_is_read(name: str, tmp_path: P
         lambda: run(study, Inline(lambda config, seed, horizon: None, study.header.horizon, tmp_path / "checkpoints")),
     ]
     for act in acts:
-        with pytest.raises(PermissionError, match=rf"{said}.*hpo\.load\(path, optimizer=\.\.\.\) takes it again"):
+        with pytest.raises(PermissionError, match=rf"{said}.*hpo\.load\(path, optimizer={re.escape(call)}\) takes it again"):
             act()
     assert path.read_bytes() == before
     again = load(path, optimizer=fresh())
@@ -177,7 +191,8 @@ def test_constraints_are_given_again_by_name(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"the constraints \['.*near', '.*far'\] cannot stand in a file"):
         study = load(path)
     assert study.best == wrote.best and study.recommend() == wrote.recommend()
-    with pytest.raises(PermissionError, match=r"hpo\.load\(path, constraints=\[\.\.\.\] or optimizer=\.\.\.\) takes it again"):
+    call = re.escape("ASHA(GP(space, seed=0, initial=2), max_resource=3)")
+    with pytest.raises(PermissionError, match=rf"hpo\.load\(path, constraints=\[\.\.\.\] or optimizer={call}\) takes it again"):
         study.optimizer.ask()
     for others in ([], [near], [far, near]):
         with pytest.raises(ValueError, match=r"the constraints of the log '.*s\.sqlite' are \['.*near', '.*far'\], but \["):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,20 @@ from hpo import (
     ASHA,
     Finals,
     History,
+    Inline,
     Job,
     Optimizer,
     Random,
     Sampler,
     Scheduler,
     Space,
+    Stop,
     Study,
     load,
     make,
     minimize,
     register,
+    run,
 )
 from hpo.optimizer import adapt
 from hpo.optimizers import OPTIMIZERS
@@ -179,6 +183,11 @@ class Samples(Bare):
         return {}
 
 
+class Draws:
+    def sample(self, history: History, trial: int) -> dict[str, Any]:
+        return {"x": 0.5}
+
+
 class Slotted:
     __slots__ = ("space",)
 
@@ -203,7 +212,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a name": (lambda: Proposes(space=line(), name="x"), "Proposes has an option 'name', which a log says of every optimizer"),
     "slots": (Slotted, "Slotted has __slots__, which leave no room for a history"),
     "a base": (NoSpace, "NoSpace has no space"),
-    "nothing": (Bare, "optimizer is .*Bare.*; allowed are an instance such as"),
+    "no space and no __init__": (Draws, r"Draws has no space; its __init__ should say self.space = Space.of\(space\)"),
+    "nothing": (Bare, r"is an instance of Bare, but Bare has neither propose\(history\) nor sample\(history, trial\); allowed"),
+    "a class of nothing": (lambda: Bare, r"optimizer is the class Bare, but Bare has neither propose\(history\) nor sample"),
     "a class": (lambda: Proposes, r"optimizer is the class Proposes; allowed is an instance such as Proposes\(space\)"),
 }
 
@@ -213,3 +224,26 @@ def test_what_is_lacking_is_said_in_a_sentence(case: str) -> None:
     build, sentence = REFUSED[case]
     with pytest.raises((TypeError, ValueError), match=sentence):
         Study(build())
+    if case.startswith("no"):
+        with pytest.raises((TypeError, ValueError), match=sentence):
+            minimize(square, line(), build(), 2, quiet=True)
+
+
+class Dry(Nearby):
+    def sample(self, history: History, trial: int) -> None:
+        return None
+
+
+@pytest.mark.parametrize("build", [Dry, lambda space: ASHA(Dry(space), max_resource=9)])  # type: ignore[arg-type]
+def test_a_search_that_tries_nothing_says_so(build: Any) -> None:
+    said = r"nothing was tried: Dry.sample\(history, trial\) returned None at once, which means that there is no configuration"
+    with pytest.warns(UserWarning, match=said) as caught:
+        study = minimize(reports, line(), build(line()), 3, quiet=True, horizon=9)
+    assert len(caught) == 1 and caught[0].filename == __file__ and not study.history.results
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        minimize(reports, line(), build(line()), 0, quiet=True, horizon=9)
+        tried = build(line())
+        tried = Study(tried, horizon=9)
+        tried.optimizer.add({"x": 0.5}, 1.0)
+        run(tried, Inline(reports, 9), Stop(trials=5))

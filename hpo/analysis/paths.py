@@ -1,0 +1,45 @@
+"""Files that a person asks for: the path is refused in a sentence before anything is computed, and a file is written whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpo.values import shown
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def check_file(path: str | Path, suffixes: Sequence[str] = ()) -> Path:
+    """The path of a file that can be written. TypeError for what is no path, ValueError for a folder and for another suffix than
+    those, FileNotFoundError where its folder is not there."""
+    ends = f" that ends in one of {', '.join(suffixes)}" if suffixes else ""
+    if not isinstance(path, str | Path):
+        raise TypeError(f"path is {shown(path)}; allowed is the path of a file{ends}")
+    found = Path(path)
+    if found.is_dir():
+        raise ValueError(f"path is {str(path)!r}, which is a folder; allowed is the path of a file{ends}")
+    if suffixes and found.suffix.lower() not in suffixes:
+        raise ValueError(f"path is {str(path)!r}; allowed is the path of a file{ends}")
+    if not found.parent.is_dir():
+        lack = f"there is no {str(found.parent)!r}"
+        raise FileNotFoundError(f"path is {str(path)!r}; allowed is a file in a folder that exists, and {lack}")
+    return found
+
+
+def check_picture(path: str | Path | None) -> None:
+    """Refuses where a figure cannot be saved, as `check_file` does; None is no path, and nothing is saved."""
+    if path is not None:
+        check_file(path, PICTURES)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """All of the file or nothing of it. OSError that names the file where it cannot be written."""
+    half = path.with_name(path.name + ".half")
+    try:
+        half.write_bytes(content)
+        os.replace(half, path)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
