@@ -12,7 +12,7 @@ from papers.statements import remark
 from surrogates.style import STYLE
 
 WORDS = {True: "holds", False: "**does not hold**", None: "open"}
-BEGIN, END = "<!-- the table of verdicts: python -m papers --all -->", "<!-- end of the table -->"
+BEGIN, END = "<!-- the table of verdicts, which `python -m papers --all` writes -->", "<!-- end of the table -->"
 
 
 def verdict_rows(paper: Paper) -> list[list[str]]:
