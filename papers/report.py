@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.ledger.markdown import markdown_table
-from papers.paper import ROOT, Paper, find_paper, list_papers
+from papers.paper import ROOT, Lines, Paper, find_paper, list_papers
 from papers.statements import remark
 from surrogates.style import STYLE
 
@@ -26,9 +25,9 @@ def verdict_rows(paper: Paper) -> list[list[str]]:
     return rows
 
 
-def hours(paper: Paper) -> str:
-    """The processor time of all its lines."""
-    seconds = sum(float(line.get("seconds", 0.0)) for line in paper.lines())
+def hours(lines: Lines) -> str:
+    """The processor time of all these lines."""
+    seconds = sum(float(line.get("seconds", 0.0)) for line in lines)
     return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds / 60:.1f} min" if seconds >= 6 else f"{seconds:.1f} s"
 
 
@@ -48,16 +47,16 @@ def describe(paper: Paper, results: Path | None = None) -> str:
         ]))  # fmt: skip
     left = len(ledger.list_missing())
     rest = f"; {left} of {len(ledger.measurements)} are missing or older than the code: --run, or --recheck" if left else ""
-    parts.append(f"{len(lines)} lines, {hours(paper)} of one core{rest}")
+    parts.append(f"{len(lines)} lines, {hours(lines)} of one core{rest}")
     return "\n\n".join(parts)
 
 
-def list_verdicts(names: Sequence[str] = ()) -> str:
+def list_verdicts() -> str:
     """All papers, a line a paper and a line a claim."""
     said = []
-    for paper in map(find_paper, names or list_papers()):
-        said.append(f"{paper.name:<14}{paper.title} ({hours(paper)} of one core)")
+    for paper in map(find_paper, list_papers()):
         lines = paper.lines()
+        said.append(f"{paper.name:<14}{paper.title} ({hours(lines)} of one core)")
         for claim in paper.claims:
             found, note = claim.finding(lines), remark(paper, claim, lines)
             said.append(f"    {_word(found.holds):<15}{claim.sentence}" + (f" ({note})" if note else ""))
@@ -73,7 +72,7 @@ def write_table() -> None:
     header, rows = ["paper", "claim", "published", "ours", "interval", "verdict"], []
     for paper in map(find_paper, list_papers()):
         page = f"{paper.name}/README.md" if (paper.folder / "README.md").is_file() else f"{paper.name}/claims.py"
-        name = f"[{paper.name}]({page}), {hours(paper)}"
+        name = f"[{paper.name}]({page}), {hours(paper.lines())}"
         for row in verdict_rows(paper):
             rows.append([name, *row])
             name = ""

@@ -39,8 +39,8 @@ def changed_after(paper: Paper, claim: PaperClaim) -> int:
 
 
 def remark(paper: Paper, claim: PaperClaim, lines: Lines) -> str:
-    """What a reader of a verdict must know: that the claim is not stated as it is, that it was made after a look, that some
-    lines are older than the code; empty if none of it is so."""
+    """What a reader of a verdict must know: that the claim is not stated as it is, that it was made after a look, that
+    no line was measured for it; empty if none of it is so. Whether lines are older than the code, `describe` says."""
     made_for = sum(claim.digest in line.get("claims", ()) for line in lines)
     said = [
         "the claim is not stated as it is now" if claim.digest not in read_statements(paper) else "",

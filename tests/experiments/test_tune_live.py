@@ -9,31 +9,11 @@ from rich.console import Console
 
 from experiments.tune.live import Display, View, clock
 from experiments.tune.settings import Settings
-from hpo import ASHA, Finals, Float, Job, Random, Result, Space, Study
+from hpo import ASHA, Finals, Random, Study
 from hpo.analysis.snapshot import snapshot
+from tests.hpo.test_hpo_analysis_progress import SPACE, told
 
-SPACE = Space(x=Float(0, 1), y=Float(0, 1))
 SETTINGS = Settings(text="a [bold]text[/]", seconds=100)
-
-
-def told(n: int = 12) -> Study:
-    """An ASHA study with one failure and one job that is still running."""
-    study = Study(ASHA(Random(SPACE, seed=0), 1, 9, 3), unit="tokens")
-    study.optimizer.enqueue({"x": 0.5, "y": 0.5})
-    for i in range(n):
-        job = study.optimizer.ask()
-        assert job is not None
-        study.optimizer.tell(job, failure() if i == 3 else result(job))
-    study.optimizer.ask()
-    return study
-
-
-def result(job: Job) -> dict[str, float]:
-    return {"loss": job.config["x"] + 1 / job.until, "tokens": float(job.until), "seconds": 1.0}
-
-
-def failure() -> Result:
-    return Result(error="diverged")
 
 
 def shown(view: Any) -> str:
