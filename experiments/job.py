@@ -22,7 +22,7 @@ from experiments.spaces import (
     default,
     flat,
     half_decades,
-    shares,
+    has_even_groups,
 )
 from hpo.space import Constraint, Space
 
@@ -35,26 +35,36 @@ HORIZON = 27 * MIN_RESOURCE  # tokens of a whole training
 REDUCTION = 3
 
 __all__ = [
-    "DEFAULT", "LARGEST", "SPACES", "TRAINABLE", "GPTObjective", "default", "divides", "flat", "job_grid", "space", "trainable",
+    "DEFAULT",
+    "LARGEST",
+    "SPACES",
+    "TRAINABLE",
+    "GPTObjective",
+    "default",
+    "flat",
+    "has_even_heads",
+    "job_grid",
+    "list_trainable",
+    "space",
 ]  # fmt: skip
 
 
-def divides(config: Mapping[str, Any]) -> bool:
+def has_even_heads(config: Mapping[str, Any]) -> bool:
     """Heads share the hidden width evenly."""
     return bool(config["hidden"] % config["heads"] == 0)
 
 
 def space(name: str = "standard", room: Constraint | None = None) -> Space:
     """A space of spaces.py by its name; with `room`, only what fits into it (experiments/tune/memory.py)."""
-    constraints: list[Constraint] = [divides]
+    constraints: list[Constraint] = [has_even_heads]
     if name == "wide":
-        constraints.append(shares)
+        constraints.append(has_even_groups)
     if room is not None:
         constraints.append(room)  # last, because it takes the longest and needs a shape that can be built
     return Space(SPACES[name](), constraints=constraints)
 
 
-def trainable(name: str = "standard") -> tuple[str, ...]:
+def list_trainable(name: str = "standard") -> tuple[str, ...]:
     """What PBT may change in a space while a model trains."""
     return TRAINABLE if name == "standard" else TRAINABLE_WIDE
 

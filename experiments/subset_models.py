@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hpo.optimizers.gp.fits import MOST, kept
+from hpo.optimizers.gp.fits import MOST, select_subset
 from surrogates import GaussianProcess, LogEI, Normal, Score, fit, maximize
 from surrogates.domain import Array, Domain
 
@@ -18,7 +18,7 @@ def rows_near(domain: Domain, best: Array, n: int, rng: np.random.Generator) -> 
     return domain.snap(best[rng.integers(0, len(best), n)] + 0.03 * rng.standard_normal((n, domain.d)) * domain.floats)
 
 
-class Model(Protocol):
+class SubsetModel(Protocol):
     """What can be asked for means, for a row that it is told the result of, and again."""
 
     def mean(self, rows: Array) -> Array: ...
@@ -33,7 +33,7 @@ def subset(way: str, z: Array, rng: np.random.Generator) -> Any:
     if way == "all":
         return np.arange(len(z))
     return {
-        "kept": lambda: kept(z),
+        "kept": lambda: select_subset(z),
         "best": lambda: np.sort(np.argsort(z, kind="stable")[:MOST]),
         "latest": lambda: np.arange(max(0, len(z) - MOST), len(z)),
         "random": lambda: np.sort(rng.choice(len(z), min(MOST, len(z)), replace=False)),

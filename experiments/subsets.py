@@ -36,7 +36,7 @@ from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.measurement import result
 from experiments.ledger.sources import gp_rows
-from experiments.subset_models import Exact, Model, Sparse, rows_near
+from experiments.subset_models import Exact, Sparse, SubsetModel, rows_near
 from hpo.space import Space
 from surrogates import standardise
 from surrogates.domain import Array
@@ -91,7 +91,7 @@ WAYS = ("all", "kept", "best", "latest", "random", "variational")
 # -- measurements ------------------------------------------------------------------------------------------------------
 
 
-def mean_error(model: Model, scaled: Scale, rows: Array, true: Array) -> float:
+def mean_error(model: SubsetModel, scaled: Scale, rows: Array, true: Array) -> float:
     """Root mean squared error of the mean at rows whose values are true, in units of z."""
     return float(np.sqrt(np.mean((model.mean(rows) - scaled.of(true)) ** 2)))
 
@@ -102,7 +102,7 @@ def measure_subset(name: str, n: int, way: str, seed: int) -> dict[str, Any]:
     space, X, y = search_results(task, n, seed)
     scaled, domain, taken = Scale(y), space.domain, set(space.domain.keys(X))
     begun = time.process_time()
-    model: Model = Sparse(domain, X, scaled.z, seed) if way == "variational" else Exact(way, domain, X, scaled.z, seed)
+    model: SubsetModel = Sparse(domain, X, scaled.z, seed) if way == "variational" else Exact(way, domain, X, scaled.z, seed)
     row, seconds = model.propose(taken), time.process_time() - begun
     rng = np.random.default_rng(seed + 1000)
     places = rows_near(domain, X[np.argsort(y)[:10]], FRESH, rng), domain.random(rng, FRESH)

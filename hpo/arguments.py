@@ -12,7 +12,7 @@ from hpo.optimizer import Optimizer, Scheduler, adapt
 from hpo.optimizers import OPTIMIZERS, make
 from hpo.registry import missing_methods
 from hpo.space import Space
-from hpo.values import shown, whole
+from hpo.values import format_value, whole
 
 
 def count(name: str, value: Any, least: int) -> int | None:
@@ -28,7 +28,7 @@ def directions(objectives: Any) -> dict[str, str] | None:
         objectives = dict.fromkeys(objectives, "min") if _distinct(objectives) else objectives
     if not isinstance(objectives, Mapping) or not all(isinstance(name, str) and name for name in objectives):
         raise TypeError(
-            f"objectives is {shown(objectives)}; allowed are a mapping such as {{'loss': 'min', 'accuracy': 'max'}} and a "
+            f"objectives is {format_value(objectives)}; allowed are a mapping such as {{'loss': 'min', 'accuracy': 'max'}} and a "
             f"list of names, which are minimised"
         )
     return dict(objectives)
@@ -47,7 +47,7 @@ def optimizer_over(space: Space, optimizer: Any, seed: Any) -> Optimizer:
         raise ValueError(f"the {type(checked).__name__} that came is over another space than the one beside it")
     if seed not in (0, checked.seed):
         raise ValueError(
-            f"the {type(checked).__name__} that came has the seed {checked.seed}, but seed={shown(seed)} came too"
+            f"the {type(checked).__name__} that came has the seed {checked.seed}, but seed={format_value(seed)} came too"
         )
     return checked
 
@@ -57,7 +57,7 @@ def instance(optimizer: Any) -> Optimizer:
     optimizer = adapt(optimizer)
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if isinstance(optimizer, type) and Optimizer.admits(optimizer):
+    if isinstance(optimizer, type) and Optimizer.is_adaptable(optimizer):
         name = optimizer.__name__
         raise TypeError(f"optimizer is the class {name}; allowed is an instance such as {_example(optimizer)}")
     raise TypeError(
@@ -70,7 +70,7 @@ def _describe_other(value: Any) -> str:
     """What is no optimizer; of somebody's own class what it lacks to be one."""
     cls = value if isinstance(value, type) else type(value)
     if cls.__module__ == "builtins" or cls.__module__.partition(".")[0] == "hpo":
-        return shown(value)
+        return format_value(value)
     what = f"the class {cls.__name__}" if value is cls else f"an instance of {cls.__name__}"
     return f"{what}, but {missing_methods(cls, Optimizer.written)}"
 
@@ -97,15 +97,15 @@ def objective_over(space: Space, objective: Any) -> Objective:
 def text(name: str, value: Any) -> str:
     """A string that is not empty."""
     if not isinstance(value, str) or not value:
-        raise TypeError(f"{name} is {shown(value)}; allowed is a string that is not empty")
+        raise TypeError(f"{name} is {format_value(value)}; allowed is a string that is not empty")
     return value
 
 
 def folder_of(value: Any) -> str | Path | None:
     """A folder's path, or None."""
     if value is not None and not isinstance(value, str | Path):
-        raise TypeError(f"folder is {shown(value)}; allowed are the path of a folder and None")
+        raise TypeError(f"folder is {format_value(value)}; allowed are the path of a folder and None")
     if value is not None and Path(value).exists() and not Path(value).is_dir():
-        raise ValueError(f"folder is {shown(value)}, which is a file; allowed is the path of a folder")
+        raise ValueError(f"folder is {format_value(value)}, which is a file; allowed is the path of a folder")
     found: str | Path | None = value
     return found

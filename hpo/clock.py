@@ -23,14 +23,14 @@ class Clock:
     last: float | None = None  # when the last event of a run was written
 
     @property
-    def spent(self) -> float:
+    def search_seconds(self) -> float:
         """Seconds in which workers could train: all runs without their start-up. A run without a finish counts nothing."""
         return self.earlier + (0.0 if self.startup is None else max(0.0, self.ran - self.startup))
 
     def read(self, event: Event, result: Result | None = None) -> None:
         """Counts an event; for a finish, with the result that counts."""
         if event.kind == "run":
-            self.earlier, self.ran, self.startup = self.spent, 0.0, None
+            self.earlier, self.ran, self.startup = self.search_seconds, 0.0, None
         elif self.last is not None:
             gap = min(max(0.0, event.time - self.last), LONGEST_GAP)
             self.elapsed, self.ran = self.elapsed + gap, self.ran + gap

@@ -48,7 +48,9 @@ def as_constraints(constraints: Any) -> tuple[Constraint, ...]:
     return found
 
 
-def allows(predicate: Constraint, configs: Sequence[Mapping[str, Any]], parameters: Mapping[str, Parameter]) -> np.ndarray:
+def evaluate_constraint(
+    predicate: Constraint, configs: Sequence[Mapping[str, Any]], parameters: Mapping[str, Parameter]
+) -> np.ndarray:
     """(n,) bool: which configurations a constraint allows. ValueError, in one sentence, where it raises."""
     if isinstance(predicate, Vectorised):
         return _by_columns(predicate, configs, parameters)
@@ -129,9 +131,9 @@ class Feasible:
         self.known: dict[bytes, int] = {}
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        return self.held(rows) == len(self.constraints)
+        return self.count_held(rows) == len(self.constraints)
 
-    def held(self, rows: np.ndarray) -> np.ndarray:
+    def count_held(self, rows: np.ndarray) -> np.ndarray:
         """(n,) int: how many constraints a row keeps before the first that it breaks."""
         if len(rows) >= BULK:
             return self._count(rows)

@@ -11,7 +11,7 @@ from hpo.executors.base import Lost, Raised
 from hpo.job import Job, Result
 from hpo.logs import Log
 from hpo.objective import NothingReported
-from hpo.signals import Interrupted, InterruptedScript, Terminated, interactive, terminable
+from hpo.signals import Interrupted, InterruptedScript, Terminated, handle_termination, is_interactive
 from hpo.study import Study
 
 IN_A_ROW = 3  # jobs lost to the disk, or first trials with the same exception, that end a run
@@ -106,17 +106,17 @@ class Failures:
 
 
 @contextmanager
-def resumable(log: Log | None, study: Study, where: str | None) -> Iterator[None]:
+def explain_interrupts(log: Log | None, study: Study, where: str | None) -> Iterator[None]:
     """Within, Ctrl-C and SIGTERM end the program with a sentence that says how to go on; the log, if any, is closed before.
     In a shell or a notebook Ctrl-C is a KeyboardInterrupt that carries the study, and nothing ends."""
-    with terminable():
+    with handle_termination():
         try:
             yield
         except (KeyboardInterrupt, Terminated) as stop:
             if log is not None:
                 log.close()
             ended = isinstance(stop, Terminated)
-            typed = interactive() and not ended
+            typed = is_interactive() and not ended
             if where:
                 kept = f"are in {where}: the same call goes on from there"
             elif typed:

@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = str(Path(__file__).resolve().parent)
 
 
-def outside() -> int:
+def stack_level() -> int:
     """`stacklevel` for a warning that our caller gives: 1 is the caller's own line."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith((HERE, "<string>")):

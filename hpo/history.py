@@ -108,7 +108,7 @@ class History:
             return False
         return True
 
-    def lost(self, job: Job, cause: str = "worker", message: str = "", attempt: int | None = None) -> bool:
+    def lose(self, job: Job, cause: str = "worker", message: str = "", attempt: int | None = None) -> bool:
         """Records that the machine lost a pending job. Only a worker's death counts towards the header's limit.
 
         message   how that came; it stands in the error of a job that was lost too often
@@ -360,7 +360,7 @@ class History:
         """The number of a job's present attempt, or of its next: how often it was lost."""
         return self._lost.get(key, 0)
 
-    def own(self, key: Key) -> bool:
+    def is_own(self, key: Key) -> bool:
         """Whether a trial has trained its own weights, without a checkpoint of another trial."""
         return key[0] not in self.adopted
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpo.logs.base import VERSION
-from hpo.values import is_several, number, shown, whole
+from hpo.values import format_value, is_several, number, whole
 
 LONGEST = 140  # characters of one difference among several in a sentence
 
@@ -47,7 +47,7 @@ class Job:
 
     def __post_init__(self) -> None:
         if not isinstance(self.note, Note):
-            raise TypeError(f"the note of a job is {shown(self.note)}; allowed is such as Note(member={{'rung': 0}})")
+            raise TypeError(f"the note of a job is {format_value(self.note)}; allowed is such as Note(member={{'rung': 0}})")
 
     @property
     def key(self) -> Key:
@@ -99,13 +99,13 @@ class Result:
         if isinstance(error, BaseException):
             error = f"{type(error).__name__}: {error}"
         if not isinstance(error, str | None):
-            raise TypeError(f"the error of a result is {shown(error)}; allowed are a sentence and None")
+            raise TypeError(f"the error of a result is {format_value(error)}; allowed are a sentence and None")
         metrics = {str(name): number(f"the metric {name!r}", m) for name, m in value.metrics.items() if name != ""}
         missing = [name for name in objectives if name not in metrics]
         if missing and error is None:
             raise ValueError(f"the result lacks the objective {missing[0]!r}; it holds {list(metrics)}")
         if not isinstance(value.system, Mapping):
-            raise TypeError(f"the system's measurements of a result are {shown(value.system)}; allowed is a mapping")
+            raise TypeError(f"the system's measurements of a result are {format_value(value.system)}; allowed is a mapping")
         return cls(metrics, _curve(value.curve), error, dict(value.system), value.traceback)
 
     def to_json(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class Result:
 def _curve(points: Any) -> Curve:
     """(step, value) pairs as plain integers and floats."""
     if not isinstance(points, list | tuple) or not all(is_several(point) and len(point) == 2 for point in points):
-        raise TypeError(f"the curve of a result is {shown(points)}; allowed is a list of (step, value)")
+        raise TypeError(f"the curve of a result is {format_value(points)}; allowed is a list of (step, value)")
     return tuple((whole("the step of a curve", step), number("the value of a curve", value)) for step, value in points)
 
 
@@ -134,14 +134,14 @@ def _by_objective(value: Any, objectives: Mapping[str, str]) -> Mapping[str, Any
     if len(objectives) > 1 and is_several(value):
         if len(value) != len(objectives):
             raise ValueError(
-                f"the result {shown(value)} holds {len(value)} numbers, but there are {len(objectives)} objectives: allowed "
-                f"are one for each of {list(objectives)}, in this order, and a mapping of metrics"
+                f"the result {format_value(value)} holds {len(value)} numbers, but there are {len(objectives)} objectives: "
+                f"allowed are one for each of {list(objectives)}, in this order, and a mapping of metrics"
             )
         return dict(zip(objectives, value, strict=True))
     try:
         return {next(iter(objectives)): number("a result", value)}
     except TypeError:
-        said = f"a result is a number, a mapping of metrics or a Result, but {shown(value)} came"
+        said = f"a result is a number, a mapping of metrics or a Result, but {format_value(value)} came"
         several = f"; allowed is also a tuple of {len(objectives)} numbers, for {list(objectives)}" if len(objectives) > 1 else ""
         raise TypeError(said + several) from None
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import hpo.optimizers
-from hpo.frames import outside
+from hpo.frames import stack_level
 from hpo.history import History
 from hpo.job import Header, Key, differences
 from hpo.logs import Log, LogError, SQLiteLog, open_log
@@ -31,7 +31,7 @@ from hpo.registry import has_fields, option_names
 from hpo.space import Config, Constraint, Space, code_name
 from hpo.study import Study
 from hpo.upgrade import upgrade_header
-from hpo.values import shown
+from hpo.values import format_value
 
 WORD = re.compile(r"[A-Za-z_][\w %/-]*")  # a name of a table or a metric; code stands as module.name or with brackets
 NESTED = re.compile(r"[Ss]ampler|[Oo]ptimizer")  # the name or the type of an option that holds an optimizer
@@ -143,7 +143,7 @@ def _restore(header: Header, name: str, constraints: Sequence[Constraint] | None
     how = again if inner is None else f"constraints=[...] or {again}"
     what = " and ".join(lacks)
     sentence = f"the log {name} was opened for reading: {what} cannot stand in a file; hpo.load(path, {how}) takes it again"
-    warnings.warn(sentence, stacklevel=outside())
+    warnings.warn(sentence, stacklevel=stack_level())
     return Recorded(space, seed=header.seed, stored=header, inner=inner, reason=sentence), sentence
 
 
@@ -225,7 +225,7 @@ def write_call(described: Mapping[str, Any], seed: int) -> str:
         if isinstance(value, dict) and "name" in value and NESTED.search(option):
             inner.append(write_call(value, seed))
         elif option not in ("name", "module") and not (cls is not None and _is_default(cls, option, value)):
-            said.append(f"{option}={'...' if _is_code(value, types.get(option)) else shown(value)}")
+            said.append(f"{option}={'...' if _is_code(value, types.get(option)) else format_value(value)}")
     return f"{name or '...'}({', '.join([*(inner or ['space', f'seed={seed}']), *said])})"
 
 
@@ -255,7 +255,7 @@ def _option_types(cls: type) -> dict[str, str | None]:
 def _classes() -> dict[str, type]:
     """Every optimizer of ours, and every class that was registered, by the name that a header has of it; ours first."""
     every = [*hpo.optimizers.OPTIMIZERS.values(), *vars(hpo.optimizers).values(), Finals]
-    return {cls.__name__: cls for cls in every if isinstance(cls, type) and Optimizer.admits(cls) and not isabstract(cls)}
+    return {cls.__name__: cls for cls in every if isinstance(cls, type) and Optimizer.is_adaptable(cls) and not isabstract(cls)}
 
 
 def _plain(value: Any) -> Any:
@@ -295,8 +295,8 @@ class Recorded(Sampler):
     def recommend(self, history: History) -> Key | None:
         return self._asked.recommend(history)
 
-    def unmet(self, history: History) -> str:
-        return self._asked.unmet(history)
+    def explain_none(self, history: History) -> str:
+        return self._asked.explain_none(history)
 
     @property
     def _asked(self) -> Optimizer:

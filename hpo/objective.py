@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from hpo.forks import one_process
 from hpo.job import Curve
-from hpo.values import is_several, number, plain, shown, whole
+from hpo.values import format_value, is_several, number, plain, whole
 
 Metrics = Mapping[str, float]
 Objective = Callable[..., Any]
@@ -159,8 +159,9 @@ def _check_report(step: Any, value: Any) -> tuple[int, Any]:
         at = whole("a step", step, 0)
     except (TypeError, ValueError):
         raise TypeError(
-            f"report takes (step, value), and a step is an integer of at least 0, but report({shown(step)}, {shown(value)}) "
-            f"came; allowed are report(step, value) and report(value=value, step=step)"
+            f"report takes (step, value), and a step is an integer of at least 0, but "
+            f"report({format_value(step)}, {format_value(value)}) came; "
+            f"allowed are report(step, value) and report(value=value, step=step)"
         ) from None
     if isinstance(value, Mapping):
         return at, {name: number(f"the reported metric {name!r}", metric) for name, metric in value.items()}

@@ -47,7 +47,7 @@ class Optimizer(ABC):
 
     space: Space
     seed: int = 0
-    endless = True  # whether it goes on until stopped; else it ends by itself
+    is_endless = True  # whether it goes on until stopped; else it ends by itself
     clones = False  # whether it names another trial's checkpoint as a source
     written: ClassVar[tuple[str, ...]] = ("propose", "sample")  # what makes a plain class an optimizer
     _history: History | None = None
@@ -57,7 +57,7 @@ class Optimizer(ABC):
         return super().__new__(cls)
 
     @classmethod
-    def admits(cls, found: type) -> bool:
+    def is_adaptable(cls, found: type) -> bool:
         """Whether a class is one of these, or a plain class whose instances can stand for one: see `adapt`."""
         if issubclass(found, Optimizer):
             return issubclass(found, cls)
@@ -185,7 +185,7 @@ class Optimizer(ABC):
 
     def lose(self, job: Job) -> bool:
         """Records that the machine lost the job; the next ask gives it out again, up to the header's limit."""
-        return self.history.lost(job)
+        return self.history.lose(job)
 
     def add(self, config: Mapping[str, Any], result: Any, until: int | None = None, seed: int = 0) -> Job:
         """Records a result that was not asked, at budget `until` (the horizon if none is given)."""
@@ -218,7 +218,7 @@ class Optimizer(ABC):
         until = history.highest_budget
         return [] if until is None else list(islice(history.ranking(until), CANDIDATES))
 
-    def unmet(self, history: History) -> str:
+    def explain_none(self, history: History) -> str:
         """Why nothing is recommended although trials succeeded, in a sentence; otherwise empty."""
         return ""
 
@@ -320,8 +320,8 @@ class Scheduler(Optimizer):
             raise TypeError(f"{name} takes a sampler such as Random(space) or GP(space), but {self.sampler!r} came")
 
     @property
-    def endless(self) -> bool:  # type: ignore[override]
-        return self.sampler.endless
+    def is_endless(self) -> bool:  # type: ignore[override]
+        return self.sampler.is_endless
 
     @property
     def chooser(self) -> Optimizer:
@@ -343,8 +343,8 @@ class Scheduler(Optimizer):
     def recommend(self, history: History) -> Key | None:
         return self.sampler.recommend(history)
 
-    def unmet(self, history: History) -> str:
-        return self.sampler.unmet(history)
+    def explain_none(self, history: History) -> str:
+        return self.sampler.explain_none(history)
 
 
 def adapt(value: Any) -> Any:
@@ -353,12 +353,12 @@ def adapt(value: Any) -> Any:
 
     TypeError in a sentence where such an object lacks what an optimizer needs.
     """
-    if isinstance(value, type) or not Optimizer.admits(type(value)):
+    if isinstance(value, type) or not Optimizer.is_adaptable(type(value)):
         return value
     made = value
     if not isinstance(value, Optimizer):
         inner = adapt(getattr(value, "sampler", None))
-        if Sampler.admits(type(value)):
+        if Sampler.is_adaptable(type(value)):
             made = combine(value, Sampler, "sample", "history", "trial")
         elif isinstance(inner, Sampler):
             made = combine(value, Scheduler, "propose", "history", live=_last_successes)

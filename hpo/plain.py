@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from hpo.history import History
 from hpo.job import Job
 from hpo.space import Space
-from hpo.values import shown, whole
+from hpo.values import format_value, whole
 
 PROTOCOL = ("ask", "tell", "lose", "add", "enqueue", "bind", "decide", "history", "header")  # a plain class may not define these
 
@@ -81,7 +81,7 @@ def check_space(optimizer: Any) -> None:
     cls = type(optimizer)
     space = getattr(optimizer, "space", None)
     if not isinstance(space, Space):
-        came = "has no space" if space is None else f"has the space {shown(space)}, which is no Space"
+        came = "has no space" if space is None else f"has the space {format_value(space)}, which is no Space"
         raise TypeError(f"{cls.__name__} {came}; its __init__ should say self.space = Space.of(space)")
     whole(f"the seed of {cls.__name__}", optimizer.seed, 0)
 

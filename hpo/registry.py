@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hpo.values import shown
+from hpo.values import format_value
 
 METHODS = {"propose": "propose(history)", "sample": "sample(history, trial)"}  # what makes a plain class an optimizer
 
@@ -25,13 +25,13 @@ def is_reference(text: Any) -> bool:
 def resolve(text: str, base: type) -> type:
     """The class that "package.module:Class" or "./file.py:Class" names.
 
-    base    what it must be: a subclass of it, or what the base itself `admits(cls)` where it has such a method
+    base    what it must be: a subclass of it, or what the base itself `is_adaptable(cls)` where it has such a method
 
     Modules are looked for where Python looks for them, files from the current folder. ValueError where there is no such module,
     file or class, or importing it fails; TypeError where the class is none of those.
     """
     if not is_reference(text) or not all(part.strip() for part in text.rpartition(":")):
-        raise ValueError(f"{shown(text)} names no class; allowed are 'package.module:Class' and './file.py:Class'")
+        raise ValueError(f"{format_value(text)} names no class; allowed are 'package.module:Class' and './file.py:Class'")
     place, _, name = text.rpartition(":")
     module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
     found = getattr(module, name, None)
@@ -39,8 +39,8 @@ def resolve(text: str, base: type) -> type:
         classes = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
         raise ValueError(f"{place!r} has no class {name!r}; its classes are {classes}")
     if not isinstance(found, type):
-        raise TypeError(f"{text!r} is {shown(found)}; allowed is a class")
-    if not (issubclass(found, base) or (hasattr(base, "admits") and base.admits(found))):
+        raise TypeError(f"{text!r} is {format_value(found)}; allowed is a class")
+    if not (issubclass(found, base) or (hasattr(base, "is_adaptable") and base.is_adaptable(found))):
         bases = [one.__name__ for one in found.__mro__[1:-1]]
         lack = missing_methods(found, getattr(base, "written", ())) or f"its bases are {bases}"
         raise TypeError(f"{text!r} is no {base.__name__}; {lack}")

@@ -21,7 +21,7 @@ class Retention:
         self._best: set[Key] = set()
         self._kept: set[Key] = set()  # of an optimizer that does not say what it gives up
 
-    def kept(self) -> list[Key]:
+    def list_keys(self) -> list[Key]:
         """Every key whose checkpoint must not go."""
         history = self.history
         waiting = [*history.pending.values(), *history.retries.values()]
@@ -38,7 +38,7 @@ class Retention:
         finished = self._finished_keys()
         given_up = self.optimizer.released_keys(history)
         if given_up is None:  # an optimizer that does not tell: check everything, every time
-            before, kept = self._kept.union(finished), self.kept()
+            before, kept = self._kept.union(finished), self.list_keys()
             self._kept = set(kept)
             return sorted(before.difference(kept))
         sources = [job.source for job in (history.jobs[key] for key in finished) if job.source is not None]

@@ -14,8 +14,8 @@ from hpo import arguments
 from hpo.display import Lines
 from hpo.executors import Executor, Lost, executor_options, make_executor
 from hpo.executors.worker import name_objective
-from hpo.failures import Caught, Failures, resumable
-from hpo.frames import outside
+from hpo.failures import Caught, Failures, explain_interrupts
+from hpo.frames import stack_level
 from hpo.history import History
 from hpo.job import Job, Key, Result
 from hpo.lineage import Lineage
@@ -25,11 +25,11 @@ from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
 from hpo.plain import SupportsPropose, SupportsSample
 from hpo.registry import METHODS
-from hpo.signals import Terminated, obey_termination, terminable
+from hpo.signals import Terminated, handle_termination, obey_termination
 from hpo.space import Space, code_name
 from hpo.stopping import Turn, is_over, obey
 from hpo.study import Study
-from hpo.values import duration, shown
+from hpo.values import duration, format_value
 
 Watch = Callable[[Study, Key | None], None]  # after every finish (with its key) and every start (None)
 
@@ -56,7 +56,7 @@ class Stop:
         object.__setattr__(self, "trials", arguments.count("trials", self.trials, 0))
         object.__setattr__(self, "seconds", duration("seconds", self.seconds))
         if self.when is not None and not callable(self.when):
-            raise TypeError(f"when is {shown(self.when)}; allowed are a function of the history and None")
+            raise TypeError(f"when is {format_value(self.when)}; allowed are a function of the history and None")
         if self.turn is not None and (self.trials is not None or self.seconds is not None):
             raise ValueError("trials and seconds stand in the turn where there is one, and were given beside it")
 
@@ -66,7 +66,7 @@ class Stop:
         limits = self if self.turn is None else self.turn
         return {"trials": limits.trials, "seconds": limits.seconds, "when": None if self.when is None else code_name(self.when)}
 
-    def full(self, history: History) -> bool:
+    def is_full(self, history: History) -> bool:
         """Whether the limit of fresh trials is reached."""
         trials = self.limits["trials"]
         return trials is not None and history.fresh >= trials
@@ -85,7 +85,7 @@ def run(
     """
     stop = stop if stop is not None else Stop()
     _refuse_others(study, executor, stop, watch)
-    with terminable():
+    with handle_termination():
         try:
             if study.optimizer.history is not study.history:
                 raise ValueError("the study's optimizer has been bound to another study since; make one optimizer a study")
@@ -116,13 +116,13 @@ def refuse(optimizer: Optimizer, objective: str, horizon: int) -> None:
 def _refuse_others(study: Any, executor: Any, stop: Any, watch: Any) -> None:
     """Raises TypeError in one sentence for anything but what `run` takes."""
     if not isinstance(study, Study):
-        raise TypeError(f"run takes a study such as Study(GP(space)), but {shown(study)} came")
+        raise TypeError(f"run takes a study such as Study(GP(space)), but {format_value(study)} came")
     if isinstance(executor, type) or not hasattr(executor, "submit"):
-        raise TypeError(f"run takes an executor such as Inline(objective), but {shown(executor)} came")
+        raise TypeError(f"run takes an executor such as Inline(objective), but {format_value(executor)} came")
     if not isinstance(stop, Stop):
-        raise TypeError(f"run takes a stop such as Stop(trials=50), but {shown(stop)} came")
+        raise TypeError(f"run takes a stop such as Stop(trials=50), but {format_value(stop)} came")
     if watch is not None and not callable(watch):
-        raise TypeError(f"watch is {shown(watch)}; allowed are a function of a study and a key, and None")
+        raise TypeError(f"watch is {format_value(watch)}; allowed are a function of a study and a key, and None")
 
 
 class _Loop:
@@ -171,7 +171,7 @@ class _Loop:
 
     def _fill(self) -> None:
         while self.executor.free > 0 and not self._is_over():
-            if not self.history.limited and self.stop.full(self.history):
+            if not self.history.limited and self.stop.is_full(self.history):
                 self._limit("trials")
             job = self.waiting.pop(0) if self.waiting else self.study.optimizer.ask()
             if job is None:
@@ -190,7 +190,7 @@ class _Loop:
             name = type(chooser).__name__
             method = METHODS["sample" if isinstance(chooser, Sampler) else "propose"]
             warnings.warn(f"nothing was tried: {name}.{method} returned None at once, which means that there is no configuration "
-                          f"to try", stacklevel=outside())  # fmt: skip
+                          f"to try", stacklevel=stack_level())  # fmt: skip
 
     def _record(self, job: Job, outcome: Result | Lost) -> None:
         """Records the outcome of a job. A missing source is trained again first; that is no event, and the job stays pending."""
@@ -199,7 +199,7 @@ class _Loop:
         if isinstance(outcome, Lost):
             if outcome.cause != "source" and job.key in self.history.pending:
                 how = outcome.message if outcome.cause == "worker" else ""  # the disk's may name folders: two runs would differ
-                self.history.lost(job, outcome.cause, how, attempt)
+                self.history.lose(job, outcome.cause, how, attempt)
             self.failures.count_loss(job, outcome)
         settled = self.lineage.settle(job, outcome)
         if settled is not None:
@@ -212,7 +212,7 @@ class _Loop:
 
     def _finish(self, job: Job, result: Result) -> None:
         result = name_objective(result, self.study.objective)
-        told = self.study.told(result)
+        told = self.study.check_result(result)
         self.history.finish(job, told)
         self.executor.drop(self.study.release())
         self._turn()
@@ -267,14 +267,14 @@ def minimize(
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
     executor_options(executor)  # refuses an unknown one before anything is made
     study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=log)
-    if trials is None and seconds is None and chosen.endless:
+    if trials is None and seconds is None and chosen.is_endless:
         stop = Stop(50)
     options = {"workers": workers, "timeout": timeout, **renewal}
     given = log is not None and not isinstance(log, str | Path)  # it is its owner's to close, and takes the same call again
     store = study.history.log
     if not given and store.path is not None and folder is None and kind(objective) == "run":
         folder = f"{store.path}.checkpoints"  # a study that is resumed needs them as much as its log
-    with resumable(None if given else store, study, store.place or ("the log that was given" if given else None)):
+    with explain_interrupts(None if given else store, study, store.place or ("the log that was given" if given else None)):
         pool = make_executor(executor, with_objects(objective, space), study.header.horizon, folder, options)
         run(study, pool, stop, None if quiet else Lines(), catch=catch)
     return study

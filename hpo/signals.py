@@ -27,7 +27,7 @@ class InterruptedScript(Interrupted, SystemExit):
         self.code = 128 + signal.SIGINT
 
 
-def interactive() -> bool:
+def is_interactive() -> bool:
     """Whether this is an interactive shell or a notebook, which should go on after Ctrl-C."""
     ipython = sys.modules.get("IPython")
     typed = getattr(ipython, "get_ipython", lambda: None)() is not None
@@ -42,7 +42,7 @@ class Terminated(SystemExit):
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
+def handle_termination() -> Iterator[None]:
     """Within, SIGTERM raises Terminated in the main thread, once; a second one does not disturb what is being closed.
     An objective may swallow it; `obey_termination`, called when its job is over, raises it again.
 

@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from hpo.constraints import Constraint, Feasible, Vectorised, allows, as_constraints
+from hpo.constraints import Constraint, Feasible, Vectorised, as_constraints, evaluate_constraint
 from hpo.parameters import MAX_LEVELS, Categorical, Const, Float, Int, Parameter, constant, parameter
-from hpo.values import identity, shown
+from hpo.values import format_value, identity
 from surrogates.domain import Domain, Grid
 
 Config = dict[str, Any]
@@ -171,19 +171,19 @@ class Space:
             elif name not in values:
                 raise ValueError(f"parameter {name!r} is missing; allowed is {spec.allowed_values()}")
         plain = {name: values[name] for name in active}
-        if not self.feasible(plain):
+        if not self.is_feasible(plain):
             raise ValueError(f"configuration {plain} is excluded by a constraint of the space")
         return plain
 
-    def feasible(self, config: Mapping[str, Any]) -> bool:
+    def is_feasible(self, config: Mapping[str, Any]) -> bool:
         """Whether every constraint allows the configuration."""
-        return all(allows(predicate, [config], self.parameters)[0] for predicate in self.constraints)
+        return all(evaluate_constraint(predicate, [config], self.parameters)[0] for predicate in self.constraints)
 
     def midpoint(self) -> Config:
         """The middle of every range and the first of every choice; the nearest of some feasible rows where it is not feasible."""
         row = np.array([0.0 if self.parameters[n].kind == "categorical" else 0.5 for n in self._columns])
         rows = self.domain.snap(row[None, :])
-        if self.constraints and not bool(self.domain.ok(rows)[0]):
+        if self.constraints and not bool(self.domain.is_feasible(rows)[0]):
             from surrogates.distances import distances  # loads scipy's, which most studies' workers do without
 
             near, columns = self.domain.random(np.random.default_rng(0), AROUND), self.domain.columns
@@ -279,11 +279,11 @@ def _join(parameters: Any, named: Mapping[str, Any]) -> dict[str, Any]:
 
 def _came(value: Any) -> str:
     """What was given as a space, for an error: its type, and the value if it is short."""
-    return type(value).__name__ if not isinstance(value, list | tuple) else f"the {type(value).__name__} {shown(value)}"
+    return type(value).__name__ if not isinstance(value, list | tuple) else f"the {type(value).__name__} {format_value(value)}"
 
 
 def _grid(spec: Parameter) -> Grid | None:
     """What rows of a float column are rounded by, where different positions stand for one value."""
-    if not spec.coarse:
+    if not spec.is_coarse:
         return None
     return Grid(lambda positions: np.array([spec.snap(u) for u in positions.tolist()]), spec.count, spec.positions)

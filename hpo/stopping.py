@@ -93,9 +93,9 @@ def _begin(history: History, key: Key) -> int:
     return 0 if source is None else source[1]
 
 
-def spent(history: History) -> float:
+def search_seconds(history: History) -> float:
     """Seconds of search so far: see the module."""
-    return history.clock.spent
+    return history.clock.search_seconds
 
 
 def is_ready(history: History) -> bool:
@@ -156,9 +156,9 @@ class Turn:
     def _by_seconds(self, history: History, most: int) -> Verdict | None:
         """The finals' trainings come behind what is in flight, and behind the one job that starts before the next verdict."""
         assert self.seconds is not None
-        costs, now = Costs.of(history), spent(history)
-        keep = self.affordable(history, most)
-        if self.hopeless(history):
+        costs, now = Costs.of(history), search_seconds(history)
+        keep = self.count_affordable(history, most)
+        if self.is_hopeless(history):
             detail = self._detail(history, keep)
             return Verdict("seconds", self.seconds, "search", detail) if now >= self.seconds else None
         flying = [costs.job_seconds(job.trial, job.until - _begin(history, key)) for key, job in history.pending.items()]
@@ -167,7 +167,7 @@ class Turn:
             return None
         return Verdict("seconds", self.seconds, FINALS, self._detail(history, keep))
 
-    def affordable(self, history: History, most: int) -> int:
+    def count_affordable(self, history: History, most: int) -> int:
         """How many trials, besides the default, fit into the finals' share of the seconds; at least one."""
         assert self.seconds is not None
         for count in range(most, 1, -1):
@@ -175,13 +175,13 @@ class Turn:
                 return count
         return 1
 
-    def hopeless(self, history: History) -> bool:
+    def is_hopeless(self, history: History) -> bool:
         """Whether a single training to the end would take all the seconds again: then there are no finals."""
         return self.seconds is not None and max(finals_seconds(history, 0), default=0.0) > self.seconds
 
     def _detail(self, history: History, keep: int) -> dict[str, Any]:
         reserve = makespan([], finals_seconds(history, keep), self.workers)
-        return {"spent": round(spent(history), 3), "reserve": round(reserve, 3), "keep": keep}
+        return {"spent": round(search_seconds(history), 3), "reserve": round(reserve, 3), "keep": keep}
 
 
 def search_end(history: History) -> dict[str, Any] | None:

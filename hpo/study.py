@@ -119,7 +119,7 @@ class Study:
         budget. Raises ValueError if no trial has succeeded, or none has kept the optimizer's constraints."""
         key = self.optimizer.recommend(self.history)
         if key is None:
-            raise ValueError(self.optimizer.unmet(self.history) or self._nothing())
+            raise ValueError(self.optimizer.explain_none(self.history) or self._nothing())
         return self.trial(key)
 
     def _nothing(self) -> str:
@@ -188,14 +188,14 @@ class Study:
     def keep(self) -> list[Key]:
         """Checkpoints that must not go: live ones, what is pending (another driver may have published it already) with
         its sources, and the best (or Pareto) ones, which may be recommended."""
-        return self._retention.kept()
+        return self._retention.list_keys()
 
     def release(self) -> list[Key]:
         """Checkpoints that have become useless since the last call: what `keep` no longer holds, found from what has
         finished meanwhile, so that a finish costs the same in a long study."""
         return self._retention.release()
 
-    def told(self, result: Result) -> Result:
+    def check_result(self, result: Result) -> Result:
         """A result from an executor, checked; a malformed one becomes an error of its configuration."""
         try:
             return Result.of(result, self.header.objectives)

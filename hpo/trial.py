@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo.history import History
 from hpo.job import Key
-from hpo.values import shown
+from hpo.values import format_value
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Trial:
     def of(cls, history: History, key: Key) -> Trial:
         """A finished key (trial, until). ValueError for any other."""
         if not isinstance(key, tuple) or key not in history.results:
-            raise ValueError(f"{shown(key)} is no finished key (trial, until) of this study")
+            raise ValueError(f"{format_value(key)} is no finished key (trial, until) of this study")
         job, result = history.jobs[key], history.results[key]
         value = result.metrics.get(first_objective(history), float("nan"))
         config, metrics, system = deepcopy((job.config, result.metrics, result.system))  # the caller's, to change as he likes
@@ -50,7 +50,7 @@ def first_objective(history: History) -> str:
 def learning_curve(history: History, key: Key) -> tuple[tuple[int, float], ...]:
     """(step, value) of the first objective from the trial's own start up to a key, its rungs included."""
     if not isinstance(key, tuple) or key[0] not in history.trials:
-        raise ValueError(f"{shown(key)} is no key (trial, until) of this study")
+        raise ValueError(f"{format_value(key)} is no key (trial, until) of this study")
     points: dict[int, float] = {}
     objective = first_objective(history)
     for other in history.trials[key[0]]:

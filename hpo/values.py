@@ -30,7 +30,7 @@ def plain(value: Any) -> Any:
     return float(value) if isinstance(value, numbers.Real | Decimal) else value
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value in a sentence: its repr, on one line and not too long."""
     try:
         text = " ".join(repr(value).split())
@@ -58,7 +58,7 @@ def as_json(value: Any) -> Any:
         return [as_json(item) for item in value]
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         return {str(name): as_json(item) for name, item in value.items()}
-    raise TypeError(f"{shown(value)}; allowed are {JSON_VALUES}")
+    raise TypeError(f"{format_value(value)}; allowed are {JSON_VALUES}")
 
 
 def identity(value: Any) -> Any:
@@ -83,7 +83,7 @@ def number(what: str, value: Any) -> float:
             return float(found)
     except OverflowError:
         pass
-    raise TypeError(f"{what} is {shown(value)}; allowed is a number")
+    raise TypeError(f"{what} is {format_value(value)}; allowed is a number")
 
 
 def whole(what: str, value: Any, least: int | None = None) -> int:
@@ -92,7 +92,7 @@ def whole(what: str, value: Any, least: int | None = None) -> int:
     integral = isinstance(found, numbers.Real) and not _is_bool(found) and (is_finite(found) or isinstance(found, int))
     if not integral or found != int(found) or (least is not None and found < least):
         said = "an integer" if least is None else f"an integer of at least {least}"
-        raise ValueError(f"{what} is {shown(value)}; allowed is {said}")
+        raise ValueError(f"{what} is {format_value(value)}; allowed is {said}")
     return int(found)
 
 
@@ -103,7 +103,7 @@ def duration(name: str, value: Any, zero: bool = True) -> float | None:
     if value is None:
         return None
     if not (is_finite(value) and (value > 0 or (zero and value == 0))):
-        raise ValueError(f"{name} is {shown(value)}; allowed is {allowed}")
+        raise ValueError(f"{name} is {format_value(value)}; allowed is {allowed}")
     return min(float(value), LONGEST)
 
 

@@ -98,7 +98,7 @@ def read(path: str | Path) -> Checkpoint:
     try:
         data = _map(path)
         if data[8 : DIGITS.start].tobytes() != OPENING:
-            raise _stranger(path, data[:4096].tobytes())
+            raise _explain_foreign(path, data[:4096].tobytes())
         if data[DIGITS].tobytes() != b"%08x" % _sealed(data.data):
             raise ValueError("its bytes are not those that were written")
         return _parsed(data)
@@ -177,7 +177,7 @@ def _map(path: str | Path) -> np.ndarray:
         raise type(error)(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
 
 
-def _stranger(path: str | Path, start: bytes) -> Exception:
+def _explain_foreign(path: str | Path, start: bytes) -> Exception:
     """Why a file without our digest is none of ours, or damaged."""
     found = kind(path, start)
     if found == "an .npz file":

@@ -103,7 +103,7 @@ class GPTConfig:
         return self.dropout if self.embedding_dropout is None else self.embedding_dropout
 
     @property
-    def drops(self) -> bool:
+    def has_dropout(self) -> bool:
         """Whether training draws random numbers."""
         return any((self.dropout, self.attention_dropout, self.embedding_dropout, self.layer_dropout))
 

@@ -30,16 +30,16 @@ class Guard:
     def is_hopeless(self) -> bool:
         return self._lost > PATIENCE
 
-    def needs_norm(self, config: TrainConfig) -> bool:
+    def is_norm_needed(self, config: TrainConfig) -> bool:
         """Whether a step waits for the norm of its gradient."""
         return self.scaler is not None or config.spike > 0 or config.nonfinite == "skip"
 
-    def takes(self, grads: Tensor, config: TrainConfig, norm: Callable[[Tensor], Tensor]) -> bool:
+    def check_step(self, grads: Tensor, config: TrainConfig, norm: Callable[[Tensor], Tensor]) -> bool:
         """Whether the step of these gradients may be taken; they are unscaled in place.
 
         `norm` gives their norm over all devices, so that all devices decide alike.
         """
-        if not self.needs_norm(config):
+        if not self.is_norm_needed(config):
             return True
         if self.scaler is not None:
             grads.mul_(1 / self.scaler.scale)

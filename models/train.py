@@ -234,7 +234,7 @@ class TrainRun:
         losses = [self._gradient(ids, place, micro, place + micro == self._each) for place in range(0, self._each, micro)]
         loss = self.group.sum(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
         self._finish_noise()
-        if self.guard.takes(self.flat.grads, config, self._norm):
+        if self.guard.check_step(self.flat.grads, config, self._norm):
             position = self.budget.schedule_step(self.steps, self.tokens) - self.skipped_steps
             self.engine.update(lr_at(position, self.budget.total_steps, config))
             if self.average is not None:

@@ -38,7 +38,7 @@ class Columns:
     optional: Mask | None = None
 
     @cached_property
-    def always(self) -> np.ndarray:
+    def unconditional(self) -> np.ndarray:
         """Numbers of the numeric columns that are always active: the first coordinates."""
         return np.flatnonzero(~self.categorical & ~self._arcs)
 
@@ -52,23 +52,23 @@ class Columns:
         return np.zeros(len(self.categorical), dtype=bool) if self.optional is None else self.optional
 
     @cached_property
-    def of(self) -> np.ndarray:
+    def owners(self) -> np.ndarray:
         """(e,) the column that each coordinate belongs to."""
-        return np.concatenate([self.always, self.arcs, self.arcs])
+        return np.concatenate([self.unconditional, self.arcs, self.arcs])
 
     def embed(self, Z: Array) -> Array:
         """(n, e) coordinates of features (n, d)."""
         if not len(self.arcs):
-            return Z if len(self.always) == Z.shape[1] else Z[:, self.always]
+            return Z if len(self.unconditional) == Z.shape[1] else Z[:, self.unconditional]
         on, a = Z[:, self.arcs] != OFF, ARC * Z[:, self.arcs]
         arcs = [np.where(on, np.cos(a) / ARC, 0.0), np.where(on, np.sin(a) / ARC, 0.0)]
-        return np.concatenate([Z[:, self.always], *arcs], axis=1)
+        return np.concatenate([Z[:, self.unconditional], *arcs], axis=1)
 
     def pull(self, Z: Array, G: Array) -> Array:
         """(n, d) derivatives by features Z (n, d) from those by their coordinates, G (n, e); 0 at choices and what is off."""
         found = np.zeros(Z.shape)
-        a, c = len(self.always), len(self.arcs)
-        found[:, self.always] = G[:, :a]
+        a, c = len(self.unconditional), len(self.arcs)
+        found[:, self.unconditional] = G[:, :a]
         if c:
             at = ARC * Z[:, self.arcs]
             found[:, self.arcs] = np.where(at >= 0.0, np.cos(at) * G[:, a + c :] - np.sin(at) * G[:, a : a + c], 0.0)
@@ -76,7 +76,7 @@ class Columns:
 
     def total(self, g: Array) -> Array:
         """(d,) sums over the coordinates of each column of g (e,); 0 at choices."""
-        return np.bincount(self.of, g, len(self.categorical)).astype(float)
+        return np.bincount(self.owners, g, len(self.categorical)).astype(float)
 
 
 @dataclass(frozen=True, eq=False)

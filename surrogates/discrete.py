@@ -25,7 +25,7 @@ class Lattice(Protocol):
     def parents(self) -> Sequence[Sequence[tuple[int, tuple[float, ...]]]]: ...
     def active(self, X: Array) -> Mask: ...
     def snap(self, X: Array) -> Array: ...
-    def ok(self, X: Array) -> Mask: ...
+    def is_feasible(self, X: Array) -> Mask: ...
     def values(self, j: int) -> Array: ...
 
 
@@ -48,7 +48,7 @@ def count_points(domain: Lattice) -> float:
 def every_row(domain: Lattice) -> Array:
     """(N, d) every feasible row of a domain without float columns, in a fixed order."""
     rows = combine_values(domain, range(domain.d))
-    return np.asarray(rows[domain.ok(rows)])
+    return np.asarray(rows[domain.is_feasible(rows)])
 
 
 def combine_values(domain: Lattice, columns: Sequence[int]) -> Array:
@@ -69,7 +69,7 @@ def neighbour_rows(domain: Lattice, x: Array) -> Array:
     if not moves:
         return np.zeros((0, domain.d))
     rows = domain.snap(np.array(moves))
-    return np.asarray(rows[domain.ok(rows)])
+    return np.asarray(rows[domain.is_feasible(rows)])
 
 
 def _move(x: Array, j: int, value: float) -> Array:

@@ -47,7 +47,7 @@ class Pairs:
         weights = np.exp(-2.0 * log_l[self.columns.categorical])
         if self.E.shape[1] == 0:
             return np.asarray(weights @ self.H)
-        r2 = pdist(self.E * np.exp(-log_l[self.columns.of]), "sqeuclidean")
+        r2 = pdist(self.E * np.exp(-log_l[self.columns.owners]), "sqeuclidean")
         return np.asarray(r2 + weights @ self.H) if len(weights) else np.asarray(r2)
 
     def sums(self, W: Array, pairs: Array) -> Array:
@@ -64,7 +64,7 @@ def _mismatch(column: Array) -> Array:
 
 def distances(A: Array, B: Array, log_l: Array, columns: Columns) -> Array:
     """r2 (m, n) between the features A (m, d) and B (n, d)."""
-    inverse, of = np.exp(-log_l), columns.of  # (d,) 1 / l
+    inverse, of = np.exp(-log_l), columns.owners  # (d,) 1 / l
     if not len(of):
         r2 = np.zeros((len(A), len(B)))
     else:
@@ -80,5 +80,5 @@ def contract_x(W: Array, A: Array, B: Array, log_l: Array, columns: Columns) -> 
     d r2 / d e = 2 (e - e_i) / l^2 in every coordinate. W is (m, n). Two matrix products instead of an (m, n, d) tensor.
     """
     E = columns.embed(A)
-    by_coordinates = (E * W.sum(axis=1, keepdims=True) - W @ columns.embed(B)) * (2.0 * np.exp(-2.0 * log_l[columns.of]))
+    by_coordinates = (E * W.sum(axis=1, keepdims=True) - W @ columns.embed(B)) * (2.0 * np.exp(-2.0 * log_l[columns.owners]))
     return columns.pull(A, by_coordinates)

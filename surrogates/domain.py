@@ -109,7 +109,7 @@ class Domain:
         return Columns(self.categorical, np.array([bool(parents) for parents in self.parents], dtype=bool) & ~self.categorical)
 
     @property
-    def budget(self) -> bool:
+    def has_budget(self) -> bool:
         """True when the last column is a budget."""
         return self.kinds[-1:] == ("budget",)
 
@@ -119,7 +119,7 @@ class Domain:
         return np.array([kind in ("categorical", "budget") for kind in self.kinds], dtype=bool)
 
     @cached_property
-    def conditional(self) -> bool:
+    def is_conditional(self) -> bool:
         """True when some column can be inactive."""
         return any(self.parents)
 
@@ -165,7 +165,7 @@ class Domain:
             X[np.isnan(X)] = 0.5
             return np.clip(X, 0.0, 1.0, out=X)
         fill = np.where(self.categorical, 0.0, 0.5)
-        fill[self.d - self.budget :] = 1.0
+        fill[self.d - self.has_budget :] = 1.0
         X = np.where(np.isnan(X), fill, X)
         np.clip(X, 0.0, np.where(self.categorical, np.array(self.sizes) - 1.0, 1.0), out=X)
         for j, levels in enumerate(self.levels):
@@ -173,7 +173,7 @@ class Domain:
                 X[:, j] = levels[np.searchsorted(self._midpoints[j], X[:, j])]
             elif self.kinds[j] == "categorical":
                 X[:, j] = np.rint(X[:, j])
-        if self.conditional:
+        if self.is_conditional:
             X[~self.active(X)] = np.nan
         return X
 
@@ -197,7 +197,7 @@ class Domain:
     @cached_property
     def _plain(self) -> bool:
         """Nothing but floats that are always active."""
-        return bool(self.floats.all()) and not self.conditional
+        return bool(self.floats.all()) and not self.is_conditional
 
     @cached_property
     def _midpoints(self) -> tuple[Array, ...]:
@@ -211,7 +211,7 @@ class Domain:
             raise ValueError(f"rows of shape {X.shape} and targets of shape {y.shape} came; allowed are (n, {self.d}) and (n,)")
         return X.reshape(len(y), self.d)
 
-    def ok(self, X: Array) -> Mask:
+    def is_feasible(self, X: Array) -> Mask:
         """(n,) bool: rows that satisfy the constraint. Expects snapped rows."""
         if self.feasible is None or len(X) == 0:
             return np.ones(len(X), dtype=bool)
@@ -223,13 +223,13 @@ class Domain:
         OFF (see columns.py) for numbers, index `size` for categoricals. Positions between those of a grid are left there.
         """
         X = self._legal(X)
-        if not self.conditional:
+        if not self.is_conditional:
             return X
         return np.where(np.isnan(X), np.where(self.categorical, np.array(self.sizes, dtype=float), OFF), X)
 
     def at_horizon(self, X: Array) -> Array:
         """Rows or features X (n, d) with the budget, where there is one, at the horizon; else X itself."""
-        if not self.budget:
+        if not self.has_budget:
             return X
         X = np.array(X, dtype=float)
         X[:, -1] = 1.0
@@ -246,13 +246,13 @@ class Domain:
     def from_unit(self, U: Array) -> Array:
         """Rows (n, d) from uniforms in [0, 1): an int level gets the width of its cell, a category 1/size; a budget is 1."""
         X = np.array(U, dtype=float, ndmin=2)
-        X[:, self.d - self.budget :] = 1.0
+        X[:, self.d - self.has_budget :] = 1.0
         for j, levels in enumerate(self.levels):
             if levels is not None:
                 X[:, j] = levels[np.searchsorted(self._midpoints[j], self._stretch(j, X[:, j]))]
             elif self.kinds[j] == "categorical":
                 X[:, j] = np.minimum(np.floor(X[:, j] * self.sizes[j]), self.sizes[j] - 1)
-        return self.snap(X) if self.conditional else self.on_grid(X)
+        return self.snap(X) if self.is_conditional else self.on_grid(X)
 
     def _stretch(self, j: int, u: Array) -> Array:
         """[0, 1) onto the cells of all levels; the outer cells are as wide outwards as they are inwards."""
@@ -269,10 +269,10 @@ class Domain:
         return Domain(self.kinds, self.levels, self.sizes, ((),) * self.d, None, self.grids)
 
     @cached_property
-    def rare(self) -> bool:
+    def is_rare(self) -> bool:
         """Whether random rows are too seldom feasible to be drawn until they are (see rare.py)."""
         if self._outer is not None:
-            return self._outer[0].rare
+            return self._outer[0].is_rare
         return self.feasible is not None and self.d > 0 and is_rare(self)
 
     @cached_property
@@ -283,9 +283,9 @@ class Domain:
             return domain.refuge[np.asarray(holds(domain.refuge), dtype=bool)]
         return self._every if not self.floats.any() and count_points(self) <= COUNTED else pool(self)
 
-    def some(self, rng: np.random.Generator, n: int) -> Array:
+    def try_rows(self, rng: np.random.Generator, n: int) -> Array:
         """At most n feasible random rows out of 4n draws; possibly none."""
-        return draws.some(self, rng, n)
+        return draws.try_rows(self, rng, n)
 
     def random(self, rng: np.random.Generator, n: int) -> Array:
         """n feasible random rows (n, d): by rejection, or where few are feasible by a walk among them.
@@ -334,7 +334,7 @@ class Domain:
 
         def both(X: Array) -> Array:
             good = np.array(holds(X), dtype=bool)
-            good[good] = self.ok(X[good])
+            good[good] = self.is_feasible(X[good])
             return good
 
         inner = replace(self, feasible=both)

@@ -11,11 +11,11 @@ from surrogates.columns import Array
 from surrogates.rare import DRAWS, LONG, SHORT, Ground, budget, different, walk_rows
 
 
-class Drawn(Ground, Protocol):
+class Samplable(Ground, Protocol):
     """What is needed of a Domain."""
 
     @property
-    def rare(self) -> bool: ...
+    def is_rare(self) -> bool: ...
     @property
     def refuge(self) -> Array: ...
 
@@ -30,31 +30,31 @@ def first(domain: Ground, X: Array, n: int) -> Array:
         if have >= n:
             break
         part = X[i : i + block]
-        found.append(part[domain.ok(part)])
+        found.append(part[domain.is_feasible(part)])
         have += len(found[-1])
     return np.concatenate(found)[:n]
 
 
-def some(domain: Drawn, rng: np.random.Generator, n: int) -> Array:
+def try_rows(domain: Samplable, rng: np.random.Generator, n: int) -> Array:
     """See Domain.some."""
     if domain.feasible is None:
         return domain.from_unit(rng.random((n, domain.d)))
-    if domain.rare:
+    if domain.is_rare:
         refuge = domain.refuge
         return different(domain, walk_rows(domain, refuge, rng, n, SHORT)) if len(refuge) else refuge
     return first(domain, domain.from_unit(rng.random((4 * n, domain.d))), n)
 
 
-def random(domain: Drawn, rng: np.random.Generator, n: int) -> Array:
+def random(domain: Samplable, rng: np.random.Generator, n: int) -> Array:
     """See Domain.random."""
-    return _among(domain, rng, n) if domain.rare else _reject(domain, lambda m: rng.random((m, domain.d)), n)
+    return _among(domain, rng, n) if domain.is_rare else _reject(domain, lambda m: rng.random((m, domain.d)), n)
 
 
-def sobol(domain: Drawn, seed: int, n: int) -> Array:
+def sobol(domain: Samplable, seed: int, n: int) -> Array:
     """See Domain.sobol."""
     if domain.d == 0:
         return np.zeros((n, 0))
-    if domain.rare:
+    if domain.is_rare:
         return _among(domain, np.random.default_rng(seed), n)
     from scipy.stats import qmc  # here, because importing it takes most of a second
 
@@ -63,13 +63,13 @@ def sobol(domain: Drawn, seed: int, n: int) -> Array:
                                                 else engine.random(m)), n)
 
 
-def _among(domain: Drawn, rng: np.random.Generator, n: int) -> Array:
+def _among(domain: Samplable, rng: np.random.Generator, n: int) -> Array:
     if len(domain.refuge) == 0:
         raise ValueError(f"no feasible point in {budget(domain):,} random draws: is the constraint ever true?")
     return walk_rows(domain, domain.refuge, rng, n, LONG)
 
 
-def _reject(domain: Drawn, unit: Callable[[int], Array], n: int) -> Array:
+def _reject(domain: Samplable, unit: Callable[[int], Array], n: int) -> Array:
     found: list[Array] = [np.zeros((0, domain.d))]
     have, barren, size = 0, 0, 1 << max(4, (n - 1).bit_length())
     while have < n:

@@ -48,7 +48,7 @@ def fit(X: Array, y: Array, domain: Domain, seed: int, start: Hyperparameters | 
     """
     objective = Objective.of(X, y, domain, kernel, prior, noise_floor, warped)
     warm = [] if start is None else [objective.point(start)]
-    first, *later = [*(objective.some(rows) for rows in (COARSE, MIDDLE) if len(objective.y) > rows), objective]
+    first, *later = [*(objective.subset(rows) for rows in (COARSE, MIDDLE) if len(objective.y) > rows), objective]
     starts = first.starts(seed, 3 if not later else 1 if warm else 2, warm)
     t = first.climb(starts, MANY, ROUGH if later else FINE)
     for level in later[:-1]:
@@ -79,9 +79,9 @@ class Objective:
         if kernel not in KERNELS:
             raise ValueError(f"kernel is {kernel!r}; allowed are {', '.join(KERNELS)}")
         Z = domain.features(domain.rows_for(y, X))
-        return cls(Z, y, domain.columns, kernel, prior, noise_floor, warped, domain.budget)
+        return cls(Z, y, domain.columns, kernel, prior, noise_floor, warped, domain.has_budget)
 
-    def some(self, n: int) -> Objective:
+    def subset(self, n: int) -> Objective:
         """The same on n rows, evenly spaced."""
         rows = np.linspace(0, len(self.y) - 1, n).round().astype(int)
         return Objective(self.Z[rows], self.y[rows], self.columns, self.kernel, self.prior, self.noise_floor, self.warped,

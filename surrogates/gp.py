@@ -40,7 +40,7 @@ class GaussianProcess:
         X = domain.rows_for(y, X)
         if len(theta.log_lengthscales) != domain.d:
             raise ValueError(f"{len(theta.log_lengthscales)} length scales do not fit {domain.d} columns")
-        if domain.budget != (theta.decay is not None):
+        if domain.has_budget != (theta.decay is not None):
             raise ValueError("a decay belongs to a budget column, and every budget column needs one")
         if not np.isfinite(y).all():
             raise ValueError("targets must be finite: standardise them first")

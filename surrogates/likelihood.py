@@ -25,7 +25,7 @@ from surrogates.linalg import cholesky, inverse_upper, one_thread, solve_lower, 
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class MarginalLikelihood:
     """The value at t, with what its gradient is made of."""
 
     value: float
@@ -48,7 +48,7 @@ class Likelihood:
         self._still = columns.categorical | (last & budget) | (Z == OFF)  # (n, d) what is never warped
         self._plain = None if warped else Pairs(Z, columns)  # with warping the pairs move with t
 
-    def __call__(self, t: Array, mean: float | None = None, mean_prior: float = 1.0, slope: bool = True) -> Evidence:
+    def __call__(self, t: Array, mean: float | None = None, mean_prior: float = 1.0, slope: bool = True) -> MarginalLikelihood:
         """With mu given, or else at the mu that maximises log N(y | mu 1, C) + log N(mu | 0, mean_prior).
 
         Without slope the gradient, two thirds of the work, is left empty.
@@ -73,7 +73,7 @@ class Likelihood:
         alpha = solve_lower(L, solve_lower(L, r), transposed=True)
         value = -0.5 * float(r @ alpha) - float(np.log(np.diag(L)).sum()) - 0.5 * n * log(2 * pi)  # eq. 5.8
         if not slope:
-            return Evidence(value, np.zeros(0), alpha, mean, precision)
+            return MarginalLikelihood(value, np.zeros(0), alpha, mean, precision)
         G = subtract_outer(inverse_upper(L), alpha)  # -G of the head, of which the upper triangle means something
         trace, by_rows = -float(np.diag(G).sum()), -np.diag(G)
         g = squareform(G, checks=False) if n > 1 else np.zeros(0)
@@ -87,7 +87,7 @@ class Likelihood:
         if decayed is not None:
             lengths[-1], amounts = decayed.gradient(alone, -s * g, 0.5 * s * by_rows)
             more.append(amounts)
-        return Evidence(value, np.concatenate([lengths, scales, *more]), alpha, mean, precision)
+        return MarginalLikelihood(value, np.concatenate([lengths, scales, *more]), alpha, mean, precision)
 
     def _bends(self, W: Array, Z: Array, pairs: Pairs, moved: tuple[Array, Array], inverse: Array) -> list[Array]:
         """(d,) sums over pairs of W_ij d r2_ij / d log a_c and d log b_c; moved: (n, d) d w / d log a_c and d log b_c."""
@@ -108,6 +108,6 @@ def log_marginal_likelihood(X: Array, y: Array, domain: Domain, theta: Hyperpara
     d = domain.d
     given, y = np.array(theta.to_list()), np.asarray(y, dtype=float)
     features, warped = domain.features(X), bool(theta.log_warp)
-    likelihood = Likelihood(features, domain.columns, y, theta.kernel, warped, domain.budget)
+    likelihood = Likelihood(features, domain.columns, y, theta.kernel, warped, domain.has_budget)
     found = likelihood(np.delete(given, d + 2), theta.mean)
     return found.value, np.insert(found.gradient, d + 2, found.alpha.sum())

@@ -88,7 +88,7 @@ class Search:
     # --- where to start ----------------------------------------------------------------------------------------------
 
     def _candidates(self, best: Array) -> Array:
-        spread = self.domain.some(self.rng, CANDIDATES)
+        spread = self.domain.try_rows(self.rng, CANDIDATES)
         if len(spread) == 0:
             spread = self.domain.random(self.rng, STARTS)
         return np.concatenate([spread, self._near(best, NEAR)])
@@ -105,7 +105,7 @@ class Search:
         fresh = domain.from_unit(self.rng.random(centres.shape))
         jump = domain.categorical | np.isnan(centres) | (~domain.floats & (self.rng.random(centres.shape) < 0.3))
         rows = domain.at_horizon(domain.snap(self._activate(np.where(change, np.where(jump, fresh, moved), centres))))
-        return rows[domain.ok(rows)]
+        return rows[domain.is_feasible(rows)]
 
     def _activate(self, X: Array) -> Array:
         """Fills NaN columns at random, for the case that their parents activate them; snap makes the others NaN again."""
@@ -184,10 +184,10 @@ class Search:
 
     def _back_inside(self, start: Array, end: Array) -> Array:
         """Moves rows that left the feasible set back along their path, halving it, to a feasible row or to the start."""
-        out, share = ~self.domain.ok(end), 0.5
+        out, share = ~self.domain.is_feasible(end), 0.5
         while out.any() and share > 1e-4:
             end[out] = self.domain.on_grid(start[out] + share * (end[out] - start[out]))
-            out, share = ~self.domain.ok(end), share / 2
+            out, share = ~self.domain.is_feasible(end), share / 2
         end[out] = start[out]
         return end
 
@@ -218,13 +218,13 @@ class Search:
     def _moves(self, x: Array) -> Array:
         """Neighbours of x (d,); where a move activates columns, also three copies with random values of these."""
         near = self.domain.neighbours(x)
-        if not self.domain.conditional or len(near) == 0:
+        if not self.domain.is_conditional or len(near) == 0:
             return near
         woke = np.isnan(x) & ~np.isnan(near)  # (k, d)
         again = np.repeat(np.flatnonzero(woke.any(axis=1)), 3)
         rows = np.where(woke[again], self._values(len(again)), near[again])
         rows = self.domain.snap(rows) if len(rows) else rows
-        return np.concatenate([near, rows[self.domain.ok(rows)]])
+        return np.concatenate([near, rows[self.domain.is_feasible(rows)]])
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class Search:
         for _ in range(SLIDES if self.domain.floats.any() else 0):
             step = width * self.rng.standard_normal((SLIDERS, self.domain.d)) * self.domain.floats
             rows = self.domain.snap(x + step)
-            rows = rows[self.domain.ok(rows)]
+            rows = rows[self.domain.is_feasible(rows)]
             scores = self._look(rows)
             if scores.max(initial=-np.inf) > value:
                 x, value = rows[np.argmax(scores)], float(scores.max())

@@ -53,7 +53,7 @@ class Paths:
     def _draw_frequencies(self, rng: np.random.Generator, F: int) -> None:
         domain, l = self.gp.domain, np.exp(self.gp.theta.log_l)
         spread = KERNELS[self.gp.theta.kernel].draw_scales(rng, F)
-        self._omega = spread * rng.standard_normal((len(domain.columns.of), F)) / l[domain.columns.of, None]
+        self._omega = spread * rng.standard_normal((len(domain.columns.owners), F)) / l[domain.columns.owners, None]
         self._levels = {  # a frequency for every category, and one for inactive
             int(c): spread * rng.standard_normal((domain.sizes[c] + 1, F)) / (sqrt(2.0) * l[c])
             for c in np.flatnonzero(domain.categorical)

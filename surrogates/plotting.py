@@ -19,9 +19,9 @@ import numpy as np
 from surrogates.acquisitions import (
     Acquisition,
     AcquisitionFunction,
+    Context,
     ModelAcquisition,
     ScoreFunction,
-    Situation,
     acquisition,
     score_of,
 )
@@ -71,14 +71,14 @@ def plot(
         raise ValueError(f"a {type(model).__name__} came to be plotted; allowed are a GaussianProcess, which an optimizer's "
                          "posterior() gives, and a tuple of rows and losses")
     gp = model if isinstance(model, GaussianProcess) else fit_data(*model)
-    domain, rows = gp.domain, told(gp)
+    domain, rows = gp.domain, list_training_rows(gp)
     means = gp.mean(domain.at_horizon(rows))
-    flight = legal(domain, np.zeros((0, domain.d)) if pending is None else pending, "pending")
+    flight = check_rows(domain, np.zeros((0, domain.d)) if pending is None else pending, "pending")
     best = float(means.min()) if incumbent is None else number(incumbent)
-    situation = Situation((gp,), domain.at_horizon(rows), flight, best, seed)
-    base = one(legal(domain, situation.rows[means.argmin()] if at is None else at, "at"))
-    view = View(situation, chosen_columns(gp, columns), base, column_names(domain, names))
-    return drawn(view, score_of(acquisition(chosen), situation), path)
+    context = Context((gp,), domain.at_horizon(rows), flight, best, seed)
+    base = one(check_rows(domain, context.rows[means.argmin()] if at is None else at, "at"))
+    view = View(context, chosen_columns(gp, columns), base, column_names(domain, names))
+    return render(view, score_of(acquisition(chosen), context), path)
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def fit_data(X: Array, y: Array) -> GaussianProcess:
     return GaussianProcess(domain, X, z, fit(X, z, domain, seed=0))
 
 
-def told(gp: GaussianProcess) -> Array:
+def list_training_rows(gp: GaussianProcess) -> Array:
     """(n, d) the rows that a posterior was given: its features, with the warping undone."""
     Z, warp = gp.Z, gp.theta.log_warp
     if warp:
@@ -110,7 +110,7 @@ def told(gp: GaussianProcess) -> Array:
     return gp.domain.snap(Z)
 
 
-def legal(domain: Domain, rows: Array, name: str) -> Array:
+def check_rows(domain: Domain, rows: Array, name: str) -> Array:
     """Legal rows (k, d). ValueError when their columns do not fit, or they lie outside of the domain."""
     rows = np.asarray(rows, dtype=float)
     rows = rows[None] if rows.ndim == 1 else rows
@@ -167,7 +167,7 @@ def column_names(domain: Domain, names: Sequence[str] | None) -> tuple[str, ...]
 class View:
     """A slice of the domain: `columns` move, the others stay as in `base` (d,)."""
 
-    situation: Situation
+    context: Context
     columns: tuple[int, ...]
     base: Array
     names: tuple[str, ...]
@@ -175,7 +175,7 @@ class View:
     @property
     def domain(self) -> Domain:
         """The domain of the rows."""
-        return self.situation.domain
+        return self.context.domain
 
     def axis(self, column: int) -> Array:
         """(k,) values of a column, in small steps: between levels and categories the nearest one is shown."""
@@ -192,7 +192,7 @@ class View:
             X[:, column] = values.ravel()
         return self.domain.snap(X)
 
-    def on(self, rows: Array) -> Mask:
+    def is_in_slice(self, rows: Array) -> Mask:
         """(n,) which rows lie in the slice."""
         others = [c for c in range(self.domain.d) if c not in self.columns]
         features = self.domain.features(rows)[:, others] - self.domain.features(self.base[None])[:, others]
@@ -213,20 +213,20 @@ class Values:
     def of(cls, view: View, score: ScoreFunction) -> Values:
         """All rows of a view."""
         X = view.rows()
-        mean, variance = view.situation.hallucinated_gp.predict(X)
+        mean, variance = view.context.hallucinated_gp.predict(X)
         with np.errstate(all="ignore"):
             values = np.asarray(score(X), dtype=float)
-        on = view.domain.ok(X)
+        on = view.domain.is_feasible(X)
         if not on.any():
             raise ValueError("nothing in the picture is feasible: choose other columns, or another row to go through (at)")
         mean, sd = np.where(on, mean, np.nan), np.where(on, np.sqrt(variance), np.nan)
         reached = np.where(on & np.isfinite(values), values, -np.inf)
         best = X[reached.argmax()] if np.isfinite(reached).any() else None
-        shown, label = cut(values, score.log_scale)
+        shown, label = clip_scores(values, score.log_scale)
         return cls(mean, sd, np.where(on, shown, np.nan), best, label)
 
 
-def cut(values: Array, log_scale: bool) -> tuple[Array, str]:
+def clip_scores(values: Array, log_scale: bool) -> tuple[Array, str]:
     """Scores that can be drawn, and their label: infinite values, and those too far down a log scale, are cut off."""
     finite = values[np.isfinite(values)]
     if len(finite) == 0:
@@ -242,7 +242,7 @@ def cut(values: Array, log_scale: bool) -> tuple[Array, str]:
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def drawn(view: View, score: ScoreFunction, path: str | Path | None) -> Figure:
+def render(view: View, score: ScoreFunction, path: str | Path | None) -> Figure:
     """The figure; saved too if there is a path."""
     import matplotlib
 
@@ -261,12 +261,12 @@ def curves(view: View, values: Values) -> Figure:
     figure = Figure(figsize=(7.5, 5.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     (column,) = view.columns
-    x, situation = view.axis(column), view.situation
+    x, context = view.axis(column), view.context
     upper.fill_between(x, values.mean - 2 * values.sd, values.mean + 2 * values.sd, color=BLUE, alpha=0.18, lw=0,
                        label="mean ± 2 sd")  # fmt: skip
     upper.plot(x, values.mean, color=BLUE, lw=1.8)
-    upper.axhline(situation.incumbent, color=MUTED, lw=0.9, ls=(0, (5, 3)), label="incumbent")
-    for label, looks, rows, heights in seen(view):
+    upper.axhline(context.incumbent, color=MUTED, lw=0.9, ls=(0, (5, 3)), label="incumbent")
+    for label, looks, rows, heights in group_rows(view):
         upper.plot(rows[:, column], heights, ls="none", label=label, **looks)
     lower.fill_between(x, values.score, np.nanmin(values.score), color=ORANGE, alpha=0.18, lw=0)
     lower.plot(x, values.score, color=ORANGE, lw=1.8)
@@ -295,7 +295,7 @@ def maps(view: View, values: Values) -> Figure:
         filled = axes.contourf(x, y, part.reshape(len(x), len(y)).T, levels=levels(part), cmap="cividis")
         figure.colorbar(filled, ax=axes, pad=0.02, aspect=30)
         axes.set_title(title, fontsize=10)
-        for label, looks, rows, _ in seen(view):
+        for label, looks, rows, _ in group_rows(view):
             axes.plot(rows[:, first], rows[:, second], ls="none", label=label, clip_on=False, **looks)
         if values.best is not None:
             axes.plot(*values.best[list(view.columns)], "*", color=ORANGE, mec="white", mew=0.9, ms=16, ls="none",
@@ -307,10 +307,10 @@ def maps(view: View, values: Values) -> Figure:
     return figure
 
 
-def seen(view: View) -> list[tuple[str, dict[str, Any], Array, Array]]:
+def group_rows(view: View) -> list[tuple[str, dict[str, Any], Array, Array]]:
     """Label, style, rows (k, d) and losses (k,) of told and of pending rows; groups without rows are left out."""
-    situation = view.situation
-    rows, losses, on = situation.rows, situation.gp.y, view.on(situation.rows)
+    context = view.context
+    rows, losses, on = context.rows, context.gp.y, view.is_in_slice(context.rows)
     whole = len(view.columns) == view.domain.d
     dots = {"marker": "o", "ms": 6, "mfc": INK, "mec": "white", "mew": 0.9, "zorder": 4}
     faint = {"marker": "o", "ms": 4, "mfc": "white", "mec": MUTED, "mew": 0.8, "zorder": 3}
@@ -318,7 +318,7 @@ def seen(view: View) -> list[tuple[str, dict[str, Any], Array, Array]]:
     groups = [
         ("told" if whole else "told, in the slice", dots, rows[on], losses[on]),
         ("told, elsewhere", faint, rows[~on], losses[~on]),
-        ("pending", flying, situation.pending_rows, situation.gp.mean(situation.pending_rows)),
+        ("pending", flying, context.pending_rows, context.gp.mean(context.pending_rows)),
     ]
     return [group for group in groups if len(group[2])]
 

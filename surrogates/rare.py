@@ -44,7 +44,7 @@ class Ground(Protocol):
     def unconditional(self) -> Ground: ...
     def from_unit(self, U: Array) -> Array: ...
     def snap(self, X: Array) -> Array: ...
-    def ok(self, X: Array) -> Mask: ...
+    def is_feasible(self, X: Array) -> Mask: ...
     def keys(self, X: Array) -> list[bytes]: ...
 
 
@@ -52,7 +52,7 @@ def is_rare(domain: Ground) -> bool:
     """Whether fewer than FEW of SCOUTS random rows are feasible; most sets that are not rare are recognised after a hundred."""
     rng, found, looked, size = np.random.default_rng(0), 0, 0, 64
     while looked < SCOUTS:
-        found += int(domain.ok(domain.from_unit(rng.random((size, domain.d)))).sum())
+        found += int(domain.is_feasible(domain.from_unit(rng.random((size, domain.d)))).sum())
         looked += size
         if found >= FEW:
             return False
@@ -73,22 +73,22 @@ def pool(domain: Ground) -> Array:
         if len(rows) >= POOL:
             break
         moved = vary_rows(domain, rows[rng.integers(len(rows), size=POOL)], rows, rng)
-        rows = different(domain, np.concatenate([rows, moved[domain.ok(moved)]]))[:POOL]
+        rows = different(domain, np.concatenate([rows, moved[domain.is_feasible(moved)]]))[:POOL]
     if len(rows) < POOL:
         return rows  # a few points: all that was found is worth keeping
     for _ in range(SPREAD):
         moved = vary_rows(domain, rows, rows, rng)
-        rows = np.where(domain.ok(moved)[:, None], moved, rows)
+        rows = np.where(domain.is_feasible(moved)[:, None], moved, rows)
     return different(domain, rows)
 
 
 def _by_chance(domain: Ground, rng: np.random.Generator) -> Array:
     """The first feasible rows: random ones, or variations of rows that satisfy the most constraints."""
-    held = getattr(domain.feasible, "held", None)
+    held = getattr(domain.feasible, "count_held", None)
     found, looked, most = [np.zeros((0, domain.d))], 0, budget(domain)
     while looked < most and sum(map(len, found)) < SEEDS and not (looked >= CONTENT and len(found) > 1):
         X = domain.from_unit(rng.random((BLOCK, domain.d)))
-        good = domain.ok(X)
+        good = domain.is_feasible(X)
         if good.any():
             found.append(X[good])
         if looked == BLOCK and len(found) == 1 and held is not None:
@@ -108,7 +108,7 @@ def _bred(domain: Ground, held: Callable[[Array], Array], X: Array, rng: np.rand
         X, counts = X[best], counts[best]
         moved = step_rows(domain, X[rng.integers(len(X), size=4 * BRED)], rng)
         X, counts = np.concatenate([moved, X]), np.concatenate([held(moved), counts])  # of equals the new ones go on
-        good = domain.ok(X)
+        good = domain.is_feasible(X)
         if good.any():
             return np.asarray(X[good])
     return X[:0]
@@ -150,7 +150,7 @@ def walk_rows(domain: Ground, start: Array, rng: np.random.Generator, n: int, st
         X = start[rng.integers(len(start), size=TURN)]
         for _ in range(steps):
             moved = vary_rows(domain, X, start, rng)
-            X = np.where(domain.ok(moved)[:, None], moved, X)
+            X = np.where(domain.is_feasible(moved)[:, None], moved, X)
         rows.append(X)
     return np.concatenate(rows)[:n] if rows else start[:0]
 

@@ -40,7 +40,7 @@ def find_unused(
     with the best score. None when there is none, or none was found in a continuum."""
     exclude, whole = frozenset(exclude), as_discrete(domain)
     for _ in range(RETRIES if whole is None or whole is domain else 0):
-        rows = domain.some(rng, CANDIDATES)
+        rows = domain.try_rows(rng, CANDIDATES)
         found = first_free(domain, rows, np.zeros(len(rows)), exclude)
         if found is not None:
             return found

@@ -63,9 +63,9 @@ def tasks_with_data(names: list[str]) -> list[str]:
     """The tasks whose data are there; one sentence for each that is left out."""
     every = {name: find_task(name) for name in names}
     for name, task in every.items():
-        if not task.available:
+        if not task.is_available:
             show_line(f"{name} is skipped: it needs {task.needs} below the folder of shared data (HPO_DATA)")
-    return [name for name, task in every.items() if task.available]
+    return [name for name, task in every.items() if task.is_available]
 
 
 def chosen_methods(named: list[str], acquisition: str | None, options: list[str]) -> list[Method]:
@@ -98,7 +98,7 @@ def is_present(method: Method) -> bool:
 def show_list() -> None:
     """What there is."""
     for task in TASKS.values():
-        absent = "" if task.available else f" (needs {task.needs})"
+        absent = "" if task.is_available else f" (needs {task.needs})"
         show_line(f"task    {task.name:<16} {task.kind:<10} {task.about}{absent}")
     for method in METHODS.values():
         show_line(f"method  {method.name:<16} {method.seeds:>2} seeds   {method.absence or 'can run here'}")
@@ -179,7 +179,7 @@ def main(
         if show:
             show_list()
         elif recheck:
-            whose = [one for one in chosen if (method or one.variant or not one.ours) and is_present(one)]
+            whose = [one for one in chosen if (method or one.variant or not one.is_ours) and is_present(one)]
             raise typer.Exit(int(runner.recheck_studies(folder, whose, tasks_with_data(names), show_line) > 0))
         elif seconds_only and table:
             seconds_of(folder)

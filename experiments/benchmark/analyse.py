@@ -20,7 +20,16 @@ from experiments.benchmark.collected import Collected, collect, suite_of
 from experiments.benchmark.notes import notes
 from experiments.benchmark.ranking import Ranking, rank_methods
 from experiments.benchmark.records import RESULTS
-from experiments.benchmark.summary import Beside, Cell, Loss, cells, compare_variants, lost, read_reasons, seconds
+from experiments.benchmark.summary import (
+    Beside,
+    Cell,
+    Loss,
+    cells,
+    compare_variants,
+    find_losses,
+    read_reasons,
+    seconds,
+)
 from experiments.benchmark.tasks import TASKS
 from experiments.ledger.lines import read_lines
 
@@ -53,7 +62,7 @@ def analyse(results: Path, suite: str = "all", asked: Collection[str] | None = N
     found = collect(results, suite, asked)
     made, said = rank_methods(found)
     reasons = {task: said for task, said in read_reasons(REASONS).items() if suite_of(task) == suite} if is_own(results) else {}
-    losses, compared = lost(found, reasons)
+    losses, compared = find_losses(found, reasons)
     said += check_reasons(found, losses, reasons, asked) if is_own(results) else ()
     remarks = [*found.remarks, *said]
     return Analysis(
@@ -97,7 +106,7 @@ def rank_rows(made: Ranking) -> list[Row]:
     rows = []
     for place in made.order:
         method = made.methods[place]
-        beaten, p, holm = made.against.get(method, (None, None, None))
+        beaten, p, holm = made.comparisons.get(method, (None, None, None))
         drawn: Row = {
             "low": low[place], "high": high[place], "low_tasks": wide[0, place], "high_tasks": wide[1, place],
             "first_seeds": made.first["seeds"][0, place],

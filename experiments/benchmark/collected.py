@@ -72,7 +72,7 @@ class Collected:
         return [trace for task in self.tasks for trace in self.traces.get((task, method), ())]
 
 
-def variant(method: str) -> bool:
+def is_variant(method: str) -> bool:
     """GP(...) is ours with an acquisition or options of somebody's: shown, but neither ours nor a peer."""
     return method.startswith(f"{OURS}(")
 
@@ -126,7 +126,7 @@ def collect(results: Path, suite: str = "all", asked: Collection[str] | None = N
 
 def _place(method: str) -> tuple[bool, bool, int, str]:
     order = list(METHODS)
-    return variant(method), method != OURS, order.index(method) if method in order else len(order), method
+    return is_variant(method), method != OURS, order.index(method) if method in order else len(order), method
 
 
 def _read(results: Path, suite: str, remarks: list[str]) -> Iterator[Trace]:

@@ -76,7 +76,7 @@ def edge(config: Mapping[str, Any]) -> float:
     return 0.9 + warm - memory - 0.3 * math.log(config["depth"] / 8)
 
 
-def diverges(config: Mapping[str, Any]) -> bool:
+def is_divergent(config: Mapping[str, Any]) -> bool:
     return too_large(config) > edge(config)
 
 
@@ -110,7 +110,7 @@ def _tuning(config: Mapping[str, Any]) -> float:
 
 def true(config: Mapping[str, Any]) -> float:
     """The loss without noise, nats a token; GUESS where the run diverges."""
-    if diverges(config):
+    if is_divergent(config):
         return GUESS
     size = parameters(config) * (1 - config["dropout"]) ** 1.5  # dropout costs capacity
     learnt = 406.4 / size**0.34 + 410.7 / (_read(config) * _useful(config)) ** 0.28
@@ -121,4 +121,4 @@ def true(config: Mapping[str, Any]) -> float:
 
 def noise(config: Mapping[str, Any], rng: np.random.Generator) -> float:
     """The loss of one run: NaN where it diverges."""
-    return math.nan if diverges(config) else true(config) + NOISE * float(rng.standard_normal())
+    return math.nan if is_divergent(config) else true(config) + NOISE * float(rng.standard_normal())

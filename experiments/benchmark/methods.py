@@ -51,7 +51,7 @@ class Method:
     shortcuts: bool = False
 
     @property
-    def ours(self) -> bool:
+    def is_ours(self) -> bool:
         """Whether code that is not installed decides what it proposes: that of this repository, or somebody's own."""
         return self.module.startswith("ours:")
 
@@ -61,17 +61,17 @@ class Method:
         if self.reference is not None:
             return self.reference, f"{PEERS}.ours:Ours"
         rows = (self.variant or Variant()).sources if self.module == "ours:gp" else ()
-        return (f"{PEERS}.{self.module}", *rows) if self.ours else ()
+        return (f"{PEERS}.{self.module}", *rows) if self.is_ours else ()
 
     @property
     def absence(self) -> str | None:
         """Why it cannot run here, in one sentence; None if it can, as far as can be said without importing it."""
         for package in self.packages:
             if importlib.util.find_spec(package) is None:
-                return self.absent(f"{package} is not installed")
+                return self.explain_absence(f"{package} is not installed")
         return None
 
-    def absent(self, why: str) -> str:
+    def explain_absence(self, why: str) -> str:
         return f"{self.name} is skipped: {why}; {self.install}"
 
     def make(self, space: Space, seed: int, budget: int, timed: bool = False) -> Peer:
@@ -85,7 +85,7 @@ class Method:
                 importlib.import_module(package)
             made: Callable[..., Peer] = getattr(importlib.import_module(f"{PEERS}.{module}"), attribute)
         except ImportError as error:
-            raise Absent(self.absent(str(error))) from error
+            raise Absent(self.explain_absence(str(error))) from error
         options: dict[str, Any] = {} if self.variant is None else self.variant.keywords()
         options |= {"shortcuts": not timed} if self.shortcuts else {}
         options |= {} if self.reference is None else {"reference": self.reference}

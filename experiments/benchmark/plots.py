@@ -19,7 +19,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from experiments.benchmark.collected import OURS, Collected, kind, variant
+from experiments.benchmark.collected import OURS, Collected, is_variant, kind
 from experiments.benchmark.ranking import Ranking
 from experiments.benchmark.ranks import Floats, Friedman, cliques
 from experiments.benchmark.summary import quantile
@@ -38,7 +38,7 @@ def draw_figures(found: Collected, ranking: Ranking | None) -> dict[str, bytes]:
         if ranking is not None:
             made["ranks"] = rank_progress(ranking)
             if ranking.friedman[0] is not None:
-                made["critical"] = critical(ranking.methods, ranking.friedman[0])
+                made["critical"] = draw_critical_difference(ranking.methods, ranking.friedman[0])
         return {name: png(figure) for name, figure in made.items()}
 
 
@@ -49,15 +49,15 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+def line_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Colour, dashes and width of every method."""
     made: dict[str, dict[str, Any]] = {}
     place = 0
     for method in methods:
         if method == OURS:
             made[method] = {"color": BLUE, "linewidth": 3.0, "zorder": 5}
-        elif variant(method):
-            dashes = DASHES[1:][sum(map(variant, made)) % 2]
+        elif is_variant(method):
+            dashes = DASHES[1:][sum(map(is_variant, made)) % 2]
             made[method] = {"color": BLUE, "linewidth": 1.6, "linestyle": dashes, "zorder": 4}
         elif method == "random":
             made[method] = {"color": GREY, "linewidth": 1.5, "linestyle": DASHES[1], "zorder": 2}
@@ -77,7 +77,7 @@ def regret_curves(found: Collected) -> Figure:
     rows = math.ceil(len(found.tasks) / COLUMNS)
     figure = Figure(figsize=(14, 0.9 + 2.75 * rows), layout="constrained")
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    style = looks(found.methods)
+    style = line_styles(found.methods)
     for panel in panels[len(found.tasks) :]:
         panel.set_visible(False)
     for panel, task in zip(panels, found.tasks, strict=False):
@@ -160,7 +160,7 @@ def rank_progress(ranking: Ranking) -> Figure:
     """Mean rank over tasks after every evaluation; the methods' names at the ends of their lines."""
     figure = Figure(figsize=(14, 6), layout=ConstrainedLayoutEngine(w_pad=0.15))
     axes = figure.subplots()
-    style = looks(ranking.found.methods)
+    style = line_styles(ranking.found.methods)
     n = ranking.checkpoints[-1]
     means = ranking.ranks_after(range(1, n + 1))
     for place, method in enumerate(ranking.methods):
@@ -196,7 +196,7 @@ def spread_labels(places: Floats, gap: float) -> Floats:
     return found
 
 
-def critical(methods: Sequence[str], test: Friedman) -> Figure:
+def draw_critical_difference(methods: Sequence[str], test: Friedman) -> Figure:
     """Demšar's diagram: mean whole ranks; what a bar joins does not differ by the critical difference."""
     order = np.argsort(test.ranks, kind="stable")
     ranks = [float(test.ranks[place]) for place in order]

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from experiments.benchmark import ranks
-from experiments.benchmark.collected import OURS, Collected, variant
+from experiments.benchmark.collected import OURS, Collected, is_variant
 from experiments.benchmark.ranks import Draws, Floats, Friedman, Ints
 
 
@@ -36,14 +36,14 @@ class Ranking:
         ]
 
     @cached_property
-    def beats(self) -> Floats:
+    def win_probabilities(self) -> Floats:
         """(T, C, k, k): the probability that a random seed of one method beats a random seed of another."""
-        return np.stack([ranks.beats(x, owner) for x, owner in self.seeds])
+        return np.stack([ranks.estimate_wins(x, owner) for x, owner in self.seeds])
 
     @cached_property
     def ranks(self) -> Floats:
         """(T, C, k) expected ranks."""
-        return ranks.expected_ranks(self.beats)
+        return ranks.expected_ranks(self.win_probabilities)
 
     @cached_property
     def means(self) -> Floats:
@@ -74,11 +74,11 @@ class Ranking:
         return [ranks.friedman(score) for score in scores]
 
     @cached_property
-    def against(self) -> dict[str, tuple[float, float, float]]:
+    def comparisons(self) -> dict[str, tuple[float, float, float]]:
         """A peer -> (mean probability that ours beats it, Wilcoxon's p over tasks, that p after Holm)."""
         if OURS not in self.methods:
             return {}
-        mine = self.beats.mean(axis=1)[:, self.methods.index(OURS)]  # (T, k)
+        mine = self.win_probabilities.mean(axis=1)[:, self.methods.index(OURS)]  # (T, k)
         peers = [place for place, method in enumerate(self.methods) if method != OURS]
         p = [ranks.wilcoxon(mine[:, place] - 0.5) for place in peers]
         both = zip(peers, p, ranks.holm(p), strict=True)
@@ -108,7 +108,7 @@ def rank_methods(found: Collected) -> tuple[Ranking | None, list[str]]:
     """The ranking, None if there is nothing to rank, and what was left out of it."""
     counts = found.checkpoints
     there = {name: {task for task in found.tasks if len(found.regrets(task, name, counts))} for name in found.methods}
-    there = {name: tasks for name, tasks in there.items() if not variant(name)}
+    there = {name: tasks for name, tasks in there.items() if not is_variant(name)}
     field = [name for name, tasks in there.items() if 2 * len(tasks) >= len(found.tasks)]
     whole = [task for task in found.tasks if all(task in there[name] for name in field)]
     said = [

@@ -41,18 +41,18 @@ def side_by_side(groups: Sequence[Floats]) -> tuple[Floats, Ints]:
     return np.concatenate(groups).T.copy(), np.repeat(np.arange(len(sizes)), sizes)
 
 
-def wins(x: Floats) -> Floats:
+def win_matrix(x: Floats) -> Floats:
     """W (..., S, S) of values (..., S)."""
     mine, other = x[..., :, None], x[..., None, :]
     found: Floats = (mine < other) + 0.5 * (mine == other)
     return found
 
 
-def beats(x: Floats, owner: Ints) -> Floats:
+def estimate_wins(x: Floats, owner: Ints) -> Floats:
     """P (C, k, k): the probability that a random seed of one method beats a random seed of another."""
     share = (owner == np.arange(owner[-1] + 1)[:, None]).astype(float)
     share /= share.sum(axis=1, keepdims=True)
-    found: Floats = share @ wins(x) @ share.T
+    found: Floats = share @ win_matrix(x) @ share.T
     return found
 
 
@@ -78,7 +78,7 @@ def drawn_ranks(x: Floats, owner: Ints, draws: int, rng: np.random.Generator) ->
     """(D, C, k): r on one task for resampled seeds. A seed is drawn with all its checkpoints."""
     weights = resample(owner, draws, rng)  # w; r_b = 1/2 + Σ_{i of b} w_i (wᵀ W)_i, of which b against itself is 1/2
     starts = np.searchsorted(owner, np.arange(owner[-1] + 1))
-    made = [np.add.reduceat(weights * (weights @ won.astype(np.float32)), starts, axis=1) for won in wins(x)]
+    made = [np.add.reduceat(weights * (weights @ won.astype(np.float32)), starts, axis=1) for won in win_matrix(x)]
     return np.stack(made, axis=1) + np.float32(0.5)
 
 

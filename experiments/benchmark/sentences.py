@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.benchmark.analyse import TITLES, Analysis, Row, analyse_suites, rank_rows
-from experiments.benchmark.collected import OURS, variant
+from experiments.benchmark.collected import OURS, is_variant
 from experiments.benchmark.ranking import Ranking
 from experiments.benchmark.ranks import DRAWS, FEW, Friedman
 from experiments.ledger.markdown import markdown_table
@@ -87,7 +87,7 @@ def losses_in_words(made: Analysis) -> str:
 def variants_in_words(made: Ranking) -> list[str]:
     """One sentence for every GP(...)."""
     said = []
-    for method in filter(variant, made.found.methods):
+    for method in filter(is_variant, made.found.methods):
         if (found := made.in_place(method)) is not None:
             tasks, means = found
             said.append(

@@ -79,7 +79,7 @@ def run_study(task: Task, method: Method, seed: int, n: int) -> dict[str, Any]:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     ask, tell, recommend = Clock(), Clock(), Clock()
-    trace, at = Trace(task, n), {}
+    trace, at = Observed(task, n), {}
     for i in range(n):
         try:
             config = space.check(ask(peer.ask))
@@ -99,7 +99,7 @@ def run_study(task: Task, method: Method, seed: int, n: int) -> dict[str, Any]:
     return {**named, **trace.record(), **spent, **provenance(method, peer)}
 
 
-class Trace:
+class Observed:
     """What was observed, and how good the incumbent really was after every evaluation."""
 
     def __init__(self, task: Task, n: int) -> None:
@@ -155,7 +155,7 @@ def provenance(method: Method, peer: Peer) -> dict[str, Any]:
     """What a record depends on beside the code: versions, machine, and for ours the revision."""
     packages = {"python": platform.python_version(), **peers.package_versions("numpy", "scipy", "torch"), **peer.versions()}
     machine = {"processor": platform.processor(), "machine": platform.machine()}
-    own = {"git": revision()} if method.ours else {}
+    own = {"git": revision()} if method.is_ours else {}
     return {"versions": packages, "machine": machine, **own}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from experiments.benchmark.collected import OURS, Collected, kind, variant
+from experiments.benchmark.collected import OURS, Collected, is_variant, kind
 from experiments.benchmark.ranks import Floats
 
 
@@ -69,12 +69,12 @@ class Loss:
     reason: str
 
 
-def lost(found: Collected, reasons: Mapping[str, str]) -> tuple[list[Loss], int]:
+def find_losses(found: Collected, reasons: Mapping[str, str]) -> tuple[list[Loss], int]:
     """Every loss, and the number of (task, checkpoint) at which there was a peer to lose against."""
     made, compared = [], 0
     for task in found.tasks:
         for count in found.checkpoints:
-            there = {name: found.regrets(task, name, [count])[:, 0] for name in found.methods if not variant(name)}
+            there = {name: found.regrets(task, name, [count])[:, 0] for name in found.methods if not is_variant(name)}
             ours = there.pop(OURS, np.empty(0))
             peers = {name: values for name, values in there.items() if len(values)}
             if not len(ours) or not peers:
@@ -121,7 +121,7 @@ def compare_variants(found: Collected) -> list[Beside]:
     made, places = [], np.asarray(found.checkpoints) - 1
     for task in found.tasks:
         own = _by_seed(found, task, OURS)
-        for method in filter(variant, found.methods):
+        for method in filter(is_variant, found.methods):
             there = _by_seed(found, task, method)
             if both := sorted({*own} & {*there}):
                 mine, its = (np.array([each[seed][places] for seed in both]) for each in (own, there))

@@ -75,7 +75,7 @@ class Task:
     suite: str = "all"
 
     @property
-    def available(self) -> bool:
+    def is_available(self) -> bool:
         """Whether the file that the task reads is there."""
         return self.needs is None or tables.data_file(self.needs).exists()
 
@@ -90,7 +90,7 @@ class Task:
         16 hex digits of its space, its best value, and what is true and seen at some configurations, to seven digits: not
         of sources, since what is measured comes from files, and a task beside it changes nothing.
         """
-        if not self.available:
+        if not self.is_available:
             return None
         space = self.space()
         configs = [space.decode(row) for row in space.domain.from_unit(_spread(PROBES, space.domain.d))]

@@ -42,7 +42,7 @@ class Told:
     losses: Mapping[Key, float]
     horizon: int
 
-    def some(self, keys: Sequence[Key]) -> Told:
+    def subset(self, keys: Sequence[Key]) -> Told:
         """Of these keys only."""
         return Told(self.domain, self.X, {key: self.losses[key] for key in keys}, self.horizon)
 
@@ -99,13 +99,13 @@ def pooled_model(told: Told, asked: np.ndarray, seed: int) -> Prediction:
 
 
 def last_model(told: Told, asked: np.ndarray, seed: int) -> Prediction:
-    return pooled_model(told.some(sorted({row: (row, until) for row, until in sorted(told.keys)}.values())), asked, seed)
+    return pooled_model(told.subset(sorted({row: (row, until) for row, until in sorted(told.keys)}.values())), asked, seed)
 
 
 def highest_model(told: Told, asked: np.ndarray, seed: int) -> Prediction:
     budgets = sorted({until for _, until in told.keys}, reverse=True)
     enough = [until for until in budgets if sum(key[1] == until for key in told.keys) >= ENOUGH]
-    return pooled_model(told.some([key for key in told.keys if key[1] == enough[0]]), asked, seed)
+    return pooled_model(told.subset([key for key in told.keys if key[1] == enough[0]]), asked, seed)
 
 
 def decay_model(told: Told, asked: np.ndarray, seed: int) -> Prediction:

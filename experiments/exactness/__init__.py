@@ -9,7 +9,7 @@
     posterior.py   mean, variance, log marginal likelihood        against gpytorch, and both against 40 digits (digits.py)
     formulas.py    every kernel from its definition
     gradients.py   analytic ones by hyperparameters and by rows   against torch's autograd of model.py
-    tails.py       log EI, EI and their derivatives               against 80 digits
+    normal.py      log EI, EI and their derivatives               against 80 digits
     ugly.py        ugly data sets
     fuzz.py        from each of them to a proposal                nothing may raise, warn, be infinite or be illegal
     claims.py      what is claimed, the table

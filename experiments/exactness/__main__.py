@@ -21,21 +21,21 @@ import typer
 from experiments.exactness.claims import CLAIMS, exactness_table
 from experiments.exactness.fuzz import fuzz, replay_case
 from experiments.exactness.gradients import gradients
-from experiments.exactness.measure import FULL, QUICK, Size
+from experiments.exactness.measure import FULL, QUICK, Extent
+from experiments.exactness.normal import normal_tails
 from experiments.exactness.posterior import posterior
-from experiments.exactness.tails import tails
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
 from experiments.ledger.measurement import result
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "exactness.jsonl"
-PARTS: Mapping[str, Callable[[Size], dict[str, Any]]] = {
-    "posterior": posterior, "gradients": gradients, "tails": tails, "fuzz": fuzz,
+PARTS: Mapping[str, Callable[[Extent], dict[str, Any]]] = {
+    "posterior": posterior, "gradients": gradients, "tails": normal_tails, "fuzz": fuzz,
 }  # fmt: skip
 MADE_BY = ("numpy", "scipy", "torch", "gpytorch", "mpmath")
 TIMES = ("seconds", "versions", "seconds a case", "slowest")  # of a line: what need not come out the same again
 
 
-def measure_part(part: str, size: Size) -> dict[str, Any]:
+def measure_part(part: str, size: Extent) -> dict[str, Any]:
     """One part, on one thread."""
     torch.set_num_threads(1)
     begun = time.process_time()
@@ -46,7 +46,7 @@ def measure_part(part: str, size: Size) -> dict[str, Any]:
     return {"versions": versions, "seconds": round(time.process_time() - begun, 1), **found}
 
 
-def exactness_measurements(size: Size) -> Iterator[Measurement]:
+def exactness_measurements(size: Extent) -> Iterator[Measurement]:
     """A part each."""
     for part in PARTS:
         sources = (f"experiments.exactness.__main__:PARTS[{part}]", "experiments.exactness.measure:FULL")
@@ -58,7 +58,7 @@ def without_times(line: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in result(line).items() if name not in TIMES}
 
 
-def open_exactness(path: Path, size: Size = FULL) -> Ledger:
+def open_exactness(path: Path, size: Extent = FULL) -> Ledger:
     """The ledger of this experiment."""
     return Ledger(path, list(exactness_measurements(size)), without_times, CLAIMS)
 

@@ -46,9 +46,9 @@ def covariance_in_digits(p: Problem, A: Rows, B: Rows) -> Rows:
     optional = np.array([bool(parents) for parents in p.domain.parents], dtype=bool)
     squares = np.where(p.domain.categorical, gaps != 0, np.where(optional, arcs, gaps * gaps))
     scale = np.array([mpmath.exp(2 * mpmath.mpf(value)) for value in p.theta.log_lengthscales])
-    s, numbers = mpmath.exp(p.theta.log_outputscale), p.domain.d - p.domain.budget  # a budget is no part of a distance
+    s, numbers = mpmath.exp(p.theta.log_outputscale), p.domain.d - p.domain.has_budget  # a budget is no part of a distance
     k = np.vectorize(lambda r2: unit_kernel(p.theta.kernel, r2), otypes=[object])((squares / scale)[..., :numbers].sum(axis=-1))
-    if not p.domain.budget:
+    if not p.domain.has_budget:
         return s * k
     r, q, a = (mpmath.exp(mpmath.mpf(value)) for value in p.theta.log_decay)
     b = scale[-1] ** (mpmath.mpf(1) / 2)

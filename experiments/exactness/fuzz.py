@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.exactness.measure import Size, track_items
+from experiments.exactness.measure import Extent, track_items
 from experiments.exactness.ugly import SEED, Case, ugly_case
-from surrogates import GaussianProcess, Situation, acquisition, fit, isolation, maximize, score_of, standardise
+from surrogates import Context, GaussianProcess, acquisition, fit, isolation, maximize, score_of, standardise
 from surrogates.acquisitions import ScoreFunction
 from surrogates.domain import Array
 
 PROBES = 5  # told rows, and as many random ones, at which everything must be finite
 
 
-def fuzz(size: Size) -> dict[str, Any]:
+def fuzz(size: Extent) -> dict[str, Any]:
     """Failures by number, warnings by text, what the cases were, and their processor time."""
     failures, warned, tally, seconds = {}, Counter[str](), Counter[str](), []
     for number in track_items(range(size.cases), "fuzz"):
@@ -66,11 +66,11 @@ def replay_case(number: int) -> None:
 def case_tags(case: Case) -> list[str]:
     """What is counted of a case before it is walked."""
     d, n, failed = case.domain.d, len(case.rows), [int((~np.isfinite(y)).sum()) for y in case.targets]
-    found = {"d > 20": d > 20, "n = 1": n == 1, "n = 300": n == 300, "conditional": case.domain.conditional,
+    found = {"d > 20": d > 20, "n = 1": n == 1, "n = 300": n == 300, "conditional": case.domain.is_conditional,
              "constrained": case.domain.feasible is not None, "warped": case.warped, "power": case.power,
              "weighted": case.weighted, "pending": len(case.pending) > 0, "some failed": any(failed), "all failed": n in failed,
              "two objectives": len(case.targets) > 1, "discrete": not case.domain.floats.any(),
-             "budgets": case.domain.budget}
+             "budgets": case.domain.has_budget}
     return [case.acquisition, case.kernel, *(name for name, holds in found.items() if holds)]
 
 
@@ -88,14 +88,14 @@ def propose_for(case: Case) -> list[str]:
     gps = tuple(fit_model(case, y) for y in case.targets)
     told = case.domain.at_horizon(case.rows)
     incumbent = float(gps[0].predict(told)[0].min())
-    situation = Situation(gps, told, case.pending, incumbent, case.number, case.noisy)
+    context = Context(gps, told, case.pending, incumbent, case.number, case.noisy)
     probes = probe_rows(case)
-    for gp in (*gps, *situation.hallucinated_gps):
+    for gp in (*gps, *context.hallucinated_gps):
         require_finite_posterior(gp, probes)
-    score = score_of(acquisition(case.acquisition), situation)
+    score = score_of(acquisition(case.acquisition), context)
     require_finite_score(score, case.domain.at_horizon(probes))
     best = case.rows[np.argsort(gps[0].y, kind="stable")]
-    taken = set(case.domain.keys(situation.started_rows))
+    taken = set(case.domain.keys(context.started_rows))
     proposal = maximize(score, case.domain, case.number, best, taken)
     jitter = ["jitter"] * any(gp.jitter > 0 for gp in gps)
     if proposal is None:
@@ -146,7 +146,7 @@ def require_legal(case: Case, x: Array, taken: set[bytes]) -> None:
     require(x.shape == (domain.d,), f"the proposal's shape is {x.shape}")
     require(np.array_equal(domain.snap(x[None])[0], x, equal_nan=True), "the proposal is not on the domain's values")
     require(np.isnan(x) == ~domain.active(x[None])[0], "the proposal is not active where it should be")
-    require(domain.ok(x[None]), "the proposal is not feasible")
+    require(domain.is_feasible(x[None]), "the proposal is not feasible")
     require(domain.keys(x[None])[0] not in taken, "the proposal was told or is pending")
 
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.exactness.measure import DOMAINS, Problem, Size, Worst, track_items
-from experiments.exactness.model import SCORES, Model, tensor
+from experiments.exactness.measure import DOMAINS, Extent, Problem, Worst, track_items
+from experiments.exactness.model import SCORES, TorchModel, tensor
 from surrogates import KERNELS, GaussianProcess, Score, acquisition, log_marginal_likelihood
 from surrogates.domain import Array
 
 
-def gradients(size: Size) -> dict[str, Any]:
+def gradients(size: Extent) -> dict[str, Any]:
     """Of the log marginal likelihood by hyperparameters; of mean, variance and four acquisitions by the rows asked about."""
     found = Worst()
     grid = product(DOMAINS, KERNELS, [n for n in size.rows if 1 < n <= 50], size.columns, size.noises,
@@ -28,20 +28,20 @@ def gradients(size: Size) -> dict[str, Any]:
     problems = list(grid)
     for make, kernel, n, d, noise, seed, warped in track_items(problems, "gradients"):
         p = Problem.of(make, kernel, n, d, noise, seed, warped)
-        model = Model(p)
+        model = TorchModel(p)
         gradients_by_hyperparameters(found, p, model)
         gradients_by_rows(found, p, model)
     return {"errors": found, "problems": len(problems)}
 
 
-def gradients_by_hyperparameters(found: Worst, p: Problem, model: Model) -> None:
+def gradients_by_hyperparameters(found: Worst, p: Problem, model: TorchModel) -> None:
     """In the order of Hyperparameters.to_list."""
-    (theirs,) = torch.autograd.grad(model.evidence(), model.t)
+    (theirs,) = torch.autograd.grad(model.likelihood(), model.t)
     floor = 1e-3 * float(theirs.abs().max())
     found.see("likelihood by hyperparameters", log_marginal_likelihood(p.X, p.y, p.domain, p.theta)[1], theirs, floor, p.name)
 
 
-def gradients_by_rows(found: Worst, p: Problem, model: Model) -> None:
+def gradients_by_rows(found: Worst, p: Problem, model: TorchModel) -> None:
     """The incumbent is the least posterior mean at told rows, as it is in a study."""
     gp, F = GaussianProcess(p.domain, p.X, p.y, p.theta), tensor(p.domain.features(p.asked)).requires_grad_()
     mean, variance = model.posterior(F)

@@ -25,7 +25,7 @@ ASKED = 40  # rows at which a posterior is asked
 
 
 @dataclass(frozen=True)
-class Size:
+class Extent:
     """How much is measured."""
 
     rows: tuple[int, ...] = (1, 5, 50, 200)
@@ -36,7 +36,7 @@ class Size:
     cases: int = 10_000  # ugly data sets
 
 
-FULL, QUICK = Size(), Size((1, 20), (1, 3), (1e-4, 1.0), 1, 100, 60)
+FULL, QUICK = Extent(), Extent((1, 20), (1, 3), (1e-4, 1.0), 1, 100, 60)
 
 
 def track_items(items: Collection[T], what: str) -> Iterable[T]:
@@ -85,7 +85,7 @@ SHARES = np.array([0.02, 0.08, 0.3, 1.0])  # of the horizon, at which learning c
 def random_rows(domain: Domain, rng: np.random.Generator, n: int) -> Array:
     """n random rows, at random budgets where those are a column."""
     X = domain.random(rng, n)
-    if domain.budget:
+    if domain.has_budget:
         X[:, -1] = np.where(rng.random(n) < 0.5, rng.choice(SHARES, n), rng.random(n))
     return X
 
@@ -108,7 +108,7 @@ class Problem:
         rng, domain = np.random.default_rng(seed), make(d)
         warp = tuple(rng.normal(0.0, 0.4, 2 * domain.d)) if warped else ()
         lengths = tuple(rng.normal(-0.7, 0.5, domain.d))
-        decay = tuple(rng.normal(0.0, 0.7, PARAMETERS)) if domain.budget else ()
+        decay = tuple(rng.normal(0.0, 0.7, PARAMETERS)) if domain.has_budget else ()
         theta = Hyperparameters(lengths, 0.4, log(noise), 0.3, kernel, warp, decay)
         X, y = random_rows(domain, rng, n), rng.normal(size=n)
         if not white:

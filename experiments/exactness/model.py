@@ -24,13 +24,13 @@ def tensor(values: Array) -> Tensor:
     return torch.tensor(np.asarray(values), dtype=torch.float64)
 
 
-class Model:
+class TorchModel:
     """s k, the evidence and the posterior as functions of t (p,), in the order of Hyperparameters.to_list."""
 
     def __init__(self, p: Problem) -> None:
         self.kernel, self.d, self.categorical = formula_of(p.theta.kernel), p.domain.d, torch.tensor(p.domain.categorical)
         self.optional = torch.tensor([bool(parents) for parents in p.domain.parents], dtype=torch.bool)
-        self.warped, self.budget = bool(p.theta.log_warp), p.domain.budget
+        self.warped, self.budget = bool(p.theta.log_warp), p.domain.has_budget
         self.t = tensor(np.array(p.theta.to_list())).requires_grad_()
         self.F, self.y = tensor(p.domain.features(p.X)), tensor(p.y)
         self.l, (self.s, self.v), self.mu = self.t[: self.d].exp(), self.t[self.d : self.d + 2].exp(), self.t[self.d + 2]
@@ -62,17 +62,17 @@ class Model:
         return torch.as_tensor(self.kernel.value(r2, lambda c: sqrt(c) * r, torch.exp))
 
     @property
-    def noisy(self) -> Tensor:
+    def noisy_covariance(self) -> Tensor:
         """C (n, n)."""
         return self.covariance(self.F, self.F) + self.v * torch.eye(len(self.y), dtype=torch.float64)
 
-    def evidence(self) -> Tensor:
+    def likelihood(self) -> Tensor:
         """The log marginal likelihood."""
-        return torch.distributions.MultivariateNormal(self.mu.expand(len(self.y)), self.noisy).log_prob(self.y)
+        return torch.distributions.MultivariateNormal(self.mu.expand(len(self.y)), self.noisy_covariance).log_prob(self.y)
 
     def posterior(self, F: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance (m,) of f at features (m, d)."""
-        L, K = torch.linalg.cholesky(self.noisy), self.covariance(F, self.F)
+        L, K = torch.linalg.cholesky(self.noisy_covariance), self.covariance(F, self.F)
         V = torch.linalg.solve_triangular(L, K.T, upper=False)
         alpha = torch.cholesky_solve((self.y - self.mu)[:, None], L)[:, 0]
         prior = torch.stack([self.covariance(row[None], row[None])[0, 0] for row in F])

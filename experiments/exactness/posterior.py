@@ -16,7 +16,7 @@ import torch
 
 from experiments.exactness.digits import posterior_in_digits
 from experiments.exactness.formulas import formula_of
-from experiments.exactness.measure import DOMAINS, Problem, Size, Worst, track_items
+from experiments.exactness.measure import DOMAINS, Extent, Problem, Worst, track_items
 from surrogates import KERNELS, GaussianProcess, log_marginal_likelihood
 from surrogates.columns import ARC, OFF
 from surrogates.domain import Array
@@ -24,7 +24,7 @@ from surrogates.domain import Array
 Answers = tuple[Array, Array, float]  # mean and variance of f at the rows asked about, log marginal likelihood
 
 
-def posterior(size: Size) -> dict[str, Any]:
+def posterior(size: Extent) -> dict[str, Any]:
     """Against gpytorch; and both against 40 digits where those are quickly had."""
     found = Worst()
     grid = product(DOMAINS, KERNELS, size.rows, size.columns, size.noises, range(size.seeds), (False, True))
@@ -60,7 +60,7 @@ def gpytorch_answers(p: Problem) -> Answers:
     from gpytorch import settings
 
     (A, owner), (B, _) = one_hot(p, p.X), one_hot(p, p.asked)
-    owner = owner[: len(owner) - p.domain.budget]
+    owner = owner[: len(owner) - p.domain.has_budget]
     model, likelihood = exact_gp(p, torch.from_numpy(A), torch.from_numpy(p.y), owner)
     with torch.no_grad(), settings.fast_computations(False, False, False), settings.max_cholesky_size(10_000), \
             settings.fast_pred_var(False):
@@ -93,7 +93,7 @@ def exact_gp(p: Problem, x: torch.Tensor, t: torch.Tensor, owner: np.ndarray) ->
         def __init__(self, likelihood: Any) -> None:
             super().__init__(x, t, likelihood)
             self.mean_module = gpytorch.means.ConstantMean()
-            self.covar_module = gpytorch.kernels.ScaleKernel(Curves() if p.domain.budget else inner)
+            self.covar_module = gpytorch.kernels.ScaleKernel(Curves() if p.domain.has_budget else inner)
 
         def forward(self, rows: torch.Tensor) -> Any:
             return gpytorch.distributions.MultivariateNormal(self.mean_module(rows), self.covar_module(rows))

@@ -65,19 +65,19 @@ def ugly_case(number: int) -> Case:
     n = int(rng.integers(*one_of(rng, ROWS)))
     arranged, rows = any_rows(rng, domain, n)
     name = str(rng.choice(sorted(ACQUISITIONS)))
-    objectives = 2 if name in ("ehvi", "nehvi") and chance(rng, 0.8) else 1
+    objectives = 2 if name in ("ehvi", "nehvi") and is_chosen(rng, 0.8) else 1
     targets = [any_targets(rng, domain.features(rows)) for _ in range(objectives)]
-    pending = domain.random(rng, int(rng.integers(0, 6))) if chance(rng, 0.5) else rows[:0]
-    if chance(rng, 0.1):
+    pending = domain.random(rng, int(rng.integers(0, 6))) if is_chosen(rng, 0.5) else rows[:0]
+    if is_chosen(rng, 0.1):
         pending = np.concatenate([pending, rows[:2], pending[:1]])  # replicates
-    start = any_start(rng, domain.d) if chance(rng, 0.2) else None
-    base = n if chance(rng, 0.7) else int(rng.integers(1, n + 1))
-    words = (f"n={n} d={domain.d} {'+'.join(sorted(set(domain.kinds)))}{' conditional' * domain.conditional}"
+    start = any_start(rng, domain.d) if is_chosen(rng, 0.2) else None
+    base = n if is_chosen(rng, 0.7) else int(rng.integers(1, n + 1))
+    words = (f"n={n} d={domain.d} {'+'.join(sorted(set(domain.kinds)))}{' conditional' * domain.is_conditional}"
              f"{' constrained' * (domain.feasible is not None)}, rows {arranged}, targets {', '.join(w for w, _ in targets)}")
     case = Case(number, domain, rows, tuple(y for _, y in targets), pending, name, str(rng.choice(sorted(KERNELS))),
-                chance(rng, 0.25), chance(rng, 0.25), chance(rng, 0.5), chance(rng, 0.2), start, base, words)
+                is_chosen(rng, 0.25), is_chosen(rng, 0.25), is_chosen(rng, 0.5), is_chosen(rng, 0.2), start, base, words)
     apart = np.random.default_rng([SEED, number, 2])
-    return with_budget(apart, case) if chance(apart, BUDGETED) else case
+    return with_budget(apart, case) if is_chosen(apart, BUDGETED) else case
 
 
 def one_of(rng: Rng, weights: Mapping[T, float]) -> T:
@@ -86,7 +86,7 @@ def one_of(rng: Rng, weights: Mapping[T, float]) -> T:
     return list(weights)[int(rng.choice(len(shares), p=shares / shares.sum()))]
 
 
-def chance(rng: Rng, share: float) -> bool:
+def is_chosen(rng: Rng, share: float) -> bool:
     """True with that probability."""
     return bool(rng.random() < share)
 
@@ -107,9 +107,9 @@ def any_domain(rng: Rng) -> Domain:
     sizes = tuple(0 if kind == "float" else int(rng.integers(1, 7)) if at is None else len(at)
                   for kind, at in zip(of, levels, strict=True))
     plain = Domain(of, levels, sizes, ((),) * d)
-    if chance(rng, 0.5):
+    if is_chosen(rng, 0.5):
         plain = Domain(of, levels, sizes, tuple(any_conditions(rng, plain, j) for j in range(d)))
-    return with_constraint(rng, plain) if chance(rng, 0.2) else plain
+    return with_constraint(rng, plain) if is_chosen(rng, 0.2) else plain
 
 
 def any_levels(rng: Rng) -> Array:
@@ -121,7 +121,7 @@ def any_levels(rng: Rng) -> Array:
 def any_conditions(rng: Rng, domain: Domain, j: int) -> tuple[Condition, ...]:
     """None, or one or two on discrete columns before j, each true for some of the parent's values."""
     discrete = [c for c in range(j) if domain.sizes[c]]
-    if not discrete or chance(rng, 0.5):
+    if not discrete or is_chosen(rng, 0.5):
         return ()
     parents = rng.choice(discrete, min(len(discrete), int(rng.integers(1, 3))), replace=False)
     return tuple((int(c), tuple(rng.choice(domain.values(c), int(rng.integers(1, domain.sizes[c] + 1)), replace=False).tolist()))

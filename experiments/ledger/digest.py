@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from experiments.ledger.syntax import bound, canonical, chains, imports, is_docstring, is_main, table_rows
+from experiments.ledger.syntax import bound_names, canonical, chains, imports, is_docstring, is_main, table_rows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OURS = ("surrogates", "hpo", "models", "experiments", "papers")
@@ -45,7 +45,7 @@ class Module:
         """Of a file; `package` is what its relative imports start from."""
         module = cls(path)
         for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-            names = list(bound(statement))
+            names = list(bound_names(statement))
             if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 module.imported.update(imports(statement, package))
             for name in names:

@@ -85,7 +85,7 @@ class Ledger:
         """Of every measurement that has one the last line that the code as it is now would write."""
         return {name: line for name, line in self.latest().items() if self.by_name[name].is_current(line)}
 
-    def stale(self) -> dict[str, Record]:
+    def list_stale(self) -> dict[str, Record]:
         """The last lines of measurements that have only older ones."""
         return {name: line for name, line in self.latest().items() if not self.by_name[name].is_current(line)}
 
@@ -96,7 +96,7 @@ class Ledger:
 
     def warnings(self) -> list[str]:
         """A sentence where some of what is shown is older than the code; else none."""
-        old, every = len(self.stale()), len(self.latest())
+        old, every = len(self.list_stale()), len(self.latest())
         return [f"{old} of {every} lines were made by other sources than these."] if old else []
 
     # -- measuring -----------------------------------------------------------------------------------------------------
@@ -161,9 +161,9 @@ class Ledger:
         A line whose task is defined anew cannot come out the same, and is no sample.
         """
         found: dict[Origin, tuple[Measurement, Record]] = {}
-        for name, line in self.stale().items():
+        for name, line in self.list_stale().items():
             one = self.by_name[name]
-            if one.same_task(line):
+            if one.is_same_task(line):
                 found.setdefault((one.group, line.get("digest")), (one, line))
         return list(found.values())
 
@@ -190,11 +190,11 @@ class Ledger:
 
     def adopt(self, origins: Collection[Origin]) -> int:
         """Makes the stale lines of these origins current; how many there are. No line is dropped."""
-        stale = self.stale()
+        stale = self.list_stale()
         lines, count = list(read_lines(self.path)), 0
         for place, line in enumerate(lines):
             one = self.measurement_of(line)
-            if one is None or stale.get(one.name) != line or not one.same_task(line):
+            if one is None or stale.get(one.name) != line or not one.is_same_task(line):
                 continue
             if (one.group, line.get("digest")) in origins:
                 lines[place] = {"measured_by": line.get("digest", UNKNOWN), **line, "digest": one.digest}

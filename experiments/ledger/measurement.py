@@ -47,14 +47,14 @@ class Measurement:
         stamps = {"task_digest": self.task_digest, "digest": self.digest}
         return {**self.key, **found, **{name: value for name, value in stamps.items() if value is not None}}
 
-    def same_task(self, line: Mapping[str, Any]) -> bool:
+    def is_same_task(self, line: Mapping[str, Any]) -> bool:
         """Whether the line's task is defined as it was then, as far as can be said: where both digests are there."""
         then = line.get("task_digest")
         return then is None or self.task_digest in (None, then)
 
     def is_current(self, line: Mapping[str, Any]) -> bool:
         """Whether a line of this measurement would come out of the code as it is now. Without sources, of the task alone."""
-        return self.same_task(line) and (not self.sources or line.get("digest") == self.digest)
+        return self.is_same_task(line) and (not self.sources or line.get("digest") == self.digest)
 
 
 def name_of(key: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def bound(statement: ast.stmt) -> Iterator[str]:
+def bound_names(statement: ast.stmt) -> Iterator[str]:
     """The names that a statement at the top of a module defines, imports left out; `TABLE[key] = value` defines TABLE."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield statement.name
@@ -18,7 +18,8 @@ def bound(statement: ast.stmt) -> Iterator[str]:
     elif isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While) and not is_main(statement):
         inner = (node for node in ast.iter_child_nodes(statement) if isinstance(node, ast.stmt | ast.ExceptHandler))
         for node in inner:
-            yield from (name for each in getattr(node, "body", [node]) if isinstance(each, ast.stmt) for name in bound(each))
+            body = (each for each in getattr(node, "body", [node]) if isinstance(each, ast.stmt))
+            yield from (name for each in body for name in bound_names(each))
 
 
 def roots(target: ast.expr) -> Iterator[str]:

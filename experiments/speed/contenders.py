@@ -32,7 +32,7 @@ class Contender(Protocol):
     def parameters(self) -> int: ...
 
 
-class Ours:
+class OurLoop:
     """Our loop; `engine` as in models/engines/engine.py."""
 
     def __init__(self, size: Size, device: str, precision: str, engine: str, tanh: bool = False) -> None:
@@ -68,7 +68,7 @@ def make(name: str, size: Size, device: str, precision: str, nanogpt: Path | Non
     tanh, compiled = "tanh" in how, "compile" in how
     if who == "ours":
         engine = "graph" if "graph" in how else "compile" if compiled else "eager"
-        return Ours(size, device, precision, engine, tanh)
+        return OurLoop(size, device, precision, engine, tanh)
     if who == "trainer":
         return Trainer(size, device, precision, compiled, tanh)
     if who == "nanoGPT":

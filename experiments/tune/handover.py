@@ -58,7 +58,7 @@ class Difference:
     among: int
 
     @property
-    def sure(self) -> bool:
+    def is_sure(self) -> bool:
         return self.low > 0
 
 
@@ -116,7 +116,7 @@ def decide_handover(study: Study, known: Mapping[str, Any], wanted: bool) -> Han
     default = next((key for key in there if key[0] == number), None)
     judged = {key: found for key, found in judgements(known).items() if key in there}
     over = len(judged) == len(there) > 0 and (default is not None or _failed(history, number))
-    if wanted and before_finals(study) and study.successes() and not over:
+    if wanted and is_before_finals(study) and study.successes() and not over:
         key, usual = study.best.key, known.get("default", {}).get("loss")
         if default is not None:  # its final may be over before those of the ones that led it
             below = [until for until in history.budgets if until < history.header.horizon]
@@ -138,7 +138,7 @@ def decide_handover(study: Study, known: Mapping[str, Any], wanted: bool) -> Han
     return Handover(key, default, "judged" if default is not None else "alone", there, judged, gain)
 
 
-def before_finals(study: Study) -> bool:
+def is_before_finals(study: Study) -> bool:
     """Whether the study began when there were no finals: its header names the search alone."""
     return study.history.header.optimizer["name"] != Finals.__name__
 
@@ -189,7 +189,7 @@ def sentence(found: Handover, study: Study) -> str:
     if math.isnan(gain.low):
         what = f"handed over is trial {number}, judged {gain.mean:.4f} nats per token better than the default configuration"
         return f"{what} on {tokens} of validation text, too few to say how sure that is"
-    sure = "better than" if gain.sure else "not surely better than"
+    sure = "better than" if gain.is_sure else "not surely better than"
     return (
         f"handed over is trial {number}, {sure} the default configuration by {gain.mean:.4f} nats per token "
         f"[{gain.low:.4f}, {gain.high:.4f}]: 95 % over parts of {tokens} of validation text, not over seeds of training"

@@ -25,7 +25,7 @@ from hpo.analysis.snapshot import Snapshot, snapshot
 from hpo.display import Lines
 from hpo.history import History
 from hpo.job import Key
-from hpo.stopping import is_over, search_end, spent
+from hpo.stopping import is_over, search_end, search_seconds
 from hpo.study import Study
 from hpo.trial import best_key
 
@@ -144,7 +144,7 @@ def method(settings: Settings) -> str:
 
 def summary(history: History, seconds: float) -> list[str]:
     """How much was done in how many seconds, and what became of the search's seconds, in a sentence each."""
-    now, took = snapshot(history), spent(history)
+    now, took = snapshot(history), search_seconds(history)
     said = [f"{now.started} trials, {now.whole} trained to the end, {round(now.work):,} tokens in {took:.0f} s"]
     end = search_end(history)
     if end is not None and is_over(history) and "reserve" in end:

@@ -12,7 +12,7 @@ import numpy as np
 from experiments.job import LARGEST, GPTObjective, default, flat, space
 from experiments.tune.machine import most_workers
 from experiments.tune.settings import Settings, refusal
-from models.predict.memory import MARGIN, fits, memory
+from models.predict.memory import MARGIN, fits_memory, memory
 
 if TYPE_CHECKING:
     from models.predict.memory import Kind
@@ -50,7 +50,7 @@ class Fits:
         sizes = tuple(plain[name] for name in LARGEST)
         return _fits(self, kinds, sizes, tuple(plain.get(name, 0) > 0 for name in SWITCHES))
 
-    def needs(self, config: Mapping[str, Any]) -> int:
+    def bytes_needed(self, config: Mapping[str, Any]) -> int:
         """The bytes in `available` from which on a configuration fits."""
         told = memory({**dict(self.fixed), **flat(config)}, device=self.kind, kernels=self.kernels)
         return int(told.process * (1 + MARGIN)) + 1
@@ -61,7 +61,7 @@ def _fits(room: Fits, kinds: tuple[Any, ...], sizes: tuple[int, ...], on: tuple[
     """Whether a training fits, by all that memory depends on; None where a choice is not the space's."""
     chosen = {name: value for name, value in zip(KINDS, kinds, strict=True) if value is not None}
     switched = {name: value for (name, value), one in zip(SWITCHES.items(), on, strict=True) if one}
-    return fits({**dict(room.fixed), **chosen, **dict(zip(LARGEST, sizes, strict=True)), **switched}, room)
+    return fits_memory({**dict(room.fixed), **chosen, **dict(zip(LARGEST, sizes, strict=True)), **switched}, room)
 
 
 def worker_room(objective: GPTObjective, available: int, vocabulary: int, kernels: bool = True) -> Fits:
@@ -90,7 +90,7 @@ def check_room(settings: Settings, room: Fits, given: bool = True) -> None:
     tried = [whole.decode(row) for row in whole.domain.random(np.random.default_rng(0), TRIED)]
     if any(map(room, tried)):
         return
-    least, usual = min(map(room.needs, tried)), room.needs(default(settings.space))
+    least, usual = min(map(room.bytes_needed, tried)), room.bytes_needed(default(settings.space))
     why = (
         f"of {TRIED} configurations of the {settings.space} space none takes less at context {settings.context}, "
         f"and the default one takes {usual}"

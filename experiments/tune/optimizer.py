@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments.job import job_grid, trainable
+from experiments.job import job_grid, list_trainable
 from experiments.tune.settings import Settings
 from hpo.optimizer import Optimizer, Sampler, Scheduler
 from hpo.optimizers import class_of, make
@@ -40,7 +40,7 @@ OPTIONS: Mapping[str, Callable[[Settings], Any]] = {
     "rungs": lower_rungs,
     "population": lambda settings: settings.population or population_size(settings),
     "generations": lambda settings: max(1, min(GENERATIONS, settings.horizon // settings.min_resource)),
-    "explore": lambda settings: trainable(settings.space),
+    "explore": lambda settings: list_trainable(settings.space),
 }
 GIVEN = {"sampler": ("space", "seed"), "scheduler": ("space", "seed", "sampler", *OPTIONS)}  # what a class is made with
 OPTIONAL = ("reduction_factor", "population")  # settings that a class of one's own may have no use for

@@ -43,7 +43,7 @@ class Search:
     @property
     def has_default(self) -> bool:
         """Whether the memory lets the default configuration in."""
-        return self.study.optimizer.space.feasible(default(self.settings.space))
+        return self.study.optimizer.space.is_feasible(default(self.settings.space))
 
 
 def prepare(values: Mapping[str, Any], command: str) -> Search:

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import typer
 
-from experiments.tune.handover import Handover, before_finals, sentence
+from experiments.tune.handover import Handover, is_before_finals, sentence
 from experiments.tune.live import Display, summary
 from experiments.tune.prepare import Search
 from hpo.executors.processes import Processes
 from hpo.run import Stop, run
-from hpo.signals import Terminated, terminable
+from hpo.signals import Terminated, handle_termination
 from hpo.stopping import Turn, search_end
 
 INTERRUPTED = 130
@@ -23,7 +23,7 @@ def carry_out(work: Search) -> int:
     """The whole job; the exit code. A Ctrl-C in the search or in the measurements still leaves a report; a second one, and
     SIGTERM, after which there may be no time, leave the log."""
     code = INTERRUPTED
-    with terminable():
+    with handle_termination():
         try:
             try:
                 finish(work)
@@ -40,7 +40,7 @@ def carry_out(work: Search) -> int:
 
 def finish(work: Search) -> None:
     """The search as far as there is something left of it, and what stands beside the log."""
-    late = before_finals(work.study) and "reserve" not in (search_end(work.study.history) or {})  # no Turn has ended it
+    late = is_before_finals(work.study) and "reserve" not in (search_end(work.study.history) or {})  # no Turn has ended it
     if late and work.study.history.results:
         typer.echo(f"the study in {str(work.folder.path)!r} comes from before there were finals, and ends with them now")
     if work.folder.is_complete(work.settings) and not late:

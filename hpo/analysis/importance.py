@@ -173,7 +173,7 @@ def _tau(space: Space, name: str, values: Sequence[Any], losses: Sequence[float]
 
 def comparable_keys(history: History, enough: int) -> Sequence[Key]:
     """Finished keys of trials with their own weights at the highest budget with enough of them, else at the fullest."""
-    levels = [[key for key in history.at(until) if history.own(key)] for until in reversed(history.budgets)]
+    levels = [[key for key in history.at(until) if history.is_own(key)] for until in reversed(history.budgets)]
     return next((keys for keys in levels if len(keys) >= enough), max(levels, key=len, default=[]))
 
 

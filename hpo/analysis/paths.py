@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.values import shown
+from hpo.values import format_value
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -16,7 +16,7 @@ def check_file(path: str | Path, suffixes: Sequence[str] = ()) -> Path:
     those, FileNotFoundError where its folder is not there."""
     ends = f" that ends in one of {', '.join(suffixes)}" if suffixes else ""
     if not isinstance(path, str | Path):
-        raise TypeError(f"path is {shown(path)}; allowed is the path of a file{ends}")
+        raise TypeError(f"path is {format_value(path)}; allowed is the path of a file{ends}")
     found = Path(path)
     if found.is_dir():
         raise ValueError(f"path is {str(path)!r}, which is a folder; allowed is the path of a file{ends}")

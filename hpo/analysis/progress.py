@@ -11,7 +11,7 @@ from hpo.job import Job, Key
 
 
 @dataclass(frozen=True)
-class Rung:
+class RungSummary:
     """One budget: how many trials have finished and failed there, how many are trained and wait for a worker, the lowest loss."""
 
     until: int
@@ -22,7 +22,7 @@ class Rung:
     best: float | None  # of the first objective, as it was reported
 
 
-def count_rungs(history: History, workers: int) -> list[Rung]:
+def count_rungs(history: History, workers: int) -> list[RungSummary]:
     """Every budget at which something was started, lowest first. Of what is in flight, as much is trained as there are
     workers, in order of starting; the rest waits behind them."""
     flying = list(history.pending)
@@ -32,12 +32,12 @@ def count_rungs(history: History, workers: int) -> list[Rung]:
     return [_rung(history, until, running[until], waiting[until]) for until in budgets]
 
 
-def _rung(history: History, until: int, running: int, waiting: int) -> Rung:
+def _rung(history: History, until: int, running: int, waiting: int) -> RungSummary:
     keys = history.at(until)
     good = [key for key in keys if not history.is_failure(key)]
     best = min(good, key=lambda key: history.losses(key)[0], default=None)
     value = None if best is None else objective_value(history, best)
-    return Rung(until, len(keys), len(keys) - len(good), running, waiting, value)
+    return RungSummary(until, len(keys), len(keys) - len(good), running, waiting, value)
 
 
 def objective_value(history: History, key: Key, place: int = 0) -> float:
@@ -62,7 +62,7 @@ def _position(history: History, key: Key | None) -> float:
 def finish_times(history: History) -> dict[Key, float]:
     """When every key finished, in seconds of search and in order: neither pauses between two runs of a study nor the start-up
     of the workers count (hpo/stopping.py). All are 0 where no run has driven the study."""
-    births = _births(history)
+    births = _start_times(history)
     run, earlier, worked, last = -1, 0.0, 0.0, None
     times: dict[Key, float] = {}
     for event in history.events:
@@ -81,7 +81,7 @@ def finish_times(history: History) -> dict[Key, float]:
     return times
 
 
-def _births(history: History) -> list[float]:
+def _start_times(history: History) -> list[float]:
     """Of every run, the seconds until its first worker was ready; infinite where nothing has finished."""
     found: list[float] = []
     for event in history.events:

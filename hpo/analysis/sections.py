@@ -13,7 +13,7 @@ from hpo.analysis.importance import Correlations, Importance, importance
 from hpo.analysis.lines import amount, quantity, short
 from hpo.analysis.page import Cell, Code, Part, Picture, Section, Table, Words, plain_row
 from hpo.analysis.parameters import PANELS, draw_effects, draw_importance, draw_parallel, draw_slices
-from hpo.analysis.progress import Rung, count_rungs, finish_times
+from hpo.analysis.progress import RungSummary, count_rungs, finish_times
 from hpo.analysis.subject import Subject
 from hpo.job import Key
 
@@ -69,7 +69,7 @@ def rungs_table(subject: Subject) -> Table:
     return Table(head, [_rung_row(rung) for rung in count_rungs(subject.history, 1)])
 
 
-def _rung_row(rung: Rung) -> list[Cell]:
+def _rung_row(rung: RungSummary) -> list[Cell]:
     return plain_row(f"{rung.until:,}", rung.finished, rung.failed, "–" if rung.best is None else f"{rung.best:.4f}")
 
 

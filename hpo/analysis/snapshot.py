@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.analysis.progress import Rung, count_rungs, objective_value, total_work
+from hpo.analysis.progress import RungSummary, count_rungs, objective_value, total_work
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizers.finals import FINALS, default_trial, finalists, furthest
-from hpo.stopping import is_ready, search_end, spent
+from hpo.stopping import is_ready, search_end, search_seconds
 from hpo.trial import best_key
 
 
@@ -18,7 +18,7 @@ from hpo.trial import best_key
 class Snapshot:
     """Values are those of the first objective, as they were reported."""
 
-    rungs: tuple[Rung, ...] = ()
+    rungs: tuple[RungSummary, ...] = ()
     spent: float = 0.0  # seconds of search and finals so far
     ready: bool = False  # whether a worker of this run has been ready
     finals: int | None = None  # trials beside the default that are trained to the end, once that has begun
@@ -39,7 +39,7 @@ def snapshot(history: History, workers: int = 1) -> Snapshot:
     in_finals = over is not None and over["phase"] == FINALS
     return Snapshot(
         rungs=tuple(count_rungs(history, workers)),
-        spent=spent(history),
+        spent=search_seconds(history),
         ready=is_ready(history),
         finals=len(set(finalists(history, over["keep"])) - {usual}) if over is not None and in_finals else None,
         has_default=usual is not None or history.queue_head is not None,

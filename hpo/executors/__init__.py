@@ -14,7 +14,7 @@ from hpo.executors.processes import Processes
 from hpo.executors.simulator import Simulator
 from hpo.executors.threads import Threads
 from hpo.objective import Objective
-from hpo.values import shown
+from hpo.values import format_value
 
 # Each takes (objective, horizon, folder); what else its constructor takes are its options.
 EXECUTORS: dict[str, Callable[..., Executor]] = {"inline": Inline, "threads": Threads, "processes": Processes}
@@ -23,7 +23,7 @@ EXECUTORS: dict[str, Callable[..., Executor]] = {"inline": Inline, "threads": Th
 def executor_options(name: str) -> list[str]:
     """The options of a listed executor. ValueError for a name that is not listed."""
     if not isinstance(name, str) or name not in EXECUTORS:
-        raise ValueError(f"unknown executor {shown(name)}; allowed are {list(EXECUTORS)}")
+        raise ValueError(f"unknown executor {format_value(name)}; allowed are {list(EXECUTORS)}")
     return list(inspect.signature(EXECUTORS[name]).parameters)[3:]
 
 

@@ -19,13 +19,13 @@ except ImportError:  # no such locks here
 _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 
 
-def _let_go() -> None:
+def _release_locks() -> None:
     """In a forked child: releases the locks, which belong to the parent; the child may outlive it."""
     for lock in list(_held):
         lock.release()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_release_locks)
 
 
 class FolderLock:

@@ -17,7 +17,7 @@ from pickle import PicklingError, dumps
 
 from hpo.executors.base import Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
-from hpo.executors.slot import Slot, beyond_reach
+from hpo.executors.slot import Slot, is_unreachable
 from hpo.executors.watchdog import Watchdog
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
@@ -75,7 +75,7 @@ class Processes:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise UnguardedScript
         try:
-            unreachable = beyond_reach(dumps(objective))
+            unreachable = is_unreachable(dumps(objective))
         except (PicklingError, AttributeError, TypeError) as error:
             raise TypeError(
                 f"the objective cannot be sent to another process ({error}); define it in a module"
@@ -165,9 +165,9 @@ class Processes:
                 self._bell.recv_bytes()
             for slot in list(self._slots):
                 if slot.connection in heard:
-                    self._hear(slot)
+                    self._receive(slot)
                 elif slot.process.poll() is not None and not slot.connection.poll():
-                    self._bury(slot)  # its connection lives on in something that it forked
+                    self._remove_slot(slot)  # its connection lives on in something that it forked
                 elif self.timeout is not None and slot.job is not None and slot.elapsed_seconds() >= self.timeout:
                     slot.late = True
                     slot.kill()
@@ -184,12 +184,12 @@ class Processes:
                 limits += [self.timeout - slot.elapsed_seconds() for slot in self._slots if slot.job and not slot.late]
             return max(0.0, min(limits))
 
-    def _hear(self, slot: Slot) -> None:
+    def _receive(self, slot: Slot) -> None:
         """Handles one message of a worker: it is ready, it could not start, it has done its job, or (end of file) it has died."""
         try:
             what, *said = slot.connection.recv()
         except (EOFError, OSError):
-            return self._bury(slot)
+            return self._remove_slot(slot)
         except Exception as error:  # an answer that only the worker can read
             what, said = "done", [Result(error=f"the result cannot be read by the driver: {error}"), {}, 0]
         if what == "ready":
@@ -220,7 +220,7 @@ class Processes:
         if slot.late or worn or full:  # late: killed in the moment in which its job came out; the next one is innocent
             self._replace(slot)
 
-    def _bury(self, slot: Slot) -> None:
+    def _remove_slot(self, slot: Slot) -> None:
         """A worker is dead: deletes its half-written checkpoint, reports its job, and starts another worker."""
         how = slot.close()
         job, slot.job = slot.job, None
@@ -233,7 +233,7 @@ class Processes:
         if slot.ready:
             self._start()
         else:
-            self._mourn(*(slot.failure or (False, f"it {how}", "")))
+            self._explain_death(*(slot.failure or (False, f"it {how}", "")))
 
     def _replace(self, slot: Slot) -> None:
         slot.close()
@@ -245,9 +245,9 @@ class Processes:
         try:
             self._slots.append(self._spawn())
         except OSError as error:
-            self._mourn(False, f"the system refused it: {error}", "")
+            self._explain_death(False, f"the system refused it: {error}", "")
 
-    def _mourn(self, unguarded: bool, said: str, text: str) -> None:
+    def _explain_death(self, unguarded: bool, said: str, text: str) -> None:
         """A worker failed to start: start another one, or give up after too many failures.
 
         An exception while starting will come again, unless another worker has started; a process that was killed may

@@ -79,7 +79,7 @@ class Slot:
         return f"was killed by signal {-status}{names.get(-status, '')}"
 
 
-def beyond_reach(pickled: bytes) -> bool:
+def is_unreachable(pickled: bytes) -> bool:
     """Whether what was pickled is defined in a main module that no other process can import: there is no file of it, as in a
     shell, in a notebook, behind -c and on standard input."""
     if b"__main__" not in pickled or MAINS & _preparation().keys():

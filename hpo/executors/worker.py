@@ -183,5 +183,5 @@ def _first(value: Any, objective: str, absent: float = math.nan) -> Any:
 def _is_divergence(value: Any) -> bool:
     try:
         return not math.isfinite(number("", value))
-    except TypeError:  # not a number: `Study.told` says so
+    except TypeError:  # not a number: `Study.check_result` says so
         return False

@@ -9,7 +9,7 @@ from typing import Any
 from hpo.logs.base import Collision, Event, Log, LogError
 from hpo.logs.memory import MemoryLog
 from hpo.logs.sqlite import SQLiteLog
-from hpo.values import shown
+from hpo.values import format_value
 
 LOGS: dict[str, type[Log]] = {"memory": MemoryLog, "sqlite": SQLiteLog}
 METHODS = ("header", "open", "append", "read", "close")
@@ -24,18 +24,18 @@ def open_log(log: Any, readonly: bool = False) -> Log:
     if isinstance(log, str) and "://" in log:
         scheme = log.partition("://")[0]
         if scheme not in LOGS:
-            raise ValueError(f"the log {shown(log)} has an unknown scheme; allowed are {[f'{name}://' for name in LOGS]}")
+            raise ValueError(f"the log {format_value(log)} has an unknown scheme; allowed are {[f'{name}://' for name in LOGS]}")
         return LOGS[scheme].from_url(log, readonly)
     if isinstance(log, str | Path):
         return SQLiteLog(log, readonly)
     if isinstance(log, type) or not all(callable(getattr(log, name, None)) for name in METHODS):
         raise TypeError(
-            f"log is {shown(log)}; allowed are a path such as 'study.db', a log such as SQLiteLog('study.db'), a URL such as "
-            f"'sqlite:///study.db' and None"
+            f"log is {format_value(log)}; allowed are a path such as 'study.db', a log such as SQLiteLog('study.db'), a URL such "
+            f"as 'sqlite:///study.db' and None"
         )
     lacks = [name for name in FIELDS if not hasattr(log, name)]
     if lacks:
-        raise TypeError(f"the log {shown(log)} has no {lacks[0]}; derive its class from hpo.logs.Log, which declares it")
+        raise TypeError(f"the log {format_value(log)} has no {lacks[0]}; derive its class from hpo.logs.Log, which declares it")
     found: Log = log
     return found
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Self
 
-from hpo.frames import outside
+from hpo.frames import stack_level
 from hpo.logs.base import VERSION, Event, Log, LogError, encode_json, later_version
 from hpo.logs.checks import check_event
 from hpo.logs.tables import APPLICATION, TABLES, Digests, Plain, Tables
@@ -101,7 +101,7 @@ class SQLiteLog(Log):
         """Shows the caller's line, not one of ours; what is said of version 1 is said once a process and file."""
         if not isinstance(self.tables, Plain) or note not in _said:
             _said.add(note)
-            warnings.warn(note, stacklevel=outside())
+            warnings.warn(note, stacklevel=stack_level())
 
     def append(self, event: Event) -> None:
         check_event(event)

@@ -21,7 +21,7 @@ from hpo.optimizers.sobol import Sobol
 from hpo.registry import is_reference, option_names, resolve
 from hpo.space import Space
 from hpo.upgrade import refuse_renamed
-from hpo.values import shown
+from hpo.values import format_value
 
 NAME = re.compile(r"[A-Za-z][\w-]*")
 
@@ -47,9 +47,9 @@ def register(name: str, cls: type) -> None:
     ValueError if another class has the name, TypeError if the class is not an optimizer.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(f"name is {shown(name)}; allowed are letters, digits, - and _, with a letter first")
-    if not isinstance(cls, type) or not Optimizer.admits(cls):
-        raise TypeError(f"register takes a class such as GP, with `propose` or `sample`, but {shown(cls)} came")
+        raise ValueError(f"name is {format_value(name)}; allowed are letters, digits, - and _, with a letter first")
+    if not isinstance(cls, type) or not Optimizer.is_adaptable(cls):
+        raise TypeError(f"register takes a class such as GP, with `propose` or `sample`, but {format_value(cls)} came")
     there = OPTIMIZERS.get(name, cls)
     if (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
         raise ValueError(f"the name {name!r} belongs to {there.__module__}.{there.__qualname__}; choose another one")

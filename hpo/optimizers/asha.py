@@ -39,7 +39,7 @@ class ASHA(Scheduler):
     def propose(self, history: History) -> Job | None:
         rungs = history.fold(self.owner, self._begin).rungs
         for k in range(len(self.rungs) - 2, -1, -1):  # from the top: what is nearest to the end goes first
-            best = rungs[k].promotable(history, self.reduction_factor)
+            best = rungs[k].find_promotable(history, self.reduction_factor)
             if best is not None:
                 return self.resume(history, best[0], self.rungs[k + 1])
         return self.sampler.fresh(history, self.rungs[0], {"rung": 0})
@@ -71,7 +71,7 @@ class Rung:
     members: list[Entry] = field(default_factory=list)
     open: list[Entry] = field(default_factory=list)
 
-    def promotable(self, history: History, eta: float) -> Key | None:
+    def find_promotable(self, history: History, eta: float) -> Key | None:
         """The best trial that was not promoted yet, if it is among the best 1/eta of the rung."""
         top = math.floor(len(self.members) / eta + 1e-9)
         if not self.open or not top:

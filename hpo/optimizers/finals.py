@@ -54,8 +54,8 @@ class Finals(Optimizer):
         return self.optimizer.seed
 
     @property
-    def endless(self) -> bool:  # type: ignore[override]
-        return self.optimizer.endless
+    def is_endless(self) -> bool:  # type: ignore[override]
+        return self.optimizer.is_endless
 
     @property
     def horizon(self) -> int:
@@ -116,8 +116,8 @@ class Finals(Optimizer):
         ends = [furthest(history, trial) for trial in finalists(history, self.keep)]
         return list(dict.fromkeys([*self.optimizer.candidates(history), *(key for key in ends if key is not None)]))
 
-    def unmet(self, history: History) -> str:
-        return self.optimizer.unmet(history)
+    def explain_none(self, history: History) -> str:
+        return self.optimizer.explain_none(history)
 
 
 def places(history: History, most: int) -> int:

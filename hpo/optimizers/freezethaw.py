@@ -50,7 +50,7 @@ SHORTLIST = 48  # paused trials that are weighed with a look, after all were ran
 FIRST = 4  # trials that are started before any goes on
 
 
-def worths(
+def gain_rates(
     mean: np.ndarray, learned: np.ndarray, left: np.ndarray, look: np.ndarray, rest: np.ndarray, incumbent: float
 ) -> np.ndarray:
     """(m,) log expected gain per unit of budget, from (m,) arrays; look and rest are the costs c1 and c2.
@@ -98,7 +98,7 @@ class Outlook:
         mean, variance = gp.moments(append_budget(read, plain, top))
         return cls(gp, read, plain, top, mean, variance, float(gp.mean(append_budget(read, told, top)).min()))
 
-    def rough(self, rest: np.ndarray) -> np.ndarray:
+    def score_to_end(self, rest: np.ndarray) -> np.ndarray:
         """(m,) log EI per unit of budget if the trial is trained to the end without stopping; rest (m,) is that budget."""
         return np.asarray(LogEI()(Normal(self.mean, np.sqrt(self.variance)), self.incumbent) - np.log(rest))
 
@@ -109,7 +109,7 @@ class Outlook:
         share = np.where(following == top, 0.0, share)
         look = np.where(following == top, 0, following - at)
         rest = np.where(following == top, top - at, top - following)
-        return worths(self.mean[few], np.sqrt(share * total), np.sqrt((1.0 - share) * total), look, rest, self.incumbent)
+        return gain_rates(self.mean[few], np.sqrt(share * total), np.sqrt((1.0 - share) * total), look, rest, self.incumbent)
 
 
 def append_budget(read: Observations, rows: np.ndarray, until: Any) -> np.ndarray:
@@ -218,7 +218,7 @@ class FreezeThaw(Scheduler):
         """
         gp, history = self._gp, read.history
         z = gp.targets(read)[:, 0]
-        if not read.domain.budget:
+        if not read.domain.has_budget:
             raise ValueError(f"FreezeThaw needs a model of learning curves, and {type(gp).__name__} has none")
         recipe, name = Recipe(gp.kernel, gp.warp, gp.samples), next(iter(history.header.objectives))
         seed = int(stream(self.seed, history.next_trial, "fit").integers(2**31))
@@ -237,7 +237,7 @@ class FreezeThaw(Scheduler):
         them: what one of the samples had not weighed could not be averaged.
         """
         outlooks = [Outlook.of(gp, read, plain, read.configs, self.max_resource) for gp in gps]
-        rough = log_mean([outlook.rough(self.max_resource - at) for outlook in outlooks])
+        rough = log_mean([outlook.score_to_end(self.max_resource - at) for outlook in outlooks])
         few = np.unique(np.append(np.argsort(-rough, kind="stable")[:SHORTLIST], len(at) - 1))  # the last may be the new one
         at, following = at[few], np.array([self._next(until) for until in at[few]])
         worth = np.full(len(plain), -np.inf)

@@ -12,7 +12,7 @@ import numpy as np
 from hpo.optimizers.manual import Listed
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
 from hpo.space import Config
-from hpo.values import identity, shown
+from hpo.values import format_value, identity
 
 COUNTED = 100_000  # places of a grid that are looked at for its feasible ones
 
@@ -37,7 +37,7 @@ class Grid(Listed):
         if self.placement not in ("ends", "midpoints"):
             raise ValueError(f"placement is {self.placement!r}; allowed are 'ends' and 'midpoints'")
         if not isinstance(self.values, Mapping):
-            raise TypeError(f"values is {shown(self.values)}; allowed is a mapping from names to lists of values")
+            raise TypeError(f"values is {format_value(self.values)}; allowed is a mapping from names to lists of values")
         named = [*self.values, *(self.points if isinstance(self.points, Mapping) else ())]
         unknown = [name for name in named if name not in self.space.parameters]
         if unknown:
@@ -47,7 +47,7 @@ class Grid(Listed):
     def _axis(self, name: str, spec: Parameter) -> list[Any]:
         if name in self.values:
             if not isinstance(self.values[name], list | tuple | range | np.ndarray):
-                raise TypeError(f"the values of {name!r} are {shown(self.values[name])}; allowed is a list")
+                raise TypeError(f"the values of {name!r} are {format_value(self.values[name])}; allowed is a list")
             values = [spec.check(name, value) for value in self.values[name]]
             return list({identity(value): value for value in values}.values())
         if isinstance(spec, Const):
@@ -80,7 +80,7 @@ class Grid(Listed):
         config = {name: full[name] for name in self.space.active(full)}
         if any(digit for name, digit in places.items() if name not in config):
             return None
-        return config if self.space.feasible(config) else None
+        return config if self.space.is_feasible(config) else None
 
     def __str__(self) -> str:
         """What a person reads before it starts: `grid 3 x 3 x 3 x 3 = 81, of which 63 feasible`."""

@@ -10,14 +10,14 @@ from typing import Any
 from hpo.history import History
 from hpo.optimizer import Draft, Sampler
 from hpo.space import Config
-from hpo.values import shown
+from hpo.values import format_value
 
 
 @dataclass(eq=False)
 class Listed(Sampler):
     """A sampler that goes through a list; its position is recorded in the note. None after the last."""
 
-    endless = False
+    is_endless = False
 
     @property
     @abstractmethod
@@ -50,7 +50,7 @@ class Manual(Listed):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.configs, list | tuple):
-            raise TypeError(f"configs is {shown(self.configs)}; allowed is a list of configurations")
+            raise TypeError(f"configs is {format_value(self.configs)}; allowed is a list of configurations")
         self.configs = tuple(self.space.check(config) for config in self.configs)
 
     @property

@@ -46,7 +46,7 @@ class PBT(Scheduler):
     explore: Sequence[str] | None = None
     quorum: float = 1.0
     clones = True
-    endless = False
+    is_endless = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,7 +147,7 @@ class PBT(Scheduler):
             fresh = self.space.decode(self.space.domain.random(rng, 1)[0])
             values = {**{n: v for n, v in fresh.items() if n not in parent}, **self._change(parent, fresh, rng)}
             child = self._complete(values)
-            if child is not None and self.space.feasible(child):
+            if child is not None and self.space.is_feasible(child):
                 return Draft(child)
         return Draft(dict(parent))
 

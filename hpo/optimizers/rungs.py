@@ -62,8 +62,8 @@ class Brackets(Scheduler):
     """A scheduler over numbered brackets, each with a ladder."""
 
     @property
-    def endless(self) -> bool:  # type: ignore[override]
-        return self.ladder(10**9) is not None and self.sampler.endless
+    def is_endless(self) -> bool:  # type: ignore[override]
+        return self.ladder(10**9) is not None and self.sampler.is_endless
 
     @abstractmethod
     def ladder(self, bracket: int) -> Ladder | None:
@@ -76,12 +76,12 @@ class Brackets(Scheduler):
             if ladder is None:
                 return None
             bracket = state.open.get(number)
-            if bracket is None or not bracket.full:
+            if bracket is None or not bracket.is_full:
                 job = self.sampler.fresh(history, ladder[0][1], {"bracket": number})
                 if job is not None or bracket is None:
                     return job
             # full, or the sampler has run dry and the bracket is judged as it is
-            chosen = bracket.promotable(history)
+            chosen = bracket.find_promotable(history)
             if chosen is not None:
                 return self.resume(history, *chosen)
         return None
@@ -154,7 +154,7 @@ class Open:
     def _close(self, history: History, number: int) -> None:
         """Gives up the trials that a full bracket did not promote, and the bracket when nothing is left to promote."""
         bracket = self.open[number]
-        if bracket.full:
+        if bracket.is_full:
             self.released += bracket.passed_over(history)
             if bracket.is_over(history):
                 del self.open[number]
@@ -186,7 +186,7 @@ class Bracket:
         return copy
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         return len(self.entered[0]) >= self.ladder[0][0]
 
     def enter(self, job: Job) -> None:
@@ -238,7 +238,7 @@ class Bracket:
         for rung, chosen in enumerate(self.judge(history)[1:], start=1):
             yield from ((trial, rung) for trial in chosen if trial not in self.started[rung - 1])
 
-    def promotable(self, history: History) -> tuple[int, int] | None:
+    def find_promotable(self, history: History) -> tuple[int, int] | None:
         """The trial to promote next, and its budget."""
         trial, rung = next(self.promotions(history), (0, 0))
         return (trial, self.budgets[rung]) if rung else None
@@ -262,7 +262,7 @@ class Bracket:
         if rung == len(self.ladder) - 1 or not self.finished[rung].get(trial) or trial in self.started[rung]:
             return False
         entered = self.judge(history)
-        if not self.full or rung >= len(entered):  # it may be judged again, with more trials
+        if not self.is_full or rung >= len(entered):  # it may be judged again, with more trials
             return True
         return trial in entered[min(rung + 1, len(entered) - 1)]
 

@@ -44,12 +44,12 @@ class Sobol(Sampler):
         vain, or where few are feasible, a random one; None where that finds none."""
         domain = self.space.domain
         first = 1 + history.highest.get("sobol", -1)
-        if domain.rare:
+        if domain.is_rare:
             return self._random(first, besides)
         for index in range(first, first + SKIPS, BLOCK):
             rows = self.rows(index, BLOCK)
             for i, key in enumerate(domain.keys(rows)):
-                if key not in besides and bool(domain.ok(rows[i : i + 1])[0]):
+                if key not in besides and bool(domain.is_feasible(rows[i : i + 1])[0]):
                     return Draft(self.space.decode(rows[i]), {"sobol": index + i})
         return self._random(first, besides)
 

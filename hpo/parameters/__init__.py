@@ -13,7 +13,7 @@ from typing import Any
 from hpo.parameters.base import MAX_LEVELS, Kind, Parameter
 from hpo.parameters.choices import Categorical, Const
 from hpo.parameters.ranges import Float, Int
-from hpo.values import plain, shown
+from hpo.values import format_value, plain
 
 __all__ = ["MAX_LEVELS", "Categorical", "Const", "Float", "Int", "Kind", "Parameter", "constant", "parameter"]
 
@@ -21,7 +21,7 @@ __all__ = ["MAX_LEVELS", "Categorical", "Const", "Float", "Int", "Kind", "Parame
 def parameter(name: str, spec: Any) -> Parameter:
     """A Parameter from itself or from the short form. Raises with the parameter's name."""
     if not isinstance(name, str) or not name:
-        raise TypeError(f"a parameter's name must be a non-empty string, but {shown(name)} came")
+        raise TypeError(f"a parameter's name must be a non-empty string, but {format_value(name)} came")
     if isinstance(spec, Parameter):
         return spec
     spec = plain(spec)
@@ -35,14 +35,14 @@ def parameter(name: str, spec: Any) -> Parameter:
     except (TypeError, ValueError) as error:
         raise type(error)(f"parameter {name!r}: {error}") from None
     raise TypeError(
-        f"parameter {name!r} got {shown(spec)}; allowed are Float, Int, Categorical, Const, a pair (lo, hi), "
+        f"parameter {name!r} got {format_value(spec)}; allowed are Float, Int, Categorical, Const, a pair (lo, hi), "
         f"(lo, hi, 'log'), a list of choices or a constant"
     )
 
 
 def _range(spec: tuple[Any, ...]) -> Parameter:
     if len(spec) not in (2, 3) or (len(spec) == 3 and plain(spec[2]) != "log"):
-        raise ValueError(f"the short form of a range is (lo, hi) or (lo, hi, 'log'), but {shown(spec)} came")
+        raise ValueError(f"the short form of a range is (lo, hi) or (lo, hi, 'log'), but {format_value(spec)} came")
     lo, hi, log = plain(spec[0]), plain(spec[1]), len(spec) == 3
     whole = type(lo) is int and type(hi) is int
     if whole and (lo, hi, log) == (0, 1, False):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hpo.values import as_json, plain, shown
+from hpo.values import as_json, format_value, plain
 
 Kind = Literal["float", "int", "categorical"]
 FINE = 1e-13  # of a range: closer numbers count as continuous, since rows are compared to 12 decimals
@@ -21,7 +21,7 @@ def conditions(when: Mapping[str, Any] | None) -> dict[str, tuple[Any, ...]]:
     if when is None:
         return {}
     if not isinstance(when, Mapping):
-        raise TypeError(f"`when` is a mapping from a parent's name to its value or values, but {shown(when)} came")
+        raise TypeError(f"`when` is a mapping from a parent's name to its value or values, but {format_value(when)} came")
     return {name: tuple(_plain_or_list(one) for one in _several(values)) for name, values in when.items()}
 
 
@@ -71,7 +71,7 @@ class Parameter(ABC):
     count: int = 0  # how many values there are; 0 where they were not counted
 
     @property
-    def coarse(self) -> bool:
+    def is_coarse(self) -> bool:
         """Whether positions of a float column that are told apart may stand for one value: then rows are snapped."""
         return False
 
@@ -93,7 +93,7 @@ class Parameter(ABC):
         return True
 
     def reject(self, name: str, value: Any) -> ValueError:
-        return ValueError(f"parameter {name!r} got {shown(value)}; allowed is {self.allowed_values()}")
+        return ValueError(f"parameter {name!r} got {format_value(value)}; allowed is {self.allowed_values()}")
 
     def __repr__(self) -> str:
         """As it would be typed: `Float(1e-05, 0.1, log=True)`; options with their default are left out."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from hpo.parameters.base import Parameter, conditions
-from hpo.values import as_json, identity, plain, shown
+from hpo.values import as_json, format_value, identity, plain
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,12 +33,12 @@ class Categorical(Parameter):
         if isinstance(choices, Mapping) and names is None:
             choices, names = list(choices.values()), list(choices)
         if isinstance(choices, str | bytes) or not isinstance(choices, Sequence):
-            raise TypeError(f"Categorical got {shown(choices)}; allowed is a list of choices")
+            raise TypeError(f"Categorical got {format_value(choices)}; allowed is a list of choices")
         if not choices:
             raise ValueError("Categorical got no choices; allowed is a list with at least one")
         values = _named_values(choices, names) if names is not None else [_choice(choice) for choice in choices]
         if len({identity(value) for value in values}) != len(values):
-            raise ValueError(f"Categorical got a choice twice in {shown(values)}; allowed are distinct choices")
+            raise ValueError(f"Categorical got a choice twice in {format_value(values)}; allowed are distinct choices")
         given = choices if names is not None else [c if isinstance(c, tuple | list | Mapping) else plain(c) for c in choices]
         object.__setattr__(self, "choices", tuple(given))
         object.__setattr__(self, "names", tuple(names) if names is not None else None)
@@ -109,7 +109,7 @@ def _choice(choice: Any) -> Any:
 
 def _named_values(choices: Sequence[Any], names: Any) -> list[str]:
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(n, str) and n for n in names):
-        raise TypeError(f"Categorical got names={shown(names)}; allowed is a list of non-empty strings")
+        raise TypeError(f"Categorical got names={format_value(names)}; allowed is a list of non-empty strings")
     if len(names) != len(choices):
         raise ValueError(f"Categorical got {len(names)} names for {len(choices)} choices; allowed is one each")
     return list(names)

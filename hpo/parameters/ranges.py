@@ -30,18 +30,18 @@ import numpy as np
 
 from hpo.parameters.base import FINE, MAX_LEVELS, Kind, Parameter, conditions
 from hpo.parameters.scales import LARGEST, WideIntegers, at, is_wide, position
-from hpo.values import is_finite, plain, shown
+from hpo.values import format_value, is_finite, plain
 
 CLOSE = 1e-9  # of a step: what rounding may have moved a number by
 
 
 def _check_range(kind: str, lo: Any, hi: Any, log: Any) -> None:
     if not (is_finite(lo) and is_finite(hi)):
-        raise ValueError(f"{kind} got the range ({shown(lo)}, {shown(hi)}); allowed are two finite numbers")
+        raise ValueError(f"{kind} got the range ({format_value(lo)}, {format_value(hi)}); allowed are two finite numbers")
     if not lo <= hi:
         raise ValueError(f"{kind} got the range ({lo!r}, {hi!r}); the lower end must be below the upper end")
     if not isinstance(log, bool):
-        raise TypeError(f"{kind} got log={shown(log)}; allowed are True and False")
+        raise TypeError(f"{kind} got log={format_value(log)}; allowed are True and False")
     if log and lo <= 0:
         raise ValueError(f"{kind} got the lower end {lo!r} with log=True; a logarithmic range must be above zero")
 
@@ -65,7 +65,7 @@ class Float(Parameter):
         object.__setattr__(self, "log", plain(self.log))
         _check_range("Float", self.lo, self.hi, self.log)
         if self.step is not None and not (is_finite(self.step) and self.step > 0):
-            raise ValueError(f"Float got step={shown(self.step)}; allowed is a number above 0")
+            raise ValueError(f"Float got step={format_value(self.step)}; allowed is a number above 0")
         if self.step is not None and self.log:
             raise ValueError(f"Float got step={self.step!r} with log=True; allowed is one of the two")
         if self.step is not None and self.lo < self.hi and self._steps < 1:
@@ -100,11 +100,11 @@ class Float(Parameter):
         return 0 if self._places is None else self._places.count
 
     @property
-    def coarse(self) -> bool:
+    def is_coarse(self) -> bool:
         """A step with many values, or a range so narrow that neighbouring numbers stand farther apart than rows are told
         apart (1e-12)."""
         if self._places is not None:
-            return self._places.coarse
+            return self._places.is_coarse
         if self.log:
             return bool(math.ulp(self.lo) / self.lo > FINE * (math.log(self.hi) - math.log(self.lo)))
         return bool(math.ulp(max(abs(self.lo), abs(self.hi))) > FINE * (self.hi - self.lo))
@@ -190,10 +190,11 @@ class Int(Parameter):
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
             if not isinstance(value, int) or isinstance(value, bool):
-                raise ValueError(f"Int got {name}={shown(value)}; allowed is an integer")
+                raise ValueError(f"Int got {name}={format_value(value)}; allowed is an integer")
             object.__setattr__(self, name, value)
         if max(abs(self.lo), abs(self.hi)) > LARGEST:
-            raise ValueError(f"Int got the range ({shown(self.lo)}, {shown(self.hi)}); allowed are integers up to 1e300")
+            came = f"({format_value(self.lo)}, {format_value(self.hi)})"
+            raise ValueError(f"Int got the range {came}; allowed are integers up to 1e300")
         if not 1 <= self.step <= max(self.hi - self.lo, 1):
             raise ValueError(f"Int got step={self.step!r}; allowed is 1 to {max(self.hi - self.lo, 1)}")
         object.__setattr__(self, "when", conditions(self.when))
@@ -215,7 +216,7 @@ class Int(Parameter):
         return None if self.kind == "float" else self.positions()
 
     @property
-    def coarse(self) -> bool:
+    def is_coarse(self) -> bool:
         return self.kind == "float"
 
     def positions(self) -> np.ndarray:

@@ -14,7 +14,7 @@ from hpo.optimizer import Optimizer
 from hpo.optimizers import make
 from hpo.optimizers.finals import Finals
 from hpo.study import Study
-from hpo.testing.spaces import Loss, rough
+from hpo.testing.spaces import Loss, rugged_loss
 
 
 class Drive:
@@ -24,7 +24,7 @@ class Drive:
     study   what Study takes: objectives, horizon, log
     """
 
-    def __init__(self, optimizer: Any, loss: Loss = rough, workers: int = 3, seed: int = 0, **study: Any) -> None:
+    def __init__(self, optimizer: Any, loss: Loss = rugged_loss, workers: int = 3, seed: int = 0, **study: Any) -> None:
         self.study = Study(optimizer, **study)
         self.optimizer: Optimizer = self.study.optimizer
         self.history: History = self.study.history
@@ -34,7 +34,7 @@ class Drive:
         self.leaked: list[set[Key]] = []  # after every finish, what is kept and need not be
         self.asked = 0
 
-    def go(self, jobs: int = 30, lost: float = 0.0, foreign: float = 0.0, twice: float = 0.0) -> History:
+    def run(self, jobs: int = 30, lost: float = 0.0, foreign: float = 0.0, twice: float = 0.0) -> History:
         """Until `jobs` were asked and all of them have come back, or the optimizer has finished.
 
         lost, foreign, twice   how often, at a finish, the job is lost instead, a result that was not asked is added before,
@@ -125,4 +125,4 @@ def may_end(optimizer: Optimizer) -> bool:
     """Whether an optimizer may have nothing to ask although nothing is pending."""
     if isinstance(optimizer, Finals) and optimizer.history.phase == "finals":
         return True
-    return not optimizer.endless or not optimizer.chooser.endless
+    return not optimizer.is_endless or not optimizer.chooser.is_endless

@@ -27,7 +27,7 @@ class LearnerLaws:
     def lowest(self, optimizer: Any) -> float:
         """The best of the configurations that it tried, trained to the end."""
         drive = Drive(optimizer, quadratic, workers=2)
-        drive.go(self.jobs)
+        drive.run(self.jobs)
         return min(quadratic(job.config, 1000) for job in drive.history.jobs.values())
 
     def test_beats_random(self) -> None:

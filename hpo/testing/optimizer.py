@@ -18,7 +18,7 @@ from hpo.optimizers import make
 from hpo.space import Space
 from hpo.testing.drive import Drive, may_end
 from hpo.testing.replay import changed_jobs, replay_in_process, started_jobs
-from hpo.testing.spaces import HOSTILE, SPACES, rough
+from hpo.testing.spaces import HOSTILE, SPACES, rugged_loss
 
 SCALES: tuple[Callable[[float], float], ...] = (lambda v: v * 2.0**10, lambda v: v * 2.0**-20)
 MONOTONE: tuple[Callable[[float], float], ...] = (*SCALES, math.exp, lambda v: v**3, lambda v: -1.0 / v)
@@ -48,7 +48,7 @@ class OptimizerLaws:
         return made
 
     @property
-    def last(self) -> str:
+    def last_space(self) -> str:
         return list(self.spaces)[-1]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -65,7 +65,7 @@ class OptimizerLaws:
         """The same history, the same job: asked twice, and asked of another instance. Nothing is remembered elsewhere."""
         drive = Drive(self.build())
         for count in range(0, self.jobs, 5):
-            drive.go(count)
+            drive.run(count)
             optimizer, said = drive.optimizer, canonical(drive.optimizer.describe())
             first, again = optimizer.decide(drive.history), optimizer.decide(drive.history)
             other = self.build().decide(drive.history)
@@ -77,7 +77,7 @@ class OptimizerLaws:
     def test_proposals_leave_the_history_as_it_is(self) -> None:
         """What the history says and what it holds, event for event; with jobs pending."""
         drive = Drive(self.build(), workers=4, seed=8)
-        drive.go(6, lost=0.1, foreign=0.3)
+        drive.run(6, lost=0.1, foreign=0.3)
         for _ in range(3):
             before = contents(drive.history)
             optimizer = self.build()
@@ -90,7 +90,7 @@ class OptimizerLaws:
                 break
 
     def test_every_prefix_gives_the_original_job(self, space: str) -> None:
-        history = Drive(self.build(space), workers=4, seed=1).go(self.jobs, lost=0.15, foreign=0.1, twice=0.1)
+        history = Drive(self.build(space), workers=4, seed=1).run(self.jobs, lost=0.15, foreign=0.1, twice=0.1)
         assert changed_jobs(history, lambda: self.build(space)) == []
         last = max(i for i, event in enumerate(history.events) if event.kind == "start")
         job = self.build(space).decide(history.prefix(last))
@@ -98,7 +98,7 @@ class OptimizerLaws:
 
     def test_every_prefix_in_a_fresh_process(self, tmp_path: Path) -> None:
         drive = Drive(self.build(), workers=4, seed=2, log=SQLiteLog(tmp_path / "log.db"))
-        history = drive.go(self.jobs, lost=0.1, foreign=0.1)
+        history = drive.run(self.jobs, lost=0.1, foreign=0.1)
         said = replay_in_process(type(self), tmp_path / "log.db")
         assert said == f"{len(started_jobs(history))} replayed"
 
@@ -131,7 +131,7 @@ class OptimizerLaws:
 
     def test_monotone_or_scaled_losses_change_nothing(self) -> None:
         def run(change: Callable[[float], float]) -> list[str]:
-            return started_jobs(Drive(self.build(), lambda c, u, s: change(rough(c, u, s)), seed=6).go(self.jobs))
+            return started_jobs(Drive(self.build(), lambda c, u, s: change(rugged_loss(c, u, s)), seed=6).run(self.jobs))
 
         if not INVARIANCE[self.invariance]:
             pytest.skip("it is declared to depend on the unit of the losses")
@@ -141,7 +141,7 @@ class OptimizerLaws:
 
     def test_seeds_differ(self) -> None:
         def runs(seed: int) -> list[str]:
-            return started_jobs(Drive(self.build(self.last, seed)).go(6))
+            return started_jobs(Drive(self.build(self.last_space, seed)).run(6))
 
         assert runs(0) == runs(0)
         seeds = [json.loads(job)["seed"] for job in runs(0)]
@@ -167,8 +167,8 @@ class OptimizerLaws:
 
     def test_parallel_asks_are_never_duplicates(self) -> None:
         """Pending jobs are part of the history: fresh trials that are asked at once get different configurations."""
-        drive = Drive(self.build(self.last), workers=1, seed=10)
-        drive.go(0 if may_end(drive.optimizer) else 12)
+        drive = Drive(self.build(self.last_space), workers=1, seed=10)
+        drive.run(0 if may_end(drive.optimizer) else 12)
         jobs = [job for _ in range(5) if (job := drive.ask()) is not None and job.source is None]
         configs = [canonical(job.config) for job in jobs]
         assert len(set(configs)) == len(configs)
@@ -188,7 +188,7 @@ class OptimizerLaws:
 
     def test_hostile_losses(self, hostile_space: str, hostile: str) -> None:
         drive = Drive(self.build(hostile_space), HOSTILE[hostile], seed=3)
-        drive.go(self.jobs, foreign=0.1)
+        drive.run(self.jobs, foreign=0.1)
         assert drive.asked == self.jobs or may_end(drive.optimizer)
         if hostile in ("failing", "nan", "inf"):
             assert all(job.source is None for job in drive.history.jobs.values())
@@ -196,7 +196,7 @@ class OptimizerLaws:
     @pytest.mark.parametrize("workers", [1, 7])
     def test_lost_foreign_and_repeated(self, workers: int) -> None:
         drive = Drive(self.build(), workers=workers, seed=4)
-        history = drive.go(2 * self.jobs, lost=0.35, foreign=0.2, twice=0.3)
+        history = drive.run(2 * self.jobs, lost=0.35, foreign=0.2, twice=0.3)
         assert not history.pending or drive.asked >= 2 * self.jobs
         assert all(len(history.trials[trial]) == 1 for trial in history.added), "nobody resumes a foreign trial"
         limit = [key for key, result in history.results.items() if (result.error or "").startswith("lost 3 times")]
@@ -208,14 +208,14 @@ class OptimizerLaws:
     @pytest.mark.parametrize("workers", [1, 5])
     def test_checkpoints_go_when_they_are_of_no_use(self, workers: int) -> None:
         drive = Drive(self.build(), workers=workers, seed=7)
-        drive.go(3 * self.jobs, lost=0.1, foreign=0.1)
+        drive.run(3 * self.jobs, lost=0.1, foreign=0.1)
         after = 2 * workers + 2  # finishes, in which there is a start: verdicts are final at one
         for early, late in zip(drive.leaked, drive.leaked[after:], strict=False):
             assert not early & late
 
     def test_lost_comes_back_first(self) -> None:
         drive = Drive(self.build())
-        drive.go(0 if may_end(drive.optimizer) else 5)
+        drive.run(0 if may_end(drive.optimizer) else 5)
         first = drive.ask()
         assert first is not None
         drive.optimizer.lose(first)

@@ -25,13 +25,13 @@ class SamplerLaws(OptimizerLaws):
 
     def test_under_a_scheduler(self) -> None:
         """It works with results at several budgets, and with paused and resumed trials."""
-        history = Drive(self.build_scheduler(), workers=4, seed=11).go(self.jobs, lost=0.1, foreign=0.1)
-        assert any(job.source is not None for job in history.jobs.values()) or not self.build().endless
+        history = Drive(self.build_scheduler(), workers=4, seed=11).run(self.jobs, lost=0.1, foreign=0.1)
+        assert any(job.source is not None for job in history.jobs.values()) or not self.build().is_endless
         assert changed_jobs(history, self.build_scheduler) == []
 
     def test_a_new_trial_a_time(self) -> None:
         """By itself it trains every configuration to the horizon, once and from nothing."""
-        history = Drive(self.build(), seed=12, horizon=9).go(8)
+        history = Drive(self.build(), seed=12, horizon=9).run(8)
         assert all(job.until == 9 and job.source is None for job in history.jobs.values())
 
 
@@ -49,7 +49,7 @@ class NewnessLaws:
     def test_no_configuration_comes_twice_while_there_is_a_new_one(self, tight: str) -> None:
         make_space, count = TIGHT[tight]
         drive = Drive(self.make(make_space(), 0), workers=3, seed=1)
-        drive.go(self.jobs)
+        drive.run(self.jobs)
         fresh = [job for job in drive.history.jobs.values() if job.source is None]
         different = {canonical(job.config) for job in fresh}
         assert len(different) == min(len(fresh), count)

@@ -8,7 +8,7 @@ from hpo.run import Stop, run
 from hpo.study import Study
 from hpo.testing.optimizer import OptimizerLaws
 from hpo.testing.replay import changed_jobs
-from hpo.testing.spaces import noise, rough
+from hpo.testing.spaces import noise, rugged_loss
 
 
 class SchedulerLaws(OptimizerLaws):
@@ -20,7 +20,7 @@ class SchedulerLaws(OptimizerLaws):
         def loss(config: dict[str, object], until: int, seed: int) -> float:
             if noise("fails", seed) < 0.1:
                 raise ArithmeticError("diverged")
-            return rough(config, until, seed)
+            return rugged_loss(config, until, seed)
 
         study = Study(self.build())
         run(study, Simulator(loss, workers=workers, straggle=1.0, drop=0.02, seed=workers), Stop(trials=self.jobs))

@@ -62,7 +62,7 @@ def noise(*parts: Any) -> float:
     return int(hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=6).hexdigest(), 16) / 2**48
 
 
-def rough(config: Mapping[str, Any], until: int, seed: int = 0) -> float:
+def rugged_loss(config: Mapping[str, Any], until: int, seed: int = 0) -> float:
     """A positive loss with a smooth part, a rough part and a learning curve. No two configurations tie."""
     smooth = sum(math.tanh(v) for v in config.values() if isinstance(v, float))
     return 2.0 + 0.2 * math.tanh(smooth) + 0.5 * noise(dict(config)) + 1.0 / until
@@ -85,5 +85,5 @@ HOSTILE: dict[str, Loss] = {
     "zero": lambda config, until, seed: 0.0,
     "huge": lambda config, until, seed: 10.0 ** (300 * math.sin(seed)),
     "tiny": lambda config, until, seed: 1.0 + 1e-16 * (seed % 7),
-    "half": lambda config, until, seed: math.nan if seed % 2 else rough(config, until, seed),
+    "half": lambda config, until, seed: math.nan if seed % 2 else rugged_loss(config, until, seed),
 }

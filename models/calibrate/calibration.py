@@ -31,7 +31,7 @@ from models.calibrate.microbenchmarks import (
 )
 from models.calibrate.seconds import FIXED, predict
 from models.calibrate.steps import Stopwatch, autograd_run_of, has_kernels, measure_code_in_child, run_of
-from models.predict.activations import Parts
+from models.predict.activations import ActivationTerms
 from models.predict.operations import pass_operations, update_operations
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _calibrate(on: "torch.device", device: str, threads: int) -> Machine:
         packing={name: tables[1] for name, tables in output.items()},
         logits={name: tables[2] for name, tables in output.items()},
         loss=loss_tables(alone, timed, kernels),
-        fresh=timed.rate(alone.fresh(), FRESH) if on.type == "cpu" else INSTANT,
+        fresh=timed.rate(alone.allocate(), FRESH) if on.type == "cpu" else INSTANT,
         overhead=operation_seconds(run_of(TINY, device, threads), kernels, timed),
         recorded=operation_seconds(autograd_run_of(TINY, device, threads), False, timed),
         excess=dict.fromkeys(("kernels", *PRECISIONS), 1.0),
@@ -107,7 +107,7 @@ def attention_tables(alone: Microbenchmarks, timed: Stopwatch, kernels: bool) ->
     calls = {name: partial(alone.attention, dtype=torch_dtype(name)) for name in PRECISIONS}
     found: dict[str, Callable[[int, int], Callable[[], object]]] = {**calls}
     if kernels:
-        found["kernels"] = alone.attention_byhand
+        found["kernels"] = alone.attention_kernel
     empty = {name: timed(make(1, 8)) for name, make in found.items()}
     return {
         name: [(t * d, timed.rate(make(t, d), 48 * t * t * d, empty[name])) for t, d in HEADS]
@@ -117,7 +117,7 @@ def attention_tables(alone: Microbenchmarks, timed: Stopwatch, kernels: bool) ->
 
 def pointwise_tables(alone: Microbenchmarks, timed: Stopwatch, kernels: bool) -> dict[str, Table]:
     """Bytes a second, by the bytes of an array."""
-    found = {"autograd": (alone.gelu, 44)} | ({"kernels": (alone.gelu_byhand, 24)} if kernels else {})
+    found = {"autograd": (alone.gelu, 44)} | ({"kernels": (alone.gelu_kernel, 24)} if kernels else {})
     empty = {name: timed(make(EMPTY)) for name, (make, _) in found.items()}
     return {
         name: [(4 * n, timed.rate(make(n), touched * n, empty[name])) for n in SIZES]
@@ -135,7 +135,7 @@ def loss_tables(alone: Microbenchmarks, timed: Stopwatch, kernels: bool) -> dict
     """Logits a second, there and back, by their number."""
     tables: dict[str, Table] = {"autograd": [(FEW * v, timed.rate(alone.loss(v), FEW * v)) for v in WORDS]}
     if kernels:
-        tables["kernels"] = [(MANY * v, timed.rate(alone.loss_byhand(v), MANY * v)) for v in WORDS]
+        tables["kernels"] = [(MANY * v, timed.rate(alone.loss_kernel(v), MANY * v)) for v in WORDS]
     return tables
 
 
@@ -171,7 +171,7 @@ def excess(found: Machine, name: str, timed: Stopwatch) -> float:
 
 def operation_seconds(run: Any, kernels: bool, timed: Stopwatch) -> float:
     """Seconds an operation of a run so small that its arithmetic takes none."""
-    done = sum(pass_operations(Parts(run.size, run.config, kernels=kernels))) + update_operations(run.size, run.config)
+    done = sum(pass_operations(ActivationTerms(run.size, run.config, kernels=kernels))) + update_operations(run.size, run.config)
     return timed(run._step) / done
 
 

@@ -42,7 +42,7 @@ class Microbenchmarks:
 
         return call
 
-    def gelu_byhand(self, n: int) -> Callable[[], object]:
+    def gelu_kernel(self, n: int) -> Callable[[], object]:
         """Forward and backward: three arrays are touched each time."""
         u, a, da = self.torch.zeros(3, n)
         activate = self._kernels().activate
@@ -62,7 +62,7 @@ class Microbenchmarks:
         mm = self.torch.mm
         return lambda: (mm(x, weight.t(), out=logits), gradient.addmm_(logits.t(), x), mm(logits, weight))
 
-    def fresh(self) -> Callable[[], object]:
+    def allocate(self) -> Callable[[], object]:
         """An array of FRESH bytes, for which memory comes from the system each time."""
         return lambda: self.torch.ones(FRESH // 4, device=self.device)
 
@@ -71,7 +71,7 @@ class Microbenchmarks:
         targets = self.torch.zeros(FEW, dtype=self.torch.int64, device=self.device)
         return lambda: self.torch.nn.functional.cross_entropy(logits, targets).backward()
 
-    def loss_byhand(self, words: int) -> Callable[[], object]:
+    def loss_kernel(self, words: int) -> Callable[[], object]:
         """In place: logits become their gradient, whatever stands there."""
         logits, targets = self.torch.zeros(MANY, words), self.torch.zeros(MANY, dtype=self.torch.int64)
         loss = self._kernels().token_loss
@@ -84,7 +84,7 @@ class Microbenchmarks:
         grad = self.torch.autograd.grad  # adds up nothing, as there is nothing to add up in a block
         return lambda: grad(attend(q, k, v, is_causal=True), (q, k, v), gradient)
 
-    def attention_byhand(self, context: int, head: int) -> Callable[[], object]:
+    def attention_kernel(self, context: int, head: int) -> Callable[[], object]:
         kernels, zeros = self._kernels(), self.torch.zeros
         qkv, dqkv = zeros(2, context, 12 * head)
         y, dy, logs = zeros(context, 4 * head), zeros(context, 4 * head), zeros(4, context)

@@ -28,10 +28,10 @@ from models.calibrate.machine import Machine, rate_at
 from models.config import GPTConfig, TrainConfig, split
 from models.optimizers.rows import OPTIMIZERS
 from models.predict import buffers
-from models.predict.activations import Parts
+from models.predict.activations import ActivationTerms
 from models.predict.cost import maps
-from models.predict.layout import Layout
-from models.predict.memory import MARGIN, fits, total_memory
+from models.predict.layout import DeviceLayout
+from models.predict.memory import MARGIN, fits_memory, total_memory
 from models.predict.operations import pass_operations, update_operations
 from models.predict.state import buffer_floats
 from models.predict.traffic import attention_traffic, autograd_bytes
@@ -55,20 +55,20 @@ class Prediction:
 def predict(config: Mapping[str, Any], machine: Machine, devices: int = 1, margin: float = MARGIN) -> Prediction:
     """What a flat config, which must give its vocabulary, takes on each of so many devices; ValueError as in `split`."""
     model, training = split(config)
-    parts = Parts(model, training, Layout.of(training, devices), machine.kind, machine.kernels)
+    parts = ActivationTerms(model, training, DeviceLayout.of(training, devices), machine.kind, machine.kernels)
     terms = seconds(parts, machine)
     work = sum(terms.values()) - terms["overhead"]
     peak = total_memory(parts).process + machine.slack + machine.code[training.precision]
     total = max(work, terms["overhead"]) if machine.kind == "cuda" else sum(terms.values())
-    return Prediction(total, machine.base + peak, fits(config, machine, margin, devices), terms)
+    return Prediction(total, machine.base + peak, fits_memory(config, machine, margin, devices), terms)
 
 
-def way(parts: Parts) -> str:
+def way(parts: ActivationTerms) -> str:
     """Where a machine has the rates of a training: "kernels" by hand, and through autograd its precision."""
-    return "kernels" if parts.byhand else parts.training.precision
+    return "kernels" if parts.has_cpu_passes else parts.training.precision
 
 
-def seconds(parts: Parts, machine: Machine) -> dict[str, float]:
+def seconds(parts: ActivationTerms, machine: Machine) -> dict[str, float]:
     """The terms of a step, by the formula above."""
     c, training, n, excess = parts.config, parts.training, parts.tokens, machine.excess[way(parts)]
     passes, begun = count_passes(parts)
@@ -90,7 +90,7 @@ def seconds(parts: Parts, machine: Machine) -> dict[str, float]:
     }
 
 
-def count_passes(parts: Parts) -> tuple[float, float]:
+def count_passes(parts: ActivationTerms) -> tuple[float, float]:
     """Average per step: full-pass equivalents, and the number of passes started; some are over fewer tokens."""
     training, devices = parts.training, parts.layout.devices
     passes = training.accumulation(devices)
@@ -100,11 +100,11 @@ def count_passes(parts: Parts) -> tuple[float, float]:
     return passes + half / training.noise_every, passes + 1 / training.noise_every
 
 
-def elementwise_seconds(parts: Parts, machine: Machine) -> float:
+def elementwise_seconds(parts: ActivationTerms, machine: Machine) -> float:
     """Of one forward and backward pass, without the loss."""
     c, n = parts.config, parts.tokens
     array = n * parts.size * c.inner
-    if not parts.byhand:
+    if not parts.has_cpu_passes:
         return autograd_bytes(parts) / rate_at(machine.pointwise["autograd"], array)
     held = buffers.buffer_bytes(c, n) - 4 * n * c.words
     moved = (BUFFERS * held + MASKS * buffers.mask_bytes(c, n)) / rate_at(machine.pointwise["kernels"], array)
@@ -114,7 +114,7 @@ def elementwise_seconds(parts: Parts, machine: Machine) -> float:
     return moved + recorded / rate_at(machine.pointwise["autograd"], 4 * n * c.hidden)
 
 
-def output_seconds(parts: Parts, machine: Machine, passes: float, begun: float) -> float:
+def output_seconds(parts: ActivationTerms, machine: Machine, passes: float, begun: float) -> float:
     """What the products of the output map take beside their FLOPs: weights to arrange, logits to go through."""
     c, precision = parts.config, parts.training.precision
     weights, logits = c.words * c.hidden, parts.tokens * c.words
@@ -122,10 +122,10 @@ def output_seconds(parts: Parts, machine: Machine, passes: float, begun: float) 
     return arranged + passes * logits / rate_at(machine.logits[precision], logits)
 
 
-def loss_seconds(parts: Parts, machine: Machine) -> float:
+def loss_seconds(parts: ActivationTerms, machine: Machine) -> float:
     """Of logits, there and back. Where autograd makes more than is kept of what was freed, memory comes from the system."""
     logits, made = parts.tokens * parts.config.words, parts.tokens * parts.loss_bytes()
-    if parts.byhand:
+    if parts.has_cpu_passes:
         return logits / rate_at(machine.loss["kernels"], logits)
     return logits / rate_at(machine.loss["autograd"], logits) + (made / machine.fresh if made > FRESH else 0.0)
 

@@ -24,7 +24,7 @@ import numpy as np
 from models.config import GPTConfig, TrainConfig
 from models.data.batches import Corpus
 from models.data.tokenizers import Characters
-from models.predict.activations import Parts
+from models.predict.activations import ActivationTerms
 from models.predict.memory import total_memory
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def has_kernels(device: str, threads: int) -> bool:
     """Whether trainings on a device go by engines/cpu/ where they can, for which its kernels are compiled."""
     import torch
 
-    from models.engines.cpu.engine import supports
+    from models.engines.cpu.engine import is_supported
 
-    return supports(GPTConfig(), TrainConfig(), torch.device(device), threads)
+    return is_supported(GPTConfig(), TrainConfig(), torch.device(device), threads)
 
 
 def measure_steps(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
@@ -133,7 +133,7 @@ def _warm_up(device: str, threads: int) -> int:
     warm = run_of(WARM, device, threads)
     warm.advance(2)
     kernels = has_kernels(device, threads)
-    return _peak(device) - total_memory(Parts(warm.size, warm.config, device=warm.device.type, kernels=kernels)).process
+    return _peak(device) - total_memory(ActivationTerms(warm.size, warm.config, device=warm.device.type, kernels=kernels)).process
 
 
 def _peak(device: str) -> int:

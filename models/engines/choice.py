@@ -14,7 +14,7 @@ def choose_engine(
     check_engine(name, str(device), size, training)
     if processes > 1:
         return _distributed_engine(name, processes, training)
-    if name == "eager" and cpu.supports(size, training, device, threads):
+    if name == "eager" and cpu.is_supported(size, training, device, threads):
         return cpu.CPUEngine
     return ENGINES[name].load()
 

@@ -26,7 +26,7 @@ class EagerEngine(Engine):
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         self.model, self.flat, self.optimizer, self.config = model, flat, optimizer, config
         self.device = flat.weights.device
-        self._own = torch.Generator() if model.config.drops and self._private else None
+        self._own = torch.Generator() if model.config.has_dropout and self._private else None
 
     @classmethod
     def flat_buffers(cls, model: GPT, rates: Mapping[str, float], config: TrainConfig) -> Flat:
@@ -78,15 +78,15 @@ class EagerEngine(Engine):
         """After the last backward pass of a step: bring gradients that lie elsewhere to `flat.grads`."""
 
     def _noise(self) -> Noise:
-        return (self._own or GLOBAL) if self.model.config.drops else None
+        return (self._own or GLOBAL) if self.model.config.has_dropout else None
 
     def _seed_dropout(self, seed: int) -> AbstractContextManager[object]:
         """Seed dropout. Some generators are seeded at once, others only within the context that is returned."""
         if self._own is not None:
             self._own.manual_seed(seed)
-        elif self.model.config.drops and self.device.type == "cuda":
+        elif self.model.config.has_dropout and self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-        elif self.model.config.drops:
+        elif self.model.config.has_dropout:
             return _GlobalSeed(seed)
         return nullcontext()
 

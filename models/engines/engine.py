@@ -79,7 +79,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Row:
+class EngineRow:
     """What is to be known of an engine without its code.
 
     code      "module:Class" of its Engine
@@ -99,16 +99,16 @@ class Row:
 def _refuse_graph(device: str, size: GPTConfig, training: TrainConfig) -> str | None:
     if not device.startswith("cuda"):
         return f"CUDA graphs need a CUDA device, and this run is on {device}"
-    if training.activation_checkpointing and size.drops:
+    if training.activation_checkpointing and size.has_dropout:
         again = "the bits that are drawn a second time cannot be recorded"
         return f"must be eager or compile for activation_checkpointing with dropout: {again}"
     return None
 
 
-ENGINES: Mapping[str, Row] = {
-    "eager": Row("models.engines.eager:EagerEngine"),
-    "graph": Row("models.engines.graph:GraphEngine", _refuse_graph),
-    "compile": Row("models.engines.compile:CompileEngine"),
+ENGINES: Mapping[str, EngineRow] = {
+    "eager": EngineRow("models.engines.eager:EagerEngine"),
+    "graph": EngineRow("models.engines.graph:GraphEngine", _refuse_graph),
+    "compile": EngineRow("models.engines.compile:CompileEngine"),
 }
 """How a step of training is carried out."""
 

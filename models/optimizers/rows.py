@@ -44,7 +44,7 @@ class Hyperparameters(Protocol):
 
 
 @dataclass(frozen=True)
-class Row:
+class OptimizerRow:
     """What is to be known of a weights optimizer without its code.
 
     code        "module:Class" of its Optimizer
@@ -108,8 +108,8 @@ def adafactor_bytes(shapes: Shapes, device: Kind) -> int:
 
 # Passes and operations are counted (tests/models/test_operations.py). Adafactor's passes are more than its buffers are read and
 # written, as its sums over rows and columns take longer.
-OPTIMIZERS: dict[str, Row] = {
-    "adamw": Row(
+OPTIMIZERS: dict[str, OptimizerRow] = {
+    "adamw": OptimizerRow(
         "models.optimizers.adamw:AdamW",
         reads=("beta1", "beta2", "eps"),
         moments=lambda shapes, training, device: 2 * shapes.size,
@@ -117,7 +117,7 @@ OPTIMIZERS: dict[str, Row] = {
         operations=lambda shapes: 9,
         rates=(3e-4, 3e-2),
     ),
-    "sgd": Row(
+    "sgd": OptimizerRow(
         "models.optimizers.sgd:SGD",
         reads=("momentum", "nesterov"),
         moments=lambda shapes, training, device: shapes.size,
@@ -126,7 +126,7 @@ OPTIMIZERS: dict[str, Row] = {
         update="gradient",
         rates=(1e-2, 1.0),
     ),
-    "lion": Row(
+    "lion": OptimizerRow(
         "models.optimizers.lion:Lion",
         reads=("beta1", "beta2"),
         moments=lion_moments,
@@ -134,7 +134,7 @@ OPTIMIZERS: dict[str, Row] = {
         operations=lambda shapes: 18 + 6 * (shapes.size // PIECE),
         rates=(1e-4, 1e-2),
     ),
-    "muon": Row(  # momentum for matrices of blocks; for the rest as adamw
+    "muon": OptimizerRow(  # momentum for matrices of blocks; for the rest as adamw
         "models.optimizers.muon:Muon",
         reads=("momentum", "beta1", "beta2", "eps"),
         moments=lambda shapes, training, device: 2 * shapes.size - shapes.hidden_size,
@@ -146,7 +146,7 @@ OPTIMIZERS: dict[str, Row] = {
         flops=lambda rows, columns: 5 * (4 * rows * rows * columns + 2 * rows**3),  # x x^T, its square, the product with x
         rates=(1e-3, 1e-1),
     ),
-    "adafactor": Row(
+    "adafactor": OptimizerRow(
         "models.optimizers.adafactor:Adafactor",
         reads=("beta1", "beta2", "eps"),
         moments=adafactor_moments,

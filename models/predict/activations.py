@@ -24,7 +24,7 @@ from models.config import GPTConfig, TrainConfig
 from models.optimizers.rows import Kind
 from models.predict import buffers as sizes
 from models.predict.cost import gates, maps, matrices
-from models.predict.layout import ALONE, Layout
+from models.predict.layout import ALONE, DeviceLayout
 from models.predict.support import unknown_option
 
 EVALUATED = 4096  # tokens in one pass of evaluation at most, and
@@ -32,17 +32,17 @@ EVALUATED_LOGITS = 1 << 24  # logits (evaluate.py)
 
 
 @dataclass(frozen=True)
-class Parts:
+class ActivationTerms:
     """The terms of the formulas for one config; bytes are on one device."""
 
     config: GPTConfig
     training: TrainConfig
-    layout: Layout = ALONE
+    layout: DeviceLayout = ALONE
     device: Kind = "cpu"
     kernels: bool = True  # whether a CPU has one thread and the kernels of engines/cpu/
 
     @property
-    def byhand(self) -> bool:
+    def has_cpu_passes(self) -> bool:
         """Whether the passes are those of engines/cpu/ (`supports` in engines/cpu/engine.py)."""
         alone = self.layout.devices == 1 and not self.layout.activation_checkpointing
         known = unknown_option(self.config, self.training) is None
@@ -51,7 +51,7 @@ class Parts:
     @property
     def has_autograd_attention(self) -> bool:
         """Whether attention goes through autograd."""
-        return not self.byhand or sizes.has_autograd_attention(self.config)
+        return not self.has_cpu_passes or sizes.has_autograd_attention(self.config)
 
     @property
     def size(self) -> int:
@@ -155,7 +155,7 @@ class Parts:
 
     def buffer_bytes(self) -> int:
         """Buffers and masks of engines/cpu/, which stay; 0 where autograd is gone through."""
-        if not self.byhand:
+        if not self.has_cpu_passes:
             return 0
         rows = sizes.buffer_rows(self.config, self.training)
         return sizes.buffer_bytes(self.config, rows) + sizes.mask_bytes(self.config, rows)

@@ -6,7 +6,7 @@ from models.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class Layout:
+class DeviceLayout:
     """How a training lies on its devices."""
 
     devices: int = 1
@@ -23,9 +23,9 @@ class Layout:
             raise ValueError("offload is True, but works with sharding grads or full only")
 
     @classmethod
-    def of(cls, training: TrainConfig, devices: int = 1) -> "Layout":
+    def of(cls, training: TrainConfig, devices: int = 1) -> "DeviceLayout":
         """As a config says, on so many devices."""
         return cls(devices, training.sharding, training.activation_checkpointing, training.offload)
 
 
-ALONE = Layout()
+ALONE = DeviceLayout()

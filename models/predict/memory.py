@@ -42,9 +42,9 @@ from typing import Any, Protocol
 from models.config import split
 from models.optimizers.rows import Kind
 from models.predict import buffers as sizes
-from models.predict.activations import Parts
+from models.predict.activations import ActivationTerms
 from models.predict.cost import gates, maps, matrices, vectors
-from models.predict.layout import Layout
+from models.predict.layout import DeviceLayout
 from models.predict.state import buffer_floats, moment_floats, update_bytes
 
 FRAGMENTS, FRAGMENTS_AGAIN, STAYS = 1.4, 1.75, 0.3
@@ -101,10 +101,10 @@ def memory(config: Mapping[str, Any], devices: int = 1, device: Kind = "cpu", ke
     `kernels` says whether a CPU has one thread and the kernels of engines/cpu/; elsewhere it means nothing.
     """
     model, training = split(config)
-    return total_memory(Parts(model, training, Layout.of(training, devices), device, kernels))
+    return total_memory(ActivationTerms(model, training, DeviceLayout.of(training, devices), device, kernels))
 
 
-def fits(config: Mapping[str, Any], room: int | Room, margin: float = MARGIN, devices: int = 1) -> bool:
+def fits_memory(config: Mapping[str, Any], room: int | Room, margin: float = MARGIN, devices: int = 1) -> bool:
     """Whether what is predicted and a `margin` of it are within `room` bytes a device, or what a machine has available.
 
     A constraint of a space, with the room bound: partial(fits, room=8 * 10**9), if its names are those of config.py.
@@ -113,7 +113,7 @@ def fits(config: Mapping[str, Any], room: int | Room, margin: float = MARGIN, de
     return told.process * (1 + margin) <= (room if isinstance(room, int) else room.available)
 
 
-def total_memory(parts: Parts) -> Memory:
+def total_memory(parts: ActivationTerms) -> Memory:
     """What a training with these parts holds on one device."""
     count, layout = buffer_floats(parts.config), parts.layout
     shared = layout.sharding != "none"
@@ -134,20 +134,20 @@ def total_memory(parts: Parts) -> Memory:
     return Memory(weights, gradients, moments, casts, _activations(parts), phases, _process(parts, state, phases))
 
 
-def _activations(parts: Parts) -> int:
-    if parts.byhand:
+def _activations(parts: ActivationTerms) -> int:
+    if parts.has_cpu_passes:
         return parts.buffer_bytes() + parts.recorded_bytes()
     return parts.tokens * (parts.stack_bytes() + parts.end_bytes())
 
 
-def _process(parts: Parts, state: int, phases: Mapping[str, int]) -> int:
+def _process(parts: ActivationTerms, state: int, phases: Mapping[str, int]) -> int:
     peak = max(phases.values())
     if parts.device == "cuda":
         return peak
     first = phases["build"] // 3  # the weights' first places
     block, logits = parts.evaluation_bytes()
     evaluated = round(FRAGMENTS * block) + logits
-    if parts.byhand:
+    if parts.has_cpu_passes:
         added = max(evaluated, phases["update"] - state - parts.buffer_bytes())
         return max(peak, state + parts.buffer_bytes() + parts.recorded_bytes() + first + added)
     passes = max(size - state for name, size in phases.items() if name not in ("build", "evaluate"))
@@ -157,27 +157,27 @@ def _process(parts: Parts, state: int, phases: Mapping[str, int]) -> int:
     return held + _bf16_products(parts)
 
 
-def _bf16_products(parts: Parts) -> int:
+def _bf16_products(parts: ActivationTerms) -> int:
     """What products in bf16 take on a CPU: the largest result, gathered in float32."""
     c = parts.config
     widest = max(c.words, gates(c) * c.inner, maps(c)["qkv"][0])
     return 4 * widest * max(parts.tokens, parts.evaluation_tokens) if parts.training.precision == "bf16" else 0
 
 
-def _phases(parts: Parts, state: int, casts: int) -> dict[str, int]:
+def _phases(parts: ActivationTerms, state: int, casts: int) -> dict[str, int]:
     c, training, layout, always = parts.config, parts.training, parts.layout, state + parts.buffer_bytes()
     update = 0 if layout.offload else update_bytes(c, training, parts.device) // _update_shards(parts)
     own = 4 * buffer_floats(c) if training.ema else 0  # the run's own weights, while the average is in their place
     evaluated = parts.casts() // c.layers + own + max(parts.evaluation_bytes()) + 8 * training.eval_tokens
     return {
         "build": 12 * buffer_floats(c) if parts.device == "cpu" and layout.sharding == "none" else 0,
-        **(_byhand_passes(parts, state) if parts.byhand else _recorded_passes(parts, state, casts)),
+        **(_cpu_passes(parts, state) if parts.has_cpu_passes else _recorded_passes(parts, state, casts)),
         "update": always + update,
         "evaluate": always + evaluated,
     }
 
 
-def _byhand_passes(parts: Parts, state: int) -> dict[str, int]:
+def _cpu_passes(parts: ActivationTerms, state: int) -> dict[str, int]:
     """Phases of forward and backward pass: nothing but what autograd does for attention comes and goes."""
     held, recorded = state + parts.buffer_bytes(), parts.recorded_bytes()
     ids = 16 * parts.tokens  # and targets
@@ -190,7 +190,7 @@ def _byhand_passes(parts: Parts, state: int) -> dict[str, int]:
     }
 
 
-def _recorded_passes(parts: Parts, state: int, casts: int) -> dict[str, int]:
+def _recorded_passes(parts: ActivationTerms, state: int, casts: int) -> dict[str, int]:
     """Phases of forward and backward pass through autograd."""
     c, n = parts.config, parts.tokens
     vocabulary = 4 * c.words * c.hidden
@@ -205,5 +205,5 @@ def _recorded_passes(parts: Parts, state: int, casts: int) -> dict[str, int]:
     }
 
 
-def _update_shards(parts: Parts) -> int:
+def _update_shards(parts: ActivationTerms) -> int:
     return 1 if parts.layout.sharding == "none" else parts.layout.devices

@@ -6,7 +6,7 @@ An operation is a call of torch or of a kernel of engines/cpu/. The numbers are 
 
 from models.config import GPTConfig, TrainConfig
 from models.optimizers.rows import OPTIMIZERS
-from models.predict.activations import Parts
+from models.predict.activations import ActivationTerms
 from models.predict.cost import gates
 from models.predict.state import shapes_of
 
@@ -15,14 +15,14 @@ LAYER, ENDS, LAYER_BYHAND, ENDS_BYHAND, STEP = 88, 42, 27, 17, 6
 AGAIN = 0.7  # of a layer's operations, where they are called again: forward, and putting away what is kept
 
 
-def pass_operations(parts: Parts) -> tuple[int, int]:
+def pass_operations(parts: ActivationTerms) -> tuple[int, int]:
     """Of one forward and backward pass: how many are called as they are, and how many autograd records."""
     c, training = parts.config, parts.training
     rms, cast, rotary = c.norm == "rms", training.precision != "float32", c.positions == "rotary"
     embedded = bool(c.embedded_dropout)
     attention = (43 + 4 * cast) * rotary + (9 + 44 * rms) * c.qk_norm + 14 * (c.keys != c.heads)
     attention += 52 * bool(c.attention_dropout)
-    if parts.byhand:
+    if parts.has_cpu_passes:
         layer = LAYER_BYHAND + 8 * c.bias + 24 * bool(c.dropout) + 28 * bool(c.layer_dropout)
         layer += 0 if parts.has_autograd_attention else 2 + 2 * rotary
         recorded = 30 + attention if parts.has_autograd_attention else 0

@@ -63,7 +63,7 @@ class Shape:
         return flops_per_token(split(self.config)[0])
 
     @property
-    def differs(self) -> float:
+    def difference(self) -> float:
         """The share by which the count is above its label (below: negative), where that is more than CLOSE; else 0."""
         share = self.parameters / self.label - 1
         return share if abs(share) > CLOSE else 0.0
@@ -101,7 +101,7 @@ def shape_table() -> str:
 def _line(shape: Shape) -> str:
     sizes = f"{shape.layers:6} {shape.hidden:5} {shape.heads:5} {shape.context:7} {shape.batch:5}"
     counts = f"{shape.parameters:15,} {shape.flops_per_token:9.2e} {shape.devices:7}"
-    off = f"{shape.differs:+.0%}" if shape.differs else ""
+    off = f"{shape.difference:+.0%}" if shape.difference else ""
     return f"{shape.name:11} {sizes} {counts} {shape.memory().peak / 1e9:9.2f} {off:>6}  {shape.source}"
 
 

@@ -24,14 +24,14 @@ and in half precision weights are cast there and gradients back. With activation
 gone through once more.
 """
 
-from models.predict.activations import Parts
+from models.predict.activations import ActivationTerms
 from models.predict.cost import gates, lengths, maps, matrices
 
 FORWARD_RMS, BACKWARD_RMS = 9, 22  # floats that are read or written for a feature of an RMSNorm
 MASK = 20  # floats for an element of a mask, whose random bits take longer than its traffic
 
 
-def autograd_bytes(parts: Parts) -> int:
+def autograd_bytes(parts: ActivationTerms) -> int:
     """Of one forward and backward pass through autograd, all layers and both ends."""
     c = parts.config
     forward, backward = layer_traffic(parts)
@@ -40,7 +40,7 @@ def autograd_bytes(parts: Parts) -> int:
     return round(layers + parts.tokens * _end_bytes(parts)) + _weight_bytes(parts)
 
 
-def attention_traffic(parts: Parts) -> tuple[float, float]:
+def attention_traffic(parts: ActivationTerms) -> tuple[float, float]:
     """(forward, backward) of a token between the map to queries, keys and values and the output map."""
     c, s = parts.config, parts.size
     shared, width, total = c.keys != c.heads, (c.heads + c.keys) * c.head, maps(c)["qkv"][0]
@@ -62,7 +62,7 @@ def attention_traffic(parts: Parts) -> tuple[float, float]:
     return forward, backward
 
 
-def layer_traffic(parts: Parts) -> tuple[float, float]:
+def layer_traffic(parts: ActivationTerms) -> tuple[float, float]:
     """(forward, backward) of a token in a layer."""
     c, s = parts.config, parts.size
     hidden, half = c.hidden, s < 4
@@ -82,14 +82,14 @@ def layer_traffic(parts: Parts) -> tuple[float, float]:
     return forward, backward
 
 
-def norm_traffic(parts: Parts, width: int) -> tuple[float, float]:
+def norm_traffic(parts: ActivationTerms, width: int) -> tuple[float, float]:
     """(forward, backward) of a norm over so many features."""
     if parts.config.norm == "rms" and parts.device == "cpu":
         return 4.0 * FORWARD_RMS * width, 4.0 * BACKWARD_RMS * width
     return 8.0 * width, 12.0 * width
 
 
-def _end_bytes(parts: Parts) -> float:
+def _end_bytes(parts: ActivationTerms) -> float:
     """Of a token: embeddings, the last norm, and the casts of what the output map reads and of logits."""
     c = parts.config
     embedded = 12 + (12 if c.positions == "learned" else 0)
@@ -98,7 +98,7 @@ def _end_bytes(parts: Parts) -> float:
     return (embedded + dropped) * c.hidden + sum(norm_traffic(parts, c.hidden)) + cast
 
 
-def _weight_bytes(parts: Parts) -> int:
+def _weight_bytes(parts: ActivationTerms) -> int:
     """Of a pass, whatever its tokens: gradients are added, that of a tied table twice, and casts."""
     c = parts.config
     table = c.words * c.hidden

@@ -1,11 +1,11 @@
-"""The acquisition that fits the situation."""
+"""The acquisition that fits the context."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from surrogates.acquisitions.context import ScoreFunction, Situation
+from surrogates.acquisitions.context import Context, ScoreFunction
 from surrogates.acquisitions.ehvi import EHVI
 from surrogates.acquisitions.ei import LogEI
 from surrogates.acquisitions.nehvi import NEHVI
@@ -20,8 +20,8 @@ class Auto:
     log_scale: ClassVar[bool] = True
     several: ClassVar[bool] = True
 
-    def score(self, situation: Situation) -> ScoreFunction:
+    def score(self, context: Context) -> ScoreFunction:
         """The chosen acquisition's score."""
-        if len(situation.gps) > 1:
-            return score_of(NEHVI() if situation.noisy else EHVI(), situation)
-        return score_of(NEI() if situation.noisy else LogEI(), situation)
+        if len(context.gps) > 1:
+            return score_of(NEHVI() if context.noisy else EHVI(), context)
+        return score_of(NEI() if context.noisy else LogEI(), context)

@@ -29,7 +29,7 @@ class ScoreFunction(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Situation:
+class Context:
     """A study as an acquisition sees it. Everything is minimised; targets are standardised.
 
     gps        one posterior an objective, all over the same domain and without pending rows
@@ -105,7 +105,7 @@ class Situation:
 
 @runtime_checkable
 class ModelAcquisition(Protocol):
-    """An acquisition of a whole situation: joint posteriors, several objectives, draws.
+    """An acquisition of a whole context: joint posteriors, several objectives, draws.
 
     It may say that it takes several objectives, or that its scores are draws (traits.py).
     """
@@ -114,7 +114,7 @@ class ModelAcquisition(Protocol):
     def log_scale(self) -> bool:
         """The score's log_scale."""
 
-    def score(self, situation: Situation) -> ScoreFunction:
+    def score(self, context: Context) -> ScoreFunction:
         """Everything that does not depend on the rows to be scored is computed here, once."""
 
 

@@ -27,7 +27,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.sparse import csr_array
 
-from surrogates.acquisitions.context import Situation
+from surrogates.acquisitions.context import Context
 from surrogates.acquisitions.normal import log_h
 from surrogates.acquisitions.pareto import boxes, pareto_front, reference_point, thin_front
 from surrogates.domain import Array
@@ -49,11 +49,11 @@ class EHVI:
     several: ClassVar[bool] = True
 
     @one_thread
-    def score(self, situation: Situation) -> EHVIScore:
+    def score(self, context: Context) -> EHVIScore:
         """Cuts what is not dominated into boxes."""
-        means = np.column_stack([gp.mean(situation.started_rows) for gp in situation.gps])
-        reference = reference_point(means) if situation.reference is None else situation.reference
-        return EHVIScore(situation.hallucinated_gps, Improvement([means], reference))
+        means = np.column_stack([gp.mean(context.started_rows) for gp in context.gps])
+        reference = reference_point(means) if context.reference is None else context.reference
+        return EHVIScore(context.hallucinated_gps, Improvement([means], reference))
 
 
 class EHVIScore:

@@ -17,7 +17,7 @@ from surrogates.domain import Array
 def combine(chosen: Acquisition | ModelAcquisition, scores: Sequence[ScoreFunction], seed: int) -> ScoreFunction:
     """One score of the acquisition's scores, one a sample of the hyperparameters: as a rule their average worth.
 
-    Where a score is a draw (an attribute drawn = True, as of Thompson), one of them, by the seed: a draw from the mixture
+    Where a score is a draw (an attribute is_draw = True, as of Thompson), one of them, by the seed: a draw from the mixture
     is a draw from one of its parts, and an average of draws varies too little to be one. ValueError for no scores.
     """
     if len(scores) == 1:

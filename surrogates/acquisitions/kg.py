@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from surrogates.acquisitions.context import Situation
+from surrogates.acquisitions.context import Context
 from surrogates.acquisitions.expected_maximum import log_gain
 from surrogates.acquisitions.minima import minima_of_mean, places_of_minima
 from surrogates.domain import Array
@@ -46,11 +46,11 @@ class KG:
     log_scale: ClassVar[bool] = True
 
     @one_thread
-    def score(self, situation: Situation) -> KGScore:
+    def score(self, context: Context) -> KGScore:
         """Computes A, and everything that depends on A alone."""
-        gp = situation.hallucinated_gp
-        lowest, possible = minima_of_mean(gp, situation, self.minima), places_of_minima(gp, situation, self.draws)
-        rows = np.concatenate([lowest, situation.best_rows(self.most), situation.pending_rows, possible])
+        gp = context.hallucinated_gp
+        lowest, possible = minima_of_mean(gp, context, self.minima), places_of_minima(gp, context, self.draws)
+        rows = np.concatenate([lowest, context.best_rows(self.most), context.pending_rows, possible])
         return KGScore(gp, distant_rows(gp, rows))
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import ndtr
 
-from surrogates.acquisitions.context import Situation
+from surrogates.acquisitions.context import Context
 from surrogates.acquisitions.marginal import Belief, Score, Scores
 from surrogates.acquisitions.minima import minima_of_draws
 from surrogates.acquisitions.normal import FAR, LOG_SQRT_2PI, SD_FLOOR, density, log_mean_exp, mills, tail_ratio
@@ -33,10 +33,10 @@ class MES:
     log_scale: ClassVar[bool] = True
 
     @one_thread
-    def score(self, situation: Situation) -> Score:
+    def score(self, context: Context) -> Score:
         """Draws the minima; given them the acquisition is a marginal one."""
-        gp = situation.hallucinated_gp
-        return Score(gp, Information(minima_of_draws(gp, situation, self.minima)), situation.incumbent)
+        gp = context.hallucinated_gp
+        return Score(gp, Information(minima_of_draws(gp, context, self.minima)), context.incumbent)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import minimize
 
-from surrogates.acquisitions.context import Situation, distinct
+from surrogates.acquisitions.context import Context, distinct
 from surrogates.domain import Array, Domain
 from surrogates.gp import GaussianProcess
 from surrogates.paths import FREQUENCIES, Paths
@@ -19,9 +19,9 @@ BASIN = 0.7  # prior correlation above which two starts are taken to be in one b
 Slope = Callable[[Array], tuple[Array, Array]]  # (m, d) rows -> values (m,) and derivatives (m, d), row by row
 
 
-def candidates(situation: Situation, rng: np.random.Generator) -> Array:
+def candidates(context: Context, rng: np.random.Generator) -> Array:
     """(k, d) told and pending rows, and random feasible ones."""
-    return distinct(situation.domain, np.concatenate([situation.started_rows, situation.domain.some(rng, SPREAD)]))
+    return distinct(context.domain, np.concatenate([context.started_rows, context.domain.try_rows(rng, SPREAD)]))
 
 
 def descend(slope: Slope, X: Array, domain: Domain, steps: int = STEPS) -> Array:
@@ -40,33 +40,33 @@ def descend(slope: Slope, X: Array, domain: Domain, steps: int = STEPS) -> Array
                      options={"maxiter": steps, "maxfun": 2 * steps})
     end = X.copy()
     end[free] = np.clip(found.x, 0.0, 1.0)
-    better = domain.ok(end) & (slope(end)[0] < slope(X)[0])
+    better = domain.is_feasible(end) & (slope(end)[0] < slope(X)[0])
     return np.where(better[:, None], end, X)
 
 
-def minima_of_draws(gp: GaussianProcess, situation: Situation, q: int) -> Array:
+def minima_of_draws(gp: GaussianProcess, context: Context, q: int) -> Array:
     """(q,) minima of q functions drawn from the posterior gp (Wang & Jegelka 2017, section 3.2, with Wilson's paths)."""
-    paths, least, end = _drawn(gp, situation, q, FREQUENCIES, STEPS)
+    paths, least, end = _drawn(gp, context, q, FREQUENCIES, STEPS)
     return np.minimum(least, np.diag(paths(end)))
 
 
-def places_of_minima(gp: GaussianProcess, situation: Situation, q: int) -> Array:
+def places_of_minima(gp: GaussianProcess, context: Context, q: int) -> Array:
     """(k, d) different rows, at most q, at which functions drawn from the posterior gp are least: where min f may be."""
-    return distinct(gp.domain, _drawn(gp, situation, q, *ROUGH)[2])
+    return distinct(gp.domain, _drawn(gp, context, q, *ROUGH)[2])
 
 
-def _drawn(gp: GaussianProcess, situation: Situation, q: int, frequencies: int, steps: int) -> tuple[Paths, Array, Array]:
+def _drawn(gp: GaussianProcess, context: Context, q: int, frequencies: int, steps: int) -> tuple[Paths, Array, Array]:
     """q functions, the least value (q,) of each at the candidates, and the rows (q, d) to which they descend from there."""
-    rng = np.random.default_rng(situation.seed)
-    paths, X = Paths(gp, rng, q, frequencies), candidates(situation, rng)
+    rng = np.random.default_rng(context.seed)
+    paths, X = Paths(gp, rng, q, frequencies), candidates(context, rng)
     values = paths(X)
     end = descend(lambda rows: paths.gradient(rows, np.eye(q)), X[values.argmin(axis=0)], gp.domain, steps)
     return paths, values.min(axis=0), end
 
 
-def minima_of_mean(gp: GaussianProcess, situation: Situation, q: int) -> Array:
+def minima_of_mean(gp: GaussianProcess, context: Context, q: int) -> Array:
     """(k, d) at most q different local minima of the posterior mean, found from low candidates that are apart."""
-    X = candidates(situation, np.random.default_rng(situation.seed))
+    X = candidates(context, np.random.default_rng(context.seed))
 
     def slope(rows: Array) -> tuple[Array, Array]:
         mean, _, d_mean, _ = gp.predict_gradient(rows)

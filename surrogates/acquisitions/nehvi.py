@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from surrogates.acquisitions.context import Situation
+from surrogates.acquisitions.context import Context
 from surrogates.acquisitions.draws import Draws
 from surrogates.acquisitions.ehvi import Improvement
 from surrogates.acquisitions.nei import rows_to_draw
@@ -33,14 +33,14 @@ class NEHVI:
     several: ClassVar[bool] = True
 
     @one_thread
-    def score(self, situation: Situation) -> NEHVIScore:
+    def score(self, context: Context) -> NEHVIScore:
         """The draws, their fronts, and the boxes above them."""
-        S = rows_to_draw(situation, self.most)
-        seeds = np.random.SeedSequence(situation.seed).generate_state(len(situation.gps))
-        draws = [Draws(gp, S, int(seed), self.draws) for gp, seed in zip(situation.gps, seeds, strict=True)]
-        reference = situation.reference
+        S = rows_to_draw(context, self.most)
+        seeds = np.random.SeedSequence(context.seed).generate_state(len(context.gps))
+        draws = [Draws(gp, S, int(seed), self.draws) for gp, seed in zip(context.gps, seeds, strict=True)]
+        reference = context.reference
         if reference is None:
-            reference = reference_point(np.column_stack([gp.mean(situation.started_rows) for gp in situation.gps]))
+            reference = reference_point(np.column_stack([gp.mean(context.started_rows) for gp in context.gps]))
         points = np.stack([draw.values for draw in draws], axis=-1)  # (q, k, M)
         return NEHVIScore(draws, Improvement(list(points), reference))
 

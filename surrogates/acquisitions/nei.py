@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from surrogates.acquisitions.context import Situation, distinct
+from surrogates.acquisitions.context import Context, distinct
 from surrogates.acquisitions.draws import Draws
 from surrogates.acquisitions.normal import log_h, log_mean_exp
 from surrogates.domain import Array
@@ -32,15 +32,15 @@ class NEI:
 
     log_scale: ClassVar[bool] = True
 
-    def score(self, situation: Situation) -> NEIScore:
+    def score(self, context: Context) -> NEIScore:
         """The draws and all that depends on them only."""
-        return NEIScore(Draws(situation.gp, rows_to_draw(situation, self.most), situation.seed, self.draws))
+        return NEIScore(Draws(context.gp, rows_to_draw(context, self.most), context.seed, self.draws))
 
 
-def rows_to_draw(situation: Situation, most: int) -> Array:
+def rows_to_draw(context: Context, most: int) -> Array:
     """S (k, d): the promising told rows, best first, then the pending ones."""
-    domain, told = situation.domain, situation.best_rows(most)
-    return np.concatenate([told, distinct(domain, situation.pending_rows, domain.keys(told))])
+    domain, told = context.domain, context.best_rows(most)
+    return np.concatenate([told, distinct(domain, context.pending_rows, domain.keys(told))])
 
 
 class NEIScore:

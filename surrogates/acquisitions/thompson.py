@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from surrogates.acquisitions.context import Situation
+from surrogates.acquisitions.context import Context
 from surrogates.domain import Array
 from surrogates.paths import FREQUENCIES, Paths
 
@@ -23,11 +23,11 @@ class Thompson:
     frequencies: int = FREQUENCIES
 
     log_scale: ClassVar[bool] = False
-    drawn: ClassVar[bool] = True
+    is_draw: ClassVar[bool] = True
 
-    def score(self, situation: Situation) -> ThompsonScore:
+    def score(self, context: Context) -> ThompsonScore:
         """The function that belongs to the seed."""
-        return ThompsonScore(Paths(situation.gp, np.random.default_rng(situation.seed), 1, self.frequencies))
+        return ThompsonScore(Paths(context.gp, np.random.default_rng(context.seed), 1, self.frequencies))
 
 
 @dataclass(frozen=True, eq=False)

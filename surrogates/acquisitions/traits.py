@@ -22,11 +22,11 @@ class Several(Protocol):
 
 
 @runtime_checkable
-class Drawn(Protocol):
-    """drawn = True: a score is a draw, of which an average would be none (Thompson)."""
+class Stochastic(Protocol):
+    """is_draw = True: a score is a draw, of which an average would be none (Thompson)."""
 
     @property
-    def drawn(self) -> bool: ...
+    def is_draw(self) -> bool: ...
 
 
 def is_logarithmic(acquisition: Any) -> bool:
@@ -34,11 +34,11 @@ def is_logarithmic(acquisition: Any) -> bool:
     return isinstance(acquisition, LogScaled) and bool(acquisition.log_scale)
 
 
-def takes_several(acquisition: Any) -> bool:
+def is_multi_objective(acquisition: Any) -> bool:
     """Whether it is said to take more than one objective."""
     return isinstance(acquisition, Several) and bool(acquisition.several)
 
 
 def is_draw(acquisition: Any) -> bool:
     """Whether its scores are said to be draws."""
-    return isinstance(acquisition, Drawn) and bool(acquisition.drawn)
+    return isinstance(acquisition, Stochastic) and bool(acquisition.is_draw)

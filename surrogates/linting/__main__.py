@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
     print(report)
-    return 0 if report.ok else 1
+    return 0 if report.is_ok else 1
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Report:
     findings: tuple[Finding, ...]
 
     @property
-    def ok(self) -> bool:
+    def is_ok(self) -> bool:
         """Whether nothing failed."""
         return all(finding.is_ok for finding in self.findings)
 

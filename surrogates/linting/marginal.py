@@ -42,7 +42,7 @@ SHIFTS, SCALES = (-5.0, 5.0), (0.1, 10.0)
 
 
 @dataclass(frozen=True)
-class Probe:
+class MarginalProbe:
     """An acquisition that is given fresh arrays every time."""
 
     acquisition: Acquisition
@@ -99,26 +99,26 @@ def place(mean: float, sd: float) -> str:
 # --- whether it can be asked ------------------------------------------------------------------------------------------
 
 
-def call_once(probe: Probe) -> Measured:
+def call_once(probe: MarginalProbe) -> Measured:
     """One call."""
     probe.raw(*cloud(7))
     return "pass", "7 points were scored"
 
 
-def score_shapes(probe: Probe) -> Measured:
+def score_shapes(probe: MarginalProbe) -> Measured:
     """(m,) for m points."""
     shapes = {m: np.shape(probe.raw(*cloud(m))) for m in (1, 2, 7)}
     wrong = [f"{m} points gave an array of shape {got}" for m, got in shapes.items() if got != (m,)]
     return fail_if("; ".join(wrong), "1, 2 and 7 points gave as many scores")
 
 
-def score_numbers(probe: Probe) -> Measured:
+def score_numbers(probe: MarginalProbe) -> Measured:
     """float64, and none of them NaN at ordinary points."""
     mean, sd = (part.ravel() for part in grid())
     return count_nan(np.asarray(probe.raw(mean, sd)), lambda i: f", one at {place(mean[i], sd[i])}", " scores")
 
 
-def repeat_call(probe: Probe) -> Measured:
+def repeat_call(probe: MarginalProbe) -> Measured:
     """The same question twice."""
     first, second = (probe.score(*cloud()) for _ in range(2))
     changed = int((~close(first, second, 0.0)).sum())
@@ -129,7 +129,7 @@ def repeat_call(probe: Probe) -> Measured:
 # --- whether it can be climbed ----------------------------------------------------------------------------------------
 
 
-def compare_slopes(probe: Probe) -> Measured:
+def compare_slopes(probe: MarginalProbe) -> Measured:
     """Derivatives of its own against central differences."""
     if isinstance(probe.acquisition, Numerical):
         return "skip", "it has none of its own: differences are taken"
@@ -146,7 +146,7 @@ def compare_slopes(probe: Probe) -> Measured:
     return "pass", f"agrees with differences at {len(mean)} points"
 
 
-def far_slopes(probe: Probe) -> Measured:
+def far_slopes(probe: MarginalProbe) -> Measured:
     """Score and slopes far above the incumbent, at sd = 1."""
     mean, sd = B + np.array(FAR), np.ones(len(FAR))
     score, slopes = probe.score(mean, sd), np.abs(probe.slopes(mean, sd)).max(axis=0)
@@ -155,7 +155,7 @@ def far_slopes(probe: Probe) -> Measured:
     return fail_if("" if good.all() else f"{said}; the maximiser stops at {STEEP:.0e}", said)
 
 
-def certain_slopes(probe: Probe) -> Measured:
+def certain_slopes(probe: MarginalProbe) -> Measured:
     """Score and slopes where sd is as good as zero: below, at and above the incumbent."""
     mean, sd = (part.ravel() for part in np.meshgrid(B + np.array([-1.0, 0.0, 1.0]), np.array(SMALL)))
     said = ("score", probe.score(mean, sd)), *zip(("slope by mean", "slope by sd"), probe.slopes(mean, sd), strict=True)
@@ -169,7 +169,7 @@ def certain_slopes(probe: Probe) -> Measured:
 # --- whether it keeps to itself ---------------------------------------------------------------------------------------
 
 
-def compare_posterior(probe: Probe) -> Measured:
+def compare_posterior(probe: MarginalProbe) -> Measured:
     """The posterior's arrays after a call."""
     posterior, before = Normal(*cloud()), Normal(*cloud())
     probe.function(posterior, B)
@@ -178,7 +178,7 @@ def compare_posterior(probe: Probe) -> Measured:
                    "posterior.mean and posterior.sd are as before")  # fmt: skip
 
 
-def point_company(probe: Probe) -> Measured:
+def point_company(probe: MarginalProbe) -> Measured:
     """Points in another order, in halves, and one by one."""
     mean, sd = cloud()
     together = probe.score(mean, sd)
@@ -196,7 +196,7 @@ def point_company(probe: Probe) -> Measured:
 # --- whether it wants the right thing ---------------------------------------------------------------------------------
 
 
-def mean_effect(probe: Probe) -> Measured:
+def mean_effect(probe: MarginalProbe) -> Measured:
     """The score along rising means."""
     mean, sd = grid()
     scores = probe.score(mean.ravel(), sd.ravel()).reshape(mean.shape)
@@ -207,7 +207,7 @@ def mean_effect(probe: Probe) -> Measured:
     return fail_if(wrong if rises[i, j] > TOLERANCE else "", "never rises with the mean")
 
 
-def sd_effect(probe: Probe) -> Measured:
+def sd_effect(probe: MarginalProbe) -> Measured:
     """The score along rising sds, with the mean at and above the incumbent."""
     sd = np.geomspace(0.01, 3.0, 40)
     at, above = (probe.score(np.full_like(sd, mean), sd) for mean in (B, B + 1.0))
@@ -218,21 +218,21 @@ def sd_effect(probe: Probe) -> Measured:
     return "pass", "does not fall as sd grows, at the incumbent"
 
 
-def order_change(probe: Probe, shift: float, scale: float) -> str:
+def order_change(probe: MarginalProbe, shift: float, scale: float) -> str:
     """How the order of points changes when all targets do; empty where it does not."""
     mean, sd = cloud()
     before = probe.score(mean, sd)
     return order(before, probe.score(scale * mean + shift, scale * sd, scale * B + shift), TOLERANCE)
 
 
-def shift_effect(probe: Probe) -> Measured:
+def shift_effect(probe: MarginalProbe) -> Measured:
     """Whether the order of points depends on where zero is."""
     changes = {f"moved by {shift:g}": order_change(probe, shift, 1.0) for shift in SHIFTS}
     right = f"the order of 60 points is the same when all targets are moved by {two_digits(SHIFTS)}"
     return judge_orders(changes, "fail", right)
 
 
-def scale_effect(probe: Probe) -> Measured:
+def scale_effect(probe: MarginalProbe) -> Measured:
     """Whether the order of points depends on the unit."""
     changes = {f"times {scale:g}": order_change(probe, 0.0, scale) for scale in SCALES}
     right = f"the order of 60 points is the same when all targets are multiplied by {two_digits(SCALES)}"
@@ -244,8 +244,8 @@ GATES = (
                              "wrap a function of torch tensors: Autograd(f).", gate=True),
     Check("shape", score_shapes, "Return an array (m,), one score a point.", gate=True),
     Check("numbers", score_numbers, "Compute in float64, and give every ordinary point a number.", gate=True),
-    Check("repeatable", repeat_call, "Draw random numbers in the score(situation) of a ModelAcquisition, from "
-                                     "situation.seed.", gate=True),
+    Check("repeatable", repeat_call, "Draw random numbers in the score(context) of a ModelAcquisition, from "
+                                     "context.seed.", gate=True),
 )  # fmt: skip
 GRADIENT = Check("gradient", compare_slopes, "Correct `gradient`, or leave it out: differences are taken then.")
 REST = (
@@ -268,8 +268,8 @@ REST = (
 
 def marginal_findings(acquisition: Acquisition) -> tuple[Finding, ...]:
     """All checks. Where its own gradient is wrong, the others take differences, so that each fault is found alone."""
-    first = ask((*GATES, GRADIENT), Probe(acquisition))
+    first = ask((*GATES, GRADIENT), MarginalProbe(acquisition))
     if not all(finding.is_ok for finding in first[:-1]):
         return (*first, *(Finding(check.name, "skip", first[-1].measured) for check in REST))
     trusted = acquisition if first[-1].is_ok else Numerical(acquisition)
-    return (*first, *ask(REST, Probe(trusted)))
+    return (*first, *ask(REST, MarginalProbe(trusted)))

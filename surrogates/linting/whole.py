@@ -1,4 +1,4 @@
-"""What is checked of an acquisition of the whole model, in a small situation: 12 told rows, 2 pending, 3 columns.
+"""What is checked of an acquisition of the whole model, in a small context: 12 told rows, 2 pending, 3 columns.
 
 The posteriors are those of known hyperparameters: two, if the acquisition says that it takes one an objective (`several`),
 else one. Scores are asked at rows inside the domain, so that differences can be taken on both sides.
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from surrogates.acquisitions.context import ModelAcquisition, ScoreFunction, Situation
-from surrogates.acquisitions.traits import takes_several
+from surrogates.acquisitions.context import Context, ModelAcquisition, ScoreFunction
+from surrogates.acquisitions.traits import is_multi_objective
 from surrogates.domain import Array, Domain
 from surrogates.gp import GaussianProcess
 from surrogates.hyperparameters import Hyperparameters
@@ -44,36 +44,36 @@ TOLERANCE = 1e-3  # of the range of the scores: descents end a little elsewhere 
 
 @dataclass(frozen=True)
 class Trial:
-    """An acquisition, the situation that it is tried in, and rows X (24, 3) that are scored."""
+    """An acquisition, the context that it is tried in, and rows X (24, 3) that are scored."""
 
     acquisition: ModelAcquisition
-    situation: Situation
+    context: Context
     X: Array = field(default_factory=lambda: inner_rows(24))
 
     @classmethod
     def of(cls, acquisition: ModelAcquisition, kernel: str) -> Trial:
-        """In the situation for everything but what is far from data."""
-        return cls(acquisition, mixed_situation(objectives(acquisition), kernel))
+        """In the context for everything but what is far from data."""
+        return cls(acquisition, mixed_context(objectives(acquisition), kernel))
 
     @property
     def kernel(self) -> str:
         """The name of the posteriors' kernel."""
-        return self.situation.gps[0].theta.kernel
+        return self.context.gps[0].theta.kernel
 
     @cached_property
     def score(self) -> ScoreFunction:
-        """The score in this situation, made once."""
-        return self.at(seed=self.situation.seed)
+        """The score in this context, made once."""
+        return self.at(seed=self.context.seed)
 
     def at(self, **changed: Any) -> ScoreFunction:
-        """A new score in a changed situation, with rows of its own."""
-        rows, pending = self.situation.rows.copy(), self.situation.pending.copy()
-        return self.acquisition.score(replace(self.situation, **{"rows": rows, "pending": pending, **changed}))
+        """A new score in a changed context, with rows of its own."""
+        rows, pending = self.context.rows.copy(), self.context.pending.copy()
+        return self.acquisition.score(replace(self.context, **{"rows": rows, "pending": pending, **changed}))
 
 
 def objectives(acquisition: ModelAcquisition) -> int:
     """How many posteriors it is given."""
-    return 2 if takes_several(acquisition) else 1
+    return 2 if is_multi_objective(acquisition) else 1
 
 
 def inner_rows(m: int) -> Array:
@@ -83,21 +83,21 @@ def inner_rows(m: int) -> Array:
     return X
 
 
-def mixed_situation(many: int, kernel: str, noise: float = 1e-3) -> Situation:
+def mixed_context(many: int, kernel: str, noise: float = 1e-3) -> Context:
     """12 rows of MIXED at which a wave was seen, another one an objective."""
     rows, pending = np.split(MIXED.random(np.random.default_rng(3), 14), [12])
     theta = Hyperparameters((-0.7, -0.5, 0.0), 0.0, float(np.log(noise)), 0.1, kernel)
     waves = [np.sin(5.0 * rows[:, 0] + i) + rows[:, 1] ** 2 + 0.3 * rows[:, 2] - 1.0 for i in range(many)]
     gps = tuple(GaussianProcess(MIXED, rows, wave, theta) for wave in waves)
-    return Situation(gps, rows, pending, float(gps[0].mean(rows).min()), seed=0)
+    return Context(gps, rows, pending, float(gps[0].mean(rows).min()), seed=0)
 
 
-def steep_situation(many: int, kernel: str) -> Situation:
+def steep_context(many: int, kernel: str) -> Context:
     """30 rows on a steep line, nearly without noise: most of it lies hundreds of standard deviations above the best."""
     rows = np.linspace(0.0, 1.0, 30)[:, None]
     theta = Hyperparameters((-0.7,), 0.2, float(np.log(1e-8)), 0.1, kernel)
     gp = GaussianProcess(LINE, rows, 3.0 * rows[:, 0] - 1.5, theta)
-    return Situation((gp,) * many, rows, np.zeros((0, 1)), -1.5, seed=0)
+    return Context((gp,) * many, rows, np.zeros((0, 1)), -1.5, seed=0)
 
 
 # --- whether it can be asked ------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def score_once(trial: Trial) -> Measured:
     """One score, with and without derivatives."""
     trial.score(trial.X)
     trial.score.gradient(trial.X)
-    told, pending = len(trial.situation.rows), len(trial.situation.pending)
+    told, pending = len(trial.context.rows), len(trial.context.pending)
     return "pass", f"scored {len(trial.X)} rows after {told} told and {pending} pending ones"
 
 
@@ -132,12 +132,12 @@ def row_numbers(trial: Trial) -> Measured:
     return count_nan(values)
 
 
-def repeat_situation(trial: Trial) -> Measured:
-    """The same situation twice, then another seed."""
-    changed = not np.array_equal(trial.score(trial.X), trial.at(seed=trial.situation.seed)(trial.X), equal_nan=True)
-    other = np.array_equal(trial.score(trial.X), trial.at(seed=trial.situation.seed + 1)(trial.X))
+def repeat_context(trial: Trial) -> Measured:
+    """The same context twice, then another seed."""
+    changed = not np.array_equal(trial.score(trial.X), trial.at(seed=trial.context.seed)(trial.X), equal_nan=True)
+    other = np.array_equal(trial.score(trial.X), trial.at(seed=trial.context.seed + 1)(trial.X))
     said = f"the same seed gave the same bits; another seed gave {'the same' if other else 'others'}"
-    return fail_if("the same situation, seed included, gave different scores" if changed else "", said)
+    return fail_if("the same context, seed included, gave different scores" if changed else "", said)
 
 
 # --- whether it can be climbed ----------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def difference(score: Callable[[Array], Array], X: Array, column: int) -> Array:
 
 def steep_slopes(trial: Trial) -> Measured:
     """Score and slopes where the mean is hundreds of standard deviations above the best."""
-    score = trial.acquisition.score(steep_situation(objectives(trial.acquisition), trial.kernel))
+    score = trial.acquisition.score(steep_context(objectives(trial.acquisition), trial.kernel))
     X = np.linspace(0.4, 0.95, 61)[:, None]
     value, slope = score.gradient(X)
     if not (np.isfinite(value).all() and np.isfinite(slope).all()):
@@ -180,8 +180,8 @@ def steep_slopes(trial: Trial) -> Measured:
 
 def started_slopes(trial: Trial) -> Measured:
     """Score and slopes at told and pending rows, nearly without noise."""
-    situation = mixed_situation(len(trial.situation.gps), trial.kernel, noise=1e-8)
-    value, slope = trial.acquisition.score(situation).gradient(situation.started_rows)
+    context = mixed_context(len(trial.context.gps), trial.kernel, noise=1e-8)
+    value, slope = trial.acquisition.score(context).gradient(context.started_rows)
     for name, values in (("scores", value), ("rows of slopes", slope)):
         bad = int((~np.isfinite(values)).reshape(len(value), -1).any(axis=1).sum())
         if bad:
@@ -193,18 +193,18 @@ def started_slopes(trial: Trial) -> Measured:
 
 
 def compare_arrays(trial: Trial) -> Measured:
-    """Every array of the situation, and the rows, after a score."""
-    situation, X = mixed_situation(len(trial.situation.gps), trial.kernel), trial.X.copy()
-    before = [array.copy() for array in arrays(situation, X)]
-    trial.acquisition.score(situation).gradient(X)
-    changed = not all(np.array_equal(now, was) for now, was in zip(arrays(situation, X), before, strict=True))
-    return fail_if("scoring changed an array of the situation or the rows" if changed else "",
+    """Every array of the context, and the rows, after a score."""
+    context, X = mixed_context(len(trial.context.gps), trial.kernel), trial.X.copy()
+    before = [array.copy() for array in arrays(context, X)]
+    trial.acquisition.score(context).gradient(X)
+    changed = not all(np.array_equal(now, was) for now, was in zip(arrays(context, X), before, strict=True))
+    return fail_if("scoring changed an array of the context or the rows" if changed else "",
                    "rows, pending rows and posteriors are as before")  # fmt: skip
 
 
-def arrays(situation: Situation, X: Array) -> list[Array]:
+def arrays(context: Context, X: Array) -> list[Array]:
     """What must not change."""
-    return [X, situation.rows, situation.pending, *(a for gp in situation.gps for a in (gp.Z, gp.y, gp.L, gp.alpha))]
+    return [X, context.rows, context.pending, *(a for gp in context.gps for a in (gp.Z, gp.y, gp.L, gp.alpha))]
 
 
 def row_company(trial: Trial) -> Measured:
@@ -237,9 +237,9 @@ def pending_order(trial: Trial) -> Measured:
 
     Of what is drawn at pending rows others are drawn in another order, which changes scores about as much as a seed does.
     """
-    values, reverse = trial.score(trial.X), trial.situation.pending[::-1].copy()
+    values, reverse = trial.score(trial.X), trial.context.pending[::-1].copy()
     change = departure(values, trial.at(pending=reverse)(trial.X))
-    drawn = max(departure(values, trial.at(seed=trial.situation.seed + i)(trial.X)) for i in range(1, SEEDS + 1))
+    drawn = max(departure(values, trial.at(seed=trial.context.seed + i)(trial.X)) for i in range(1, SEEDS + 1))
     said = f"scores change by {change:.2g} of their range when {len(reverse)} pending rows come in reverse"
     return fail_if(f"{said}, and by at most {drawn:.2g} when the seed does" if change > max(drawn, ROUNDING) else "", said)
 
@@ -250,40 +250,40 @@ def departure(before: Array, after: Array) -> float:
     return float(np.nan_to_num(moved, nan=np.inf)) / (spread(before) or 1.0)
 
 
-def situation_order_change(trial: Trial, shift: float, scale: float) -> str:
+def context_order_change(trial: Trial, shift: float, scale: float) -> str:
     """How the order of rows changes when all targets and their posteriors change; empty where it does not."""
-    situation, scaled = trial.situation, []
-    for gp in situation.gps:
+    context, scaled = trial.context, []
+    for gp in context.gps:
         theta = replace(
             gp.theta,
             mean=scale * gp.theta.mean + shift,
             log_outputscale=gp.theta.log_outputscale + 2.0 * float(np.log(scale)),
             log_noise=gp.theta.log_noise + 2.0 * float(np.log(scale)),
         )
-        scaled.append(GaussianProcess(MIXED, situation.rows, scale * gp.y + shift, theta))
-    other = trial.at(gps=tuple(scaled), incumbent=scale * situation.incumbent + shift)
+        scaled.append(GaussianProcess(MIXED, context.rows, scale * gp.y + shift, theta))
+    other = trial.at(gps=tuple(scaled), incumbent=scale * context.incumbent + shift)
     return order(trial.score(trial.X), other(trial.X), TOLERANCE)
 
 
 def move_targets(trial: Trial) -> Measured:
     """Whether the order of rows depends on where zero is."""
-    changes = {f"moved by {SHIFT:g}": situation_order_change(trial, SHIFT, 1.0)}
+    changes = {f"moved by {SHIFT:g}": context_order_change(trial, SHIFT, 1.0)}
     return judge_orders(changes, "fail", f"the order of rows is the same, moved by {SHIFT:g}")
 
 
 def rescale_targets(trial: Trial) -> Measured:
     """Whether the order of rows depends on the unit."""
-    changes = {f"times {SCALE:g}": situation_order_change(trial, 0.0, SCALE)}
+    changes = {f"times {SCALE:g}": context_order_change(trial, 0.0, SCALE)}
     return judge_orders(changes, "note", f"the order of rows is the same, times {SCALE:g}")
 
 
 GATES = (
-    Check("runs", score_once, "Give score(situation) -> an object with score(X), score.gradient(X) and log_scale.", gate=True),
+    Check("runs", score_once, "Give score(context) -> an object with score(X), score.gradient(X) and log_scale.", gate=True),
     Check("shape", row_shapes, "Return scores (m,) and derivatives (m, d) for rows X (m, d), and one log_scale for both.",
           gate=True),
     Check("numbers", row_numbers, "Compute in float64, and give every row a number.", gate=True),
-    Check("repeatable", repeat_situation, "Draw random numbers in score(situation), from "
-                                          "np.random.default_rng(situation.seed) alone.", gate=True),
+    Check("repeatable", repeat_context, "Draw random numbers in score(context), from "
+                                          "np.random.default_rng(context.seed) alone.", gate=True),
 )  # fmt: skip
 REST = (
     Check("gradient", compare_row_slopes, "Correct `gradient`; surrogates.Known takes differences of any function of rows."),
@@ -293,9 +293,9 @@ REST = (
                                           "positive numbers only."),
     Check("in place", compare_arrays, "Work on copies: a posterior is used again for the next proposal."),
     Check("company", row_company, "Score each row by itself: nothing summed, ranked or scaled over the rows of a call."),
-    Check("pending", pending_effect, "Unless its proposals differ by the seed, score with situation.hallucinated_gp, or "
-                                     "integrate over situation.pending: else parallel workers all try the same row."),
-    Check("batch", pending_order, "Give every row of situation.pending the same say: the order in which jobs were started means "
+    Check("pending", pending_effect, "Unless its proposals differ by the seed, score with context.hallucinated_gp, or "
+                                     "integrate over context.pending: else parallel workers all try the same row."),
+    Check("batch", pending_order, "Give every row of context.pending the same say: the order in which jobs were started means "
                                   "nothing."),
     Check("shift", move_targets, "Read means only as differences: zero is the middle of what was tried, not of the problem."),
     Check("scale", rescale_targets, "If it should not know the unit, divide by a sd, or give every term the unit of the "

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.calibrate.steps import measure_in_child
-from models.predict.memory import fits, memory
+from models.predict.memory import fits_memory, memory
 from tests.cuda.device import one_device
 
 pytestmark = one_device
@@ -39,5 +39,5 @@ def test_what_does_not_fit_is_refused_before_it_runs() -> None:
     class Device:
         kind, available, kernels = "cuda", total, False
 
-    assert fits(LARGE, Device())
-    assert not fits({**LARGE, "hidden": 8192, "layers": 64}, Device())
+    assert fits_memory(LARGE, Device())
+    assert not fits_memory({**LARGE, "hidden": 8192, "layers": 64}, Device())

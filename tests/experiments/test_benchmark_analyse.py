@@ -170,7 +170,7 @@ def test_a_sure_order_is_the_ranking(tmp_path: Path) -> None:
     for shares in made.first.values():
         np.testing.assert_array_equal(shares[:, made.methods.index("GP")], 1)
     np.testing.assert_array_equal(made.ranks_after([1, 100]), made.means[1:3])
-    assert made.against == {name: (1.0, 0.25, 0.75) for name in ("random", "tpe", "slow")}  # 2 / 2^3 for three tasks
+    assert made.comparisons == {name: (1.0, 0.25, 0.75) for name in ("random", "tpe", "slow")}  # 2 / 2^3 for three tasks
     test = made.friedman[0]
     assert test is not None
     assert test.chi2 == pytest.approx(9)  # N (k - 1): the same order on every task
@@ -188,7 +188,7 @@ def test_a_variant_ranks_in_ours_place_and_moves_nobody(tmp_path: Path) -> None:
     tasks, means = made.in_place("GP(my:own)")  # type: ignore[misc]
     assert tasks == ["valley", "bowl"]
     np.testing.assert_array_equal(means, [[2.5] * 4, [1] * 4])  # as good as tpe, behind slow only
-    losses, compared = summary.lost(made.found, {})
+    losses, compared = summary.find_losses(made.found, {})
     assert (losses, compared) == ([], 9)
 
 
@@ -211,14 +211,14 @@ def test_losses(tmp_path: Path) -> None:
     rows += [row("bowl", "tpe", seed, [value] * 25) for seed, value in enumerate(peer)]
     rows += [row("bowl", "random", 0, [4.4] * 25), row("bowl", "GP(a:b)", 0, [1.0] * 25), row("steps", "tpe", 0, [0.0] * 25)]
     found = collect(stored(tmp_path, rows))
-    losses, compared = summary.lost(found, {"bowl": "It is round."})
+    losses, compared = summary.find_losses(found, {"bowl": "It is round."})
     assert compared == 1
     assert losses[0] == summary.Loss("bowl", 25, 4.5, "random", 4.4, 0.5, losses[0].p, "It is round.")
     rows = [each for each in rows if each["method"] != "random"]
-    assert summary.lost(collect(stored(tmp_path / "tie", rows)), {}) == ([], 1)  # equal medians are no loss
+    assert summary.find_losses(collect(stored(tmp_path / "tie", rows)), {}) == ([], 1)  # equal medians are no loss
     rows[3]["regret"] = [6.5] * 25
     rows[2]["regret"] = [5.5] * 25
-    (loss,), _ = summary.lost(collect(stored(tmp_path / "again", rows)), {})
+    (loss,), _ = summary.find_losses(collect(stored(tmp_path / "again", rows)), {})
     pairs = [(a < b) + (a == b) / 2 for a in (3, 4, 5.5, 6.5) for b in peer]
     assert loss.beats == pytest.approx(np.mean(pairs))
     assert loss.p == pytest.approx(stats.mannwhitneyu([3, 4, 5.5, 6.5], peer).pvalue)

@@ -103,7 +103,7 @@ def test_a_method_with_an_environment_of_its_own_names_its_file(monkeypatch: pyt
     (said,) = (line for line in CliRunner().invoke(app, ["--list"]).output.splitlines() if line.startswith("method  HEBO"))
     file = re.search(r"experiments/benchmark/\S+", said)
     assert file is not None and (ROOT / file[0]).exists() and "[peers]" not in said
-    others = [method.absent("it is not here") for method in METHODS.values() if method.name != "HEBO"]
+    others = [method.explain_absence("it is not here") for method in METHODS.values() if method.name != "HEBO"]
     assert all(sentence.endswith("pip install '.[peers]' installs it") for sentence in others)
 
 

@@ -81,7 +81,7 @@ def test_labels_are_spread_in_order(places: list[float]) -> None:
 
 
 def test_every_method_looks_different_and_ours_is_thick() -> None:
-    looks = plots.looks(["GP", "random", *(f"peer {i}" for i in range(12)), "GP(a:b)", "GP(c:d)"])
+    looks = plots.line_styles(["GP", "random", *(f"peer {i}" for i in range(12)), "GP(a:b)", "GP(c:d)"])
     seen = {(style["color"], json.dumps(style.get("linestyle", "-"))) for style in looks.values()}
     assert len(seen) == len(looks)
     assert max(looks, key=lambda name: looks[name]["linewidth"]) == "GP"

@@ -31,7 +31,7 @@ def brute(groups: list[Floats]) -> Floats:
 
 
 def ranked(groups: list[Floats]) -> Floats:
-    return ranks.expected_ranks(ranks.beats(*ranks.side_by_side(groups)))
+    return ranks.expected_ranks(ranks.estimate_wins(*ranks.side_by_side(groups)))
 
 
 values = st.sampled_from([0.0, 0.5, 1.0, 1.5, math.inf])  # many ties
@@ -47,7 +47,7 @@ def test_expected_rank_is_the_mean_rank_over_all_tuples_of_seeds(groups: list[li
 def test_probability_of_beating_is_mann_whitneys_statistic() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(7, 1)), rng.normal(0.5, size=(4, 1))
-    p = ranks.beats(*ranks.side_by_side([a, b]))[0]
+    p = ranks.estimate_wins(*ranks.side_by_side([a, b]))[0]
     assert p[0, 1] == pytest.approx(stats.mannwhitneyu(b[:, 0], a[:, 0]).statistic / 28)
     assert p[0, 1] + p[1, 0] == pytest.approx(1)
     assert np.diag(p) == pytest.approx([0.5, 0.5])

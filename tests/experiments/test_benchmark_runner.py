@@ -14,14 +14,14 @@ import pytest
 from experiments.benchmark import methods, peers, records, runner, study
 from experiments.benchmark.methods import METHODS, Absent, Method
 from experiments.benchmark.peers import Exhausted
-from experiments.benchmark.study import Plan, Trace
+from experiments.benchmark.study import Observed, Plan
 from experiments.benchmark.tasks import TASKS, Task
 from experiments.ledger.digest import digest
 from experiments.ledger.lines import Record, append_line, read_lines
 from hpo import Categorical, Float, Int, Space
 
 QUICK = [name for name, method in METHODS.items() if method.seeds == 20]
-OWN = [name for name in QUICK if METHODS[name].ours]
+OWN = [name for name in QUICK if METHODS[name].is_ours]
 
 
 def method(name: str) -> Method:
@@ -150,7 +150,7 @@ def test_regret_of_a_noisy_task_is_that_of_the_recommendation() -> None:
     task = Task(
         "line", "noisy", lambda: Space(x=Float(0, 4)), lambda config: config["x"], 0.5, lambda config, seed: 0.0
     )
-    trace, recommended = Trace(task, 30), iter([2.0, 1.0, 3.0])
+    trace, recommended = Observed(task, 30), iter([2.0, 1.0, 3.0])
     for i in range(30):
         trace.add({"x": 0.1}, math.nan if i == 0 else 1.0, lambda: {"x": next(recommended)})
     assert all(math.isnan(value) for value in trace.regret[:9])
@@ -193,7 +193,7 @@ def test_versions_leave_out_what_is_absent() -> None:
 
 
 def line(name: str = "GP", task: str = "branin", seed: int = 0, **more: Any) -> dict[str, Any]:
-    own = {"digest": digest(*METHODS[name].sources)} if METHODS[name].ours else {}
+    own = {"digest": digest(*METHODS[name].sources)} if METHODS[name].is_ours else {}
     return {"task": task, "method": name, "seed": seed, "n": 5, "values": [1.0], "regret": [1.0], **own, **more}
 
 
@@ -328,7 +328,7 @@ def made_by_older(folder: Path, *tasks: str) -> list[dict[str, Any]]:
 
 def test_lines_of_older_sources_count_again_where_every_value_is_the_same(tmp_path: Path) -> None:
     old = made_by_older(tmp_path, "branin", "levy8")
-    assert not counting(tmp_path, "random") and len(records.ledger_of(tmp_path, "random").stale()) == 4
+    assert not counting(tmp_path, "random") and len(records.ledger_of(tmp_path, "random").list_stale()) == 4
     code, said = rechecked(tmp_path, ["branin", "levy8"])
     assert code == 0 and len(said) == 3 and said[-1] == "random.jsonl: 4 lines of older sources count again"
     found = list(read_lines(tmp_path / "random.jsonl"))

@@ -87,12 +87,12 @@ def test_space_accepts_its_own_draws_and_a_task_survives_pickle(task: Task) -> N
 
 def test_a_task_whose_file_is_absent_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HPO_DATA", str(tmp_path))
-    assert [name for name in TASKS if not TASKS[name].available] == [n for n in TASKS if TASKS[n].needs is not None]
+    assert [name for name in TASKS if not TASKS[name].is_available] == [n for n in TASKS if TASKS[n].needs is not None]
     assert replace(TASKS["lda_grid"]).digest is None
     path = tmp_path / "tables" / "svm_on_grid.csv"
     path.parent.mkdir()
     path.touch()
-    assert TASKS["svm_grid"].available
+    assert TASKS["svm_grid"].is_available
 
 
 def test_a_digest_names_what_a_task_is(task: Task) -> None:
@@ -105,7 +105,7 @@ def test_a_digest_names_what_a_task_is(task: Task) -> None:
         replace(task, space=lambda: Space(task.space().parameters, constraints=[lambda config: True])).digest,
     }
     assert len(others) == 4 and task.digest not in others
-    assert len({one.digest for one in TASKS.values() if one.available}) == sum(one.available for one in TASKS.values())
+    assert len({one.digest for one in TASKS.values() if one.is_available}) == sum(one.is_available for one in TASKS.values())
 
 
 # --- functions ---------------------------------------------------------------------------------------------------------
@@ -297,10 +297,10 @@ def test_lm_best_is_found_again_by_search() -> None:
 def test_lm_beyond_the_edge_of_stability_a_run_is_nan_and_its_true_value_that_of_guessing() -> None:
     task = TASKS["lm_pretrain"]
     over = {**lm.BEST_AT, "lr": 0.1}
-    assert lm.diverges(over) and math.isnan(task.observe(over, 0)) and task.true(over) == lm.GUESS
+    assert lm.is_divergent(over) and math.isnan(task.observe(over, 0)) and task.true(over) == lm.GUESS
     some = draws("lm_pretrain", 2000)
-    assert all(math.isnan(task.observe(c, 0)) == lm.diverges(c) for c in some)
-    assert 0.1 < np.mean([lm.diverges(c) for c in some]) < 0.4
+    assert all(math.isnan(task.observe(c, 0)) == lm.is_divergent(c) for c in some)
+    assert 0.1 < np.mean([lm.is_divergent(c) for c in some]) < 0.4
 
 
 def test_lm_best_learning_rate_falls_with_width_and_grows_with_batch() -> None:

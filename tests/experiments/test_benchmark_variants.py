@@ -21,7 +21,7 @@ def test_a_prototype_is_a_method_of_its_own(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "greedy.py").write_text("def greedy(posterior, incumbent):\n    return -posterior.mean\n")
     monkeypatch.syspath_prepend(tmp_path)
     made = methods.find("GP(greedy:greedy)")
-    assert made.ours and digest(*made.sources) != digest(*METHODS["GP"].sources)
+    assert made.is_ours and digest(*made.sources) != digest(*METHODS["GP"].sources)
     assert records.slug(made.name) == "gp-greedy-greedy"
     greedy, usual = (study.run_study(TASKS["branin"], m, 0, 8)["values"] for m in (made, METHODS["GP"]))
     assert greedy[:4] == usual[:4] and greedy != usual
@@ -41,7 +41,7 @@ def test_an_option_is_that_of_our_gp() -> None:
     assert set(variants.OPTIONS) >= {"explore_every", "initial", "kernel", "power", "acquisition"}
     assert not {"space", "seed"} & {*variants.OPTIONS}
     made, usual = methods.find("GP(initial=6, overview=0)"), METHODS["GP"]
-    assert (made.sources, made.seeds, made.ours) == (usual.sources, usual.seeds, True)
+    assert (made.sources, made.seeds, made.is_ours) == (usual.sources, usual.seeds, True)
     peer: Any = made.make(odd_space(), 0, 10)
     assert (peer.optimizer.initial, peer.optimizer.explore_every) == (6, 0)
     assert made.name == "GP(explore_every=0, initial=6)", "a stored name is read"
@@ -74,7 +74,7 @@ def good(posterior, incumbent):
 
 class Whole:
     log_scale = True
-    def score(self, situation):
+    def score(self, context):
         raise RuntimeError("not\\nyet")
 
 whole = Whole()

@@ -284,6 +284,6 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| language models | 20 | last |" in shown.output and "2 of 2 lines were made by other sources" in shown.output
     again = call(command.app, ["--recheck", "--results", str(path)])
     assert "the same" in again.output and "2 lines of older sources count again" in again.output
-    assert not Ledger(path, some).stale() and [line["scores"] for line in Ledger(path, some).latest().values()] == [
+    assert not Ledger(path, some).list_stale() and [line["scores"] for line in Ledger(path, some).latest().values()] == [
         line["scores"] for line in lines
     ]

@@ -22,18 +22,18 @@ from experiments.exactness.measure import (
     FULL,
     QUICK,
     SHARES,
+    Extent,
     Problem,
-    Size,
     Worst,
     box_domain,
     curves_domain,
     mixed_domain,
 )
-from experiments.exactness.tails import NAMES, exact_values, tails
+from experiments.exactness.normal import NAMES, exact_values, normal_tails
 from experiments.exactness.ugly import ugly_case
 from surrogates import ACQUISITIONS, KERNELS, LogEI
 
-SMALL = Size(rows=(1, 12), columns=(1, 3), noises=(1e-4,), seeds=1, points=45, cases=3)
+SMALL = Extent(rows=(1, 12), columns=(1, 3), noises=(1e-4,), seeds=1, points=45, cases=3)
 
 
 def met(part: str, found: dict[str, Any]) -> bool:
@@ -58,7 +58,7 @@ def test_gradients_equal_autograd() -> None:
 
 
 def test_log_ei_equals_eighty_digits() -> None:
-    found = tails(QUICK)
+    found = normal_tails(QUICK)
     assert met("tails", found)
     assert set(found["errors"]) == set(NAMES)
     assert found["orders"]["EI"] >= 80 and found["orders"]["log EI"] > 1e11
@@ -134,7 +134,7 @@ def test_a_wrong_decay_is_seen(place: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_problems_have_results_at_many_budgets() -> None:
     p = Problem.of(curves_domain, "rbf", 50, 3, 1e-2, 0)
-    assert p.domain.budget and p.domain.d == 4 and len(np.unique(p.X[:, -1])) > 10
+    assert p.domain.has_budget and p.domain.d == 4 and len(np.unique(p.X[:, -1])) > 10
     assert {*SHARES} <= {*p.X[:, -1]} and {*SHARES} <= {*p.asked[:, -1]} and len(p.theta.log_decay) == 3
 
 
@@ -155,7 +155,7 @@ def test_a_plain_log_ei_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.log(posterior.sd * h), -norm.cdf(z) / (posterior.sd * h), norm.pdf(z) / (posterior.sd * h)
 
     monkeypatch.setattr(LogEI, "gradient", gradient)
-    errors = tails(SMALL)["errors"]
+    errors = normal_tails(SMALL)["errors"]
     assert min(errors[name]["error"] for name in NAMES[:3]) > 1e-3 and errors["EI"]["error"] > BOUNDS["tails"]
 
 
@@ -192,7 +192,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, name: str, value: Any, number: int)
 def free(number: int) -> bool:
     """Floats, and neither a constraint nor a budget."""
     domain = ugly_case(number).domain
-    return bool(domain.floats.any()) and domain.feasible is None and not domain.budget
+    return bool(domain.floats.any()) and domain.feasible is None and not domain.has_budget
 
 
 FREE = next(i for i in range(100) if free(i))
@@ -262,7 +262,7 @@ def test_a_case_is_a_function_of_its_number() -> None:
 
 
 def test_budgets_are_the_last_column_of_some_cases_and_told_anywhere() -> None:
-    some = [case for case in map(ugly_case, range(300)) if case.domain.budget]
+    some = [case for case in map(ugly_case, range(300)) if case.domain.has_budget]
     assert 25 < len(some) < 65
     for case in some:
         assert case.rows.shape == (len(case.targets[0]), case.domain.d) and case.pending.shape[1] == case.domain.d

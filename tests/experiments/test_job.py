@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.job import DEFAULT, SPACES, GPTObjective, default, flat, job_grid, space, trainable
+from experiments.job import DEFAULT, SPACES, GPTObjective, default, flat, job_grid, list_trainable, space
 from experiments.tune.memory import KINDS
 from hpo import PBT, Grid, Random
 from models.config import split
@@ -49,10 +49,10 @@ def test_the_grid_lists_a_few_configurations_and_the_default_is_one(name: str, c
 
 @pytest.mark.parametrize("name", SPACES)
 def test_pbt_explores_only_what_a_space_has_and_no_shape(name: str) -> None:
-    explored = set(trainable(name))
+    explored = set(list_trainable(name))
     assert explored <= set(space(name).parameters)
     assert not explored & {*KINDS, "layers", "hidden", "ff_ratio", "kv_share", "schedule"}
-    PBT(Random(space(name), seed=0), explore=trainable(name))
+    PBT(Random(space(name), seed=0), explore=list_trainable(name))
 
 
 @pytest.mark.parametrize("name", SPACES)

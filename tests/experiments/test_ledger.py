@@ -127,7 +127,7 @@ def test_the_last_line_by_the_code_as_it_is_now_is_shown(ledger: Ledger) -> None
         append_line(ledger.path, {"x": 1, "y": y, "digest": f"{digest}, or not"})
     assert [line["y"] for line in ledger.latest().values()] == [2, 3]
     assert [line["y"] for line in ledger.current().values()] == [2]
-    assert [line["y"] for line in ledger.stale().values()] == [3]
+    assert [line["y"] for line in ledger.list_stale().values()] == [3]
     assert ledger.warnings() == ["1 of 2 lines were made by other sources than these."]
 
 
@@ -145,7 +145,7 @@ def test_without_sources_of_ours_only_the_task_counts(ledger: Ledger) -> None:
 def test_older_lines_count_again_where_a_sample_comes_out_the_same(digest: str | None, ledger: Ledger) -> None:
     said_by(ledger, "measure")
     age(ledger, digest, versions={"numpy": "1"})
-    assert len(ledger.stale()) == 4
+    assert len(ledger.list_stale()) == 4
     ran.clear()
     differ, said = said_by(ledger, "recheck")
     assert differ == 0 and ran == [0, 1], "one of each group"
@@ -171,7 +171,7 @@ def test_what_differs_stays_as_it_is(ledger: Ledger) -> None:
 def test_a_task_that_is_defined_anew_is_no_sample(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "squares.jsonl", [one(0, task_digest="now")])
     append_line(ledger.path, {"x": 0, "y": 0, "digest": "older", "task_digest": "then"})
-    assert ledger.samples() == [] and len(ledger.stale()) == 1
+    assert ledger.samples() == [] and len(ledger.list_stale()) == 1
 
 
 def test_only_what_was_replaced_is_dropped(ledger: Ledger) -> None:

@@ -131,8 +131,8 @@ def test_a_long_context_in_little_memory_offers_what_fits(opened: Any, name: str
     work, limit = opened(space=name, memory=60_000_000), 60_000_000
     room = worker_room(work.objective, limit, work.corpus.vocabulary, bool(work.settings.kernels))
     asked = [work.study.optimizer.ask() for _ in range(10)]
-    assert all(job is not None and room.needs(job.config) <= limit for job in asked)
-    assert room.needs(default(name)) > limit
+    assert all(job is not None and room.bytes_needed(job.config) <= limit for job in asked)
+    assert room.bytes_needed(default(name)) > limit
     assert all(dict(job.config) != default(name) for job in asked if job is not None)
     assert work.study.history.queue_head is None and default_trial(work.study.history) is None  # nor do the finals train it
 

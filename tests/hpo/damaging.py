@@ -51,7 +51,7 @@ def wholes(folder: Path) -> list[Whole]:
         log = SQLiteLog(path)
         drive = Drive(build(optimizer, line() if name == "few" else mixed_space(), 0), log=log)
         if jobs:
-            drive.go(jobs, lost=0.1, foreign=0.1)
+            drive.run(jobs, lost=0.1, foreign=0.1)
         if name == "asha":  # long curves and tracebacks stand on pages of their own
             for trial in range(1000, 1004):
                 job = Job(trial, {"x": 0.5}, 1)

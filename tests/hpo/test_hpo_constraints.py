@@ -23,17 +23,17 @@ def columns_of(space: Space, n: int = 200) -> dict[str, np.ndarray]:
         return np.ones(len(next(iter(columns.values()))), dtype=bool)
 
     whole = Space(space.parameters, constraints=[Vectorised(look)])
-    whole.domain.ok(whole.domain.from_unit(np.random.default_rng(0).random((n, whole.domain.d))))
+    whole.domain.is_feasible(whole.domain.from_unit(np.random.default_rng(0).random((n, whole.domain.d))))
     return seen[0]
 
 
 def test_both_kinds_say_the_same_of_rows_and_configurations() -> None:
     one, many = mixed_space(), Space(mixed_space().parameters, constraints=[Vectorised(divides)])
     rows = Space(mixed_space().parameters).domain.from_unit(np.random.default_rng(0).random((500, one.domain.d)))
-    np.testing.assert_array_equal(one.domain.ok(rows), many.domain.ok(rows))
+    np.testing.assert_array_equal(one.domain.is_feasible(rows), many.domain.is_feasible(rows))
     expected = [fits(one.decode(row)) for row in rows]
-    np.testing.assert_array_equal(one.domain.ok(rows), expected)
-    assert [many.feasible(one.decode(row)) for row in rows] == expected
+    np.testing.assert_array_equal(one.domain.is_feasible(rows), expected)
+    assert [many.is_feasible(one.decode(row)) for row in rows] == expected
     jobs = [optimizer.ask() for optimizer in (GP(one, seed=1), GP(many, seed=1))]
     assert jobs[0] == jobs[1]
 

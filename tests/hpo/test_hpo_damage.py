@@ -57,7 +57,7 @@ def rows(path: Path, *statements: str, also: Callable[[sqlite3.Connection], Any]
 def path(tmp_path: Path) -> Path:
     """A study by ASHA of 30 jobs."""
     log = SQLiteLog(tmp_path / "study.sqlite")
-    Drive(build("asha", line(), 0), log=log).go(30)
+    Drive(build("asha", line(), 0), log=log).run(30)
     log.close()
     return log.path
 

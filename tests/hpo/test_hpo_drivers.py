@@ -23,7 +23,7 @@ def test_an_attempt_is_lost_once(drivers: tuple[Study, Study]) -> None:
     """Both workers died; the second driver has not read yet what the first has recorded."""
     one, two = (study.history for study in drivers)
     job = one.pending[0, 1]
-    assert one.lost(job) and not two.lost(job)
+    assert one.lose(job) and not two.lose(job)
     assert [event.kind for event in two.events] == ["start", "lost"] and two.digest == one.digest
     assert list(two.retries) == [job.key] and not two.pending and two.attempt(job.key) == 1
     again = drivers[1].optimizer.ask()
@@ -33,16 +33,16 @@ def test_an_attempt_is_lost_once(drivers: tuple[Study, Study]) -> None:
 def test_a_late_loss_leaves_the_next_attempt_alone(drivers: tuple[Study, Study]) -> None:
     one, two = (study.history for study in drivers)
     job, attempt = one.pending[0, 1], two.attempt((0, 1))
-    assert one.lost(job) and drivers[0].optimizer.ask() is not None
+    assert one.lose(job) and drivers[0].optimizer.ask() is not None
     two.refresh()
-    assert not two.lost(job, attempt=attempt) and list(two.pending) == [job.key] and two.attempt(job.key) == 1
-    assert two.lost(job, attempt=1) and two.attempt(job.key) == 2
+    assert not two.lose(job, attempt=attempt) and list(two.pending) == [job.key] and two.attempt(job.key) == 1
+    assert two.lose(job, attempt=1) and two.attempt(job.key) == 2
 
 
 def test_what_another_has_finished_is_not_lost(drivers: tuple[Study, Study]) -> None:
     one, two = (study.history for study in drivers)
     job = one.pending[0, 1]
-    assert one.finish(job, Result({"loss": 1.0})) and not two.lost(job)
+    assert one.finish(job, Result({"loss": 1.0})) and not two.lose(job)
     for history in (one, two):
         history.refresh()
         assert history.results[job.key].error is None and not history.retries and history.attempt(job.key) == 0
@@ -62,7 +62,7 @@ class Takes:
         history.refresh()
         if self.full:
             (job,) = history.pending.values()
-            assert history.lost(job) and self.other.optimizer.ask() == job
+            assert history.lose(job) and self.other.optimizer.ask() == job
         return {"loss": 1.0}, ()
 
     def save(self, path: str) -> None:

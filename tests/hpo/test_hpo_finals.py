@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hpo import ASHA, Finals, History, Job, MemoryLog, Random, Result, Simulator, Stop, Study, run
 from hpo.load import load
 from hpo.optimizers.finals import FINALS, default_trial, finalists, furthest
-from hpo.stopping import SHARE, Turn, Verdict, makespan, search_end, spent
+from hpo.stopping import SHARE, Turn, Verdict, makespan, search_end, search_seconds
 from hpo.testing import Drive, changed_jobs
 from hpo.testing.spaces import plane, quadratic
 from tests.hpo.cases import FINISHED, TOP, build
@@ -97,7 +97,7 @@ def test_the_finals_end_near_the_seconds(workers: int, pace: float, monkeypatch:
     found = search_end(study.history)
     assert found is not None and found["rule"] == "seconds" and not study.history.pending
     assert 0 in whole(study.history) and len(whole(study.history)) >= 2
-    assert 120.0 - TOP * pace - 1 <= spent(study.history) <= 120.0 + TOP * pace / 2
+    assert 120.0 - TOP * pace - 1 <= search_seconds(study.history) <= 120.0 + TOP * pace / 2
 
 
 def test_start_up_is_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_start_up_is_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
         history.run()
         now[0] = end
         history.enqueue(DEFAULT)
-    assert spent(history) == 0.0
+    assert search_seconds(history) == 0.0
 
 
 def test_under_a_load_that_comes_later_the_finals_are_finished_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,14 +125,14 @@ def test_under_a_load_that_comes_later_the_finals_are_finished_all_the_same(monk
             return found
 
     history = drive(machine, Loaded(60.0, None, 2)).history
-    assert spent(history) > 60.0 and 0 in whole(history) and not history.pending
+    assert search_seconds(history) > 60.0 and 0 in whole(history) and not history.pending
 
 
 def test_where_one_training_takes_all_the_seconds_again_there_are_no_finals(monkeypatch: pytest.MonkeyPatch) -> None:
     history = drive(Timed(monkeypatch, 2, 30.0), Turn(60.0, None, 2)).history
     found = search_end(history)
     assert found is not None and (found["rule"], found["phase"]) == ("seconds", "search") and not whole(history)
-    assert spent(history) < 60.0 + 9 * 30.0
+    assert search_seconds(history) < 60.0 + 9 * 30.0
 
 
 @pytest.mark.parametrize("trials", [1, 5])
@@ -265,7 +265,7 @@ def test_the_search_goes_on_behind_the_finals(name: str, seed: int) -> None:
         if not drive.running:
             break
         drive.finish(drive.running.pop(0))
-    assert len(history.jobs) - before == 30 or not drive.optimizer.endless
+    assert len(history.jobs) - before == 30 or not drive.optimizer.is_endless
     assert changed_jobs(history, lambda: Finals(build(name, plane(), seed), keep=2)) == []
 
 

@@ -31,7 +31,7 @@ from hpo import (
     run,
 )
 from hpo.optimizers import freezethaw
-from hpo.optimizers.freezethaw import CHANCES, FIRST, OUTCOMES, variance_reduction, worths
+from hpo.optimizers.freezethaw import CHANCES, FIRST, OUTCOMES, gain_rates, variance_reduction
 from hpo.optimizers.gp.fits import Recipe
 from hpo.optimizers.gp.observations import Observations
 from hpo.testing import Drive, LearnerLaws, changed_jobs, replay_in_process, started_jobs
@@ -67,13 +67,13 @@ def test_worth_is_the_price_at_which_one_is_indifferent(mean: float, learned: fl
         return float(CHANCES @ np.maximum(gain - price * rest, 0.0)) - price * look
 
     one = (np.array([x]) for x in (mean, learned, left, look, rest))
-    assert float(np.exp(worths(*one, 0.0)[0])) == pytest.approx(brentq(profit, 0.0, 10.0, xtol=1e-14), rel=1e-6)
+    assert float(np.exp(gain_rates(*one, 0.0)[0])) == pytest.approx(brentq(profit, 0.0, 10.0, xtol=1e-14), rel=1e-6)
 
 
 def test_without_a_look_it_is_improvement_over_cost() -> None:
     mean, zero, left = np.array([0.3, -0.2, 40.0]), np.zeros(3), np.array([0.5, 0.1, 1.0])
     rest = np.array([32.0, 2.0, 1.0])
-    found = worths(mean, zero, left, zero, rest, 0.0)
+    found = gain_rates(mean, zero, left, zero, rest, 0.0)
     assert np.isfinite(found).all(), "forty standard deviations away"
     assert np.exp(found[:2]) == pytest.approx(EI()(Normal(mean[:2], left[:2]), 0.0) / rest[:2])
 
@@ -81,7 +81,7 @@ def test_without_a_look_it_is_improvement_over_cost() -> None:
 def test_a_cheap_look_is_worth_something() -> None:
     """The more a look tells, the more a start is worth; and nothing tells more than the whole training at once."""
     some = np.linspace(0.0, 0.999, 6)
-    found = worths(np.zeros(6), np.sqrt(some), np.sqrt(1 - some), np.full(6, 2.0), np.full(6, 48.0), -1.0)
+    found = gain_rates(np.zeros(6), np.sqrt(some), np.sqrt(1 - some), np.full(6, 2.0), np.full(6, 48.0), -1.0)
     assert (np.diff(found) > 0).all()
 
 
@@ -157,7 +157,7 @@ def test_rungs_are_those_of_asha() -> None:
 
 def search(jobs: int = 60, seed: int = 0) -> Study:
     drive = Drive(FreezeThaw(GP(plane(), seed=seed), max_resource=27), quadratic, workers=1)
-    drive.go(jobs)
+    drive.run(jobs)
     return drive.study
 
 
@@ -194,7 +194,7 @@ def test_all_that_waits_is_kept() -> None:
 
 
 def test_parallel_workers_share_the_trials() -> None:
-    history = Drive(FreezeThaw(GP(plane()), max_resource=9), quadratic, workers=6, seed=1).go(40)
+    history = Drive(FreezeThaw(GP(plane()), max_resource=9), quadratic, workers=6, seed=1).run(40)
     assert len(history.results) == 40 == len(history.jobs)
     assert Counter(until for _, until in history.results)[9] >= 3
 
@@ -204,8 +204,8 @@ def test_parallel_workers_share_the_trials() -> None:
 
 def test_a_list_ends_when_all_of_it_is_trained() -> None:
     optimizer = FreezeThaw(Grid(SPACES["small"]()), max_resource=9)
-    assert not optimizer.endless and FreezeThaw(GP(plane())).endless
-    history = Drive(optimizer, workers=2).go(100)
+    assert not optimizer.is_endless and FreezeThaw(GP(plane())).is_endless
+    history = Drive(optimizer, workers=2).run(100)
     assert sorted(keys[-1] for keys in history.trials.values()) == [(trial, 9) for trial in range(6)]
     assert optimizer.decide(history) is None
 
@@ -256,7 +256,7 @@ def test_a_reopened_study_never_fits_its_past(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("name", ["freezethaw(sobol)", "freezethaw(grid)"])
 def test_a_sampler_without_a_model_gets_one(name: str) -> None:
-    history = Drive(build(name, mixed_space(), 1), workers=4, seed=1).go(18, lost=0.15, foreign=0.1, twice=0.1)
+    history = Drive(build(name, mixed_space(), 1), workers=4, seed=1).run(18, lost=0.15, foreign=0.1, twice=0.1)
     assert any("gp" in job.note.record for job in history.jobs.values())
     assert changed_jobs(history, lambda: build(name, mixed_space(), 1)) == []
 
@@ -276,7 +276,7 @@ def weighed(history: History) -> list[Job]:
 def test_forty_jobs_on_four_workers_in_a_fresh_process(tmp_path: Path) -> None:
     """How many of them go on hangs on the last bits of a fit, and so on the processor; that the model chose does not."""
     drive = Drive(build("freezethaw", mixed_space(), 7), workers=4, seed=7, log=SQLiteLog(tmp_path / "log.db"))
-    history = drive.go(40, lost=0.05, foreign=0.03)
+    history = drive.run(40, lost=0.05, foreign=0.03)
     assert len(started_jobs(history)) == 40 and any(job.source is not None for job in history.jobs.values())
     chosen = weighed(history)
     assert len(chosen) >= 15 and any("gp" in job.note.record for job in chosen)
@@ -288,7 +288,7 @@ def test_options_of_the_gp(options: dict[str, int]) -> None:
     def fresh() -> FreezeThaw:
         return FreezeThaw(GP(plane(), **options), max_resource=TOP)  # type: ignore[arg-type]
 
-    assert changed_jobs(Drive(fresh(), quadratic, seed=3).go(16), fresh) == []
+    assert changed_jobs(Drive(fresh(), quadratic, seed=3).run(16), fresh) == []
 
 
 def test_refusals() -> None:

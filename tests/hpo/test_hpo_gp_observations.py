@@ -49,7 +49,7 @@ def test_several_budgets_are_shares_of_the_horizon() -> None:
     history = told({(0, 1): 5.0, (1, 1): 4.0, (1, 3): 3.0})
     read = Observations.of(history, line())
     assert read.rows.tolist() == [[0.0, 1 / 9], [0.1, 1 / 9], [0.1, 1 / 3]]
-    assert read.domain.kinds == ("float", "budget") and read.domain.budget
+    assert read.domain.kinds == ("float", "budget") and read.domain.has_budget
     lifted = read.lift(np.array([[0.3]]))
     assert lifted.tolist() == [[0.3, 1.0]] and read.domain.snap(lifted).tolist() == lifted.tolist()
 
@@ -65,7 +65,7 @@ def test_constraints_hold_with_a_budget_too() -> None:
     space = Space(x=Float(0.0, 1.0), y=Categorical(["a", "b"]), constraints=[lambda config: config["x"] < 0.25])
     read = Observations(told({}), space, [], 1, 9)
     rows = np.array([[0.1, 0.0, 1 / 9], [0.9, 1.0, 1.0], [0.2, 1.0, 1.0]])
-    assert read.domain.ok(rows).tolist() == [True, False, True]
+    assert read.domain.is_feasible(rows).tolist() == [True, False, True]
     assert (read.domain.random(np.random.default_rng(0), 50)[:, 0] < 0.25).all()
     assert Observations(told({}), line(), [], 1, 9).domain.feasible is None
 

@@ -1,4 +1,4 @@
-"""What a GP can be told beside the space: constraints, costs, beliefs, several objectives, how it is fitted."""
+"""What a GP can be told beside the space: constraints, costs, a prior, several objectives, how it is fitted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from hpo import ASHA, GP, Around, Categorical, Float, History, Int, MemoryLog, Random, Result, Sobol, Space, Study
 from hpo.optimizers.gp import sampler as gp
 from hpo.pareto import fronts
-from surrogates import Situation, score_of
+from surrogates import Context, score_of
 
 PLANE = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0))
 Objective = Callable[[Mapping[str, Any]], Any]
@@ -192,7 +192,7 @@ def test_a_prior_may_rule_out_a_part_without_a_word() -> None:
     assert all(job.config["x"] < 0.6 for job in list(study.history.jobs.values())[4:])
 
 
-# -- beliefs ---------------------------------------------------------------------------------------------------------
+# -- terms -----------------------------------------------------------------------------------------------------------
 
 
 def hidden(config: Mapping[str, Any]) -> float:
@@ -351,12 +351,12 @@ def test_what_is_pending_elsewhere_is_nothing_to_beat_here(monkeypatch: pytest.M
     """A look elsewhere takes what is in flight outside of its part of the space as known, and does not compare with it."""
     optimizer = go(GP(PLANE, seed=0, acquisition="logei"), lambda c: sum((v - 0.2) ** 2 for v in c.values()), 29).optimizer
     flying = [optimizer.ask() for _ in range(5)]
-    seen: list[Situation] = []
-    monkeypatch.setattr(gp, "score_of", lambda chosen, situation: seen.append(situation) or score_of(chosen, situation))
+    seen: list[Context] = []
+    monkeypatch.setattr(gp, "score_of", lambda chosen, context: seen.append(context) or score_of(chosen, context))
     assert optimizer.ask().trial == 34
-    (situation,) = seen
+    (context,) = seen
     rows = np.array([PLANE.encode(job.config) for job in flying])
-    inside = [row.tolist() for row in rows if row.tolist() in situation.pending.tolist()]
-    assert len(inside) == len(situation.pending) < 5
-    assert len(situation.gp.Z) == 29 + 5 - len(inside)
-    assert situation.incumbent == pytest.approx(situation.gp.mean(situation.rows).min())
+    inside = [row.tolist() for row in rows if row.tolist() in context.pending.tolist()]
+    assert len(inside) == len(context.pending) < 5
+    assert len(context.gp.Z) == 29 + 5 - len(inside)
+    assert context.incumbent == pytest.approx(context.gp.mean(context.rows).min())

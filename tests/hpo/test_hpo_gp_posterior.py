@@ -11,15 +11,15 @@ import pytest
 
 from hpo import GP, Categorical, Float, Space
 from hpo.optimizers.gp import sampler as gp
-from surrogates import Ensemble, Situation, plot, score_of
+from surrogates import Context, Ensemble, plot, score_of
 from tests.hpo.test_hpo_gp_options import PLANE, Objective, go  # noqa: F401
 
 
 def test_the_posterior_is_the_one_that_the_next_proposal_rests_on(monkeypatch: pytest.MonkeyPatch) -> None:
     optimizer = go(GP(PLANE, seed=0, acquisition="logei"), lambda c: sum((v - 0.2) ** 2 for v in c.values()), 12).optimizer
     believed = optimizer.posterior()
-    seen: list[Situation] = []
-    monkeypatch.setattr(gp, "score_of", lambda chosen, situation: seen.append(situation) or score_of(chosen, situation))
+    seen: list[Context] = []
+    monkeypatch.setattr(gp, "score_of", lambda chosen, context: seen.append(context) or score_of(chosen, context))
     optimizer.ask()
     assert believed.theta == seen[0].gp.theta and len(believed.Z) == 12
     np.testing.assert_array_equal(believed.alpha, seen[0].gp.alpha)

@@ -22,9 +22,9 @@ def test_it_excludes_the_best_row_and_holds_legal_others(seed: int) -> None:
     domain, rng = MIXED.domain, np.random.default_rng(seed)
     best = domain.random(rng, 1)
     part = another_part(domain, best[0], rng)
-    assert part is not None and not part.holds(best)[0]
+    assert part is not None and not part.contains(best)[0]
     other = part.of(domain).random(rng, 20)
-    assert domain.ok(other).all() and part.holds(other).all()
+    assert domain.is_feasible(other).all() and part.contains(other).all()
     x = other[:, part.column]
     if domain.floats[part.column]:
         assert (np.isnan(x) | (np.abs(x - part.at) > REACH)).all()

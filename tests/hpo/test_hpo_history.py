@@ -14,7 +14,7 @@ def test_history_refuses_what_cannot_be() -> None:
         history.start(Job(0, {"x": 0.5}, 2), 0)
     with pytest.raises(ValueError, match=r"job \(7, 1\) was never started here"):
         history.finish(Job(7, {"x": 0.5}, 1), Result({"loss": 1.0}))
-    assert not history.lost(Job(7, {"x": 0.5}, 1)) and len(history) == 0
+    assert not history.lose(Job(7, {"x": 0.5}, 1)) and len(history) == 0
 
 
 def test_a_log_of_another_space_is_refused_in_a_short_sentence() -> None:

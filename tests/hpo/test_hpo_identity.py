@@ -107,7 +107,7 @@ def test_ranges_at_the_limit_of_numbers_are_searched(a: Any, b: Any, make: Any) 
     configs = ask(optimizer, 8, pending=1)
     assert len({canonical(config) for config in configs}) == min(8, feasible(optimizer.space))
     for name, spec in (("a", a), ("b", b)):
-        if not (isinstance(spec, Float) and spec.coarse):
+        if not (isinstance(spec, Float) and spec.is_coarse):
             assert any(spec.lo < config[name] < spec.hi for config in configs), (name, configs)
 
 

@@ -10,8 +10,8 @@ from scipy.spatial.distance import cdist
 
 from experiments.large import large_study
 from hpo import Result
-from hpo.optimizers.gp.fits import MORE, MOST, kept, made_of
-from hpo.optimizers.gp.observations import readable
+from hpo.optimizers.gp.fits import MORE, MOST, select_subset, subset_at
+from hpo.optimizers.gp.observations import list_readable
 from surrogates import Domain, GaussianProcess, Hyperparameters, isolation
 from surrogates.columns import Columns
 from surrogates.transform import WIDTH
@@ -44,14 +44,14 @@ def test_a_large_study_replays() -> None:
 @settings(max_examples=100, deadline=None)
 def test_what_a_model_is_made_of(n: int, fitted: int) -> None:
     z = np.sin(np.arange(n) * 12.9898) * 43758.5453 % 1.0
-    used, core = made_of(z, fitted)
+    used, core = subset_at(z, fitted)
     assert (np.diff(used) > 0).all() and used[-1] == n - 1 and core <= MOST
     base = min(fitted, n)
     if n <= MOST:
         assert len(used) == n and core == base
     else:
         assert len(used) < MOST + MORE or base == n
-    assert set(kept(z[: used[core] if core < len(used) else n])) == set(used[:core])
+    assert set(select_subset(z[: used[core] if core < len(used) else n])) == set(used[:core])
 
 
 def crowded(n: int, seed: int) -> np.ndarray:
@@ -91,6 +91,6 @@ def test_what_is_read_again_is_what_is_read_anew() -> None:
     history = optimizer.history
     running = [optimizer.ask() for _ in range(6)]
     for job in running[::-1]:
-        readable(history)
+        list_readable(history)
         history.finish(job, Result({"loss": 1.0}))  # type: ignore[arg-type]
-        assert readable(history) == readable(history.prefix(len(history)))
+        assert list_readable(history) == list_readable(history.prefix(len(history)))

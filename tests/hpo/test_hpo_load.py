@@ -305,7 +305,7 @@ def test_the_sampler_of_a_scheduler_may_be_any(tmp_path: Path) -> None:
 def test_a_driven_study_is_the_same(tmp_path: Path) -> None:
     """With lost jobs, additions and results told twice."""
     log = SQLiteLog(tmp_path / "s.sqlite")
-    history = Drive(build("asha", SPACE, 0), log=log).go(30, lost=0.2, foreign=0.2)
+    history = Drive(build("asha", SPACE, 0), log=log).run(30, lost=0.2, foreign=0.2)
     again = load(tmp_path / "s.sqlite")
     assert again.history.digest == history.digest and again.history.results == history.results
 

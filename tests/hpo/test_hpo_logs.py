@@ -213,8 +213,8 @@ class LogLaws:
         assert len(log.read(0)) == 100 and len(collisions) == 60
 
     def test_the_same_study_as_in_memory(self, log: Log) -> None:
-        a = Drive(build_over("asha", "mixed", 0), log=log).go(20, lost=0.1, foreign=0.1)
-        b = Drive(build_over("asha", "mixed", 0), log=MemoryLog()).go(20, lost=0.1, foreign=0.1)
+        a = Drive(build_over("asha", "mixed", 0), log=log).run(20, lost=0.1, foreign=0.1)
+        b = Drive(build_over("asha", "mixed", 0), log=MemoryLog()).run(20, lost=0.1, foreign=0.1)
         assert a.digest == b.digest and started_jobs(a) == started_jobs(b)
 
     def test_two_histories_on_one_log_share_it(self, log: Log) -> None:
@@ -314,7 +314,7 @@ for _name in LOGS:
 
 
 def test_sqlite_reopens(tmp_path: Path) -> None:
-    first = Drive(build_over("hyperband", "mixed", 0), log=SQLiteLog(tmp_path / "log.db")).go(10)
+    first = Drive(build_over("hyperband", "mixed", 0), log=SQLiteLog(tmp_path / "log.db")).run(10)
     log = SQLiteLog(tmp_path / "log.db")
     again = Study(build_over("hyperband", "mixed", 0), log=log).history
     assert again.digest == first.digest and again.losses((0, 1)) == first.losses((0, 1))

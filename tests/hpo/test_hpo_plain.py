@@ -66,7 +66,7 @@ def test_it_goes_under_schedulers_and_finals() -> None:
 def test_a_plain_scheduler_has_what_schedulers_have() -> None:
     made = adapt(Leaders(Nearby(line(), seed=5), horizon=27))
     assert isinstance(made, Scheduler) and isinstance(made.sampler, Sampler)
-    assert (made.horizon, made.seed, made.endless) == (27, 5, True)
+    assert (made.horizon, made.seed, made.is_endless) == (27, 5, True)
     assert made.describe()["sampler"] == {"name": "Nearby", "module": "tests.hpo.toys.sampler", "points": 8}
 
 

@@ -125,7 +125,7 @@ def test_two_drivers_cannot_finish_a_key_twice() -> None:
     job = one.optimizer.ask()
     assert job is not None
     two.history.refresh()
-    one.history.lost(job)  # at the limit: an error, in memory of both
+    one.history.lose(job)  # at the limit: an error, in memory of both
     two.history.finish(job, Result({"loss": 1.0}))
     for study in (one, two):
         study.history.refresh()

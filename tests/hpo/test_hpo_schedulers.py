@@ -23,7 +23,7 @@ from hpo import (
     run,
 )
 from hpo.testing.spaces import SPACES, plane
-from hpo.testing.spaces import rough as value
+from hpo.testing.spaces import rugged_loss as value
 from tests.hpo.objectives import line
 
 
@@ -105,7 +105,7 @@ def test_a_clone_is_a_new_trial_that_explores_from_its_donor() -> None:
     clone = second[3]
     assert clone.source == first[1].key and clone.seed not in {job.seed for job in first}
     assert clone.config != first[1].config and optimizer.space.check(clone.config) == clone.config
-    assert 4 in optimizer.history.adopted and not optimizer.history.own((4, 6))
+    assert 4 in optimizer.history.adopted and not optimizer.history.is_own((4, 6))
     for name in ("optimizer", "vocab"):
         assert clone.config[name] == first[1].config[name] or name == "optimizer"
     scaled = clone.config["lr"] / first[1].config["lr"]
@@ -221,9 +221,9 @@ def test_a_sampler_that_has_run_dry_leaves_a_bracket_to_be_judged() -> None:
 
 
 def test_schedulers_over_a_list_end_by_themselves() -> None:
-    """`endless` is what `minimize` reads to decide whether 50 trials are the limit."""
-    assert not ASHA(Grid(plane())).endless and not Hyperband(Random(plane()), rounds=1).endless
-    assert ASHA(Random(plane())).endless and not Grid(plane()).endless
+    """`is_endless` is what `minimize` reads to decide whether 50 trials are the limit."""
+    assert not ASHA(Grid(plane())).is_endless and not Hyperband(Random(plane()), rounds=1).is_endless
+    assert ASHA(Random(plane())).is_endless and not Grid(plane()).is_endless
 
 
 def test_space_of_a_scheduler_is_its_samplers() -> None:

@@ -28,7 +28,7 @@ from hpo import (
     run,
 )
 from hpo.testing.spaces import SPACES, noise, plane
-from hpo.testing.spaces import rough as value
+from hpo.testing.spaces import rugged_loss as value
 from tests.hpo.cases import build
 
 MAKERS: list[Any] = [

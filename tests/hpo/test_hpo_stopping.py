@@ -14,7 +14,7 @@ from hpo import ASHA, History, Inline, Random, Simulator, SQLiteLog, Stop, Study
 from hpo.clock import Clock
 from hpo.job import Result
 from hpo.logs import Event
-from hpo.stopping import is_over, search_end, spent
+from hpo.stopping import is_over, search_end, search_seconds
 from hpo.testing import changed_jobs
 from tests.hpo.objectives import line, square
 
@@ -112,7 +112,7 @@ def test_one_clock_counts_the_runs_and_their_start_up() -> None:
         finish(3.0, 107.0), (Event("limit", {}, 106.0), None),
     ]:  # fmt: skip
         clock.read(event, result)
-    assert clock.elapsed == 8.0 + 7.0 and clock.spent == (8.0 - 1.5) + (7.0 - 3.0)
+    assert clock.elapsed == 8.0 + 7.0 and clock.search_seconds == (8.0 - 1.5) + (7.0 - 3.0)
 
 
 def test_the_clock_of_a_history_is_that_of_its_events() -> None:
@@ -121,4 +121,5 @@ def test_the_clock_of_a_history_is_that_of_its_events() -> None:
     clock = Clock()
     for event in history.events:
         clock.read(event, history.results[event.body["trial"], event.body["until"]] if event.kind == "finish" else None)
-    assert (clock.elapsed, clock.spent) == (history.elapsed_seconds(), spent(history)) and clock.elapsed >= clock.spent > 0.0
+    assert (clock.elapsed, clock.search_seconds) == (history.elapsed_seconds(), search_seconds(history))
+    assert clock.elapsed >= clock.search_seconds > 0.0

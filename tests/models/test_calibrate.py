@@ -16,7 +16,7 @@ from models.calibrate.seconds import predict
 from models.calibrate.steps import Measured, Stopwatch, measure_in_child, run_of
 from models.calibrate.store import machine, machine_path, write_machine
 from models.config import split
-from models.predict.activations import Parts
+from models.predict.activations import ActivationTerms
 from models.predict.cost import cost
 from models.predict.memory import memory
 from models.predict.traffic import attention_traffic, autograd_bytes
@@ -108,12 +108,12 @@ def test_checkpointing_costs_a_third_of_the_blocks_and_their_elementwise_work_on
 
 def test_elementwise_work_through_autograd_is_what_its_operations_move() -> None:
     config = {**SMALL, "precision": "bf16"}
-    assert predict(config, MADE_UP).parts["elementwise"] == pytest.approx(autograd_bytes(Parts(*split(config))) / 1e9)
+    assert predict(config, MADE_UP).parts["elementwise"] == pytest.approx(autograd_bytes(ActivationTerms(*split(config))) / 1e9)
 
 
 def test_norms_of_queries_and_keys_go_through_autograd_by_hand_too() -> None:
     usual, normed = ({**SMALL, "qk_norm": on, "norm": "rms"} for on in (False, True))
-    parts = Parts(*split(normed))
+    parts = ActivationTerms(*split(normed))
     moved = parts.tokens * parts.config.layers * sum(attention_traffic(parts))
     more = predict(normed, MADE_UP).parts["elementwise"] - predict(usual, MADE_UP).parts["elementwise"]
     logs = 3 * 4 * parts.tokens * parts.config.layers * parts.config.heads  # of the attention by hand, which are not kept

@@ -23,11 +23,11 @@ from models.gpt import GPT
 from models.loss import token_loss
 from models.optimizers.rows import OPTIMIZERS
 from models.precision import context
-from models.predict.activations import Parts
+from models.predict.activations import ActivationTerms
 from models.predict.buffers import buffer_bytes
 from models.predict.cost import cost, parameters
-from models.predict.layout import Layout
-from models.predict.memory import fits, memory
+from models.predict.layout import DeviceLayout
+from models.predict.memory import fits_memory, memory
 from models.predict.state import Kind
 
 torch.set_num_threads(1)
@@ -115,7 +115,7 @@ def kept(config: dict[str, Any]) -> int:
     ids = torch.zeros(training.micro, size.context, dtype=torch.int64)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         with context(training.precision, torch.device("cpu")):
-            logits = model(ids, torch.Generator().manual_seed(0) if size.drops else None)
+            logits = model(ids, torch.Generator().manual_seed(0) if size.has_dropout else None)
         assert token_loss(logits, ids, training).isfinite()
     return sum(size for place, size in found.items() if place not in own)
 
@@ -124,7 +124,7 @@ def test_activations_are_what_autograd_keeps() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # RMSNorm on a CPU is not fused under autocast
         for config in DRAWN[:60]:
-            parts, mine = Parts(*split(config)), memory(config, kernels=False)
+            parts, mine = ActivationTerms(*split(config)), memory(config, kernels=False)
             logits = 4 * parts.tokens * config["vocabulary"] * (2 if config["z_loss"] else 1)  # their log-softmax
             formula = mine.activations + mine.casts + logits
             assert formula == pytest.approx(kept(config), rel=0.15), config
@@ -163,7 +163,7 @@ def held(config: dict[str, Any]) -> tuple[int, int]:
         return tensor
 
     ids = torch.zeros(training.micro, size.context, dtype=torch.int64)
-    noise = torch.Generator().manual_seed(0) if size.drops else None
+    noise = torch.Generator().manual_seed(0) if size.has_dropout else None
     with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         passes._forward(ids, noise)
     storages(passes, after, set())
@@ -176,7 +176,7 @@ def held(config: dict[str, Any]) -> tuple[int, int]:
 def test_buffers_are_what_the_passes_hold() -> None:
     plain = [config for config in DRAWN if config["precision"] == "float32"]
     for config in plain[:60]:
-        parts = Parts(*split(config))
+        parts = ActivationTerms(*split(config))
         first, then = held(config)
         assert buffer_bytes(parts.config, parts.tokens) == first, config
         assert memory(config).activations == parts.buffer_bytes() + parts.recorded_bytes()
@@ -188,9 +188,9 @@ def test_buffers_are_what_the_passes_hold() -> None:
 
 def test_measuring_noise_makes_buffers_of_its_own() -> None:
     config = {"layers": 2, "hidden": 32, "heads": 2, "vocabulary": 65, "context": 16, "batch": 8, "noise_every": 10}
-    usual = Parts(*split({**config, "noise_every": 0})).buffer_bytes()
-    assert Parts(*split(config)).buffer_bytes() == 1.5 * usual  # those of half the batch
-    assert Parts(*split({**config, "micro_batch": 4})).buffer_bytes() == usual / 2
+    usual = ActivationTerms(*split({**config, "noise_every": 0})).buffer_bytes()
+    assert ActivationTerms(*split(config)).buffer_bytes() == 1.5 * usual  # those of half the batch
+    assert ActivationTerms(*split({**config, "micro_batch": 4})).buffer_bytes() == usual / 2
 
 
 def test_one_process_with_kernels_in_float32_goes_by_hand() -> None:
@@ -298,7 +298,7 @@ def test_the_state_of_every_optimizer(optimizer: str) -> None:
 def test_what_is_admitted_fits() -> None:
     """Around a limit that about half of the configs keep: none that is let in goes over it, few are kept out in vain."""
     limit = sorted(memory(config).process for config in DRAWN)[len(DRAWN) // 2]
-    admitted = [config for config in DRAWN if fits(config, limit, margin=0.1)]
+    admitted = [config for config in DRAWN if fits_memory(config, limit, margin=0.1)]
     assert 100 < len(admitted) < 150
     assert [config for config in admitted if allocated(config).peak > limit] == []
     near = [config for config in DRAWN if config not in admitted and memory(config).process < 1.2 * limit]
@@ -319,13 +319,13 @@ def test_a_room_may_say_that_there_are_no_kernels() -> None:
     ours, theirs = (memory(config, kernels=kernels).process for kernels in (True, False))
     assert ours < theirs
     between = (ours + theirs) // 2
-    assert fits(config, Space("cpu", between, True), margin=0.0) and fits(config, between, margin=0.0)
-    assert not fits(config, Space("cpu", between, False), margin=0.0)
+    assert fits_memory(config, Space("cpu", between, True), margin=0.0) and fits_memory(config, between, margin=0.0)
+    assert not fits_memory(config, Space("cpu", between, False), margin=0.0)
 
 
 def test_a_room_may_be_bound() -> None:
-    assert partial(fits, room=10**12)(GPT2)
-    assert not partial(fits, room=10**9)(GPT2)
+    assert partial(fits_memory, room=10**12)(GPT2)
+    assert not partial(fits_memory, room=10**9)(GPT2)
 
 
 # -- several devices ---------------------------------------------------------------------------------------------------
@@ -356,6 +356,6 @@ def test_checkpointing_keeps_little_of_a_layer() -> None:
 
 def test_a_layout_is_checked() -> None:
     with pytest.raises(ValueError, match="sharding is 'half', but must be one of none, grads, full"):
-        Layout(2, "half")
+        DeviceLayout(2, "half")
     with pytest.raises(ValueError, match="devices is 0, but must be at least 1"):
-        Layout(0)
+        DeviceLayout(0)

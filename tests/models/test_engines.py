@@ -13,7 +13,7 @@ from models.engines.cpu.engine import CPUEngine
 from models.engines.distributed.ddp import DDPEngine
 from models.engines.distributed.fsdp import FSDPEngine
 from models.engines.eager import EagerEngine
-from models.engines.engine import ENGINES, Engine, Row, check_engine
+from models.engines.engine import ENGINES, Engine, EngineRow, check_engine
 from tests.models.tiny import STEP, make
 
 torch.set_num_threads(1)
@@ -54,7 +54,7 @@ class Halves(EagerEngine):
 
 
 def test_an_engine_is_added_by_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = Row(f"{__name__}:Halves", lambda device, size, training: "must be another with a clip" if training.clip else None)
+    row = EngineRow(f"{__name__}:Halves", lambda device, size, training: "must be another with a clip" if training.clip else None)
     monkeypatch.setitem(engines.ENGINES, "halves", row)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="engine is 'halves', but must be another with a clip"):
         make({}, engine="halves")

@@ -17,16 +17,16 @@ norm = torch.linalg.vector_norm
 
 def test_without_a_policy_nothing_is_looked_at() -> None:
     guard = Guard(TrainConfig())
-    assert guard.takes(torch.tensor([nan]), TrainConfig(), norm) and guard.skipped == 0
+    assert guard.check_step(torch.tensor([nan]), TrainConfig(), norm) and guard.skipped == 0
 
 
 def test_a_spike_is_skipped_and_what_becomes_usual_is_taken_again() -> None:
     config = TrainConfig(spike=4.0)
     guard = Guard(config)
-    assert all(guard.takes(torch.tensor([1.0]), config, norm) for _ in range(SOON))
-    assert not guard.takes(torch.tensor([5.0]), config, norm) and guard.takes(torch.tensor([1.1]), config, norm)
-    assert guard.takes(torch.tensor([3.9]), config, norm) and guard.skipped == 1
-    taken = [guard.takes(torch.tensor([30.0]), config, norm) for _ in range(40)]
+    assert all(guard.check_step(torch.tensor([1.0]), config, norm) for _ in range(SOON))
+    assert not guard.check_step(torch.tensor([5.0]), config, norm) and guard.check_step(torch.tensor([1.1]), config, norm)
+    assert guard.check_step(torch.tensor([3.9]), config, norm) and guard.skipped == 1
+    taken = [guard.check_step(torch.tensor([30.0]), config, norm) for _ in range(40)]
     assert not taken[0] and taken[-1]
 
 

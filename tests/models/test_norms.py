@@ -63,9 +63,9 @@ def test_a_guard_takes_what_is_finite(x: torch.Tensor) -> None:
     config = TrainConfig(nonfinite="skip", precision="fp16")
     guard = Guard(config)
     scale = guard.scaler.scale if guard.scaler else 1.0
-    assert guard.takes(x.clone(), config, length) and guard.skipped == 0
+    assert guard.check_step(x.clone(), config, length) and guard.skipped == 0
     assert guard.scaler is not None and guard.scaler.scale == scale
-    assert not guard.takes(torch.full((3,), inf), config, length)
+    assert not guard.check_step(torch.full((3,), inf), config, length)
 
 
 @given(vectors(-3), vectors(-3))

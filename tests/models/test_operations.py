@@ -9,8 +9,8 @@ from models.calibrate.steps import run_of
 from models.engines.cpu import engine as cpu
 from models.engines.cpu.kernels import library
 from models.optimizers.rows import OPTIMIZERS
-from models.predict.activations import Parts
-from models.predict.layout import Layout
+from models.predict.activations import ActivationTerms
+from models.predict.layout import DeviceLayout
 from models.predict.operations import pass_operations, update_operations
 
 SMALL = {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 512}
@@ -59,6 +59,6 @@ def test_operations_are_those_that_are_called(
     calls.count = 0
     with calls:
         run._step()
-    passes = sum(pass_operations(Parts(run.size, run.config, Layout.of(run.config), kernels=kernels)))
+    passes = sum(pass_operations(ActivationTerms(run.size, run.config, DeviceLayout.of(run.config), kernels=kernels)))
     counted = run.accumulation * passes + update_operations(run.size, run.config)
     assert counted == pytest.approx(calls.count, rel=0.1)

@@ -12,7 +12,7 @@ from models.flat import copy_flat, flatten
 from models.gpt import GPT
 from models.mup import rates
 from models.optimizers.base import Optimizer, Rate, descend, make_optimizer, scale_rate
-from models.optimizers.rows import OPTIMIZERS, Row
+from models.optimizers.rows import OPTIMIZERS, OptimizerRow
 from models.predict.memory import memory
 from models.predict.state import moment_floats
 from tests.models import test_calibrate, test_operations
@@ -49,7 +49,7 @@ class Signum(Optimizer):
             descend(self.flat.weights[part], update, scale_rate(lr, one.rate), one.decay(config.weight_decay))
 
 
-SIGNUM = Row(
+SIGNUM = OptimizerRow(
     "tests.models.test_optimizers_rows:Signum",
     reads=("momentum",),
     moments=lambda shapes, training, device: shapes.size,

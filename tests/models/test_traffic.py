@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 from models.calibrate.steps import autograd_run_of
 from models.predict import traffic
-from models.predict.activations import Parts
-from models.predict.layout import Layout
+from models.predict.activations import ActivationTerms
+from models.predict.layout import DeviceLayout
 from tests.models.test_cost import drawn
 
 torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def counted(config: dict[str, Any]) -> tuple[int, int]:
         ids = torch.zeros(run.config.micro, run.size.context + 1, dtype=torch.int64)
         with Bytes() as found:
             run.engine.gradient(ids, 1.0, 1.0, seed=3)
-    return traffic.autograd_bytes(Parts(run.size, run.config, Layout.of(run.config), kernels=False)), found.count
+    return traffic.autograd_bytes(ActivationTerms(run.size, run.config, DeviceLayout.of(run.config), kernels=False)), found.count
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])

@@ -10,7 +10,7 @@ import torch
 from scipy.special import log_ndtr
 
 from surrogates import EI, NEI, UCB, Autograd, LogEI, Normal, Numerical, Score, acquisition, maximize, score_of
-from tests.surrogates.situations import DOMAINS, assert_slopes, box, inside, situation
+from tests.surrogates.contexts import DOMAINS, assert_slopes, box, context, inside
 
 
 def in_torch(posterior, incumbent):
@@ -64,7 +64,7 @@ def test_what_has_derivatives_or_is_wrapped_is_left_as_it_is():
 @pytest.mark.parametrize("where", DOMAINS)
 def test_a_function_of_tensors_is_climbed(where):
     domain = DOMAINS[where]
-    s = situation(domain, pending=2)
+    s = context(domain, pending=2)
     score, same = (score_of(acquisition(f), s) for f in (in_torch, in_numpy))
     X = inside(domain, 6)
     assert_slopes(score, X, domain)
@@ -165,7 +165,7 @@ def test_what_writes_into_the_posterior_is_refused(f):
 
 
 def test_derivatives_of_its_own_may_not_write_either():
-    score = score_of(WritingGradient(), situation(box(2)))
+    score = score_of(WritingGradient(), context(box(2)))
     with pytest.raises(ValueError, match="acquisition WritingGradient writes into"):
         score.gradient(inside(box(2), 5))
 
@@ -203,14 +203,14 @@ class Sloped:
     (lambda posterior, incumbent: np.stack([posterior.mean] * 2, axis=1), r"\(5, 2\)"),
 ])  # fmt: skip
 def test_wrong_shapes_are_refused_where_rows_are_scored(f, shape):
-    s, X = situation(box(2)), inside(box(2), 5)
+    s, X = context(box(2)), inside(box(2), 5)
     score = score_of(Numerical(f), s)
     with pytest.raises(ValueError, match=rf"acquisition .*<lambda> gave scores of shape {shape} for 5 points; allowed is \(m,\)"):
         score(X)
 
 
 def test_wrong_derivatives_are_refused_where_rows_are_scored():
-    s, X = situation(box(2)), inside(box(2), 5)
+    s, X = context(box(2)), inside(box(2), 5)
     score = score_of(Sloped(), s)
     assert isinstance(score, Score) and score(X).shape == (5,)
     with pytest.raises(ValueError, match=r"acquisition Sloped gave derivatives by the mean of shape \(1,\) for 5 points"):

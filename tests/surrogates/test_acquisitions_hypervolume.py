@@ -10,7 +10,7 @@ from surrogates import EHVI, NEHVI, GaussianProcess, Normal, acquisition, score_
 from surrogates.acquisitions.ehvi import Improvement
 from surrogates.acquisitions.normal import log_mean_exp
 from surrogates.acquisitions.pareto import boxes, dominators, pareto_front, reference_point, thin_front
-from tests.surrogates.situations import AT_ONE_BUDGET, DOMAINS, box, inside, situation
+from tests.surrogates.contexts import AT_ONE_BUDGET, DOMAINS, box, context, inside
 
 
 def points(M, k=9, seed=0):
@@ -152,7 +152,7 @@ def test_derivatives_of_improvement_averaged_over_fronts(M):
 
 
 def test_one_objective_is_expected_improvement_on_the_least_mean():
-    s, X = situation(box(2)), inside(box(2), 6)
+    s, X = context(box(2)), inside(box(2), 6)
     np.testing.assert_allclose(score_of(EHVI(), s)(X), score_of(acquisition("logei"), s)(X), rtol=1e-12)
     mean, variance = s.gp.predict(X)
     logei = acquisition("logei")(Normal(mean, np.sqrt(variance)), s.incumbent)
@@ -161,7 +161,7 @@ def test_one_objective_is_expected_improvement_on_the_least_mean():
 
 @pytest.mark.parametrize("M", [2, 3])
 def test_ehvi_reads_means_and_the_given_reference(M):
-    s = situation(box(2), objectives=M, noise=0.3, reference=np.full(M, 2.0))
+    s = context(box(2), objectives=M, noise=0.3, reference=np.full(M, 2.0))
     X, rng = inside(box(2), 4), np.random.default_rng(0)
     means = np.column_stack([gp.predict(s.rows)[0] for gp in s.gps])
     for x, value in zip(X, np.exp(score_of(EHVI(), s)(X)), strict=True):
@@ -180,7 +180,7 @@ def test_ehvi_reads_means_and_the_given_reference(M):
 @pytest.mark.parametrize("pending", [0, 2])
 def test_nehvi_is_the_average_over_noise_free_posteriors(where, pending):
     domain = DOMAINS[where]
-    s = situation(domain, n=10, objectives=2, pending=pending, noise=0.2, reference=np.full(2, 1.5))
+    s = context(domain, n=10, objectives=2, pending=pending, noise=0.2, reference=np.full(2, 1.5))
     score, X, each = score_of(NEHVI(draws=8), s), inside(domain, 6), []
     S = np.concatenate([s.best_rows(64), s.pending])
     for j in range(8):
@@ -193,11 +193,11 @@ def test_nehvi_is_the_average_over_noise_free_posteriors(where, pending):
 
 
 def test_objectives_are_drawn_independently():
-    s = situation(box(2), objectives=2, noise=0.5)
+    s = context(box(2), objectives=2, noise=0.5)
     one, two = score_of(NEHVI(), s).draws
     assert not np.array_equal(one.u, two.u) and one.values.shape == two.values.shape == (16, 15)
 
 
 def test_without_noise_nehvi_is_ehvi():
-    s, X = situation(box(2), objectives=2, noise=1e-13), inside(box(2), 8)
+    s, X = context(box(2), objectives=2, noise=1e-13), inside(box(2), 8)
     np.testing.assert_allclose(score_of(NEHVI(), s)(X), score_of(EHVI(), s)(X), rtol=1e-4, atol=1e-5)

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from surrogates import ACQUISITIONS, EHVI, NEHVI, Ensemble, GaussianProcess, Score, acquisition, ensemble_of, score_of
-from tests.surrogates.situations import DOMAINS, assert_slopes, box, hyperparameters, inside, situation
+from tests.surrogates.contexts import DOMAINS, assert_slopes, box, context, hyperparameters, inside
 
 SEVERAL = {"ehvi": 2, "nehvi": 2}  # objectives where the acquisition is made for several
 NAMES = sorted(ACQUISITIONS)
 
 
 def make(name, domain, **more):
-    return situation(domain, objectives=SEVERAL.get(name, 1), noisy=True, **more)
+    return context(domain, objectives=SEVERAL.get(name, 1), noisy=True, **more)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -37,7 +37,7 @@ def test_slopes_of_a_warped_rough_model(name):
 @pytest.mark.parametrize("chosen", [EHVI(), NEHVI(draws=4)])
 def test_slopes_of_other_numbers_of_objectives(chosen, objectives):
     domain = DOMAINS["mixed"]
-    assert_slopes(score_of(chosen, situation(domain, objectives=objectives, pending=2)), inside(domain, 6), domain)
+    assert_slopes(score_of(chosen, context(domain, objectives=objectives, pending=2)), inside(domain, 6), domain)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,20 +126,20 @@ def test_told_rows_may_repeat_and_be_few(name):
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "thompson"])
 def test_an_ensemble_averages_worths(name):
     domain = DOMAINS["mixed"]
-    situations = []
+    contexts = []
     for seed in range(3):
         s = make(name, domain, pending=1)
         gps = tuple(GaussianProcess(domain, s.rows, gp.y, hyperparameters(domain, seed=seed)) for gp in s.gps)
-        situations.append(replace(s, gps=gps, seed=seed))
-    score, X = ensemble_of(acquisition(name), situations), inside(domain, 6)
-    each = np.array([score_of(acquisition(name), s)(X) for s in situations])
+        contexts.append(replace(s, gps=gps, seed=seed))
+    score, X = ensemble_of(acquisition(name), contexts), inside(domain, 6)
+    each = np.array([score_of(acquisition(name), s)(X) for s in contexts])
     expected = np.log(np.exp(each).mean(axis=0)) if score.log_scale else each.mean(axis=0)
     np.testing.assert_allclose(score(X), expected, rtol=1e-12)
     assert_slopes(score, X, domain)
 
 
 def test_an_ensemble_is_of_one_scale():
-    s = situation(box(2))
+    s = context(box(2))
     with pytest.raises(ValueError, match="2 scores came to an ensemble"):
         Ensemble([score_of(acquisition("logei"), s), score_of(acquisition("ei"), s)])
     with pytest.raises(ValueError, match="0 scores came"):
@@ -149,14 +149,14 @@ def test_an_ensemble_is_of_one_scale():
 @pytest.mark.parametrize("name", NAMES)
 def test_several_objectives_are_taken_or_refused_as_declared(name):
     if getattr(acquisition(name), "several", False):
-        assert score_of(acquisition(name), situation(box(2), objectives=2))(inside(box(2), 3)).shape == (3,)
+        assert score_of(acquisition(name), context(box(2), objectives=2))(inside(box(2), 3)).shape == (3,)
         return
     with pytest.raises(ValueError, match="2 objectives came to an acquisition of one; ehvi and nehvi take several"):
-        score_of(acquisition(name), situation(box(2), objectives=2))
+        score_of(acquisition(name), context(box(2), objectives=2))
 
 
-def test_a_situation_is_complete():
-    s = situation(box(2), objectives=2)
+def test_a_context_is_complete():
+    s = context(box(2), objectives=2)
     with pytest.raises(ValueError, match="2 models and 0 told rows came"):
         replace(s, rows=s.rows[:0])
     with pytest.raises(ValueError, match=r"a reference point of shape \(3,\) came with 2 objectives; allowed is \(2,\)"):
@@ -164,17 +164,17 @@ def test_a_situation_is_complete():
 
 
 def test_any_function_is_scored_too():
-    s = situation(box(2), pending=2)
+    s = context(box(2), pending=2)
     chosen = acquisition(lambda posterior, incumbent: incumbent - posterior.mean + posterior.sd)
     score = score_of(chosen, s)
     assert isinstance(score, Score) and not score.log_scale
     assert_slopes(score, inside(box(2), 5), box(2), rtol=1e-5)
 
 
-def test_auto_chooses_by_the_situation():
+def test_auto_chooses_by_the_context():
     domain, X = box(2), inside(box(2), 4)
     for noisy, objectives, name in [(False, 1, "logei"), (True, 1, "nei"), (False, 2, "ehvi"), (True, 2, "nehvi")]:
-        s = situation(domain, objectives=objectives, noisy=noisy)
+        s = context(domain, objectives=objectives, noisy=noisy)
         expected = score_of(acquisition(name), s)(X)
         np.testing.assert_array_equal(score_of(acquisition("auto"), s)(X), expected)
 

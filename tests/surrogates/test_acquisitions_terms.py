@@ -16,7 +16,7 @@ from surrogates import (
     score_of,
     with_constraints,
 )
-from tests.surrogates.situations import DOMAINS, assert_slopes, box, conditional, inside, situation
+from tests.surrogates.contexts import DOMAINS, assert_slopes, box, conditional, context, inside
 
 LOGARITHMS = ["logei", "pi", "mes", "kg", "nei", "auto"]
 
@@ -33,8 +33,8 @@ def log_cost(X):
 @pytest.mark.parametrize("name", LOGARITHMS)
 def test_all_terms_together(name, where):
     domain = DOMAINS[where]
-    s, X = situation(domain, pending=1, noisy=True), inside(domain, 6)
-    cost, limits = situation(domain, seed=5).gp, [situation(domain, seed=6).gp, situation(domain, seed=7).gp]
+    s, X = context(domain, pending=1, noisy=True), inside(domain, 6)
+    cost, limits = context(domain, seed=5).gp, [context(domain, seed=6).gp, context(domain, seed=7).gp]
     score, feasibility = score_of(acquisition(name), s), Feasibility(limits, (0.3, -0.2))
     whole = pibo(with_constraints(cost_aware(score, PosteriorMean(cost, 4.0, 1.5), 0.7), feasibility, known=True),
                  log_prior(domain), beta=3.0, n=15)
@@ -51,7 +51,7 @@ def test_all_terms_together(name, where):
 def test_only_logarithms_may_be_added(name):
     domain = box(2)
     objectives = 2 if "hvi" in name else 1
-    score, prior = score_of(acquisition(name), situation(domain, objectives=objectives)), log_prior(domain)
+    score, prior = score_of(acquisition(name), context(domain, objectives=objectives)), log_prior(domain)
     if acquisition(name).log_scale:
         assert np.isfinite(Sum((score, prior), (1.0, 1.0))(inside(domain, 3))).all()
         return
@@ -66,13 +66,13 @@ def test_weights_are_one_each():
     with pytest.raises(ValueError, match="1 terms came with 2 weights"):
         Sum((log_prior(domain),), (1.0, 2.0))
     with pytest.raises(ValueError, match="1 constraints came with 0 bounds"):
-        Feasibility([situation(domain).gp], [])
+        Feasibility([context(domain).gp], [])
 
 
 def test_worth_per_cost():
     """exp(log EI - log cost) is EI divided by seconds; without an exponent, cost plays no part."""
     domain = box(2)
-    s, X = situation(domain), inside(domain, 10)
+    s, X = context(domain), inside(domain, 10)
     cost, ei = Known(log_cost, domain), score_of(acquisition("ei"), s)(X)
     score = score_of(acquisition("logei"), s)
     np.testing.assert_allclose(np.exp(cost_aware(score, cost)(X)), ei / np.exp(log_cost(X)), rtol=1e-12)
@@ -81,7 +81,7 @@ def test_worth_per_cost():
 
 def test_without_a_feasible_point_only_feasibility_counts():
     domain = box(2)
-    s, feasibility = situation(domain), Feasibility([situation(domain, seed=3).gp], [0.0])
+    s, feasibility = context(domain), Feasibility([context(domain, seed=3).gp], [0.0])
     score = score_of(acquisition("logei"), s)
     assert with_constraints(score, feasibility, known=False) is feasibility
     assert_slopes(feasibility, inside(domain, 6), domain)
@@ -89,14 +89,14 @@ def test_without_a_feasible_point_only_feasibility_counts():
 
 def test_feasibility_is_finite_forty_sigma_from_the_bound():
     domain = box(2)
-    gp = situation(domain, noise=1e-6).gp
+    gp = context(domain, noise=1e-6).gp
     value, slope = Feasibility([gp, gp], [-1e3, 1e3]).gradient(inside(domain, 30))
     assert np.isfinite(value).all() and np.isfinite(slope).all() and value.max() < -1e4
 
 
 def test_a_prior_fades_with_results():
     domain = box(2)
-    score, X = score_of(acquisition("logei"), situation(domain)), inside(domain, 5)
+    score, X = score_of(acquisition("logei"), context(domain)), inside(domain, 5)
     prior = log_prior(domain)
     early, late = (pibo(score, prior, beta=5.0, n=n)(X) - score(X) for n in (1, 500))
     np.testing.assert_allclose(early, 500 * late, rtol=1e-9)

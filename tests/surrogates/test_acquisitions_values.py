@@ -15,7 +15,7 @@ from surrogates.acquisitions.mes import log_information
 from surrogates.acquisitions.minima import candidates, minima_of_draws, minima_of_mean
 from surrogates.acquisitions.normal import log_mean_exp
 from surrogates.posterior import joint
-from tests.surrogates.situations import AT_ONE_BUDGET, DOMAINS, box, conditional, inside, situation
+from tests.surrogates.contexts import AT_ONE_BUDGET, DOMAINS, box, conditional, context, inside
 
 # --- max-value entropy search -----------------------------------------------------------------------------------------
 
@@ -62,7 +62,7 @@ def test_log_information_stays_finite():
 
 def test_drawn_minima_are_those_of_joint_draws_on_a_grid():
     domain, grid = box(1), np.linspace(0, 1, 200)[:, None]
-    s = situation(domain, n=6, noise=1e-3)
+    s = context(domain, n=6, noise=1e-3)
     minima = minima_of_draws(s.gp, s, 512)
     mean, covariance = joint(s.gp, grid)
     drawn = np.random.default_rng(0).multivariate_normal(mean, covariance, 4000, method="eigh").min(axis=1)
@@ -72,12 +72,12 @@ def test_drawn_minima_are_those_of_joint_draws_on_a_grid():
 
 
 def test_drawn_minima_are_below_the_draws_on_the_told_rows():
-    s = situation(DOMAINS["conditional"], noise=1e-6)
+    s = context(DOMAINS["conditional"], noise=1e-6)
     assert (minima_of_draws(s.gp, s, 32) < s.gp.y.min() + 0.01).all()
 
 
 def test_mes_is_the_average_over_its_minima():
-    s = situation(box(2))
+    s = context(box(2))
     score, X = score_of(MES(minima=8), s), inside(box(2), 5)
     minima, (mean, variance) = minima_of_draws(s.gp, s, 8), s.gp.predict(X)
     g = (mean[:, None] - minima) / np.sqrt(variance)[:, None]
@@ -90,12 +90,12 @@ def test_mes_is_the_average_over_its_minima():
 
 def test_minima_of_the_mean_are_minima_and_respect_constraints_and_budgets():
     domain = replace(box(2), feasible=lambda X: X.sum(axis=1) >= 0.8)
-    s = situation(domain, n=20)
+    s = context(domain, n=20)
     rows = minima_of_mean(s.gp, s, 4)
-    assert domain.ok(rows).all() and domain.ok(candidates(s, np.random.default_rng(0))).all()
+    assert domain.is_feasible(rows).all() and domain.is_feasible(candidates(s, np.random.default_rng(0))).all()
     least = s.gp.predict(domain.random(np.random.default_rng(1), 5000))[0].min()
     assert s.gp.predict(rows)[0].min() < least + 1e-3
-    horizon = situation(DOMAINS["curves"], n=20)
+    horizon = context(DOMAINS["curves"], n=20)
     assert (minima_of_mean(horizon.gp, horizon, 4)[:, -1] == 1.0).all()
     assert (candidates(horizon, np.random.default_rng(0))[:, -1] == 1.0).all()
 
@@ -154,7 +154,7 @@ def test_parallel_lines_gain_nothing_and_the_highest_of_them_counts():
 def test_kg_is_what_conditioning_on_outcomes_gives(where):
     """For each x the model is really conditioned on outcomes there, and the least mean is averaged over them."""
     domain = DOMAINS[where]
-    s = situation(domain, noise=0.05)
+    s = context(domain, noise=0.05)
     A, X = domain.snap(np.concatenate([s.rows, inside(domain, 3, seed=4)])), inside(domain, 6)
     got = np.exp(KGScore(s.gp, A)(X))
     for x, value in zip(X, got, strict=True):
@@ -170,7 +170,7 @@ def test_kg_is_what_conditioning_on_outcomes_gives(where):
 
 def test_kg_is_smooth_where_x_becomes_the_best():
     """Along a line on which the mean at x falls below that of all rows that may be recommended."""
-    s = situation(box(1), n=8, noise=0.01)
+    s = context(box(1), n=8, noise=0.01)
     t = np.linspace(0, 1, 4001)[:, None]
     mean = s.gp.predict(t)[0]
     A = t[[200, 3000]]
@@ -184,7 +184,7 @@ def test_kg_is_smooth_where_x_becomes_the_best():
 
 
 def test_rows_that_are_nearly_the_same_are_recommended_once():
-    s = situation(box(2))
+    s = context(box(2))
     rows = np.array([[0.2, 0.2], [0.2, 0.2 + 1e-5], [0.8, 0.2]])
     np.testing.assert_array_equal(distant_rows(s.gp, rows), rows[[0, 2]])
     assert len(KG().score(s).means) <= 4 + 15 + 32
@@ -203,7 +203,7 @@ def given(gp, S, values):
 @pytest.mark.parametrize("pending", [0, 3])
 def test_nei_is_the_average_over_noise_free_posteriors(where, pending):
     domain = DOMAINS[where]
-    s = situation(domain, n=10, pending=pending, noise=0.2)
+    s = context(domain, n=10, pending=pending, noise=0.2)
     score, X = score_of(NEI(draws=16), s), inside(domain, 8)
     S = s.best_rows(64) if not pending else np.concatenate([s.best_rows(64), s.pending])
     each = []
@@ -216,7 +216,7 @@ def test_nei_is_the_average_over_noise_free_posteriors(where, pending):
 @pytest.mark.parametrize("where", DOMAINS)
 def test_draws_have_the_moments_of_the_posterior(where):
     domain = DOMAINS[where]
-    s = situation(domain, n=8, pending=2, noise=0.1)
+    s = context(domain, n=8, pending=2, noise=0.1)
     draws = Draws(s.gp, s.started_rows, 0, 4096)
     mean, covariance = joint(s.gp, s.started_rows)
     sd = np.sqrt(np.diag(covariance))
@@ -227,7 +227,7 @@ def test_draws_have_the_moments_of_the_posterior(where):
 @pytest.mark.parametrize("where", DOMAINS)
 def test_given_a_draw_its_rows_are_known(where):
     domain = DOMAINS[where]
-    s = situation(domain, n=12, pending=2, noise=0.05)
+    s = context(domain, n=12, pending=2, noise=0.05)
     S = s.started_rows[4:]  # a part of the told rows, and what is pending
     draws, X = Draws(s.gp, S, 0, 8), inside(domain, 6)
     at = draws.at(S)
@@ -242,7 +242,7 @@ def test_given_a_draw_its_rows_are_known(where):
 @pytest.mark.parametrize("where", AT_ONE_BUDGET)
 def test_without_noise_nei_is_log_ei_at_the_best_observation(where):
     domain = DOMAINS[where]
-    s = situation(domain, noise=1e-13)
+    s = context(domain, noise=1e-13)
     s, X = replace(s, incumbent=float(s.gp.y.min())), inside(domain, 12)
     logei, nei = score_of(acquisition("logei"), s), score_of(NEI(), s)
     np.testing.assert_allclose(nei(X), logei(X), rtol=1e-5, atol=1e-5)
@@ -252,7 +252,7 @@ def test_without_noise_nei_is_log_ei_at_the_best_observation(where):
 def test_nei_integrates_over_pending_rows():
     """Against brute force: outcomes of a pending row are drawn, and EI is averaged over them."""
     domain = box(2)
-    s, X = situation(domain, n=10, pending=1, noise=1e-6), inside(domain, 10)
+    s, X = context(domain, n=10, pending=1, noise=1e-6), inside(domain, 10)
     rng, each = np.random.default_rng(0), []
     mean, variance = s.gp.predict(s.pending)
     for outcome in mean + np.sqrt(variance) * norm.ppf((np.arange(512) + rng.random(512)) / 512):
@@ -264,7 +264,7 @@ def test_nei_integrates_over_pending_rows():
 
 def test_only_promising_rows_are_drawn():
     domain = conditional()
-    s = situation(domain, n=60)
+    s = context(domain, n=60)
     rows = s.best_rows(10)
     assert len(rows) == 10 and len(set(domain.keys(rows))) == 10
     mean, variance = s.gp.predict(s.rows)
@@ -276,7 +276,7 @@ def test_only_promising_rows_are_drawn():
 
 
 def test_sixty_four_draws_are_enough_to_rank():
-    s = situation(box(3), n=40, pending=2, noise=0.3)
+    s = context(box(3), n=40, pending=2, noise=0.3)
     X = inside(box(3), 200)
     few, many = score_of(NEI(), s)(X), score_of(NEI(draws=2048), s)(X)
     assert np.corrcoef(np.exp(few), np.exp(many))[0, 1] > 0.99
@@ -285,4 +285,4 @@ def test_sixty_four_draws_are_enough_to_rank():
 
 def test_draws_are_a_power_of_two():
     with pytest.raises(ValueError, match="48 draws were asked for; allowed is a power of two"):
-        score_of(NEI(draws=48), situation(box(2)))
+        score_of(NEI(draws=48), context(box(2)))

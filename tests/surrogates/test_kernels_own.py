@@ -12,7 +12,7 @@ from surrogates import KERNELS, GaussianProcess, acquisition, fit, lint, log_mar
 from surrogates.columns import Array
 from surrogates.kernels import Kernel
 from surrogates.paths import Paths
-from tests.surrogates.situations import DOMAINS, assert_slopes, box, hyperparameters, inside, situation
+from tests.surrogates.contexts import DOMAINS, assert_slopes, box, context, hyperparameters, inside
 
 ALPHA = 2.0
 
@@ -54,7 +54,7 @@ def test_functions_drawn_have_its_covariance(toy: str) -> None:
 @pytest.mark.parametrize("domain", sorted(DOMAINS))
 @pytest.mark.parametrize("name", ["logei", "ei", "thompson", "mes", "kg", "nei"])
 def test_acquisitions_have_scores_and_slopes_with_it(name: str, domain: str, toy: str) -> None:
-    case = situation(DOMAINS[domain], pending=2, kernel=toy)
+    case = context(DOMAINS[domain], pending=2, kernel=toy)
     score = score_of(acquisition(name), case)
     X = DOMAINS[domain].at_horizon(inside(DOMAINS[domain], 6))
     assert_slopes(score, X, DOMAINS[domain], rtol=1e-4)
@@ -77,7 +77,7 @@ def test_it_is_fitted_along_its_gradient(toy: str) -> None:
 
 @pytest.mark.parametrize("name", ["logei", "thompson", "mes", "kg"])
 def test_the_linter_tries_acquisitions_with_it(name: str, toy: str) -> None:
-    assert lint(name, kernel=toy).ok
+    assert lint(name, kernel=toy).is_ok
     with pytest.raises(ValueError, match="kernel 'nobodys' is not one of matern52"):
         lint("kg", kernel="nobodys")
 

@@ -23,7 +23,7 @@ from surrogates.fitting import Objective
 from surrogates.learning_curves import Decay
 from surrogates.paths import Paths
 from surrogates.posterior import joint, sample
-from tests.surrogates.situations import BUDGETS, DOMAINS, LINE, at_budgets, differences, inside, without
+from tests.surrogates.contexts import BUDGETS, DOMAINS, LINE, at_budgets, differences, inside, without
 
 CURVES = DOMAINS["curves"]
 KERNELS = ("matern52", "matern32", "rbf")

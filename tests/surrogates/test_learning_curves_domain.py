@@ -5,9 +5,9 @@ import pytest
 
 from surrogates import (
     ACQUISITIONS,
+    Context,
     Domain,
     GaussianProcess,
-    Situation,
     acquisition,
     fit,
     maximize,
@@ -16,7 +16,7 @@ from surrogates import (
 )
 from surrogates.linting import whole
 from surrogates.linting.findings import ask
-from tests.surrogates.situations import DOMAINS, LINE, at_budgets, inside, situation, without
+from tests.surrogates.contexts import DOMAINS, LINE, at_budgets, context, inside, without
 
 CURVES = DOMAINS["curves"]
 
@@ -63,7 +63,7 @@ def test_moves_leave_the_budget():
     assert len(rows) == 2 + 2 and (rows[:, -1] == 0.36).all()  # two other categories, two levels upwards
     discrete = Domain(("int", "categorical", "budget"), (np.linspace(0, 1, 3), None, None), (3, 2, 1), ((), (), ()))
     assert discrete.size == 6 and (discrete.enumerate()[:, -1] == 1.0).all() and len(discrete.enumerate()) == 6
-    assert CURVES.values(4).tolist() == [1.0] and CURVES.budget and not DOMAINS["mixed"].budget
+    assert CURVES.values(4).tolist() == [1.0] and CURVES.has_budget and not DOMAINS["mixed"].has_budget
 
 
 # --- what is asked of the model ---------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def test_moves_leave_the_budget():
 
 def situated(name):
     """Results at several budgets, and jobs in flight."""
-    return situation(CURVES, pending=3, objectives=2 if "ehvi" in name else 1, noisy=True)
+    return context(CURVES, pending=3, objectives=2 if "ehvi" in name else 1, noisy=True)
 
 
 @pytest.mark.parametrize("name", sorted(ACQUISITIONS))
@@ -102,7 +102,7 @@ def test_a_short_training_in_flight_is_no_best(name):
     flying, X = np.array([[0.43, 0.04]]), np.column_stack([np.linspace(0.0, 1.0, 200), np.ones(200)])
     best = float(gp.predict(top)[0].min())
     assert gp.predict(flying)[0][0] < best - 1.0
-    assert score_of(acquisition(name), Situation((gp,), top, flying, best, 0))(X).max() > -20.0
+    assert score_of(acquisition(name), Context((gp,), top, flying, best, 0))(X).max() > -20.0
 
 
 OF_THE_MODEL = [name for name in sorted(ACQUISITIONS) if hasattr(acquisition(name), "score")]  # others see no domain

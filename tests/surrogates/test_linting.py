@@ -30,7 +30,7 @@ def remarks(report: Report) -> dict[str, str]:
 def test_built_in_acquisitions_get_what_they_deserve(name: str) -> None:
     report = lint(name)
     assert remarks(report) == REMARKS.get(name, {}), str(report)
-    assert report.ok == (name != "ei")
+    assert report.is_ok == (name != "ei")
     assert all(bool(finding.remedy) == (finding.verdict in ("note", "fail")) for finding in report.findings)
 
 
@@ -169,7 +169,7 @@ def in_units(posterior, incumbent):
 def test_a_fault_is_found_alone(function: Any, found: dict[str, str]) -> None:
     report = lint(function)
     assert remarks(report) == found, str(report)
-    assert report.ok == ("fail" not in found.values())
+    assert report.is_ok == ("fail" not in found.values())
 
 
 def test_an_exception_is_reported_in_one_line() -> None:

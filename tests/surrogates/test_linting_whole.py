@@ -14,14 +14,14 @@ LOG_EI = LogEI()
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """LogEI, or another one, and how its score is spoilt: spoil(score, situation) -> score."""
+    """LogEI, or another one, and how its score is spoilt: spoil(score, context) -> score."""
 
     spoil: Any
     base: Any = LOG_EI
     log_scale: bool = True
 
-    def score(self, situation):
-        return self.spoil(score_of(self.base, situation), situation)
+    def score(self, context):
+        return self.spoil(score_of(self.base, context), context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,36 +41,36 @@ class Spoilt:
         return self(X), slope if self.slope is None else self.slope(X, slope)
 
 
-def whole_raising(score, situation):
+def whole_raising(score, context):
     return Spoilt(score, value=lambda X, value: 1 / 0)
 
 
-def flat_slopes(score, situation):
+def flat_slopes(score, context):
     return Spoilt(score, slope=lambda X, slope: slope[:, :1])
 
 
-def other_scale(score, situation):
+def other_scale(score, context):
     return Spoilt(score, log_scale=False)
 
 
-def whole_coarse(score, situation):
+def whole_coarse(score, context):
     return Spoilt(score, value=lambda X, value: value.astype(np.float32))
 
 
-def whole_nan(score, situation):
+def whole_nan(score, context):
     return Spoilt(score, value=lambda X, value: np.where(X[:, 0] > 0.5, np.nan, value))
 
 
-def unseeded(score, situation):
+def unseeded(score, context):
     offset = np.random.default_rng().normal()
     return Spoilt(score, value=lambda X, value: value + offset)
 
 
-def off_slopes(score, situation):
+def off_slopes(score, context):
     return Spoilt(score, slope=lambda X, slope: 1.001 * slope)
 
 
-def two_values(score, situation):
+def two_values(score, context):
     class Two(Spoilt):
         def gradient(self, X):
             return score(X) + 1.0, score.gradient(X)[1]
@@ -78,50 +78,50 @@ def two_values(score, situation):
     return Two(score)
 
 
-def categorical_slopes(score, situation):
+def categorical_slopes(score, context):
     return Spoilt(score, slope=lambda X, slope: slope + (np.arange(slope.shape[1]) == 2))
 
 
-def infinite_at_told(score, situation):
-    told = set(situation.domain.keys(situation.started_rows))
+def infinite_at_told(score, context):
+    told = set(context.domain.keys(context.started_rows))
 
     def value(X, value):
-        return np.where([key in told for key in situation.domain.keys(X)], -np.inf, value)
+        return np.where([key in told for key in context.domain.keys(X)], -np.inf, value)
 
     return Spoilt(score, value=value)
 
 
-def writing_rows(score, situation):
-    situation.rows[:, 0] *= 0.5
+def writing_rows(score, context):
+    context.rows[:, 0] *= 0.5
     return score
 
 
-def whole_centred(score, situation):
+def whole_centred(score, context):
     return Spoilt(score, lambda X, value: value - 0.5 * value.mean(), lambda X, slope: slope - 0.5 * slope.mean(axis=0))
 
 
-def regardless(score, situation):
-    return score_of(LogEI(), replace(situation, pending=situation.pending[:0]))
+def regardless(score, context):
+    return score_of(LogEI(), replace(context, pending=context.pending[:0]))
 
 
-def last_alone(score, situation):
+def last_alone(score, context):
     """Far from the row that was started last, wherever the others are."""
-    if len(situation.pending) == 0:
+    if len(context.pending) == 0:
         return score
-    last = situation.pending[-1][situation.domain.floats]
+    last = context.pending[-1][context.domain.floats]
 
     def away(X):
-        return X[:, situation.domain.floats] - last
+        return X[:, context.domain.floats] - last
 
     def slope(X, slope):
         slope = np.array(slope)
-        slope[:, situation.domain.floats] += 2.0 * away(X)
+        slope[:, context.domain.floats] += 2.0 * away(X)
         return slope
 
     return Spoilt(score, lambda X, value: value + (away(X) ** 2).sum(axis=1), slope)
 
 
-def as_it_is(score, situation):
+def as_it_is(score, context):
     return score
 
 

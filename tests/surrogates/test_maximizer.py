@@ -40,7 +40,7 @@ def test_finds_the_top_of_a_mixed_conditional_bowl():
 def test_the_constraint_holds_and_its_edge_is_reached():
     domain = mixed(lambda X: X[:, 0] + X[:, 1] <= 0.6)
     x = maximize(bowl, domain, seed=0)
-    assert domain.ok(x[None])[0] and bowl(x[None])[0] > 0.5 - 0.085  # the best at the edge is 0.5 - 0.08
+    assert domain.is_feasible(x[None])[0] and bowl(x[None])[0] > 0.5 - 0.085  # the best at the edge is 0.5 - 0.08
 
 
 def test_same_seed_same_bits():
@@ -68,7 +68,7 @@ def test_exhausts_a_discrete_domain_too_large_to_score_whole():
 
 def test_a_needle_of_a_feasible_set_and_an_empty_one():
     domain = box(2, lambda X: np.abs(X - 0.5).max(axis=1) < 0.01)
-    assert domain.ok(maximize(lambda X: X[:, 0], domain, 0)[None])[0]
+    assert domain.is_feasible(maximize(lambda X: X[:, 0], domain, 0)[None])[0]
     with pytest.raises(ValueError, match="no feasible point"):
         maximize(lambda X: X[:, 0], box(2, lambda X: np.zeros(len(X), dtype=bool)), 0)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from surrogates import Domain, GaussianProcess, Hyperparameters, acquisition, plot, score_of
-from surrogates.plotting import Values, View, cut, fit_data, levels, told
-from tests.surrogates.situations import box, conditional, hyperparameters, inside, mixed, situation
+from surrogates.plotting import Values, View, clip_scores, fit_data, levels, list_training_rows
+from tests.surrogates.contexts import box, conditional, context, hyperparameters, inside, mixed
 
 X = np.array([0.03, 0.2, 0.33, 0.55, 0.78, 0.95])
 Y = np.sin(9 * X) + 1.5 * (X - 0.6) ** 2
@@ -33,7 +33,7 @@ def test_one_column_shows_posterior_and_acquisition():
     np.testing.assert_allclose(lines(upper)["told"], np.column_stack([X, gp.y]))
     assert lines(upper)["incumbent"][0, 1] == pytest.approx(gp.predict(X[:, None])[0].min())
     at, score = lines(lower)["maximum"][0]
-    s = score_of(acquisition("logei"), replace(situation(box(1)), gps=(gp,), rows=X[:, None],
+    s = score_of(acquisition("logei"), replace(context(box(1)), gps=(gp,), rows=X[:, None],
                                                incumbent=gp.predict(X[:, None])[0].min()))  # fmt: skip
     drawn = s(np.linspace(0, 1, 401)[:, None])
     assert score == pytest.approx(drawn.max()) and at == pytest.approx(np.linspace(0, 1, 401)[drawn.argmax()])
@@ -53,22 +53,22 @@ def test_another_incumbent_is_another_score():
 
 
 def test_two_columns_are_maps_with_the_next_point():
-    gp = situation(box(2)).gps[0]
+    gp = context(box(2)).gps[0]
     figure = plot(gp, "logei", names=["lr", "decay"])
     first, second, third = figure.axes[:3]
     assert [axes.get_title().split(",")[0] for axes in (first, second, third)] == [
         "posterior mean", "posterior sd", "acquisition"]  # fmt: skip
     assert (first.get_xlabel(), first.get_ylabel()) == ("lr", "decay")
     for axes in (first, second, third):
-        np.testing.assert_allclose(lines(axes)["told"], told(gp))
+        np.testing.assert_allclose(lines(axes)["told"], list_training_rows(gp))
         assert 0 <= lines(axes)["maximum of the acquisition"].min() <= lines(axes)["maximum of the acquisition"].max() <= 1
     assert third.collections[0].get_array().size > 5  # filled levels
 
 
 def test_the_best_cell_of_a_map_is_the_best():
-    gp = situation(box(2)).gps[0]
-    rows = told(gp)
-    s = replace(situation(box(2)), gps=(gp,), rows=rows, incumbent=float(gp.predict(rows)[0].min()))
+    gp = context(box(2)).gps[0]
+    rows = list_training_rows(gp)
+    s = replace(context(box(2)), gps=(gp,), rows=rows, incumbent=float(gp.predict(rows)[0].min()))
     score = score_of(acquisition("ucb"), s)
     grid = np.stack(np.meshgrid(np.linspace(0, 1, 61), np.linspace(0, 1, 61), indexing="ij"), axis=-1).reshape(-1, 2)
     marked = lines(plot(gp, "ucb").axes[2])["maximum of the acquisition"][0]
@@ -83,7 +83,7 @@ def test_infinite_scores_do_not_break_it(tmp_path):
         score = incumbent - posterior.mean
         return np.where(score < -1.0, -np.inf, np.where(score < -0.8, np.nan, score))
 
-    for model in ((X, Y), situation(box(2)).gps[0]):
+    for model in ((X, Y), context(box(2)).gps[0]):
         figure = plot(model, ragged, path=tmp_path / "ragged.png")
         drawn = lines(figure.axes[1]) if len(figure.axes) == 2 else lines(figure.axes[2])
         assert np.isfinite(drawn["maximum" if len(figure.axes) == 2 else "maximum of the acquisition"]).all()
@@ -92,26 +92,26 @@ def test_infinite_scores_do_not_break_it(tmp_path):
 
 @pytest.mark.parametrize("score", [-np.inf, np.nan, 0.0])
 def test_scores_that_say_nothing_are_drawn_flat(score, tmp_path):
-    for model in ((X, Y), situation(box(2)).gps[0]):
+    for model in ((X, Y), context(box(2)).gps[0]):
         figure = plot(model, lambda posterior, incumbent: np.full(len(posterior.mean), score), path=tmp_path / "flat.png")
         marked = any(label.startswith("maximum") for label in lines(figure.axes[1]))
         assert marked == (score == 0.0)
 
 
 def test_a_log_scale_is_cut_and_says_so():
-    shown, label = cut(np.array([-1000.0, -25.0, -3.0, -np.inf, np.nan]), log_scale=True)
+    shown, label = clip_scores(np.array([-1000.0, -25.0, -3.0, -np.inf, np.nan]), log_scale=True)
     np.testing.assert_array_equal(shown, [-23.0, -23.0, -3.0, -23.0, -23.0])
     assert label == "log score (cut at maximum − 20)"
-    assert cut(np.array([-5.0, -3.0]), log_scale=True)[1] == "log score"
+    assert clip_scores(np.array([-5.0, -3.0]), log_scale=True)[1] == "log score"
 
 
 def test_any_other_score_is_cut_far_below_its_median():
-    shown, label = cut(np.array([-1e12, 1.0, 2.0, 3.0, 4.0]), log_scale=False)
+    shown, label = clip_scores(np.array([-1e12, 1.0, 2.0, 3.0, 4.0]), log_scale=False)
     np.testing.assert_array_equal(shown, [-6.0, 1.0, 2.0, 3.0, 4.0])
     assert label == "score (cut at maximum − 10)"
-    assert cut(np.array([0.0, 0.0, 0.0, 1.0]), log_scale=False)[1] == "score"
-    assert cut(np.array([-1.0, 0.0, 0.0]), log_scale=False)[1] == "score"
-    assert cut(np.array([np.inf, 1.0]), log_scale=False)[0].tolist() == [1.0, 1.0]
+    assert clip_scores(np.array([0.0, 0.0, 0.0, 1.0]), log_scale=False)[1] == "score"
+    assert clip_scores(np.array([-1.0, 0.0, 0.0]), log_scale=False)[1] == "score"
+    assert clip_scores(np.array([np.inf, 1.0]), log_scale=False)[0].tolist() == [1.0, 1.0]
 
 
 def test_levels_hold_all_values():
@@ -128,24 +128,24 @@ def test_levels_hold_all_values():
 def test_rows_are_recovered_from_a_posterior(domain, warped):
     rows = inside(domain, 12)
     gp = GaussianProcess(domain, rows, np.arange(12.0), hyperparameters(domain, warped=warped))
-    np.testing.assert_allclose(told(gp), rows, rtol=1e-9)
+    np.testing.assert_allclose(list_training_rows(gp), rows, rtol=1e-9)
 
 
 def test_slices_go_through_the_best_row():
-    s = situation(mixed(), n=12)
+    s = context(mixed(), n=12)
     gp = s.gps[0]
     best = s.rows[gp.predict(s.rows)[0].argmin()]
     view = View(s, (2,), best, ("a", "b", "c", "d"))
-    assert view.on(s.rows).tolist() == [bool((np.delete(row, 2) == np.delete(best, 2)).all()) for row in s.rows]
+    assert view.is_in_slice(s.rows).tolist() == [bool((np.delete(row, 2) == np.delete(best, 2)).all()) for row in s.rows]
     found = lines(plot(gp, columns=[2]).axes[0])
-    np.testing.assert_allclose(found["told, in the slice"][:, 0], s.rows[view.on(s.rows), 2])
-    assert len(found["told, elsewhere"]) == (~view.on(s.rows)).sum() > 0
+    np.testing.assert_allclose(found["told, in the slice"][:, 0], s.rows[view.is_in_slice(s.rows), 2])
+    assert len(found["told, elsewhere"]) == (~view.is_in_slice(s.rows)).sum() > 0
     other = lines(plot(gp, columns=[2], at=s.rows[3]).axes[0])
     assert s.rows[3, 2] in other["told, in the slice"][:, 0]
 
 
 def test_discrete_columns_are_drawn_where_their_values_are():
-    gp = situation(mixed()).gps[0]
+    gp = context(mixed()).gps[0]
     upper, lower = plot(gp, "ucb", columns=[1], names=["lr", "optimizer", "decay", "layers"]).axes
     assert lower.get_xlabel() == "optimizer" and lower.get_xticks().tolist() == [0, 1, 2]
     assert lines(lower)["maximum"][0, 0] in (0.0, 1.0, 2.0)
@@ -155,8 +155,8 @@ def test_discrete_columns_are_drawn_where_their_values_are():
 
 
 def test_the_shortest_length_scales_are_shown_by_default():
-    gp = situation(box(3)).gps[0]
-    gp = GaussianProcess(box(3), told(gp), gp.y, replace(gp.theta, log_lengthscales=(-2.0, 1.0, -1.0)))
+    gp = context(box(3)).gps[0]
+    gp = GaussianProcess(box(3), list_training_rows(gp), gp.y, replace(gp.theta, log_lengthscales=(-2.0, 1.0, -1.0)))
     axes = plot(gp).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("column 0", "column 2")
 
@@ -164,8 +164,8 @@ def test_the_shortest_length_scales_are_shown_by_default():
 def test_what_is_infeasible_is_left_out():
     half = Domain(("float",), (None,), (0,), ((),), lambda rows: rows[:, 0] <= 0.5)
     gp = GaussianProcess(half, X[:4, None] * 0.9, Y[:4], Hyperparameters((-1.0,), 0.0, -8.0, 0.0))
-    s = replace(situation(box(1)), gps=(gp,), rows=told(gp))
-    values = Values.of(View(s, (0,), told(gp)[0], ("x",)), score_of(acquisition("ucb"), s))
+    s = replace(context(box(1)), gps=(gp,), rows=list_training_rows(gp))
+    values = Values.of(View(s, (0,), list_training_rows(gp)[0], ("x",)), score_of(acquisition("ucb"), s))
     np.testing.assert_array_equal(np.isnan(values.score), np.linspace(0, 1, 401) > 0.5)
     assert np.isnan(values.mean[-1]) and values.best is not None and values.best[0] <= 0.5
 
@@ -183,7 +183,7 @@ def test_a_picture_of_nothing_is_refused():
 @pytest.mark.parametrize("columns", [(), (0, 1, 2), (0, 0), (3,), (-1,), 1, "a", [[0]], (0.5,)])
 def test_impossible_columns_are_refused(columns):
     with pytest.raises(ValueError, match=r"columns are .*; allowed are one or two different ones of 0 to 2"):
-        plot(situation(box(3)).gps[0], columns=columns)
+        plot(context(box(3)).gps[0], columns=columns)
 
 
 def test_rows_and_names_that_do_not_fit_are_refused():
@@ -212,10 +212,10 @@ def test_what_would_be_drawn_elsewhere_is_refused(options, sentence):
 
 
 def test_rows_outside_of_the_domain_are_refused_and_sleeping_columns_are_not():
-    gp = situation(mixed()).gps[0]
+    gp = context(mixed()).gps[0]
     with pytest.raises(ValueError, match=r"at has 50 in column 1 of row 0, outside of the domain: allowed is 0 to 2"):
         plot(gp, columns=[0], at=[0.2, 50, 0.5, 0.0])
-    s = situation(conditional(), n=12)
+    s = context(conditional(), n=12)
     asleep = s.rows[np.isnan(s.rows).any(axis=1)][0]
     assert plot(s.gps[0], columns=[0], at=asleep).axes
 

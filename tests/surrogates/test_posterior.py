@@ -6,7 +6,7 @@ import pytest
 from surrogates import Domain, GaussianProcess, Hyperparameters
 from surrogates.paths import Paths
 from surrogates.posterior import covariances_with, cross, factor, joint, sample
-from tests.surrogates.situations import DOMAINS, box, conditional, differences, hyperparameters, inside, situation
+from tests.surrogates.contexts import DOMAINS, box, conditional, context, differences, hyperparameters, inside
 
 CASES = [(name, kernel, warped) for name in DOMAINS for kernel, warped in
          [("matern52", False), ("matern32", False), ("rbf", False), ("matern52", True)]]
@@ -22,7 +22,7 @@ def by_definition(gp, X, A):
 @pytest.mark.parametrize(("name", "kernel", "warped"), CASES)
 def test_joint_and_cross_equal_their_definition(name, kernel, warped):
     domain = DOMAINS[name]
-    s = situation(domain, kernel=kernel, warped=warped)
+    s = context(domain, kernel=kernel, warped=warped)
     gp, X = s.gp, inside(domain, 7)
     A = np.concatenate([inside(domain, 4, seed=2), s.rows[:5], s.rows[2:3]])  # new, told, and told once more
     mean, covariance = joint(gp, A)
@@ -36,7 +36,7 @@ def test_joint_and_cross_equal_their_definition(name, kernel, warped):
 @pytest.mark.parametrize(("name", "kernel", "warped"), CASES)
 def test_gradients_of_mean_variance_and_cross_covariances(name, kernel, warped):
     domain = DOMAINS[name]
-    s = situation(domain, kernel=kernel, warped=warped)
+    s = context(domain, kernel=kernel, warped=warped)
     X, A = inside(domain, 6), np.concatenate([inside(domain, 3, seed=2), s.rows[:3]])
     probe, none, ones = covariances_with(s.gp, A)[0].at(X), np.zeros(len(X)), np.ones(len(X))
     C = probe.cross
@@ -54,7 +54,7 @@ def test_gradients_of_mean_variance_and_cross_covariances(name, kernel, warped):
 
 def test_told_rows_keep_their_digits_when_the_noise_is_tiny():
     """With v = 1e-13 a difference of covariances has no digit left; in the identity none is lost."""
-    s = situation(box(2), n=8, noise=1e-13)
+    s = context(box(2), n=8, noise=1e-13)
     _, covariance = joint(s.gp, s.rows)
     K = by_definition(s.gp, s.rows, s.rows)
     np.testing.assert_allclose(np.diag(covariance), 1e-13, rtol=1e-6)
@@ -79,7 +79,7 @@ def test_jitter_counts_as_noise():
 @pytest.mark.parametrize("name", DOMAINS)
 def test_sample_has_the_moments_of_the_posterior(name):
     domain = DOMAINS[name]
-    s = situation(domain)
+    s = context(domain)
     X = np.concatenate([inside(domain, 4), s.rows[:2]])
     draws = sample(s.gp, X, 40_000, np.random.default_rng(0))
     mean, covariance = joint(s.gp, X)
@@ -92,7 +92,7 @@ def test_sample_has_the_moments_of_the_posterior(name):
 def test_paths_have_the_moments_of_the_posterior(name, kernel, warped):
     """Frequencies too are drawn anew: over 24 sets of them with 256 paths each the moments come out."""
     domain = DOMAINS[name]
-    s = situation(domain, n=6, kernel=kernel, warped=warped, noise=0.05)
+    s = context(domain, n=6, kernel=kernel, warped=warped, noise=0.05)
     X = np.concatenate([inside(domain, 5), s.rows[:1]])
     rng = np.random.default_rng(0)
     draws = np.concatenate([Paths(s.gp, rng, 256, frequencies=1024)(X) for _ in range(24)], axis=1)
@@ -105,7 +105,7 @@ def test_paths_have_the_moments_of_the_posterior(name, kernel, warped):
 @pytest.mark.parametrize(("name", "kernel", "warped"), CASES)
 def test_path_gradients(name, kernel, warped):
     domain = DOMAINS[name]
-    paths = Paths(situation(domain, kernel=kernel, warped=warped).gp, np.random.default_rng(0), 3)
+    paths = Paths(context(domain, kernel=kernel, warped=warped).gp, np.random.default_rng(0), 3)
     X, G = inside(domain, 5), np.random.default_rng(1).normal(size=(5, 3))
     value, slope = paths.gradient(X, G)
     np.testing.assert_allclose(value, (G * paths(X)).sum(axis=1), rtol=1e-10, atol=1e-10)
@@ -115,7 +115,7 @@ def test_path_gradients(name, kernel, warped):
 
 
 def test_paths_pass_near_the_data_and_vary_elsewhere():
-    s = situation(box(2), noise=1e-6)
+    s = context(box(2), noise=1e-6)
     values = Paths(s.gp, np.random.default_rng(0), 64)(s.rows)
     np.testing.assert_allclose(values, np.repeat(s.gp.y[:, None], 64, axis=1), atol=0.01)
     assert Paths(s.gp, np.random.default_rng(0), 64)(inside(box(2), 20)).std(axis=1).max() > 0.1
@@ -123,7 +123,7 @@ def test_paths_pass_near_the_data_and_vary_elsewhere():
 
 def test_conditional_rows_share_an_inactive_category():
     domain = conditional()
-    s = situation(domain)
+    s = context(domain)
     asleep = np.array([[0.3, 0.0, np.nan, np.nan]])
     assert np.isfinite(Paths(s.gp, np.random.default_rng(0), 2)(asleep)).all()
 

@@ -124,7 +124,7 @@ class BoTorch:
             return self._best_of(acquisition, self._unseen(self.grid))
         row = self.domain.snap(self._maximum(acquisition))[0]
         spent = np.isfinite(self.domain.size) and self.domain.keys(row[None, :])[0] in self.seen
-        if not spent and self.domain.ok(row[None, :])[0]:
+        if not spent and self.domain.is_feasible(row[None, :])[0]:
             return np.asarray(row)
         rows = np.concatenate([self.domain.neighbours(row), self._random(RAW)])
         unseen = self._unseen(rows)
@@ -185,7 +185,7 @@ class BoTorch:
 
     def _fit(self) -> SingleTaskGP:
         X, y = self._features(np.array(self.rows)), torch.tensor(-self._observed())[:, None]
-        transform = Impute(self.domain) if self.domain.conditional else None
+        transform = Impute(self.domain) if self.domain.is_conditional else None
         choices = [int(j) for j in np.flatnonzero(self.domain.categorical)]
         if choices:
             model = MixedSingleTaskGP(X, y, cat_dims=choices, input_transform=transform)

@@ -93,7 +93,7 @@ class HEBO:
             raise peers.Exhausted(f"all {self.space.domain.size:.0f} points of the space were told")
         for _ in range(EXCLUDED):
             config = self._suggested()
-            if self.space.feasible(config):
+            if self.space.is_feasible(config):
                 return config
             self._worst(config)
         return self.space.decode(self.space.domain.random(np.random.default_rng((self.seed, self._asked)), 1)[0])

@@ -108,7 +108,7 @@ class Optuna:
         return peers.package_versions("optuna", "cmaes")
 
 
-def quietly(sampler: type[BaseSampler], seed: int) -> Any:
+def build_sampler(sampler: type[BaseSampler], seed: int) -> Any:
     """A sampler with its defaults, without the warning that it is experimental."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -117,14 +117,14 @@ def quietly(sampler: type[BaseSampler], seed: int) -> Any:
 
 def tpe(space: Space, seed: int, budget: int) -> Optuna:
     """The tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's default."""
-    return Optuna(space, quietly(TPESampler, seed))
+    return Optuna(space, build_sampler(TPESampler, seed))
 
 
 def cmaes(space: Space, seed: int, budget: int) -> Optuna:
     """CMA-ES (Hansen 2016); choices and conditional parameters are drawn at random by Optuna."""
-    return Optuna(space, quietly(CmaEsSampler, seed))
+    return Optuna(space, build_sampler(CmaEsSampler, seed))
 
 
 def gaussian_process(space: Space, seed: int, budget: int) -> Optuna:
     """Optuna's own Gaussian process."""
-    return Optuna(space, quietly(GPSampler, seed))
+    return Optuna(space, build_sampler(GPSampler, seed))

@@ -114,7 +114,7 @@ class SMAC:
 
     def _facade(self, budget: int) -> Any:
         floats = all(isinstance(self.space.parameters[name], ours.Float) for name in self.space.columns)
-        facade = BlackBoxFacade if floats and not self.space.domain.conditional else HyperparameterOptimizationFacade
+        facade = BlackBoxFacade if floats and not self.space.domain.is_conditional else HyperparameterOptimizationFacade
         scenario = Scenario(
             configspace(self.space, self.seed),
             output_directory=Path(self._files.name),
@@ -153,7 +153,7 @@ class SMAC:
                 trial: TrialInfo = self.facade.ask()
             except (StopIteration, ConfigurationSpaceExhaustedException):
                 return None
-            if self.space.feasible(self._ours(trial)):
+            if self.space.is_feasible(self._ours(trial)):
                 return trial
             self._crashed(trial)
         return None

@@ -79,17 +79,17 @@ class Fit:
         return {"n": self.n, "thetas": [theta.to_list() for theta in self.thetas]}
 
     @classmethod
-    def last(cls, history: History, name: str, recipe: Recipe, domain: Domain) -> Fit | None:
+    def find_last(cls, history: History, name: str, recipe: Recipe, domain: Domain) -> Fit | None:
         """The last recorded fit of a model of this name over such a domain."""
-        length = Hyperparameters.count(domain.d, recipe.warp, domain.budget)
+        length = Hyperparameters.count(domain.d, recipe.warp, domain.has_budget)
         for job in reversed(history.jobs.values()):
             found: Mapping[str, Any] | None = job.note.record.get("gp", {}).get(name)
             if found is not None and len(found["thetas"][0]) == length:
-                how = recipe.kernel, recipe.warp, domain.budget
+                how = recipe.kernel, recipe.warp, domain.has_budget
                 return cls(int(found["n"]), tuple(Hyperparameters.from_list(theta, *how) for theta in found["thetas"]))
         return None
 
-    def stale(self, n: int) -> bool:
+    def is_stale(self, n: int) -> bool:
         """Whether n results ask for a new fit."""
         return n >= self.n + max(1, self.n // 8)
 
@@ -101,18 +101,18 @@ def posteriors(
 
     afresh: fit now, because the targets differ from last time; the last fit is the starting point.
     """
-    fitted = Fit.last(read.history, name, recipe, read.domain)
+    fitted = Fit.find_last(read.history, name, recipe, read.domain)
     note = {}
-    if fitted is None or afresh or fitted.stale(len(z)):
-        core, start = kept(z), None if fitted is None else fitted.thetas[-1]
+    if fitted is None or afresh or fitted.is_stale(len(z)):
+        core, start = select_subset(z), None if fitted is None else fitted.thetas[-1]
         fitted = Fit(len(z), tuple(recipe.thetas(read.rows[core], z[core], read.domain, seed, start)))
         note = {name: fitted.to_json()}
-    used, base = made_of(z, fitted.n)
+    used, base = subset_at(z, fitted.n)
     read, z = read.select([read.keys[i] for i in used]), z[used]
     return [_grown(read, (name, i), z, theta, base) for i, theta in enumerate(fitted.thetas)], note
 
 
-def made_of(z: np.ndarray, fitted: int) -> tuple[np.ndarray, int]:
+def subset_at(z: np.ndarray, fitted: int) -> tuple[np.ndarray, int]:
     """Indices, in order, of the results used, and how many are factored in one block; the rest are appended row by row.
 
     The rest came since the last fit, which had read `fitted` results. Above MOST results a new subset is chosen after
@@ -122,11 +122,11 @@ def made_of(z: np.ndarray, fitted: int) -> tuple[np.ndarray, int]:
     base = min(fitted, n)
     if n > MOST:
         base += (n - base) // MORE * MORE
-    core = kept(z[:base])
+    core = select_subset(z[:base])
     return np.append(core, np.arange(base, n)), len(core)
 
 
-def kept(z: np.ndarray) -> np.ndarray:
+def select_subset(z: np.ndarray) -> np.ndarray:
     """Indices, in order, of the results that a model is made of: all of them, or above MOST a subset of data.
 
     The subset is the best MOST / 2 results and as many of the others, evenly spaced in their order. What else was tried is

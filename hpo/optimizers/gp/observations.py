@@ -23,7 +23,7 @@ from hpo.space import Space
 from surrogates import Domain, ScoreFunction
 
 
-def readable(history: History) -> list[Key]:
+def list_readable(history: History) -> list[Key]:
     """Keys to learn from: trials with their own weights, at every budget, in the order in which they could be read.
 
     That order is by the number of starts before a finish, then by key: results that arrive between two starts stand in
@@ -32,7 +32,7 @@ def readable(history: History) -> list[Key]:
     adopted, read, ordered = history.memo.get("readable", (0, 0, []))
     if adopted != len(history.adopted):  # rare: as a rule a trial adopts weights in its first job
         read, ordered = 0, []
-    new = [key for key in islice(history.results, read, None) if history.own(key)]
+    new = [key for key in islice(history.results, read, None) if history.is_own(key)]
     ordered = sorted([*ordered, *((history.epoch(key), key) for key in new)])  # sorted already, but for a few at its end
     history.memo["readable"] = len(history.adopted), len(history.results), ordered
     return [key for _, key in ordered]
@@ -92,7 +92,7 @@ class Observations:
     @classmethod
     def of(cls, history: History, space: Space, keys: Sequence[Key] | None = None) -> Self:
         """The observations of all readable keys, or of the keys given."""
-        keys = readable(history) if keys is None else keys
+        keys = list_readable(history) if keys is None else keys
         budgets = {until for _, until in keys} or {history.header.horizon}
         top = history.header.horizon if len(budgets) > 1 else min(budgets)
         return cls(history, space, keys, min(budgets), top)

@@ -25,14 +25,14 @@ class Part:
     at: float
     reach: float
 
-    def holds(self, X: np.ndarray) -> np.ndarray:
+    def contains(self, X: np.ndarray) -> np.ndarray:
         """(n,) bool."""
         x = X[:, self.column]
         return np.asarray(np.isnan(x) | (np.abs(x - self.at) > self.reach))
 
     def of(self, domain: Domain) -> Domain:
         """The domain with no other rows feasible."""
-        return domain.narrow(self.holds)
+        return domain.narrow(self.contains)
 
 
 def another_part(domain: Domain, best: np.ndarray, rng: np.random.Generator) -> Part | None:
@@ -51,4 +51,4 @@ def another_part(domain: Domain, best: np.ndarray, rng: np.random.Generator) -> 
         ends = np.array([0.0, 1.0]) if domain.floats[c] else domain.values(c)[[0, -1]]
         reach = min(REACH, 0.99 * float(np.abs(ends - best[c]).max()))
     part = Part(c, float(best[c]), reach)
-    return part if len(part.of(domain).some(rng, TRIES)) else None
+    return part if len(part.of(domain).try_rows(rng, TRIES)) else None

@@ -7,7 +7,7 @@ What happens at an ask, with n results read:
     2. Losses are standardised robustly. Several objectives get a model each, or are first made one (ParEGO, Knowles 2006).
     3. Hyperparameters: those of the last fit that stands in a note, or a new fit if n has grown by an eighth; between two
        fits the model grows row by row (see fits.py).
-    4. The acquisition gets the situation, pending jobs included; terms are added to it (see beliefs.py); it is maximised,
+    4. The acquisition gets the context, pending jobs included; terms are added to it (see term_models.py); it is maximised,
        and no configuration that was started is proposed again.
 
 Every step is a function of the history and of `stream(seed, trial, role)`: the same log gives the same next job.
@@ -24,29 +24,29 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import CANDIDATES, Draft, Sampler
-from hpo.optimizers.gp.beliefs import Beliefs
-from hpo.optimizers.gp.fits import MOST, Recipe, check_count, kept, posteriors
+from hpo.optimizers.gp.fits import MOST, Recipe, check_count, posteriors, select_subset
 from hpo.optimizers.gp.metrics import metric_values
 from hpo.optimizers.gp.observations import AtHorizon, Observations
 from hpo.optimizers.gp.regions import Part, another_part
+from hpo.optimizers.gp.term_models import TermModels
 from hpo.optimizers.sobol import Sobol
 from hpo.rng import stream
 from hpo.space import Config
 from surrogates import (
     Acquisition,
+    Context,
     Domain,
     GaussianProcess,
     ModelAcquisition,
     ScoreFunction,
-    Situation,
     acquisition,
     combine,
     is_logarithmic,
+    is_multi_objective,
     isolation,
     maximize,
     score_of,
     standardise,
-    takes_several,
 )
 
 NOISY = 0.02  # a learned noise variance (of standardised losses) above which the model's opinion beats one observation
@@ -54,7 +54,7 @@ TWINS = 4  # rows that may turn out to be of a configuration that was started, a
 CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev function
 
 
-def worst(gps: Sequence[GaussianProcess], told: np.ndarray) -> np.ndarray:
+def reference_point(gps: Sequence[GaussianProcess], told: np.ndarray) -> np.ndarray:
     """(M,) the reference point of the hypervolume: a little worse than the posterior mean of every told row.
 
     At the worst of the front itself, extending the ends of the front would gain nothing.
@@ -114,13 +114,13 @@ class GP(Sampler):
         super().__post_init__()
         self._acquisition = acquisition(self.acquisition)
         self._recipe = Recipe(self.kernel, self.warp, self.samples)
-        self._beliefs = Beliefs(self.space, self.cost, self.constraints, self.prior, self.prior_weight)
+        self._terms = TermModels(self.space, self.cost, self.constraints, self.prior, self.prior_weight)
         if self.initial is not None:
             check_count("initial", self.initial, 1)
         check_count("explore_every", self.explore_every, 0)
         if not isinstance(self.power, bool):
             raise ValueError(f"power is {self.power!r}; allowed are True and False")
-        if self._beliefs.any and not is_logarithmic(self._acquisition):
+        if self._terms.has_terms and not is_logarithmic(self._acquisition):
             raise ValueError(f"acquisition {self.acquisition!r} is not on a log scale, so that neither cost nor constraints nor "
                              "a prior can be added to it; allowed are logei, pi, mes, kg, nei and others with log_scale = True")
         domain = self.space.domain
@@ -146,7 +146,7 @@ class GP(Sampler):
         every = self.explore_every
         whole = every > 0 and trial % every == every - 1 and len(history.header.objectives) == 1
         models, note = self._models(read, trial, whole)
-        terms = self._beliefs.fit_terms(read, self._recipe.plain, self._draw(trial, "fit"))
+        terms = self._terms.fit_terms(read, self._recipe.plain, self._draw(trial, "fit"))
         score, best, part = self._score(read, models, trial, whole, terms.valid)
         seed, climbed = self._draw(trial, "maximise"), AtHorizon(terms.add_to(score), read)
         where = domain if part is None else part.of(domain)
@@ -189,7 +189,7 @@ class GP(Sampler):
         with np.errstate(all="ignore"):
             value = float(score(row[None])[0])
         if not value > -np.inf:
-            self._beliefs.warn("the score of every candidate is -inf or NaN, and proposals are as good as random: look at "
+            self._terms.warn("the score of every candidate is -inf or NaN, and proposals are as good as random: look at "
                                f"the acquisition {self.acquisition!r}, the cost, and where the prior is -inf")
 
     def _draw(self, trial: int, role: str) -> int:
@@ -223,7 +223,7 @@ class GP(Sampler):
         names = list(read.history.header.objectives)
         z = self.targets(read, whole)
         names = [f"{names[0]} overall"] if whole else names
-        parego = len(names) > 1 and not takes_several(self._acquisition)
+        parego = len(names) > 1 and not is_multi_objective(self._acquisition)
         if parego:
             names, z = ["parego"], self._chebyshev(z, trial)[:, None]
         models: list[list[GaussianProcess]] = []
@@ -254,12 +254,12 @@ class GP(Sampler):
     def _score(
         self, read: Observations, models: list[list[GaussianProcess]], trial: int, whole: bool, valid: np.ndarray
     ) -> tuple[ScoreFunction, np.ndarray, Part | None]:
-        """The acquisition in this situation, averaged over samples of the hyperparameters; the rows that it is compared
+        """The acquisition in this context, averaged over samples of the hyperparameters; the rows that it is compared
         with, best first; and the part of the space that is searched (None: all of it)."""
         plain = read.configs
         if len(plain) > MOST and len(models) == 1:  # the best is among what the model is made of
             losses = read.losses[:, 0]
-            few = kept(np.where(valid, losses, np.inf) if valid.any() else losses)
+            few = select_subset(np.where(valid, losses, np.inf) if valid.any() else losses)
             plain, valid = plain[few], valid[few]
         told = read.lift(plain)
         means = [gp.mean(told) for gp in models[0]]
@@ -267,19 +267,19 @@ class GP(Sampler):
         valid = valid if valid.any() else np.ones(len(plain), dtype=bool)
         best = int(np.argmin(np.where(valid, mean, np.inf)))
         part = another_part(self.space.domain, plain[best], stream(self.seed, trial, "part")) if whole else None
-        compared = valid & part.holds(plain) if part is not None else valid
+        compared = valid & part.contains(plain) if part is not None else valid
         compared = compared if compared.any() else valid
         pending = read.pending_rows
-        beside = part.holds(pending) if part is not None else np.ones(len(pending), dtype=bool)
+        beside = part.contains(pending) if part is not None else np.ones(len(pending), dtype=bool)
         seed, scores = self._draw(trial, "acquisition"), []
         for i, gps in enumerate(zip(*models, strict=True)):  # one of each objective's, a sample of the hyperparameters at a time
             noisy = any(np.exp(gp.theta.log_noise) > NOISY for gp in gps)
             incumbent = float(means[i][compared].min())
-            reference = worst(gps, told[compared]) if len(gps) > 1 else None
+            reference = reference_point(gps, told[compared]) if len(gps) > 1 else None
             if not beside.all():  # pending elsewhere: known as well as it will be, and nothing to beat here
                 gps = tuple(gp.condition(pending[~beside]) for gp in gps)
-            situation = Situation(gps, told[compared], pending[beside], incumbent, seed, noisy, reference)
-            scores.append(score_of(self._acquisition, situation))
+            context = Context(gps, told[compared], pending[beside], incumbent, seed, noisy, reference)
+            scores.append(score_of(self._acquisition, context))
         order = np.argsort(np.where(compared, mean, np.inf), kind="stable")[: int(compared.sum())]
         return combine(self._acquisition, scores, seed), plain[order], part
 
@@ -290,15 +290,15 @@ class GP(Sampler):
         if not self.constraints:
             return super().candidates(history)
         for until in reversed(history.budgets):
-            good = [key for key in history.at(until) if not history.is_failure(key) and self._beliefs.feasible(history, key)]
+            good = [key for key in history.at(until) if not history.is_failure(key) and self._terms.is_feasible(history, key)]
             if good:
                 return history.rank(good)[:CANDIDATES]
         return []
 
-    def unmet(self, history: History) -> str:
+    def explain_none(self, history: History) -> str:
         """Says that no success kept every bound, and the least value of each constrained metric."""
         good = [key for key in history.finished_keys if not history.is_failure(key)]
-        if not good or any(self._beliefs.feasible(history, key) for key in good):
+        if not good or any(self._terms.is_feasible(history, key) for key in good):
             return ""
         bounds = " and ".join(f"{name} <= {bound:g}" for name, bound in self.constraints.items())
         least = ", ".join(f"the least {name} is {self._least(history, good, name):g}" for name in self.constraints)
@@ -314,12 +314,12 @@ class GP(Sampler):
         observed = good[0] if good else None
         if observed is None or len(history.header.objectives) > 1:
             return observed
-        keys = [key for key in history.at(observed[1]) if history.own(key)]
+        keys = [key for key in history.at(observed[1]) if history.is_own(key)]
         if len(keys) < self._enough or not self.space.columns:
             return observed
         read = self.observe(history, keys)
         z = self.targets(read)[:, 0]
-        few = kept(z)
+        few = select_subset(z)
         rows, z = read.rows[few], z[few]
         (theta,) = self._recipe.plain.thetas(rows, z, read.domain, self._draw(0, "fit"))
         if np.exp(theta.log_noise) <= NOISY:

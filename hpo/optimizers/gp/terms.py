@@ -1,4 +1,4 @@
-"""What is added to an acquisition on a log scale, in one situation:
+"""What is added to an acquisition on a log scale, in one context:
 
     log a(x) - log cost(x) + sum_c log P[metric c <= bound c at x] + (weight / n) log prior(x)
 """
@@ -17,7 +17,7 @@ from surrogates import Feasibility, GaussianProcess, ScoreFunction, cost_aware, 
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """What is added to an acquisition in one situation.
+    """What is added to an acquisition in one context.
 
     cost     log cost; None without     excess  a GP of how far each constrained metric exceeds its bound
     prior    log prior; None without    valid   (n,) whether each read result keeps every bound, at the horizon
@@ -68,6 +68,6 @@ class ConfigFunction:
             value = float("nan")
         if self.legal(value):
             return value
-        if self.space.feasible(config):
+        if self.space.is_feasible(config):
             raise ValueError(f"{self.name} is {came!r} for {config}; allowed is {self.allowed}")
         return float("nan")

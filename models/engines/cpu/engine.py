@@ -20,7 +20,7 @@ from models.predict.support import has_passes, unknown_option
 _log = logging.getLogger(__name__)
 
 
-def supports(size: GPTConfig, training: TrainConfig, device: torch.device, threads: int) -> bool:
+def is_supported(size: GPTConfig, training: TrainConfig, device: torch.device, threads: int) -> bool:
     """Whether this engine can train a configuration: in float32, by one thread of a CPU for which kernels.c compiles.
 
     An option that its passes do not know is logged, once in a process.

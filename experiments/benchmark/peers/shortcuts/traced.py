@@ -51,7 +51,7 @@ class Traced:
 
     def _compared(self, found: Evaluated) -> Evaluated:
         original: Evaluated = self.original()
-        if not same(found, original):
+        if not is_same(found, original):
             self.play = None
         return original
 
@@ -70,7 +70,7 @@ class Traced:
         return value, tuple(next(left) if used else None for used in self.used)
 
 
-def same(a: Evaluated, b: Evaluated) -> bool:
+def is_same(a: Evaluated, b: Evaluated) -> bool:
     """Whether two evaluations agree in every bit."""
     pairs = zip((a[0], *a[1]), (b[0], *b[1]), strict=True)
     return all(x is y if x is None or y is None else torch.equal(x, y) for x, y in pairs)

@@ -25,7 +25,7 @@ from surrogates import GaussianProcess, Known, PosteriorMean, ScoreFunction
 
 
 @dataclass(frozen=True)
-class Beliefs:
+class TermModels:
     """The terms of one sampler. See GP for what each is.
 
     A user's function with an illegal value raises. A result with an illegal value is not lost: it is left out of the term's
@@ -60,15 +60,15 @@ class Beliefs:
             warnings.warn(sentence, stacklevel=2)
 
     @property
-    def any(self) -> bool:
+    def has_terms(self) -> bool:
         """Whether there is any term."""
         return self.cost is not None or bool(self.constraints) or self.prior is not None
 
-    def feasible(self, history: History, key: Key) -> bool:
+    def is_feasible(self, history: History, key: Key) -> bool:
         """Whether a finished key kept every bound; a metric that is missing did not."""
-        return bool(self.kept(history, [key])[0])
+        return bool(self.mask_feasible(history, [key])[0])
 
-    def kept(self, history: History, keys: Sequence[Key]) -> np.ndarray:
+    def mask_feasible(self, history: History, keys: Sequence[Key]) -> np.ndarray:
         """(n,) whether finished keys kept every bound."""
         kept = np.ones(len(keys), dtype=bool)
         for name, bound in self.constraints.items():
@@ -97,7 +97,7 @@ class Beliefs:
         for name in self.constraints:
             more, found = self._excess(name, read, recipe, seed)
             gps, note = gps + more, note | found
-        seen = self.kept(read.history, read.keys)
+        seen = self.mask_feasible(read.history, read.keys)
         if read.has_budgets and self.constraints:  # what a short training kept may be exceeded by a long one
             told = read.lift(read.configs)
             seen = np.all([gp.mean(told) <= 0.0 for gp in gps], axis=0) if gps else np.zeros(len(read.keys), dtype=bool)

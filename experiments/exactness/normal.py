@@ -13,7 +13,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from experiments.exactness.measure import Size, Worst, track_items
+from experiments.exactness.measure import Extent, Worst, track_items
 from surrogates import EI, LogEI, Normal
 from surrogates.domain import Array
 
@@ -23,7 +23,7 @@ NAMES = ("log EI", "log EI by mean", "log EI by sd", "EI", "EI by mean", "EI by 
 LEAST = 1e-307  # normal numbers are above
 
 
-def tails(size: Size) -> dict[str, Any]:
+def normal_tails(size: Extent) -> dict[str, Any]:
     """The largest errors, and how many orders of magnitude EI at sd = 1 spans: as a double, and as a logarithm."""
     found, z = Worst(), deviations(size.points)
     reached = []  # log10 EI

@@ -1,8 +1,8 @@
-"""Domains, posteriors and situations that the tests of acquisitions share."""
+"""Domains, posteriors and contexts that the tests of acquisitions share."""
 
 import numpy as np
 
-from surrogates import Domain, GaussianProcess, Hyperparameters, Situation
+from surrogates import Context, Domain, GaussianProcess, Hyperparameters
 
 
 def box(d):
@@ -43,7 +43,7 @@ def without(domain):
 
 
 DOMAINS = {"box": box(3), "mixed": mixed(), "conditional": conditional(), "curves": curves()}
-AT_ONE_BUDGET = [name for name, domain in DOMAINS.items() if not domain.budget]  # a situation's rows are those of its model
+AT_ONE_BUDGET = [name for name, domain in DOMAINS.items() if not domain.has_budget]  # a context's rows are those of its model
 BUDGETS = (0.04, 0.12, 0.36, 1.0)
 DECAY = (-0.2, -0.5, 0.5)  # log r, log q, log a
 
@@ -55,7 +55,7 @@ def hyperparameters(domain, noise=1e-2, kernel="matern52", seed=0, warped=False)
     return Hyperparameters(lengths, 0.2, float(np.log(noise)), 0.1, kernel, warp, decay)
 
 
-def situation(domain, n=15, pending=0, objectives=1, noise=1e-2, seed=0, kernel="matern52", warped=False, **more):
+def context(domain, n=15, pending=0, objectives=1, noise=1e-2, seed=0, kernel="matern52", warped=False, **more):
     """Targets of each objective are one draw of the prior that the posterior has, with its noise.
 
     With a budget they stand at several, and so do pending rows; what they are compared with is at the horizon.
@@ -71,7 +71,7 @@ def situation(domain, n=15, pending=0, objectives=1, noise=1e-2, seed=0, kernel=
         gps.append(GaussianProcess(domain, rows, y, theta))
     at_horizon, pending = at_budgets(domain, rows, (1.0,)), at_budgets(domain, domain.random(rng, pending), BUDGETS[1:])
     incumbent = float(gps[0].predict(at_horizon)[0].min())
-    return Situation(tuple(gps), at_horizon, pending, incumbent, seed, **more)
+    return Context(tuple(gps), at_horizon, pending, incumbent, seed, **more)
 
 
 def at_budgets(domain, X, budgets=BUDGETS):
