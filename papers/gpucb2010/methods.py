@@ -53,6 +53,7 @@ METHODS: dict[str, Score] = {
     "GP-UCB, beta/5": lambda belief, incumbent, t: -belief.mean + math.sqrt(beta(t) / 5) * belief.sd,
     "expected improvement": lambda belief, incumbent, t: LogEI()(belief, incumbent),
     "most probable improvement": lambda belief, incumbent, t: LogPI(margin=0.0)(belief, incumbent),
+    "most probable improvement, margin 0.1": lambda belief, incumbent, t: LogPI(margin=0.1)(belief, incumbent),
     "mean only": lambda belief, incumbent, t: -belief.mean,
     "variance only": lambda belief, incumbent, t: belief.sd,
 }

@@ -20,7 +20,13 @@ STARTS = 16
 
 @dataclass(eq=False)
 class RandomStarts(RandomDesign):
-    """The acquisition is climbed from 16 uniform rows at once by L-BFGS-B, and from nowhere else."""
+    """The acquisition is climbed from 16 uniform rows at once by L-BFGS-B, and from nowhere else.
+
+    ftol, gtol    where it ends: at a relative change of the score, or a slope, that is smaller
+    """
+
+    ftol: float = 1e-10
+    gtol: float = 1e-8
 
     def search(
         self, score: ScoreFunction, domain: Domain, seed: int, best: np.ndarray, exclude: Collection[bytes]
@@ -34,7 +40,7 @@ class RandomStarts(RandomDesign):
 
         start = np.random.default_rng(seed).random(shape)
         found = scipy_minimize(negative, start.ravel(), jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * start.size,
-                               options={"maxiter": 200, "ftol": 1e-10, "gtol": 1e-8})  # fmt: skip
+                               options={"maxiter": 200, "ftol": self.ftol, "gtol": self.gtol})  # fmt: skip
         rows = np.concatenate([np.clip(found.x.reshape(shape), 0.0, 1.0), start])
         return np.asarray(rows[int(np.argmax(score(rows)))])
 
@@ -61,6 +67,9 @@ FUNCTIONS: dict[str, Callable[[Mapping[str, float]], float]] = {"squares": squar
 METHODS: dict[str, Callable[[Space, int, int], Sampler]] = {
     "EI": lambda space, seed, initial: RandomStarts(space, seed=seed, acquisition="ei", initial=initial),
     "log EI": lambda space, seed, initial: RandomStarts(space, seed=seed, acquisition="logei", initial=initial),
+    "EI, without tolerances": lambda space, seed, initial: RandomStarts(
+        space, seed=seed, acquisition="ei", initial=initial, ftol=0.0, gtol=0.0
+    ),
     "EI, searched near the best": lambda space, seed, initial: RandomDesign(space, seed=seed, acquisition="ei", initial=initial),
 }
 
