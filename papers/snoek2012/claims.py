@@ -179,10 +179,10 @@ def judge_default(lines: Lines) -> Finding:
 def judge_likelihood(lines: Lines) -> Finding:
     said, holds = [], True
     for problem, count in EVALUATIONS.items():
-        averaged, point = (losses_of(lines, problem, method)[:, :count] for method in ("GP EI MCMC", "maximum likelihood"))
+        averaged, point = (losses_of(lines, problem, method) for method in ("GP EI MCMC", "maximum likelihood"))
         if min(len(averaged), len(point)) < SEEDS:
             return nothing(f"some seeds of {problem}")
-        last = difference_of(averaged[:, -1], point[:, -1])
+        last = difference_of(averaged[:, count - 1], point[:, count - 1])
         holds &= last.value <= 0
         said.append(f"{problem} at {count}: {last.value:+.3g} {last.interval}")
     return Finding(bool(holds), f"MCMC less maximum likelihood, {'; '.join(said)}", "; ".join(said))
