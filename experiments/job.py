@@ -22,7 +22,7 @@ from experiments.spaces import (
     default,
     flat,
     half_decades,
-    has_even_groups,
+    shares,
 )
 from hpo.space import Constraint, Space
 
@@ -42,23 +42,23 @@ __all__ = [
     "GPTObjective",
     "default",
     "flat",
-    "has_even_heads",
+    "divides",
     "job_grid",
     "list_trainable",
     "space",
 ]  # fmt: skip
 
 
-def has_even_heads(config: Mapping[str, Any]) -> bool:
+def divides(config: Mapping[str, Any]) -> bool:
     """Heads share the hidden width evenly."""
     return bool(config["hidden"] % config["heads"] == 0)
 
 
 def space(name: str = "standard", room: Constraint | None = None) -> Space:
     """A space of spaces.py by its name; with `room`, only what fits into it (experiments/tune/memory.py)."""
-    constraints: list[Constraint] = [has_even_heads]
+    constraints: list[Constraint] = [divides]
     if name == "wide":
-        constraints.append(has_even_groups)
+        constraints.append(shares)
     if room is not None:
         constraints.append(room)  # last, because it takes the longest and needs a shape that can be built
     return Space(SPACES[name](), constraints=constraints)

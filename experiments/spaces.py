@@ -157,7 +157,7 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     return plain if share == 1 else {**plain, "kv_heads": round(share * plain["heads"])}
 
 
-def has_even_groups(config: Mapping[str, Any]) -> bool:
+def shares(config: Mapping[str, Any]) -> bool:
     """As many heads share each head of keys and values; a constraint of the wide space."""
     return bool((config["heads"] * config["kv_share"]).is_integer())
 

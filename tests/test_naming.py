@@ -35,6 +35,8 @@ EXCEPTIONS: dict[str, str] = {
 # A function that returns whether something holds has is, has, can or may in front; these verbs do something, and return whether.
 ACTIONS = {"check", "draw", "fill", "finish", "lose", "obey", "tell"}
 FIELD = {
+    "divides": "a constraint of spaces: headers of stored studies name it",
+    "shares": "a constraint of spaces: headers of stored studies name it",
     "dominates": "Pareto's own word",
     "fits_memory": "reads as the constraint of a space that it is: partial(fits_memory, room=...)",
     "log_scale": "a flag that whoever writes an acquisition sets, as a parameter's `log` is",

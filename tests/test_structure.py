@@ -185,7 +185,7 @@ def test_a_cycle_is_seen(tmp_path: Path, back: str) -> None:
 
 
 CLOCKS = {"perf_counter", "process_time", "perf_counter_ns", "process_time_ns"}
-WAITS = {"wait", "join", "until", "eventually", "communicate", "run"}  # what takes seconds beside `timeout=`
+WAITS = {"wait", "join", "until", "eventually", "communicate"}  # what takes seconds beside `timeout=`
 LEAST, MOST = 600.0, 5.0  # seconds that only end a test which would hang; seconds of which a test is about the waiting itself
 
 

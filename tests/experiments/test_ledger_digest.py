@@ -2,17 +2,21 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
+from experiments import mup, rungs
 from experiments.benchmark.methods import METHODS, find
 from experiments.benchmark.study import run_study
 from experiments.benchmark.tasks import TASKS
-from experiments.ledger.digest import ROOT, Sources, digest
+from experiments.curves import __main__ as curves
+from experiments.ledger import Measurement
+from experiments.ledger.digest import OURS, ROOT, Sources, digest
+from papers.paper import find_paper
 
 OWN = ["random", "GP", "GP(kernel='rbf', samples=3)", "GP(acquisition='thompson', warp=True)", "GP(acquisition='kg')"]
 
@@ -185,25 +189,67 @@ def test_the_digest_covers_what_our_gp_is_made_of() -> None:
     assert "surrogates.domain" in random and "surrogates.gp" not in random
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_nothing_is_executed_that_the_digest_does_not_cover(name: str) -> None:
-    """The law that keeps digests honest, of our method on a space with conditions and on a noisy task."""
-    reached = set(Sources().reach(*find(name).sources))
+def places_executed(run: Callable[[], object], packages: Container[str]) -> set[tuple[str, str]]:
+    """(module, definition) of all code of these packages that runs."""
     ran: set[tuple[str, str]] = set()
 
     def note(frame: FrameType, event: str, _: Any) -> None:
         module, top = frame.f_globals.get("__name__", ""), frame.f_code.co_qualname.partition(".")[0]
-        if event == "call" and module.partition(".")[0] in ("hpo", "surrogates") and top not in MADE:
+        if event == "call" and module.partition(".")[0] in packages and top not in MADE:
             ran.add((module, top))
 
-    task = TASKS["conditional" if name in METHODS else "branin"]
-    run_study(task, find(name), 0, 3)  # what is imported at first
     sys.setprofile(note)
     try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return ran
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_nothing_is_executed_that_the_digest_does_not_cover(name: str) -> None:
+    """The law that keeps digests honest, of our method on a space with conditions and on a noisy task."""
+    reached = set(Sources().reach(*find(name).sources))
+
+    def run() -> None:
         run_study(task, find(name), 0, 14)
         if name in METHODS:
             run_study(TASKS["hartmann6_noisy"], find(name), 0, 11)
-    finally:
-        sys.setprofile(None)
+
+    task = TASKS["conditional" if name in METHODS else "branin"]
+    run_study(task, find(name), 0, 3)  # what is imported at first
+    ran = places_executed(run, ("hpo", "surrogates"))
     assert len(ran) > 20
     assert {place for place in ran if place not in reached} == set()
+
+
+def lines_to_trace() -> dict[str, Measurement]:
+    """One short line of each kind of experiment that trains or searches."""
+    quick = {name: find_paper(name) for name in ("logei2023", "pbt2017")}
+    return {
+        "mup": next(iter(mup.mup_measurements())),
+        "rungs": next(iter(rungs.rungs_measurements())),
+        **{name: next(one for one in paper.measurements() if one.key == paper.quick) for name, paper in quick.items()},
+    }
+
+
+# What makes and stamps a line is no part of what it says.
+HARNESS = {("papers.paper", "measurement"), ("papers.paper", "versions"), ("experiments.curves.__main__", "curves_measurement"),
+           ("experiments.mup", "mup_measurement"), ("experiments.rungs", "rungs_measurements")}  # fmt: skip
+
+
+def uncovered_places(one: Measurement) -> set[tuple[str, str]]:
+    reached, ran = set(Sources().reach(*one.sources)), places_executed(one.run, OURS)
+    assert len(ran) > 20
+    return {place for place in ran if place not in reached} - HARNESS
+
+
+@pytest.mark.parametrize("name", lines_to_trace())
+def test_nothing_of_an_experiment_is_executed_that_its_digest_does_not_cover(name: str) -> None:
+    """The same law of experiments and papers: their own code and the models' included."""
+    assert uncovered_places(lines_to_trace()[name]) == set()
+
+
+def test_nothing_of_learning_curves_is_executed_that_their_digest_does_not_cover(shared_data: Callable[[str], Path]) -> None:
+    shared_data("tables")
+    assert uncovered_places(next(one for one in curves.curves_measurements() if one.key["part"] == "offline")) == set()

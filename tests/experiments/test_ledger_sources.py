@@ -18,7 +18,10 @@ LISTED = {  # in the place of the first text the second
     "surrogates/acquisitions/registry.py": ('    "auto": Auto(),', '    "auto": Auto(),\n    "mine": LogPI(),'),
     "surrogates/kernels.py": ('    "rbf": Kernel(', '    "mine": Kernel(rbf, sum),\n    "rbf": Kernel('),
     "hpo/optimizers/__init__.py": ('    "pbt": PBT,', '    "pbt": PBT,\n    "mine": type,'),
-    "models/optimizers/rows.py": ('    "sgd": OptimizerRow(', '    "mine": OptimizerRow("mine:Mine", (), sum, 1, sum),\n    "sgd": OptimizerRow('),
+    "models/optimizers/rows.py": (
+        '    "sgd": OptimizerRow(',
+        '    "mine": OptimizerRow("mine:Mine", (), sum, 1, sum),\n    "sgd": OptimizerRow(',
+    ),
     "hpo/executors/__init__.py": ('{"inline": Inline,', '{"mine": sum, "inline": Inline,'),
     "models/engines/engine.py": ('    "eager": EngineRow(', '    "mine": EngineRow("mine:Mine"),\n    "eager": EngineRow('),
 }

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.job import DEFAULT, LARGEST, SPACES, GPTObjective, flat, has_even_heads, space
+from experiments.job import DEFAULT, LARGEST, SPACES, GPTObjective, divides, flat, space
 from experiments.tune.memory import SWITCHES, Fits, worker_room
 from hpo.optimizers import make
 from models.predict.memory import MARGIN, fits_memory, memory
@@ -100,7 +100,7 @@ def test_a_limit_stands_in_the_header_and_none_changes_nothing() -> None:
     assert named[0] == "experiments.job.divides"
     assert "12345" in json.dumps(named[1])
     assert named != space("standard", room(12_345, engine="compile")).describe()["constraints"]
-    assert space("standard").constraints == (has_even_heads,)
+    assert space("standard").constraints == (divides,)
 
 
 def test_where_all_fits_the_first_configurations_are_those_without_a_limit() -> None:

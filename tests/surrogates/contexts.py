@@ -51,7 +51,7 @@ DECAY = (-0.2, -0.5, 0.5)  # log r, log q, log a
 def hyperparameters(domain, noise=1e-2, kernel="matern52", seed=0, warped=False):
     rng = np.random.default_rng(seed)
     warp = tuple(rng.normal(0.0, 0.3, 2 * domain.d)) if warped else ()
-    lengths, decay = tuple(rng.normal(-0.7, 0.3, domain.d)), DECAY if domain.budget else ()
+    lengths, decay = tuple(rng.normal(-0.7, 0.3, domain.d)), DECAY if domain.has_budget else ()
     return Hyperparameters(lengths, 0.2, float(np.log(noise)), 0.1, kernel, warp, decay)
 
 
@@ -77,7 +77,7 @@ def context(domain, n=15, pending=0, objectives=1, noise=1e-2, seed=0, kernel="m
 def at_budgets(domain, X, budgets=BUDGETS):
     """Rows X (m, d), as a copy, at these budgets in turn where there is a column for them."""
     X = X.copy()
-    if domain.budget:
+    if domain.has_budget:
         X[:, -1] = np.resize(budgets, len(X))
     return X
 
@@ -108,4 +108,4 @@ def assert_slopes(score, X, domain, rtol=1e-6):
     np.testing.assert_allclose(slope[:, smooth], expected[:, smooth], rtol=0, atol=rtol * np.abs(expected).max())
     assert np.abs(expected).max() > 0
     assert (slope[:, domain.categorical] == 0).all() and (slope[np.isnan(X)] == 0).all()
-    assert not domain.budget or (slope[:, -1] == 0).all()
+    assert not domain.has_budget or (slope[:, -1] == 0).all()

@@ -50,7 +50,8 @@ def test_rows_keep_the_budget_that_they_were_told_at():
 @pytest.mark.parametrize("domain", [LINE, CURVES], ids=["line", "curves"])
 def test_draws_are_at_the_horizon(domain):
     rng, plain = np.random.default_rng(0), without(domain)
-    for X in (domain.random(rng, 40), domain.sobol(3, 40), domain.some(rng, 40), domain.from_unit(rng.random((40, domain.d)))):
+    unit = domain.from_unit(rng.random((40, domain.d)))
+    for X in (domain.random(rng, 40), domain.sobol(3, 40), domain.try_rows(rng, 40), unit):
         assert X.shape == (40, domain.d) and (X[:, -1] == 1.0).all()
         np.testing.assert_array_equal(plain.snap(X[:, :-1]), X[:, :-1])
         np.testing.assert_array_equal(domain.snap(X), X)
