@@ -14,7 +14,7 @@ WARM := import pandas, torch, typer, jinja2, rich.live, scipy.optimize, scipy.st
 export PYTHONDONTWRITEBYTECODE :=
 
 # What answers in under a minute: the shape of the code, laws of the spine, a Gaussian process, a training, a whole `make tune`.
-CHECKS := tests/test_structure.py tests/hpo/test_hpo_study.py tests/hpo/test_hpo_space.py tests/hpo/test_hpo_gp_regions.py \
+CHECKS := tests/test_structure.py tests/test_naming.py tests/hpo/test_hpo_study.py tests/hpo/test_hpo_space.py tests/hpo/test_hpo_gp_regions.py \
   $(addprefix tests/hpo/test_hpo_optimizers.py::Test,Random Asha Hyperband Pbt FinalsRandom) \
   tests/surrogates/test_gp.py tests/models/test_gpt.py tests/models/test_train.py tests/experiments/test_tune_handover.py \
   tests/experiments/test_tune_command.py::test_it_leaves_everything
