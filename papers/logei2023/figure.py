@@ -31,7 +31,7 @@ def draw(lines: Sequence[Mapping[str, Any]]) -> Figure:
         if mine:
             axes[2].plot(POINTS, np.mean([line["EI"] for line in mine], axis=0), "o-", color=f"C{i}", label=f"EI, d = {d}")
             axes[2].plot(POINTS, np.mean([line["log EI"] for line in mine], axis=0), "x:", color=f"C{i}")
-    axes[2].set(title="share of the domain with |gradient| < 1e-10", xlabel="random points told", xscale="log")
+    axes[2].set(title="share with |gradient| < 1e-10", xlabel="random points told", xscale="log")
     axes[2].set_ylim(-0.03, 1.03)
     axes[2].legend(frameon=False, fontsize=8, title="dotted: log EI")
     return figure
