@@ -54,6 +54,7 @@ from hpo.optimizers import (
     register,
 )
 from hpo.optimizers.finals import Finals
+from hpo.parameters import Integer, Real
 from hpo.priors import Around
 from hpo.run import Stop, maximize, minimize, run
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
@@ -62,9 +63,9 @@ from hpo.study import Study
 from hpo.trial import Trial
 
 __all__ = [
-    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Finals",
-    "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
-    "MemoryLog", "Note", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator",
-    "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make",
-    "maximize", "minimize", "open_log", "register", "run",
+    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor",
+    "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Integer", "Job", "Key",
+    "Manual", "MedianStopping", "MemoryLog", "Note", "Optimizer", "Processes", "Random", "Real", "Result", "Run",
+    "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads",
+    "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize", "open_log", "register", "run",
 ]  # fmt: skip

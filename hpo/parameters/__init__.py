@@ -3,19 +3,24 @@
 base.py     Parameter: what every kind can do
 ranges.py   Float, Int: numbers, and where they stand in the unit cube
 choices.py  Categorical, Const
+foreign.py  ranges as other tools write them
 scales.py   the arithmetic of ranges, up to the ends of float64 and of integers of any size
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hpo.parameters.base import MAX_LEVELS, Kind, Parameter
 from hpo.parameters.choices import Categorical, Const
+from hpo.parameters.foreign import Integer, Real, is_distribution, of_distribution, of_mapping
 from hpo.parameters.ranges import Float, Int
 from hpo.values import format_value, plain
 
-__all__ = ["MAX_LEVELS", "Categorical", "Const", "Float", "Int", "Kind", "Parameter", "constant", "parameter"]
+__all__ = [
+    "MAX_LEVELS", "Categorical", "Const", "Float", "Int", "Integer", "Kind", "Parameter", "Real", "constant", "parameter",
+]  # fmt: skip
 
 
 def parameter(name: str, spec: Any) -> Parameter:
@@ -26,6 +31,10 @@ def parameter(name: str, spec: Any) -> Parameter:
         return spec
     spec = plain(spec)
     try:
+        if is_distribution(spec):
+            return of_distribution(spec)
+        if isinstance(spec, Mapping) and "type" in spec:
+            return of_mapping(spec)
         if isinstance(spec, list):
             return Categorical(spec)
         if isinstance(spec, tuple):
@@ -36,7 +45,8 @@ def parameter(name: str, spec: Any) -> Parameter:
         raise type(error)(f"parameter {name!r}: {error}") from None
     raise TypeError(
         f"parameter {name!r} got {format_value(spec)}; allowed are Float, Int, Categorical, Const, a pair (lo, hi), "
-        f"(lo, hi, 'log'), a list of choices or a constant"
+        f"(lo, hi, 'log'), a list of choices, a constant, {{'type': 'float', 'low': ..., 'high': ...}} and "
+        f"a uniform, loguniform or randint of scipy.stats"
     )
 
 
