@@ -18,6 +18,7 @@ RENAMED: dict[str, dict[str, str]] = {"GP": {"overview": "explore_every"}}
 ADDED: dict[str, dict[str, Any]] = {
     "GP": {"warp": False, "power": False, "samples": 0, "explore_every": 0, "cost": None, "constraints": {}, "prior": None,
            "prior_weight": 10.0},
+    "Random": {"replace": True},
     "SuccessiveHalving": {"min_early_stopping_rate": 0},
     "Hyperband": {"min_early_stopping_rate": 0},
 }  # fmt: skip
