@@ -47,6 +47,7 @@ from hpo.optimizers import (
     Hyperband,
     Manual,
     MedianStopping,
+    Narrowing,
     Random,
     Sobol,
     SuccessiveHalving,
@@ -65,7 +66,7 @@ from hpo.trial import Trial
 __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor",
     "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Integer", "Job", "Key",
-    "Manual", "MedianStopping", "MemoryLog", "Note", "Optimizer", "Processes", "Random", "Real", "Result", "Run",
+    "Manual", "MedianStopping", "MemoryLog", "Narrowing", "Note", "Optimizer", "Processes", "Random", "Real", "Result", "Run",
     "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads",
     "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize", "open_log", "register", "run",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from hpo.optimizers.halving import SuccessiveHalving
 from hpo.optimizers.hyperband import Hyperband
 from hpo.optimizers.manual import Manual
 from hpo.optimizers.median import MedianStopping
+from hpo.optimizers.narrowing import Narrowing
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.random import Random
 from hpo.optimizers.sobol import Sobol
@@ -29,6 +30,7 @@ OPTIMIZERS: dict[str, type] = {
     "manual": Manual,
     "grid": Grid,
     "random": Random,
+    "narrowing": Narrowing,
     "sobol": Sobol,
     "gp": GP,
     "halving": SuccessiveHalving,
