@@ -41,6 +41,7 @@ FIELD = {
     "fits_memory": "reads as the constraint of a space that it is: partial(fits_memory, room=...)",
     "log_scale": "a flag that whoever writes an acquisition sets, as a parameter's `log` is",
     "several": "a flag likewise",
+    "repeats": "a flag that a sampler sets: repeats = False",
     "kernels": "a machine's field, under which calibrations are stored",
 }
 PROTOCOLS = {"papers": {"draw", "measure", "measurements"}}  # functions that every paper has
