@@ -18,6 +18,7 @@ from hpo.optimizers.median import MedianStopping
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.random import Random
 from hpo.optimizers.sobol import Sobol
+from hpo.optimizers.tpe import TPE
 from hpo.registry import is_reference, option_names, resolve
 from hpo.space import Space
 from hpo.upgrade import refuse_renamed
@@ -31,6 +32,7 @@ OPTIMIZERS: dict[str, type] = {
     "random": Random,
     "sobol": Sobol,
     "gp": GP,
+    "tpe": TPE,
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
@@ -93,6 +95,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "GP", "OPTIMIZERS", "PBT", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
+    "ASHA", "GP", "OPTIMIZERS", "PBT", "TPE", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
     "SuccessiveHalving", "make", "register",
 ]  # fmt: skip

@@ -58,7 +58,8 @@ def largest_difference(n: int, columns: list[int]) -> float:
     """Of log densities, between ours and Optuna's, over some columns of FLAT."""
     X, at = rows(n, n), rows(200, 7)
     at[:60] = FLAT.snap(np.where(np.random.default_rng(1).random((60, 4)) < 0.5, at[:60], np.round(at[:60])))  # ends of ranges
-    few = Domain(*(tuple(np.array(part, dtype=object)[columns]) for part in (FLAT.kinds, FLAT.levels, FLAT.sizes)), ((),) * len(columns))  # type: ignore[arg-type]
+    kinds, held, sizes = ([part[j] for j in columns] for part in (FLAT.kinds, FLAT.levels, FLAT.sizes))  # type: ignore[index]
+    few = Domain(tuple(kinds), tuple(held), tuple(sizes), ((),) * len(columns))  # type: ignore[arg-type]
     names = [list(RANGES)[j] for j in columns]
     theirs = _ParzenEstimator({k: v for k, v in as_values(X).items() if k in names}, {k: RANGES[k] for k in names}, OPTUNA)
     expected = theirs.log_pdf({k: v for k, v in as_values(at).items() if k in names})
@@ -179,7 +180,7 @@ def test_a_density_of_untruncated_kernels_does_not(monkeypatch: pytest.MonkeyPat
     at, weights = every_combination(SMALL, 80)
     estimator = ParzenEstimator(SMALL, SMALL.random(np.random.default_rng(0), 12))
     for part in estimator.parts:
-        part.__dict__["_ends"] = tuple(np.full_like(end, i) for i, end in enumerate(part._ends))  # where cached_property keeps them
+        part.__dict__["_ends"] = tuple(np.full_like(end, i) for i, end in enumerate(part._ends))  # cached_property keeps them
     assert abs(np.exp(estimator.log_density(at)) @ weights - 1.0) > 0.01
 
 
@@ -245,7 +246,8 @@ def test_draws_have_the_moments_of_a_narrow_kernel() -> None:
 
 def test_columns_that_are_active_together_are_one_block() -> None:
     assert [list(block) for block in active_blocks(TREE)] == [[0, 2], [1, 3], [4]]
-    assert [list(part.columns) for part in ParzenEstimator(TREE, np.zeros((0, 5)), multivariate=False).parts] == [[j] for j in range(5)]
+    single = ParzenEstimator(TREE, np.zeros((0, 5)), multivariate=False)
+    assert [list(part.columns) for part in single.parts] == [[j] for j in range(5)]
 
 
 def test_a_block_learns_from_the_rows_in_which_it_is_active() -> None:
