@@ -8,11 +8,13 @@ from typing import Any
 
 from hpo.optimizer import Optimizer, Sampler, Scheduler, adapt
 from hpo.optimizers.asha import ASHA
+from hpo.optimizers.bohb import BOHB
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.grid import Grid
 from hpo.optimizers.halving import SuccessiveHalving
 from hpo.optimizers.hyperband import Hyperband
+from hpo.optimizers.kde import KDE
 from hpo.optimizers.manual import Manual
 from hpo.optimizers.median import MedianStopping
 from hpo.optimizers.pbt import PBT
@@ -33,6 +35,8 @@ OPTIMIZERS: dict[str, type] = {
     "sobol": Sobol,
     "gp": GP,
     "tpe": TPE,
+    "kde": KDE,
+    "bohb": BOHB,
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
@@ -95,6 +99,7 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "GP", "OPTIMIZERS", "PBT", "TPE", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
+    "ASHA", "BOHB", "GP", "KDE", "OPTIMIZERS", "PBT", "TPE",
+    "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
     "SuccessiveHalving", "make", "register",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 
 from hpo.space import Space
-from surrogates import Domain
+from surrogates import Domain, find_unused
 
 BATCHES = 16  # of draws, after which those that are feasible so far have to do
 
@@ -43,3 +43,8 @@ def first_unused(space: Space, rows: np.ndarray, exclude: Collection[bytes]) -> 
             if domain.keys(encoded)[0] not in exclude and bool(domain.is_feasible(encoded)[0]):
                 return np.asarray(encoded[0])
     return None
+
+
+def random_unused(domain: Domain, rng: np.random.Generator, exclude: Collection[bytes]) -> np.ndarray | None:
+    """A random feasible row (d,) whose key is not among `exclude`; None where none is found."""
+    return find_unused(domain, rng, exclude, lambda rows: rng.random(len(rows)))

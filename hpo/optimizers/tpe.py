@@ -31,7 +31,7 @@ from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import Draft, Sampler
 from hpo.optimizers.bounds import Bounds
-from hpo.optimizers.proposals import draw_feasible, first_unused
+from hpo.optimizers.proposals import draw_feasible, first_unused, random_unused
 from hpo.optimizers.rung_results import Reading, RungResults, choose_budget
 from hpo.optimizers.sobol import Sobol
 from hpo.rng import stream
@@ -39,7 +39,6 @@ from hpo.space import Config
 from hpo.values import format_value, is_finite, whole
 from surrogates.parzen import ParzenEstimator, equal_weights, recency_weights
 from surrogates.subset_selection import select_by_rank
-from surrogates.unused import find_unused
 
 MOST = 25  # good results of one objective, where gamma is a share
 ROUNDS = 4  # times that configurations are drawn anew because all were started before
@@ -152,7 +151,7 @@ class TPE(Sampler):
             row = first_unused(self.space, rows, exclude)
             if row is not None:
                 return row
-        return find_unused(domain, rng, exclude)
+        return random_unused(domain, rng, exclude)
 
     @staticmethod
     def _rank_rows(rows: np.ndarray, good: ParzenEstimator, bad: ParzenEstimator) -> np.ndarray:
