@@ -23,6 +23,12 @@ values than a domain has levels for are continuous. A constraint of the domain i
 `kernel_density` is that of BOHB (Falkner et al. 2018): no prior, equal weights, one width a column by the normal reference
 rule. Their software evaluates untruncated normals, which lose mass beyond the ends of a range; here all are truncated.
 
+    >>> domain = Domain(("float", "categorical"), (None, None), (0, 3), ((), ()))
+    >>> estimator = ParzenEstimator(domain, domain.random(np.random.default_rng(0), 20))
+    >>> rows = estimator.sample(np.random.default_rng(1), 100)
+    >>> estimator.log_density(rows).shape
+    (100,)
+
 Notation     n kernels    k columns of a block    m rows asked about    mu, s  centre and width of a kernel in a column
 """
 

@@ -1,4 +1,15 @@
-"""BOHB: Hyperband whose configurations are chosen by kernel densities (Falkner et al. 2018)."""
+"""BOHB: Hyperband whose configurations are chosen by kernel densities (Falkner et al. 2018).
+
+    >>> from hpo import BOHB, KDE, minimize
+    >>> space = {"lr": (1e-5, 1e-1, "log"), "layers": (2, 12)}
+    >>> optimizer = BOHB(KDE(space, seed=1), max_resource=9)
+    >>> def train(config, report):
+    ...     for step in range(1, 10):
+    ...         report(step, abs(config["lr"] - 1e-3) + 0.01 * config["layers"] + 0.1 / step)
+    >>> study = minimize(train, space, optimizer, 30, quiet=True)
+    >>> study.best.until
+    9
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ that has one there counts by it, whatever it does now, and a paused trial withou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -46,7 +46,6 @@ class Column:
 class Successes:
     """Trials that succeeded at one budget, in the order in which they were read."""
 
-    keys: list[Key]
     trials: Column  # (n,) their numbers
     losses: Column  # (n, objectives)
     places: Column  # (n,) where their rows are in the table
@@ -54,7 +53,7 @@ class Successes:
     @classmethod
     def of(cls, history: History) -> Successes:
         """None yet."""
-        return cls([], Column(dtype=int), Column(len(history.header.objectives)), Column(dtype=int))
+        return cls(Column(dtype=int), Column(len(history.header.objectives)), Column(dtype=int))
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,6 @@ class Reading:
     """What a sampler reads: n trials that succeeded at one budget, in order of their numbers, and f + p others.
 
     until           the budget
-    keys (n,)       of the successes
     trials (n,)     their numbers, rising      failures (f,)   trials that failed anywhere, rising
     rows (n, d)     configurations             failed (f, d)   theirs
     losses (n, M)   to be minimised            pending (p,)    trials without a result here, rising
@@ -70,7 +68,6 @@ class Reading:
     """
 
     until: int
-    keys: Sequence[Key]
     trials: np.ndarray
     rows: np.ndarray
     losses: np.ndarray
@@ -78,6 +75,11 @@ class Reading:
     failed: np.ndarray
     pending: np.ndarray
     running: np.ndarray
+
+    @property
+    def keys(self) -> list[Key]:
+        """(n,) of the successes; the only part that costs a turn of Python for each."""
+        return [(trial, self.until) for trial in self.trials.tolist()]
 
     def others(self, left: np.ndarray) -> np.ndarray:
         """(k, d) in order of their trials: the rows of successes that are left (n,) bool, of failures and of what is pending."""
@@ -125,7 +127,6 @@ class RungResults:
         if key[1] not in self.rungs:
             self.rungs[key[1]] = Successes.of(history)
         rung = self.rungs[key[1]]
-        rung.keys.append(key)
         rung.trials.append(key[0])
         rung.losses.append(history.losses(key))
         rung.places.append(place)
@@ -149,7 +150,6 @@ class RungResults:
         waiting = self._waiting(history, until)
         return Reading(
             until=until,
-            keys=[rung.keys[i] for i in order.tolist()],
             trials=rung.trials.values[order],
             rows=rows[rung.places.values[order]],
             losses=rung.losses.values[order],

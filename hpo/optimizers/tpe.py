@@ -16,7 +16,13 @@ differs: initial points are a Sobol sequence; a configuration that was started i
 constraint of the space rejects draws, where Optuna knows none; failures are bad, where Optuna leaves them out; results count
 at one budget only, where Optuna pools what it pruned. Unlike Ozaki et al., good results of several objectives weigh the same.
 
-The cost of an ask grows with the results, by about 1 ms of a CPU a thousand and half a dozen columns.
+The cost of an ask grows with the results: by about 1 ms of a CPU for every thousand of them and half a dozen columns.
+
+    >>> from hpo import TPE, minimize
+    >>> space = {"lr": (1e-5, 1e-1, "log"), "layers": (2, 12)}
+    >>> study = minimize(lambda c: abs(c["lr"] - 1e-3) + 0.01 * c["layers"], space, TPE(space, seed=1), 40, quiet=True)
+    >>> study.best.config["layers"] < 5
+    True
 """
 
 from __future__ import annotations
@@ -111,7 +117,7 @@ class TPE(Sampler):
         """(n,) bool: which of the successes read are good."""
         n, objectives = read.losses.shape
         good, room = np.zeros(n, dtype=bool), min(self._count(n, objectives), n)
-        excess = self._bounds.violations(history, read.keys)
+        excess = self._bounds.violations(history, read.keys) if self.constraints else np.zeros(n)
         if objectives == 1:
             good[np.lexsort((read.losses[:, 0], excess))[:room]] = True  # stable: of equal ones the older
             return good
