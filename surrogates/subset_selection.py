@@ -42,14 +42,15 @@ def select_by_rank(F: Array, k: int) -> np.ndarray:
 def beyond_worst(F: Array) -> Array:
     """(M,) a reference point a tenth of its distance from the origin beyond the worst values of F (n, M), as Optuna has it."""
     worst = F.max(axis=0)
-    reference = np.maximum(1.1 * worst, 0.9 * worst)
+    with np.errstate(over="ignore"):
+        reference = np.maximum(1.1 * worst, 0.9 * worst)
     return np.where(reference == 0.0, EPS, reference)
 
 
 def select_by_hypervolume(F: Array, k: int, reference: Array) -> np.ndarray:
     """(k,) numbers of points of F (n, M) below the reference (M,) that greedily add the most hypervolume.
 
-    Equal points count once, until there are no others. Where the reference is not finite, the first k.
+    Equal points count once, until there are no others. Where a volume is too large for a float, the first k.
     """
     order = np.lexsort(F.T[::-1])
     points, where = _different(F[order])
@@ -57,8 +58,10 @@ def select_by_hypervolume(F: Array, k: int, reference: Array) -> np.ndarray:
     if len(points) < k:
         others = np.setdiff1d(np.arange(len(F)), first)
         return np.concatenate([first, others[: k - len(first)]])
-    if not np.isfinite(reference).all():
-        return np.arange(min(k, len(F)))
+    with np.errstate(over="ignore"):
+        whole = np.prod(reference - points.min(axis=0))
+    if not np.isfinite(whole):
+        return np.arange(k)
     return np.asarray(first[_greedy(points, k, reference)])
 
 

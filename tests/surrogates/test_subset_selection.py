@@ -69,5 +69,6 @@ def test_equal_points_and_infinite_references() -> None:
     F = np.array([[1.0, 2.0], [1.0, 2.0], [2.0, 1.0]])
     assert list(select_by_hypervolume(F, 3, np.array([3.0, 3.0]))) == [0, 2, 1]
     assert list(select_by_hypervolume(F, 2, np.array([np.inf, 3.0]))) == [0, 1]
+    assert list(select_by_rank(np.array([[1e300, 2.0], [2.0, 1.7e308], [3.0, 1e299]]), 2)) == [0, 1]
     assert list(select_by_rank(np.ones((5, 2)), 3)) == [0, 1, 2]
     assert list(select_by_rank(F, 5)) == [0, 1, 2]
