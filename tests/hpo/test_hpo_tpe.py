@@ -17,6 +17,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpo import ASHA, PBT, TPE, Categorical, Float, History, Int, Job, MedianStopping, Random, Result, Space
 from hpo.optimizers import tpe
+from hpo.optimizers.proposals import draw_feasible
 from hpo.optimizers.rung_results import Reading, RungResults, choose_budget
 from hpo.testing import Drive, changed_jobs
 from hpo.testing.spaces import mixed_space, plane, rugged_loss
@@ -260,6 +261,30 @@ def test_weights_of_others_are_not_read() -> None:
     assert 2 in history.adopted
 
 
+def test_what_is_read_piece_by_piece_is_what_is_read_anew() -> None:
+    """Results that come out of order, failures, and trials that adopt weights after results of their own."""
+    def build() -> ASHA:
+        return ASHA(TPE(line(), seed=1), max_resource=9)
+
+    drive = Drive(build(), workers=5, seed=6)
+    for count in range(5, 60, 5):
+        drive.run(count, foreign=0.2)
+        history = drive.history
+        if count == 40:
+            source = next(key for key in history.finished_keys if not history.is_failure(key) and key[0] > 0)
+            paused = (trial for trial, keys in history.trials.items() if keys[-1][1] == 1 and trial not in history.added)
+            taken = next(trial for trial in paused if trial != source[0])
+            clone = Job(taken, history.jobs[taken, 1].config, 9, source)
+            history.start(clone, len(history))
+            assert taken in RungResults.of(history.prefix(len(history) - 1), line()).trials and taken in history.adopted
+        anew = history.prefix(len(history))
+        for until in (1, 3, 9):
+            now, then = read_at(history, until), read_at(anew, until)
+            assert all(np.array_equal(getattr(now, name), getattr(then, name)) for name in Reading.__dataclass_fields__)
+            assert now.keys == [(trial, until) for trial in now.trials]
+        assert RungResults.of(history, line()).counts() == RungResults.of(anew, line()).counts()
+
+
 @pytest.mark.parametrize(("counts", "until"), [
     ({9: 3, 3: 10, 1: 40}, 3), ({9: 10, 3: 30}, 9), ({9: 2, 3: 4, 1: 4}, 3), ({9: 0, 1: 1}, 1), ({}, None),
 ])  # fmt: skip
@@ -397,6 +422,41 @@ def test_several_objectives_beat_random() -> None:
         return hypervolume(points)
 
     assert sum(front(TPE, seed) > front(Random, seed) for seed in range(8)) >= 7  # by chance 0.035
+
+
+# -- constraints of the space -------------------------------------------------------------------------------------------
+
+
+def is_diagonal(config: Mapping[str, Any]) -> bool:
+    return abs(config["x"] - config["y"]) < 0.1
+
+
+@pytest.mark.parametrize("multivariate", (True, False))
+def test_blocks_are_combined_among_what_is_feasible(multivariate: bool) -> None:
+    """The first row is feasible, and worth at least as much as the best whole draw."""
+    space = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0), z=Float(0.0, 1.0), constraints=[is_diagonal])
+    domain, rng = space.domain, np.random.default_rng(0)
+    optimizer, better = TPE(space, multivariate=multivariate), 0
+    for _ in range(20):
+        good, bad = (ParzenEstimator(domain, domain.random(rng, n), multivariate=multivariate) for n in (5, 20))
+        values = draw_feasible(domain, good.draw_values, rng, 24)
+        assert len(values) == 24 and domain.is_feasible(values).all()
+        ranked = optimizer.rank_draws(values, good, bad)
+        worth = good.log_density(ranked) - bad.log_density(ranked)
+        best = (good.log_density(values) - bad.log_density(values)).max()
+        assert domain.is_feasible(ranked).all() and worth[0] >= best - 1e-12
+        assert (np.diff(worth[1:]) <= 1e-12).all()
+        better += worth[0] > best + 1e-9
+    assert better == 0 if multivariate else better > 10
+
+
+def test_few_draws_are_feasible_where_nothing_is() -> None:
+    space = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0), constraints=[lambda c: c["x"] < 0.001])
+    domain = space.domain
+    far = ParzenEstimator(domain, np.full((30, 2), 0.9), prior=1e-9)
+    assert len(draw_feasible(domain, far.draw_values, np.random.default_rng(0), 24)) == 0
+    history = Drive(TPE(space), rugged_loss).run(20)
+    assert all(job.config["x"] < 0.001 for job in history.jobs.values())
 
 
 # -- company ------------------------------------------------------------------------------------------------------------
