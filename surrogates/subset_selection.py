@@ -12,6 +12,7 @@ import numpy as np
 
 from surrogates.columns import Array, Mask
 
+STRONG = 16  # points of a low sum that are compared with all others first
 EPS = 1e-12  # in the place of a coordinate of 0 of the reference point, as Optuna has it
 
 
@@ -106,6 +107,8 @@ def _is_first_front(S: Array) -> Mask:
         least = np.minimum.accumulate(S[:, 1])
         return np.append(True, S[1:, 1] < least[:-1])
     on, left = np.zeros(len(S), dtype=bool), np.arange(len(S))
+    for i in np.argsort(S.sum(axis=1), kind="stable")[:STRONG]:  # what these dominate needs no look
+        left = left[(S[left] < S[i]).any(axis=1) | (left == i)]
     while len(left):  # the first of what is left is dominated by nothing, and dominates only what comes later
         on[left[0]] = True
         left = left[(S[left] < S[left[0]]).any(axis=1)]
