@@ -39,9 +39,12 @@ from hpo.objective import Run
 from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
 from hpo.optimizers import (
     ASHA,
+    BOHB,
     GP,
+    KDE,
     OPTIMIZERS,
     PBT,
+    TPE,
     FreezeThaw,
     Grid,
     Hyperband,
@@ -64,9 +67,10 @@ from hpo.study import Study
 from hpo.trial import Trial
 
 __all__ = [
-    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor",
-    "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Integer", "Job", "Key",
-    "Manual", "MedianStopping", "MemoryLog", "Narrowing", "Note", "Optimizer", "Processes", "Random", "Real", "Result", "Run",
-    "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads",
-    "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize", "open_log", "register", "run",
+    "ASHA", "BOHB", "EXECUTORS", "GP", "KDE", "LOGS", "OPTIMIZERS", "PBT", "TPE", "Around", "Categorical", "Const",
+    "Draft", "Executor", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int",
+    "Integer", "Job", "Key", "Manual", "MedianStopping", "MemoryLog", "Narrowing", "Note", "Optimizer", "Processes",
+    "Random", "Real", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop",
+    "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize",
+    "open_log", "register", "run",
 ]  # fmt: skip

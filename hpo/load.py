@@ -242,7 +242,8 @@ def _is_code(value: Any, kind: str | None) -> bool:
     if kind is None:
         parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         return (isinstance(value, str) and not WORD.fullmatch(value)) or any(_is_code(part, None) for part in parts)
-    return "Callable" in kind and not (value is None or (isinstance(value, str) and WORD.fullmatch(value)))
+    plain = value is None or isinstance(value, int | float) or (isinstance(value, str) and WORD.fullmatch(value))
+    return "Callable" in kind and not plain
 
 
 def _option_types(cls: type) -> dict[str, str | None]:

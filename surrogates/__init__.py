@@ -16,6 +16,8 @@
     gp.py               the exact posterior, growing by rows, with pending points
     posterior.py        covariances between rows, joint draws, gradients of both
     paths.py            functions drawn from the posterior
+    parzen.py           Parzen estimators: densities over the rows of a domain, their logarithm and their draws
+    subset_selection.py the best k of many points of several objectives: by non-domination rank, then by hypervolume
     acquisitions/       how much a point is worth: EI, PI, UCB, MES, KG, Thompson, noisy EI, hypervolume, or your own
     maximizer.py        the point with the highest acquisition
     unused.py           a feasible row that is not excluded, where there is one

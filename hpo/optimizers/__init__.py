@@ -8,17 +8,20 @@ from typing import Any
 
 from hpo.optimizer import Optimizer, Sampler, Scheduler, adapt
 from hpo.optimizers.asha import ASHA
+from hpo.optimizers.bohb import BOHB
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.grid import Grid
 from hpo.optimizers.halving import SuccessiveHalving
 from hpo.optimizers.hyperband import Hyperband
+from hpo.optimizers.kde import KDE
 from hpo.optimizers.manual import Manual
 from hpo.optimizers.median import MedianStopping
 from hpo.optimizers.narrowing import Narrowing
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.random import Random
 from hpo.optimizers.sobol import Sobol
+from hpo.optimizers.tpe import TPE
 from hpo.registry import is_reference, option_names, resolve
 from hpo.space import Space
 from hpo.upgrade import refuse_renamed
@@ -33,6 +36,9 @@ OPTIMIZERS: dict[str, type] = {
     "narrowing": Narrowing,
     "sobol": Sobol,
     "gp": GP,
+    "tpe": TPE,
+    "kde": KDE,
+    "bohb": BOHB,
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
@@ -95,6 +101,7 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "GP", "OPTIMIZERS", "PBT", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
+    "ASHA", "BOHB", "GP", "KDE", "OPTIMIZERS", "PBT", "TPE",
+    "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
     "SuccessiveHalving", "make", "register",
 ]  # fmt: skip

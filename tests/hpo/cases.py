@@ -30,6 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "grid": {"points": 2},
     "halving": {"max_resource": TOP},
     "hyperband": {"max_resource": TOP},
+    "bohb": {"max_resource": TOP},
     "asha": {"max_resource": TOP},
     "median": {"rungs": (1, 3), "max_resource": TOP},
     "pbt": {"population": 4, "generations": 3, "max_resource": TOP},
@@ -59,6 +60,7 @@ def learns(name: str) -> bool:
 
 FINISHED = ("random", "asha(gp)", "hyperband", "median", "freezethaw", "pbt", "grid")
 CASES = [*OPTIMIZERS, "asha(gp)", "hyperband(sobol)", "pbt(gp)", "median(gp)", "asha(grid)"]
+CASES += ["asha(tpe)", "hyperband(tpe)"]
 CASES += [f"finals({name})" for name in FINISHED]
 
 

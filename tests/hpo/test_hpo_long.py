@@ -25,7 +25,7 @@ from hpo.optimizers import OPTIMIZERS
 from hpo.testing.spaces import plane
 from hpo.testing.spaces import rugged_loss as value
 
-LEARNERS = {"gp", "freezethaw"}  # a model reads all results, at a cost that is stated where it is built
+LEARNERS = {"gp", "freezethaw", "tpe", "kde", "bohb"}  # a model reads all results, at a cost that is stated where it is built
 SPACE = plane()
 
 

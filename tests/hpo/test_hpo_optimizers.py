@@ -44,7 +44,8 @@ BY_LEARNING: Mapping[bool, Mapping[str, Any]] = {
 for _name in CASES:
     enter("Test", _name, Case, laws_of(_name), **BY_LEARNING[learns(_name)])
 
-for _name, _more in (("gp", {}), ("asha(gp)", {}), ("median(gp)", {"jobs": 40})):
+for _name, _more in (("gp", {}), ("asha(gp)", {}), ("median(gp)", {"jobs": 40}), ("tpe", {"jobs": 40}),
+                     ("asha(tpe)", {})):  # fmt: skip
     enter("TestLearner", _name, Learner, **_more)
 
 for _name in [*CASES, "freezethaw(gp)"]:
