@@ -37,7 +37,7 @@ class Method:
     packages   what must be installed for it, as names of modules
     install    how they are installed, as the end of a sentence
     variant    what stands in the brackets of GP(...)
-    reference  the class of somebody's own, as text
+    reference  the class of ours, or of somebody's own, as text
     shortcuts  whether its adapter can make it faster without changing anything that it proposes
     """
 
@@ -99,6 +99,8 @@ METHODS: dict[str, Method] = {
         Method("Optuna TPE", 20, "optuna:tpe", ("optuna",)),
         Method("Optuna CMA-ES", 20, "optuna:cmaes", ("optuna", "cmaes")),
         Method("Nevergrad", 20, "nevergrad:Nevergrad", ("nevergrad",)),
+        Method("TPE", 20, "ours:adapt_class", reference="hpo.optimizers.tpe:TPE"),
+        Method("CMA-ES", 20, "ours:adapt_class", reference="hpo.optimizers.cma_es:CMAES"),
         Method("GP", 20, "ours:gp"),
         Method("Optuna GP", 20, "optuna:gaussian_process", ("optuna", "torch")),
         Method("BoTorch", 10, "botorch:BoTorch", ("botorch",), shortcuts=True),

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.benchmark.analyse import TITLES, Analysis, Row, analyse_suites, rank_rows
 from experiments.benchmark.collected import OURS, is_variant
+from experiments.benchmark.pairs import compare_pairs
 from experiments.benchmark.ranking import Ranking
 from experiments.benchmark.ranks import DRAWS, FEW, Friedman
 from experiments.ledger.markdown import markdown_table
@@ -108,7 +109,8 @@ def short_table(made: Analysis) -> str:
         head = ["method", "seeds", "mean rank [95 %]", *counts, "first, seeds drawn", "first, tasks drawn too",
                 f"beaten by {OURS}", "p (Wilcoxon, Holm)"]  # fmt: skip
         parts += [headline(ranked), markdown_table(head, [_line(row, ranked) for row in rank_rows(ranked)])]
-        parts += ["\n".join([*few_in_words(ranked), describe_tests(ranked)[0], *variants_in_words(ranked)])]
+        pairs = map(str, compare_pairs(made.found))
+        parts += ["\n".join([*few_in_words(ranked), describe_tests(ranked)[0], *variants_in_words(ranked), *pairs])]
     parts.append(losses_in_words(made))
     if made.beside:
         parts.append(beside_table(made))
