@@ -41,7 +41,7 @@ class Claim:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def judge(self, lines: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The claim with its verdict, and a warning where lines were measured for another wording of it or rule."""
+        """The claim with its verdict, and a warning where lines were measured before its wording or its rule was changed."""
         if not lines:
             return [f"{self.sentence} -> {Verdict(None, 'nothing is measured yet')}"]
         changed = sum(self.digest not in line["claims"] for line in lines if "claims" in line)

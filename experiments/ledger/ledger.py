@@ -19,6 +19,7 @@ from typing import Any
 from experiments.ledger.claims import Claim
 from experiments.ledger.lines import Record, append_line, read_lines, replace_lines
 from experiments.ledger.measurement import UNKNOWN, Measurement, name_of, result
+from hpo.values import quantity
 
 Say = Callable[[str], None]
 Origin = tuple[str, str | None]  # group, digest of the sources that made a line
@@ -97,7 +98,8 @@ class Ledger:
     def warnings(self) -> list[str]:
         """A sentence where some of what is shown is older than the code; else none."""
         old, every = len(self.list_stale()), len(self.latest())
-        return [f"{old} of {every} lines were made by other sources than these."] if old else []
+        said = f"{old} of {every} lines {'is' if old == 1 else 'are'} older than the code"
+        return [f"{said}; --recheck tells whether the code still gives the same."] if old else []
 
     # -- measuring -----------------------------------------------------------------------------------------------------
 
@@ -183,7 +185,7 @@ class Ledger:
             say(f"{title_of(one)}: {said} ({changed_versions(line, found)})")
             same += [(one.group, line.get("digest"))] * (not changed)
         if adopted := self.adopt(same):
-            say(f"{self.path.name}: {adopted} lines of older sources count again")
+            say(f"{self.path.name}: {quantity(adopted, 'lines')} of older sources count{'s' * (adopted == 1)} again")
         if changed_samples := len(samples) - len(same):
             say(f"{self.path.name}: lines of older sources that differ stay what they are, and will be measured again")
         return changed_samples

@@ -28,6 +28,7 @@ from hpo.job import Key
 from hpo.stopping import is_over, search_end, search_seconds
 from hpo.study import Study
 from hpo.trial import best_key
+from hpo.values import quantity
 
 LATEST = 5  # finished trials that are shown
 REFRESH = 2.0  # a second
@@ -70,7 +71,8 @@ class View:
         spent = self.shown.spent + (self.now() - self.taken if self.shown.ready else 0.0)
         parts = [self._progress(spent), self._table(), self._best(), self._latest()]
         title = f"[bold]{method(self.settings)}[/] on {escape(self.settings.text)}"
-        with_workers = f"{self.settings.workers} workers · seed {self.settings.seed} · {escape(self.settings.folder)}"
+        workers = quantity(self.settings.workers, "workers")
+        with_workers = f"{workers} · seed {self.settings.seed} · {escape(self.settings.folder)}"
         return Panel(Group(*parts), title=title, subtitle=with_workers, border_style="dim", width=None)
 
     def _progress(self, spent: float) -> RenderableType:
@@ -81,7 +83,8 @@ class View:
         failed = f", [red]{shown.failed} failed[/]" if shown.failed else ""
         rate = amount(shown.work / spent) if spent > 1 else "0"
         flying = in_flight(sum(r.running for r in shown.rungs), sum(r.waiting for r in shown.rungs)) or "none running"
-        counts = f"{shown.started} trials, {shown.finished} trainings{failed} · {flying} · {rate} tokens/s"
+        done = f"{quantity(shown.started, 'trials')}, {quantity(shown.finished, 'trainings')}"
+        counts = f"{done}{failed} · {flying} · {rate} tokens/s"
         lines: list[RenderableType] = [Columns([bar, Text(left)], padding=(0, 2)), Text.from_markup(counts)]
         if shown.finals is not None:
             best = {0: "", 1: "the best"}.get(shown.finals, f"the best {shown.finals}")
@@ -145,7 +148,8 @@ def method(settings: Settings) -> str:
 def summary(history: History, seconds: float) -> list[str]:
     """How much was done in how many seconds, and what became of the search's seconds, in a sentence each."""
     now, took = snapshot(history), search_seconds(history)
-    said = [f"{now.started} trials, {now.whole} trained to the end, {round(now.work):,} tokens in {took:.0f} s"]
+    started, tokens = quantity(now.started, "trials"), quantity(round(now.work), "tokens")
+    said = [f"{started}, {now.whole} trained to the end, {tokens} in {took:.0f} s"]
     end = search_end(history)
     if end is not None and is_over(history) and "reserve" in end:
         said.append(

@@ -23,6 +23,7 @@ from hpo.analysis.subject import Subject
 from hpo.job import Key
 from hpo.study import Study
 from hpo.trial import best_key
+from hpo.values import inflect
 from models.predict.cost import cost
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def cards(study: Study, found: Handover, now: Snapshot, settings: Settings) -> l
             bits = f"; {loss / math.log(2):.3f} bits per character" if settings.tokenizer == "char" else ""
             made.append(Card(f"{loss:.3f}", f"loss of {words}, nats per token{bits}", kind))
     rate = amount(now.work / now.spent) if now.spent else "0"
-    made.append(Card(str(now.started), f"configurations tried, {now.whole} trained to the end"))
+    tried = inflect(now.started, "configurations")
+    made.append(Card(str(now.started), f"{tried} tried, {now.whole} trained to the end"))
     return [*made, Card(amount(now.work), f"tokens trained, {rate} a second")]
 
 
