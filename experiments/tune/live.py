@@ -36,7 +36,7 @@ REFRESH = 2.0  # a second
 
 @dataclass(frozen=True)
 class Finished:
-    """One line of what finished last."""
+    """One of the lines about what finished last."""
 
     key: Key
     loss: float
@@ -53,16 +53,16 @@ def clock(seconds: float) -> str:
 
 @dataclass
 class View:
-    """What Rich renders: the newest snapshot and the clock."""
+    """The picture that Rich renders: the newest snapshot and the clock."""
 
     settings: Settings
     now: Callable[[], float] = time.monotonic
     shown: Snapshot = field(default_factory=Snapshot)
     latest: tuple[Finished, ...] = ()
-    taken: float = 0.0  # when that was
+    taken: float = 0.0  # when the snapshot was taken
 
     def show(self, taken: Snapshot, done: Finished | None = None) -> None:
-        """A newer snapshot, from now, and what has just finished."""
+        """Takes a newer snapshot, and the job that has just finished."""
         self.shown, self.taken = taken, self.now()
         if done is not None:
             self.latest = (done, *self.latest)[:LATEST]
@@ -130,23 +130,23 @@ class View:
 
 
 def in_flight(running: int, waiting: int, word: str = " running") -> str:
-    """`2 running, 1 waiting`: what is trained, and what stands ready for the worker that is free next; empty for neither."""
+    """Jobs in flight, `2 running, 1 waiting`: those that train, and those that wait for a free worker; empty without any."""
     parts = [f"{running}{word}"] * bool(running) + [f"{waiting} waiting"] * bool(waiting)
     return ", ".join(parts)
 
 
 def escape(text: str) -> str:
-    """Text that Rich must not read as markup."""
+    """The text in a form that Rich does not read as markup."""
     return text.replace("[", r"\[")
 
 
 def method(settings: Settings) -> str:
-    """`asha(gp)`."""
+    """Scheduler and sampler in short: `asha(gp)`."""
     return settings.sampler if settings.scheduler == "none" else f"{settings.scheduler}({settings.sampler})"
 
 
 def summary(history: History, seconds: float) -> list[str]:
-    """How much was done in how many seconds, and what became of the search's seconds, in a sentence each."""
+    """Sentences: how much was done in how many seconds, and whether the seconds were too few or were exceeded."""
     now, took = snapshot(history), search_seconds(history)
     started, tokens = quantity(now.started, "trials"), quantity(round(now.work), "tokens")
     said = [f"{started}, {now.whole} trained to the end, {tokens} in {took:.0f} s"]
@@ -161,7 +161,7 @@ def summary(history: History, seconds: float) -> list[str]:
 
 
 class Display:
-    """A watcher with a live panel; one line a finished job where the output is not a terminal. A context manager."""
+    """A watcher with a live panel; if the output is no terminal, it prints a line for each finished job. A context manager."""
 
     def __init__(self, settings: Settings, console: Console | None = None) -> None:
         self.console = console if console is not None else Console()
@@ -185,7 +185,7 @@ class Display:
             return
         chooser = study.optimizer.chooser
         if not self._said and type(chooser).__str__ is not object.__str__:
-            self.console.print(str(chooser), markup=False, highlight=False)  # a grid says how large it is
+            self.console.print(str(chooser), markup=False, highlight=False)  # a grid prints its size
         self._said = True
         self.view.show(snapshot(study.history, self.view.settings.workers), None if key is None else _finished(study, key))
 

@@ -34,5 +34,5 @@ def moment_floats(config: GPTConfig, training: TrainConfig, device: Kind = "cpu"
 
 def update_bytes(config: GPTConfig, training: TrainConfig, device: Kind = "cpu") -> int:
     """Bytes that an update allocates for its duration."""
-    overflow = 6 * buffer_floats(config) if training.precision == "fp16" else 0  # is it finite? needs absolute values and two masks
+    overflow = 6 * buffer_floats(config) if training.precision == "fp16" else 0  # is it finite? absolute values and two masks
     return max(overflow, OPTIMIZERS[training.optimizer].extra_bytes(shapes_of(config), device))
