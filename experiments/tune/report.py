@@ -23,7 +23,7 @@ from hpo.analysis.subject import Subject
 from hpo.job import Key
 from hpo.study import Study
 from hpo.trial import best_key
-from hpo.values import inflect
+from hpo.values import inflect, quantity
 from models.predict.cost import cost
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def write_report(
 
 
 def _subtitle(folder: Folder, settings: Settings, now: Snapshot) -> str:
-    workers = f"{settings.workers} worker{'s' * (settings.workers != 1)}"
+    workers = quantity(settings.workers, "workers")
     said = f"{now.spent:.0f} seconds of search and finals on {workers} ({settings.device}), seed {settings.seed}."
     if folder.is_complete(settings):
         return said
@@ -174,7 +174,7 @@ def again_parts(study: Study, now: Snapshot, settings: Settings, corpus: Corpus,
     failed = f", {now.failed} failed" if now.failed else ""
     spent = (
         f"The workers trained for {training:.0f} of their {now.spent * settings.workers:.0f} seconds ({flops:.1e} FLOPs); "
-        f"{now.finished} trainings finished{failed}."
+        f"{quantity(now.finished, 'trainings')} finished{failed}."
     )
     return [Words(AGAIN), Code(command), Code(settings.to_toml()), Words(f"{text} {machine} {spent}")]
 

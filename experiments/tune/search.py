@@ -15,6 +15,7 @@ from hpo.executors.processes import Processes
 from hpo.run import Stop, run
 from hpo.signals import Terminated, handle_termination
 from hpo.stopping import Turn, search_end
+from hpo.values import quantity
 
 INTERRUPTED = 130
 
@@ -79,8 +80,8 @@ def conclude(work: Search, hurry: bool) -> None:
 
     judge = Judge(work)
     if not hurry and not judge.is_measured():
-        count = len(judge.handover().ends)
-        typer.echo(f"judging {count} configuration{'s' * (count > 1)} that reached the end on more of the validation text")
+        those = quantity(len(judge.handover().ends), "configurations")
+        typer.echo(f"judging {those} that reached the end on more of the validation text")
         judge.measure()
     found = judge.write_best()
     sample = judge.sample()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hpo.analysis.drawing import SMALL
 from hpo.analysis.lines import amount
 from hpo.parameters import Categorical, Float, Int, Parameter
+from hpo.values import quantity
 from surrogates.style import MUTED
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def limit_values(
     beyond = sum(loss > top + margin for loss in good)
     if beyond:
         words, y, over = ("above", 1, 2) if sign > 0 else ("below", 0, 3)
-        said = f"{beyond} result{'s' * (beyond > 1)} {words}"
+        said = f"{quantity(beyond, 'results')} {words}"
         axes.annotate(said, (1, y), (0, over), "axes fraction", "offset points", ha="right", va="bottom", fontsize=SMALL,
                       color=MUTED)  # fmt: skip
     return sign * top
