@@ -218,7 +218,7 @@ def test_an_infeasible_proposal_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
 
     def outside(score: Any, domain: Any, *_: Any) -> Any:
         rows = np.random.default_rng(0).random((1000, domain.d))
-        return rows[~domain.ok(rows)][0]
+        return rows[~domain.is_feasible(rows)][0]
 
     assert "the proposal is not feasible" in outcome(monkeypatch, "maximize", outside, number)
 
