@@ -3,38 +3,42 @@
 job.py          Job, Result, Header: what ask returns, what tell takes, the first event of a log
 values.py       what is a plain value, a number, the same value; what JSON holds
 parameters/     Float, Int, Categorical, Const; where they stand in the unit cube
-space.py        Space: named parameters, conditions, constraints; the same as arrays
-constraints.py  which configurations are feasible, asked once a row or by columns
+space.py        Space: named parameters, conditions, constraints; and the same space as arrays
+constraints.py  which configurations are feasible: constraints over one configuration, or over columns of many
 history.py      History: start, finish, lost, add, enqueue; what every optimizer reads
-upgrade.py      older logs in the form of this version: renamed and later options, moved code
-fold.py         what depends on the path of a history, stepped at its starts
+upgrade.py      reads older logs as logs of this version: renamed options, added options, moved code
+fold.py         state that depends on the order of events (rungs, slots, generations), kept up to date at every start
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
-optimizers/     one file each; OPTIMIZERS, make, register; Finals around any of them
+optimizers/     one file an optimizer; OPTIMIZERS, make, register; Finals wraps any of them
 registry.py     resolve: a class by "package.module:Class" or "./file.py:Class"
 logs/           where events live: memory, SQLite; open_log by path, URL or log
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
-forks.py        a child process that an objective forks ends when it returns
+forks.py        ends a child process that an objective has forked as soon as the objective returns in it
 objects.py      choices that JSON cannot hold: objectives get the objects, logs the names
 study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe, importance, plot, report
-trial.py        Trial: one finished key as people read it
+trial.py        Trial: one finished key in a form for people
 analysis/       what a history says: importance, figures, snapshot, the report's page
 retention.py    which checkpoints must stay, and which may be deleted
 pareto.py       fronts and crowding
 stopping.py     when a search turns to its finals
-table.py        the rows and columns of the dataframe; frames.py finds the line that a warning shows
-arguments.py    what people type, brought into one form or refused in a sentence
-failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
+table.py        the rows and columns of the dataframe
+frames.py       which line of the user's code a warning points to
+arguments.py    brings the arguments that people type into one form, or refuses them in a sentence
+failures.py     when failures end a run
+lineage.py      trains a missing source checkpoint again
+signals.py      ends a run cleanly after Ctrl-C or SIGTERM
 display.py      prints a line after every finish of a run
 run.py          run: the one loop; minimize, maximize
 load.py         load: a study from its file alone
 """
 
-from hpo.executors import EXECUTORS, Executor, Inline, Processes, Simulator, Threads
+from hpo.analysis.importance import Importance
+from hpo.executors import EXECUTORS, Executor, Inline, Lost, Processes, Simulator, Threads
 from hpo.history import History
 from hpo.job import Header, Job, Key, Note, Result
 from hpo.load import load
-from hpo.logs import LOGS, MemoryLog, SQLiteLog, open_log
+from hpo.logs import LOGS, Collision, Event, Log, MemoryLog, SQLiteLog, open_log
 from hpo.objective import Run
 from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
 from hpo.optimizers import (
@@ -60,6 +64,7 @@ from hpo.optimizers import (
 from hpo.optimizers.finals import Finals
 from hpo.parameters import Integer, Real
 from hpo.priors import Around
+from hpo.rng import stream
 from hpo.run import Stop, maximize, minimize, run
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
 from hpo.stopping import Turn
@@ -67,10 +72,10 @@ from hpo.study import Study
 from hpo.trial import Trial
 
 __all__ = [
-    "ASHA", "BOHB", "EXECUTORS", "GP", "KDE", "LOGS", "OPTIMIZERS", "PBT", "TPE", "Around", "Categorical", "Const",
-    "Draft", "Executor", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int",
-    "Integer", "Job", "Key", "Manual", "MedianStopping", "MemoryLog", "Narrowing", "Note", "Optimizer", "Processes",
-    "Random", "Real", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop",
-    "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize",
-    "open_log", "register", "run",
+    "ASHA", "BOHB", "EXECUTORS", "GP", "KDE", "LOGS", "OPTIMIZERS", "PBT", "TPE", "Around", "Categorical", "Collision",
+    "Const", "Draft", "Event", "Executor", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband",
+    "Importance", "Inline", "Int", "Integer", "Job", "Key", "Log", "Lost", "Manual", "MedianStopping", "MemoryLog",
+    "Narrowing", "Note", "Optimizer", "Processes", "Random", "Real", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler",
+    "Simulator", "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load",
+    "make", "maximize", "minimize", "open_log", "register", "run", "stream",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ def count(name: str, value: Any, least: int) -> int | None:
 
 
 def directions(objectives: Any) -> dict[str, str] | None:
-    """Objectives as name -> "min" or "max"; of a list of names, all are minimised. None for the usual one."""
+    """Objectives as name -> "min" or "max"; a list of names means that all are minimised. None stays None: the default."""
     if objectives is None:
         return None
     if isinstance(objectives, list | tuple):
@@ -53,7 +53,7 @@ def optimizer_over(space: Space, optimizer: Any, seed: Any) -> Optimizer:
 
 
 def instance(optimizer: Any) -> Optimizer:
-    """An optimizer, or an object of a plain class as one, and not a class or a name."""
+    """The optimizer, or an object of a plain class made into one. TypeError for anything else, such as a class or a name."""
     optimizer = adapt(optimizer)
     if isinstance(optimizer, Optimizer):
         return optimizer
@@ -67,7 +67,7 @@ def instance(optimizer: Any) -> Optimizer:
 
 
 def _describe_other(value: Any) -> str:
-    """What is no optimizer; of somebody's own class what it lacks to be one."""
+    """In words, a value that is not an optimizer; for a user's own class also what it lacks to be one."""
     cls = value if isinstance(value, type) else type(value)
     if cls.__module__ == "builtins" or cls.__module__.partition(".")[0] == "hpo":
         return format_value(value)
@@ -81,7 +81,7 @@ def _example(optimizer: type[Optimizer]) -> str:
 
 
 def objective_over(space: Space, objective: Any) -> Objective:
-    """An objective, whose arguments are not the space's parameters: it gets one configuration."""
+    """The objective. TypeError if its arguments are named like parameters of the space: it gets one configuration instead."""
     kind(objective)
     names = list(inspect.signature(objective).parameters)
     taken = [name for name in names if name in space.parameters]

@@ -13,22 +13,22 @@ LONGEST_GAP = 7 * 86_400.0  # seconds between two events of one run; a longer on
 
 @dataclass
 class Clock:
-    """Seconds, of the events read so far. A run lasts from its `run` event to the last event before the next; time never
-    falls within it, and gaps are capped."""
+    """Seconds counted from the events read so far. A run lasts from its `run` event to the last event before the next `run`.
+    A clock that was set back counts as no time, and gaps are capped."""
 
-    elapsed: float = 0.0  # of all runs
-    earlier: float = 0.0  # in which workers could train, of the runs before this one
-    ran: float = 0.0  # of this run
-    startup: float | None = None  # until the first worker of this run was ready; None before a finish has said so
+    elapsed: float = 0.0  # in all runs together
+    earlier: float = 0.0  # in which workers could train, in the runs before this one
+    ran: float = 0.0  # in this run
+    startup: float | None = None  # until the first worker of this run was ready; None until the first finish tells it
     last: float | None = None  # when the last event of a run was written
 
     @property
     def search_seconds(self) -> float:
-        """Seconds in which workers could train: all runs without their start-up. A run without a finish counts nothing."""
+        """Seconds in which workers could train: all runs without their start-up. A run in which nothing finished counts as 0."""
         return self.earlier + (0.0 if self.startup is None else max(0.0, self.ran - self.startup))
 
     def read(self, event: Event, result: Result | None = None) -> None:
-        """Counts an event; for a finish, with the result that counts."""
+        """Counts an event. result: of a finish, the result that the history keeps for its key."""
         if event.kind == "run":
             self.earlier, self.ran, self.startup = self.search_seconds, 0.0, None
         elif self.last is not None:
@@ -43,5 +43,5 @@ class Clock:
 
 
 def times_of(result: Result) -> Mapping[str, float]:
-    """What the system measured of a job; in logs of the first versions it stands among the objective's metrics."""
+    """What the framework measured of a job. Logs of the first versions hold it among the objective's metrics."""
     return result.metrics if not result.system and "birth_seconds" in result.metrics else result.system

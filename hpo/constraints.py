@@ -1,9 +1,9 @@
-"""Constraints of a space: predicates over one configuration or over many, asked in order, once a row.
+"""Constraints of a space: predicates over one configuration or over many, called in order, and only once for each row.
 
     Space(..., constraints=[fits])                 fits({"hidden": 64, "heads": 4}) -> True
     Space(..., constraints=[Vectorised(fits)])     fits({"hidden": array([64, 48]), ...}) -> array([True, False])
 
-The second is worth writing where few configurations are feasible: an acquisition looks at thousands of rows an ask.
+The second form pays where few configurations are feasible: an acquisition checks thousands of rows at every ask.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
 
-KEPT = 1 << 16  # answers that are remembered; all are forgotten when there are more
-BULK = 4096  # rows that come together in blocks of this size are drawn at random and will not come again
+KEPT = 1 << 16  # answers that are remembered; when there are more, all are forgotten
+BULK = 4096  # answers for blocks of at least so many rows are not remembered: such rows are random and do not come again
 
 
 @dataclass(frozen=True)
 class Vectorised:
-    """A constraint over columns: function({name: array (n,)}) -> (n,) booleans, one a configuration.
+    """A constraint over columns: function({name: array (n,)}) -> (n,) booleans, one for each configuration.
 
-    Every parameter of the space has a column, constants too. A number that is inactive is NaN, so integers with a
-    condition come as float64; choices that are not all numbers come as an object array, with None where inactive.
+    Every parameter of the space has a column, constants too. An inactive number is NaN, so integers with a condition
+    come as float64. Choices that are not all numbers come as an object array, with None where they are inactive.
     """
 
     function: Callable[[Mapping[str, np.ndarray]], Any]
@@ -39,7 +39,7 @@ Constraint = Callable[[Mapping[str, Any]], bool] | Vectorised
 
 
 def as_constraints(constraints: Any) -> tuple[Constraint, ...]:
-    """The constraints of a space, one or several, as a tuple. TypeError for anything that cannot be asked."""
+    """The constraints of a space, one or several, as a tuple. TypeError for anything that cannot be called."""
     alone = callable(constraints) or isinstance(constraints, Vectorised | str) or not isinstance(constraints, Iterable)
     found: tuple[Any, ...] = (constraints,) if alone else tuple(constraints)
     for predicate in found:
@@ -77,7 +77,7 @@ def _by_columns(predicate: Vectorised, configs: Sequence[Mapping[str, Any]], par
 
 
 def evaluate_columns(predicate: Vectorised, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
-    """(n,) bool: what a constraint says of n configurations. ValueError for anything but one boolean each."""
+    """(n,) bool: which of n configurations a constraint allows. ValueError if it returns anything but one boolean for each."""
     said = f"the constraint {_name(predicate.function)}, declared to take columns,"
     try:
         answer = np.asarray(predicate.function(columns))
@@ -91,7 +91,7 @@ def evaluate_columns(predicate: Vectorised, columns: Mapping[str, np.ndarray], n
 
 
 def parameter_column(spec: Parameter, values: list[Any]) -> np.ndarray:
-    """A parameter's values as an array, None where it is inactive; its dtype depends on the parameter alone."""
+    """A parameter's values as an array; an inactive one comes as None. The dtype depends on the parameter alone."""
     if isinstance(spec, Float | Int):
         numbers, whole = True, isinstance(spec, Int)
     else:
@@ -100,7 +100,7 @@ def parameter_column(spec: Parameter, values: list[Any]) -> np.ndarray:
         whole = numbers and all(isinstance(one, int) for one in among)
     if not numbers:
         found = np.empty(len(values), dtype=object)
-        for i, value in enumerate(values):  # a choice may be a tuple, of which numpy would make a row
+        for i, value in enumerate(values):  # one by one: numpy would make a row of a choice that is a tuple
             found[i] = value
         return found
     if whole and not spec.when:
@@ -117,7 +117,7 @@ def _short(spec: Parameter) -> bool:
 class Feasible:
     """All constraints of a space over rows of its domain: feasible(rows (n, d)) -> (n,) bool.
 
-    Each is asked only of what the ones before it allow, and of the same row once: answers are remembered.
+    A constraint sees only the rows that the ones before it allow, and no row twice, because answers are remembered.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Feasible:
     ) -> None:
         self.parameters, self.columns, self.constraints, self.decode = parameters, columns, constraints, decode
         self.cheap = all(isinstance(predicate, Vectorised) for predicate in constraints)
-        # Constants with conditions are the one thing whose activity the rows do not show.
+        # Rows show which parameters are active, except for constants with conditions.
         self.shown = not any(isinstance(spec, Const) and spec.when for spec in parameters.values())
         self.known: dict[bytes, int] = {}
 
@@ -134,7 +134,7 @@ class Feasible:
         return self.count_held(rows) == len(self.constraints)
 
     def count_held(self, rows: np.ndarray) -> np.ndarray:
-        """(n,) int: how many constraints a row keeps before the first that it breaks."""
+        """(n,) int: for each row, how many constraints it meets before the first that it breaks."""
         if len(rows) >= BULK:
             return self._count(rows)
         keys = [row.tobytes() for row in np.ascontiguousarray(rows)]
@@ -165,7 +165,7 @@ class Feasible:
         return counts
 
     def _values(self, rows: np.ndarray) -> dict[str, list[Any]]:
-        """Every parameter's values, None where it is inactive; in the order in which they were declared."""
+        """Every parameter's values, None where it is inactive. Parameters are in the order in which they were declared."""
         if not self.shown:
             configs = [self.decode(row) for row in rows]
             return {name: [config.get(name) for config in configs] for name in self.parameters}
@@ -178,7 +178,7 @@ class Feasible:
         return found
 
     def _configs(self, rows: np.ndarray, values: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-        """The configurations of the rows, as `decode` makes them: a choice may be None, so NaN says what is inactive."""
+        """The configurations of the rows, as `decode` makes them. What is inactive is seen by NaN: None may be a choice."""
         if not self.shown:
             return [self.decode(row) for row in rows]
         full = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
@@ -189,7 +189,7 @@ class Feasible:
 
 
 def _decode_column(spec: Parameter, positions: np.ndarray) -> list[Any]:
-    """The values at positions (n,), None at NaN; those of few values are decoded once each."""
+    """The values at positions (n,), None at NaN. Of a parameter with few values each is decoded only once."""
     if spec.size and len(positions) > spec.size:
         table = {u: spec.decode(u) for u in np.unique(positions).tolist() if u == u}
         return [table.get(u) for u in positions.tolist()]  # a NaN is in no table

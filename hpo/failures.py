@@ -1,4 +1,4 @@
-"""When a run ends because of what fails: the machine, three times in a row, or the objective, in its first three trials."""
+"""When failures end a run: three jobs in a row are lost by the machine, or the first three trials show one mistake."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from hpo.logs import Log
 from hpo.objective import NothingReported
 from hpo.signals import Interrupted, InterruptedScript, Terminated, handle_termination, is_interactive
 from hpo.study import Study
+from hpo.values import quantity
 
-IN_A_ROW = 3  # jobs lost to the disk, or first trials with the same exception, that end a run
-# Failures that belong to configurations, whatever line raises them: out of memory and divergence.
+IN_A_ROW = 3  # so many jobs lost to the disk, or so many first trials with the same exception, end a run
+# Failures that are the configuration's fault, whichever line raises them: out of memory and divergence.
 MEMORY = re.compile(r"out of memory|OutOfMemory|MemoryError", re.IGNORECASE)
 DIVERGENCE = re.compile(r"diverge|\bnan\b|non-?finite|not finite|\binf(inity)?\b|overflow", re.IGNORECASE)
 ARITHMETIC = {"builtins.ArithmeticError"}  # FloatingPointError, OverflowError and ZeroDivisionError
@@ -25,7 +26,7 @@ Caught = type[BaseException] | tuple[type[BaseException], ...]
 
 
 class ObjectiveError(Exception):
-    """What the objective raised in a worker; its text is the traceback there."""
+    """The exception that the objective raised in a worker; its text is the worker's traceback."""
 
 
 class Failures:
@@ -40,15 +41,15 @@ class Failures:
         if wrong:
             raise TypeError(f"catch is an exception class or a tuple of them, but {wrong[0]!r} came")
         self.catch = {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds}
-        self._lost = 0  # jobs in a row
-        self._shown = False  # whether a traceback was
-        self._died = False  # whether a worker has
-        # of the first trials to finish: exception and line, or what was malformed; None of all others
+        self._lost = 0  # how many jobs in a row were lost
+        self._shown = False  # whether a traceback was printed
+        self._died = False  # whether a worker's death was reported
+        # the first trials to finish: exception and line, or the malformed types; None for any other outcome
         self._first: dict[int, tuple[object, ...] | None] = {}
 
     def count_loss(self, job: Job, lost: Lost) -> None:
-        """Counts a lost job, and says once in a run that a worker died. Raises RuntimeError at the third in a row that was
-        lost to anything but a worker's death; a source that is gone is trained again, and counts as nothing."""
+        """Counts a lost job, and reports the first worker's death of a run. Raises RuntimeError at the third job in a row that
+        was lost by anything but a worker's death. A missing source does not count: it is trained again."""
         if lost.cause == "source":
             return
         if lost.cause == "worker" and lost.message and not self._died:
@@ -66,8 +67,8 @@ class Failures:
             )
 
     def count_result(self, job: Job, result: Result, told: Result) -> None:
-        """Counts a result as it came from the executor, and as it was told. Raises RuntimeError if the run's first three
-        trials raised the same exception at one line, or if what they returned is malformed in the same way."""
+        """Counts a result: `result` came from the executor, `told` is what the history got. Raises RuntimeError if the first
+        three trials of the run raised the same exception at one line, or returned values that are malformed in the same way."""
         self._lost = 0
         raised = result if isinstance(result, Raised) else None
         uncaught = raised is not None and self.catch.isdisjoint(raised.types)
@@ -80,7 +81,7 @@ class Failures:
         if nothing:
             self._first[job.trial] = (NOTHING,)
         elif result.error is None and told.error is not None:
-            # the kinds of what was returned: None, a text, a mapping without the objective
+            # the types of what was returned: None, a text, a mapping without the objective
             self._first[job.trial] = tuple(sorted((name, type(value).__name__) for name, value in result.metrics.items()))
         else:
             self._first[job.trial] = (raised.types[0], raised.line) if raised and self._is_mistake(raised) else None
@@ -99,7 +100,7 @@ class Failures:
         ) from ObjectiveError(f"in the objective:\n{raised.traceback}")
 
     def _is_mistake(self, raised: Raised) -> bool:
-        """Whether it can be a mistake in the objective, rather than a property of a configuration."""
+        """Whether the exception may be a mistake in the objective, rather than the fault of a configuration."""
         said = f"{raised.types[0]} {raised.error}"
         spared = not self.catch.isdisjoint(raised.types) or not ARITHMETIC.isdisjoint(raised.types)
         return bool(raised.line) and not spared and not MEMORY.search(said) and not DIVERGENCE.search(said)
@@ -107,8 +108,8 @@ class Failures:
 
 @contextmanager
 def explain_interrupts(log: Log | None, study: Study, where: str | None) -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM end the program with a sentence that says how to go on; the log, if any, is closed before.
-    In a shell or a notebook Ctrl-C is a KeyboardInterrupt that carries the study, and nothing ends."""
+    """A context in which Ctrl-C and SIGTERM close the log, if there is one, and end the program with a sentence that says how
+    to go on. In a shell or a notebook Ctrl-C raises a KeyboardInterrupt that carries the study, and the program goes on."""
     with handle_termination():
         try:
             yield
@@ -118,13 +119,14 @@ def explain_interrupts(log: Log | None, study: Study, where: str | None) -> Iter
             ended = isinstance(stop, Terminated)
             typed = is_interactive() and not ended
             if where:
-                kept = f"are in {where}: the same call goes on from there"
+                kept = f"in {where}: the same call goes on from there"
             elif typed:
-                kept = "are in memory alone: `import sys; study = sys.last_value.study` has them, and log= a file keeps them"
+                kept = "in memory alone: `import sys; study = sys.last_value.study` gets the study, and log= a file would keep it"
             else:
-                kept = "are lost: give log= a file to keep them"
+                kept = "lost: give log= a file to keep what is found"
             count, name = len(study.history.results), "SIGTERM" if ended else "Ctrl-C"
-            print(f"stopped by {name}; {count} results {kept}", file=sys.stderr, flush=True)
+            said = f"{quantity(count, 'results')} {'is' if count == 1 else 'are'} {kept}"
+            print(f"stopped by {name}; {said}", file=sys.stderr, flush=True)
             if ended:
                 raise stop from None
             raise (Interrupted if typed else InterruptedScript)(study) from None

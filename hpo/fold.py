@@ -1,8 +1,8 @@
 """Folds: state that depends on the path of a history (rungs, brackets, slots, generations), kept up to date at constant cost.
 
-A fold steps once a start: first it absorbs the keys that finished since the start before, sorted, then it enters the job.
-So what finished between two starts counts as one step in whatever order it came, and the state is a function of the events.
-What finished since the last start is absorbed by a copy, which is what a proposal reads.
+A fold takes one step at every start: first it absorbs the keys that have finished since the previous start, sorted, then it
+enters the job that starts. So the order of results between two starts does not matter, and the state is a function of the
+events. What has finished since the last start is absorbed by a copy of the state; proposals read this copy.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ History = Any  # hpo.history.History, which holds folds
 
 
 class State(Protocol):
-    """What an owner keeps of a path. It asks the history only about keys and jobs that it was given."""
+    """The state that an owner keeps. It asks the history only about keys and jobs that it was given."""
 
     def copy(self) -> Self:
-        """A state that may change without changing this one."""
+        """A copy that can change without changing this state."""
         ...
 
     def absorb(self, history: History, keys: Sequence[Key]) -> None:
-        """These keys finished between two starts; sorted."""
+        """Takes in the keys that finished between two starts, sorted."""
         ...
 
     def enter(self, history: History, job: Job) -> None:
-        """This job started (a lost one starts again; an added one starts and finishes at once)."""
+        """Takes in the job that starts. A lost job starts again; an added result starts and finishes at once."""
         ...
 
 
@@ -37,14 +37,14 @@ S = TypeVar("S", bound=State)
 
 @dataclass
 class Fold(Generic[S]):
-    """A state with how many starts it has entered, and a copy that has absorbed what finished since."""
+    """A state, the number of starts that it has entered, and a copy that has absorbed what finished since the last one."""
 
     state: S
     position: int = 0
     ahead: tuple[tuple[Key, ...], S] | None = None
 
     def settle(self, history: History, steps: Sequence[tuple[Job, tuple[Key, ...]]]) -> S:
-        """The state behind the last start."""
+        """The state right after the last start."""
         for job, keys in steps[self.position :] if self.position < len(steps) else ():
             if self.ahead is not None and self.ahead[0] == keys:
                 self.state = self.ahead[1]
@@ -56,7 +56,7 @@ class Fold(Generic[S]):
         return self.state
 
     def read(self, history: History, steps: Sequence[tuple[Job, tuple[Key, ...]]], tail: Sequence[Key]) -> S:
-        """The state with what has finished since the last start."""
+        """The state that includes what has finished since the last start."""
         state = self.settle(history, steps)
         if not tail:
             return state

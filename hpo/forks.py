@@ -1,4 +1,5 @@
-"""A child process that an objective forks ends when it returns: log and checkpoints belong to the one driver."""
+"""Ends a child process that an objective has forked as soon as the objective returns in it: log and checkpoints belong to the
+one driver."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_process() -> Iterator[None]:
-    """A forked child that leaves this context ends without output, whatever it returned or raised. Nothing is flushed or
-    closed: files belong to the parent."""
+    """A context that only the parent process leaves. A forked child ends there without output, whatever it returned or
+    raised, and flushes and closes nothing: the files belong to the parent."""
     process = os.getpid()
     try:
         yield

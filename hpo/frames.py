@@ -1,4 +1,4 @@
-"""Whose line a warning shows: the first one outside of this package."""
+"""Which line a warning points to: the first one on the call stack that is outside of this package."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 Everything an optimizer may know is here, and nothing else: the same events give the same History on any machine. Reads
 are sorted by key, so that the order in which results arrived between two starts changes nothing.
 
-Every event costs a constant or a logarithm, however long the study is: what is asked at every job is an index that grows
-with the events. What depends on the path of a study beyond that is folded (see fold.py).
+The cost of an event is constant or logarithmic in the length of the study: whatever is read at every job is an index that
+is updated with the events. State that depends on their order beyond that is folded (see fold.py).
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from hpo.logs import Collision, Event, Log, MemoryLog
 from hpo.logs.base import canonical, encode_json
 from hpo.pareto import dominates, pareto_order
 from hpo.upgrade import upgrade_event, upgrade_header
+from hpo.values import quantity
 
 PHASES = ("search", "finals")
 
 
 class History:
-    """Events and their indexes. `start`, `finish`, `lost`, `add` and `enqueue` append to the log before memory changes."""
+    """Events and their indexes. `start`, `finish`, `lose`, `add` and `enqueue` append to the log before memory changes."""
 
     def __init__(self, header: Header, log: Log | None = None) -> None:
         self.header = header
@@ -41,32 +42,32 @@ class History:
         self.events: list[Event] = []
         self.jobs: dict[Key, Job] = {}  # every job ever started, by key
         self.results: dict[Key, Result] = {}  # every finished key
-        self.pending: dict[Key, Job] = {}  # started and neither finished nor waiting to be given out again
+        self.pending: dict[Key, Job] = {}  # started, and neither finished nor in `retries`
         self.retries: dict[Key, Job] = {}  # lost jobs that the next ask gives out again, oldest first
-        self.added: set[int] = set()  # trials that were told without having been asked
+        self.added: set[int] = set()  # trials whose results were added without an ask
         self.adopted: set[int] = set()  # trials whose weights came from another trial
         self.trials: dict[int, list[Key]] = {}  # keys of every trial, in order of starting
-        self.sources: Counter[Key] = Counter()  # of jobs pending or to be given out again: how many start from a key
-        self.fresh = 0  # trials that were asked and started without a checkpoint
+        self.sources: Counter[Key] = Counter()  # how many pending or lost jobs start from a key
+        self.fresh = 0  # how many trials were asked for and started without a checkpoint
         self.next_trial = 0  # the number of the next fresh trial
-        self.highest: dict[str, int] = {}  # of every whole number that is recorded: a position in a list or a sequence
+        self.highest: dict[str, int] = {}  # by name, the highest whole number in the records of notes
         self.limited = False  # whether this run may start no more fresh trials
-        self.refusal: str | None = None  # why nothing may be told to it, beside what its log says
-        self.by_hand = False  # whether jobs are asked for outside of a run: then no limit applies
-        self.phase = "search"  # "finals": only what was chosen is trained to the end
-        self.last_limit: Mapping[str, Any] = {}  # the rule by which `limited` stands, its value, phase and detail; else empty
+        self.refusal: str | None = None  # why nothing may be written; None if it may, as far as the log allows
+        self.by_hand = False  # whether jobs are asked for by hand, outside of a run: then no limit applies
+        self.phase = "search"  # in "finals" only the chosen trials go on, to the end
+        self.last_limit: Mapping[str, Any] = {}  # why `limited` is set: rule, value, phase, detail; else empty
         self.clock = Clock()
         self._at: dict[int, list[Key]] = {}  # finished keys by budget, sorted
         self._ranked: dict[int, list[tuple[tuple[float, ...], Key]]] = {}  # successes by budget, sorted by losses, then key
-        self._fronts: dict[int, list[Key]] = {}  # of several objectives: what nothing at the same budget dominates
-        self._budgets: list[int] = []  # at which anything has finished
+        self._fronts: dict[int, list[Key]] = {}  # by budget, the first Pareto front
+        self._budgets: list[int] = []  # budgets at which anything has finished, sorted
         self._finished: list[Key] = []  # finished keys, sorted
         self._losses: dict[Key, tuple[float, ...]] = {}
         self._epoch: dict[Key, int] = {}  # number of starts before a key's finish
         self._lost: dict[Key, int] = {}  # how often a key was lost: the number of its next attempt
-        self._deaths: dict[Key, int] = {}  # how often because a worker died, which counts towards the limit
+        self._deaths: dict[Key, int] = {}  # how often by a worker's death, which counts towards the limit
         self._queue: dict[int, Mapping[str, Any]] = {}  # enqueued configurations by the position of their event
-        self._steps: list[tuple[Job, tuple[Key, ...]]] = []  # every start, and what had finished since the one before
+        self._steps: list[tuple[Job, tuple[Key, ...]]] = []  # every start, with the keys finished since the one before
         self._tail: list[Key] = []  # what has finished since the last start, sorted
         self._folds: dict[str, Fold[Any]] = {}
         self._digest = hashlib.blake2b(digest_size=16)
@@ -78,7 +79,7 @@ class History:
         place, plain = repr(self.log.place), json.loads(encode_json(self.header.to_json()))
         found, mine = upgrade_header(self.log.open(plain), place), upgrade_header(plain, place)
         if mine["optimizer"].get("name") == "Finals" and {**mine, "optimizer": mine["optimizer"]["optimizer"]} == found:
-            # finals came to a study that began without: the search is the same, and the header stays as it stands
+            # finals were added to a study that began without them: the search is the same, and the header stays
             self.header, mine = replace(self.header, optimizer=found["optimizer"]), json.loads(encode_json(dict(found)))
         changed = differences(found, mine)
         if changed:
@@ -90,13 +91,13 @@ class History:
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def start(self, job: Job, seen: int) -> None:
-        """Records that a job was given out after the proposal had read `seen` events. Raises Collision if it lost."""
+        """Records that a job was given out; its proposal had read `seen` events. Raises Collision if another driver was first."""
         if not 1 <= job.until <= self.header.horizon:
             raise ValueError(f"job {job.key} has until={job.until}; allowed is 1 to the horizon {self.header.horizon}")
         self._append("start", {"job": job.to_json(), "seen": seen, "attempt": self.attempt(job.key)})
 
     def finish(self, job: Job, result: Result) -> bool:
-        """Records a result; False (and nothing changes) if the key was finished before: the first result stands."""
+        """Records a result. False, and nothing changes, if the key has a result already: the first result stands."""
         if job.key not in self.jobs:
             raise ValueError(f"job {job.key} was never started here; a result that was not asked is given with add()")
         if job.key in self.results:
@@ -111,11 +112,11 @@ class History:
     def lose(self, job: Job, cause: str = "worker", message: str = "", attempt: int | None = None) -> bool:
         """Records that the machine lost a pending job. Only a worker's death counts towards the header's limit.
 
-        message   how that came; it stands in the error of a job that was lost too often
-        attempt   the one that was lost, as `attempt` said when the job was given out; by default the present one
+        message   how the job was lost; it becomes part of the error if the job is lost too often
+        attempt   which attempt was lost: the number that `attempt` gave when the job was given out; by default the present one
 
         False, and the job stays as it is, if it is not pending, or if another driver has finished it or recorded the loss
-        of this attempt: an attempt is lost once, however many drivers ran it.
+        of this attempt: an attempt is lost only once, however many drivers ran it.
         """
         now = self.attempt(job.key)
         if job.key not in self.pending or attempt not in (None, now):
@@ -131,7 +132,7 @@ class History:
         return self.attempt(job.key) > now
 
     def add(self, job: Job, result: Result) -> None:
-        """Records a result that was not asked. Raises Collision if another driver took the trial's number."""
+        """Records a result that nobody asked for. Raises Collision if another driver took the trial's number."""
         self._append("add", {"job": job.to_json(), "result": result.to_json()})
 
     def enqueue(self, config: Mapping[str, Any]) -> None:
@@ -139,16 +140,16 @@ class History:
         self._append("enqueue", {"config": dict(config)})
 
     def run(self, allowed: Mapping[str, Any] | None = None) -> None:
-        """Records that a driver begins to work; what `elapsed_seconds` counts from.
+        """Records that a driver begins to work; `elapsed_seconds` counts from here.
 
-        allowed: the limit of this driver by rule, {"trials": 50, "seconds": None, "when": the name of a predicate}; None is
-        no limit. A limit that was decided before is lifted only where its rule now allows more, or names another predicate.
+        allowed: this driver's limits by rule, {"trials": 50, "seconds": None, "when": the name of a predicate}; None is no
+        limit. A limit that was reached before is lifted only if its rule now allows more, or names another predicate.
         """
         self.by_hand = False
         self._append("run", dict(allowed or {}))
 
     def lift(self) -> None:
-        """Records that jobs are asked for by hand; the limit of an earlier run does not apply to them."""
+        """Records that jobs are asked for by hand: the limit of an earlier run does not apply to them."""
         self._append("run", {"trials": None, "seconds": None, self.last_limit.get("rule") or "trials": None})
 
     def refuse_readers(self) -> None:
@@ -158,10 +159,10 @@ class History:
             raise PermissionError(refusal)
 
     def limit(self, rule: str, value: Any, phase: str = "search", detail: Mapping[str, Any] | None = None) -> None:
-        """Records that no new trial may start, and by which rule. Trials that were started may continue.
+        """Records that no new trial may start, and by which rule. Trials that have started may continue.
 
         phase: "finals" if the best trials are now trained to the end (see optimizers/finals.py).
-        detail: what else the rule decided.
+        detail: whatever else the rule decided.
         """
         if phase not in PHASES:
             raise ValueError(f"phase is {phase!r}; allowed are {list(PHASES)}")
@@ -172,11 +173,11 @@ class History:
         self.refuse_readers()
         plain = json.loads(encode_json(body))  # memory holds exactly what a reader of the log will hold
         with self.lock:
-            self.log.append(Event(kind, plain, self._began + time.monotonic()))  # a clock that is set cannot bend a run
+            self.log.append(Event(kind, plain, self._began + time.monotonic()))  # a clock that is set meanwhile has no effect
             self.refresh()
 
     def refresh(self) -> None:
-        """Reads what the log holds beyond this memory (own appends, and those of other drivers)."""
+        """Reads the events of the log that are not in memory yet: own appends, and those of other drivers."""
         with self.lock:
             for event in self.log.read(len(self.events)):
                 self._apply(upgrade_event(event))
@@ -203,8 +204,7 @@ class History:
         self._digest.update(event.canonical().encode())
 
     def _apply_run(self, allowed: Mapping[str, Any]) -> None:
-        """Lifts a limit if this run allows more by the same rule, or has another predicate. A limit of a version-1 log has
-        no rule and is always lifted."""
+        """Lifts a limit if this run allows more by its rule or has another predicate; one without a rule (version 1) always."""
         rule = self.last_limit.get("rule")
         if not self.limited or (rule is not None and rule not in allowed):
             return
@@ -240,7 +240,7 @@ class History:
         self._tail = []
 
     def _wait_no_more(self, key: Key) -> Job | None:
-        """Removes a job from the pending and lost ones. Returns it; None if it was in neither."""
+        """Removes a job from the pending and the lost ones, and returns it; None if it was among neither."""
         job = self.pending.pop(key, None) or self.retries.pop(key, None)
         if job is not None and job.source is not None:
             self.sources[job.source] -= 1
@@ -250,7 +250,7 @@ class History:
 
     def _apply_finish(self, key: Key, result: Result) -> None:
         self._wait_no_more(key)
-        if key in self.results:  # lost too often here, told by another driver there: the first stands
+        if key in self.results:  # lost too often here, finished by another driver there: the first event stands
             return
         self.results[key] = result
         self._losses[key] = losses = self.header.losses(result)
@@ -305,15 +305,15 @@ class History:
         return next((until for until in reversed(self._budgets) if self._ranked.get(until)), None)
 
     def ranking(self, until: int) -> Iterator[Key]:
-        """Successes at a budget, best first, as `rank` has them. With several objectives only the first front, so that it
-        does not cost a sort of all."""
+        """Successes at a budget, best first, as `rank` orders them. With several objectives only the first front, which
+        saves sorting all of them."""
         if len(self.header.objectives) > 1:
             yield from self.rank(self._fronts.get(until, ()))
         else:
             yield from (key for _, key in self._ranked.get(until, ()))
 
     def front(self, until: int) -> Sequence[Key]:
-        """Successes at a budget that no other dominates, sorted by key; of one objective the best and its ties."""
+        """Successes at a budget that no other dominates, sorted by key; with one objective, the best and its ties."""
         if len(self.header.objectives) > 1:
             return self._fronts.get(until, ())
         ranked = self._ranked.get(until, [])
@@ -323,12 +323,12 @@ class History:
     def fold(self, owner: str, begin: Callable[[], S]) -> S:
         """The owner's present state: made by `begin`, updated by the events. Read it, do not change it.
 
-        owner: names what the state depends on beside the events, such as the description of an optimizer.
+        owner: a text for everything but the events that the state depends on, such as the description of an optimizer.
         """
         return self._fold(owner, begin).read(self, self._steps, self._tail)
 
     def fold_at_start(self, owner: str, begin: Callable[[], S]) -> S:
-        """The owner's state at the last start, which later results no longer change."""
+        """The owner's state at the last start; later results do not change it."""
         return self._fold(owner, begin).settle(self, self._steps)
 
     def _fold(self, owner: str, begin: Callable[[], S]) -> Fold[S]:
@@ -342,7 +342,7 @@ class History:
         return next(iter(self._queue.items()), None)
 
     def losses(self, key: Key) -> tuple[float, ...]:
-        """Every objective of a finished key as something to minimise; infinite for a failure."""
+        """Every objective of a finished key, with the sign for minimising; infinite for a failure."""
         return self._losses[key]
 
     def is_failure(self, key: Key) -> bool:
@@ -357,29 +357,29 @@ class History:
         return [ordered[i] for i in pareto_order([self._losses[key] for key in ordered])]
 
     def attempt(self, key: Key) -> int:
-        """The number of a job's present attempt, or of its next: how often it was lost."""
+        """The number of a job's present or next attempt, which is how often it was lost."""
         return self._lost.get(key, 0)
 
     def is_own(self, key: Key) -> bool:
-        """Whether a trial has trained its own weights, without a checkpoint of another trial."""
+        """Whether a key's trial trained its weights itself, without a checkpoint of another trial."""
         return key[0] not in self.adopted
 
     def epoch(self, key: Key) -> int:
-        """Number of starts before a key's finish: what a rung that is judged once compares against."""
+        """Number of starts before a key's finish. A rung that is judged once compares a key with those of earlier epochs."""
         return self._epoch[key]
 
     @property
     def starts(self) -> int:
-        """Number of starts so far: a key of this epoch has seen none since its finish."""
+        """Number of starts so far. A key whose epoch is this number has finished since the last start."""
         return len(self._steps)
 
     def elapsed_seconds(self) -> float:
-        """Seconds that drivers have worked so far: from every `run` event to the last event before the next."""
+        """Seconds that drivers have worked so far: from every `run` event to the last event before the next `run`."""
         return self.clock.elapsed
 
     @property
     def digest(self) -> str:
-        """A hash of the header and every event; the key of any cache over histories."""
+        """A hash of the header and every event. Caches over histories use it as their key."""
         return self._digest.hexdigest()
 
     def prefix(self, count: int) -> History:
@@ -392,7 +392,8 @@ class History:
     def __repr__(self) -> str:
         aims = ", ".join(f"{name} {direction}" for name, direction in self.header.objectives.items())
         pending = len(self.pending) + len(self.retries)
-        return f"History({len(self)} events: {len(self.results)} results, {pending} pending; {aims})"
+        events, results = quantity(len(self), "events"), quantity(len(self.results), "results")
+        return f"History({events}: {results}, {pending} pending; {aims})"
 
     def __len__(self) -> int:
         return len(self.events)

@@ -1,4 +1,4 @@
-"""What is asked and what is told: Job, Result and the Header that every log opens with. All of it survives JSON."""
+"""What `ask` returns and `tell` takes: Job and Result; and the Header that opens every log. All of it survives JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from hpo.logs.base import VERSION
 from hpo.values import format_value, is_several, number, whole
 
-LONGEST = 140  # characters of one difference among several in a sentence
+LONGEST = 140  # characters that a sentence spends on one of several differences
 
 Key = tuple[int, int]  # (trial, until): names a result and a checkpoint; nominal, never where a run really stopped
 Curve = Sequence[tuple[int, float]]
@@ -20,8 +20,8 @@ Curve = Sequence[tuple[int, float]]
 class Note:
     """An optimizer's own notes on a job, in three parts. Only the class that writes a key reads it.
 
-    study     what the study keeps: queued (the position of a pinned configuration), added, finals
-    member    where the trial belongs: rung, bracket, slot, generation. What a resume copies, alone
+    study     what the study itself notes: queued (the position of a pinned configuration), added, finals
+    member    where the trial belongs: rung, bracket, slot, generation. A resume copies this part and nothing else
     record    what was computed for this job and is read later: fits, positions in a list. Written once
     """
 
@@ -83,17 +83,17 @@ class Result:
 
     @classmethod
     def of(cls, value: Any, objectives: Mapping[str, str]) -> Result:
-        """A Result from a number (the first objective), from a tuple or list of as many numbers as there are objectives, in
-        their order (of several), from a mapping of metrics or a Result.
+        """A Result from a number (the first objective), a mapping of metrics, a Result or, of several objectives, a tuple or
+        list with one number for each, in their order.
 
-        Numbers may be those of numpy, torch and the like, and arrays that hold one; True and texts are none. Raises TypeError
-        or ValueError that names what came when an objective is missing or is not a number.
+        Numbers may come from numpy, torch and the like, or as an array that holds one number. True and texts are no numbers.
+        Raises a TypeError or ValueError that names what came if an objective is missing or is not a number.
         """
         if not isinstance(value, Result):
             value = cls(_by_objective(value, objectives))
         elif not isinstance(value.metrics, Mapping):
             value = replace(value, metrics=_by_objective(value.metrics, objectives))
-        elif "" in value.metrics:  # what an executor was given, which knows no objective's name
+        elif "" in value.metrics:  # from an executor, which does not know the objective's name
             value = replace(value, metrics={**value.metrics, **_by_objective(value.metrics[""], objectives)})
         error = value.error
         if isinstance(error, BaseException):
@@ -148,7 +148,7 @@ def _by_objective(value: Any, objectives: Mapping[str, str]) -> Mapping[str, Any
 
 @dataclass(frozen=True)
 class Header:
-    """The first event of a log: everything a reader must know to judge what follows. Directions live here only."""
+    """The first event of a log: everything a reader must know to judge what follows. Directions are nowhere else."""
 
     space: Mapping[str, Any]
     objectives: Mapping[str, str]
@@ -157,7 +157,7 @@ class Header:
     optimizer: Mapping[str, Any]
     seed: int
     lost_limit: int = 3  # how often one job may be lost before that is an error
-    version: int = VERSION  # of the log; older headers are read as ones of this version
+    version: int = VERSION  # of the log; older headers are upgraded to this version when they are read
 
     def __post_init__(self) -> None:
         if not self.objectives:
@@ -175,7 +175,7 @@ class Header:
         return {**self.__dict__, "objectives": [list(pair) for pair in self.objectives.items()]}
 
     def losses(self, result: Result) -> tuple[float, ...]:
-        """Every objective as something to minimise; a failure, a NaN or an infinity is infinite."""
+        """Every objective, with the sign for minimising; a failure, a NaN or an infinity is infinite."""
         if result.error is not None:
             return (math.inf,) * len(self.objectives)
         signed = [

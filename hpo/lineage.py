@@ -1,7 +1,7 @@
 """A job's source checkpoint is missing: it is trained again, from the nearest ancestor that exists.
 
-The jobs that made it stand in the history: same configuration, same seed, same budgets. Running the last of them again
-writes it again; if that one's source is gone, too, it comes first, and so on down to a start from nothing.
+The jobs that made it are in the history, with configuration, seed and budgets. Running the last of them again writes the
+checkpoint again. If the source of that job is missing too, it is trained first, and so on, at worst from the very start.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from hpo.job import Job, Key, Result
 
 
 class Lineage:
-    """Jobs that are trained again for their checkpoints, and the jobs that wait for those. Nothing of it is an event."""
+    """Jobs that run again for their checkpoints, and the jobs that wait for these checkpoints. None of this is an event."""
 
     def __init__(self, history: History) -> None:
         self.history = history
-        self._waiting: dict[Key, list[Job]] = {}  # by the source that is trained again
+        self._waiting: dict[Key, list[Job]] = {}  # jobs that wait, by the source that is trained again
         self._repairs: Counter[Key] = Counter()
 
     def settle(self, job: Job, outcome: Result | Lost) -> tuple[list[Job], list[tuple[Job, Result]]] | None:
-        """(jobs to run next, jobs that fail with their results) after an outcome; None if no missing source is involved."""
+        """(jobs to run next, failed jobs with their results) after an outcome; None if no missing source is involved."""
         if isinstance(outcome, Lost) and outcome.cause == "source":
             return self._repair(job)
         if job.key not in self._waiting:
@@ -57,14 +57,14 @@ class Lineage:
         return None
 
     def _again(self, job: Job, lost: Lost) -> tuple[list[Job], list[tuple[Job, Result]]]:
-        """A repair was lost. Deaths of workers count towards the limit, as for every job."""
+        """Handles the loss of a job that was trained again. Workers' deaths count towards the limit, as for every job."""
         self._repairs[job.key] += lost.cause == "worker"
         if self._repairs[job.key] <= self.history.header.lost_limit:
             return [job], []
         return [], self._fail_jobs(job.key, self._waiting.pop(job.key), f"training it again was lost: {lost.message}")
 
     def _fail_jobs(self, source: Key, jobs: list[Job], reason: str) -> list[tuple[Job, Result]]:
-        """Results of the jobs that cannot start; of a repair among them, those of the jobs that wait for it."""
+        """Failed results of jobs that cannot start, and of all jobs that wait for one of these to be trained again."""
         name = f"the checkpoint of trial {source[0]} at {source[1]}"
         found = []
         for job in jobs:

@@ -1,9 +1,9 @@
 """load: a study from its file alone, as far as a file can hold one.
 
-The header describes the space, the optimizer with its options, the seed, objectives, unit and horizon. Functions cannot
-stand in it: constraints of the space, acquisitions and cost functions of one's own, priors. They stand there by name, are
-given again and compared by name. Without them a study opens read-only, and asking says what is missing. Nothing that a file
-names is ever imported: names are looked up in hpo.optimizers and among the classes that `hpo.register` has been given.
+The header describes the space, the optimizer with its options, the seed, objectives, unit and horizon. It cannot hold
+functions (constraints of the space, acquisitions and cost functions of one's own, priors), only their names. Functions must
+be given again, and are compared by name. Without them a study opens read-only, and an ask says what is missing. Nothing that
+a file names is ever imported: names are looked up in hpo.optimizers and among the classes given to `hpo.register`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from hpo.study import Study
 from hpo.upgrade import upgrade_header
 from hpo.values import format_value
 
-WORD = re.compile(r"[A-Za-z_][\w %/-]*")  # a name of a table or a metric; code stands as module.name or with brackets
+WORD = re.compile(r"[A-Za-z_][\w %/-]*")  # the name of a table or a metric; the name of code has dots or brackets
 NESTED = re.compile(r"[Ss]ampler|[Oo]ptimizer")  # the name or the type of an option that holds an optimizer
 KINDS: dict[str, type[Parameter]] = {"float": Float, "int": Int, "choices": Categorical, "const": Const}
 
 
 class Missing(Exception):
-    """What a header cannot hold, in words."""
+    """Something that a header cannot hold; the message says what."""
 
 
 def load(
@@ -47,11 +47,11 @@ def load(
 ) -> Study:
     """The study of a log, given as the path of a file, a URL, or the log itself.
 
-    constraints   the functions over configurations that the space was made with, compared by name
-    optimizer     an instance as the study was made with, where its options hold functions; it comes with its own space
+    constraints   the constraints that the space was made with; they are compared by name
+    optimizer     an instance like the one that the study was made with, if its options hold functions; it brings its own space
 
-    Without what is missing, and where the file may not be written, the study is there to be read: asking and telling raise
-    PermissionError in one sentence. FileNotFoundError or ValueError if there is no such log or it belongs to another study.
+    If something is missing, or the file may not be written, the study can only be read: ask and tell raise PermissionError
+    in one sentence. FileNotFoundError or ValueError if there is no such log, or if it belongs to another study.
     """
     optimizer = adapt(optimizer)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
@@ -75,7 +75,7 @@ def _open_existing(place: str | Path | Log) -> Log:
         return SQLiteLog(place, readonly=not _is_writable(Path(place)))
     if not isinstance(place, str):
         return open_log(place)
-    log = open_log(place, readonly=True)  # makes nothing where there is nothing
+    log = open_log(place, readonly=True)  # read-only, so that no file is made where there is none
     if log.path is not None and not _is_writable(log.path):
         return log
     log.close()
@@ -103,7 +103,7 @@ def _name(log: Log) -> str:
 
 
 def _came_later(history: History) -> int | None:
-    """How many trials the finals keep that came to a study whose header does not name them; None where there were none."""
+    """How many trials the finals keep, if they were added to a study whose header does not name them; None without finals."""
     ended = [event.body for event in history.events if event.kind == "limit" and event.body.get("phase") == FINALS]
     return max((int(body.get("detail", {}).get("keep", 3)) for body in ended), default=None)
 
@@ -129,7 +129,7 @@ def read_header(found: Mapping[str, Any], name: str) -> Header:
 
 
 def _restore(header: Header, name: str, constraints: Sequence[Constraint] | None) -> tuple[Optimizer, str | None]:
-    """The optimizer that the header describes; one that only reads if something is missing, with the sentence that says what."""
+    """The optimizer of the header, and None. If something is missing: one that only reads, and a sentence that says what."""
     space = restore_space(header.space, constraints, name)
     lacks = _space_lacks(header.space, space)
     inner: Optimizer | None = None
@@ -151,7 +151,7 @@ def _restore(header: Header, name: str, constraints: Sequence[Constraint] | None
 
 
 def restore_space(described: Mapping[str, Any], constraints: Sequence[Constraint] | None, name: str) -> Space:
-    """The space of a description, with the constraints that were given. ValueError if those have other names."""
+    """The space of a description, with the given constraints. ValueError if their names differ from the description's."""
     names = described.get("constraints", [])
     given = _plain([code_name(predicate) for predicate in constraints or ()])
     if constraints is not None and given != names:
@@ -188,8 +188,8 @@ def _space_lacks(described: Mapping[str, Any], space: Space) -> list[str]:
 
 
 def restore_optimizer(described: Mapping[str, Any], space: Space, seed: int) -> Optimizer:
-    """The optimizer of a description. Raises Missing if its class is none of hpo.optimizers and was not registered, or an
-    option holds code."""
+    """The optimizer of a description. Raises Missing if its class is neither in hpo.optimizers nor registered, or if an option
+    holds code."""
     name, classes = described.get("name"), _classes()
     if name not in classes:
         raise Missing(f"the optimizer {name!r}, which is none of hpo.optimizers and was not registered,")
@@ -215,18 +215,20 @@ def restore_optimizer(described: Mapping[str, Any], space: Space, seed: int) -> 
 
 
 def write_call(described: Mapping[str, Any], seed: int) -> str:
-    """How somebody writes the optimizer of a description: `ASHA(Mutate(space, seed=1, elite=3), max_resource=9)`, `...` where
-    code stood. Of our own classes only what is not the default is said."""
+    """The call that makes the optimizer of a description: `ASHA(Mutate(space, seed=1, elite=3), max_resource=9)`, with `...`
+    in the place of code. Options of dataclasses that have their default are left out, and the seed of a class without one."""
     name = described.get("name")
     cls = _classes().get(str(name))
     types = {} if cls is None else _option_types(cls)
-    inner, said = [], []
+    arguments, said = [], []
     for option, value in described.items():
         if isinstance(value, dict) and "name" in value and NESTED.search(option):
-            inner.append(write_call(value, seed))
+            arguments.append(write_call(value, seed))
         elif option not in ("name", "module") and not (cls is not None and _is_default(cls, option, value)):
             said.append(f"{option}={'...' if _is_code(value, types.get(option)) else format_value(value)}")
-    return f"{name or '...'}({', '.join([*(inner or ['space', f'seed={seed}']), *said])})"
+    seeded = "seed" in types if cls is not None else seed != 0  # a class that is not known here may take none
+    arguments = arguments or ["space", *[f"seed={seed}"] * seeded]
+    return f"{name or '...'}({', '.join([*arguments, *said])})"
 
 
 def _is_default(cls: type, option: str, value: Any) -> bool:
@@ -238,7 +240,7 @@ def _is_default(cls: type, option: str, value: Any) -> bool:
 
 
 def _is_code(value: Any, kind: str | None) -> bool:
-    """Whether an option stood for a function: by its type, or, where that is not known, by how it is written."""
+    """Whether an option was a function: judged by its type or, if that is not known, by how the header writes it."""
     if kind is None:
         parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         return (isinstance(value, str) and not WORD.fullmatch(value)) or any(_is_code(part, None) for part in parts)
@@ -247,14 +249,14 @@ def _is_code(value: Any, kind: str | None) -> bool:
 
 
 def _option_types(cls: type) -> dict[str, str | None]:
-    """The type of every option, as it is written; None of a class whose `__init__` is its author's."""
+    """The type of every option as the source writes it; None for each option of a class with an `__init__` of its own."""
     if has_fields(cls):
         return {field.name: str(field.type) for field in fields(cls)}
     return dict.fromkeys(option_names(cls))
 
 
 def _classes() -> dict[str, type]:
-    """Every optimizer of ours, and every class that was registered, by the name that a header has of it; ours first."""
+    """Every optimizer of ours and every registered class, by the name that a header uses for it; ours first."""
     every = [*hpo.optimizers.OPTIMIZERS.values(), *vars(hpo.optimizers).values(), Finals]
     return {cls.__name__: cls for cls in every if isinstance(cls, type) and Optimizer.is_adaptable(cls) and not isabstract(cls)}
 
@@ -265,10 +267,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(eq=False)
 class Recorded(Sampler):
-    """The optimizer of a study that is only read: it answers with the header that stands, and asks nothing."""
+    """The optimizer of a study that can only be read: it has the stored header, and asks for nothing."""
 
     stored: Header | None = None
-    inner: Optimizer | None = None  # as it was made but without constraints of the space, where the file holds that much
+    inner: Optimizer | None = None  # the real one without the space's constraints, if the file holds enough for it
     reason: str = ""
 
     def header(
@@ -288,7 +290,7 @@ class Recorded(Sampler):
         raise PermissionError(self.reason)
 
     def live(self, history: History) -> Sequence[Key]:
-        raise PermissionError(self.reason)  # else `run` would give up checkpoints that the real one may name
+        raise PermissionError(self.reason)  # else `run` would delete checkpoints that the real optimizer may still name
 
     def candidates(self, history: History) -> list[Key]:
         return self._asked.candidates(history)

@@ -1,10 +1,11 @@
 """Three kinds of objectives as one protocol: `f(config)`, `f(config, report)` and a Run factory.
 
     f(config) -> value                        one budget; horizon 1
-    f(config, report) -> value                calls report(step, value) on the way; parked at a rung, resumed there
-    factory(config, seed, horizon) -> Run     everything: pause, move, clone
+    f(config, report) -> value                calls report(step, value) on the way; is parked at a rung and resumed there
+    factory(config, seed, horizon) -> Run     can do everything: pause, move, clone
 
-A value is a number, a mapping of metrics, of several objectives a tuple of numbers, or a Result. Coroutine functions are awaited.
+A value is a number, a mapping of metrics, a Result or, for several objectives, a tuple of numbers. Coroutine functions are
+awaited.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Run(Protocol):
     """One learning curve in memory. `until` is absolute, in the study's unit, and never falls."""
 
     def advance(self, until: int) -> tuple[Metrics, Curve]:
-        """Trains to `until`; the metrics there and (step, value) of evaluations on the way."""
+        """Trains to `until`. Returns the metrics there, and (step, value) of the evaluations on the way."""
         ...
 
     def save(self, path: str) -> None:
@@ -38,34 +39,34 @@ class Run(Protocol):
         ...
 
     def load(self, path: str) -> None:
-        """Goes on from a checkpoint of this trial. Of another trial's, too (a clone), unless the Run has a method
+        """Goes on from a checkpoint of this trial, and from another trial's (a clone) unless the Run has a method
 
             def adopt(self, path: str) -> None
 
-        which then takes what another trial has learned (weights, moments, position), and not what judges hyperparameters
-        there (patience, best, guards, noise scale)."""
+        for that. `adopt` takes over what the other trial has learned (weights, moments, position), but not what judges the
+        other trial's hyperparameters (patience, best, guards, noise scale)."""
         ...
 
 
 class ObjectiveHooks(Protocol):
-    """What an objective may have beside being called; each is read if it is there (`hook`)."""
+    """What an objective may have beside `__call__`. All are optional and are read by `hook`."""
 
-    explore: Sequence[str]  # hyperparameters that may change during training: what PBT takes by default
+    explore: Sequence[str]  # hyperparameters that may change during training; PBT explores these by default
 
     def warm(self) -> None:
-        """Called first in every worker process: imports and data that all jobs need."""
+        """Called first in every worker process, for imports and data that all jobs need."""
         ...
 
 
 class RunHooks(Protocol):
-    """What a Run may have beside its three methods."""
+    """What a Run may have beside its three methods. All are optional and are read by `hook`."""
 
     def adopt(self, path: str) -> None:
         """Loads a checkpoint of another trial; without it `load` does."""
         ...
 
     def close(self) -> None:
-        """Called when the Run is dropped: gives back what it holds."""
+        """Called when the Run is dropped; releases what it holds."""
         ...
 
 
@@ -78,7 +79,7 @@ HOOKS = {
 
 
 def hook(owner: Any, name: str) -> Any:
-    """What an objective or a Run has under the name of a hook; None where it has none."""
+    """The attribute of an objective or a Run that a hook's name stands for; None if it has no such attribute."""
     if name not in HOOKS:
         raise KeyError(name)
     return getattr(owner, name, None)
@@ -105,7 +106,7 @@ def kind(objective: Objective) -> str:
 
 
 def build(objective: Objective, config: Mapping[str, Any], seed: int, horizon: int) -> FunctionRun | ReportRun | Run:
-    """The objective for one trial."""
+    """A Run of the objective for one trial."""
     which = kind(objective)
     if which == "function":
         return FunctionRun(objective, config)
@@ -116,8 +117,8 @@ def build(objective: Objective, config: Mapping[str, Any], seed: int, horizon: i
 
 
 def _await(value: Any) -> Any:
-    """The awaited value of a coroutine function. In a notebook, where a loop is running already, it gets its own loop in
-    a thread of its own."""
+    """A value, awaited if it is a coroutine. In a notebook, where an event loop is running already, it is awaited by another
+    loop in another thread."""
     if not inspect.isawaitable(value):
         return value
 
@@ -152,7 +153,8 @@ class FunctionRun:
 
 
 def _check_report(step: Any, value: Any) -> tuple[int, Any]:
-    """What `report` was given, as a whole step and plain floats. Raises a sentence otherwise, above all for (value, step)."""
+    """The arguments of `report` as a whole step and plain floats. TypeError in a sentence otherwise, above all for the order
+    (value, step)."""
     try:
         if isinstance(plain(step), float) and type(plain(value)) is int:
             raise ValueError  # a float and an integer: most likely the other order
@@ -171,18 +173,18 @@ def _check_report(step: Any, value: Any) -> tuple[int, Any]:
 
 
 class Closed(BaseException):
-    """Raised inside `report` when the trial is not continued. A BaseException, so that `except Exception` lets it by."""
+    """Raised inside `report` when the trial is not continued. A BaseException, so that `except Exception` does not catch it."""
 
 
 class NothingReported(ValueError):
-    """`f(config, report)` ended without reporting a value: a mistake of the objective that has no line number."""
+    """`f(config, report)` ended without a value. This is a mistake in the objective for which there is no line number."""
 
 
 class ReportRun:
     """`f(config, report)` in a thread of its own, parked inside `report` once it has reached `until`.
 
-    It can be resumed where it stands, or run again from its beginning (a worker holds few of them parked); it cannot be
-    saved, moved or cloned.
+    It can be resumed where it is parked, or run again from its beginning, because a worker keeps only a few of them parked.
+    It cannot be saved, moved or cloned.
     """
 
     def __init__(self, objective: Objective, config: Mapping[str, Any]) -> None:
@@ -190,7 +192,7 @@ class ReportRun:
         self._process = os.getpid()
         self._turn = threading.Condition()
         self._until = 0
-        self._parked = True  # the objective's thread is not running
+        self._parked = True  # whether the objective's thread stands still
         self._closed = False
         self._outcome: Any = None
         self._error: BaseException | None = None
@@ -200,7 +202,7 @@ class ReportRun:
 
     def advance(self, until: int) -> tuple[Any, Curve]:
         with self._turn:
-            if self._curve and self._curve[-1][0] >= until:  # reports are coarser than rungs: this one is known
+            if self._curve and self._curve[-1][0] >= until:  # reports are coarser than rungs: the value is known already
                 return self._outcome, ()
             start = len(self._curve)
             self._until = until
@@ -238,15 +240,15 @@ class ReportRun:
             self._turn.notify_all()
 
     def _report(self, step: int, value: Any) -> None:
-        """Called by the objective: this step has that value. Waits here while the trial is parked at a rung."""
+        """`report` as the objective calls it: `step` has `value`. Waits here while the trial is parked at a rung."""
         step, value = _check_report(step, value)
-        if os.getpid() != self._process:  # what was forked has nobody to report to, and would be parked for ever
+        if os.getpid() != self._process:  # a forked child has nobody to report to, and would wait for ever
             os._exit(0)
         with self._turn:
             if self._curve and step < self._curve[-1][0]:
                 raise ValueError(f"report got step {step} after step {self._curve[-1][0]}; steps never fall")
             self._outcome = value
-            self._curve.append((step, value))  # of a mapping, the driver takes the study's objective
+            self._curve.append((step, value))  # the driver picks the study's objective out of a mapping
             if step >= self._until:
                 self._parked = True
                 self._turn.notify_all()

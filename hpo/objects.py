@@ -1,4 +1,4 @@
-"""Choices that JSON cannot hold: the objective gets the objects, while jobs and logs hold names and lists."""
+"""Choices that JSON cannot hold: the objective gets the objects themselves; jobs and logs hold their names, or lists."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hpo.space import Space
 
 
 def with_objects(objective: Objective, space: Space) -> Objective:
-    """The objective itself where configurations are plain, else one that is called with `space.objects(config)`.
+    """The objective itself if configurations are plain, else a wrapper that calls it with `space.objects(config)`.
 
-    Like the objective it is one of f(config), f(config, report) and factory(config, seed, horizon), and it can be pickled
-    where the objective and the choices can.
+    The wrapper has the objective's signature: f(config), f(config, report) or factory(config, seed, horizon). It can be
+    pickled if the objective and the choices can.
     """
     return objective if space.is_plain else KINDS[kind(objective)](objective, space.parameters)
 
@@ -24,8 +24,8 @@ class _WithObjects:
         self.objective, self.parameters = objective, dict(parameters)
 
     def __getattr__(self, name: str) -> Any:
-        """What the objective offers beside being called, such as `warm` or `explore`."""
-        if name.startswith("_") or name in ("objective", "parameters"):  # nothing is there yet while it is unpickled
+        """The objective's own attributes, such as `warm` or `explore`."""
+        if name.startswith("_") or name in ("objective", "parameters"):  # while unpickling, `objective` does not exist yet
             raise AttributeError(name)
         return getattr(self.objective, name)
 

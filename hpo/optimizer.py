@@ -2,7 +2,7 @@
 
 An author of a scheduler writes `propose(history) -> Job | None`; an author of a sampler writes
 `sample(history, trial) -> config | None` (or `suggest`, if it has something to record). Neither may change anything:
-everything remembered stands in the history, everything random comes from `hpo.rng.stream(seed, trial, role)`.
+whatever must be remembered is in the history, and whatever is random comes from `hpo.rng.stream(seed, trial, role)`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from hpo.registry import has_fields
 from hpo.rng import training_seed
 from hpo.space import Config, Space, code_name
 from hpo.upgrade import refuse_renamed
-from hpo.values import whole
+from hpo.values import quantity, whole
 
 CANDIDATES = 3  # results that may be recommended
-COLLISIONS = 1000  # proposals in a row that may lose against other drivers before that is an error
+COLLISIONS = 1000  # so many proposals in a row taken by other drivers are an error
 
 
 class Draft(NamedTuple):
-    """A configuration for a fresh trial, and what its job's note is to say beside it (see hpo.job.Note)."""
+    """A configuration for a fresh trial, with entries for the note of its job (see hpo.job.Note)."""
 
     config: Config
     record: Mapping[str, Any] = MappingProxyType({})
@@ -42,14 +42,15 @@ class Draft(NamedTuple):
 class Optimizer(ABC):
     """Ask and tell over a pure `propose`.
 
-    Its options, which the header names, are the fields of a dataclass, else what `options()` returns, else public attributes.
+    Its options are written into the header. They are the fields of a dataclass, else what `options()` returns, else the public
+    attributes.
     """
 
     space: Space
     seed: int = 0
-    is_endless = True  # whether it goes on until stopped; else it ends by itself
+    is_endless = True  # whether it proposes until it is stopped; if not, it ends by itself
     clones = False  # whether it names another trial's checkpoint as a source
-    written: ClassVar[tuple[str, ...]] = ("propose", "sample")  # what makes a plain class an optimizer
+    written: ClassVar[tuple[str, ...]] = ("propose", "sample")  # with one of these methods a plain class is an optimizer
     _history: History | None = None
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
@@ -58,7 +59,7 @@ class Optimizer(ABC):
 
     @classmethod
     def is_adaptable(cls, found: type) -> bool:
-        """Whether a class is one of these, or a plain class whose instances can stand for one: see `adapt`."""
+        """Whether a class is an optimizer, or a plain class whose instances `adapt` makes into one."""
         if issubclass(found, Optimizer):
             return issubclass(found, cls)
         return any(callable(getattr(found, name, None)) for name in cls.written)
@@ -77,12 +78,12 @@ class Optimizer(ABC):
         return ()
 
     def may_name(self, history: History, key: Key) -> bool:
-        """Whether a later job may still name a finished key as its source: whether `live` has it."""
+        """Whether a later job may still name a finished key as its source, that is, whether the key is in `live`."""
         return key in self.live(history)
 
     def released_keys(self, history: History) -> Sequence[Key] | None:
-        """Keys that were live and are no longer, without having been a job's source, in order; the list only grows.
-        None: unknown, so `live` is read after every finish."""
+        """Keys that are no longer live although no job has started from them, in order; the list only grows. None means that
+        this is not known; then `live` is read after every finish."""
         return None
 
     @property
@@ -96,7 +97,7 @@ class Optimizer(ABC):
         return self
 
     def adapt(self, objective: Any) -> Optimizer:
-        """This optimizer, with open options set from what the objective declares. Called before the header is written."""
+        """This optimizer, with its open options set by what the objective declares. Called before the header is written."""
         return self
 
     # -- ask and tell ------------------------------------------------------------------------------------------------
@@ -109,11 +110,11 @@ class Optimizer(ABC):
         return self._history
 
     def bind(self, history: History) -> None:
-        """Makes ask and tell read and write this history. ValueError if it has written another one already."""
+        """Makes ask and tell use this history. ValueError if this optimizer has already written to another one."""
         if self._history is not None and self._history is not history and len(self._history):
             raise ValueError(
-                f"this {type(self).__name__} already has a history of {len(self._history)} events; make a new one for a "
-                f"new study, and add to it or enqueue after Study(...)"
+                f"this {type(self).__name__} already has a history of {quantity(len(self._history), 'events')}; make a new one "
+                f"for a new study, and add to it or enqueue after Study(...)"
             )
         self._history = history
 
@@ -136,15 +137,15 @@ class Optimizer(ABC):
         )
 
     def decide(self, history: History) -> Job | None:
-        """The next job: a lost one again, else the proposal. Pure; `ask` is this and `history.start`."""
+        """The next job: a lost job again, else a proposal. Pure; `ask` calls this and then `history.start`."""
         if history.retries:
             return next(iter(history.retries.values()))
         return self.propose(history)
 
     def ask(self) -> Job | None:
-        """The next job, recorded as started; None if there is none before another tell.
+        """The next job, recorded as started; None if there is none before the next tell.
 
-        The limit of a run applies to that run only: asking by hand after it, or after `hpo.load`, gives the next job, except
+        The limit of a run applies to that run only: an ask by hand after it, or after `hpo.load`, returns the next job, except
         in the finals. Raises PermissionError if the log is read-only.
         """
         history = self.history
@@ -165,7 +166,7 @@ class Optimizer(ABC):
                 except Collision:
                     continue
                 started = history.jobs[job.key]
-                return replace(started, config=deepcopy(started.config))  # the caller's, to change as he likes
+                return replace(started, config=deepcopy(started.config))  # a copy, which the caller may change
         raise RuntimeError(f"{COLLISIONS} proposals in a row were taken by other drivers of the same log")
 
     def _check(self, job: Job, history: History) -> None:
@@ -188,7 +189,7 @@ class Optimizer(ABC):
         return self.history.lose(job)
 
     def add(self, config: Mapping[str, Any], result: Any, until: int | None = None, seed: int = 0) -> Job:
-        """Records a result that was not asked, at budget `until` (the horizon if none is given)."""
+        """Records a result that nobody asked for, at budget `until` (by default the horizon)."""
         history = self.history
         checked, told = self.space.check(config), Result.of(result, history.header.objectives)
         until = history.header.horizon if until is None else whole("until", until)
@@ -209,17 +210,17 @@ class Optimizer(ABC):
         self.history.enqueue(self.space.check(config))
 
     def recommend(self, history: History) -> Key | None:
-        """The key to use: the lowest observed at the highest budget that has a success; None without one."""
+        """The key to use: the lowest loss observed at the highest budget that has a success; None without a success."""
         return next(iter(self.candidates(history)), None)
 
     def candidates(self, history: History) -> list[Key]:
-        """The few best successes at the highest budget that has any: what `recommend` chooses from, and what `run`
-        therefore keeps the checkpoints of."""
+        """The few best successes at the highest budget that has any. `recommend` chooses from them, so `run` keeps their
+        checkpoints."""
         until = history.highest_budget
         return [] if until is None else list(islice(history.ranking(until), CANDIDATES))
 
     def explain_none(self, history: History) -> str:
-        """Why nothing is recommended although trials succeeded, in a sentence; otherwise empty."""
+        """Why nothing is recommended although trials have succeeded, in a sentence; empty if something is."""
         return ""
 
     # -- description -------------------------------------------------------------------------------------------------
@@ -230,7 +231,7 @@ class Optimizer(ABC):
         return canonical(self.describe())
 
     def describe(self) -> dict[str, Any]:
-        """Name and options as JSON values, for the header."""
+        """The name and the options as JSON values, for the header."""
         if has_fields(type(self)):
             names = [f.name for f in fields(self) if f.name not in ("space", "seed")]  # type: ignore[arg-type]
             options = {name: getattr(self, name) for name in names}
@@ -240,7 +241,7 @@ class Optimizer(ABC):
 
 
 def describe_option(value: Any) -> Any:
-    """An option as a header has it."""
+    """An option as the header writes it."""
     if isinstance(value, Optimizer):
         return value.describe()
     if isinstance(value, Mapping):
@@ -252,7 +253,7 @@ def describe_option(value: Any) -> Any:
 
 @dataclass(eq=False)
 class Sampler(Optimizer):
-    """An optimizer that only chooses configurations; by itself it trains each to the horizon."""
+    """An optimizer that only chooses configurations. Used alone, it trains each of them to the horizon."""
 
     space: Space
     _: KW_ONLY
@@ -275,21 +276,21 @@ class Sampler(Optimizer):
         return ()  # nothing is ever live
 
     def suggest(self, history: History, trial: int) -> Draft | None:
-        """`sample`, with what the job's note records; a sampler that has something to record overrides this one."""
+        """`sample`, with entries for the job's note. A sampler that has something to record overrides this method."""
         config = self.sample(history, trial)
         return None if config is None else Draft(config)
 
     def draft(self, history: History, trial: int) -> Draft | None:
-        """What a fresh trial gets: the oldest pinned configuration, else a suggestion. Schedulers call this."""
+        """The configuration of a fresh trial: the oldest pinned one, else a suggestion. Schedulers call this."""
         pinned = history.queue_head
         if pinned is not None:
             return Draft(dict(pinned[1]), study={"queued": pinned[0]})
         return self.suggest(history, trial)
 
     def fresh(self, history: History, until: int, member: Mapping[str, Any] | None = None) -> Job | None:
-        """A job that starts a new trial; None if there is no configuration for it, or the run's limit is reached.
+        """A job that starts a new trial; None if there is no configuration for it, or if the run's limit is reached.
 
-        member: where the trial belongs (rung, bracket, slot); its later jobs record the same.
+        member: where the trial belongs (rung, bracket, slot); later jobs of the trial record the same.
         """
         if history.limited:
             return None
@@ -311,7 +312,7 @@ class Scheduler(Optimizer):
     sampler: Sampler
 
     written: ClassVar[tuple[str, ...]] = ("propose",)
-    usual: ClassVar[str] = "random"  # the sampler that `make` takes where none is named
+    usual: ClassVar[str] = "random"  # the sampler that `make` uses if none is named
 
     def __post_init__(self) -> None:
         self.sampler = adapt(self.sampler)
@@ -336,7 +337,7 @@ class Scheduler(Optimizer):
         return self.sampler.seed
 
     def resume(self, history: History, trial: int, until: int) -> Job:
-        """The trial's next job: it continues from the last key, with the same configuration, seed and membership."""
+        """The trial's next job. It continues from the trial's last key, with the same configuration, seed and `note.member`."""
         last = history.jobs[history.trials[trial][-1]]
         return Job(trial, last.config, until, last.key, last.seed, Note(member=last.note.member))
 
@@ -348,10 +349,11 @@ class Scheduler(Optimizer):
 
 
 def adapt(value: Any) -> Any:
-    """An object of a plain class as an optimizer: with `sample(history, trial)` a sampler, with `propose(history)` and a
-    `sampler` of its own a scheduler, with `propose(history)` alone an optimizer. Whatever else comes is returned as it is.
+    """Makes an optimizer of an object of a plain class: a sampler if it has `sample(history, trial)`, a scheduler if it has
+    `propose(history)` and an attribute `sampler`, else an optimizer if it has `propose(history)`. Anything else is returned
+    as it is.
 
-    TypeError in a sentence where such an object lacks what an optimizer needs.
+    TypeError in a sentence if such an object lacks something that an optimizer needs.
     """
     if isinstance(value, type) or not Optimizer.is_adaptable(type(value)):
         return value
@@ -370,6 +372,6 @@ def adapt(value: Any) -> Any:
 
 
 def _last_successes(optimizer: Optimizer, history: History) -> Sequence[Key]:
-    """The default of `live` for a plain class: every trial's last checkpoint, if the trial can go on."""
+    """What `live` is for a plain class without one: the last checkpoint of every trial that can go on."""
     last = (keys[-1] for trial, keys in history.trials.items() if trial not in history.added)
     return [key for key in last if key[1] < history.header.horizon and key in history.results and not history.is_failure(key)]

@@ -9,15 +9,15 @@ import numpy as np
 
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether losses a are nowhere worse than b and somewhere better."""
+    """Whether the losses a are nowhere worse than the losses b, and better somewhere."""
     return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
 def fronts(losses: Sequence[Sequence[float]]) -> list[list[int]]:
     """Indices by non-dominated front, best front first. (n, m) losses.
 
-    Rows are placed in lexicographic order, each in the first front without a row that dominates it, which is found by
-    bisection (Zhang et al. 2015, ENS-BS): O(n log n) for two losses, at worst O(n^2 m) for more, and no (n, n) array.
+    Rows are placed in lexicographic order. Each goes into the first front that has no row that dominates it; bisection finds
+    this front (Zhang et al. 2015, ENS-BS). O(n log n) for two losses, at worst O(n^2 m) for more, and no (n, n) array.
     """
     values = np.asarray(losses, dtype=np.float64)
     if len(values) == 0:
@@ -33,15 +33,15 @@ def fronts(losses: Sequence[Sequence[float]]) -> list[list[int]]:
 
 
 class _Front:
-    """Members of a front in lexicographic order, into which rows (m,) come in that order."""
+    """Members of a front in lexicographic order; rows (m,) are added in this order."""
 
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
         self.members: list[int] = []
 
     def dominates(self, row: np.ndarray) -> bool:
-        """Whether some member dominates a row that comes behind them all."""
-        if len(row) <= 2:  # of two losses the second falls along a front: its last member is the strongest
+        """Whether some member dominates a row that comes after all of them."""
+        if len(row) <= 2:  # along a front of two losses the second falls, so only the last member can dominate
             last = self.values[self.members[-1]]
             return bool((last <= row).all() and (last < row).any())
         members = self.values[self.members]
@@ -49,10 +49,10 @@ class _Front:
 
 
 def crowding(losses: Sequence[Sequence[float]]) -> np.ndarray:
-    """(n,) crowding distance within one front; infinite at its ends, and the same for losses that are the same.
+    """(n,) crowding distance within one front; infinite at its ends, and equal for equal losses.
 
-    In each column equal rows share the distance between their neighbours, or are at the end together; a column in which
-    all rows are equal adds nothing.
+    In each column, rows with equal values share the distance between their neighbours, or are at the end together. A column
+    in which all values are equal adds nothing.
     """
     values = np.asarray(losses, dtype=np.float64)
     distance = np.zeros(len(values))
@@ -68,7 +68,7 @@ def crowding(losses: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def pareto_order(losses: Sequence[Sequence[float]]) -> list[int]:
-    """Indices by front, then by crowding distance (the largest first), then in their order."""
+    """Indices by front, then by crowding distance (the largest first), then in the given order."""
     order: list[int] = []
     for front in fronts(losses):
         lonely = crowding([losses[i] for i in front])

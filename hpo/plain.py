@@ -1,7 +1,7 @@
 """Optimizers that are plain classes: no base, no dataclass, only `propose(history)` or `sample(history, trial)`.
 
-Such an object gets the rest of the protocol from a base of ours, in a class that has both as bases. The two share their
-attributes, so that the user's object and the optimizer made of it never differ.
+Such an object gets the rest of the protocol from one of our base classes: a new class inherits from both. The two objects share
+their attributes, so the user's object and the optimizer made of it never differ.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROTOCOL = ("ask", "tell", "lose", "add", "enqueue", "bind", "decide", "history"
 
 
 class SupportsPropose(Protocol):
-    """What an optimizer is to a type checker: one of ours, or a plain class with `propose`."""
+    """The type of an optimizer: one of ours, or a plain class with `propose`."""
 
     def propose(self, history: History, /) -> Job | None:
         """The next job; see `hpo.Optimizer.propose`."""
@@ -30,7 +30,7 @@ class SupportsPropose(Protocol):
 
 
 class SupportsSample(Protocol):
-    """What a sampler is to a type checker: one of ours, or a plain class with `sample`."""
+    """The type of a sampler: one of ours, or a plain class with `sample`."""
 
     def sample(self, history: History, trial: int, /) -> Mapping[str, Any] | None:
         """The configuration of a fresh trial; see `hpo.Sampler.sample`."""
@@ -38,12 +38,13 @@ class SupportsSample(Protocol):
 
 
 def combine(author: object, base: type, method: str, *arguments: str, **methods: Any) -> Any:
-    """An instance of `base` with the attributes and methods of a plain object, which come first.
+    """An instance of `base` with the attributes and methods of a plain object, which override those of `base`.
 
-    method, arguments   what the author wrote, and what it is called with
-    methods             more of them, for what the author's class does not define
+    method, arguments   the method that the author wrote, and the arguments that it is called with
+    methods             more methods, for those that the author's class does not define
 
-    TypeError in a sentence where the method takes something else, or a name of the author's stands for something of the protocol.
+    TypeError in a sentence if the method takes other arguments, or if the author's class uses a name of the protocol for
+    something else.
     """
     cls = type(author)
     if not hasattr(author, "__dict__"):
@@ -51,11 +52,11 @@ def combine(author: object, base: type, method: str, *arguments: str, **methods:
     mine = vars(author)
     _check_names(cls, [name for name in PROTOCOL if name in mine or hasattr(cls, name)])
     _check_arguments(cls, getattr(author, method), method, arguments)
-    # what stands in the object would be hidden behind a property of the base
+    # a property of the base would hide an attribute of the object
     found = {name: value for name, value in mine.items() if isinstance(getattr(base, name, None), property)}
     found |= {name: value for name, value in methods.items() if not hasattr(author, name)}
     found |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    found |= {name: getattr(object, name) for name in ("__setattr__", "__eq__", "__hash__")}  # a frozen dataclass has others
+    found |= {name: getattr(object, name) for name in ("__setattr__", "__eq__", "__hash__")}  # those of a frozen dataclass differ
     made: Any = object.__new__(new_class(cls.__name__, (cls, base), exec_body=lambda namespace: namespace.update(found)))
     made.__dict__ = mine
     return made
@@ -72,12 +73,12 @@ def _check_arguments(cls: type, method: Any, name: str, arguments: tuple[str, ..
     except TypeError:
         came = inspect.signature(method)
         raise TypeError(f"{cls.__name__}.{name} takes {came}; it is called with ({', '.join(arguments)})") from None
-    except ValueError:  # a method in C, which says nothing of what it takes
+    except ValueError:  # a method in C has no signature
         return
 
 
 def check_space(optimizer: Any) -> None:
-    """TypeError or ValueError in a sentence if the space or the seed of an optimizer is none."""
+    """TypeError or ValueError in a sentence if the space of an optimizer is no Space, or its seed no seed."""
     cls = type(optimizer)
     space = getattr(optimizer, "space", None)
     if not isinstance(space, Space):
@@ -87,8 +88,8 @@ def check_space(optimizer: Any) -> None:
 
 
 def options_of(optimizer: Any) -> dict[str, Any]:
-    """What a header says of a class with an `__init__` of its own: where it stands, and its options, which are what
-    `options()` returns, else its public attributes. ValueError where one of these is named as what a header says anyway."""
+    """Header entries for a class with an `__init__` of its own: its module, and its options, which are what `options()`
+    returns, else its public attributes. ValueError if an option is called `name` or `module`, which every header has."""
     cls = type(optimizer)
     if callable(getattr(optimizer, "options", None)):
         options = dict(optimizer.options())
@@ -102,7 +103,7 @@ def options_of(optimizer: Any) -> dict[str, Any]:
 
 
 def _module_name(cls: type) -> str:
-    """The module of a class, by the name under which others import it where it runs as a script."""
+    """The module of a class; if that runs as a script, the name under which others import it."""
     if cls.__module__ != "__main__":
         return cls.__module__
     main = sys.modules["__main__"]

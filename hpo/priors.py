@@ -14,8 +14,8 @@ from hpo.space import Config, Space
 class Around:
     """log density of a belief that the optimum is near a configuration: GP(space, prior=Around(space, config, sd=0.2)).
 
-    Normal around each number on the scale of the search (sd as a share of the range), and a choice is the given one with
-    probability `sure`. Inactive parameters count nothing.
+    A number is normal around the given one on the scale of the search (sd is a share of the range). A choice is the given
+    one with probability `sure`. Inactive parameters do not count.
     """
 
     space: Space
@@ -29,7 +29,7 @@ class Around:
         self.space.check(self.config)
 
     def __call__(self, config: Config) -> float:
-        """Up to a constant."""
+        """The log density, up to a constant."""
         total = 0.0
         for name in self.space.columns:
             if name not in config or name not in self.config:

@@ -18,17 +18,17 @@ METHODS = {"propose": "propose(history)", "sample": "sample(history, trial)"}  #
 
 
 def is_reference(text: Any) -> bool:
-    """Whether a text names a class by its module: whether there is a colon in it."""
+    """Whether a text names a class by its module or file, that is, whether it has a colon."""
     return isinstance(text, str) and ":" in text
 
 
 def resolve(text: str, base: type) -> type:
     """The class that "package.module:Class" or "./file.py:Class" names.
 
-    base    what it must be: a subclass of it, or what the base itself `is_adaptable(cls)` where it has such a method
+    base    the class must be a subclass of it or, if the base has a method `is_adaptable`, one for which that is true
 
-    Modules are looked for where Python looks for them, files from the current folder. ValueError where there is no such module,
-    file or class, or importing it fails; TypeError where the class is none of those.
+    Modules are searched on Python's path, files from the current folder. ValueError if there is no such module, file or class,
+    or if the import fails; TypeError if the class does not fit `base`.
     """
     if not is_reference(text) or not all(part.strip() for part in text.rpartition(":")):
         raise ValueError(f"{format_value(text)} names no class; allowed are 'package.module:Class' and './file.py:Class'")
@@ -48,7 +48,7 @@ def resolve(text: str, base: type) -> type:
 
 
 def missing_methods(cls: type, names: Sequence[str]) -> str:
-    """In words, which of the methods a class has to have one of; empty where it has one, or none is asked for."""
+    """In words, the methods of which a class needs one and has none; empty if it has one, or if no method is needed."""
     if not names or any(callable(getattr(cls, name, None)) for name in names):
         return ""
     asked = [METHODS[name] for name in names]
@@ -62,13 +62,13 @@ def _module(name: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise ValueError(f"importing {name!r} failed: {error}") from error
         raise ValueError(f"there is no module {name!r} to import; a file is named by './{name.rpartition('.')[2]}.py'") from None
-    except Exception as error:  # whatever a module of somebody else does
+    except Exception as error:  # a user's module may raise anything
         raise ValueError(f"importing {name!r} failed: {type(error).__name__}: {error}") from error
 
 
 def _module_of_file(path: Path) -> ModuleType:
-    """The module of a file, under the name by which it would be imported from its own folder: a class has one name, and is one
-    class, however often and by which of its two texts it is asked for."""
+    """The module of a file, under the name by which it would be imported from its own folder. So a class has one name and is
+    loaded once, however often it is asked for, and by whichever of its two texts."""
     path, name = path.resolve(), path.stem
     if not path.is_file():
         raise ValueError(f"there is no file {str(path)!r}")
@@ -89,18 +89,18 @@ def _load_file(path: Path, name: str) -> ModuleType:
     module = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a file of somebody else does
+    except Exception as error:  # a user's file may raise anything
         del sys.modules[name]
         raise ValueError(f"importing {str(path)!r} failed: {type(error).__name__}: {error}") from error
     return module
 
 
 def option_names(cls: type) -> list[str]:
-    """What a class is made with: a dataclass's fields, else what its `__init__` takes."""
+    """The names of what a class is made with: a dataclass's fields, else the arguments of `__init__`."""
     return [field.name for field in fields(cls)] if has_fields(cls) else list(inspect.signature(cls).parameters)
 
 
 def has_fields(cls: type) -> bool:
-    """Whether a dataclass made the `__init__` of a class, so that its options are fields."""
+    """Whether the `__init__` of a class was made by `dataclass`, so that its options are fields."""
     owner = next(one for one in cls.__mro__ if "__init__" in vars(one))
     return "__dataclass_params__" in vars(owner)

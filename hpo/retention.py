@@ -1,4 +1,4 @@
-"""Which checkpoints must stay: all are checked when a study starts, after a finish only those that may be useless now."""
+"""Which checkpoints must stay. All are checked when a study starts; after a finish, only those that may have become useless."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from hpo.optimizer import Optimizer
 
 
 class Retention:
-    """A checkpoint stays while a later job may start from it, while one in flight does, and while it may be recommended.
+    """A checkpoint stays while a later job may start from it, while a running job has started from it, and while it may be
+    recommended.
 
-    A checkpoint becomes useless in three ways: a job that started from it has finished, it is no longer among the best, or its
-    optimizer gives it up (`Optimizer.released_keys`). So nothing else needs to be looked at after a finish.
+    It becomes useless in three ways: a job that started from it has finished, it is no longer among the best, or the optimizer
+    gives it up (`Optimizer.released_keys`). So nothing else needs to be looked at after a finish.
     """
 
     def __init__(self, optimizer: Optimizer, history: History) -> None:
         self.optimizer, self.history = optimizer, history
-        self._events = len(history)  # how many have been looked at
+        self._events = len(history)  # how many events have been looked at
         self._given_up = 0  # how many of `released_keys` have been looked at
         self._best: set[Key] = set()
-        self._kept: set[Key] = set()  # of an optimizer that does not say what it gives up
+        self._kept: set[Key] = set()  # checkpoints kept so far, for an optimizer that does not say what it gives up
 
     def list_keys(self) -> list[Key]:
         """Every key whose checkpoint must not go."""
@@ -33,11 +34,11 @@ class Retention:
         return kept
 
     def release(self) -> list[Key]:
-        """Keys whose checkpoints may go now and could not at the last call; some of them may have gone before."""
+        """Keys whose checkpoints may be deleted now, and could not at the last call. Some may have been deleted before."""
         history, best = self.history, self._recommendable()
         finished = self._finished_keys()
         given_up = self.optimizer.released_keys(history)
-        if given_up is None:  # an optimizer that does not tell: check everything, every time
+        if given_up is None:  # the optimizer does not tell what it gives up: check everything, every time
             before, kept = self._kept.union(finished), self.list_keys()
             self._kept = set(kept)
             return sorted(before.difference(kept))
@@ -52,7 +53,7 @@ class Retention:
         return not waits and not self.optimizer.may_name(history, key)
 
     def _recommendable(self) -> list[Key]:
-        """The Pareto front or the few best."""
+        """The keys that may be recommended: the Pareto front, or the few best."""
         history, until = self.history, self.history.highest_budget
         front = list(history.front(until)) if until is not None and len(history.header.objectives) > 1 else []
         return [*front, *self.optimizer.candidates(history)]

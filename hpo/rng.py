@@ -1,4 +1,4 @@
-"""Random streams from (seed, trial, role): the same on any machine, independent of each other, with nothing to save."""
+"""Random streams from (seed, trial, role): the same on any machine, independent of each other, and with no state to save."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def stream(seed: int, trial: int, role: str) -> np.random.Generator:
 
 
 def training_seed(seed: int, trial: int) -> int:
-    """The seed of a trial's own training noise, in [0, 2^31)."""
+    """The seed of a trial's training noise, in [0, 2^31)."""
     return int(stream(seed, trial, "train").integers(2**31))

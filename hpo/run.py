@@ -31,20 +31,20 @@ from hpo.stopping import Turn, is_over, obey
 from hpo.study import Study
 from hpo.values import duration, format_value
 
-Watch = Callable[[Study, Key | None], None]  # after every finish (with its key) and every start (None)
+Watch = Callable[[Study, Key | None], None]  # called after every finish (with its key) and every start (with None)
 
 
 @dataclass(frozen=True)
 class Stop:
-    """When to ask no more. Everything that was asked is waited for, except when the seconds are over.
+    """When to ask for no more jobs. Jobs in flight are waited for, except when the seconds are over.
 
-    trials    fresh trials started, foreign ones not counted; promotions and clones go on until nothing is left to do
+    trials    the most fresh trials, added ones not counted; promotions and clones go on until nothing is left to do
     seconds   wall-clock time of this and earlier runs of the same log; jobs in flight at the end stay pending
     when      a predicate on the history; the search is over once it is true
-    turn      when the search turns to its finals; instead of trials and seconds, which it has itself
+    turn      when the search turns to its finals; it has its own trials and seconds, so these two must not be given beside it
 
     Whatever ends a search is an event (`History.limit`). A later run goes on only if its limit of the same kind allows more,
-    or its predicate is another one.
+    or if it has another predicate.
     """
 
     trials: int | None = None
@@ -62,7 +62,7 @@ class Stop:
 
     @cached_property
     def limits(self) -> dict[str, Any]:
-        """The limit of every rule, None where there is none; of the predicate its name (`hpo.space.code_name`)."""
+        """The limit of every rule, None for no limit. The limit of a predicate is its name (`hpo.space.code_name`)."""
         limits = self if self.turn is None else self.turn
         return {"trials": limits.trials, "seconds": limits.seconds, "when": None if self.when is None else code_name(self.when)}
 
@@ -77,11 +77,11 @@ def run(
 ) -> History:
     """Drives a study until it is finished or `stop` says so; resumes what is pending; closes the executor.
 
-    Raises RuntimeError if three jobs in a row are lost to the disk, or if the first three trials raise the same exception
-    at the same line of the objective and it is none of `catch` (as in `except`), or return what is malformed in the same
-    way. What was told stays told.
+    Raises RuntimeError if three jobs in a row are lost to the disk, if the first three trials raise the same exception at the
+    same line of the objective (and `catch` does not name it, as in `except`), or if they return values that are malformed in
+    the same way. The results so far are kept.
 
-    Durability order of every job: checkpoint durable (executor), `finish` appended, checkpoints dropped (`drop`).
+    The order in every job: the checkpoint is durable (executor), `finish` is appended, old checkpoints are dropped (`drop`).
     """
     stop = stop if stop is not None else Stop()
     _refuse_others(study, executor, stop, watch)
@@ -100,7 +100,7 @@ def run(
 
 
 def refuse(optimizer: Optimizer, objective: str, horizon: int) -> None:
-    """Raises ValueError in one sentence if the optimizer needs more than the objective can do."""
+    """Raises ValueError in one sentence if the optimizer needs something that the objective cannot do."""
     name = type(optimizer).__name__
     if objective == "function" and not isinstance(optimizer, Sampler):
         raise ValueError(
@@ -114,7 +114,7 @@ def refuse(optimizer: Optimizer, objective: str, horizon: int) -> None:
 
 
 def _refuse_others(study: Any, executor: Any, stop: Any, watch: Any) -> None:
-    """Raises TypeError in one sentence for anything but what `run` takes."""
+    """Raises TypeError in one sentence for an argument that `run` does not take."""
     if not isinstance(study, Study):
         raise TypeError(f"run takes a study such as Study(GP(space)), but {format_value(study)} came")
     if isinstance(executor, type) or not hasattr(executor, "submit"):
@@ -131,12 +131,12 @@ class _Loop:
         self.watch: Watch = watch if watch is not None else lambda study, key: None
         self.waiting = list(self.history.pending.values())  # started by a driver that is gone
         self.running: dict[Key, Job] = {}
-        self.attempts: dict[Key, int] = {}  # of what is running
+        self.attempts: dict[Key, int] = {}  # the attempt of every job that is running
         self.failures, self.lineage = failures, Lineage(study.history)
         self.end = time.monotonic() + stop.seconds - self.history.elapsed_seconds() if stop.seconds is not None else None
         self.history.run(stop.limits)
         self._turn()
-        executor.keep(study.keep())  # what a driver left that was killed between a finish and its `keep`
+        executor.keep(study.keep())  # an earlier driver may have been killed between a finish and its `keep`
 
     def run(self) -> History:
         while True:
@@ -147,13 +147,13 @@ class _Loop:
             if outcome is None:
                 self._limit("seconds")
                 break
-            obey_termination()  # a job that caught it stays pending: its result may be wrong
+            obey_termination()  # a job that caught SIGTERM stays pending: its result may be wrong
             self._record(*outcome)
         self.executor.keep(self.study.keep())
         return self.history
 
     def _is_over(self) -> bool:
-        """Whether nothing more is asked: a rule has decided so before, or does now."""
+        """Whether no more jobs are asked for, because a rule has ended the search before or ends it now."""
         if is_over(self.history):
             return True
         if self.end is not None and time.monotonic() >= self.end:
@@ -166,7 +166,7 @@ class _Loop:
         self.history.limit(rule, self.stop.limits[rule])
 
     def _turn(self, dry: bool = False) -> bool:
-        """Records the verdict of the rule that ends the search, if there is one now, before anything else is asked."""
+        """Records the verdict of the rule that ends the search, if it has one now, before the next ask."""
         return self.stop.turn is not None and obey(self.stop.turn, self.history, self.study.optimizer, dry)
 
     def _fill(self) -> None:
@@ -184,7 +184,7 @@ class _Loop:
             self.watch(self.study, None)
 
     def _warn_of_nothing(self) -> None:
-        """A search that ends before its first trial is no success that nobody need look at."""
+        """Warns if the search ended before its first trial, so that this does not pass for a success."""
         if not self.history.jobs and not self.history.limited:
             chooser = self.study.optimizer.chooser
             name = type(chooser).__name__
@@ -193,12 +193,13 @@ class _Loop:
                           f"to try", stacklevel=stack_level())  # fmt: skip
 
     def _record(self, job: Job, outcome: Result | Lost) -> None:
-        """Records the outcome of a job. A missing source is trained again first; that is no event, and the job stays pending."""
+        """Records the outcome of a job. If its source is missing, this is trained again first, without an event, and the job
+        stays pending."""
         del self.running[job.key]
         attempt = self.attempts.pop(job.key)
         if isinstance(outcome, Lost):
             if outcome.cause != "source" and job.key in self.history.pending:
-                how = outcome.message if outcome.cause == "worker" else ""  # the disk's may name folders: two runs would differ
+                how = outcome.message if outcome.cause == "worker" else ""  # the disk's name folders, which differ by run
                 self.history.lose(job, outcome.cause, how, attempt)
             self.failures.count_loss(job, outcome)
         settled = self.lineage.settle(job, outcome)
@@ -249,11 +250,11 @@ def minimize(
     objectives   {"loss": "min", "accuracy": "max"}, or a list of names that are all minimised (default: "loss")
     trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
     executor     a name of `hpo.EXECUTORS`: "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
-    renew_after_jobs, renew_after_bytes   of "processes": a worker that has done so many jobs, or holds more memory at the end
-                 of one, is replaced by a new process; for objectives that leak
+    renew_after_jobs, renew_after_bytes   for "processes": a worker that has done so many jobs, or holds more memory than that
+                 at the end of a job, is replaced by a new process; for objectives that leak
     log          the path of a SQLite file, a URL of a log, or a log: the same call again resumes it
     folder       where checkpoints stand (default: beside the log; without one a temporary folder)
-    catch        exceptions of the objective, as in `except`, that do not end the search if its first three trials raise them
+    catch        exceptions of the objective, as in `except`, that do not end the search even if its first three trials raise them
     """
     space = Space.of(space)
     objective, chosen = arguments.objective_over(space, objective), arguments.optimizer_over(space, optimizer, seed)
@@ -265,15 +266,15 @@ def minimize(
     horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)
     objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
-    executor_options(executor)  # refuses an unknown one before anything is made
+    executor_options(executor)  # refuses an unknown executor before anything is made
     study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=log)
     if trials is None and seconds is None and chosen.is_endless:
         stop = Stop(50)
     options = {"workers": workers, "timeout": timeout, **renewal}
-    given = log is not None and not isinstance(log, str | Path)  # it is its owner's to close, and takes the same call again
+    given = log is not None and not isinstance(log, str | Path)  # its owner closes it, and may use it again
     store = study.history.log
     if not given and store.path is not None and folder is None and kind(objective) == "run":
-        folder = f"{store.path}.checkpoints"  # a study that is resumed needs them as much as its log
+        folder = f"{store.path}.checkpoints"  # a resumed study needs its checkpoints as much as its log
     with explain_interrupts(None if given else store, study, store.place or ("the log that was given" if given else None)):
         pool = make_executor(executor, with_objects(objective, space), study.header.horizon, folder, options)
         run(study, pool, stop, None if quiet else Lines(), catch=catch)
@@ -300,7 +301,7 @@ def maximize(
     quiet: bool = False,
     catch: Caught = (),
 ) -> Study:
-    """`minimize` for the configuration with the highest value, an objective named "value"."""
+    """Like `minimize`, but for the highest value; the objective is named "value" by default."""
     return minimize(
         objective, space, optimizer, trials, seed=seed, seconds=seconds, objectives={"value": "max"}, horizon=horizon,
         unit=unit, executor=executor, workers=workers, timeout=timeout, renew_after_jobs=renew_after_jobs,

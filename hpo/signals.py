@@ -43,10 +43,10 @@ class Terminated(SystemExit):
 
 @contextmanager
 def handle_termination() -> Iterator[None]:
-    """Within, SIGTERM raises Terminated in the main thread, once; a second one does not disturb what is being closed.
-    An objective may swallow it; `obey_termination`, called when its job is over, raises it again.
+    """A context in which the first SIGTERM raises Terminated in the main thread; a second one does not disturb the closing.
+    If an objective swallows the exception, `obey_termination`, called when its job is over, raises it again.
 
-    Changes nothing outside of the main thread, or where the program has a handler of its own.
+    Changes nothing outside of the main thread, or if the program has its own handler.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield

@@ -4,15 +4,15 @@
           momentum=Float(0.0, 0.99, when={"optimizer": "sgd"}), constraints=[fits])
 
 The short form `{"lr": (1e-5, 1e-1, "log"), "layers": (2, 12), "batch": [8, 16, 32], "epochs": 3}` is accepted wherever a
-space is: a pair is a range (of integers when both ends are), "log" as third element makes it logarithmic, a list is a
-choice, anything else is a constant. A range of one point is a constant, too. (0, 1) is refused, since it may mean the two
-integers or the numbers between: Int(0, 1) or (0.0, 1.0).
+space is. A pair is a range (of integers if both ends are integers), and "log" as a third element makes it logarithmic. A list
+is a choice, anything else is a constant. A range of one point is a constant, too. (0, 1) is refused, since it may mean the two
+integers or the numbers between them: write Int(0, 1) or (0.0, 1.0).
 
-A configuration holds plain values that come back from JSON as they are. Where choices are tuples, or objects with names,
-`objects` gives what the objective is meant to get.
+A configuration holds plain values that JSON returns unchanged. If choices are tuples, or objects with names, `objects` returns
+the configuration that the objective gets.
 
-Optimizers never see this file's classes: `Space.domain` is the same space as arrays (see surrogates.domain), and
-`encode` / `decode` translate.
+The surrogates never see the classes of this file: `Space.domain` is the same space as arrays (see surrogates.domain), and
+`encode` and `decode` translate.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from surrogates.domain import Domain, Grid
 
 Config = dict[str, Any]
 
-AROUND = 256  # feasible rows of which the nearest stands for an infeasible middle
+AROUND = 256  # feasible rows; the nearest of them replaces an infeasible middle
 
 __all__ = ["Categorical", "Config", "Const", "Constraint", "Float", "Int", "Parameter", "Space", "Vectorised"]
 
 
 def code_name(code: Any) -> Any:
-    """What a header records of code: a function's name, what a partial binds, an instance's repr or else its class.
+    """The name that a header records for code: a function's name, with a partial's arguments; an instance's repr, else its class.
 
-    Never an address, which no other process repeats. Lambdas have no names to be told apart by: theirs ends with a digest
-    of what they do, which another version of Python may compile to something else.
+    It never holds an address, which would differ in every process. A lambda has no name of its own, so its text ends with a
+    digest of its code; another version of Python may compile it to another digest.
     """
     if isinstance(code, partial):
         return [
@@ -70,7 +70,7 @@ def _digest(code: FunctionType) -> str:
     def told(part: Any) -> Any:
         if isinstance(part, CodeType):
             return [part.co_code.hex(), [told(value) for value in part.co_consts], part.co_names]
-        return sorted(map(repr, part)) if isinstance(part, frozenset) else repr(part)  # a set has another order in every process
+        return sorted(map(repr, part)) if isinstance(part, frozenset) else repr(part)  # sets differ in order by process
 
     return sha256(repr([told(code.__code__), plain]).encode()).hexdigest()[:8]
 
@@ -78,9 +78,9 @@ def _digest(code: FunctionType) -> str:
 class Space:
     """Named parameters with conditions (`when=`) and constraints (predicates over a configuration).
 
-    A constraint is called with a plain configuration in which inactive parameters are absent, and says whether it may
-    be tried; wrapped as Vectorised(constraint) it is called with arrays of many (see constraints.py). Every optimizer
-    proposes only configurations that are active where they should be and feasible.
+    A constraint is called with a plain configuration, in which inactive parameters are absent, and returns whether it may be
+    tried. Wrapped as Vectorised(constraint) it is called with arrays of many configurations (see constraints.py). Every
+    optimizer proposes only feasible configurations that hold exactly the active parameters.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Space:
         raise TypeError(f"a space is a Space or a mapping from names to ranges, but {_came(space)} came")
 
     def _order(self) -> tuple[str, ...]:
-        """Searched parameters, parents before children. Raises on unknown parents, impossible values and cycles."""
+        """The searched parameters, parents before children. ValueError for unknown parents, impossible values and cycles."""
         for name, spec in self.parameters.items():
             for parent, values in spec.when.items():
                 self._check_condition(name, parent, values)
@@ -130,7 +130,7 @@ class Space:
         if not isinstance(owner, Categorical | Int):
             kind = type(owner).__name__
             raise ValueError(f"parameter {name!r} depends on {parent!r}, a {kind}; allowed are Categorical and Int")
-        if owner.kind == "float":  # the rows of its columns do not stand on its values
+        if owner.kind == "float":  # a Float's rows need not be exactly at its values
             raise ValueError(
                 f"parameter {name!r} depends on {parent!r} with {owner.count} values; allowed are {MAX_LEVELS}"  # type: ignore[union-attr]
             )
@@ -140,9 +140,9 @@ class Space:
     # -- configurations ---------------------------------------------------------------------------------------------
 
     def active(self, config: Mapping[str, Any]) -> list[str]:
-        """Names that a configuration with these parents must hold, in order of declaration."""
+        """The names that a configuration must hold, given the values of its parents; in order of declaration."""
         on: set[str] = set()
-        for name in (*self._columns, *self.parameters):  # parents first; constants last, they are nobody's parents
+        for name in (*self._columns, *self.parameters):  # parents first; constants last, since they are never parents
             conditions = self.parameters[name].when
             if all(parent in on and _among(config.get(parent), values) for parent, values in conditions.items()):
                 on.add(name)
@@ -180,11 +180,12 @@ class Space:
         return all(evaluate_constraint(predicate, [config], self.parameters)[0] for predicate in self.constraints)
 
     def midpoint(self) -> Config:
-        """The middle of every range and the first of every choice; the nearest of some feasible rows where it is not feasible."""
+        """The middle of every range and the first option of every choice. If this is not feasible: the nearest of some feasible
+        rows."""
         row = np.array([0.0 if self.parameters[n].kind == "categorical" else 0.5 for n in self._columns])
         rows = self.domain.snap(row[None, :])
         if self.constraints and not bool(self.domain.is_feasible(rows)[0]):
-            from surrogates.distances import distances  # loads scipy's, which most studies' workers do without
+            from surrogates.distances import distances  # loads a part of scipy that most workers never need
 
             near, columns = self.domain.random(np.random.default_rng(0), AROUND), self.domain.columns
             apart = distances(self.domain.features(rows), self.domain.features(near), np.zeros(self.domain.d), columns)
@@ -237,12 +238,12 @@ class Space:
     # -- objects ----------------------------------------------------------------------------------------------------
 
     def objects(self, config: Mapping[str, Any]) -> Config:
-        """A configuration as an objective is meant to get it: choices as they were given (tuples, named objects)."""
+        """The configuration that an objective gets: choices as they were given (tuples, named objects)."""
         return {name: self.parameters[name].object(value) for name, value in config.items()}
 
     @property
     def is_plain(self) -> bool:
-        """Whether configurations hold the very values that were given, so that `objects` changes nothing."""
+        """Whether configurations hold the values exactly as they were given, so that `objects` changes nothing."""
         return all(spec.is_plain for spec in self.parameters.values())
 
     # -- description ------------------------------------------------------------------------------------------------
@@ -261,12 +262,12 @@ class Space:
 
 
 def _among(value: Any, values: tuple[Any, ...]) -> bool:
-    """Whether a value is one of the others; True and 1 are two values."""
+    """Whether a value is one of the others; True and 1 count as different."""
     return value in values and any(identity(value) == identity(other) for other in values)
 
 
 def _join(parameters: Any, named: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a mapping and parameters by keyword; none of them twice."""
+    """The parameters of a mapping and those by keyword together; ValueError if one comes twice."""
     if parameters is not None and not isinstance(parameters, Mapping):
         raise TypeError(f"a space is made of a mapping from names to ranges, but {_came(parameters)} came")
     twice = [name for name in parameters or () if name in named]
@@ -278,12 +279,12 @@ def _join(parameters: Any, named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _came(value: Any) -> str:
-    """What was given as a space, for an error: its type, and the value if it is short."""
+    """For an error, what was given as a space: its type, and its value if that is short."""
     return type(value).__name__ if not isinstance(value, list | tuple) else f"the {type(value).__name__} {format_value(value)}"
 
 
 def _grid(spec: Parameter) -> Grid | None:
-    """What rows of a float column are rounded by, where different positions stand for one value."""
+    """The grid to which rows of a float column are rounded, if several positions mean the same value."""
     if not spec.is_coarse:
         return None
     return Grid(lambda positions: np.array([spec.snap(u) for u in positions.tolist()]), spec.count, spec.positions)

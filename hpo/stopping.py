@@ -3,9 +3,9 @@
 The verdict is an event (`History.limit` with rule, value and phase), and every driver of the study obeys the event. So a
 study that is replayed, reopened or joined turns where it turned, whatever the clock says then.
 
-Seconds are those in which workers could train: a run counts from the moment at which its first worker was ready, and a run
-in which nothing has finished counts nothing. What the finals will take is estimated from the seconds a unit of budget that
-trainings have taken here so far, on this machine with its load.
+Only seconds in which workers could train are counted: a run counts from the moment when its first worker was ready, and a run
+in which nothing has finished counts as 0. The seconds of the finals are estimated from what a unit of budget has taken so far,
+on this machine under its load.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from hpo.job import Key
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import FINALS, Finals, default_trial, finalists
 
-ENDS = ("seconds", "when")  # rules that end a search; a limit of trials lets go on what has started
-SHARE = 1 / 3  # of the seconds, at most, for the finals; beyond it fewer trials take part
+ENDS = ("seconds", "when")  # rules that end a search; with a limit of trials, started ones may go on
+SHARE = 1 / 3  # the largest share of the seconds for the finals; if they would take more, fewer trials take part
 
 
 class Verdict(NamedTuple):
-    """What `History.limit` is told."""
+    """The arguments of `History.limit`."""
 
     rule: str
     value: float | None
@@ -35,21 +35,22 @@ class Verdict(NamedTuple):
 
 @dataclass
 class Costs:
-    """What trainings take on this machine with its load, of the events read so far: seconds a unit of budget, and a job."""
+    """How long trainings take on this machine under its load, by the events read so far: seconds for a unit of budget, and for
+    a job."""
 
-    read: int = 0  # events
-    trained: float = 0.0  # seconds, of all jobs but the first of each process
-    units: float = 0.0  # of budget, of the same
-    cold: float = 0.0  # seconds and units of those first ones
+    read: int = 0  # how many events
+    trained: float = 0.0  # seconds of all jobs except the first of each process
+    units: float = 0.0  # of budget in these jobs
+    cold: float = 0.0  # seconds, and below units, of the first jobs
     cold_units: float = 0.0
-    prepared: float = 0.0  # seconds of building, loading and saving, in all
+    prepared: float = 0.0  # seconds of building, loading and saving in all jobs together
     jobs: int = 0
-    rates: dict[int, float] = field(default_factory=dict)  # seconds a unit, of every trial's last job
-    bounds: dict[int, float] = field(default_factory=dict)  # of first jobs, which take longer than what follows
+    rates: dict[int, float] = field(default_factory=dict)  # seconds for a unit in every trial's last job
+    bounds: dict[int, float] = field(default_factory=dict)  # the same in first jobs, which take longer than later ones
 
     @classmethod
     def of(cls, history: History) -> Costs:
-        """The history's, up to its last event. They are kept in its memo, so that an event is read once."""
+        """The costs of a history up to its last event. They are kept in its memo, so that every event is read only once."""
         costs: Costs = history.memo.setdefault("stopping.costs", cls())
         for event in history.events[costs.read :]:
             if event.kind == "finish":
@@ -75,7 +76,7 @@ class Costs:
             self.rates[key[0]] = trained / units
 
     def job_seconds(self, trial: int, units: float) -> float:
-        """Seconds of a job that trains so much of a trial: at its own rate, or at that of all where it has none."""
+        """Seconds of a job that trains a trial by so many units, at the trial's own rate or, if it has none, at that of all."""
         if not self.jobs:
             return 0.0
         usual = self.trained / self.units if self.units else self.cold / self.cold_units
@@ -84,7 +85,7 @@ class Costs:
 
     @property
     def mean_seconds(self) -> float:
-        """Seconds of a job."""
+        """Mean seconds of a job."""
         return (self.trained + self.cold + self.prepared) / self.jobs if self.jobs else 0.0
 
 
@@ -94,17 +95,17 @@ def _begin(history: History, key: Key) -> int:
 
 
 def search_seconds(history: History) -> float:
-    """Seconds of search so far: see the module."""
+    """Seconds of search so far, counted as the module says."""
     return history.clock.search_seconds
 
 
 def is_ready(history: History) -> bool:
-    """Whether a worker of this run has been ready: something has finished."""
+    """Whether a worker of this run has been ready, which is known once something has finished."""
     return history.clock.startup is not None
 
 
 def makespan(first: Sequence[float], then: Iterable[float], workers: int) -> float:
-    """Seconds until so many workers have done the first jobs, in order, and then the others, the longest first."""
+    """Seconds that `workers` need for the jobs in `first`, in order, and for those in `then` afterwards, longest first."""
     free = [0.0] * workers
     for seconds in [*first, *sorted(then, reverse=True)]:
         free.sort()
@@ -113,7 +114,7 @@ def makespan(first: Sequence[float], then: Iterable[float], workers: int) -> flo
 
 
 def finals_seconds(history: History, count: int) -> list[float]:
-    """Seconds that each of the finals' trainings would take: of the default and of the best `count`."""
+    """Seconds of each training in the finals: of the default, and of the best `count` trials."""
     costs, found = Costs.of(history), []
     for trial in finalists(history, count):
         last = history.trials[trial][-1]
@@ -128,9 +129,9 @@ def finals_seconds(history: History, count: int) -> list[float]:
 class Turn:
     """When the search is over, and the finals begin.
 
-    seconds   of search and finals together, over all runs of the study; None: no limit
-    trials    fresh trials; None: no limit
-    workers   that train at once
+    seconds   for search and finals together, over all runs of the study; None: no limit
+    trials    the most fresh trials; None: no limit
+    workers   how many train at once
     """
 
     seconds: float | None
@@ -138,9 +139,9 @@ class Turn:
     workers: int
 
     def verdict(self, history: History, optimizer: Optimizer, dry: bool = False) -> Verdict | None:
-        """What is to be recorded now; None while the search goes on, and once it is over.
+        """The verdict to record now; None while the search goes on, and None again after it is over.
 
-        dry: nothing is in flight, and the optimizer has nothing more to ask
+        dry: nothing is in flight, and the optimizer proposes no more
         """
         if search_end(history) is not None or not isinstance(optimizer, Finals):
             return None
@@ -154,7 +155,7 @@ class Turn:
         return None
 
     def _by_seconds(self, history: History, most: int) -> Verdict | None:
-        """The finals' trainings come behind what is in flight, and behind the one job that starts before the next verdict."""
+        """Finals are timed to start after the jobs in flight, and after one more job that starts before the next verdict."""
         assert self.seconds is not None
         costs, now = Costs.of(history), search_seconds(history)
         keep = self.count_affordable(history, most)
@@ -168,7 +169,7 @@ class Turn:
         return Verdict("seconds", self.seconds, FINALS, self._detail(history, keep))
 
     def count_affordable(self, history: History, most: int) -> int:
-        """How many trials, besides the default, fit into the finals' share of the seconds; at least one."""
+        """How many trials besides the default fit into the finals' share of the seconds; at least one."""
         assert self.seconds is not None
         for count in range(most, 1, -1):
             if makespan([], finals_seconds(history, count), self.workers) <= SHARE * self.seconds:
@@ -176,7 +177,7 @@ class Turn:
         return 1
 
     def is_hopeless(self, history: History) -> bool:
-        """Whether a single training to the end would take all the seconds again: then there are no finals."""
+        """Whether one training to the end would take as long as all the seconds; then there are no finals."""
         return self.seconds is not None and max(finals_seconds(history, 0), default=0.0) > self.seconds
 
     def _detail(self, history: History, keep: int) -> dict[str, Any]:
@@ -185,16 +186,16 @@ class Turn:
 
 
 def search_end(history: History) -> dict[str, Any] | None:
-    """Why the search is over, as the event says that ended it: rule, value and phase; where a Turn decided, also the seconds
-    that were `spent` and in `reserve`, and how many trials to `keep`. None while it goes on."""
+    """Why the search is over, by the event that ended it: rule, value and phase; if a Turn decided, also the seconds `spent`
+    and in `reserve`, and how many trials to `keep`. None while the search goes on."""
     limit = history.last_limit
     ended = limit.get("phase") == FINALS or limit.get("rule") in ENDS
     return {**limit.get("detail", {}), **limit} if history.limited and ended else None
 
 
 def obey(turn: Turn, history: History, optimizer: Optimizer, dry: bool = False) -> bool:
-    """Records the verdict of a rule, if there is one now: `run` does, before its first job, after every finish, and when
-    it is dry. Whether there was one."""
+    """Records the rule's verdict, if there is one now, and returns whether there was. `run` calls this before its first job,
+    after every finish, and when it is dry."""
     verdict = turn.verdict(history, optimizer, dry)
     if verdict is not None:
         history.limit(*verdict)
@@ -202,6 +203,6 @@ def obey(turn: Turn, history: History, optimizer: Optimizer, dry: bool = False) 
 
 
 def is_over(history: History) -> bool:
-    """Whether the search ended without finals, so that nothing more is to be asked though the optimizer would go on."""
+    """Whether the search ended without finals, so that no more jobs are asked for although the optimizer would go on."""
     found = search_end(history)
     return found is not None and found.get("phase") != FINALS

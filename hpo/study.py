@@ -1,4 +1,4 @@
-"""Study: an optimizer bound to a history under one header, and what people ask of it afterwards."""
+"""Study: an optimizer bound to a history under one header, and the answers that people want from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hpo.plain import SupportsPropose, SupportsSample
 from hpo.retention import Retention
 from hpo.space import Space
 from hpo.trial import Trial, best_key, describe_best, first_objective, learning_curve
-from hpo.values import whole
+from hpo.values import quantity, whole
 
 if TYPE_CHECKING:
     import pandas
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 class Study:
     """The header, the history and the optimizer of one search.
 
-    objectives   name -> "min" or "max", or a list of names that are minimised; the first is what a plain number means
-    unit         of every budget: "tokens", "steps", "epochs", "flops", "evaluations", ...
+    objectives   name -> "min" or "max", or a list of names that are minimised; a result that is a plain number is the first one
+    unit         the unit of every budget: "tokens", "steps", "epochs", "flops", "evaluations", ...
     horizon      the largest budget and the length of every training schedule (default: the optimizer's)
-    log          where events live (default: memory): a log, or the path of a SQLite file. An existing log is reopened;
+    log          where events are kept (default: in memory): a log, or the path of a SQLite file. An existing log is reopened;
                  ValueError names what differs.
     lost_limit   how often one job may be lost before that is an error
     """
@@ -60,14 +60,14 @@ class Study:
             self.history = History(self.header, store)
             optimizer.bind(self.history)
         except BaseException:
-            if store is not None and store is not log:  # opened here, and of no use to anybody
+            if store is not None and store is not log:  # opened here, so it must be closed here
                 store.close()
             raise
         self._retention = Retention(optimizer, self.history)
 
     @classmethod
     def of(cls, optimizer: Optimizer) -> Study:
-        """The study of an optimizer that was asked and told by itself, over the history that it has."""
+        """The study of an optimizer that was used by ask and tell alone, over the history that it has."""
         study = cls.__new__(cls)
         study.optimizer = optimizer = arguments.instance(optimizer)
         study.history = optimizer.history
@@ -83,11 +83,11 @@ class Study:
         return first_objective(self.history)
 
     def trial(self, key: Key) -> Trial:
-        """A finished key (trial, until) as a person reads it. ValueError for any other."""
+        """The Trial of a finished key (trial, until). ValueError for any other key."""
         return Trial.of(self.history, key)
 
     def curve(self, key: Key) -> tuple[tuple[int, float], ...]:
-        """(step, value) of the first objective from the trial's own start up to a key, its rungs included."""
+        """(step, value) of the first objective from the start of the trial to a key, its rungs included."""
         return learning_curve(self.history, key)
 
     def successes(self) -> list[Key]:
@@ -115,8 +115,8 @@ class Study:
         return [self.trial(key) for key in self.history.front(until)]
 
     def recommend(self) -> Trial:
-        """The trial to use: best by the optimizer's model where there is noise, else the lowest observed at the highest
-        budget. Raises ValueError if no trial has succeeded, or none has kept the optimizer's constraints."""
+        """The trial to use: the best by the optimizer's model if there is noise, else the lowest loss observed at the highest
+        budget. Raises ValueError if no trial has succeeded, or if none meets the optimizer's constraints."""
         key = self.optimizer.recommend(self.history)
         if key is None:
             raise ValueError(self.optimizer.explain_none(self.history) or self._nothing())
@@ -125,38 +125,38 @@ class Study:
     def _nothing(self) -> str:
         errors = [result.error for result in self.history.results.values() if result.error]
         last = f"; the last error was: {errors[-1]}" if errors else ""
-        return f"no trial has succeeded among {len(self.history.results)} results{last}"
+        return f"no trial has succeeded among {quantity(len(self.history.results), 'results')}{last}"
 
     def dataframe(self) -> pandas.DataFrame:
-        """One row a finished key: the objectives, the configuration, the other metrics, the times (see hpo.table)."""
+        """One row for each finished key: objectives, configuration, other metrics, times (see hpo.table)."""
         import pandas
 
         return pandas.DataFrame(self.rows(), columns=table.columns(self.history))
 
     def rows(self) -> list[dict[str, Any]]:
-        """What `dataframe` shows, as plain dictionaries."""
+        """The rows of `dataframe` as plain dictionaries."""
         return table.rows(self.history)
 
     def __repr__(self) -> str:
-        """One line: what searches, how far it is, and what is best."""
+        """One line: the optimizer, how far the search is, and the best so far."""
         done, pending = len(self.history.results), len(self.history.pending) + len(self.history.retries)
-        name = self.header.optimizer.get("name") or type(self.optimizer).__name__  # the log's own, where it is only read
-        return f"Study({name}, {done} results, {pending} pending, {self.summary()})"
+        name = self.header.optimizer.get("name") or type(self.optimizer).__name__  # not the class of a `Recorded`
+        return f"Study({name}, {quantity(done, 'results')}, {pending} pending, {self.summary()})"
 
     def summary(self) -> str:
-        """The best so far in a few words: `best 0.1 (trial 3)`, of several objectives `front of 4`."""
+        """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives `front of 4`."""
         return describe_best(self.history)
 
     # -- analysis ----------------------------------------------------------------------------------------------------
 
     @property
     def space(self) -> Space:
-        """What is searched."""
+        """The space that is searched."""
         return self.optimizer.space
 
     def importance(self, *, objective: str | None = None) -> Importance | Correlations:
-        """Which hyperparameters mattered: Sobol indices of a Gaussian process's mean, and marginal effects. Where there are too
-        few results for a model, which way each hyperparameter points. `print` shows either.
+        """Which hyperparameters mattered: Sobol indices of a Gaussian process's mean, and marginal effects. With too few results
+        for a model: the rank correlation of each hyperparameter with the loss. `print` shows either.
 
         objective: one of several, by its name (default: the first)
         """
@@ -168,8 +168,8 @@ class Study:
 
     @property
     def plot(self) -> Plots:
-        """Pictures: `plot.history()`, `curves`, `importance`, `effects`, `slices`, `parallel` and, of several objectives,
-        `pareto`. Each returns a Matplotlib figure, and saves it where a path is given."""
+        """Pictures: `plot.history()`, `curves`, `importance`, `effects`, `slices`, `parallel` and, for several objectives,
+        `pareto`. Each returns a Matplotlib figure, and saves it if a path is given."""
         return Plots(self._subject)
 
     def report(self, path: str | Path = "report.html", title: str | None = None) -> Path:
@@ -186,17 +186,17 @@ class Study:
     # -- what must stay ----------------------------------------------------------------------------------------------
 
     def keep(self) -> list[Key]:
-        """Checkpoints that must not go: live ones, what is pending (another driver may have published it already) with
-        its sources, and the best (or Pareto) ones, which may be recommended."""
+        """Keys whose checkpoints must stay: live ones, pending ones (another driver may have published them already) with their
+        sources, and the best (or Pareto) ones, which may be recommended."""
         return self._retention.list_keys()
 
     def release(self) -> list[Key]:
-        """Checkpoints that have become useless since the last call: what `keep` no longer holds, found from what has
-        finished meanwhile, so that a finish costs the same in a long study."""
+        """Keys whose checkpoints have become useless since the last call, so that `keep` no longer names them. They are found
+        from what has finished meanwhile, so a finish costs no more in a long study."""
         return self._retention.release()
 
     def check_result(self, result: Result) -> Result:
-        """A result from an executor, checked; a malformed one becomes an error of its configuration."""
+        """Checks a result from an executor; a malformed one becomes an error of its configuration."""
         try:
             return Result.of(result, self.header.objectives)
         except (TypeError, ValueError) as error:

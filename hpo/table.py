@@ -1,10 +1,10 @@
-"""The table of a study: one row a finished key.
+"""The table of a study: one row for each finished key.
 
 Columns, in this order: `trial` and `until`; the objectives; the configuration as `config.<name>`; the other metrics;
 `error`, `source` and `seed`; what the framework measured as `system.<name>`; the times `started` and `finished`.
 
-A metric's column is its name. Where a metric is called like one of the table's own columns (`error`, `config.x`), its
-column is `metrics.<name>`: nothing that was reported overwrites what the study says, nor is lost.
+A metric's column has the metric's name. If the table has a column of this name already (`error`, `config.x`), the metric's
+column is `metrics.<name>`: so no metric overwrites a column of the table, and none is lost.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ PREFIXES = ("config.", "system.", "metrics.")
 
 
 def column(metric: str) -> str:
-    """The column of a metric: its name, or `metrics.<name>` where the table has such a column of its own."""
+    """The column of a metric: its name, or `metrics.<name>` if the table has a column of this name already."""
     return f"metrics.{metric}" if metric in OWN or metric.startswith(PREFIXES) else metric
 
 
 def columns(history: History) -> list[str]:
-    """Every column of the table, in order; also of a table without rows."""
+    """Every column of the table, in order; a table without rows has them, too."""
     objectives, done = list(history.header.objectives), history.finished_keys
     configs = _names([history.header.space["parameters"], *(history.jobs[key].config for key in done)])
     metrics = [name for name in _names(history.results[key].metrics for key in done) if name not in objectives]
@@ -38,7 +38,7 @@ def columns(history: History) -> list[str]:
 
 
 def rows(history: History) -> list[dict[str, Any]]:
-    """The table as dictionaries, each with what there is for its key, in the order of the columns."""
+    """The table as dictionaries, each with the values that its key has, in the order of the columns."""
     begun, ended = _times(history)
     order = columns(history)
     found = []
@@ -61,7 +61,7 @@ def _cells(history: History, key: Key) -> dict[str, Any]:
 
 
 def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Every name, in the order in which they first come."""
+    """Every name, in the order of first occurrence."""
     return list(dict.fromkeys(name for mapping in mappings for name in mapping))
 
 

@@ -1,4 +1,4 @@
-"""Trial: one finished key as people read it, from the history alone; and which key is the best."""
+"""Trial: one finished key in a form for people, made from the history alone; and which key is the best."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpo.values import format_value
 
 @dataclass(frozen=True)
 class Trial:
-    """One finished key: a configuration at a budget, and what came of it."""
+    """One finished key: a configuration at a budget, with its result."""
 
     number: int
     until: int
@@ -34,7 +34,7 @@ class Trial:
             raise ValueError(f"{format_value(key)} is no finished key (trial, until) of this study")
         job, result = history.jobs[key], history.results[key]
         value = result.metrics.get(first_objective(history), float("nan"))
-        config, metrics, system = deepcopy((job.config, result.metrics, result.system))  # the caller's, to change as he likes
+        config, metrics, system = deepcopy((job.config, result.metrics, result.system))  # copies, which the caller may change
         return cls(*key, config, value, metrics, learning_curve(history, key), job.seed, result.error, system, result.traceback)
 
     @property
@@ -43,12 +43,12 @@ class Trial:
 
 
 def first_objective(history: History) -> str:
-    """The name of what a plain number means."""
+    """The name of the first objective, which a plain number stands for."""
     return next(iter(history.header.objectives))
 
 
 def learning_curve(history: History, key: Key) -> tuple[tuple[int, float], ...]:
-    """(step, value) of the first objective from the trial's own start up to a key, its rungs included."""
+    """(step, value) of the first objective from the start of the trial to a key, its rungs included."""
     if not isinstance(key, tuple) or key[0] not in history.trials:
         raise ValueError(f"{format_value(key)} is no key (trial, until) of this study")
     points: dict[int, float] = {}
@@ -63,13 +63,14 @@ def learning_curve(history: History, key: Key) -> tuple[tuple[int, float], ...]:
 
 
 def best_key(history: History) -> Key | None:
-    """The lowest loss at the highest budget reached, with several objectives the first of the front; None without success."""
+    """The key with the lowest loss at the highest budget reached, with several objectives the first of the front; None without
+    a success."""
     until = history.highest_budget
     return None if until is None else next(history.ranking(until))
 
 
 def describe_best(history: History) -> str:
-    """The best so far in a few words: `best 0.1 (trial 3)`, of several objectives `front of 4`."""
+    """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives `front of 4`."""
     key = best_key(history)
     if key is None:
         return "no success yet"

@@ -1,7 +1,7 @@
-"""Older logs in the form of this version: options that were renamed or came later, code that has moved, flat notes.
+"""Reads older logs as logs of this version: renamed options, options added later, code that has moved, flat notes.
 
-What is compared, digested and replayed is the upgraded form; what is stored stays as it is. So a new name or a new option
-closes no study: a row here says what an older header means in this version.
+The upgraded form is compared, digested and replayed; the file stays as it is. So a stored study can still be opened after an
+option is renamed or added: a row here says what an older header means in this version.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 from hpo.logs.base import VERSION, Event, LogError, later_version
 
-# Options by the class of an optimizer: how they were called -> how they are.
+# By the class of an optimizer: old name of an option -> its name now.
 RENAMED: dict[str, dict[str, str]] = {"GP": {"overview": "explore_every"}}
-# Options that came when there were studies already: the value that a study without them was made with.
+# Options that were added later: the value that older studies, which do not name them, were made with.
 ADDED: dict[str, dict[str, Any]] = {
     "GP": {"warp": False, "power": False, "samples": 0, "explore_every": 0, "cost": None, "constraints": {}, "prior": None,
            "prior_weight": 10.0},
@@ -22,11 +22,11 @@ ADDED: dict[str, dict[str, Any]] = {
     "SuccessiveHalving": {"min_early_stopping_rate": 0},
     "Hyperband": {"min_early_stopping_rate": 0},
 }  # fmt: skip
-# Notes of a job: the drawers (see hpo.job.Note), and where the keys of flat notes belong; all others are records.
+# The parts of a job's note (see hpo.job.Note), and the part to which a key of a flat note belongs; all others are records.
 DRAWERS = ("study", "member", "record")
 FLAT = {"queued": "study", "added": "study", "finals": "study", "rung": "member", "bracket": "member", "slot": "member",
         "generation": "member"}  # fmt: skip
-# Code that has moved, by the name that a header has of it (`hpo.space.code_name`): a whole module, or one name of it.
+# Code that has moved, by its name in a header (`hpo.space.code_name`): a whole module, or one name in a module.
 MOVED: dict[str, str] = {
     "experiments.spaces.Fits": "experiments.tune.memory.Fits",
     "hpo.optimizers.beliefs.Around": "hpo.priors.Around",
@@ -37,7 +37,7 @@ MOVED: dict[str, str] = {
 
 
 def upgrade_header(header: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """A header of any version as one of this version. LogError names the place if it is of a later one."""
+    """A header of any version as one of this version. LogError, which names the place, if it is of a later version."""
     version = header.get("version", VERSION)
     if type(version) is not int or version > VERSION:
         raise LogError(later_version(place, version))
@@ -53,7 +53,7 @@ def upgrade_header(header: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 
 def upgrade_options(described: Mapping[str, Any]) -> dict[str, Any]:
-    """The description of an optimizer, and of those that it wraps, with the options of this version."""
+    """The description of an optimizer, and of those that it wraps, with the options that this version has."""
     name = described.get("name")
     renamed, added = (table.get(name, {}) if isinstance(name, str) else {} for table in (RENAMED, ADDED))
     found = {renamed.get(option, option): _upgrade_value(value) for option, value in described.items()}
@@ -90,7 +90,7 @@ def _move(value: Any) -> Any:
 
 
 def refuse_renamed(classes: Iterable[str], options: Iterable[str]) -> None:
-    """TypeError in one sentence if an option of one of these classes is given by its old name."""
+    """TypeError in one sentence if `options` has an option of one of these classes under its old name."""
     for name in classes:
         for option in options:
             if option in RENAMED.get(name, {}):

@@ -1,4 +1,4 @@
-"""Values as people write them and as a log keeps them: what is plain, what JSON holds, what is the same, what is a number."""
+"""Values as people write them and as a log keeps them: plain values, values for JSON, equality, numbers, numbers in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 PLAIN = (str, int, float, bool, type(None))
-LONGEST = 1e9  # seconds, 31 years; operating systems refuse to wait for much longer
+LONGEST = 1e9  # seconds, which are 31 years; operating systems cannot wait much longer
 SHOWN = 80  # characters of a value in a sentence
 JSON_VALUES = "strings, numbers, booleans, None, and lists, tuples and dictionaries of them"
 
@@ -34,13 +34,23 @@ def format_value(value: Any) -> str:
     """A value in a sentence: its repr, on one line and not too long."""
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # the repr of anybody's class; an int of more than 4,300 digits has none either
+    except Exception:  # any class may raise in its repr, and an int of more than 4,300 digits does
         text = f"a {type(value).__name__}"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
+def quantity(count: int, nouns: str) -> str:
+    """A number with its noun: `2 results`, `1 result`, `49,152 tokens`."""
+    return f"{count:,} {inflect(count, nouns)}"
+
+
+def inflect(count: int, nouns: str) -> str:
+    """A noun that is given in the plural, without its s if there is one of it."""
+    return nouns.removesuffix("s") if count == 1 and not nouns.endswith("ss") else nouns
+
+
 def is_finite(value: Any) -> bool:
-    """Whether a value is a real number that a float can hold. True and False are none."""
+    """Whether a value is a finite real number that a float can hold. True and False are no numbers."""
     try:
         return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # an integer beyond 1.8e308
@@ -48,7 +58,7 @@ def is_finite(value: Any) -> bool:
 
 
 def as_json(value: Any) -> Any:
-    """A copy of a value as it comes back out of a log: tuples are lists. TypeError or ValueError for what JSON cannot hold."""
+    """A copy of a value as a log returns it: tuples become lists. TypeError or ValueError for what JSON cannot hold."""
     value = plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value!r}; allowed are finite numbers")
@@ -62,7 +72,7 @@ def as_json(value: Any) -> Any:
 
 
 def identity(value: Any) -> Any:
-    """Something hashable that is equal for equal values; True and 1 are two values, a list and a tuple of the same are one."""
+    """A hashable key that is equal for equal values. True and 1 are different; a list and a tuple with equal items are equal."""
     if isinstance(value, list | tuple):
         return "list", tuple(identity(item) for item in value)
     if isinstance(value, Mapping):
@@ -71,9 +81,9 @@ def identity(value: Any) -> Any:
 
 
 def number(what: str, value: Any) -> float:
-    """A reported value as a float: a real number, or an array or tensor that holds one. TypeError that says what otherwise.
+    """A reported value as a float: a real number, or an array or tensor that holds one. TypeError that shows anything else.
 
-    True and "0.5" are none: a comparison or a text that slips in is a mistake, and `float` would hide it.
+    True and "0.5" are refused: a comparison or a text in the place of a number is a mistake that `float` would hide.
     """
     if type(value) is float:
         return value
@@ -87,7 +97,7 @@ def number(what: str, value: Any) -> float:
 
 
 def whole(what: str, value: Any, least: int | None = None) -> int:
-    """A value as an integer: an integer, or a whole number of any library. ValueError that says what otherwise."""
+    """A value as an integer: an integer, or a whole number of any library. ValueError that shows anything else."""
     found = _only(value)
     integral = isinstance(found, numbers.Real) and not _is_bool(found) and (is_finite(found) or isinstance(found, int))
     if not integral or found != int(found) or (least is not None and found < least):
@@ -97,7 +107,7 @@ def whole(what: str, value: Any, least: int | None = None) -> int:
 
 
 def duration(name: str, value: Any, zero: bool = True) -> float | None:
-    """Seconds, or None for no limit. Very long times are cut to the longest that a system can wait."""
+    """Seconds, or None for no limit. Very long times are cut to LONGEST."""
     value = plain(value)
     allowed = f"a finite number {'of at least' if zero else 'above'} 0, or None"
     if value is None:
@@ -108,17 +118,17 @@ def duration(name: str, value: Any, zero: bool = True) -> float | None:
 
 
 def is_several(value: Any) -> bool:
-    """Whether a reported value is a row of numbers: a tuple, a list, an array or tensor of one dimension."""
+    """Whether a reported value is a row of numbers: a tuple, a list, or an array or tensor of one dimension."""
     return isinstance(value, list | tuple) or (getattr(value, "ndim", 0) == 1 and len(value) != 1)
 
 
 def _only(value: Any) -> Any:
-    """The element of an array or tensor that holds one; other values as they are."""
+    """The only element of an array or tensor, None if it has several; any other value as it is."""
     if isinstance(value, numbers.Real | Decimal | str | bytes) or not hasattr(value, "item"):
         return value
     try:
         return value.item()
-    except (TypeError, ValueError, RuntimeError):  # more than one element, or another method of that name
+    except (TypeError, ValueError, RuntimeError):  # several elements, or a method `item` that does something else
         return None
 
 

@@ -1,8 +1,8 @@
 """A GPT whose every size is a hyperparameter, and the run that trains it. Imports nothing of the tuner.
 
-models/README.md says what each file is, and takes a reader through them.
+models/README.md explains what each file is for.
 
-`import models` loads nothing: torch comes with the first name that needs it.
+`import models` loads nothing: torch is imported with the first name that needs it.
 """
 
 from importlib import import_module

@@ -8,19 +8,19 @@ from torch import Tensor
 
 
 class Average:
-    """`values` (size,) follow the weights. Early on the average is shorter: decay_t = min(decay, (1 + t) / (10 + t))."""
+    """`values` (size,) follow the weights. At first the average is over fewer steps: decay_t = min(decay, (1 + t) / (10 + t))."""
 
     def __init__(self, weights: Tensor) -> None:
         self.values = weights.clone()
 
     @torch.no_grad()
     def update(self, weights: Tensor, updates: int, decay: float) -> None:
-        """Take in the weights after update number `updates`, of which 1 is the first."""
+        """Take in the weights after update number `updates`; the first update is number 1."""
         self.values.lerp_(weights, 1 - min(decay, (1 + updates) / (10 + updates)))
 
     @contextmanager
     def swap_into(self, weights: Tensor, publish: Callable[[], None]) -> Iterator[None]:
-        """Within, `weights` hold the average; afterwards what they held before. `publish` is called after each exchange."""
+        """A context in which `weights` hold the average; afterwards they are as before. `publish` is called after each swap."""
         own = weights.clone()
         weights.copy_(self.values)
         publish()

@@ -1,7 +1,7 @@
-"""What a budget means: the study's unit turned into whole training steps. Imports no torch.
+"""Budgets: the study's unit turned into whole training steps. Imports no torch.
 
-`until` is nominal. Training stops after the last whole step that ends at or before it, so that advance(a), advance(b)
-takes the steps of advance(b), and a config whose step is large never gets more than its share.
+`until` is nominal: training stops after the last whole step that ends at or before it. So advance(a), advance(b) takes the
+same steps as advance(b), and a config with large steps never gets more than its share.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ UNITS = ("tokens", "steps", "epochs", "flops")
 class Budget:
     """The sizes that turn units into steps: tokens per step, tokens per epoch, FLOPs per token.
 
-    `horizon` is the study's, in `unit`. `epochs`, a hyperparameter of fine-tuning, sets the length of training instead
-    of the horizon where it is given: training then ends there, even if the study would pay for more.
+    `horizon` is the study's, in `unit`. If `epochs` is given (a hyperparameter of fine-tuning), it sets the length of training
+    in the place of the horizon: training ends there, even if the study would pay for more.
     """
 
     unit: str
@@ -45,7 +45,7 @@ class Budget:
 
     @property
     def _length(self) -> int | None:
-        """Tokens after which training is over because of `epochs`; None without."""
+        """Tokens after which `epochs` ends the training; None without `epochs`."""
         return None if self.epochs is None else round(self.epochs * self.epoch_tokens)
 
     def steps_left(self, until: int, steps: int, tokens: int) -> int:
@@ -57,11 +57,11 @@ class Budget:
 
     @property
     def total_steps(self) -> int:
-        """The length of the schedule in steps (at least 1), from the horizon or from `epochs`, never from until."""
+        """The length of the schedule in steps (at least 1): it follows from the horizon or from `epochs`, never from `until`."""
         return max(1, (self._tokens(self.horizon) if self._length is None else self._length) // self.step_tokens)
 
     def schedule_step(self, steps: int, tokens: int) -> int:
-        """The step of the schedule at a position; a clone with another batch size goes on in proportion."""
+        """The step of the schedule at a position. A clone with another batch size goes on at the same share of the schedule."""
         by_steps = self.unit == "steps" and self.epochs is None
         return steps if by_steps else tokens // self.step_tokens
 

@@ -1,8 +1,8 @@
 """A checkpoint on disk: one safetensors file, sealed by a digest. Imports no torch.
 
-It holds weights, whatever else training remembers (moments, averages: the state), and the position. It holds no
-hyperparameters: a run sets those from its own config. Weights stand under their own names and in their own shapes, so
-that `safetensors.torch.load_file(path)` reads them anywhere:
+It holds weights, everything else that training remembers (the state: moments, averages), and the position. It holds no
+hyperparameters: a run sets those from its own config. Weights have their own names and shapes in the file, so
+`safetensors.torch.load_file(path)` reads them anywhere:
 
     8 bytes            length of the header, little-endian
     header             {"__metadata__": {"digest": "0a1b2c3d", "checkpoint": "2", "position": "{...}"},
@@ -10,11 +10,11 @@ that `safetensors.torch.load_file(path)` reads them anywhere:
                         "state/first": {...}, ...}, then spaces up to a multiple of 64 bytes
     data               the arrays, widest items first and then by name, without gaps
 
-The format itself has no checksum. The digest is the CRC-32 of every other byte of the file, so that no flipped bit
-passes, wherever it is. It is no seal against forgery: whatever the header says of lengths, shapes and offsets is checked
-before it is used, and a file is read only if it is laid out as `write` lays it out. Equal checkpoints give equal files (the
-library writes its metadata in random order, which is one reason why the bytes are laid out here), and a file appears under
-its name whole or not at all.
+The format itself has no checksum. The digest is the CRC-32 of all bytes of the file except its own, so a flipped bit is found
+wherever it is. It does not protect against forgery: whatever the header says about lengths, shapes and offsets is checked
+before it is used, and a file is read only if it has the layout that `write` gives it. Equal checkpoints give equal files (the
+library writes its metadata in random order, which is one reason for our own layout), and a file appears under its name whole
+or not at all.
 """
 
 import json
@@ -30,21 +30,21 @@ import numpy as np
 from models.files import atomic_write, kind, short
 
 FORMAT = 2  # 1 was an .npz file
-STATE = "state/"  # before the names of what is not a weight
-OPENING = b'{"__metadata__":{"digest":"'  # of every header: the digest is found before anything is parsed
-DIGITS = slice(8 + len(OPENING), 8 + len(OPENING) + 8)  # where the digest stands in the file
-ALIGN = 64  # bytes, of where the data starts
+STATE = "state/"  # prefix of the names of all arrays that are not weights
+OPENING = b'{"__metadata__":{"digest":"'  # of every header, so that the digest is found before anything is parsed
+DIGITS = slice(8 + len(OPENING), 8 + len(OPENING) + 8)  # where the digest is in the file
+ALIGN = 64  # bytes; the data starts at a multiple of it
 DTYPES = {
     **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (8, 4, 2)},
     **{f"{letter.upper()}{8 * size}": np.dtype(f"<{letter}{size}") for letter in "iu" for size in (8, 4, 2, 1)},
     "BOOL": np.dtype(bool),
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
-LONGEST = 1 << 22  # bytes of a header: some 40,000 arrays
-AXES = 64  # of an array, at most: numpy's own limit
-# What numpy and json raise on bytes that are not what they should be.
+LONGEST = 1 << 22  # bytes of a header, enough for some 40,000 arrays
+AXES = 64  # the most axes of an array, which is numpy's own limit
+# What numpy and json raise for malformed bytes.
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError)
-# The position of a run that has not trained: what a checkpoint of foreign weights says.
+# The position of a run that has not trained; checkpoints of foreign weights have it.
 START: Mapping[str, Any] = {
     "steps": 0,
     "tokens": 0,
@@ -85,7 +85,7 @@ def write(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def write_pretrained(path: str | Path, weights: Mapping[str, np.ndarray]) -> None:
-    """Write weights from elsewhere as the checkpoint of a run that has not trained yet: to load it is to fine-tune."""
+    """Write weights from elsewhere as the checkpoint of a run that has not trained yet. A run that loads it fine-tunes them."""
     write(path, Checkpoint(weights, {}, START))
 
 
@@ -109,8 +109,8 @@ def read(path: str | Path) -> Checkpoint:
 
 
 def check_fits(path: str | Path, checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """ValueError that names the file and the first parameter by which a checkpoint differs from a model's shapes, or what a
-    run's position would hold and this one lacks."""
+    """ValueError, which names the file, if a checkpoint does not fit a model's shapes (it names the first parameter that
+    differs), or if its position lacks an entry."""
     for name in [*shapes, *checkpoint.weights]:
         here = tuple(shapes[name]) if name in shapes else "absent"
         there = checkpoint.weights[name].shape if name in checkpoint.weights else "absent"
@@ -122,7 +122,7 @@ def check_fits(path: str | Path, checkpoint: Checkpoint, shapes: Mapping[str, tu
 
 
 class NotOurs(Exception):
-    """A file that is whole, as far as one can see, but of another version."""
+    """A file that seems whole, but was written by another version."""
 
 
 def _named(path: str | Path, checkpoint: Checkpoint) -> dict[str, np.ndarray]:
@@ -136,7 +136,7 @@ def _named(path: str | Path, checkpoint: Checkpoint) -> dict[str, np.ndarray]:
         if little not in NAMES:
             raise ValueError(f"checkpoint {path} cannot hold {name}: its dtype is {array.dtype}, not one of {_plain()}")
         named[name] = array.astype(little, order="C", copy=False)
-    return dict(sorted(named.items(), key=lambda pair: (-pair[1].itemsize, pair[0])))  # so every array is aligned
+    return dict(sorted(named.items(), key=lambda pair: (-pair[1].itemsize, pair[0])))  # in this order every array is aligned
 
 
 def _plain() -> str:
@@ -161,8 +161,8 @@ def _header(arrays: Mapping[str, np.ndarray], position: Mapping[str, Any]) -> by
 def _sealed(data: bytes | memoryview) -> int:
     """The digest of a file, or of its first part: CRC-32 of all bytes but its own digits.
 
-    In most zlibs it is faster than BLAKE2b, and it misses no single flipped bit and no burst of up to 32;
-    other damage passes once in 4e9. It guards against accidents, not against somebody who forges.
+    In most zlibs it is faster than BLAKE2b. It finds every single flipped bit and every burst of up to 32 bits; other damage
+    goes unnoticed once in 4e9 cases. It guards against accidents, not against forgery.
     """
     return zlib.crc32(data[DIGITS.stop :], zlib.crc32(data[: DIGITS.start]))
 
@@ -178,7 +178,7 @@ def _map(path: str | Path) -> np.ndarray:
 
 
 def _explain_foreign(path: str | Path, start: bytes) -> Exception:
-    """Why a file without our digest is none of ours, or damaged."""
+    """The error for a file without our digest: it is another kind of file, or damaged."""
     found = kind(path, start)
     if found == "an .npz file":
         return NotOurs("it is an .npz file, as earlier versions wrote")
@@ -186,7 +186,7 @@ def _explain_foreign(path: str | Path, start: bytes) -> Exception:
 
 
 def _parsed(data: np.ndarray) -> Checkpoint:
-    """The checkpoint in bytes whose digest is right; one of DAMAGE if they are nevertheless not what `write` writes."""
+    """The checkpoint in bytes whose digest is right; one of DAMAGE if they still differ from what `write` would write."""
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     if start > min(len(data), LONGEST) or start % ALIGN:
         raise ValueError(f"its header is said to end at byte {start} of {len(data)}")
@@ -201,7 +201,7 @@ def _parsed(data: np.ndarray) -> Checkpoint:
 
 
 def _object(text: str | bytes, what: str) -> dict[str, Any]:
-    """The JSON object in a text, in which no name stands twice."""
+    """The JSON object in a text, in which no name may occur twice."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         named = dict(pairs)
@@ -270,7 +270,7 @@ def _is_table(value: Any, **kinds: Callable[[Any], bool]) -> bool:
     return type(value) is dict and all(name in kinds and kinds[name](one) for name, one in value.items())
 
 
-# What stands in a position, where it stands there, and the same in words.
+# The entries of a position: what each may be, and the same in words.
 FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("steps", "tokens", "skipped"), (_is_count, "a whole number of at least 0")),
     "updates": (_is_number, "a number"),

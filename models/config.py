@@ -1,7 +1,7 @@
 """The hyperparameters of a GPT and of its training, as one flat mapping of plain names. Imports no torch.
 
-A tuner sees flat names; the model and the loop see two frozen dataclasses. `split` goes from one to the other; what a
-value may be stands in rules.py:
+A tuner sees flat names; the model and the loop see two frozen dataclasses. `split` turns one into the other; rules.py says
+which values are allowed:
 
     model, training = split({"layers": 2, "hidden": 64, "lr": 3e-3})
 """
@@ -28,19 +28,19 @@ class GPTConfig:
 
     ff              inner width of the feed-forward part; 0 or None: ff_ratio x hidden (4 x hidden by default)
     vocabulary      None: that of the corpus, filled in when the model is built
-    dropout         of what attention and feed-forward add to the residual stream, and of the embedding where
-                    embedding_dropout is None; attention_dropout is of the attention weights
-    layer_dropout   stochastic depth: each half of a block is left out, a sequence at a time (Huang et al. 2016)
-    positions       "learned" table, or "rotary" of base rotary_base (Su et al. 2021), which needs an even head width
+    dropout         acts on what attention and feed-forward add to the residual stream, and on the embedding if
+                    embedding_dropout is None; attention_dropout acts on the attention weights
+    layer_dropout   stochastic depth: each half of a block is left out, separately for each sequence (Huang et al. 2016)
+    positions       "learned" table, or "rotary" with base rotary_base (Su et al. 2021), which needs an even head width
     norm            "layer" or "rms" (Zhang & Sennrich 2019), both with norm_eps
     activation      "gelu" (exact), "gelu_tanh" (GPT-2's), "relu2" (So et al. 2021), "swiglu" (Shazeer 2020)
-    kv_heads        heads of keys and values, which groups of heads share (Ainslie et al. 2023); None: heads
-    qk_norm         queries and keys are normalised, a head at a time (Dehghani et al. 2023)
-    tie             the token table is the output map as well
-    bias            of linear maps and norms; the output map never has one
-    init_std        standard deviation of first weights: 0.02 is GPT-2's, whose width is 768; narrow models like it larger
-    parametrisation "standard", or "mup" (mup.py): widths are counted from base_hidden, the width of a head
-                    from base_head, and where base_layers is given depths from it, so that what was tuned carries over
+    kv_heads        heads of keys and values, each shared by a group of heads (Ainslie et al. 2023); None: heads
+    qk_norm         queries and keys are normalised within each head (Dehghani et al. 2023)
+    tie             the token table is also the output map
+    bias            whether linear maps and norms have one; the output map never has one
+    init_std        standard deviation of the initial weights. GPT-2, with a width of 768, has 0.02; narrow models need more
+    parametrisation "standard", or "mup" (mup.py): widths are measured relative to base_hidden, the width of a head to
+                    base_head and, if base_layers is given, depths to it, so that tuned hyperparameters carry over
     """
 
     layers: int = 4
@@ -99,7 +99,7 @@ class GPTConfig:
 
     @property
     def embedded_dropout(self) -> float:
-        """Dropout of the embedding: its own, or that of all."""
+        """Dropout of the embedding: `embedding_dropout`, else `dropout`."""
         return self.dropout if self.embedding_dropout is None else self.embedding_dropout
 
     @property
@@ -117,28 +117,28 @@ class GPTConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a GPT is trained. Which names an optimizer or a schedule reads stands in optimizers/rows.py and schedule.py.
+    """How a GPT is trained. optimizers/rows.py and schedule.py say which names an optimizer or a schedule reads.
 
     batch           the effective batch in sequences = micro_batch x accumulation x devices; micro_batch None means batch
     weight_decay    acts on matrices only
-    hypergradient   the rate at which the learning rate itself learns (Baydin et al. 2018), as a share of it; 0 is off
-    warmup          in steps as a whole number, a ratio of all steps as a float in [0, 1); so is decay_every, the period
-                    of the exponential schedule's decay_rate
+    hypergradient   the rate at which the learning rate itself learns (Baydin et al. 2018), relative to its size; 0 is off
+    warmup          a whole number of steps, or a float in [0, 1) as a ratio of all steps; the same goes for decay_every,
+                    the period of the exponential schedule's decay_rate
     final_lr        the floor of the schedule as a ratio of lr
     z_loss          weight of the mean of (log sum exp logits)^2 in the loss (PaLM, Chowdhery et al. 2022; 1e-4 there)
     clip            bounds the norm of the gradient, 0 is off
-    spike           a step whose gradient is so many times as long as usual is skipped; 0 is off
-    nonfinite       what a gradient that is not finite does: "stop" ends the run as diverged, "skip" skips the step
-    ema             decay of an average of the weights a step, which is what is evaluated then; 0 is off
+    spike           a step is skipped if its gradient is so many times as long as usual; 0 is off
+    nonfinite       if a gradient is not finite, "stop" ends the run as diverged, and "skip" skips the step
+    ema             decay, in every step, of an average of the weights; the average is then evaluated; 0 is off
     patience        evaluations in a row without a better loss after which training ends; 0 is off
     noise_every     the gradient noise scale is measured every so many steps (scaling.py); 0 is off
-    data_fraction   the part of the training text, from its start, that is trained on
-    activation_checkpointing   activations of a block are computed again in its backward pass instead of kept
+    data_fraction   the share of the training text, from its start, that is used
+    activation_checkpointing   activations of a block are not kept, but computed again in its backward pass
     sharding        over several devices (engines/distributed/): "none" copies everything (DDP), "grads" shards gradients and
                     moments, "full" the weights as well (FSDP; ZeRO stages 2 and 3, Rajbhandari et al. 2020)
-    offload         sharded weights, gradients and moments wait in the memory of the host
-    eval_every      in steps, 0 evaluates only where an advance ends; eval_tokens is the size of the validation set
-    epochs          where given, sets the length of training (and of the schedule) to so many passes over the training part
+    offload         sharded weights, gradients and moments are kept in the memory of the host
+    eval_every      in steps; 0 evaluates only at the end of an advance; eval_tokens is the size of the validation set
+    epochs          if given, training (and the schedule) lasts so many passes over the training part
     """
 
     optimizer: str = "adamw"
@@ -195,7 +195,7 @@ class TrainConfig:
     def accumulation(self, devices: int = 1) -> int:
         """Forward passes per step on each device = batch / (micro_batch x devices); ValueError if it does not divide.
 
-        Where micro_batch is not given, each device takes its whole share in one pass.
+        Without micro_batch, each device takes its whole share in one pass.
         """
         share = devices * (self.micro_batch or 1)
         if self.batch % share:

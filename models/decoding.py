@@ -20,7 +20,7 @@ def _filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
     if top_p is not None:
         ordered, order = logits.sort(descending=True)
         probability = F.softmax(ordered, dim=-1)
-        # A token is out once those before it already reach top_p. The first is never out, even if top_p is 0 in float32.
+        # A token is out if those before it already reach top_p. The first is never out, even if top_p is 0 in float32.
         out = probability.cumsum(-1) - probability >= float(top_p)
         out[:, 0] = False
         logits = logits.masked_fill(out.scatter(-1, order, out), float("-inf"))
@@ -32,14 +32,14 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a finite number, and one that a float can be."""
+    """Whether a value is a finite number that a float can hold."""
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
     except OverflowError:
         return False
 
 
-# What may be given, and the same in words.
+# What each argument may be, and the same in words.
 RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "tokens": (lambda v: _is_whole(v) and v >= 0, "a whole number of at least 0"),
     "temperature": (
@@ -53,7 +53,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_sampling(**given: Any) -> None:
-    """ValueError that names what came and what is allowed, for any of RULES."""
+    """ValueError for an argument that RULES do not allow; it names what came and what is allowed."""
     for name, value in given.items():
         allows, words = RULES[name]
         if not allows(value):
@@ -107,7 +107,7 @@ def generate(
 
 
 def _cooled(logits: Tensor, temperature: float) -> Tensor:
-    """Logits over a temperature; one so small that they overflow leaves the most likely token alone."""
+    """Logits over a temperature. If it is so small that they overflow, only the most likely token is left."""
     cooled = logits / temperature
     if cooled.isfinite().all():
         return cooled

@@ -21,8 +21,8 @@ def open_device(name: str) -> torch.device:
 
 
 def use_device(device: torch.device) -> AbstractContextManager[object]:
-    """Make this the current CUDA device, to which streams, graphs, seeds and pinned memory without a device belong.
+    """Make this the current CUDA device, which is the default for streams, graphs, seeds and pinned memory.
 
-    Does nothing for a CPU, and for a device without a number, which is the current one already.
+    Does nothing for a CPU, nor for a device without a number, which is the current one already.
     """
     return nullcontext() if device.type == "cpu" or device.index is None else torch.cuda.device(device)

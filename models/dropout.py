@@ -1,13 +1,13 @@
-"""Dropout whose bits follow from a seed: of activations, of attention weights, of whole branches.
+"""Dropout whose random bits follow from a seed: of activations, of attention weights, of whole branches.
 
-`Noise` says where the bits come from. None is no dropout. A torch.Generator is the run's own, on a CPU, where threads share the
-global one. GLOBAL is the device's own generator, the only one that can be compiled or recorded; the engine seeds it before
-every pass.
+`Noise` is the source of the bits. None means no dropout. A torch.Generator belongs to one run; it is used on a CPU, where
+threads share the global generator. GLOBAL is the device's own generator, the only one that can be compiled or recorded; the
+engine seeds it before every pass.
 
-The bits of a micro-batch follow from the seed of the run and the number of its first sequence, so that a training that was
-paused draws the same. (transformers' Trainer draws from the global generator: its bits depend on all draws since the start.)
+The bits of a micro-batch follow from the seed of the run and the number of its first sequence, so a training that was paused
+draws the same bits. (transformers' Trainer draws from the global generator: its bits depend on all draws since the start.)
 They do depend on `micro_batch`: two trainings that differ only in how a batch is cut draw different bits with the same
-probabilities, and agree up to rounding only without dropout.
+probabilities. Only without dropout do they agree up to rounding.
 """
 
 from typing import Final
@@ -21,7 +21,7 @@ Noise = torch.Generator | str | None
 
 
 def mask(like: Tensor, p: float, noise: Noise) -> Tensor | None:
-    """Factors in the shape of `like`: 0 with probability p, else what keeps the mean; None where nothing is dropped.
+    """Factors in the shape of `like`: 0 with probability p, else the value that keeps the mean; None if nothing is dropped.
 
     With a generator, four 16-bit draws come out of every 64-bit one, which is several times faster on CPU than bernoulli_.
     The price is that p is rounded to a multiple of 2^-16; the scale uses the rounded one, so the mean is kept exactly.
@@ -46,7 +46,7 @@ def dropout(x: Tensor, p: float, noise: Noise) -> Tensor:
 
 
 def branch_mask(y: Tensor, p: float, noise: Noise) -> Tensor | None:
-    """Factors (B, 1, 1) of a branch (B, T, H), which leave it out of a sequence with probability p (Huang et al. 2016)."""
+    """Factors (B, 1, 1) on a branch (B, T, H) that leave it out of a sequence with probability p (Huang et al. 2016)."""
     return mask(y.new_empty(y.size(0), 1, 1), p, noise)
 
 

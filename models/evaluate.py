@@ -1,6 +1,6 @@
-"""The validation loss: nats per token over a fixed set of sequences, the same for every config of a context.
+"""The validation loss: nats per token over a fixed set of sequences, the same for every config with the same context.
 
-Where `eval_tokens` is smaller than the text, sequences are spread evenly over it; otherwise each token but the first counts
+If `eval_tokens` is smaller than the text, sequences are spread evenly over it; otherwise each token except the first counts
 once.
 """
 
@@ -16,12 +16,12 @@ from models.gpt import GPT
 from models.precision import context as precision_context
 
 LOGITS = 1 << 24  # elements of logits in one pass, 64 MB in float32: fits a cache-poor CPU and any GPU
-TOKENS = 4096  # and tokens in one pass, more are no faster on one core
-COUNTED_ELSEWHERE = -100  # a target that cross_entropy passes over
+TOKENS = 4096  # tokens in one pass; more are no faster on one core
+COUNTED_ELSEWHERE = -100  # a target that cross_entropy ignores
 
 
 class Validation:
-    """The validation sequences of a corpus, ready on a device: ids int64 (n, context + 1), a share for each of a group."""
+    """The validation sequences of a corpus on a device: ids int64 (n, context + 1). In a group, each process has a share."""
 
     def __init__(
         self, corpus: Corpus, model: GPT, config: TrainConfig, device: torch.device, group: Group = ALONE
@@ -37,7 +37,7 @@ class Validation:
 
     @torch.no_grad()
     def loss(self) -> float:
-        """Mean cross-entropy without dropout or label smoothing, summed in float64; changes nothing in the model."""
+        """Mean cross-entropy without dropout or label smoothing, summed in float64. Does not change the model."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for ids, targets in zip(self.ids.split(self.chunk), self._targets(), strict=True):
             with precision_context(self.precision, self.device):
@@ -46,7 +46,7 @@ class Validation:
         return self.group.sum(total).item() / self.tokens
 
     def _targets(self) -> Iterator[torch.Tensor]:
-        """The next tokens of each pass; those that another sequence has predicted are marked."""
+        """The targets of each pass; tokens that another sequence predicts too are marked, so that they count once."""
         parts = self.ids[:, 1:].split(self.chunk)
         yield from parts[:-1]
         last = parts[-1]

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and a guess of what a foreign file is. Imports no torch."""
+"""Files that appear whole or not at all, and a guess at the kind of a foreign file. Imports no torch."""
 
 import os
 import zipfile
@@ -11,9 +11,9 @@ from typing import Any
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """A new name beside `path` to write to. The file there is then made durable and renamed to `path`.
+    """A context that gives a new name beside `path` to write to. The file there is then made durable and renamed to `path`.
 
-    If anything is raised on the way, `path` is as before; an OSError then names it in one sentence.
+    If anything is raised meanwhile, `path` is as before; an OSError names it in one sentence.
     """
     path = Path(path)
     half = path.with_name(f"{path.name}.{token_hex(4)}.tmp")
@@ -33,7 +33,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system allows a folder to be opened."""
+    """Make a rename survive a power cut, if the system allows a folder to be opened."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -69,7 +69,7 @@ BEGINNINGS: tuple[tuple[bytes, str], ...] = (
 
 
 def kind(path: str | Path, start: bytes) -> str | None:
-    """What a file seems to be by its first bytes; None where they say nothing."""
+    """What a file seems to be by its first bytes; None if they do not tell."""
     if start[:4] == b"PK\x03\x04":
         return _kind_of_zip(path)
     if start[8:9] == b"{" and b'"dtype"' in start[:4096] and int.from_bytes(start[:8], "little") < 1 << 32:
@@ -90,6 +90,6 @@ def _kind_of_zip(path: str | Path) -> str:
 
 
 def short(value: Any) -> str:
-    """A value of a file in a few characters on one line, to be quoted in a sentence."""
+    """A value from a file in a few characters on one line, for a quotation in a sentence."""
     said = value if isinstance(value, str) and value.isascii() and value.isprintable() else ascii(value)
     return said if len(said) <= 60 else said[:57] + "..."

@@ -1,10 +1,10 @@
 """The weights and gradients of a model in two flat buffers, on which the optimizers (optimizers/) work.
 
-A small model has dozens of small tensors, and a step over each costs more in calls than in arithmetic. So all weights
-lie in one flat tensor, and so do all gradients; the parameters of the model are views into them. An update, the norm
-of the gradient and clearing the gradient are then a handful of passes, whatever the number of layers.
+A small model has dozens of small tensors, and a step over each of them costs more in calls than in arithmetic. So all weights
+are in one flat tensor, and all gradients in another; the parameters of the model are views into them. An update, the norm of
+the gradient and clearing the gradient then take a handful of passes, whatever the number of layers.
 
-The buffer is ordered by kind, a segment each: what decays, and what the learning rate is multiplied with there.
+The buffer is ordered by kind. Each kind is a segment with its own factor on the learning rate, and with or without decay:
 
     hidden   matrices of the blocks            decayed
     table    tokens, positions, head           decayed
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from models.norms import length
 
-ALIGN = 16  # floats; every parameter starts on a 64-byte boundary, as the fast matrix kernels want
-SMALL = 1e-30  # a factor that may be near the smallest float32
+ALIGN = 16  # floats; every parameter starts on a 64-byte boundary, as fast matrix kernels require
+SMALL = 1e-30  # factors below it may be near the smallest float32
 KINDS = ("hidden", "table", "vector")  # in the order of the buffer
 
 
@@ -29,7 +29,7 @@ KINDS = ("hidden", "table", "vector")  # in the order of the buffer
 class Segment:
     """The elements start to stop of the buffer: one kind of parameter, or neighbouring kinds that are treated alike.
 
-    `rate` multiplies the learning rate here.
+    `rate` is the factor on the learning rate in this segment.
     """
 
     kind: str
@@ -39,9 +39,9 @@ class Segment:
     rate: float = 1.0
 
     def decay(self, weight_decay: float) -> float:
-        """The decay to use beside the rate of this segment, so that a step shrinks weights by lr x weight_decay.
+        """The decay to use with the rate of this segment, so that a step shrinks weights by lr x weight_decay.
 
-        `rate` is muP's, and is kept out of the decay on purpose: lr x weight_decay is one over the number of steps that
+        `rate` comes from muP, and is kept out of the decay on purpose: lr x weight_decay is one over the number of steps that
         weights remember, which should not depend on the width (Wang & Aitchison 2024, arXiv 2405.13698; "independent
         weight decay", Wortsman et al. 2023; Kosson et al. 2025, arXiv 2510.19093: without it, rates do not transfer).
         """
@@ -52,9 +52,9 @@ class Segment:
 class Flat:
     """Weights and gradients of a model in two flat float32 tensors (size,). Padding is zero and stays zero.
 
-    segments   the kinds that the model has, in the order of the buffer, which they cover
+    segments   the kinds that the model has, in the order of the buffer; together they cover it
     places     name of a parameter -> its (offset, shape)
-    splits     name of a parameter that is several matrices, one under another -> the rows of each
+    splits     name of a parameter that consists of several matrices, one below another -> the rows of each
     """
 
     weights: Tensor
@@ -73,7 +73,7 @@ def kind_of(name: str, weight: Tensor) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where parameters of given shapes lie in a buffer of `size` elements."""
+    """Where parameters of given shapes are in a buffer of `size` elements."""
 
     places: Mapping[str, tuple[int, tuple[int, ...]]]
     segments: tuple[Segment, ...]
@@ -85,13 +85,13 @@ class Layout:
 
 
 def view(buffer: Tensor, place: tuple[int, tuple[int, ...]]) -> Tensor:
-    """What lies at an (offset, shape) of a buffer."""
+    """The view of a buffer at an (offset, shape)."""
     offset, shape = place
     return buffer[offset : offset + prod(shape)].view(shape)
 
 
 def layout(parameters: Mapping[str, Tensor], rates: Mapping[str, float] = {}) -> Layout:
-    """By kind, and within a kind in the order of the parameters. ValueError by name for a rate that does not fit."""
+    """The layout by kind, and within a kind in the order of the parameters. ValueError that names a rate that is not allowed."""
     _check_rates(rates)
     places: dict[str, tuple[int, tuple[int, ...]]] = {}
     segments, end = [], 0
@@ -109,8 +109,8 @@ def layout(parameters: Mapping[str, Tensor], rates: Mapping[str, float] = {}) ->
 def flatten(model: nn.Module, rates: Mapping[str, float] = {}) -> Flat:
     """Move the weights of a model into one flat buffer; its parameters and their gradients become views into it.
 
-    `rates` has by kind what multiplies the learning rate (1 where absent). The rows of parameters that are several
-    matrices are read from `model.splits`, where it has them. ValueError by name for rates or rows that do not fit.
+    `rates` has the factor on the learning rate by kind (1 if absent). The rows of parameters that consist of several matrices
+    are read from `model.splits`, if the model has it. ValueError that names rates or rows that do not fit.
     """
     named = dict(model.named_parameters())
     flat, plan = copy_flat(named, rates)
@@ -148,19 +148,19 @@ def _check_splits(
 
 
 def scalar(value: float) -> float:
-    """value within float32: torch raises on a factor beyond it, where a rate that is absurd should diverge instead."""
+    """The value within float32. torch raises for a factor beyond it, but with an absurd rate a training should diverge."""
     return max(-3e38, min(3e38, value))
 
 
 def clip(grads: Tensor, bound: float, norm: Callable[[Tensor], Tensor] = length) -> None:
-    """Scale the gradient so that its norm is at most `bound`; 0 is off. As torch's clip_grad_norm_, without a sync."""
+    """Scale the gradient so that its norm is at most `bound`; 0 is off. Like torch's clip_grad_norm_, without a sync."""
     if bound > 0:
         size = norm(grads)
         factor = (bound / (size + 1e-6)).clamp(max=1.0)
         if factor.device.type != "cpu":
             grads.mul_(factor)
-        elif (found := factor.item()) < SMALL and size.isfinite():  # in two steps: denormal, it would be 0 in training
+        elif (found := factor.item()) < SMALL and size.isfinite():  # in two steps: a denormal factor would be 0 in training
             largest = grads.abs().max().double().clamp(min=1.0)
             grads.div_(largest).mul_(bound / (size / largest))
-        elif found != 1:  # to look costs nothing on a CPU
+        elif found != 1:  # looking costs nothing on a CPU
             grads.mul_(factor)

@@ -2,8 +2,8 @@
 
     B sequences, T tokens (T <= context), H hidden, N heads, K heads of keys and values, D = H / N, F inner width, V words
 
-Dropout is asked for by passing noise (dropout.py), never by a mode: `model(x)` is deterministic, `model(x, noise)` drops
-with its bits. There is no random state to save: whoever trains seeds the generator from the position.
+Dropout is switched on by passing noise (dropout.py), never by a mode: `model(x)` is deterministic, `model(x, noise)` drops
+by the bits of the noise. There is no random state to save: the training seeds the generator from the position.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ def normaliser(config: GPTConfig, width: int) -> nn.Module:
 
 
 def rotary_angles(config: GPTConfig, device: torch.device) -> Angles:
-    """Of every position and pair of features; None where positions are learned. Rotary: Su et al. 2021, eq. 15."""
+    """Angles of every position and pair of features; None if positions are learned. Rotary: Su et al. 2021, eq. 15."""
     if config.positions != "rotary":
         return None
     pairs = torch.arange(0, config.head, 2, device=device, dtype=torch.float64) / config.head
@@ -45,7 +45,7 @@ def rotary_angles(config: GPTConfig, device: torch.device) -> Angles:
 
 
 def rotate(x: Tensor, angles: Angles) -> Tensor:
-    """x (B, N, T, D) with features d and d + D/2 turned by the angle of their position."""
+    """x (B, N, T, D), where each pair of features d and d + D/2 is rotated by the angle of its position."""
     if angles is None:
         return x
     cos, sin = (a[: x.size(-2)].to(x.dtype) for a in angles)
@@ -81,7 +81,7 @@ class Block(nn.Module):
             part.view(b, t, -1, self.config.head).transpose(1, 2) for part in qkv.split(qkv_rows(self.config), dim=-1)
         )  # (B, N or K, T, D), without a copy
         if self.qnorm is not None and self.knorm is not None:
-            # In float32, and back: under autocast the weights of a norm are float32, and values stay as the map made them.
+            # To float32 and back: under autocast the weights of a norm are float32, and values have the type that the map gives.
             q, k = self.qnorm(q.float()).to(v.dtype), self.knorm(k.float()).to(v.dtype)
         q, k = rotate(q, angles), rotate(k, angles)
         if self.config.keys != self.config.heads:  # a group of heads shares a key and a value
@@ -103,25 +103,25 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, p: float, noise: Noise
 
 
 def qkv_rows(config: GPTConfig) -> tuple[int, int, int]:
-    """Rows of the map to queries, keys and values."""
+    """Rows of each matrix in the map to queries, keys and values."""
     return config.hidden, config.keys * config.head, config.keys * config.head
 
 
 def up_rows(config: GPTConfig) -> tuple[int, ...]:
-    """Rows of the map into the feed-forward part: of a gate and a value where it has a gate."""
+    """Rows of each matrix in the map into the feed-forward part; with a gate there are two, gate and value."""
     return (config.inner, config.inner) if config.activation == "swiglu" else (config.inner,)
 
 
 def embedding_table(rows: int, width: int) -> nn.Embedding:
-    """An embedding without first weights: drawing them on the meta device would import torch's compiler, a second."""
+    """An embedding without initial weights: drawing them on the meta device would import torch's compiler, for a second."""
     return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
 
 
 class GPT(nn.Module):
     """The whole model: token ids (B, T) to logits (B, T, V). Weights are a function of (config, seed).
 
-    Building it leaves torch's global random state alone. ValueError if the config does not know its vocabulary.
-    `splits` says of parameters that are several matrices, one under another, how many rows each has.
+    Building it does not change torch's global random state. ValueError if the config does not know its vocabulary.
+    `splits` has, for parameters that consist of several matrices, one below another, the rows of each.
     """
 
     def __init__(self, config: GPTConfig, seed: int = 0) -> None:
@@ -134,7 +134,7 @@ class GPT(nn.Module):
             self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
             self.norm = normaliser(config, config.hidden)
             self.head = None if config.tie else nn.Linear(config.hidden, config.words, bias=False)
-        # What `to_empty` does. It asks for a tensor like one on the meta device, for which torch imports sympy: a second.
+        # As `to_empty` does, but that asks for a tensor like one on the meta device, for which torch imports sympy: a second.
         super()._apply(lambda weight: torch.empty(weight.shape, dtype=weight.dtype))
         initialise(self, seed)
         self.angles = rotary_angles(config, torch.device("cpu"))
@@ -142,7 +142,7 @@ class GPT(nn.Module):
         self.splits = {f"blocks.{i}.{name}.weight": rows for i in range(config.layers) for name, rows in parts.items()}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "GPT":
-        """Moves the angles as well, which are no buffer: they are not saved, and stay float32."""
+        """Moves the angles as well. They are not a buffer: they are not saved, and stay float32."""
         super()._apply(fn, recurse)
         if getattr(self, "angles", None) is not None:
             self.angles = rotary_angles(self.config, self.tokens.weight.device)
@@ -164,7 +164,7 @@ class GPT(nn.Module):
 
 @torch.no_grad()
 def initialise(model: GPT, seed: int) -> None:
-    """GPT-2's initial weights or those of mup: normal, norms 1, biases 0 (mup.py says how large).
+    """Sets the initial weights of GPT-2 or of mup: matrices normal (mup.py has the sizes), norms 1, biases 0.
 
     Drawn on the CPU, so that a seed means the same weights on every device.
     """

@@ -1,7 +1,7 @@
-"""Whether a step is taken: overflows of fp16, gradients that are not finite, spikes.
+"""Decides whether a step is taken: overflows of fp16, gradients that are not finite, spikes.
 
-A step that is not taken changes neither weights nor moments nor the schedule; its batch is not seen again. The decision reads
-the norm of the gradient, and on CUDA waits for it, so that the norm is read only where fp16, spike or nonfinite need it.
+A step that is not taken changes neither weights nor moments nor the schedule, and its batch is not used again. The decision
+reads the norm of the gradient, and must wait for it on CUDA. So the norm is read only if fp16, spike or nonfinite need it.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,9 +13,9 @@ from torch import Tensor
 from models.config import TrainConfig
 from models.precision import Scaler
 
-SOON = 20  # steps that are taken before a spike can be told from the usual
-LEARNING = 0.05  # weight of the newest norm in the usual one
-PATIENCE = 25  # steps in a row whose gradient is not finite, after which a run has diverged whatever the policy says
+SOON = 20  # steps after which the usual norm is known well enough to recognise a spike
+LEARNING = 0.05  # weight of the newest norm in the usual norm
+PATIENCE = 25  # after so many steps in a row without a finite gradient a run has diverged, whatever the policy
 
 
 class Guard:
@@ -35,9 +35,9 @@ class Guard:
         return self.scaler is not None or config.spike > 0 or config.nonfinite == "skip"
 
     def check_step(self, grads: Tensor, config: TrainConfig, norm: Callable[[Tensor], Tensor]) -> bool:
-        """Whether the step of these gradients may be taken; they are unscaled in place.
+        """Whether the step with these gradients may be taken; they are unscaled in place.
 
-        `norm` gives their norm over all devices, so that all devices decide alike.
+        `norm` computes their norm over all devices, so that all devices decide alike.
         """
         if not self.is_norm_needed(config):
             return True
@@ -53,26 +53,26 @@ class Guard:
     def _judge(self, norm: float, config: TrainConfig) -> bool:
         if not isfinite(norm):
             self._lost += config.nonfinite == "skip"
-            return self.scaler is None and config.nonfinite == "stop"  # taken, it ends the run
+            return self.scaler is None and config.nonfinite == "stop"  # under "stop" the step is taken, and ends the run
         self._lost = 0
         if not config.spike:
             return True
         spike = self._seen >= SOON and norm > config.spike * self._usual
-        # A spike counts for what is just not one: if large gradients become usual, they are taken after a while.
+        # A spike counts as the largest norm that is no spike: if large gradients become usual, they are taken after a while.
         counted = min(norm, config.spike * self._usual) if self._seen >= SOON else norm
         self._usual += (counted - self._usual) * (LEARNING if self._seen >= SOON else 1 / (self._seen + 1))
         self._seen += 1
         return not spike
 
-    # -- what a checkpoint holds of it ---------------------------------------------------------------------------------
+    # -- its part of a checkpoint --------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The state as plain JSON values."""
         scale = None if self.scaler is None else [self.scaler.scale, self.scaler.clean]
         return {"skipped": self.skipped, "scaler": scale, "guard": [self._lost, self._seen, self._usual]}
 
     def restore(self, saved: Mapping[str, Any], own: bool = True) -> None:
-        """Of another trial (`own` is false) only loss scale and skipped steps are taken: they belong to the position."""
+        """Take over a state; if it is not the trial's own, only loss scale and skipped steps, which belong to the position."""
         self.skipped = saved["skipped"]
         self._lost, self._seen, self._usual = (own and saved.get("guard")) or (0, 0, 0.0)
         if self.scaler is not None:

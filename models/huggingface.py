@@ -1,10 +1,10 @@
-"""GPT-2 of Hugging Face, in and out: its config.json and its safetensors. Imports no transformers.
+"""Reads and writes GPT-2 of Hugging Face: config.json and safetensors. Imports no transformers.
 
     config, weights = from_gpt2("openai-community/gpt2")      # or a folder
     checkpoint.write_pretrained("gpt2.ckpt", weights)         # which a TrainRun with this config loads and tunes
     to_gpt2("folder", GPTConfig(**config), weights)           # which GPT2LMHeadModel.from_pretrained loads
 
-Both models are the same function, so this is a matter of names; and its Conv1D keeps matrices transposed.
+Both models are the same function, so only names differ, and their Conv1D keeps matrices transposed.
 """
 
 import json
@@ -47,7 +47,7 @@ PARTS = {
 }
 OUTSIDE = {"tokens": "wte", "positions": "wpe", "norm": "ln_f", "head": "lm_head"}  # the blocks
 ACTIVATIONS = {"gelu_tanh": "gelu_new", "gelu": "gelu"}
-# What a config.json leaves out where it is the default of GPT2Config.
+# Defaults of GPT2Config, which a config.json may leave out.
 DEFAULTS: Mapping[str, Any] = {
     "vocab_size": 50257,
     "n_positions": 1024,
@@ -64,7 +64,7 @@ DEFAULTS: Mapping[str, Any] = {
     "tie_word_embeddings": True,
     "model_type": "gpt2",
 }
-# The only values under which their attention is ours.
+# The only values for which their attention is the same as ours.
 PLAIN = {
     "model_type": "gpt2",
     "scale_attn_weights": True,
@@ -85,18 +85,18 @@ END_OF_TEXT = 50256  # GPT-2's
 
 
 def from_gpt2(source: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The hyperparameters and float32 weights, under our names, of a GPT-2 in a folder or of a name on the hub.
+    """The hyperparameters and float32 weights, under our names, of a GPT-2 in a folder or on the hub.
 
     The tensors may be of any float type and in several files, with the prefix "transformer." or without.
-    FileNotFoundError if there is no such model; ValueError that names the source and what is damaged, or a value in
-    GPT-2's config that our model does not have; ModuleNotFoundError if the hub's library is needed and absent. One sentence
-    each.
+    Errors are one sentence each: FileNotFoundError if there is no such model; ValueError that names the source and what is
+    damaged, or a value in GPT-2's config that our model does not have; ModuleNotFoundError if the hub's library is needed and
+    missing.
     """
     folder = _folder(source)
     try:
         config = _our_config(_json(folder / "config.json"))
         ours, tensors = GPTConfig(**config), _tensors(folder)
-        if ours.layers > len(tensors):  # before anything is made of that length
+        if ours.layers > len(tensors):  # before anything of that length is made
             raise ValueError(f"n_layer is {short(ours.layers)}, but there are {len(tensors)} tensors")
         return config, _our_weights(tensors, _shapes(ours))
     except (ValueError, OverflowError) as error:
@@ -106,9 +106,9 @@ def from_gpt2(source: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]
 def to_gpt2(folder: str | Path, config: GPTConfig, weights: Mapping[str, np.ndarray | Tensor]) -> None:
     """Write config.json and model.safetensors for `transformers.GPT2LMHeadModel.from_pretrained(folder)`.
 
-    Biases that the config leaves out are written as zeros, which is the same function. Layer dropout is left out, as
-    everything else that only concerns training. ValueError, in one sentence that names it, for a field that GPT-2 cannot
-    say and for a weight that is absent, of another shape, or none of the config's; nothing is written then.
+    Biases that the model does not have are written as zeros, which gives the same function. Layer dropout is left out, like
+    everything else that only matters in training. ValueError, in one sentence that names it, for a field that GPT-2 does not
+    have, and for a weight that is missing, has another shape, or is not in the config's model; nothing is written then.
     """
     _check_sayable(config)
     tensors = _their_weights(config, weights)
@@ -119,7 +119,7 @@ def to_gpt2(folder: str | Path, config: GPTConfig, weights: Mapping[str, np.ndar
 
 
 def _folder(source: str | Path) -> Path:
-    """The folder of a model, which the hub's library fetches if it is none here."""
+    """The folder of a model; if there is no such folder, the hub's library fetches it."""
     if Path(source).is_dir():
         return Path(source)
     if not HUB_NAME.fullmatch(str(source)):
@@ -132,7 +132,7 @@ def _folder(source: str | Path) -> Path:
         ) from error
     try:
         return Path(hub.snapshot_download(str(source), allow_patterns=WANTED))
-    except Exception as error:  # whatever the library and its network raise
+    except Exception as error:  # the library and its network may raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FileNotFoundError(f"there is no folder {source}, and the hub did not give it: {reason}") from error
 
@@ -150,7 +150,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _our_config(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Our hyperparameters out of config.json; ValueError for what our model does not have."""
+    """Our hyperparameters from config.json; ValueError for an option that our model does not have."""
     for name, only in PLAIN.items():
         if given.get(name, only) != only:
             raise ValueError(f"{name} is {short(repr(given[name]))}, but only {only!r} can be read")
@@ -161,7 +161,7 @@ def _our_config(given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"activation_function is {short(repr(activation))}, but must be one of {', '.join(names)}")
     return {
         **{ours: theirs[name] for ours, name in FIELDS.items()},
-        "ff": theirs["n_inner"],  # None means the same to both
+        "ff": theirs["n_inner"],  # None means the same in both
         "activation": names[activation],
         "bias": True,
     }
@@ -184,7 +184,7 @@ def _their_config(config: GPTConfig) -> dict[str, Any]:
 
 
 def _check_sayable(config: GPTConfig) -> None:
-    """ValueError that names the first field that no GPT-2 has."""
+    """ValueError that names the first field with a value that no GPT-2 has."""
     for name, values in SAYABLE.items():
         if getattr(config, name) not in values:
             only = " or ".join(repr(value) for value in values)
@@ -215,7 +215,7 @@ def _shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _theirs(name: str) -> str:
-    """Their name, without the prefix, for a weight of ours."""
+    """Their name for a weight of ours, without the prefix."""
     place, _, kind = name.rpartition(".")
     if place.startswith("blocks."):
         _, number, part = place.split(".")
@@ -224,7 +224,7 @@ def _theirs(name: str) -> str:
 
 
 def _is_turned(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether their side keeps a weight transposed."""
+    """Whether their model keeps a weight transposed."""
     return name.startswith("blocks.") and len(shape) == 2
 
 
@@ -246,7 +246,7 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _opened(path: Path) -> dict[str, Tensor]:
-    """The tensors of one file by their names without the prefix, of which none may stand twice."""
+    """The tensors of one file by their names without the prefix; no name may occur twice."""
     try:
         with safe_open(path, framework="pt") as opened:
             names = list(opened.keys())
@@ -272,7 +272,7 @@ def _shards(index: Path) -> list[str]:
 
 
 def _our_weights(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Our weights out of their tensors; ValueError if one is absent, of another shape, or unknown."""
+    """Our weights from their tensors; ValueError if one is missing, has another shape, or is unknown."""
     weights = {}
     for name, shape in shapes.items():
         theirs, turned = _theirs(name), _is_turned(name, shape)
@@ -299,7 +299,7 @@ def _check_nothing_is_lost(tensors: Mapping[str, Tensor], read: set[str]) -> Non
 
 
 def _their_weights(config: GPTConfig, weights: Mapping[str, np.ndarray | Tensor]) -> dict[str, np.ndarray]:
-    """Their tensors, with the prefix, out of our weights; ValueError if one is absent, of another shape, or unknown."""
+    """Their tensors, with the prefix, from our weights; ValueError if one is missing, has another shape, or is unknown."""
     shapes = _shapes(config)
     ours = {name: shape for name, shape in shapes.items() if config.bias or not name.endswith(".bias")}
     tensors = {}

@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy in nats per token, smoothed and kept in bounds where the config says so."""
+"""The loss that training minimises: cross-entropy in nats per token, with label smoothing and z-loss if the config has them."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,9 +7,9 @@ from models.config import TrainConfig
 
 
 def token_loss(logits: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    """Mean over the tokens of logits (..., V) and targets (...), computed in float32.
+    """The mean loss over tokens, from logits (..., V) and targets (...), computed in float32.
 
-    z_loss adds its weight times the mean of (log sum exp logits)^2, which keeps logits from drifting away (PaLM,
+    z_loss adds its weight times the mean of (log sum exp logits)^2, which keeps logits from growing without bound (PaLM,
     Chowdhery et al. 2022, section 5).
     """
     rows = logits.flatten(0, -2).float()

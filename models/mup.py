@@ -1,4 +1,4 @@
-"""What depends on the width and the depth of a model so that hyperparameters do not have to. Imports no torch.
+"""Scales that depend on the width and the depth of a model, so that tuned hyperparameters need not. Imports no torch.
 
 With m = hidden / base_hidden, s = init_std, D the width of a head, L layers, and l = layers / base_layers (1 without
 base_layers):
@@ -37,22 +37,22 @@ def _depth(config: GPTConfig) -> float:
 
 
 def attention_scale(config: GPTConfig) -> float:
-    """What scores of queries and keys are multiplied with."""
+    """The factor on the scores of queries and keys."""
     return sqrt(config.base_head) / config.head if config.parametrisation == "mup" else 1 / sqrt(config.head)
 
 
 def output_scale(config: GPTConfig) -> float:
-    """What logits are multiplied with."""
+    """The factor on the logits."""
     return 1 / _width(config)
 
 
 def branch_scale(config: GPTConfig) -> float:
-    """What attention and feed-forward are multiplied with before they are added to the residual stream."""
+    """The factor on attention and feed-forward before they are added to the residual stream."""
     return 1 / sqrt(_depth(config))
 
 
 def first_sd(config: GPTConfig, name: str) -> float:
-    """Standard deviation of the first weights of the matrix called `name`."""
+    """Standard deviation of the initial weights of the matrix called `name`."""
     if not name.startswith("blocks."):
         return config.init_std
     into_residual = name.endswith(("mix.weight", "down.weight"))
@@ -61,7 +61,7 @@ def first_sd(config: GPTConfig, name: str) -> float:
 
 
 def rates(config: GPTConfig, optimizer: str) -> Mapping[str, float]:
-    """By kind of parameter (flat.py), what the learning rate is multiplied with."""
+    """The factor on the learning rate, by kind of parameter (flat.py)."""
     m, l = _width(config), _depth(config)
     update = OPTIMIZERS[optimizer].update
     if update == "gradient":

@@ -1,7 +1,7 @@
-"""The length of vectors whose squares do not fit into float32, though every element does (above 1e19).
+"""The length of vectors, also if squares of their elements (above 1e19) do not fit into float32.
 
-A length is computed in float32, and again in float64, which squares of float32 fit into, where the result is infinite. On a CPU
-it costs nothing to look at the result. On a GPU it would mean to wait for the device; there float64 is used from the start, and
+A length is computed in float32. If the result is infinite, it is computed again in float64, which holds squares of float32. On a
+CPU it costs nothing to look at the result. On a GPU that would wait for the device, so float64 is used there from the start; it
 takes no longer, because the time goes into reading memory.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def length(x: Tensor) -> Tensor:
-    """The Euclidean norm of all elements, (); float64 where float32 cannot hold it. Not finite where an element is not."""
+    """The Euclidean norm of all elements, (); in float64 if float32 cannot hold it. Not finite if an element is not."""
     if x.device.type != "cpu" or x.dtype == torch.float64:
         return torch.linalg.vector_norm(x, dtype=torch.float64)
     norm = torch.linalg.vector_norm(x)
@@ -30,7 +30,7 @@ def normalise(x: Tensor, dims: tuple[int, ...], least: float) -> Tensor:
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """The cosine of the angle between two flat tensors, (); 0 where one of them is zero or not finite."""
+    """The cosine of the angle between two flat tensors, (); 0 if one of them is zero or not finite."""
     dot, of_a, of_b = torch.dot(a, b), torch.linalg.vector_norm(a), torch.linalg.vector_norm(b)
     if a.device.type == "cpu" and not isfinite((dot + of_a + of_b).item()):
         a, b = (one / one.abs().max() for one in (a, b))

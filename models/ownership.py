@@ -1,4 +1,4 @@
-"""Who may write where code is loaded from: whoever may could have it run as this user. Imports no torch."""
+"""Who may write to the folders from which code is loaded: their code would run as this user. Imports no torch."""
 
 import os
 import stat
@@ -6,8 +6,8 @@ from pathlib import Path
 
 
 def flaw(path: Path) -> str | None:
-    """Why others could have written a file or a folder, or could put another one in its place, as the end of a sentence; None
-    if they cannot. `path` is absolute and without links.
+    """Why others could have written a file or a folder, or could replace it, as the end of a sentence; None if they cannot.
+    `path` is absolute and without links.
 
     Trusted are this user, root, and the owner of "/" (which is root under another number in a container). A folder above the
     path may be writable for all if it is sticky, as /tmp is: nobody can rename there what others own. Systems without owners
@@ -19,7 +19,7 @@ def flaw(path: Path) -> str | None:
 
 
 def flaw_of_file(path: Path) -> str | None:
-    """The same of a file in a folder without a flaw."""
+    """The same for a file in a folder that has no flaw."""
     return _flaw(path, False) if hasattr(os, "getuid") else None
 
 
@@ -35,7 +35,7 @@ def _flaw(place: Path, above: bool) -> str | None:
 
 
 def make_folder(folder: Path, mode: int = 0o755) -> None:
-    """A folder, and those above it that are not there, to which no others may write, whatever the umask allows.
+    """Makes a folder, and missing ones above it, to which nobody else may write, whatever the umask allows.
 
     OSError that names it if the system refuses."""
     try:
@@ -47,7 +47,7 @@ def make_folder(folder: Path, mode: int = 0o755) -> None:
 
 
 def revoke_write(folder: Path) -> None:
-    """Take from others the right to write to a folder of this user's own, as an umask of 002 gives it."""
+    """Takes from others the right to write to a folder of this user, which an umask of 002 would give."""
     status = folder.stat()
     if hasattr(os, "getuid") and status.st_uid == os.getuid() and status.st_mode & 0o022:
         folder.chmod(stat.S_IMODE(status.st_mode) & ~0o022)

@@ -1,10 +1,10 @@
 """Mixed precision: the autocast context and the loss scaler (Micikevicius et al. 2018).
 
-bf16 needs the context only. fp16 has few exponents, so the loss is scaled up before the backward pass and the gradient
-down after it; a step whose gradient overflowed is skipped and the scale halved. Knowing that costs one host sync a
-step, as in torch's own GradScaler; float32 and bf16 have none.
+bf16 only needs the context. fp16 has few exponents, so the loss is scaled up before the backward pass, and the gradient scaled
+down after it; if the gradient overflowed, the step is skipped and the scale is halved. To know this, fp16 waits for the device
+once a step, as torch's own GradScaler does; float32 and bf16 do not.
 
-On a CPU numbers too small for float32's usual form are taken for 0 (`without_denormals`).
+On a CPU denormal numbers are treated as 0 (`without_denormals`).
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Scaler:
         self.scale, self.clean = self.START, 0
 
     def observe(self, finite: bool) -> None:
-        """Adapt the scale to a step whose scaled gradient was finite, or was not."""
+        """Adapt the scale after a step; `finite` says whether its scaled gradient was."""
         self.clean = self.clean + 1 if finite else 0
         if not finite:
             self.scale /= 2
@@ -41,10 +41,10 @@ class Scaler:
 
 @contextmanager
 def without_denormals(device: torch.device) -> Iterator[None]:
-    """On a CPU, results of this thread below 1.2e-38 (the smallest normal float32) are 0 within this context.
+    """A context in which, on a CPU, results of this thread below 1.2e-38 (the smallest normal float32) become 0.
 
     Processors take many times as long for denormal numbers. A training at a far too high rate saturates attention and loss, and
-    is then full of them; tuners try such rates.
+    then has many of them; and tuners try such rates.
     """
     before = _flushing()
     if device.type == "cpu":
@@ -56,5 +56,5 @@ def without_denormals(device: torch.device) -> Iterator[None]:
 
 
 def _flushing() -> bool:
-    """Whether this thread takes denormal numbers for 0; torch sets it and does not tell."""
+    """Whether this thread treats denormal numbers as 0, which torch can set but not report."""
     return (torch.tensor(1e-39) * 1.0).item() == 0.0

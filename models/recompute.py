@@ -1,8 +1,9 @@
-"""Activation checkpointing: what a block's backward pass needs is computed again at that time (Chen et al. 2016).
+"""Activation checkpointing: a block's activations are not kept, but computed again in its backward pass (Chen et al. 2016).
 
-As torch.utils.checkpoint without reentrance: every tensor that autograd would keep is replaced by a number, and the backward
-pass computes all of them when it needs the first. torch's own function imports its compiler, a second and 75 MB of every
-process, and reads the state of the random generator, which a CUDA graph cannot record. So it is used in compiled code only.
+It works like torch.utils.checkpoint without reentrance: every tensor that autograd would keep is replaced by a number, and the
+backward pass computes all of them when it needs the first. torch's own function imports its compiler, which costs every process
+a second and 75 MB, and reads the state of the random generator, which a CUDA graph cannot record. So torch's own is used only in
+compiled code.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from models.dropout import Noise
 
 
 def recompute(block: Callable[[Tensor], Tensor], x: Tensor, noise: Noise) -> Tensor:
-    """block(x), which draws its dropout from `noise`, keeping nothing but x; the same bits are drawn again."""
+    """block(x) with dropout from `noise`, of which only x is kept. When it is computed again, the same bits are drawn."""
     if torch.compiler.is_compiling():
         return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
     if not torch.is_grad_enabled():
@@ -28,7 +29,7 @@ def recompute(block: Callable[[Tensor], Tensor], x: Tensor, noise: Noise) -> Ten
 
 
 class _Again:
-    """The tensors that a block keeps, by their numbers."""
+    """The tensors that a block would keep, by their numbers."""
 
     def __init__(self, block: Callable[[Tensor], Tensor], x: Tensor, noise: Noise) -> None:
         self.block, self.x, self.noise, self.count = block, x.detach(), noise, 0
@@ -42,12 +43,12 @@ class _Again:
             self.bits = torch.cuda.get_rng_state(x.device)
 
     def pack(self, tensor: Tensor) -> int:
-        """What autograd keeps in place of a tensor: its number."""
+        """The number that autograd keeps instead of a tensor."""
         self.count += 1
         return self.count - 1
 
     def unpack(self, number: int) -> Tensor:
-        """The tensor of a number, which may be taken once."""
+        """The tensor of a number; it may be taken only once."""
         if self.found is None:
             self.found = self._compute()
         tensor, self.found[number] = self.found[number], None  # each is needed once
@@ -70,7 +71,7 @@ class _Again:
         return found
 
     def _drawing(self) -> AbstractContextManager[object]:
-        """Within, dropout draws what it drew the first time."""
+        """A context in which dropout draws the same bits as the first time."""
         if self.bits is None:
             return nullcontext()
         if isinstance(self.noise, torch.Generator):
@@ -80,7 +81,7 @@ class _Again:
 
 
 class _Borrowed:
-    """The generator of a CUDA device, in a state within and as it was afterwards."""
+    """A context in which the generator of a CUDA device has a given state; afterwards it is as before."""
 
     def __init__(self, bits: Tensor, device: torch.device) -> None:
         self.bits, self.device = bits, device

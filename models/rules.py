@@ -1,6 +1,6 @@
-"""What each hyperparameter may be. Imports no torch.
+"""The allowed values of each hyperparameter. Imports no torch.
 
-config.py says what each one means, and checks every value against RULES.
+config.py explains what each one means, and checks every value against RULES.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -14,14 +14,14 @@ from models.optimizers.rows import OPTIMIZERS
 
 @dataclass(frozen=True)
 class Rule:
-    """What a hyperparameter may be: a predicate, the same in words, and the plain type that is stored."""
+    """The allowed values of a hyperparameter: a predicate, the same in words, and the plain type that is stored."""
 
     allows: Callable[[Any], bool]
     words: str
     store: Callable[[Any], Any]
 
     def check(self, name: str, value: Any) -> Any:
-        """The value as it is stored; ValueError that names the hyperparameter, what came and what is allowed."""
+        """The value as it is stored. ValueError, which names the hyperparameter, what came and what is allowed."""
         if not self.allows(value):
             raise ValueError(f"{name} is {value!r}, but must be {self.words}")
         return self.store(value)
@@ -29,7 +29,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some names: of a table, whose rows may be added later, those that it has when a value is checked."""
+    """One of some names. Of a table, whose rows may grow, all names count that it has when a value is checked."""
 
     names: Collection[str]
 
@@ -53,7 +53,7 @@ def _integer(low: int) -> Rule:
 
 
 def _real(low: float, high: float | None = None) -> Rule:
-    """A finite number in [low, high), or of at least low where high is None."""
+    """A finite number in [low, high), or of at least low if high is None."""
     if high is None:
         return Rule(lambda v: _is_real(v) and v >= low, f"a finite number of at least {low:g}", float)
     return Rule(lambda v: _is_real(v) and low <= v < high, f"a number in [{low:g}, {high:g})", float)

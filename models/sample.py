@@ -16,8 +16,8 @@ from models.train import AVERAGE, checkpoint_weights, fit_vocabulary, open_devic
 
 
 def load_model(path: str | Path, config: Mapping[str, Any], corpus: Corpus, device: str = "cpu") -> GPT:
-    """The model of a checkpoint, on a device, with the average of its weights where the checkpoint holds one: what was
-    judged. ValueError that names the file if it is damaged or not of this config."""
+    """The model of a checkpoint on a device. If the checkpoint holds an average of the weights, the model has it, as it had in
+    evaluations. ValueError that names the file if it is damaged or does not fit the config."""
     model, saved = GPT(fit_vocabulary(split(config)[0], corpus)).to(open_device(device)), checkpoints.read(path)
     weights = checkpoint_weights(model, saved, path)
     if AVERAGE in saved.state:
@@ -39,10 +39,10 @@ def sample_text(
     seed: int = 0,
     device: str = "cpu",
 ) -> str:
-    """The prompt and `tokens` tokens after it, sampled as `gpt.generate` says; the same call gives the same text.
+    """The prompt and `tokens` tokens after it, sampled as in `decoding.generate`; the same call gives the same text.
 
-    Without a prompt it starts from the first token of the training text. ValueError as in `load_model` and `generate`, and
-    for a prompt that is empty or that the corpus cannot encode.
+    Without a prompt the text starts from the first token of the training text. ValueError as in `load_model` and `generate`,
+    and for a prompt that is empty or that the corpus cannot encode.
     """
     check_sampling(tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     if prompt is not None and not isinstance(prompt, str):

@@ -5,7 +5,7 @@
     prediction   steps_factor, examples_factor, speedup, batch_at, critical_batch, scale_lr_by_noise
     data         step_law, for_data, weight_decay_for  the rate and batch that go with more tokens
 
-None of them replaces a measurement. Each docstring says under which assumptions its rule was derived or fitted.
+No rule replaces a measurement. Each docstring states the assumptions under which its rule was derived or fitted.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ def scale_lr(lr: float, batch: float, new_batch: float, rule: str) -> float:
 
 
 class Adam(NamedTuple):
-    """What of Adam's depends on the batch size."""
+    """The hyperparameters of Adam that depend on the batch size."""
 
     lr: float
     beta1: float
@@ -61,9 +61,9 @@ def scale_adam(adam: Adam, batch: float, new_batch: float) -> Adam:
 
         lr sqrt(k)    1 - k (1 - beta1)    1 - k (1 - beta2)    eps / sqrt(k)
 
-    It keeps the stochastic differential equation that Adam approximates where noise dominates the gradient (batch well
-    below the noise scale). The moments then average over as many examples as before, which needs k < 1 / (1 - beta):
-    ValueError beyond. A beta of 0 has no memory and stays 0.
+    It keeps the stochastic differential equation that Adam approximates if noise dominates the gradient (batch well below the
+    noise scale). The moments then average over as many examples as before. This needs k <= 1 / (1 - beta); ValueError for a
+    larger k. A beta of 0 has no memory and stays 0.
     """
     _positive(batch=batch, new_batch=new_batch)
     k = new_batch / batch
@@ -84,9 +84,9 @@ def for_devices(
 ) -> dict[str, Any]:
     """A config tuned on `devices`, for `new_devices` that each take the same `per_device` sequences a step.
 
-    The global batch grows with the devices. By the rules "linear" and "sqrt" lr follows (`scale_lr`), by "adam" lr, beta1,
-    beta2 and eps (`scale_adam`). Names that are absent take their defaults. All else stays: what is a ratio of all
-    steps (warmup, decay_every) covers the same data as before, what is a whole number of steps covers more.
+    The global batch grows with the devices. The rules "linear" and "sqrt" change lr (`scale_lr`), "adam" changes lr, beta1,
+    beta2 and eps (`scale_adam`). Names that are absent take their defaults. Everything else stays: a ratio of all steps
+    (warmup, decay_every) covers the same data as before, a whole number of steps covers more.
     """
     _one_of("rule", rule, DEVICE_RULES)
     _positive(per_device=per_device, devices=devices, new_devices=new_devices)
@@ -104,14 +104,14 @@ def for_devices(
 
 
 class Noise(NamedTuple):
-    """Estimates of |G|^2, the squared norm of the true gradient, and of tr(Sigma), the variance of one example's."""
+    """Estimates of |G|^2, the squared norm of the true gradient, and of tr(Sigma), the variance of one example's gradient."""
 
     signal: float
     variance: float
 
     @property
     def scale(self) -> float:
-        """B_simple = tr(Sigma) / |G|^2 (McCandlish et al. 2018, eq. 2.9): infinite where no signal is seen."""
+        """B_simple = tr(Sigma) / |G|^2 (McCandlish et al. 2018, eq. 2.9); infinite if the estimate of |G|^2 is not above 0."""
         return max(0.0, self.variance) / self.signal if self.signal > 0 else inf
 
 
@@ -123,10 +123,10 @@ def noise_scale(small_sq: float, big_sq: float, small: float, big: float) -> Noi
         |G|^2      = (big big_sq - small small_sq) / (big - small)
         tr(Sigma)  = (small_sq - big_sq) / (1 / small - 1 / big)
 
-    Both gradients are means over their batch, before clipping. The big one comes with a step; the small ones are those
-    of its micro-batches or devices, whose squared norms are averaged. A single estimate is noisy, may be negative, and
-    the ratio of two unbiased numbers is biased: average with `NoiseScale` first. Examples are what small and big count
-    (sequences, say), and so is the scale.
+    Both gradients are means over their batch, before clipping. The big one is the gradient of a step; the small ones are those
+    of its micro-batches or devices, whose squared norms are averaged. A single estimate is noisy and may be negative, and the
+    ratio of two unbiased numbers is biased: average with `NoiseScale` first. The scale has the unit of small and big
+    (sequences, say).
     """
     _positive(small=small, big=big)
     if not small < big:
@@ -137,10 +137,10 @@ def noise_scale(small_sq: float, big_sq: float, small: float, big: float) -> Noi
 
 @dataclass(frozen=True)
 class NoiseScale:
-    """The noise scale over a run: exponential averages of both estimates, whose ratio is taken last (app. A.1 there).
+    """The noise scale over a run: the ratio of exponential averages of both estimates (McCandlish et al. 2018, app. A.1).
 
-    A value: `update` returns the next one, and the fields are all there is to save: NoiseScale(**saved.state()).
-    Both averages start at 0 and are too small by the same factor, `weight`, which `noise` divides out.
+    An immutable value: `update` returns the next one. Its fields are all that must be saved: NoiseScale(**saved.state()). Both
+    averages start at 0 and are too small by the same factor `weight`; `noise` divides by it.
     """
 
     signal: float = 0.0
@@ -153,7 +153,7 @@ class NoiseScale:
             raise ValueError(f"decay is {self.decay!r}, but must be a number in [0, 1)")
 
     def update(self, small_sq: float, big_sq: float, small: float, big: float) -> "NoiseScale":
-        """With the squared norms of one more step; a step whose norms are not finite leaves no trace."""
+        """The next value, with the squared norms of one more step. A step whose norms are not finite is ignored."""
         new = noise_scale(small_sq, big_sq, small, big)
         if not (isfinite(new.signal) and isfinite(new.variance)):
             return self
@@ -167,12 +167,12 @@ class NoiseScale:
 
     @property
     def noise(self) -> Noise:
-        """The averages; not a number before the first update."""
+        """Both estimates by the averages; NaN before the first update."""
         return Noise(self.signal / self.weight, self.variance / self.weight) if self.weight else Noise(nan, nan)
 
     @property
     def scale(self) -> float:
-        """The estimate of B_simple in examples; not a number before the first update."""
+        """The estimate of B_simple in examples; NaN before the first update."""
         return self.noise.scale if self.weight else nan
 
     def state(self) -> dict[str, float]:
@@ -184,16 +184,16 @@ class NoiseScale:
 
 
 def steps_factor(batch: float, noise: float) -> float:
-    """Steps to a loss, over the fewest that any batch size needs: 1 + noise / batch (McCandlish et al. 2018, eq. 2.7).
+    """Steps to a loss over the fewest that any batch size needs: 1 + noise / batch (McCandlish et al. 2018, eq. 2.7).
 
-    Assumes the best learning rate at each batch size, and a noise scale that stays put; it grows as the loss falls.
+    Assumes the best learning rate at each batch size, and a constant noise scale; really it grows as the loss falls.
     """
     _positive(batch=batch)
     return 1 + noise / batch
 
 
 def examples_factor(batch: float, noise: float) -> float:
-    """Examples to a loss, over the fewest: 1 + batch / noise, from (S / S_min - 1) (E / E_min - 1) = 1 (eq. 2.11)."""
+    """Examples to a loss over the fewest possible: 1 + batch / noise, from (S / S_min - 1) (E / E_min - 1) = 1 (eq. 2.11)."""
     _positive(noise=noise)
     return 1 + batch / noise
 
@@ -204,7 +204,7 @@ def speedup(batch: float, new_batch: float, noise: float) -> float:
 
 
 def batch_at(efficiency: float, noise: float) -> float:
-    """The largest batch size that still makes `efficiency` of the examples, which is 1 / examples_factor: 0.5 at noise."""
+    """The largest batch size with this `efficiency` = 1 / examples_factor; 0.5 gives a batch equal to the noise scale."""
     if not 0 < efficiency < 1:
         raise ValueError(f"efficiency is {efficiency!r}, but must be a number in (0, 1)")
     return noise * (1 / efficiency - 1)
@@ -213,8 +213,8 @@ def batch_at(efficiency: float, noise: float) -> float:
 def critical_batch(batch: float, steps: float, new_batch: float, new_steps: float) -> float:
     """B_crit = E_min / S_min (eq. 2.12), from the steps to the same loss at two batch sizes, each with its best rate.
 
-    steps = S_min + E_min / batch is a line in 1 / batch; B_simple predicts the result without the second run.
-    ValueError where the runs do not lie on such a line: more batch took no fewer steps, or fewer examples.
+    steps = S_min + E_min / batch is a line in 1 / batch; B_simple predicts the result without the second run. ValueError if the
+    runs are not on such a line: the larger batch took no fewer steps, or fewer examples.
     """
     _positive(batch=batch, steps=steps, new_batch=new_batch, new_steps=new_steps)
     if batch == new_batch:
@@ -230,7 +230,7 @@ def critical_batch(batch: float, steps: float, new_batch: float, new_steps: floa
 
 
 def scale_lr_by_noise(lr: float, batch: float, new_batch: float, noise: float, power: float = 1.0) -> float:
-    """The learning rate for another batch size where the noise scale is known: lr ~ (1 + noise / batch) ** -power.
+    """The learning rate for another batch size if the noise scale is known: lr ~ (1 + noise / batch) ** -power.
 
     power 1 is SGD's (McCandlish et al. 2018, eq. 2.6); for Adam they found powers between 0.5 and 1. Well below the
     noise scale it is the linear (power 0.5: square-root) rule, well above it lr no longer grows.
@@ -244,7 +244,7 @@ def scale_lr_by_noise(lr: float, batch: float, new_batch: float, noise: float, p
 LR_BY_TOKENS, BATCH_BY_TOKENS = 0.307, 0.571  # exponents of tokens in Li et al. 2025
 LR_BY_HORIZON = -0.32  # Bjorck et al. 2025
 
-# How lr and batch go with the tokens of training: exponents of new_tokens / tokens.
+# How lr and batch depend on the tokens of training: exponents of new_tokens / tokens.
 DATA_RULES: Mapping[str, tuple[float, float]] = {
     "keep": (0.0, 0.0),
     "horizon": (LR_BY_HORIZON, 0.0),
@@ -264,10 +264,10 @@ def step_law(parameters: float, tokens: float) -> Optimum:
 
         lr = 1.79 N^-0.713 D^0.307        batch = 0.58 D^0.571
 
-    N counts parameters without embeddings, D tokens that are seen once. Fitted on AdamW in the standard parametrisation,
-    with warm-up and a cosine to one small rate that does not depend on lr. Among their runs of 0.2B to 1.1B parameters on
-    4B to 100B tokens the one nearest to it has 0.09 % more loss than the best on average, at most 0.4 %; smaller models
-    are extrapolation. Under muP the power of N does not apply.
+    N counts parameters without embeddings, D counts tokens, each of which is used once. Fitted on AdamW in the standard
+    parametrisation, with warm-up and a cosine to one small rate that does not depend on lr. Among their runs of 0.2B to 1.1B
+    parameters on 4B to 100B tokens, the run nearest to the law has on average 0.09 % more loss than the best, at most 0.4 %.
+    For smaller models it is an extrapolation. Under muP the power of N does not apply.
     """
     _positive(parameters=parameters, tokens=tokens)
     return Optimum(1.79 * parameters**-0.713 * tokens**LR_BY_TOKENS, 0.58 * tokens**BATCH_BY_TOKENS)
@@ -276,17 +276,17 @@ def step_law(parameters: float, tokens: float) -> Optimum:
 def for_data(config: Mapping[str, Any], tokens: float, new_tokens: float, rule: str) -> dict[str, Any]:
     """A config tuned on `tokens` of training, for `new_tokens`: 1 % of the data is new_tokens / tokens = 100.
 
-    keep      lr and batch stay: the premise of muTransfer (Yang et al. 2022), good for a few times as much data
+    keep      lr and batch stay: the assumption of muTransfer (Yang et al. 2022), good for a few times as much data
     horizon   batch stays, lr ~ D^-0.32: a longer training at the same batch wants a lower rate (Bjorck et al. 2025)
-    step_law  batch ~ D^0.571 and lr ~ D^0.307, the exponents of `step_law` without its constants, which the tuned
-              values replace. The two belong together: lr rises because the batch does.
+    step_law  batch ~ D^0.571 and lr ~ D^0.307: the exponents of `step_law`; the tuned values replace its constants. The two
+              belong together: lr rises because the batch does.
 
     On the Step Law's own runs, to which its exponents were fitted, the best pair at D loses at most 0.4 % of the loss
     at up to 25 D by step_law, 0.8 % by horizon and 1.0 % by keep (tests/models/test_scaling.py).
 
-    All assume one model, a schedule that ends with the training, and fresh tokens in both. Where the small part was
-    repeated (more than about 4 epochs: Muennighoff et al. 2023), what was tuned against overfitting (dropout,
-    weight_decay, patience) does not carry over.
+    All assume one model, a schedule that ends with the training, and fresh tokens in both trainings. If the small part was
+    repeated (more than about 4 epochs: Muennighoff et al. 2023), hyperparameters against overfitting (dropout, weight_decay,
+    patience) do not carry over.
     """
     _one_of("rule", rule, tuple(DATA_RULES))
     _positive(tokens=tokens, new_tokens=new_tokens)
@@ -296,10 +296,10 @@ def for_data(config: Mapping[str, Any], tokens: float, new_tokens: float, rule: 
 
 
 def weight_decay_for(weight_decay: float, lr: float, steps: float, new_lr: float, new_steps: float) -> float:
-    """AdamW's decay at which weights average over the same part of the training: weight_decay lr steps is kept.
+    """AdamW's decay with which weights average over the same share of the training: weight_decay lr steps is kept.
 
-    1 / (lr weight_decay) steps is the timescale of that average; measured in passes over the data its best value hardly
-    changes with their amount (Wang & Aitchison 2025). Steps are those of the same number of epochs.
+    The timescale of this average is 1 / (lr weight_decay) steps. Measured in passes over the data, its best value hardly
+    changes with the amount of data (Wang & Aitchison 2025). Both numbers of steps are for the same number of epochs.
     """
     _positive(lr=lr, steps=steps, new_lr=new_lr, new_steps=new_steps)
     return weight_decay * (lr * steps) / (new_lr * new_steps)

@@ -11,13 +11,13 @@ With W warm-up steps out of T, floor f = final_lr and t = (step - W) / (T - W) i
     inverse_sqrt  max(f, sqrt(max(W, 1) / (step + 1)))    Vaswani et al. 2017, eq. 3, whose step_num is step + 1
     wsd           1, then linearly to f over the last decay_fraction of T   MiniCPM, Hu et al. 2024
 
-transformers' schedules warm up by step / W, so that their first update has a rate of 0 and changes nothing but moments, and
-step W is their first at the full rate: ours are one step ahead of them until then, and equal from step W on (inverse_sqrt:
-one step ahead throughout). With W = 0 both begin at the full rate.
+transformers' schedules warm up by step / W, so their first update has a rate of 0 and changes only moments, and their first step
+at the full rate is step W. Ours are one step ahead of them until then, and equal from step W on (inverse_sqrt: one step ahead
+throughout). With W = 0 both begin at the full rate.
 
-Past T the shapes in t stay at the floor; exponential with a decay_rate and inverse_sqrt go on falling towards it.
-Whatever is a ratio (warmup, decay_every, decay_fraction) covers the same tokens at any batch size; what is a number of
-steps covers more of them when the batch grows.
+After T the shapes in t stay at the floor; exponential with a decay_rate and inverse_sqrt continue to fall towards it. A ratio
+(warmup, decay_every, decay_fraction) covers the same tokens at any batch size; a number of steps covers more tokens with a
+larger batch.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,18 +28,18 @@ from models.config import TrainConfig
 
 
 def warmup_steps(total_steps: int, config: TrainConfig) -> int:
-    """Warm-up in steps: `warmup` itself as a whole number, as a float its share of total_steps, rounded."""
+    """Warm-up in steps: `warmup` itself if it is a whole number; if it is a float, this share of total_steps, rounded."""
     return config.warmup if isinstance(config.warmup, int) else round(config.warmup * total_steps)
 
 
 def decay_period(total_steps: int, config: TrainConfig) -> float:
-    """Steps in which an exponential schedule falls by decay_rate: `decay_every`, as a float its share of total_steps."""
+    """Steps in which an exponential schedule falls by decay_rate: `decay_every`, or this share of total_steps if a float."""
     every = config.decay_every
-    return every if isinstance(every, int) else every * total_steps  # not rounded: it would be 0 in a short training
+    return every if isinstance(every, int) else every * total_steps  # not rounded, since it would be 0 in a short training
 
 
 def _share(step: int, start: int, total: int) -> float:
-    """How much of the way from `start` to the end has been gone, in [0, 1]."""
+    """The share of the steps from `start` to `total` that are done, in [0, 1]."""
     return min(1.0, max(0.0, (step - start) / max(1, total - start)))
 
 
@@ -52,7 +52,7 @@ def _constant(step: int, warm: int, total: int, config: TrainConfig) -> float:
 
 def _linear(step: int, warm: int, total: int, config: TrainConfig) -> float:
     t = _share(step, warm, total)
-    return (1 - t) + config.final_lr * t  # exactly 1 and exactly the floor at its ends
+    return (1 - t) + config.final_lr * t  # in this form exactly 1 and exactly the floor at its ends
 
 
 def _cosine(step: int, warm: int, total: int, config: TrainConfig) -> float:
@@ -85,9 +85,9 @@ SHAPES: Mapping[str, Callable[[int, int, int, TrainConfig], float]] = {
 
 
 def lr_at(step: int, total_steps: int, config: TrainConfig) -> float:
-    """The learning rate of update `step` (0 is the first) in a training of total_steps; defined past its end.
+    """The learning rate of update `step` (0 is the first) in a training of total_steps; also defined after its end.
 
-    It depends on nothing but its arguments, so a run that pauses and resumes has no schedule to save.
+    It depends only on its arguments, so a run that pauses and resumes has no schedule to save.
     """
     warm = warmup_steps(total_steps, config)
     if step < warm:
@@ -98,8 +98,8 @@ def lr_at(step: int, total_steps: int, config: TrainConfig) -> float:
 def lr_at_tokens(tokens: int, budget: Budget, config: TrainConfig) -> float:
     """The learning rate of the update that reads token number `tokens` (0 is the first) of a training of this budget.
 
-    The same schedule seen as a function of tokens: constant over the step_tokens of a step, and comparable between
-    batch sizes. It is what the loop uses, in any unit and with `epochs`: the step and the length are the budget's.
+    The same schedule as a function of tokens: constant over the step_tokens of a step, and comparable between batch sizes. The
+    loop uses it for any unit and with `epochs`: step and length come from the budget.
     """
     step = budget.schedule_step(tokens // budget.step_tokens, tokens)
     return lr_at(step, budget.total_steps, config)

@@ -6,8 +6,8 @@ from math import inf
 
 @dataclass
 class Stopping:
-    """Counts only the evaluations at every `eval_every`-th step. Those at the end of an advance do not count, so that
-    advancing in parts changes nothing. A run that has stopped stays stopped, at the weights of the last evaluation."""
+    """Counts only the evaluations at every `eval_every`-th step, and not those at the end of an advance, so that advancing in
+    parts changes nothing. A run that has stopped stays so, with the weights of the last evaluation."""
 
     best: float = inf
     waited: int = 0
@@ -18,5 +18,5 @@ class Stopping:
         self.best, self.waited = (loss, 0) if better else (self.best, self.waited + 1)
 
     def is_over(self, patience: int) -> bool:
-        """Whether that many evaluations in a row were no better; never with a patience of 0."""
+        """Whether `patience` evaluations in a row brought no better loss; never if it is 0."""
         return 0 < patience <= self.waited

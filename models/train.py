@@ -42,14 +42,14 @@ from models.seeds import mix
 from models.stopping import Stopping
 from models.trial import owner
 
-CHECK_EVERY = 16  # steps between looks at whether the loss is finite, which on CUDA waits for the device
+CHECK_EVERY = 16  # steps between checks that the loss is finite, which wait for the device on CUDA
 SMOOTHING = 0.05  # weight of the newest step in train_loss, an exponential average over about 20 steps
-FIRST_WEIGHTS, DROPOUT = 2, 3  # roles of the seed; data.py has 0 and 1
+FIRST_WEIGHTS, DROPOUT = 2, 3  # roles of the seed; data/batches.py has 0 and 1
 AVERAGE = "average"  # the name under which a checkpoint holds the average of the weights
 
 
 def fit_vocabulary(config: GPTConfig, corpus: Corpus) -> GPTConfig:
-    """The config with the vocabulary of the corpus where it has none; ValueError where its own is too small."""
+    """The config, with the vocabulary of the corpus if it has none; ValueError if its own is too small."""
     if config.vocabulary is None:
         return replace(config, vocabulary=corpus.vocabulary)
     if config.vocabulary < corpus.vocabulary:
@@ -58,7 +58,7 @@ def fit_vocabulary(config: GPTConfig, corpus: Corpus) -> GPTConfig:
 
 
 def checkpoint_weights(model: GPT, saved: checkpoints.Checkpoint, path: str | Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint; ValueError that names file and parameter where they are not those of the model."""
+    """The weights of a checkpoint; ValueError that names file and parameter if they do not fit the model."""
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     checkpoints.check_fits(path, saved, shapes)
     weights = {name: torch.from_numpy(saved.weights[name]) for name in shapes}
@@ -72,8 +72,8 @@ class TrainRun:
     """Trains a GPT on a corpus by a flat config; a Run of the protocol (advance, save, load, adopt).
 
     `horizon` is the study's, in `unit` ("tokens", "steps", "epochs", "flops"), and gives the schedule its length.
-    `threads` is the number of CPU threads; results are equal bit for bit only at an equal number. `engine` is how a step
-    is carried out (engines/engine.py). Raises ValueError in one sentence for what cannot be trained.
+    `threads` is the number of CPU threads; results are equal bit for bit only with the same number. `engine` names how a step is
+    carried out (engines/engine.py). Raises ValueError in one sentence for a config that cannot be trained.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class TrainRun:
         self.engine = kind(self.model, self.flat, self.optimizer, self.config)
         self.guard, self.stopping, self.noise = Guard(self.config), Stopping(), NoiseScale()
         self.average = Average(self.flat.weights) if self.config.ema else None
-        shared = self.group if self.config.sharding == "none" else ALONE  # sharded, every pass needs every process
+        shared = self.group if self.config.sharding == "none" else ALONE  # a pass of a sharded model needs every process
         self.validation = Validation(self.corpus, self.model, self.config, self.device, shared)
         self._train_loss = torch.zeros((), device=self.device)
         self.steps = self.tokens = 0
-        self.diverged = self._has_loss = False  # whether _train_loss holds anything
+        self.diverged = self._has_loss = False  # `_has_loss`: whether _train_loss holds anything
         self._validated: tuple[int, float] | None = None  # (steps, validation loss) of the last evaluation
 
     @property
@@ -146,8 +146,8 @@ class TrainRun:
         Metrics: loss (validation, nats per token, of the average where `ema` keeps one), train_loss (average over about
         20 steps, with label smoothing and z-loss), seconds (wall, of this advance), tokens_per_second (while training),
         in total tokens, steps, skipped, flops, parameters, and noise_scale (tokens) where it is measured. A loss that is
-        not finite ends the run for good: loss is nan then, now and in every later advance.
-        Raises ValueError if until lies behind the run or beyond the horizon.
+        not finite ends the run for good: the metric loss is then nan, now and in every later advance.
+        Raises ValueError if `until` is below what the run has trained, or above the horizon.
         """
         self.budget.check(until, self.steps, self.tokens)
         torch.set_num_threads(self.threads)
@@ -161,13 +161,13 @@ class TrainRun:
                 regular = bool(every) and self.steps % every == 0
                 if left == 0 or regular:
                     evaluating += self._evaluate(curve, regular)
-            evaluating += self._evaluate(curve, False)  # where there was nothing to train; costs nothing elsewhere
+            evaluating += self._evaluate(curve, False)  # in case there was nothing to train; else it costs nothing
             seconds = perf_counter() - started
             metrics = self._metrics(seconds, (self.tokens - before) / max(seconds - evaluating, 1e-9))
         return metrics, sorted(curve.items())
 
     def _evaluate(self, curve: dict[int, float], regular: bool) -> float:
-        """Put the validation loss here into the curve, or note a divergence; returns the seconds it took."""
+        """Append the validation loss at this position to the curve, or note a divergence; returns the seconds that it took."""
         self._look()  # waits for the device, so that training is not timed as evaluation
         started = perf_counter()
         if not self.diverged and (self._validated is None or self._validated[0] != self.steps):
@@ -202,7 +202,7 @@ class TrainRun:
         }
 
     def _look(self) -> None:
-        """Note a divergence. Once the average is not finite it never is again, so that no step in between is missed."""
+        """Note a divergence. Once the average is not finite it stays so, so no step since the last check is missed."""
         self.diverged = self.diverged or self.guard.is_hopeless or not isfinite(self._train_loss.item())
 
     @property
@@ -212,7 +212,7 @@ class TrainRun:
 
     @property
     def _each(self) -> int:
-        """Sequences a step and process."""
+        """The number of sequences in a step of each process."""
         return self.config.batch // self.group.size
 
     def _batch(self) -> Tensor:
@@ -246,20 +246,21 @@ class TrainRun:
             self._look()
 
     def _remember(self, loss: Tensor) -> None:
-        """Put the loss of a step into the average; where steps that are not finite are skipped, those are not in it."""
+        """Add the loss of a step to the average, unless it is not finite and such steps are skipped."""
         if self.config.nonfinite == "skip":
             loss = torch.where(loss.isfinite(), loss, self._train_loss)
         self._train_loss.lerp_(loss, SMOOTHING if self._has_loss else 1.0)
         self._has_loss = True
 
     def _gradient(self, ids: Tensor, place: int, count: int, last: bool) -> Tensor:
-        """Add the gradient of `count` sequences from `place` on, the `last` ones or not; returns their share of the loss."""
+        """Add the gradient of `count` sequences from `place` on; `last` says that they are the last of the step. Returns their
+        share of the loss."""
         seed = mix(self.seed, DROPOUT, self._first + place)
         scale = 1.0 if self.guard.scaler is None else self.guard.scaler.scale
         return self.engine.gradient(ids[place : place + count], count / self.config.batch, scale, seed, last)
 
     def _norm(self, grads: Tensor) -> Tensor:
-        """Of the gradient, over all devices that hold a part of it."""
+        """The norm of the gradient, over all devices that hold a part of it."""
         return length(grads) if self.config.sharding == "none" else self.group.norm(grads)
 
     # -- the gradient noise scale --------------------------------------------------------------------------------------
@@ -267,7 +268,7 @@ class TrainRun:
     def _measure_noise(self, ids: Tensor) -> None:
         """At every `noise_every`-th step, note the squared norm of the gradient of half the batch (or a micro-batch).
 
-        It costs a pass of its own, so that measuring changes no bit of the training, and waits for the device.
+        It takes an extra pass, so that measuring changes no bit of the training, and it waits for the device.
         """
         self._half: tuple[int, float] | None = None
         if not self.config.noise_every or self.steps % self.config.noise_every:
@@ -279,18 +280,18 @@ class TrainRun:
         self._half = small, self._squared_norm() * (self.config.batch / small) ** 2
 
     def _finish_noise(self) -> None:
-        """The gradient of the whole batch is there: update the estimate."""
+        """Update the estimate, now that the gradient of the whole batch is there."""
         if self._half is not None:
             count, squared = self._half
             self.noise = self.noise.update(squared, self._squared_norm(), count, self.config.batch)
 
     def _squared_norm(self) -> float:
-        """Of the gradient as it lies in the buffer, without the scale of fp16."""
+        """The squared norm of the gradient in the buffer, without the loss scale of fp16."""
         scale = 1.0 if self.guard.scaler is None else self.guard.scaler.scale
         return float(self._norm(self.flat.grads)) ** 2 / scale**2
 
     def __reduce_ex__(self, protocol: object) -> str | tuple[Any, ...]:
-        """TypeError: parameters are views into flat buffers, which copies of them are not."""
+        """Raises TypeError: parameters are views into flat buffers, but copies of them would not be."""
         raise TypeError("a TrainRun cannot be copied or pickled: save it, and load it in another one")
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
@@ -327,25 +328,25 @@ class TrainRun:
         return owner(self.size, self.config, self.seed)
 
     def _on_host(self, moment: Tensor) -> np.ndarray:
-        """What is as long as the weights, of all devices that hold a part of it."""
+        """An array as long as the weights on the host, joined from all devices that hold a part of it."""
         return (self.engine.gather(moment) if moment.shape == self.flat.weights.shape else moment).cpu().numpy()
 
     def load(self, path: str | Path) -> None:
-        """Go on where a checkpoint of this trial (config and seed) ended; one of another trial is adopted.
+        """Go on from a checkpoint of this trial (config and seed); a checkpoint of another trial is adopted.
 
-        A checkpoint that does not say whose it is, as earlier versions wrote them, is taken for this trial's.
-        Moments of another optimizer start from zero, an average that the checkpoint lacks from its weights. ValueError
-        that names the file (and the parameter) if it is damaged or does not fit, and then this run is unchanged.
+        A checkpoint that does not name its trial, as earlier versions wrote them, counts as this trial's. If the moments are
+        those of another optimizer, they start from zero; if an average is missing, it starts from the weights. ValueError that
+        names the file (and the parameter) if it is damaged or does not fit; this run is then unchanged.
         """
         saved = checkpoints.read(path)
         self._take(saved, path, own=saved.position.get("owner", self._owner) == self._owner)
 
     def adopt(self, path: str | Path) -> None:
-        """Clone: take over what another trial has trained, and nothing of how that trial was judged.
+        """Clone: take over what another trial has trained, but nothing about how that trial was judged.
 
-        Weights, moments, averages, loss scale and position come from the checkpoint. Early stopping, the guard's idea of a
-        usual gradient, the noise scale and a learned rate start anew, and so does a training that was given up, unless its
-        weights are not finite. Raises as `load` does.
+        Weights, moments, averages, loss scale and position come from the checkpoint. Early stopping, the guard's usual norm of
+        the gradient, the noise scale and a learned rate start anew. A training that was given up goes on, unless its weights are
+        not finite. Raises as `load` does.
         """
         self._take(checkpoints.read(path), path, own=False)
 
@@ -353,7 +354,7 @@ class TrainRun:
         weights = checkpoint_weights(self.model, saved, path)
         with use_device(self.device):
             self.engine.load_weights(weights)
-            whole = layout(weights).size  # of what is as long as the weights; of that, this process has a part
+            whole = layout(weights).size  # the length of the whole weights; this process may hold a part
             arrays = {name: torch.from_numpy(array) for name, array in saved.state.items()}
             state = {name: self.engine.scatter(one) if one.shape == (whole,) else one for name, one in arrays.items()}
             average = state.pop(AVERAGE, self.flat.weights)

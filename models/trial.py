@@ -1,7 +1,7 @@
-"""Whose a checkpoint is: a configuration and a seed, told apart by a digest. Imports no torch.
+"""The trial to which a checkpoint belongs: a digest of configuration and seed. Imports no torch.
 
-What judges hyperparameters (early stopping, guards, the noise scale, a learned rate, a divergence) belongs to the trial whose
-hyperparameters they are. So a checkpoint says whose it is, and a run that is another's takes over the weights alone.
+The state that judges hyperparameters (early stopping, guards, the noise scale, a learned rate, a divergence) belongs to the trial
+with these hyperparameters. So a checkpoint names its trial, and a run of another trial leaves this state out (`TrainRun.adopt`).
 """
 
 import hashlib
@@ -11,13 +11,13 @@ from typing import Any
 
 from models.config import GPTConfig, TrainConfig
 
-# How a training is carried out, and on how much text it is judged. The same trial may go on by another of them: its weights
-# are the same up to rounding.
+# How a training is carried out, and on how much text it is judged. The same trial may go on with other values of these: its
+# weights are the same up to rounding.
 MEANS = ("micro_batch", "activation_checkpointing", "sharding", "offload", "eval_tokens")
 
 
 def owner(size: GPTConfig, training: TrainConfig, seed: int) -> str:
-    """The digest of a trial. Names at their defaults are not in it, so that a name that is added later changes none."""
+    """The digest of a trial. Names with their defaults are left out, so that a name that is added later changes no digest."""
     said = [*_said(size), *_said(training), ["seed", seed]]
     return hashlib.blake2b(json.dumps(sorted(said)).encode(), digest_size=8).hexdigest()
 

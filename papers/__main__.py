@@ -2,13 +2,13 @@
 
     python -m papers                        all papers with their verdicts
     python -m papers snoek2012              one: claims, published, ours, interval, verdict
-    python -m papers snoek2012 --quick      measures one fresh line of it, in less than a minute (without a name: one of each)
+    python -m papers snoek2012 --quick      measures one fresh line, in less than a minute (without a name: one line a paper)
     python -m papers snoek2012 --run        measures what is missing, which may take hours; --seconds ends it earlier
-    python -m papers snoek2012 --recheck    whether older lines come out the same with the code as it is
-    python -m papers snoek2012 --state      writes its claims down, before anything is measured for them
+    python -m papers snoek2012 --recheck    checks whether older lines come out the same with the code as it is now
+    python -m papers snoek2012 --state      records its claims, before anything is measured for them
     python -m papers --all                  draws every figure, and writes the table of papers/README.md
 
-Exit codes: 0 done, 1 something failed or came out differently, 2 arguments that do not fit, 130 ended by Ctrl-C.
+Exit codes: 0 done, 1 something failed or came out differently, 2 bad arguments, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main(
 
 
 def conduct_paper(paper: Paper, run: bool, recheck: bool, seconds: float, results: Path | None) -> None:
-    """Runs or rechecks a paper if that is asked for, and shows it."""
+    """Runs or rechecks a paper if one of these is asked for, and shows it."""
     failed = left = 0
     if (run or recheck) and paper.missing_data:
         _refuse(paper.missing_data)
@@ -93,7 +93,7 @@ def conduct_paper(paper: Paper, run: bool, recheck: bool, seconds: float, result
 
 
 def measure_quickly(paper: Paper) -> None:
-    """Measures one line anew, says it, and whether it is what is stored. Nothing is stored."""
+    """Measures one line anew, and prints it and whether it equals the stored line. Stores nothing."""
     if paper.missing_data:
         progress(paper.missing_data)
         return
@@ -113,7 +113,7 @@ def measure_quickly(paper: Paper) -> None:
 
 
 def _short(value: object) -> str:
-    """A value in a few characters: a list by its first and last ones."""
+    """A value in a few characters; a list by its first values and its last one."""
     if isinstance(value, float):
         return f"{value:.5g}"
     if isinstance(value, list) and len(value) > 4:

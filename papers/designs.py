@@ -1,4 +1,4 @@
-"""The Gaussian process as papers use it: first points at random, and no look at other parts of the space."""
+"""The Gaussian process as papers use it: its first points are random, and none is added to explore the rest of the space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpo.rng import stream
 
 @dataclass(eq=False)
 class RandomDesign(GP):
-    """A GP whose first `initial` points are uniform random ones, and whose acquisition has every point behind them."""
+    """A GP whose first `initial` points are uniformly random; the acquisition chooses every point after them."""
 
     initial: int | None = 2
     explore_every: int = 0

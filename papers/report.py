@@ -1,4 +1,4 @@
-"""What is printed of papers, and papers/README.md's table: claims with verdicts that are computed from the stored lines."""
+"""Prints papers, and writes the table of papers/README.md: claims with verdicts that are computed from the stored lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEGIN, END = "<!-- the table of verdicts, which `python -m papers --all` writes 
 
 
 def verdict_rows(paper: Paper) -> list[list[str]]:
-    """claim, published, ours, interval, verdict; a row a claim."""
+    """Rows of claim, published, ours, interval, verdict; one row for each claim."""
     lines, rows = paper.lines(), []
     for claim in paper.claims:
         found = claim.finding(lines)
@@ -26,13 +26,13 @@ def verdict_rows(paper: Paper) -> list[list[str]]:
 
 
 def hours(lines: Lines) -> str:
-    """The processor time of all these lines."""
+    """The processor time of these lines, in words."""
     seconds = sum(float(line.get("seconds", 0.0)) for line in lines)
     return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds / 60:.1f} min" if seconds >= 6 else f"{seconds:.1f} s"
 
 
 def describe(paper: Paper, results: Path | None = None) -> str:
-    """One paper on a page of a terminal: its claims, published and ours, the verdicts with their evidence."""
+    """A paper as text for a terminal: its claims, published figures and ours, the verdicts with their evidence."""
     lines, ledger = paper.lines(results), paper.ledger(results)
     parts = [f"{paper.title}\n{paper.reference}"]
     for claim in paper.claims:
@@ -52,7 +52,7 @@ def describe(paper: Paper, results: Path | None = None) -> str:
 
 
 def list_verdicts() -> str:
-    """All papers, a line a paper and a line a claim."""
+    """All papers as text: one line for each paper, and below it one for each of its claims."""
     said = []
     for paper in map(find_paper, list_papers()):
         lines = paper.lines()
@@ -68,7 +68,7 @@ def _word(holds: bool | None) -> str:
 
 
 def write_table() -> None:
-    """Puts the table of all verdicts into README.md."""
+    """Writes the table of all verdicts into README.md."""
     header, rows = ["paper", "claim", "published", "ours", "interval", "verdict"], []
     for paper in map(find_paper, list_papers()):
         page = f"{paper.name}/README.md" if (paper.folder / "README.md").is_file() else f"{paper.name}/claims.py"
@@ -83,7 +83,7 @@ def write_table() -> None:
 
 
 def draw_figure(paper: Paper) -> bool:
-    """Draws the paper's figure from its lines into its folder; whether there was anything to draw."""
+    """Draws the paper's figure from its lines into its folder. Returns whether there was anything to draw."""
     lines = paper.lines()
     if not lines:
         return False

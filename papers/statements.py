@@ -1,7 +1,7 @@
-"""When a claim was made: every folder's claims.jsonl, which is committed before the first line is measured.
+"""Records when a claim was made, in every folder's claims.jsonl, which is committed before the first line is measured.
 
-A record is written by `python -m papers <name> --state`: {"claim", "digest", "sentence", "rows"}. `rows` says how many lines
-stood in results.jsonl then; above 0 the claim was changed, or added, after a look at them, and tables say so.
+`python -m papers <name> --state` writes a record: {"claim", "digest", "sentence", "rows"}. `rows` is the number of lines in
+results.jsonl at that time. If it is above 0, the claim was changed or added when the lines could be seen, and tables say so.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ def read_statements(paper: Paper) -> dict[str, dict[str, Any]]:
 
 
 def list_unstated(paper: Paper) -> list[PaperClaim]:
-    """The claims that have no record as they are now."""
+    """The claims that have no record of their present wording and rule."""
     there = read_statements(paper)
     return [claim for claim in paper.claims if claim.digest not in there]
 
 
 def state(paper: Paper) -> list[PaperClaim]:
-    """Writes records of the claims that have none, and returns these claims."""
+    """Writes a record for each claim that has none, and returns these claims."""
     rows, new = len(list(read_lines(paper.folder / "results.jsonl"))), list_unstated(paper)
     for claim in new:
         record = {"claim": claim.name, "digest": claim.digest, "sentence": claim.sentence, "rows": rows}
@@ -34,13 +34,13 @@ def state(paper: Paper) -> list[PaperClaim]:
 
 
 def changed_after(paper: Paper, claim: PaperClaim) -> int:
-    """How many lines had been there when the claim was stated as it is now; 0 for one that was made beforehand."""
+    """How many lines there were when the claim was stated as it is now; 0 if it was stated before any was measured."""
     return int(read_statements(paper).get(claim.digest, {}).get("rows", 0))
 
 
 def remark(paper: Paper, claim: PaperClaim, lines: Lines) -> str:
-    """What a reader of a verdict must know: that the claim is not stated as it is, that it was made after a look, that
-    no line was measured for it; empty if none of it is so. Whether lines are older than the code, `describe` says."""
+    """A warning for readers of a verdict: the claim is not stated as it is now, it was made after a look at lines, or no line
+    was measured for it; empty if nothing of this is true. `describe` says whether lines are older than the code."""
     made_for = sum(claim.digest in line.get("claims", ()) for line in lines)
     said = [
         "the claim is not stated as it is now" if claim.digest not in read_statements(paper) else "",
@@ -51,7 +51,7 @@ def remark(paper: Paper, claim: PaperClaim, lines: Lines) -> str:
 
 
 def refusal(paper: Paper) -> str | None:
-    """Why nothing may be measured into the paper's own lines yet; None if all its claims are stated and committed."""
+    """Why no line of the paper's own may be measured yet; None if all its claims are stated and committed."""
     if names := [claim.name for claim in list_unstated(paper)]:
         return (f"the claim {names[0]!r} of {paper.name} is not stated as it is now; state it with "
                 f"`python -m papers {paper.name} --state` and commit, before anything is measured for it")
@@ -59,5 +59,5 @@ def refusal(paper: Paper) -> str | None:
     try:
         done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return None  # no repository: nobody can tell
+        return None  # without a repository this is not known
     return f"{paper.name}/claims.jsonl is not committed; commit it before anything is measured" if done.stdout.strip() else None

@@ -1,4 +1,4 @@
-"""Means with their intervals, as rules of claims use them."""
+"""Means with their intervals, for the rules of claims."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Mean:
 
 
 def mean_of(values: Sequence[float] | np.ndarray) -> Mean:
-    """Of independent repeats. ValueError below two, or for a value that is not finite."""
+    """The mean of independent repeats. ValueError for fewer than two values, or for a value that is not finite."""
     found = np.asarray(values, dtype=float)
     if len(found) < 2 or not np.isfinite(found).all():
         raise ValueError(f"a mean needs two values or more, all finite; {found.tolist()} came")
@@ -35,5 +35,5 @@ def mean_of(values: Sequence[float] | np.ndarray) -> Mean:
 
 
 def difference_of(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> Mean:
-    """The mean of first - second, of pairs with one seed each."""
+    """The mean of first - second, over pairs that share a seed."""
     return mean_of(np.asarray(first, dtype=float) - np.asarray(second, dtype=float))

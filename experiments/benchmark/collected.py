@@ -159,8 +159,8 @@ def _present(traces: Sequence[Trace], remarks: list[str]) -> list[Trace]:
     remarks += [f"{method}: {count} studies by older sources are left out." for method, count in left.items()]
     old = Counter((t.method, t.digest) for t in traces if t.method not in now)
     for (method, digest), count in old.items():
-        whose = ("a method that is not listed" if digest is None else f"other sources (digest {digest}) than there are now")
-        remarks.append(f"{method}: {count} studies are by {whose}; they are shown.")
+        why = "by a method that is not listed" if digest is None else f"older than the code (digest {digest})"
+        remarks.append(f"{method}: {count} studies are {why}; they are shown.")
     return [trace for trace in traces if trace.current or trace.method not in now]
 
 

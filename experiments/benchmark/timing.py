@@ -156,7 +156,7 @@ def latest_run(folder: Path) -> list[Record]:
 
 
 def is_outdated(line: Record) -> bool:
-    """Whether the seconds of a line are of other sources than there are now."""
+    """Whether the seconds of a line are older than the code."""
     m = Timed(line["what"], line["n"], line["task"], line["method"], line["repeat"])
     return not _measurement(line["run"], m, dict).is_current(line)
 
@@ -168,7 +168,7 @@ def table_of_seconds(folder: Path) -> list[str]:
         groups.setdefault((line["what"], line["n"], line["task"], line["method"]), []).append(line)
     head = f"{'what':<5}{'n':>5}  {'task':<12}{'method':<12}{'seconds':>12}{'cpu':>12}{'ratio to ours':>16}{'of repeats':>16}"
     old = sum(is_outdated(line) for lines in groups.values() for line in lines)
-    note = [f"{old} of these numbers are of other sources than there are now."] if old else []
+    note = [f"{old} of these numbers {'is' if old == 1 else 'are'} older than the code."] if old else []
     return [head, *[_row(groups, key) for key in groups], *note]
 
 

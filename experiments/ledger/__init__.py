@@ -1,14 +1,14 @@
-"""Results that are kept: what is missing is measured, a line is appended, and tables know when a line is older than the code.
+"""Keeps results: missing ones are measured, each is a line in a file, and tables know which lines are older than the code.
 
-    lines.py        records in a file, one a line, appended whole
-    digest.py       a name for the code that a line depends on, by use
-    measurement.py  Measurement: a key, how it is measured, what it depends on
-    ledger.py       Ledger: what is current, missing and stale; measure, recheck
-    claims.py       sentences with a rule that says whether they hold
+    lines.py        records in a file, one on each line, appended whole
+    digest.py       a digest of the code that a line depends on, and of no other code
+    measurement.py  Measurement: a key, how it is measured, the code that it depends on
+    ledger.py       Ledger: which lines are current, missing or stale; measure, recheck
+    claims.py       sentences, each with a rule that decides whether it holds
     sources.py      rows of registries that measurements use
     markdown.py     tables for pages
-    environment.py  what numbers depend on beside the code
-    children.py     measurements in processes of their own
+    environment.py  what numbers depend on besides the code: versions, machine
+    children.py     measurements in separate processes
     command.py      the command line of every experiment
 """
 

@@ -1,4 +1,4 @@
-"""What is measured in a process of its own: one thread, so that neighbours disturb nobody, and one answer after another."""
+"""Measurements in separate processes with one thread each, so that processes side by side do not disturb one another."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 
 def limit_threads() -> None:
-    """Processes that are spawned from here on use one thread each: their libraries read this when they are loaded."""
+    """Makes processes that are spawned from now on use one thread each: their libraries read this when they are loaded."""
     os.environ.update(ONE_THREAD)
 
 
 def run_python(*arguments: str) -> Any:
-    """The JSON in the last line that Python prints, called with these arguments. RuntimeError with what it said if it failed."""
+    """Calls Python with these arguments, and returns the JSON in its last line. RuntimeError with its messages if it failed."""
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=os.environ | ONE_THREAD, check=False)
     if done.returncode:
         raise RuntimeError(f"python {' '.join(arguments)} failed:\n{done.stderr}")
@@ -28,7 +28,7 @@ def run_python(*arguments: str) -> Any:
 
 
 class Child:
-    """A function in a spawned process. Its first argument is a pipe, into which it sends answers, or as a text why it failed."""
+    """A function in a spawned process. Its first argument is a pipe, by which it sends answers; a text says why it failed."""
 
     def __init__(self, name: str, function: Callable[..., None], *arguments: Any) -> None:
         limit_threads()
@@ -39,7 +39,7 @@ class Child:
         there.close()
 
     def receive(self, limit: float = START) -> Any:
-        """What it sends. RuntimeError in one sentence if it failed, died or is too late; it is closed then."""
+        """The next answer. RuntimeError in one sentence if the child failed, died or is too late; it is then closed."""
         try:
             answer = self.pipe.recv() if self.pipe.poll(limit) else f"no answer within {limit:.0f} seconds"
         except EOFError:
@@ -50,7 +50,7 @@ class Child:
         return answer
 
     def ask(self, what: Any) -> Any:
-        """The answer to what is sent to it."""
+        """Sends a question, and returns the answer."""
         self.pipe.send(what)
         return self.receive()
 

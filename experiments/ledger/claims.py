@@ -1,7 +1,7 @@
-"""Claims: a sentence, and a rule that says of the lines whether it holds.
+"""Claims: a sentence, and a rule that decides by the lines whether it holds.
 
-A claim's digest covers its sentence and its rule. It is stored with every line that is measured for it, so that a table can say
-when a claim was changed after the lines were there.
+A claim's digest covers its sentence and its rule. It is stored with every line that is measured for the claim, so that a table
+can say if the claim was changed after its lines were measured.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from experiments.ledger.digest import digest
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a claim holds (None: the lines cannot say), and the evidence in one sentence."""
+    """Whether a claim holds (None: the lines do not decide it), and the evidence in one sentence."""
 
     holds: bool | None
     evidence: str
@@ -41,7 +41,7 @@ class Claim:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def judge(self, lines: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The claim with its verdict, and a warning where lines were measured for another wording of it or rule."""
+        """The claim with its verdict, and a warning where lines were measured before its wording or its rule was changed."""
         if not lines:
             return [f"{self.sentence} -> {Verdict(None, 'nothing is measured yet')}"]
         changed = sum(self.digest not in line["claims"] for line in lines if "claims" in line)
@@ -50,9 +50,9 @@ class Claim:
 
 
 def source_of(function: Callable[..., Any]) -> str:
-    """A function as a source of digests: "package.module:name", also where its module is the program that runs.
+    """A function as a source of digests: "package.module:name", even if its module is the program that runs.
 
-    ValueError for one that has no name in its module, such as a lambda.
+    ValueError for a function that has no name in its module, such as a lambda.
     """
     module, name = function.__module__, function.__qualname__
     if not name.isidentifier():

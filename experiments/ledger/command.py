@@ -1,13 +1,13 @@
 """One command line for all experiments: measure what is missing, print the table.
 
     --table     only print what is stored
-    --recheck   measure samples of older lines again: where they come out the same, older lines count again
+    --recheck   measure samples of older lines again; if they come out the same, the older lines count again
     --seconds   begin nothing after so many seconds
     --results   the file of lines
     --data      the folder of shared data ($HPO_DATA, or shared/data beside the checkout)
 
-Exit codes: 0 done, 1 something failed or came out differently, 2 arguments that do not fit, 130 ended by Ctrl-C (everything
-that was finished is stored).
+Exit codes: 0 done, 1 something failed or came out differently, 2 bad arguments, 130 ended by Ctrl-C (finished measurements are
+stored).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Data = Annotated[Path | None, typer.Option(help="the folder of shared data; by d
 
 
 def progress(line: str) -> None:
-    """A line beside the tables, whole and at once."""
+    """Prints a line on stderr, beside the tables."""
     typer.echo(line, err=True)
 
 
 def use_data(folder: Path | None) -> None:
-    """Makes a folder the one of shared data, also for processes that are started from here. Exit code 2 if it is none."""
+    """Makes a folder the folder of shared data, also for processes that are started from here. Exit code 2 if it is no folder."""
     if folder is not None and not folder.is_dir():
         typer.echo(f"--data {str(folder)!r} is no folder", err=True)
         raise typer.Exit(2)
@@ -45,8 +45,8 @@ def use_data(folder: Path | None) -> None:
 def conduct(
     ledger: Ledger, report: Callable[[Ledger], str], table: bool, recheck: bool, seconds: float, threads: int = 1
 ) -> None:
-    """What the command does, for one with further options of its own: measures or rechecks, then prints the report, a
-    sentence where lines are older than the code, and the claims with their verdicts."""
+    """The work of the command, for experiments with further options: measures or rechecks, then prints the report, a sentence
+    if lines are older than the code, and the claims with their verdicts."""
     failed = left = 0
     try:
         if recheck:
@@ -67,15 +67,15 @@ def conduct(
 
 
 def new_app() -> typer.Typer:
-    """A typer program as all of these are."""
+    """A typer program with the settings that all experiments share."""
     return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def command(about: str | None, path: Path, open_ledger: Callable[[Path], Ledger], report: Callable[[Ledger], str],
             threads: int = 1) -> typer.Typer:  # fmt: skip
-    """The program of an experiment without options of its own.
+    """The program of an experiment that has no further options.
 
-    about: its help. open_ledger(path): its ledger, made when the folder of data is known. report(ledger): the tables.
+    about: its help. open_ledger(path): makes its ledger, once the folder of data is known. report(ledger): the tables.
     """
     app = new_app()
 

@@ -1,14 +1,14 @@
-"""A name for the code that a result depends on, by use: what is named and everything that it reads, definition by definition.
+"""A digest of the code that a result depends on: of the definitions named as sources, and of every definition that they use.
 
 A source is "package.module:name" (a function, class or constant), "package.module" (all that the module defines) or
-"package.module:TABLE[row]". From there every name that a definition mentions is followed to where it is defined: through the
-faces of packages, which are themselves no part of it. So whatever nobody reads can be added, changed or moved, and the digest
-stays. It is a function of what the code says to the interpreter: comments, docstrings, layout, and the module in which a
-definition stands, do not change it.
+"package.module:TABLE[row]". From there every name that a definition mentions is followed to its own definition. Imports through
+the `__init__` of a package are followed as well, but the `__init__` itself does not count. So code that no source uses can be
+added, changed or moved without changing the digest. Comments, docstrings, layout, and the module in which a definition stands,
+do not change it either.
 
-Of a table, in which everything of a kind is listed, only the rows count that sources name; all of them if none names any.
-Code that is not ours counts by the name under which it is imported. What is reached by text alone (getattr, an object that
-comes from elsewhere) is not followed: sources must name it. A test runs studies and looks that nothing else is executed.
+In a table that lists everything of a kind, only the rows count that sources name; all of them if no row is named. Code that is
+not ours counts by the name under which it is imported. Definitions that are reached by text alone (getattr, an object that comes
+from elsewhere) are not followed: sources must name them. A test runs studies and checks that no other code of ours is executed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from experiments.ledger.syntax import bound_names, canonical, chains, imports, i
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OURS = ("surrogates", "hpo", "models", "experiments", "papers")
-# Logs lose nothing, by their laws; what stands in files, pictures and reports decides nothing that is measured.
+# These packages cannot change what is measured: logs lose nothing, by their laws, and analysis only makes pictures and reports.
 ASIDE, READ = ("hpo.logs", "hpo.analysis"), ("hpo.logs.base", "hpo.logs.checks", "hpo.logs.memory")
-LOOSE = ":"  # in the place of a name: the statements of a module that define none
+LOOSE = ":"  # instead of a name: the statements of a module that define nothing
 Place = tuple[str, str]  # module, name that it defines
 
 
@@ -42,7 +42,7 @@ class Module:
 
     @classmethod
     def read(cls, path: Path, package: str) -> Module:
-        """Of a file; `package` is what its relative imports start from."""
+        """The module of a file; its relative imports start from `package`."""
         module = cls(path)
         for statement in ast.parse(path.read_text(encoding="utf-8")).body:
             names = list(bound_names(statement))
@@ -64,7 +64,7 @@ class Sources:
         self._reads: dict[ast.AST, list[tuple[str, Place | None]]] = {}
 
     def module(self, name: str, anybody: bool = False) -> Module | None:
-        """A module of ours, or also of anybody's; None if there is no such file."""
+        """A module of ours, or with `anybody` any module; None if there is no such file."""
         if name not in self.modules:
             path = self.path(name) if name.partition(".")[0] in OURS else file_of_module(name) if anybody else None
             if path is None:
@@ -82,7 +82,7 @@ class Sources:
         return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()), None)
 
     def resolve(self, module: str, name: str) -> Place | None:
-        """Where a name of a module is defined: (module, name), or (module, "") of a module. None for what is not ours."""
+        """Where a name of a module is defined: (module, name), or (module, "") for a module. None for code that is not ours."""
         found = self.module(module)
         if found is None:
             return None
@@ -93,10 +93,10 @@ class Sources:
             return module, name
         return (f"{module}.{name}", "") if self.module(f"{module}.{name}") else (module, "")
 
-    # -- what a definition reads ---------------------------------------------------------------------------------------
+    # -- names that a definition reads ---------------------------------------------------------------------------------
 
     def reads(self, module: str, tree: ast.AST) -> list[tuple[str, Place | None]]:
-        """(text, place) of every name that is mentioned and stands for something beyond the definition itself."""
+        """(text, place) of every name that a definition mentions and that is defined elsewhere."""
         if tree not in self._reads:
             self._reads[tree] = list(self._read(module, tree))
         return self._reads[tree]
@@ -105,7 +105,7 @@ class Sources:
         here = self.module(module)
         assert here is not None
         package = module if here.path.name == "__init__.py" else module.rpartition(".")[0]
-        inner = dict(imports(tree, package))  # of a function that imports when it is called
+        inner = dict(imports(tree, package))  # imports within a function
         for first, *rest in chains(tree):
             if first in here.defined and first not in inner:
                 yield first, (module, first)
@@ -113,17 +113,17 @@ class Sources:
                 yield from self._follow(".".join([first, *rest]), *(inner.get(first) or here.imported[first]), rest)
 
     def _follow(self, text: str, base: str, name: str, rest: list[str]) -> Iterator[tuple[str, Place | None]]:
-        """Through modules, attribute by attribute: `linalg.factor`, `surrogates.linalg.factor`."""
+        """Follows a name through modules, attribute by attribute: `linalg.factor`, `surrogates.linalg.factor`."""
         place = self.resolve(base, name) if name else ((base, "") if self.module(base) else None)
         while place is not None and place[1] == "" and rest:
             place, rest = self.resolve(place[0], rest[0]), rest[1:]
         outside = f"{text}={base}:{name}" if place is None else text
         yield outside, place
 
-    # -- what is reached from sources ----------------------------------------------------------------------------------
+    # -- definitions that sources reach --------------------------------------------------------------------------------
 
     def reach(self, *sources: str) -> dict[Place, list[ast.AST]]:
-        """Every definition that sources name or read, with its statements; of a table the rows that are named."""
+        """Every definition that sources name or use, with its statements; of a table only the rows that are named."""
         rows: dict[Place, set[str]] = {}
         waiting = [place for source in sources for place in self._starts(source, rows)]
         found: dict[Place, list[ast.AST]] = {}
@@ -139,7 +139,7 @@ class Sources:
         return found
 
     def _starts(self, source: str, rows: dict[Place, set[str]]) -> Iterator[Place]:
-        """The place that a source names. ValueError if there is nothing."""
+        """The place that a source names. ValueError if nothing is there."""
         text, _, row = source.partition("[")
         module, _, name = text.rpartition(":") if ":" in text else (text, "", "")
         if self.module(module, anybody=True) is None:
@@ -177,7 +177,7 @@ class Sources:
         return [tree for key in sorted(chosen) for tree in pairs[key]]
 
     def digest(self, *sources: str) -> str:
-        """16 hex digits of all that sources reach, and of what each of its names stands for."""
+        """16 hex digits of all definitions that sources reach, and of the definition to which each of their names leads."""
         found = self.reach(*sources)
         texts = {place: repr([place[1], canonical(trees)]) for place, trees in found.items()}
         short = {place: hashlib.sha256(text.encode()).hexdigest() for place, text in texts.items()}
@@ -190,13 +190,13 @@ class Sources:
 
 
 def is_aside(module: str) -> bool:
-    """Whether a module decides nothing that is measured."""
+    """Whether a module is left out because it cannot change what is measured."""
     return module not in READ and any(module == name or module.startswith(f"{name}.") for name in ASIDE)
 
 
 @cache
 def digest(*sources: str) -> str:
-    """16 hex digits of the code that sources name, and of what that reads. ValueError for a source that is not there."""
+    """16 hex digits of the code that sources name, and of all code that it uses. ValueError for a source that is not there."""
     return _here().digest(*sources)
 
 
@@ -206,7 +206,7 @@ def _here() -> Sources:
 
 
 def file_of_module(module: str) -> Path | None:
-    """The file of anybody's module, as an import would find it, or of a path that ends with .py."""
+    """The file of any module, as an import would find it, or the file itself for a path that ends with .py."""
     if module.endswith(".py"):
         return Path(module) if Path(module).is_file() else None
     try:

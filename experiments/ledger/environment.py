@@ -1,4 +1,4 @@
-"""What numbers depend on beside the code: interpreter, processor, versions of packages."""
+"""What numbers depend on besides the code: interpreter, processor, versions of packages."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The ledger: a file of lines beside the list of all that can be measured.
+"""The ledger: a file of lines, and the list of everything that can be measured.
 
-A line is found again by its measurement's key, and is current if the code that it depends on is what it was. Older lines stay
-in the file until they are measured anew, or until one of their group was and came out the same to the last digit: then all
-of these count again, with the sources that made them under "measured_by".
+A line belongs to a measurement by its key. It is current if the code that it depends on has not changed since. Older lines stay
+in the file until they are measured anew, or until one line of their group has been measured again and came out the same to the
+last digit: then the whole group counts again, and "measured_by" says which sources made its lines.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from experiments.ledger.claims import Claim
 from experiments.ledger.lines import Record, append_line, read_lines, replace_lines
 from experiments.ledger.measurement import UNKNOWN, Measurement, name_of, result
+from hpo.values import quantity
 
 Say = Callable[[str], None]
 Origin = tuple[str, str | None]  # group, digest of the sources that made a line
@@ -26,10 +27,10 @@ Sample = tuple[Measurement, Record]
 
 
 class Ledger:
-    """A file and the measurements that it is to hold, in an order in which an interrupted run is of use.
+    """A file and the measurements that belong into it, ordered so that an interrupted run is already useful.
 
-    compare  what of a line must come out the same at a recheck; by default all but versions, machine and what the ledger adds
-    claims   what the lines are measured for: their digests are stored with every line
+    compare  the part of a line that a recheck compares; by default all but versions, machine and the ledger's own fields
+    claims   the claims for which the lines are measured: their digests are stored with every line
     """
 
     def __init__(
@@ -43,14 +44,14 @@ class Ledger:
 
     @classmethod
     def of_file(cls, path: Path, fields: Sequence[str], make: Callable[..., Measurement | None]) -> Ledger:
-        """The ledger of what a file has lines of: make(*values) is what lines with these values of the fields are measurements
-        of, None if that is listed no longer."""
+        """The ledger of the measurements of which a file has lines. make(*values) returns the measurement for lines with these
+        values of the fields, or None if it is no longer listed."""
         keys = dict.fromkeys(tuple(line[name] for name in fields) for line in read_lines(path))
         return cls(path, [one for key in keys if (one := make(*key)) is not None])
 
     @cached_property
     def by_name(self) -> dict[str, Measurement]:
-        """Measurements by name. ValueError if two have one key."""
+        """Measurements by name. ValueError if two have the same key."""
         found = {one.name: one for one in self.measurements}
         if len(found) < len(self.measurements):
             raise ValueError(f"{len(self.measurements) - len(found)} measurements have the key of another one")
@@ -63,18 +64,18 @@ class Ledger:
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def measurement_of(self, line: Mapping[str, Any]) -> Measurement | None:
-        """What a line is a measurement of; None where that is listed no longer."""
+        """The measurement of a line; None if it is no longer listed."""
         keys = ({name: line[name] for name in fields} for fields in self._fields if all(name in line for name in fields))
         return next((self.by_name[name] for name in map(name_of, keys) if name in self.by_name), None)
 
     def rows(self) -> Iterator[tuple[Measurement, Record]]:
-        """Every line of something that is listed, in the order of the file."""
+        """Every line whose measurement is listed, with the measurement, in the order of the file."""
         for line in read_lines(self.path):
             if (one := self.measurement_of(line)) is not None:
                 yield one, line
 
     def latest(self) -> dict[str, Record]:
-        """Of every measurement the last line that is current, else the last one; by name, in the order of measurements."""
+        """For every measurement its last current line, else its last line; by name, in the order of measurements."""
         found: dict[str, Record] = {}
         for one, line in self.rows():
             if one.name not in found or one.is_current(line) or not one.is_current(found[one.name]):
@@ -82,22 +83,23 @@ class Ledger:
         return {name: found[name] for name in self.by_name if name in found}
 
     def current(self) -> dict[str, Record]:
-        """Of every measurement that has one the last line that the code as it is now would write."""
+        """The last current line of every measurement that has one: the code as it is now would write the same."""
         return {name: line for name, line in self.latest().items() if self.by_name[name].is_current(line)}
 
     def list_stale(self) -> dict[str, Record]:
-        """The last lines of measurements that have only older ones."""
+        """The last lines of measurements that have only older lines."""
         return {name: line for name, line in self.latest().items() if not self.by_name[name].is_current(line)}
 
     def list_missing(self) -> list[Measurement]:
-        """What has no current line."""
+        """The measurements that have no current line."""
         there = self.current()
         return [one for one in self.measurements if one.name not in there]
 
     def warnings(self) -> list[str]:
-        """A sentence where some of what is shown is older than the code; else none."""
+        """A sentence if some lines of the tables are older than the code; else nothing."""
         old, every = len(self.list_stale()), len(self.latest())
-        return [f"{old} of {every} lines were made by other sources than these."] if old else []
+        said = f"{old} of {every} lines {'is' if old == 1 else 'are'} older than the code"
+        return [f"{said}; --recheck tells whether the code still gives the same."] if old else []
 
     # -- measuring -----------------------------------------------------------------------------------------------------
 
@@ -109,10 +111,10 @@ class Ledger:
         return line
 
     def measure(self, say: Say, seconds: float = float("inf"), threads: int = 1) -> tuple[int, int]:
-        """Measures and stores what is missing; how many failed, and how many are left when `seconds` are over.
+        """Measures and stores what is missing. Returns how many failed, and how many are left when `seconds` are over.
 
-        One that fails is said, and is measured again next time. With threads > 1 so many at a time: for measurements that
-        have a process of their own.
+        A failure is reported, and measured again next time. With threads > 1, so many are measured at a time; this is for
+        measurements in separate processes.
         """
         until, left, failed = time.monotonic() + seconds, self.list_missing(), 0
         say(f"{len(left)} to measure")
@@ -125,7 +127,7 @@ class Ledger:
         return failed, 0
 
     def _side_by_side(self, left: list[Measurement], until: float, threads: int, say: Say) -> tuple[int, int]:
-        """`measure` in threads; only this one writes."""
+        """`measure` in several threads; only the calling thread writes."""
         skipped, failed = 0, 0
 
         def begin(one: Measurement) -> Mapping[str, Any] | None:
@@ -143,11 +145,11 @@ class Ledger:
         return failed, skipped
 
     def _try(self, one: Measurement, run: Callable[[], Mapping[str, Any]], say: Say) -> bool:
-        """Measures and stores one; whether that went well."""
+        """Measures and stores one; returns whether it succeeded."""
         begun, title = time.monotonic(), title_of(one)
         try:
             self.append(one, run())
-        except Exception as error:  # whatever a measurement runs
+        except Exception as error:  # a measurement may raise anything
             say(f"{title}: failed with {type(error).__name__}: {error}")
             return False
         say(f"{title}: {time.monotonic() - begun:.1f} s")
@@ -156,9 +158,8 @@ class Ledger:
     # -- older lines ---------------------------------------------------------------------------------------------------
 
     def samples(self) -> list[Sample]:
-        """Of every group and each of the older sources of its stale lines, the first in the order of measurements.
-
-        A line whose task is defined anew cannot come out the same, and is no sample.
+        """For every group, and for each of the older sources that made its stale lines, the first line in the order of
+        measurements. A line whose task has a new definition is no sample, since it cannot come out the same.
         """
         found: dict[Origin, tuple[Measurement, Record]] = {}
         for name, line in self.list_stale().items():
@@ -168,9 +169,9 @@ class Ledger:
         return list(found.values())
 
     def recheck(self, say: Say, samples: Sequence[Sample] | None = None, run: Callable[[Measurement], Any] | None = None) -> int:
-        """Measures samples again. Where one comes out the same, the older lines that it speaks for are current again.
+        """Measures samples again. If one comes out the same, all older lines of its group and its sources are current again.
 
-        Returns how many differ; their lines stay what they are, and are measured again by `measure`.
+        Returns how many differ; their lines stay older, and `measure` will measure them again.
 
         samples  by default those of stale lines; run  how a measurement is made, by default `one.run()`
         """
@@ -183,13 +184,13 @@ class Ledger:
             say(f"{title_of(one)}: {said} ({changed_versions(line, found)})")
             same += [(one.group, line.get("digest"))] * (not changed)
         if adopted := self.adopt(same):
-            say(f"{self.path.name}: {adopted} lines of older sources count again")
+            say(f"{self.path.name}: {quantity(adopted, 'lines')} of older sources count{'s' * (adopted == 1)} again")
         if changed_samples := len(samples) - len(same):
             say(f"{self.path.name}: lines of older sources that differ stay what they are, and will be measured again")
         return changed_samples
 
     def adopt(self, origins: Collection[Origin]) -> int:
-        """Makes the stale lines of these origins current; how many there are. No line is dropped."""
+        """Makes the stale lines of these origins current, and returns their number. No line is dropped."""
         stale = self.list_stale()
         lines, count = list(read_lines(self.path)), 0
         for place, line in enumerate(lines):
@@ -204,7 +205,7 @@ class Ledger:
         return count
 
     def prune(self) -> int:
-        """Drops the lines that are not current once every measurement of theirs has one that is; how many were dropped."""
+        """Drops all lines that are not current, if each of their measurements has a current one. Returns the number dropped."""
         current, rows, lines = self.current(), list(self.rows()), list(read_lines(self.path))
         old = [line for one, line in rows if not one.is_current(line)]
         if len(rows) < len(lines) or not old or any(one.name not in current for one, _ in rows):
@@ -225,13 +226,13 @@ def title_of(one: Measurement) -> str:
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The fields in which two records differ; numbers to the last digit, as they are stored."""
+    """The fields in which two records differ; numbers are compared to the last digit, as they are stored."""
     both = json.loads(json.dumps([then, now]))
     return sorted(name for name in {**then, **now} if both[0].get(name) != both[1].get(name))
 
 
 def changed_versions(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """`numpy 2.3 then, 2.4 now`, of records that name their versions under "versions"."""
+    """The versions that changed between two records, in words: `numpy 2.3 then, 2.4 now`."""
     old, new = then.get("versions", {}), now.get("versions", {})
     pairs = {name: (old.get(name), new.get(name)) for name in sorted({**old, **new})}
     return "; ".join(f"{name} {a} then, {b} now" for name, (a, b) in pairs.items() if a != b) or "same versions"

@@ -1,4 +1,4 @@
-"""JSON records in a file, one a line, appended whole."""
+"""JSON records in a file, one on each line, appended whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Record = dict[str, Any]
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """One line at the end of a file, in one write, on the disk when this returns.
+    """Appends a line to a file in one write; it is on the disk when this returns.
 
     A line that was cut off by a crash is closed first. ValueError for NaN and infinity, which JSON does not have.
     """
@@ -29,7 +29,7 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[Record]:
-    """The whole lines of a file in order; none if there is no file. A line that was cut off by a crash is passed over."""
+    """The complete lines of a file in order; none if there is no file. A line that was cut off by a crash is skipped."""
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -42,7 +42,7 @@ def read_lines(path: Path) -> Iterator[Record]:
 
 
 def replace_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Puts a file with these lines in the place of the one that is there; a crash leaves one or the other."""
+    """Replaces a file by one with these lines; a crash leaves either the old one or the new one."""
     beside = path.with_suffix(".new")
     with beside.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n" for record in records)

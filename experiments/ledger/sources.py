@@ -1,4 +1,4 @@
-"""Rows of registries that measurements use, in the ledger's terms: whatever else is listed there makes none of them stale."""
+"""Rows of registries that measurements use, as sources: other rows of these registries make no measurement stale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hpo.optimizers.gp.sampler import GP
 from models.engines.engine import ENGINES
 from models.optimizers.rows import OPTIMIZERS
 
-STUDY = ("hpo.optimizers:OPTIMIZERS[random]",)  # a study can make an optimizer by its name, which no experiment does
+STUDY = ("hpo.optimizers:OPTIMIZERS[random]",)  # a study can make an optimizer by name, but no experiment does
 TABLES = {"kernel": "surrogates.kernels:KERNELS", "acquisition": "surrogates.acquisitions.registry:ACQUISITIONS"}
 
 
@@ -21,6 +21,6 @@ def gp_rows(**options: Any) -> dict[str, str]:
 
 
 def training_rows(*optimizers: str, engines: Sequence[str] = ("eager",)) -> tuple[str, ...]:
-    """Optimizers of weights and engines of a training: their rows, and their classes, which the rows name as texts."""
+    """The rows of a training's weights optimizers and engines, and their classes, which the rows only name as texts."""
     weights = (part for name in optimizers for part in (f"models.optimizers.rows:OPTIMIZERS[{name}]", OPTIMIZERS[name].code))
     return (*weights, *(part for name in engines for part in (f"models.engines.engine:ENGINES[{name}]", ENGINES[name].code)))

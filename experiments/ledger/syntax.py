@@ -1,4 +1,4 @@
-"""What syntax trees say: names that a statement defines, imports or mentions; and a form without what changes nothing."""
+"""Reads syntax trees: names that a statement defines, imports or mentions; and a form without docstrings and layout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def bound_names(statement: ast.stmt) -> Iterator[str]:
-    """The names that a statement at the top of a module defines, imports left out; `TABLE[key] = value` defines TABLE."""
+    """The names that a statement at the top of a module defines, without imports; `TABLE[key] = value` defines TABLE."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield statement.name
     elif isinstance(statement, ast.Assign):
@@ -23,7 +23,7 @@ def bound_names(statement: ast.stmt) -> Iterator[str]:
 
 
 def roots(target: ast.expr) -> Iterator[str]:
-    """The names at the root of what is assigned to: of `a`, `b.c`, `d[0]` and `(e, *f)`."""
+    """The names at the root of an assignment's target: of `a`, `b.c`, `d[0]` and `(e, *f)`."""
     if isinstance(target, ast.Name):
         yield target.id
     elif isinstance(target, ast.Attribute | ast.Subscript | ast.Starred):
@@ -33,7 +33,7 @@ def roots(target: ast.expr) -> Iterator[str]:
 
 
 def table_rows(statement: ast.AST) -> Iterator[tuple[ast.Constant, ast.expr]]:
-    """(key, value) of a table that a statement defines or adds a row to: `{"key": value}`, `TABLE["key"] = value`."""
+    """(key, value) of each row that a statement gives to a table: `{"key": value}`, `TABLE["key"] = value`."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Dict):
             yield from ((k, v) for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant))
@@ -56,7 +56,7 @@ def imports(tree: ast.AST, package: str) -> Iterator[tuple[str, tuple[str, str]]
 
 
 def chains(tree: ast.AST) -> set[tuple[str, ...]]:
-    """The names that are read, each with the attributes that follow it: ("linalg", "factor", "T")."""
+    """The names in a tree, each with the attributes that follow it: ("linalg", "factor", "T")."""
     found: set[tuple[str, ...]] = set()
     waiting = [tree]
     while waiting:
@@ -77,7 +77,7 @@ def _chain(node: ast.AST) -> tuple[str, ...]:
 
 
 def canonical(node: Any) -> Any:
-    """A syntax tree as nested lists, without docstrings and empty fields (which versions of Python add)."""
+    """A syntax tree as nested lists, without docstrings and without empty fields (newer versions of Python add some)."""
     if isinstance(node, ast.AST):
         filled = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
         return [type(node).__name__, *[[name, canonical(value)] for name, value in filled]]
@@ -87,11 +87,11 @@ def canonical(node: Any) -> Any:
 
 
 def is_docstring(node: Any) -> bool:
-    """Whether a statement is a text that stands alone."""
+    """Whether a statement is only a text."""
     constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return constant and isinstance(node.value.value, str)
 
 
 def is_main(statement: ast.AST) -> bool:
-    """Whether a statement is `if __name__ == "__main__"`: what it does when the file is run is not read by others."""
+    """Whether a statement is `if __name__ == "__main__"`: modules that import the file never execute it."""
     return isinstance(statement, ast.If) and "__name__" in {chain[0] for chain in chains(statement.test)}

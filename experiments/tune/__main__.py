@@ -1,4 +1,4 @@
-"""`python -m experiments.tune`. Spawned workers import this module too, so that it imports the command only where it runs."""
+"""`python -m experiments.tune`. Spawned workers import this module too, so it imports the command only if it is run."""
 
 import sys
 

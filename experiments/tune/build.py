@@ -1,4 +1,4 @@
-"""From settings to what is trained: the objective and the text. Imports no torch."""
+"""Makes the objective and loads the text that settings describe. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def make_objective(settings: Settings) -> GPTObjective:
-    """What a worker trains."""
+    """The objective that workers train."""
     return GPTObjective(
         settings.text,
         TOKENIZERS[settings.tokenizer],
@@ -26,7 +26,7 @@ def make_objective(settings: Settings) -> GPTObjective:
 
 
 def load_text(settings: Settings) -> Corpus:
-    """The text, tokenised, and long enough. ValueError, FileNotFoundError or ModuleNotFoundError in one sentence."""
+    """The tokenised text. ValueError, FileNotFoundError or ModuleNotFoundError in one sentence if it is missing or too short."""
     from models.data.batches import check_length, load_corpus
 
     loaded = load_corpus(settings.text, TOKENIZERS[settings.tokenizer])
@@ -36,7 +36,7 @@ def load_text(settings: Settings) -> Corpus:
 
 
 def text_digest(loaded: Corpus) -> str:
-    """Names the tokens of a text, so that a study is not continued on another one."""
+    """A digest of the tokens of a text, so that a study is not continued on another text."""
     hashed = hashlib.blake2b(digest_size=8)
     for part in (loaded.train, loaded.valid):
         hashed.update(str(len(part)).encode())

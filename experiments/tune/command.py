@@ -65,27 +65,27 @@ def tune(
 
 
 def interpreter() -> str:
-    """The Python that runs this, as it is called from the current folder."""
+    """The Python that runs this, as one would call it from the current folder."""
     here = os.path.join(os.getcwd(), "")
     return sys.executable.removeprefix(here) or "python"
 
 
 def refuse(error: Exception) -> int:
-    """One sentence on stderr, and the exit code."""
+    """Prints one sentence on stderr, and ends with the exit code."""
     words = " ".join(str(error).split())
     print(f"tune: {words}", file=sys.stderr)
     return 2
 
 
 def main() -> int:
-    """The command line; usage errors in one sentence too."""
+    """The command line; usage errors are one sentence, too."""
     try:
         code = typer.main.get_command(app)(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):  # before there was anything to conclude
+    except (KeyboardInterrupt, typer.Abort):  # before there was anything to finish
         print("tune: interrupted before it began", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        if not hasattr(error, "format_message"):  # what every usage error has, in whichever package it lives
+        if not hasattr(error, "format_message"):  # every usage error has it, whatever package it comes from
             raise
         return refuse(ValueError(error.format_message()))
     return int(code or 0)

@@ -1,13 +1,13 @@
-"""The folder of a study: its lock, its settings, and what stands in it beside the log.
+"""The folder of a study: its lock, its settings, and the files beside the log.
 
-log.sqlite     every event; what resuming reads
+log.sqlite     every event; a resumed study reads it
 settings.toml  the settings, versions, and the digest of the text; usable with --config
-search.json    what the log does not say: whether the search is complete, and how who reached the end was judged
+search.json    what the log does not hold: whether the search is complete, and the judgements of finished configurations
 best.json      the configuration that is handed over
 best.ckpt      its checkpoint
 sample.txt     text sampled from it
 report.html    the report
-checkpoints/   of trials that may go on
+checkpoints/   checkpoints of trials that may go on
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEXT = "text_digest"  # the entry of `made_with` that must not change
 
 
 class Folder:
-    """Read by anybody, opened by one process at a time."""
+    """The folder of a study. Anybody may read it; one process at a time may open it."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -39,14 +39,14 @@ class Folder:
     # -- settings ------------------------------------------------------------------------------------------------------
 
     def read_settings(self) -> tuple[Settings | None, dict[str, str]]:
-        """The settings of an earlier run and what it was made with; None before there was one."""
+        """The settings of an earlier run, and the entries of `made_with`; None if there was no earlier run."""
         if not (self / SETTINGS).exists():
             return None, {}
         values, versions = read_toml(self / SETTINGS)
         return Settings.of(values), versions
 
     def check(self, settings: Settings, made_with: Mapping[str, str]) -> None:
-        """ValueError that names what differs from an earlier run."""
+        """ValueError that names the differences from an earlier run."""
         earlier, versions = self.read_settings()
         if earlier is None:
             return
@@ -60,7 +60,7 @@ class Folder:
             )
 
     def open(self, settings: Settings, made_with: Mapping[str, str]) -> None:
-        """Takes the folder until the process ends, and writes the settings down.
+        """Locks the folder until the process ends, and writes the settings down.
 
         ValueError in one sentence if it cannot be used, another process has it, or its settings differ.
         """
@@ -82,19 +82,19 @@ class Folder:
             ) from None
 
     def close(self) -> None:
-        """Lets another process have it."""
+        """Releases the folder for another process."""
         if self._lock is not None:
             self._lock.close()
 
-    # -- what the log does not say -------------------------------------------------------------------------------------
+    # -- search.json ---------------------------------------------------------------------------------------------------
 
     def read_search(self) -> dict[str, Any]:
-        """search.json; empty before there is one."""
+        """The content of search.json; empty if there is no such file yet."""
         path = self / "search.json"
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
     def update_search(self, **values: Any) -> None:
-        """Adds to search.json."""
+        """Adds entries to search.json."""
         write_file(self / "search.json", json.dumps({**self.read_search(), **values}, indent=2) + "\n")
 
     def is_complete(self, settings: Settings) -> bool:
@@ -107,14 +107,14 @@ class Folder:
 
 
 def write_file(path: Path, text: str) -> None:
-    """All of a file or nothing of it."""
+    """Writes a file, whole or not at all."""
     half = path.with_name(path.name + ".half")
     half.write_text(text, encoding="utf-8")
     os.replace(half, path)
 
 
 def copy_file(source: Path, path: Path) -> None:
-    """A copy that is there whole or not at all."""
+    """Copies a file, whole or not at all."""
     half = path.with_name(path.name + ".half")
     shutil.copyfile(source, half)
     os.replace(half, path)

@@ -1,9 +1,9 @@
-"""What a study hands over: the best judged of those that were trained to the end, the default configuration included.
+"""Which configuration a study hands over: of those that were trained to the end, the default included, the one judged best.
 
-The search picks by the loss on a few thousand tokens of validation text, and a minimum over many trials looks better than it
-is. So whoever has reached the end is judged anew on more of the text, cut into parts that are the same for everybody. What
-is handed over is never worse than the default that was measured beside it: where the default did not reach the end, and so
-nothing was compared with it, the default itself is handed over.
+The search chooses by the loss on a few thousand tokens of validation text, and the minimum over many trials looks better than it
+is. So every configuration that was trained to the end is judged anew on more of the text, cut into parts that are the same for
+all. The result is never worse than the default that was measured beside it. If the default was not trained to the end, nothing
+could be compared with it, and the default itself is handed over.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Judged:
-    """Losses of one checkpoint on each part of the validation text, in nats per token, and the tokens of all parts."""
+    """The losses of a checkpoint on each part of the validation text, in nats per token, and the tokens of all parts."""
 
     parts: tuple[float, ...]
     tokens: int
@@ -46,10 +46,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much the loss is below the default's: the mean over parts of the text, and where it lies with 95 %.
+    """How far the loss is below the default's: the mean over parts of the text, and its 95 % interval.
 
-    The interval is a paired one over parts of the validation text, widened for the choice among `among` (Bonferroni). It
-    says what other text of the kind would change; not what another seed of training would, which nothing here measures.
+    The interval is paired over parts of the validation text, and widened for the choice among `among` (Bonferroni). It covers
+    what other text of the same kind would change, but not what another seed of training would: nothing here measures that.
     """
 
     mean: float
@@ -63,7 +63,7 @@ class Difference:
 
 
 def difference(best: Judged, default: Judged, among: int) -> Difference:
-    """Paired over the parts; without bounds (NaN) for fewer than three parts."""
+    """The difference paired over the parts; without bounds (NaN) if there are fewer than three parts."""
     gains = np.array(default.parts) - np.array(best.parts)
     mean = float(gains.mean())
     if len(gains) < 3 or not np.isfinite(gains).all():
@@ -74,17 +74,17 @@ def difference(best: Judged, default: Judged, among: int) -> Difference:
 
 @dataclass(frozen=True)
 class Handover:
-    """What is handed over and how that was decided.
+    """The configuration that is handed over, and how it was chosen.
 
-    key       the checkpoint; None where there is none (then it is the default configuration, as it is)
-    default   the default's checkpoint at the end, if it came so far
-    reason    "judged": the best of all that reached the end; "searched": the same by the search's own losses, nobody has judged
-              yet; "default": the default configuration, because it was not trained to the end and nothing could be compared
-              with it; "before": the best at the highest budget, as a study from before there were finals always did;
+    key       its checkpoint; None if there is none (then it is the default configuration, without a checkpoint)
+    default   the default's checkpoint at the end, if it was trained so far
+    reason    "judged": the best of all that reached the end; "searched": the same by the losses of the search, before any was
+              judged; "default": the default configuration, because it was not trained to the end and nothing could be compared
+              with it; "before": the best at the highest budget, as in studies from before there were finals;
               "alone": there is no default to compare with; "nothing": no trial has succeeded
-    ends      checkpoints of those that reached the end
-    known     the default's loss at the end as an earlier version measured it beside the search
-    gain      over the default, where both are judged and it is not the default itself
+    ends      checkpoints of the configurations that reached the end
+    known     the default's loss at the end, if an earlier version measured it beside the search
+    gain      over the default, if both are judged and it is not the default itself
     """
 
     key: Key | None
@@ -101,15 +101,15 @@ class Handover:
 
 
 def ends(history: History) -> list[Key]:
-    """Checkpoints of the best few and the default at the horizon, as far as they succeeded there; the default's first."""
+    """Checkpoints at the horizon of the default and of the best few, if they succeeded there; the default's first."""
     found = (furthest(history, trial) for trial in finalists(history, KEEP))
     return [key for key in found if key is not None and key[1] == history.header.horizon]
 
 
 def decide_handover(study: Study, known: Mapping[str, Any], wanted: bool) -> Handover:
-    """From the history and what search.json knows of judging; `wanted`: whether there is a default configuration at all.
+    """The handover by the history and by the judgements in search.json. wanted: whether there is a default configuration.
 
-    A default that failed is none that anybody could be worse than.
+    A default that failed counts as none, since nothing can be worse.
     """
     history, there = study.history, tuple(ends(study.history))
     number = default_trial(history)
@@ -118,7 +118,7 @@ def decide_handover(study: Study, known: Mapping[str, Any], wanted: bool) -> Han
     over = len(judged) == len(there) > 0 and (default is not None or _failed(history, number))
     if wanted and is_before_finals(study) and study.successes() and not over:
         key, usual = study.best.key, known.get("default", {}).get("loss")
-        if default is not None:  # its final may be over before those of the ones that led it
+        if default is not None:  # its final may be over before the finals of those that were better
             below = [until for until in history.budgets if until < history.header.horizon]
             led = [next(history.ranking(until), key) for until in below[-1:]]
             key, usual = min([key, *led], key=history.losses), history.losses(default)[0]
@@ -139,7 +139,7 @@ def decide_handover(study: Study, known: Mapping[str, Any], wanted: bool) -> Han
 
 
 def is_before_finals(study: Study) -> bool:
-    """Whether the study began when there were no finals: its header names the search alone."""
+    """Whether the study began before there were finals: its header does not name them."""
     return study.history.header.optimizer["name"] != Finals.__name__
 
 
@@ -148,13 +148,13 @@ def _failed(history: History, trial: int | None) -> bool:
 
 
 def judgements(known: Mapping[str, Any]) -> dict[Key, Judged]:
-    """What search.json knows, by checkpoint."""
+    """The judgements in search.json, by checkpoint."""
     found = known.get("judgements", [])
     return {(entry["trial"], entry["until"]): Judged.from_json(entry) for entry in found}
 
 
 def sentence(found: Handover, study: Study) -> str:
-    """What is handed over and how sure that is, in one sentence."""
+    """Which configuration is handed over and how sure the choice is, in one sentence."""
     history, horizon = study.history, f"{study.header.horizon:,} {study.header.unit}"
     if found.reason == "nothing":
         return "no trial has succeeded yet, and nothing is handed over"

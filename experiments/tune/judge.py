@@ -1,4 +1,4 @@
-"""What is measured after the search, outside its seconds: whoever reached the end is judged, the best writes a sample."""
+"""Measurements after the search, outside its seconds: judges configurations that reached the end, and samples from the best."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from experiments.tune.prepare import Search
 from hpo.executors import checkpoint_name
 from hpo.job import Key
 
-JUDGED_ON = 65_536  # tokens of validation text, as far as there are so many
+JUDGED_ON = 65_536  # tokens of validation text; fewer if the text has fewer
 PARTS = 16  # into which the validation text is cut
 SAMPLED = {"char": 1200, "bpe": 300}  # tokens of the sample
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Measures what is missing in a folder, and remembers it there, so that a second call costs nothing."""
+    """Measures what is missing in a folder, and stores it there, so that a second call costs nothing."""
 
     work: Search
 
     def handover(self) -> Handover:
-        """What there is to hand over by what is known now."""
+        """The handover by what is known now."""
         return decide_handover(self.work.study, self.work.folder.read_search(), self.work.has_default)
 
     def write_best(self) -> Handover:
-        """Writes best.json and best.ckpt, as far as there is something to write."""
+        """Writes best.json, and best.ckpt if there is a checkpoint."""
         found = self.handover()
         if found.reason == "nothing":
             return found
@@ -38,7 +38,7 @@ class Judge:
         if source is not None and source.exists():
             copy_file(source, self.work.folder / "best.ckpt")
         else:
-            (self.work.folder / "best.ckpt").unlink(missing_ok=True)  # not that of a configuration which is not the best any more
+            (self.work.folder / "best.ckpt").unlink(missing_ok=True)  # an older one is not of the best any more
         write_file(self.work.folder / "best.json", json.dumps(self._about(found), indent=2) + "\n")
         return found
 
@@ -62,7 +62,7 @@ class Judge:
         return len(found.judged) == len(found.ends)
 
     def measure(self) -> None:
-        """Judges whoever reached the end and was not judged yet."""
+        """Judges every configuration that reached the end and was not judged yet."""
         found = self.handover()
         for key in found.ends:
             if key not in found.judged and self._checkpoint(key).exists():
@@ -74,7 +74,7 @@ class Judge:
         return self.work.folder / "checkpoints" / checkpoint_name(key)
 
     def _judge(self, key: Key) -> Judged:
-        """A checkpoint's loss on JUDGED_ON tokens of validation text, by parts that are the same for every checkpoint."""
+        """A checkpoint's losses on JUDGED_ON tokens of validation text, cut into parts that are the same for every checkpoint."""
         job, context, valid = self.work.study.history.jobs[key], self.work.settings.context, self.work.corpus.valid
         count = max(1, min(PARTS, len(valid) // (4 * context)))
         each = min(JUDGED_ON, len(valid)) // count // context * context or context
@@ -88,7 +88,7 @@ class Judge:
         return Judged(tuple(losses), count * each)
 
     def sample(self) -> str:
-        """Writes sample.txt from best.ckpt; empty while there is none."""
+        """Writes sample.txt from best.ckpt, and returns the text; empty while there is no checkpoint."""
         found = self.handover()
         if found.key is None or not (self.work.folder / "best.ckpt").exists():
             return ""

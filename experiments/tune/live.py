@@ -28,6 +28,7 @@ from hpo.job import Key
 from hpo.stopping import is_over, search_end, search_seconds
 from hpo.study import Study
 from hpo.trial import best_key
+from hpo.values import quantity
 
 LATEST = 5  # finished trials that are shown
 REFRESH = 2.0  # a second
@@ -35,7 +36,7 @@ REFRESH = 2.0  # a second
 
 @dataclass(frozen=True)
 class Finished:
-    """One line of what finished last."""
+    """One of the lines about what finished last."""
 
     key: Key
     loss: float
@@ -52,16 +53,16 @@ def clock(seconds: float) -> str:
 
 @dataclass
 class View:
-    """What Rich renders: the newest snapshot and the clock."""
+    """The picture that Rich renders: the newest snapshot and the clock."""
 
     settings: Settings
     now: Callable[[], float] = time.monotonic
     shown: Snapshot = field(default_factory=Snapshot)
     latest: tuple[Finished, ...] = ()
-    taken: float = 0.0  # when that was
+    taken: float = 0.0  # when the snapshot was taken
 
     def show(self, taken: Snapshot, done: Finished | None = None) -> None:
-        """A newer snapshot, from now, and what has just finished."""
+        """Takes a newer snapshot, and the job that has just finished."""
         self.shown, self.taken = taken, self.now()
         if done is not None:
             self.latest = (done, *self.latest)[:LATEST]
@@ -70,7 +71,8 @@ class View:
         spent = self.shown.spent + (self.now() - self.taken if self.shown.ready else 0.0)
         parts = [self._progress(spent), self._table(), self._best(), self._latest()]
         title = f"[bold]{method(self.settings)}[/] on {escape(self.settings.text)}"
-        with_workers = f"{self.settings.workers} workers · seed {self.settings.seed} · {escape(self.settings.folder)}"
+        workers = quantity(self.settings.workers, "workers")
+        with_workers = f"{workers} · seed {self.settings.seed} · {escape(self.settings.folder)}"
         return Panel(Group(*parts), title=title, subtitle=with_workers, border_style="dim", width=None)
 
     def _progress(self, spent: float) -> RenderableType:
@@ -81,7 +83,8 @@ class View:
         failed = f", [red]{shown.failed} failed[/]" if shown.failed else ""
         rate = amount(shown.work / spent) if spent > 1 else "0"
         flying = in_flight(sum(r.running for r in shown.rungs), sum(r.waiting for r in shown.rungs)) or "none running"
-        counts = f"{shown.started} trials, {shown.finished} trainings{failed} · {flying} · {rate} tokens/s"
+        done = f"{quantity(shown.started, 'trials')}, {quantity(shown.finished, 'trainings')}"
+        counts = f"{done}{failed} · {flying} · {rate} tokens/s"
         lines: list[RenderableType] = [Columns([bar, Text(left)], padding=(0, 2)), Text.from_markup(counts)]
         if shown.finals is not None:
             best = {0: "", 1: "the best"}.get(shown.finals, f"the best {shown.finals}")
@@ -127,25 +130,26 @@ class View:
 
 
 def in_flight(running: int, waiting: int, word: str = " running") -> str:
-    """`2 running, 1 waiting`: what is trained, and what stands ready for the worker that is free next; empty for neither."""
+    """Jobs in flight, `2 running, 1 waiting`: those that train, and those that wait for a free worker; empty without any."""
     parts = [f"{running}{word}"] * bool(running) + [f"{waiting} waiting"] * bool(waiting)
     return ", ".join(parts)
 
 
 def escape(text: str) -> str:
-    """Text that Rich must not read as markup."""
+    """The text in a form that Rich does not read as markup."""
     return text.replace("[", r"\[")
 
 
 def method(settings: Settings) -> str:
-    """`asha(gp)`."""
+    """Scheduler and sampler in short: `asha(gp)`."""
     return settings.sampler if settings.scheduler == "none" else f"{settings.scheduler}({settings.sampler})"
 
 
 def summary(history: History, seconds: float) -> list[str]:
-    """How much was done in how many seconds, and what became of the search's seconds, in a sentence each."""
+    """Sentences: how much was done in how many seconds, and whether the seconds were too few or were exceeded."""
     now, took = snapshot(history), search_seconds(history)
-    said = [f"{now.started} trials, {now.whole} trained to the end, {round(now.work):,} tokens in {took:.0f} s"]
+    started, tokens = quantity(now.started, "trials"), quantity(round(now.work), "tokens")
+    said = [f"{started}, {now.whole} trained to the end, {tokens} in {took:.0f} s"]
     end = search_end(history)
     if end is not None and is_over(history) and "reserve" in end:
         said.append(
@@ -157,7 +161,7 @@ def summary(history: History, seconds: float) -> list[str]:
 
 
 class Display:
-    """A watcher with a live panel; one line a finished job where the output is not a terminal. A context manager."""
+    """A watcher with a live panel; if the output is no terminal, it prints a line for each finished job. A context manager."""
 
     def __init__(self, settings: Settings, console: Console | None = None) -> None:
         self.console = console if console is not None else Console()
@@ -181,7 +185,7 @@ class Display:
             return
         chooser = study.optimizer.chooser
         if not self._said and type(chooser).__str__ is not object.__str__:
-            self.console.print(str(chooser), markup=False, highlight=False)  # a grid says how large it is
+            self.console.print(str(chooser), markup=False, highlight=False)  # a grid prints its size
         self._said = True
         self.view.show(snapshot(study.history, self.view.settings.workers), None if key is None else _finished(study, key))
 

@@ -1,4 +1,4 @@
-"""What this machine has: free memory, a device, compilers, versions. Imports no torch, unless the device is CUDA."""
+"""This machine's free memory, device, compilers and versions. Imports no torch, unless the device is CUDA."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from experiments.tune.settings import Settings
 from models.engines.cpu.compiler import compiler, is_enabled
 
 PACKAGES = ("torch", "numpy", "scipy")
-LIBRARY = 400 * 10**6  # bytes of a worker besides what models.predict.memory counts: most of them are torch itself
+LIBRARY = 400 * 10**6  # bytes of a worker that models.predict.memory does not count, mostly torch itself
 CGROUPS = Path("/sys/fs/cgroup")
-GROUPS = (  # limit, use, and what holds the files of it that are let go of first: of version 2, of version 1
+GROUPS = (  # files with limit, use, and the cached bytes that are released first: of version 2, of version 1
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
 )
@@ -27,31 +27,31 @@ def worker_memory(settings: Settings) -> int:
 
 
 def most_workers(device: str, least: int) -> int:
-    """How many could each take `least` bytes for a training of what is free now."""
+    """How many workers could each take `least` bytes for a training, by what is free now."""
     return free_memory(device) // (least + LIBRARY)
 
 
 def free_memory(device: str) -> int:
-    """Bytes of a device that nobody uses."""
+    """The free bytes of a device."""
     return _free() if device == "cpu" else _free_cuda(device)
 
 
 def _free(cgroups: Path = CGROUPS) -> int:
-    """Bytes of this machine that nobody uses, in a container at most those of its limit; all there are where nothing says
-    so."""
+    """The free bytes of this machine, in a container at most those below its limit; all bytes of the machine if nothing says
+    how many are free."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     if found := re.search(r"MemAvailable:\s*(\d+) kB", _read(Path("/proc/meminfo"))):
         limits.append(1024 * int(found[1]))
     for limit, used, stat, cached in GROUPS:
         allowed, taken = _read(cgroups / limit).strip(), _read(cgroups / used).strip()
         if allowed.isdecimal():  # without a limit version 2 says "max", version 1 a number beyond all machines
-            kept = re.search(rf"^{cached} (\d+)$", _read(cgroups / stat), re.MULTILINE)  # in use, and free to be taken
+            kept = re.search(rf"^{cached} (\d+)$", _read(cgroups / stat), re.MULTILINE)  # in use, but released when needed
             limits.append(int(allowed) - int(taken or 0) + (int(kept[1]) if kept else 0))
     return max(0, min(limits))
 
 
 def _read(path: Path) -> str:
-    """A file of the system; empty where there is none, or none for us."""
+    """The text of a system file; empty if it is missing or not readable for us."""
     try:
         return path.read_text()
     except OSError:
@@ -59,14 +59,14 @@ def _read(path: Path) -> str:
 
 
 def _free_cuda(device: str) -> int:
-    import torch  # which was imported already, to look for the device
+    import torch  # imported already, to look for the device
 
     return int(torch.cuda.mem_get_info(device)[0])
 
 
 def has_kernels() -> bool:
-    """Whether this machine seems to have the kernels of models/engines/cpu: not switched off, and a C compiler. They themselves
-    cannot be asked without torch. ValueError if HPO_KERNELS is neither on nor off."""
+    """Whether this machine seems to have the kernels of models/engines/cpu: they are not switched off, and there is a C
+    compiler. The kernels themselves cannot be loaded without torch. ValueError if HPO_KERNELS is neither on nor off."""
     if not is_enabled():
         return False
     try:
@@ -76,7 +76,8 @@ def has_kernels() -> bool:
 
 
 def check_device(settings: Settings) -> None:
-    """ValueError in one sentence if this machine lacks the device, or the device something. Imports torch only for CUDA."""
+    """ValueError in one sentence if this machine lacks the device, or if the device cannot do what the settings ask for. Imports
+    torch only for CUDA."""
     if settings.device != "cpu":
         from models.train import open_device
 
@@ -95,7 +96,7 @@ def cpp_compiler() -> str:
 
 
 def versions() -> dict[str, str]:
-    """What a result depends on besides the settings."""
+    """The versions that a result depends on besides the settings."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 

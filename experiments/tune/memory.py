@@ -1,4 +1,6 @@
-"""What fits into a worker's memory: a constraint of the space, and whether it leaves anything to search. Imports no torch."""
+"""Which trainings fit into a worker's memory: a constraint of the space, and whether it leaves anything to search.
+
+Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ from models.predict.memory import MARGIN, fits_memory, memory
 if TYPE_CHECKING:
     from models.predict.memory import Kind
 
-TRIED = 1_000  # random configurations; a space with fewer that fit than one in so many could hardly be sampled
+TRIED = 1_000  # random configurations; if fewer than one in so many fit, the space could hardly be sampled
 
-# What memory depends on, besides LARGEST: choices, and what takes more of it wherever it is above 0.
+# What memory depends on besides LARGEST: choices, and numbers that need more memory if they are above 0.
 KINDS = ("heads", "kv_heads", "positions", "norm", "activation", "qk_norm", "tie", "optimizer")
 SWITCHES = {"dropout": 0.1, "z_loss": 1e-4, "ema": 0.9, "hypergradient": 0.01}
 SIZES, ON = tuple(LARGEST.values()), (True,) * len(SWITCHES)
@@ -30,9 +32,9 @@ class Fits:
     """Whether a training is predicted to fit into memory; a constraint of a space, and a Room of models.predict.memory.
 
     available   bytes that the training of one worker may take, besides the library's own
-    kind        of memory: "cpu" or "cuda"
-    fixed       (name, value) of what no configuration of the space says and memory depends on; the vocabulary is there
-    kernels     whether trainings on a CPU go by hand (models/engines/cpu) where their configuration lets them
+    kind        the kind of memory: "cpu" or "cuda"
+    fixed       (name, value) of everything that memory depends on and that configurations do not hold, such as the vocabulary
+    kernels     whether trainings on a CPU use models/engines/cpu if their configuration allows it
     """
 
     available: int
@@ -41,8 +43,8 @@ class Fits:
     kernels: bool = True
 
     def __call__(self, config: Mapping[str, Any]) -> bool:
-        # A prediction takes longer than all else that is done for a row, and an acquisition asks for thousands of rows
-        # of which many differ in what memory does not depend on. And mostly the largest of a kind of model fits.
+        # A prediction takes longer than everything else that is done for a row, and an acquisition checks thousands of rows.
+        # Many of them differ only in what memory does not depend on, and mostly the largest model of a kind fits.
         plain = flat(config)
         kinds = tuple(plain.get(name) for name in KINDS)
         if _fits(self, kinds, SIZES, ON):
@@ -51,23 +53,24 @@ class Fits:
         return _fits(self, kinds, sizes, tuple(plain.get(name, 0) > 0 for name in SWITCHES))
 
     def bytes_needed(self, config: Mapping[str, Any]) -> int:
-        """The bytes in `available` from which on a configuration fits."""
+        """The least `available` bytes with which a configuration fits."""
         told = memory({**dict(self.fixed), **flat(config)}, device=self.kind, kernels=self.kernels)
         return int(told.process * (1 + MARGIN)) + 1
 
 
 @lru_cache(maxsize=1 << 15)
 def _fits(room: Fits, kinds: tuple[Any, ...], sizes: tuple[int, ...], on: tuple[bool, ...]) -> bool:
-    """Whether a training fits, by all that memory depends on; None where a choice is not the space's."""
+    """Whether a training fits, by everything that memory depends on; None if a choice is not one of the space's."""
     chosen = {name: value for name, value in zip(KINDS, kinds, strict=True) if value is not None}
     switched = {name: value for (name, value), one in zip(SWITCHES.items(), on, strict=True) if one}
     return fits_memory({**dict(room.fixed), **chosen, **dict(zip(LARGEST, sizes, strict=True)), **switched}, room)
 
 
 def worker_room(objective: GPTObjective, available: int, vocabulary: int, kernels: bool = True) -> Fits:
-    """Whether a configuration is predicted to fit into so many bytes of the objective's device, on a text of this vocabulary.
+    """The constraint that a configuration is predicted to fit into so many bytes of the objective's device, on a text with this
+    vocabulary.
 
-    `kernels` says whether the machine has those of models/engines/cpu; only an eager engine of one thread uses them.
+    `kernels` says whether the machine has the kernels of models/engines/cpu; only an eager engine with one thread uses them.
     """
     kind: Kind = "cpu" if objective.device == "cpu" else "cuda"
     by_hand = kernels and objective.engine == "eager" and objective.threads == 1
@@ -75,16 +78,16 @@ def worker_room(objective: GPTObjective, available: int, vocabulary: int, kernel
 
 
 def memory_room(settings: Settings, objective: GPTObjective, vocabulary: int) -> Fits | None:
-    """The room of a worker by the settings; None without a limit, as studies had it before there was one."""
+    """The memory constraint of a worker by the settings; None without a limit, as in studies from before there was one."""
     if settings.memory is None:
         return None
     return worker_room(objective, settings.memory, vocabulary, settings.kernels is not False)
 
 
 def check_room(settings: Settings, room: Fits, given: bool = True) -> None:
-    """ValueError in one sentence if the space is (nearly) empty: of TRIED configurations none fits into the room of a worker.
+    """ValueError in one sentence if the space is (nearly) empty: of TRIED configurations none fits into a worker's memory.
 
-    Where the memory was not `given`, it is the workers who are too many for what is free.
+    If the memory was not `given`, the error says that there are too many workers for the free memory.
     """
     whole = space(settings.space)
     tried = [whole.decode(row) for row in whole.domain.random(np.random.default_rng(0), TRIED)]
@@ -101,7 +104,7 @@ def check_room(settings: Settings, room: Fits, given: bool = True) -> None:
 
 
 def _too_many_workers(settings: Settings, least: int, why: str) -> ValueError:
-    """The workers leave each other too little of what is free. One may be too many."""
+    """The error for too many workers: each gets too little of the free memory. Even one may be too many."""
     most = min(settings.workers - 1, most_workers(settings.device, least))  # meanwhile more may have become free
     if most:
         words = f"at most {most} for each to have {least} bytes to train of what is free: {why}"

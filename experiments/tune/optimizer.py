@@ -1,4 +1,4 @@
-"""From settings to an optimizer: a scheduler over a sampler, each by name or as module:Class. Imports no torch."""
+"""Makes the optimizer of the settings: a scheduler over a sampler, each by name or as module:Class. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from hpo.optimizers.rungs import geometric
 from hpo.registry import is_reference, option_names, resolve
 from hpo.space import Space
 
-GENERATIONS = 9  # of PBT, where the horizon has room for them
-TOKENS_PER_SECOND = 60_000  # of an average configuration of the space, beside another worker; only sizes PBT's population
+GENERATIONS = 9  # of PBT, if the horizon has room for them
+TOKENS_PER_SECOND = 60_000  # of an average configuration, beside another worker; only the size of PBT's population uses it
 SHARE = 0.7  # of the time that the population may take
 
 
 def lower_rungs(settings: Settings) -> list[int]:
-    """The budgets of a ladder below the horizon."""
+    """The budgets of the rungs below the horizon."""
     rungs = geometric(settings.min_resource, settings.horizon, settings.reduction_factor)
     return [rung for rung in rungs if rung < settings.horizon]
 
 
 def population_size(settings: Settings) -> int:
-    """As many members as can all be trained to the horizon in the given seconds; 4 to 32."""
+    """The number of members that can all be trained to the horizon in the given seconds; 4 to 32."""
     affordable = SHARE * settings.seconds * settings.workers * TOKENS_PER_SECOND / settings.horizon
     return min(max(int(affordable), 4), 32)
 
 
-# What a scheduler is made with, as far as its class takes it.
+# What a scheduler is made with; an option is left out if its class does not take it.
 OPTIONS: Mapping[str, Callable[[Settings], Any]] = {
     "min_resource": lambda settings: settings.min_resource,
     "max_resource": lambda settings: settings.horizon,
@@ -42,8 +42,8 @@ OPTIONS: Mapping[str, Callable[[Settings], Any]] = {
     "generations": lambda settings: max(1, min(GENERATIONS, settings.horizon // settings.min_resource)),
     "explore": lambda settings: list_trainable(settings.space),
 }
-GIVEN = {"sampler": ("space", "seed"), "scheduler": ("space", "seed", "sampler", *OPTIONS)}  # what a class is made with
-OPTIONAL = ("reduction_factor", "population")  # settings that a class of one's own may have no use for
+GIVEN = {"sampler": ("space", "seed"), "scheduler": ("space", "seed", "sampler", *OPTIONS)}  # what a class may be made with
+OPTIONAL = ("reduction_factor", "population")  # settings that a user's own class need not take
 
 
 def make_optimizer(settings: Settings, space: Space) -> Optimizer:
@@ -75,8 +75,8 @@ def scheduler_options(settings: Settings) -> list[str]:
 
 
 def check_classes(settings: Settings) -> None:
-    """ValueError in one sentence if a class of one's own is not there, is none of its kind, needs an option that nobody gives,
-    or takes none that the settings give."""
+    """ValueError in one sentence if a user's own class is missing, is not of the right kind, needs an option that is not given
+    here, or does not take one that the settings give."""
     if is_reference(settings.sampler):
         _check_needs("sampler", settings.sampler, _find_class("sampler", settings.sampler, Sampler))
     if not is_reference(settings.scheduler):
@@ -98,7 +98,7 @@ def _find_class(setting: str, name: str, base: type) -> type:
 
 
 def _check_needs(setting: str, name: str, cls: type) -> None:
-    """Whether a class can be made with what it is given here."""
+    """ValueError if a class cannot be made with the options that are given here."""
     for option in inspect.signature(cls).parameters.values():
         needed = option.default is option.empty and option.kind not in (option.VAR_POSITIONAL, option.VAR_KEYWORD)
         if needed and option.name not in GIVEN[setting]:

@@ -1,4 +1,4 @@
-"""Preparing a study, in one way down: settings, device, classes, text, memory, space, optimizer, folder, log."""
+"""Prepares a study, in this order: settings, device, classes, text, memory, space, optimizer, folder, log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hpo.study import Study
 if TYPE_CHECKING:
     from models.data.batches import Corpus
 
-# What settings may leave open, and how it is decided when a study begins.
+# What settings may leave open, and how it is decided at the start of a study.
 OPEN: Mapping[str, Callable[[Settings], Any]] = {
     "population": lambda settings: population_size(settings) if "population" in scheduler_options(settings) else None,
     "memory": worker_memory,
@@ -31,7 +31,7 @@ OPEN: Mapping[str, Callable[[Settings], Any]] = {
 
 @dataclass(frozen=True)
 class Search:
-    """A study that can be run: everything that could be refused has been looked at."""
+    """A study that can be run: everything that could be refused has been checked."""
 
     settings: Settings
     folder: Folder
@@ -42,12 +42,12 @@ class Search:
 
     @property
     def has_default(self) -> bool:
-        """Whether the memory lets the default configuration in."""
+        """Whether the default configuration fits into the memory."""
         return self.study.optimizer.space.is_feasible(default(self.settings.space))
 
 
 def prepare(values: Mapping[str, Any], command: str) -> Search:
-    """A study from settings by name, in the order in which things can be wrong; nothing is left anywhere until all are right.
+    """A study from settings by name. Everything is checked first; no file is written until all of it is right.
 
     ValueError, OSError or ModuleNotFoundError in one sentence.
     """
@@ -62,13 +62,13 @@ def prepare(values: Mapping[str, Any], command: str) -> Search:
 
     objective = make_objective(settings)
     room = memory_room(settings, objective, corpus.vocabulary)
-    if room is not None and earlier is None:  # a study that goes on has its limit, from whichever machine
+    if room is not None and earlier is None:  # a study that goes on keeps its limit, whatever machine it began on
         check_room(settings, room, given)
     search = make_optimizer(settings, space(settings.space, room))
 
     folder.open(settings, made_with)
     log = SQLiteLog(folder / "log.sqlite")
-    study = Study(Finals(search, KEEP), unit="tokens", horizon=settings.horizon, log=log)  # also if it began without finals
+    study = Study(Finals(search, KEEP), unit="tokens", horizon=settings.horizon, log=log)  # even if it began without finals
     work = Search(settings, folder, corpus, objective, study, command)
     if work.has_default and not study.history.events:
         study.optimizer.enqueue(default(settings.space))  # the default takes part as trial 0
@@ -76,9 +76,8 @@ def prepare(values: Mapping[str, Any], command: str) -> Search:
 
 
 def complete(settings: Settings, earlier: Settings | None = None) -> Settings:
-    """With what was left open: PBT's population, the memory and how it is predicted, from an earlier run or from what there is.
-
-    Settings of studies from before there was a limit hold none, and get none.
+    """The settings with what was left open: PBT's population, the memory and how it is predicted. They come from an earlier run,
+    else from this machine. Settings of studies from before there was a memory limit hold none, and get none.
     """
     left = [name for name in OPEN if getattr(settings, name) is None]
     return replace(settings, **{name: OPEN[name](settings) if earlier is None else getattr(earlier, name) for name in left})

@@ -1,4 +1,4 @@
-"""The report of the main job: what is handed over and how sure that is, beside what any study's report says."""
+"""The report of the main job: which configuration is handed over and how sure that is, and the sections of any study's report."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from hpo.analysis.subject import Subject
 from hpo.job import Key
 from hpo.study import Study
 from hpo.trial import best_key
+from hpo.values import inflect, quantity
 from models.predict.cost import cost
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ SAMPLE = "Sampled at temperature 0.8 from the checkpoint that is handed over, st
 def write_report(
     folder: Folder, study: Study, settings: Settings, corpus: Corpus, found: Handover, sample: str, command: str
 ) -> Path:
-    """report.html of a folder."""
+    """Writes report.html into a folder."""
     leader = found.key if found.key is not None else best_key(study.history)
     label = "validation loss (nats per token)"
     subject = replace(Subject.of(study.history, study.space), label=label, leader=leader, leads="handed over")
@@ -61,7 +62,7 @@ def write_report(
 
 
 def _subtitle(folder: Folder, settings: Settings, now: Snapshot) -> str:
-    workers = f"{settings.workers} worker{'s' * (settings.workers != 1)}"
+    workers = quantity(settings.workers, "workers")
     said = f"{now.spent:.0f} seconds of search and finals on {workers} ({settings.device}), seed {settings.seed}."
     if folder.is_complete(settings):
         return said
@@ -72,7 +73,8 @@ def _subtitle(folder: Folder, settings: Settings, now: Snapshot) -> str:
 
 
 def cards(study: Study, found: Handover, now: Snapshot, settings: Settings) -> list[Card]:
-    """The losses of what is handed over and of the default: judged where both are, else as the search saw them; what was done."""
+    """Cards: the losses of the configuration that is handed over and of the default (judged if both are, else those of the
+    search), and how much was done."""
     pairs = [("best", found.key, "what is handed over"), ("default", found.default, "the default")]
     if found.is_default:
         pairs = [("default", found.key, "the default, which is handed over")]
@@ -84,12 +86,13 @@ def cards(study: Study, found: Handover, now: Snapshot, settings: Settings) -> l
             bits = f"; {loss / math.log(2):.3f} bits per character" if settings.tokenizer == "char" else ""
             made.append(Card(f"{loss:.3f}", f"loss of {words}, nats per token{bits}", kind))
     rate = amount(now.work / now.spent) if now.spent else "0"
-    made.append(Card(str(now.started), f"configurations tried, {now.whole} trained to the end"))
+    tried = inflect(now.started, "configurations")
+    made.append(Card(str(now.started), f"{tried} tried, {now.whole} trained to the end"))
     return [*made, Card(amount(now.work), f"tokens trained, {rate} a second")]
 
 
 def ends_sections(study: Study, found: Handover) -> list[Section]:
-    """Everybody who was trained to the end among the best few, the best judged first; nothing where nobody was."""
+    """The configurations that were trained to the end, the best judged first; no section if there are none."""
     if not found.ends:
         return []
     usual = found.judged.get(found.default) if found.default is not None else None
@@ -132,7 +135,7 @@ def _about_ends(found: Handover, first: Judged | None) -> str:
 
 
 def intervals(among: int) -> str:
-    """How intervals of so many others than the default are made, in words."""
+    """In words, how intervals are made when `among` configurations are compared with the default."""
     return "paired over these parts" + (f" and widened for the choice among {among}" if among > 1 else "")
 
 
@@ -140,7 +143,7 @@ def intervals(among: int) -> str:
 
 
 def comparison_sections(study: Study, leader: Key | None, corpus: Corpus, settings: Settings) -> list[Section]:
-    """What is handed over beside the default: the configurations, then what they cost."""
+    """The configuration that is handed over beside the default: hyperparameters, then costs."""
     if leader is None:
         return []
     best, usual = study.history.jobs[leader].config, default(settings.space)
@@ -165,19 +168,19 @@ def again_parts(study: Study, now: Snapshot, settings: Settings, corpus: Corpus,
     made = "".join(f"{name} {value}, " for name, value in versions().items())
     machine = f"{made}{platform.system()} {platform.machine()}, {os.cpu_count()} cores."
     results = study.history.results.values()
-    told = [{**result.metrics, **result.system} for result in results]  # old logs had one name for both
+    told = [{**result.metrics, **result.system} for result in results]  # old logs keep both under metrics
     training = sum(m.get("seconds", 0.0) - m.get("setup_seconds", 0.0) - m.get("save_seconds", 0.0) for m in told)
     flops = sum(_added_flops(study, key) for key in study.history.results)
     failed = f", {now.failed} failed" if now.failed else ""
     spent = (
         f"The workers trained for {training:.0f} of their {now.spent * settings.workers:.0f} seconds ({flops:.1e} FLOPs); "
-        f"{now.finished} trainings finished{failed}."
+        f"{quantity(now.finished, 'trainings')} finished{failed}."
     )
     return [Words(AGAIN), Code(command), Code(settings.to_toml()), Words(f"{text} {machine} {spent}")]
 
 
 def _added_flops(study: Study, key: Key) -> float:
-    """What a job added to a metric that counts from a trial's beginning."""
+    """What a job added to the FLOPs, which count from the start of its trial."""
     results, source = study.history.results, study.history.jobs[key].source
     before = results[source].metrics.get("flops", 0.0) if source in results else 0.0
     return max(0.0, results[key].metrics.get("flops", 0.0) - before)

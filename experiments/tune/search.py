@@ -1,4 +1,4 @@
-"""Running a prepared study to its end: the search, the judging, and everything that is left in the folder."""
+"""Runs a prepared study to its end: the search, the judging, and all files in the folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from hpo.executors.processes import Processes
 from hpo.run import Stop, run
 from hpo.signals import Terminated, handle_termination
 from hpo.stopping import Turn, search_end
+from hpo.values import quantity
 
 INTERRUPTED = 130
 
 
 def carry_out(work: Search) -> int:
-    """The whole job; the exit code. A Ctrl-C in the search or in the measurements still leaves a report; a second one, and
-    SIGTERM, after which there may be no time, leave the log."""
+    """Runs the whole job, and returns the exit code. After a Ctrl-C in the search or in the measurements a report is still
+    written; after a second one, or after SIGTERM, when there may be no time, only the log is left."""
     code = INTERRUPTED
     with handle_termination():
         try:
@@ -39,8 +40,8 @@ def carry_out(work: Search) -> int:
 
 
 def finish(work: Search) -> None:
-    """The search as far as there is something left of it, and what stands beside the log."""
-    late = is_before_finals(work.study) and "reserve" not in (search_end(work.study.history) or {})  # no Turn has ended it
+    """Runs what is left of the search, and writes the files beside the log."""
+    late = is_before_finals(work.study) and "reserve" not in (search_end(work.study.history) or {})  # it was not ended by a Turn
     if late and work.study.history.results:
         typer.echo(f"the study in {str(work.folder.path)!r} comes from before there were finals, and ends with them now")
     if work.folder.is_complete(work.settings) and not late:
@@ -51,8 +52,8 @@ def finish(work: Search) -> None:
 
 
 def search(work: Search) -> None:
-    """Runs the study until its seconds or trials are used up and its finals are over. KeyboardInterrupt leaves everything
-    told in the log."""
+    """Runs the study until its seconds or trials are used up and its finals are over. After a KeyboardInterrupt all results are
+    in the log."""
     settings = work.settings
     turn = Turn(settings.seconds, settings.trials, settings.workers)
     with ignore_interrupts():
@@ -64,7 +65,7 @@ def search(work: Search) -> None:
 
 @contextmanager
 def ignore_interrupts() -> Iterator[None]:
-    """What is spawned in here ignores Ctrl-C from its first instruction on: the driver alone answers to it."""
+    """A context in which spawned processes ignore Ctrl-C from their first instruction on: only the driver reacts to it."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -73,14 +74,14 @@ def ignore_interrupts() -> Iterator[None]:
 
 
 def conclude(work: Search, hurry: bool) -> None:
-    """Everything that stands in the folder beside the log; in a hurry, after a Ctrl-C, without measurements."""
+    """Writes all files beside the log; in a hurry (after a Ctrl-C) without further measurements."""
     from experiments.tune.judge import Judge
     from experiments.tune.report import write_report
 
     judge = Judge(work)
     if not hurry and not judge.is_measured():
-        count = len(judge.handover().ends)
-        typer.echo(f"judging {count} configuration{'s' * (count > 1)} that reached the end on more of the validation text")
+        those = quantity(len(judge.handover().ends), "configurations")
+        typer.echo(f"judging {those} that reached the end on more of the validation text")
         judge.measure()
     found = judge.write_best()
     sample = judge.sample()
@@ -90,14 +91,14 @@ def conclude(work: Search, hurry: bool) -> None:
 
 
 def closing_sentence(work: Search, found: Handover) -> str:
-    """What is handed over, and whether the default configuration was left out."""
+    """The sentence about the handover, and whether the default configuration was left out."""
     if found.reason == "alone" and not work.has_default:
         return f"{sentence(found, work.study)}; the default configuration does not fit into the memory, and was left out"
     return sentence(found, work.study)
 
 
 def completion_sentence(work: Search) -> str:
-    """That there is nothing left to search, and how to go on."""
+    """Says that nothing is left to search, and how to go on."""
     used = work.folder.read_search()["complete"]
     more = f"--seconds {2 * used['seconds']:g}"
     if used["trials"] is not None:

@@ -1,7 +1,7 @@
 """Everything that decides a study of the main job, as one frozen dataclass that is read from and written to TOML.
 
-Flags of the command line override a file, a file overrides the defaults. What stands in `CHANGEABLE` may differ when a
-study is continued; everything else is part of what the study is.
+Flags of the command line override a file, a file overrides the defaults. Settings in `CHANGEABLE` may differ when a study is
+continued; all others must stay the same.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from models.engines import engine as engines
 
 SAMPLERS = tuple(name for name, cls in OPTIMIZERS.items() if not issubclass(cls, Scheduler))
 SCHEDULERS = ("none", *(name for name, cls in OPTIMIZERS.items() if issubclass(cls, Scheduler)))
-TOKENIZERS = {"char": "char", "bpe": "gpt2"}  # our name -> that of models.data.tokenizers
+TOKENIZERS = {"char": "char", "bpe": "gpt2"}  # our name -> the name in models.data.tokenizers
 PRECISIONS = ("float32", "bf16", "fp16")
 ENGINES = tuple(engines.ENGINES)
 LARGEST_BATCH = LARGEST["batch"]  # sequences; the upper end of `batch` in the space
 CHANGEABLE = ("seconds", "trials", "workers", "folder")
-MADE_WITH = "made_with"  # a table of the file that is no setting: versions, and the digest of the text
+MADE_WITH = "made_with"  # a table in the file that holds no settings: versions, and the digest of the text
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Settings:
     sampler: str = "gp"  # a name, or module:Class
     scheduler: str = "asha"  # a name, or module:Class
     seconds: float = 180.0
-    trials: int | None = None  # fresh trials; None: as many as the seconds allow
+    trials: int | None = None  # the most fresh trials; None: as many as the seconds allow
     text: str = "shakespeare"  # a name, a path, or hf:PATH[:CONFIG[:COLUMN]]
     tokenizer: str = "char"
     workers: int = 2
@@ -53,7 +53,7 @@ class Settings:
     memory: int | None = None  # bytes a worker may take to train; None: its share of what is free at the start
     engine: str = "eager"
     activation_checkpointing: bool = False
-    kernels: bool | None = None  # whether memory is predicted for models/engines/cpu; None: if that can run here
+    kernels: bool | None = None  # whether memory is predicted for models/engines/cpu; None: yes if it can run here
     folder: str = "runs/tune"
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ class Settings:
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def to_toml(self, made_with: Mapping[str, str] | None = None) -> str:
-        """The settings as TOML; None is left out, because TOML has no word for it."""
+        """The settings as TOML; None is left out, because TOML cannot write it."""
         there = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         lines = [f"{name} = {_literal(value)}" for name, value in there.items()]
         if made_with:
@@ -101,7 +101,7 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from names and values; ValueError for a name that is none."""
+        """Settings from names and values; ValueError for an unknown name."""
         names = [f.name for f in fields(cls)]
         unknown = [name for name in values if name not in names]
         if unknown:
@@ -109,7 +109,7 @@ class Settings:
         return cls(**values)
 
     def differences(self, stored: Settings) -> list[str]:
-        """In words, what may not differ and does: `seed was 0 and is now 1`."""
+        """In words, settings that differ but may not: `seed was 0 and is now 1`."""
         fixed = [f.name for f in fields(self) if f.name not in CHANGEABLE]
         pairs = [(name, getattr(stored, name), getattr(self, name)) for name in fixed]
         return [f"{name} was {old!r} and is now {new!r}" for name, old, new in pairs if old != new]
@@ -123,7 +123,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "space": tuple(SPACES),
     "engine": ENGINES,
 }
-OWN = ("sampler", "scheduler")  # which may also be a class of somebody's own
+OWN = ("sampler", "scheduler")  # settings that may also name a user's own class
 LEAST = {
     "trials": 1, "workers": 1, "seed": 0, "horizon": 1, "min_resource": 1, "context": 2, "population": 2, "memory": 1,
 }  # fmt: skip
@@ -136,7 +136,7 @@ def refusal(name: str, value: Any, allowed: str) -> ValueError:
 
 
 def _literal(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)  # of strings and numbers JSON writes what TOML reads
+    return json.dumps(value, ensure_ascii=False)  # strings and numbers are written alike in JSON and TOML
 
 
 def read_toml(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:

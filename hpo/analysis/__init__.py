@@ -1,12 +1,12 @@
-"""What a study's history says, in numbers, words, pictures and a page. Everything here reads a History, never a Study.
+"""The results of a study as numbers, words, pictures and a page. Everything here reads a History, never a Study.
 
 lines.py       values, configurations and trials as they are printed
 progress.py    rungs, work done, when things finished, the best so far
-snapshot.py    a study at one moment: what a live display and the page's head show
-importance.py  which hyperparameters mattered; below enough results, which way they point
-subject.py     what is drawn: a history, its space, one objective, the trials to single out
+snapshot.py    a study at one moment, for a live display and for the head of the page
+importance.py  which hyperparameters mattered; with too few results, their rank correlation with the loss
+subject.py     what is drawn: a history, its space, one objective, the trials to highlight
 drawing.py     an empty figure, a saved one, one as part of a page
-axes.py        what axes show: the good end of the losses, the range of a hyperparameter
+axes.py        limits and labels of axes: the good end of the losses, the range of a hyperparameter
 figures.py     pictures of results: best so far, learning curves, Pareto front
 parameters.py  pictures of hyperparameters: importance, effects, slices, parallel coordinates
 plots.py       the same as methods: study.plot

@@ -1,4 +1,4 @@
-"""What axes show: the good end of the values, budgets, the range of a hyperparameter; labels that have room."""
+"""Limits and labels of axes: the good end of the values, budgets, the range of a hyperparameter; labels that fit."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING
 from hpo.analysis.drawing import SMALL
 from hpo.analysis.lines import amount
 from hpo.parameters import Categorical, Float, Int, Parameter
+from hpo.values import quantity
 from surrogates.style import MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDEST = 2.0  # so many times as high as the losses ask for may a picture become for a line that must be seen
-FEW = 10  # results of which the 90th percentile says nothing
-DIVERGED = 3.0  # of few results: so many times as far from the best as the middle one is, and it has diverged
-ROOM = 12  # letters of options that have room side by side
+WIDEST = 2.0  # to show a whole line, a picture may become so many times as high as the losses need
+FEW = 10  # so few results have no useful 90th percentile
+DIVERGED = 3.0  # among few results, one that is so many times as far from the best as the median has diverged
+ROOM = 12  # letters of options that fit side by side
 
 
 def limit_values(
     axes: Axes, sign: float, values: Sequence[float], lines: Sequence[float] = (), always: Sequence[float] = ()
 ) -> float:
-    """Limits that show the good end: values of diverged trials may leave the picture, and how many is said. The points of
-    `lines` stay inside unless they lie so far away that nothing else could be told apart; what is `always` to be seen is.
-    Returns the worst value inside."""
+    """Sets limits that show the good end: values of diverged trials may be outside, and a note says how many are. The points
+    of `lines` stay inside, unless they are so far away that the rest could not be distinguished; those of `always` stay
+    inside in any case. Returns the worst value inside."""
     good, others, musts = (sorted(sign * value for value in some) for some in (values, lines, always))
     low, top = min([*good, *others, *musts]), highest_shown(good)
     top = max([top, *musts, *(loss for loss in others if loss <= low + WIDEST * (top - low))])
@@ -34,14 +35,14 @@ def limit_values(
     beyond = sum(loss > top + margin for loss in good)
     if beyond:
         words, y, over = ("above", 1, 2) if sign > 0 else ("below", 0, 3)
-        said = f"{beyond} result{'s' * (beyond > 1)} {words}"
+        said = f"{quantity(beyond, 'results')} {words}"
         axes.annotate(said, (1, y), (0, over), "axes fraction", "offset points", ha="right", va="bottom", fontsize=SMALL,
                       color=MUTED)  # fmt: skip
     return sign * top
 
 
 def highest_shown(good: Sequence[float]) -> float:
-    """The highest of the sorted losses that a picture shows: nine in ten, of few all but what diverged."""
+    """The highest of the sorted losses that a picture shows: nine in ten are inside, of a few all that did not diverge."""
     if len(good) > FEW:
         return good[int(0.9 * (len(good) - 1))]
     reach = good[0] + DIVERGED * max(good[len(good) // 2] - good[0], abs(good[0]))
@@ -60,7 +61,7 @@ def mark_budgets(axes: Axes, budgets: Sequence[float]) -> None:
 
 
 def mark_parameter(axes: Axes, spec: Parameter) -> None:
-    """The whole range of a hyperparameter along x; options stand at 0, 1, ..."""
+    """The x axis shows the whole range of a hyperparameter; options are at 0, 1, ..."""
     if isinstance(spec, Categorical):
         names = [trim(str(value)) for value in spec.values]
         _mark_options(axes, names)
@@ -70,12 +71,12 @@ def mark_parameter(axes: Axes, spec: Parameter) -> None:
 
 
 def trim(text: str, most: int = 16) -> str:
-    """A text as a label of an axis."""
+    """A text as a label of an axis, cut to at most `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _mark_options(axes: Axes, names: Sequence[str]) -> None:
-    """A label an option; turned where they have no room side by side, each ending at its own place."""
+    """One label for each option; if they do not fit side by side they are turned, and each ends at its option."""
     axes.set_xticks(range(len(names)), names)
     if sum(map(len, names)) > ROOM:
         for label in axes.get_xticklabels():
@@ -83,7 +84,7 @@ def _mark_options(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _mark_numbers(axes: Axes, spec: Parameter) -> None:
-    """Over the whole range of a number, with the few labels that have room: its ends and what lies between."""
+    """The whole range of a number, with the few labels that fit: its ends and some values between."""
     from matplotlib.ticker import NullFormatter
 
     assert isinstance(spec, Float | Int)

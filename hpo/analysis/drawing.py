@@ -1,6 +1,6 @@
-"""A figure: empty, saved, and as part of a page, where its colours are variables of the style sheet.
+"""An empty figure, a saved figure, and a figure as part of a page, where its colours are variables of the style sheet.
 
-Figures are narrow, so that on a page of 390 pixels their letters are as large as those beside them.
+Figures are narrow, so that on a page of 390 pixels their letters are as large as those of the text.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:  # matplotlib is imported where something is drawn
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 4.5  # inches; 324 of a page's pixels
-SMALL = 9  # points: the least that is written
+WIDTH = 4.5  # inches, which are 324 pixels of a page
+SMALL = 9  # points, the smallest font size
 DPI = 200
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", BLUE: "best", ORANGE: "default", GREY: "thin", GREEN: "first"}
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Everything drawn in here looks as all figures do. ModuleNotFoundError in a sentence without Matplotlib."""
+    """A context in which every figure gets the common style. ModuleNotFoundError in a sentence without Matplotlib."""
     try:
         import matplotlib
     except ModuleNotFoundError:
@@ -37,7 +37,7 @@ def house_style() -> Iterator[None]:
 
 
 def new_figure(height: float, rows: int = 1, columns: int = 1, share: bool = True) -> tuple[Figure, list[Axes]]:
-    """An empty figure, its panels row by row; they share the axis of values unless told otherwise."""
+    """An empty figure and its panels, row by row. By default the panels share the axis of values."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -45,7 +45,7 @@ def new_figure(height: float, rows: int = 1, columns: int = 1, share: bool = Tru
 
 
 def add_legend(figure: Figure, columns: int = 2) -> None:
-    """Above the picture, where it covers no data."""
+    """Puts the legend above the picture, where it covers no data."""
     handles, labels = [], []
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -59,7 +59,7 @@ def add_legend(figure: Figure, columns: int = 2) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """A file, whose suffix says how: .png, .svg, .pdf; all of it or nothing. Others are refused as `check_file` does."""
+    """Saves a figure, whole or not at all, as its suffix says: .png, .svg, .pdf. Others are refused as in `check_file`."""
     file, buffer = check_file(path, PICTURES), io.BytesIO()
     with house_style():
         figure.savefig(buffer, format=file.suffix[1:].lower(), dpi=DPI)
@@ -67,7 +67,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:
-    """The figure as an element of a page: no declarations, no addresses, colours as variables, its own ids."""
+    """The figure as an SVG element of a page: no declarations, no addresses, colours as variables, ids that are its own."""
     import matplotlib
 
     buffer = io.StringIO()

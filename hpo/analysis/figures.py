@@ -21,8 +21,8 @@ DASHED = (0, (5, 3))
 
 
 def draw_history(subject: Subject) -> Figure:
-    """Best so far over the seconds of the search, or over results where none were counted, with every finished key. There must
-    be a success."""
+    """Best so far, with every finished key, over the seconds of the search; over the number of results if no seconds were
+    counted. Needs a success."""
     history, good = subject.history, subject.successes
     times, unit = subject.finish_positions()
     with house_style():
@@ -54,10 +54,10 @@ def _scatter_by_budget(axes: Axes, subject: Subject, times: dict[Key, float]) ->
 
 
 def draw_curves(subject: Subject) -> Figure:
-    """Every trial's learning curve by rung, thin; the leader and the default, which may be the same, above. There must be a
+    """Every trial's learning curve by rung as a thin line; on top the leader and the default, which may be the same. Needs a
     success."""
     history, leader = subject.history, subject.leader
-    ends = {key[0]: key for key in subject.successes}  # the furthest of every trial
+    ends = {key[0]: key for key in subject.successes}  # the success of every trial at its highest budget
     with house_style():
         figure, (axes,) = new_figure(3.3)
         for trial in ends:
@@ -83,8 +83,8 @@ def draw_curves(subject: Subject) -> Figure:
 
 
 def _limit_curves(axes: Axes, subject: Subject, *lines: list[tuple[int, float]]) -> None:
-    """The ends of the lines that are drawn out are seen, and their beginnings unless a training that has just begun is so far
-    off that nothing else could be told apart."""
+    """Limits that show the ends of the highlighted lines. Their beginnings are shown too, unless the first losses of a training
+    are so far away that the rest could not be distinguished."""
     shown, sign = [subject.value(key) for key in subject.successes], subject.sign
     low = min(sign * value for value in shown)
     ends = [value for points in lines for _, value in points[-1:]]
@@ -93,8 +93,8 @@ def _limit_curves(axes: Axes, subject: Subject, *lines: list[tuple[int, float]])
 
 
 def draw_pareto(subject: Subject) -> Figure:
-    """Every success at the highest budget by two objectives, a panel a pair, with what no other dominates. There must be a
-    success, and several objectives."""
+    """Every success at the highest budget by two objectives, with the Pareto front; one panel for each pair. Needs a success,
+    and several objectives."""
     history, names = subject.history, list(subject.history.header.objectives)
     until = history.highest_budget
     assert until is not None

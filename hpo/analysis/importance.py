@@ -4,15 +4,15 @@ f is the posterior mean of a GP fitted to the losses at one budget, over the who
 uniform on the scale of the search (a logarithmic range is uniform in its logarithm). With V = Var f(x):
 
     first-order S_j = Var_{x_j} E[f | x_j] / V       what parameter j explains by itself
-    total       T_j = 1 - Var_{x_-j} E[f | x_-j] / V what is lost when j is the only one unknown; T_j - S_j: interactions
+    total       T_j = 1 - Var_{x_-j} E[f | x_-j] / V what stays unexplained if only j is unknown; T_j - S_j: interactions
 
 A and B (n, d) are two halves of one scrambled Sobol sequence in 2 d dimensions, AB_j is A with column j of B:
 
     S_j = 1 - mean (f(B) - f(AB_j))^2 / 2 V          Jansen 1999; Saltelli et al. 2010, table 2 (c) and (f)
     T_j =     mean (f(A) - f(AB_j))^2 / 2 V
 
-A conditional parameter has its uniform number everywhere and counts where it is active (`Domain.from_unit`). Constraints
-between parameters are left aside: they would make the parameters dependent. Deterministic: a function of the results.
+A conditional parameter has its uniform number everywhere, and has an effect only where it is active (`Domain.from_unit`).
+Constraints between parameters are ignored: they would make the parameters dependent. Deterministic: a function of the results.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.stats import kendalltau, qmc
 
-from hpo.analysis.lines import quantity
 from hpo.history import History
 from hpo.job import Key
 from hpo.parameters import Categorical
 from hpo.space import Space
+from hpo.values import quantity
 from surrogates import Domain, GaussianProcess, fit, standardise
 from surrogates.domain import Array
 
@@ -39,15 +39,15 @@ STEPS = 33  # positions of a continuous parameter's marginal effect
 CURVES = 4  # parameters whose marginal effect is shown
 CHUNK = 4096  # rows predicted at once
 SEED = 0
-ENOUGH = 6  # results from which on a correlation of ranks is more than chance: of five, one in sixty is perfect
+ENOUGH = 6  # results that a rank correlation needs: of five, one in sixty is perfect by chance
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The modelled objective, as it was reported, over the values of one parameter.
+    """The objective by the model, in the units in which it was reported, over the values of one parameter.
 
-    mean     averaged over all the others
-    around   the others as in the best configuration; empty where the parameter is inactive there
+    mean     averaged over all other parameters
+    around   with the other parameters as in the best configuration; empty if the parameter is inactive there
     """
 
     name: str
@@ -58,7 +58,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Importance:
-    """Indices by parameter, the largest total first, with what they stand on.
+    """Indices by parameter, the largest total first, with the data that they come from.
 
     explained   the share of the variance that the model predicts when each result is left out in turn
     """
@@ -74,19 +74,19 @@ class Importance:
 
     def __str__(self) -> str:
         budget = quantity(self.until, self.unit)
-        head = f"{self.objective} of {self.results} results at {budget}; R² of the model {self.explained:.2f}"
+        head = f"{self.objective} of {quantity(self.results, 'results')} at {budget}; R² of the model {self.explained:.2f}"
         rows = [f"{name:<24} {self.total[name]:>6.1%}, by itself {self.first[name]:>6.1%}" for name in self.total]
         return "\n".join([head, *rows])
 
 
 @dataclass(frozen=True)
 class Correlations:
-    """What can be said where there is no model: the results themselves, and which way they point.
+    """What can be said without a model: the results themselves, and their rank correlations.
 
     keys      successes at one budget, of trials with their own weights
-    tau       by parameter: Kendall's tau of numbers with the loss, the largest size first; 0 where that means nothing, as of
-              fewer than ENOUGH results
-    needed    results from which on there is a model, unless all are equal
+    tau       by parameter: Kendall's tau between its values and the loss, the largest in size first; 0 where it means nothing,
+              as with fewer than ENOUGH results
+    needed    how many results a model needs; they must not all be equal
     """
 
     until: int
@@ -119,11 +119,11 @@ def _were(count: int) -> str:
 def importance(
     history: History, space: Space, best: Mapping[str, Any] | None = None, place: int = 0
 ) -> Importance | Correlations:
-    """Of the highest budget with at least 2 (d + 2) results, else of the fullest one. Below d + 2 results, and where all
-    losses are equal, there is no model, and the correlations say what can be said.
+    """The importance at the highest budget with at least 2 (d + 2) results, else at the one with most results. With fewer than
+    d + 2 results, or if all losses are equal, there is no model; then the correlations are returned.
 
-    best    the configuration around which the effects are shown as well
-    place   of the objective in the header
+    best    the configuration for `Effect.around`
+    place   the position of the objective in the header
     """
     keys = comparable_keys(history, 2 * (len(space.columns) + 2))
     scaled = standardise(np.array([history.losses(key)[place] for key in keys]))
@@ -154,7 +154,7 @@ def importance(
 
 
 def correlations(history: History, space: Space, place: int = 0) -> Correlations:
-    """Of the successes at the highest budget with enough results, else at the fullest one."""
+    """Rank correlations of the successes at the highest budget with enough results, else at the one with most results."""
     keys = [key for key in comparable_keys(history, 2 * (len(space.columns) + 2)) if not history.is_failure(key)]
     losses = [history.losses(key)[place] for key in keys]
     found = {name: _tau(space, name, [history.jobs[key].config.get(name) for key in keys], losses) for name in space.columns}
@@ -172,7 +172,7 @@ def _tau(space: Space, name: str, values: Sequence[Any], losses: Sequence[float]
 
 
 def comparable_keys(history: History, enough: int) -> Sequence[Key]:
-    """Finished keys of trials with their own weights at the highest budget with enough of them, else at the fullest."""
+    """Finished keys of trials with their own weights, at the highest budget with enough of them, else at the one with most."""
     levels = [[key for key in history.at(until) if history.is_own(key)] for until in reversed(history.budgets)]
     return next((keys for keys in levels if len(keys) >= enough), max(levels, key=len, default=[]))
 
@@ -203,8 +203,8 @@ def _mean(gp: GaussianProcess, rows: Array) -> Array:
 def effect(
     gp: GaussianProcess, space: Space, column: int, reported: Callable[[float], float], centre: Array | None = None
 ) -> Effect:
-    """The mean over AVERAGED rows in which one parameter is set to each of its values (only rows where it is active),
-    and the same for the one row `centre` (d,). `reported` makes an objective of a standardised loss."""
+    """The effect of one parameter: it is set to each of its values in AVERAGED rows (of which only those count where it is
+    active), and in the one row `centre` (d,). `reported` turns a standardised loss into the objective."""
     domain, name = space.domain, space.columns[column]
     positions = _positions(domain, column)
 

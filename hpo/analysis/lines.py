@@ -1,4 +1,4 @@
-"""What is printed of a study: values and amounts as people write them, a configuration, a finished trial's line."""
+"""Lines that are printed about a study: values and amounts as people write them, a configuration, a finished trial."""
 
 from __future__ import annotations
 
@@ -16,25 +16,21 @@ def short(value: Any) -> str:
 
 
 def amount(count: float) -> str:
-    """16384 as 16.4k."""
+    """A large number in short: 16384 as 16.4k."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= limit:
             return f"{count / limit:.3g}{unit}"
     return f"{count:.0f}"
 
 
-def quantity(count: int, nouns: str) -> str:
-    """`2 results`, `1 result`, `49,152 tokens`: the noun, given in the plural, without its s where there is one of it."""
-    return f"{count:,} {nouns.removesuffix('s') if count == 1 and not nouns.endswith('ss') else nouns}"
-
 
 def join_config(config: Mapping[str, Any]) -> str:
-    """`lr=0.001 layers=6`."""
+    """A configuration on one line: `lr=0.001 layers=6`."""
     return " ".join(f"{name}={short(value)}" for name, value in config.items())
 
 
 def trial_line(history: History, key: Key) -> str:
-    """What is printed for a finished key: trial, budget, value or error, configuration, best so far."""
+    """The line for a finished key: trial, budget, value or error, configuration, best so far."""
     trial, header = Trial.of(history, key), history.header
     rung = f" @ {trial.until} {header.unit}" if header.horizon > 1 else ""
     value = " ".join(f"{name}={short(trial.metrics[name])}" for name in header.objectives if name in trial.metrics)

@@ -1,4 +1,4 @@
-"""One self-contained page: a heading, sentences, numbers, and the finished sections that it is given. It knows no study."""
+"""One self-contained page: a heading, sentences, numbers, and the sections that it is given. Nothing here depends on a study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEMPLATE = "page.html.j2"
 
 @dataclass(frozen=True)
 class Card:
-    """One number on top of the page. kind: its colour, "best", "default" or none."""
+    """One number on top of the page. kind: chooses its colour; "best", "default" or empty."""
 
     number: str
     words: str
@@ -23,7 +23,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Words:
-    """A paragraph; muted and smaller where it only explains."""
+    """A paragraph; muted and smaller if it only explains something."""
 
     text: str
     note: bool = True
@@ -32,7 +32,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as SVG, already part of a page."""
+    """A figure as an SVG element for the page."""
 
     svg: str
     kind: ClassVar[str] = "picture"
@@ -40,7 +40,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Code:
-    """Preformatted text: code, or prose, whose lines are broken."""
+    """Preformatted text: code, or prose, whose lines may be broken."""
 
     text: str
     prose: bool = False
@@ -51,10 +51,10 @@ class Code:
 class Cell:
     """A cell of a table.
 
-    value   what the column is sorted by; nothing comes last
-    tags    (kind, words) behind the text, as of a card
-    look    "differs", "muted", "left" or none
-    title   what a pointer over it shows
+    value   the column is sorted by it; None comes last
+    tags    (kind, words) behind the text; kinds are those of a card
+    look    "differs", "muted", "left" or empty
+    title   shown when the pointer is over the cell
     """
 
     text: str
@@ -66,11 +66,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells below their heads. It scrolls sideways in its own box, its first column staying.
+    """Rows of cells below their heads. It scrolls sideways in its own box, while the first column stays in place.
 
     best       rows that are tinted
-    sortable   whether a click on a head sorts
-    left       columns that begin at the left, the first one always
+    sortable   whether a click on a head sorts the rows
+    left       columns that are aligned at the left; the first one always is
     """
 
     head: Sequence[str]
@@ -86,14 +86,14 @@ Part = Words | Picture | Code | Table
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, which may be empty, and what stands below it."""
+    """A heading, which may be empty, and the parts below it."""
 
     title: str
     parts: Sequence[Part]
 
 
 def plain_row(*cells: Any) -> list[Cell]:
-    """Cells of texts and numbers."""
+    """A row of cells made of texts and numbers."""
     return [cell if isinstance(cell, Cell) else Cell(str(cell)) for cell in cells]
 
 
@@ -116,6 +116,6 @@ def render_page(title: str, subtitle: str, lead: Sequence[str], cards: Sequence[
 
 
 def write_page(path: Path, text: str) -> Path:
-    """All of the file or nothing of it; refused as `check_file` does."""
+    """Writes the file, whole or not at all. Paths are refused as in `check_file`."""
     write_whole(check_file(path), text.encode())
     return path

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS = 16  # hyperparameters whose results are shown
-LINES = 300  # of parallel coordinates, the best ones
-OUTSIDE = -0.12  # where a parameter that is inactive stands, left of its range
+LINES = 300  # results in the picture of parallel coordinates: the best ones
+OUTSIDE = -0.12  # the position of an inactive parameter, left of its range
 
 
 def draw_importance(found: Importance) -> Figure:
-    """Total index as a bar, its first-order part solid: what is left is interaction. Some index must not be 0."""
+    """Each total index as a bar. The first-order part is solid; the rest is interaction. Needs an index that is not 0."""
     names, places = list(found.total), range(len(found.total))
     totals, first = list(found.total.values()), [min(found.first[name], found.total[name]) for name in found.total]
     with house_style():
@@ -49,7 +49,7 @@ def draw_importance(found: Importance) -> Figure:
 
 
 def draw_effects(found: Importance, subject: Subject) -> Figure:
-    """Marginal effects of the parameters that mattered most, on one scale; a mark at the leader's values."""
+    """Marginal effects of the parameters that mattered most, on one scale, with a mark at the leader's values."""
     best = subject.history.jobs[subject.leader].config if subject.leader is not None else {}
     rows, columns = _grid(len(found.effects))
     with house_style():
@@ -91,8 +91,8 @@ def _draw_effect(axes: Axes, effect: Effect, subject: Subject, chosen: object) -
 
 
 def draw_slices(found: Correlations, subject: Subject) -> Figure:
-    """Every result over the value of each hyperparameter, those first that go along with it the most. There must be a result
-    and a hyperparameter."""
+    """Every result over the value of each hyperparameter, the most correlated hyperparameter first. Needs a result and a
+    hyperparameter."""
     names = list(found.tau)[:PANELS]
     rows, columns = _grid(len(names))
     with house_style():
@@ -118,8 +118,8 @@ def _draw_slice(axes: Axes, found: Correlations, subject: Subject, name: str) ->
 
 
 def draw_parallel(found: Correlations, subject: Subject) -> Figure:
-    """Parallel coordinates, one below the other: a line a result from the objective through every hyperparameter, the best
-    tenth in colour. There must be a result and a hyperparameter."""
+    """Parallel coordinates, one below the other: each result is a line from the objective through every hyperparameter, and
+    the best tenth is in colour. Needs a result and a hyperparameter."""
     columns = subject.space.columns
     keys = sorted(found.keys, key=lambda key: (subject.sign * subject.value(key), key))[:LINES]
     values = [subject.value(key) for key in keys]
@@ -153,7 +153,7 @@ def _ends(name: str, spec: Parameter) -> tuple[str, str, str]:
 
 
 def _name_rows(axes: Axes, rows: Sequence[tuple[str, str, str]]) -> None:
-    """A row's name at the left, the ends of its range above its line."""
+    """Writes each row's name at the left, and the ends of its range above its line."""
     for place, (_, low, high) in enumerate(rows):
         for x, text, side in ((0.0, low, "left"), (1.0, high, "right")):
             axes.annotate(trim(text), (x, place), (0, 2), textcoords="offset points", ha=side, va="bottom", fontsize=SMALL,

@@ -1,4 +1,4 @@
-"""Files that a person asks for: the path is refused in a sentence before anything is computed, and a file is written whole."""
+"""Files that a user asks for: a bad path is refused in a sentence before anything is computed, and a file is written whole."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def check_file(path: str | Path, suffixes: Sequence[str] = ()) -> Path:
-    """The path of a file that can be written. TypeError for what is no path, ValueError for a folder and for another suffix than
-    those, FileNotFoundError where its folder is not there."""
+    """The path of a file that can be written. TypeError for anything but a path, ValueError for a folder or a suffix that is not
+    in `suffixes`, FileNotFoundError if its folder does not exist."""
     ends = f" that ends in one of {', '.join(suffixes)}" if suffixes else ""
     if not isinstance(path, str | Path):
         raise TypeError(f"path is {format_value(path)}; allowed is the path of a file{ends}")
@@ -29,13 +29,13 @@ def check_file(path: str | Path, suffixes: Sequence[str] = ()) -> Path:
 
 
 def check_picture(path: str | Path | None) -> None:
-    """Refuses where a figure cannot be saved, as `check_file` does; None is no path, and nothing is saved."""
+    """Refuses a path where no figure can be saved, as `check_file` does. None is allowed: then nothing is saved."""
     if path is not None:
         check_file(path, PICTURES)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """All of the file or nothing of it. OSError that names the file where it cannot be written."""
+    """Writes a file, whole or not at all. OSError that names the file if it cannot be written."""
     half = path.with_name(path.name + ".half")
     try:
         half.write_bytes(content)

@@ -1,4 +1,4 @@
-"""`study.plot`: every picture of a study as a method. Each returns a Matplotlib figure, and saves it where a path is given."""
+"""`study.plot`: every picture of a study as a method. Each returns a Matplotlib figure, and saves it if a path is given."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hpo.analysis.paths import check_picture
 from hpo.analysis.subject import Subject
+from hpo.values import quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plots:
-    """`objective` names one of several (default: the first); `path` ends in .png, .svg or .pdf.
+    """The pictures of a study. `objective` names one of several (default: the first); `path` ends in .png, .svg or .pdf.
 
-    ValueError in a sentence for another path (FileNotFoundError where its folder is not there) and where there is nothing to
-    draw, ModuleNotFoundError without Matplotlib.
+    ValueError in a sentence for another path (FileNotFoundError if its folder does not exist) and if there is nothing to draw,
+    ModuleNotFoundError without Matplotlib.
     """
 
     subject: Subject
@@ -40,7 +41,7 @@ class Plots:
         return _save(draw_curves(self._successful(objective)), path)
 
     def pareto(self, path: str | Path | None = None) -> Figure:
-        """Every result at the highest budget by two objectives, a panel a pair, and the front."""
+        """Every result at the highest budget by two objectives, with the Pareto front; one panel for each pair."""
         from hpo.analysis.figures import draw_pareto
 
         check_picture(path)
@@ -49,7 +50,7 @@ class Plots:
         return _save(draw_pareto(self._successful(None)), path)
 
     def importance(self, path: str | Path | None = None, *, objective: str | None = None) -> Figure:
-        """Sobol indices of the hyperparameters. ValueError where there is no model yet; `slices` shows what there is."""
+        """Sobol indices of the hyperparameters. ValueError if there is no model yet; `slices` shows the results themselves."""
         from hpo.analysis.parameters import draw_importance
 
         check_picture(path)
@@ -75,7 +76,7 @@ class Plots:
         return _save(draw_slices(self._comparable(subject), subject), path)
 
     def parallel(self, path: str | Path | None = None, *, objective: str | None = None) -> Figure:
-        """Parallel coordinates: a line a result through all hyperparameters."""
+        """Parallel coordinates: every result is a line through all hyperparameters."""
         from hpo.analysis.parameters import draw_parallel
 
         check_picture(path)
@@ -85,7 +86,8 @@ class Plots:
     def _successful(self, objective: str | None) -> Subject:
         subject = self.subject.select(objective)
         if not subject.successes:
-            raise ValueError(f"there is nothing to draw: no trial has succeeded among {len(subject.history.results)} results")
+            results = quantity(len(subject.history.results), "results")
+            raise ValueError(f"there is nothing to draw: no trial has succeeded among {results}")
         return subject
 
     def _model(self, subject: Subject) -> Importance:

@@ -1,4 +1,4 @@
-"""What a study's history says in numbers: rungs, work done, when every key finished, the best so far."""
+"""Numbers about a study's history: rungs, work done, when every key finished, the best so far."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from hpo.job import Job, Key
 
 @dataclass(frozen=True)
 class RungSummary:
-    """One budget: how many trials have finished and failed there, how many are trained and wait for a worker, the lowest loss."""
+    """One budget: how many trials have finished or failed there, how many are running or wait for a worker, the lowest loss."""
 
     until: int
     finished: int
     failed: int
     running: int
     waiting: int
-    best: float | None  # of the first objective, as it was reported
+    best: float | None  # value of the first objective, as it was reported
 
 
 def count_rungs(history: History, workers: int) -> list[RungSummary]:
-    """Every budget at which something was started, lowest first. Of what is in flight, as much is trained as there are
-    workers, in order of starting; the rest waits behind them."""
+    """Every budget at which something was started, lowest first. Of the jobs in flight, the first `workers` in order of starting
+    are running; the rest wait."""
     flying = list(history.pending)
     running = Counter(until for _, until in flying[:workers])
     waiting = Counter(until for _, until in flying[workers:])
@@ -41,13 +41,13 @@ def _rung(history: History, until: int, running: int, waiting: int) -> RungSumma
 
 
 def objective_value(history: History, key: Key, place: int = 0) -> float:
-    """An objective of a success as it was reported, by its place in the header."""
+    """The reported value of an objective of a success. place: the objective's position in the header."""
     return history.results[key].metrics[list(history.header.objectives)[place]]
 
 
 def total_work(history: History) -> float:
-    """Budget that was trained in all: of every finished key, what lies beyond its source. It is read from the metric that is
-    called like the unit, where there is one; else a success has trained to its budget, and a failure counts nothing."""
+    """The budget that was trained in all: for every finished key, what it added to its source. It is read from the metric that
+    has the unit's name, if there is one; else a success has trained to its budget, and a failure counts as 0."""
     sources = {key: history.jobs[key].source for key in history.results}
     return sum(max(0.0, _position(history, key) - _position(history, source)) for key, source in sources.items())
 
@@ -60,8 +60,8 @@ def _position(history: History, key: Key | None) -> float:
 
 
 def finish_times(history: History) -> dict[Key, float]:
-    """When every key finished, in seconds of search and in order: neither pauses between two runs of a study nor the start-up
-    of the workers count (hpo/stopping.py). All are 0 where no run has driven the study."""
+    """When every key finished, in seconds of search and in order. Pauses between two runs of a study and the start-up of workers
+    do not count (hpo/stopping.py). All are 0 if no run has driven the study."""
     births = _start_times(history)
     run, earlier, worked, last = -1, 0.0, 0.0, None
     times: dict[Key, float] = {}
@@ -71,7 +71,7 @@ def finish_times(history: History) -> dict[Key, float]:
             run, worked = run + 1, 0.0
         elif last is not None:
             worked += max(0.0, event.time - last)
-        if last is not None or event.kind == "run":  # what is told before the first run costs no time
+        if last is not None or event.kind == "run":  # results told before the first run take no time
             last = event.time
         now = earlier + (max(0.0, worked - births[run]) if run >= 0 else 0.0)
         if event.kind == "finish":
@@ -82,7 +82,7 @@ def finish_times(history: History) -> dict[Key, float]:
 
 
 def _start_times(history: History) -> list[float]:
-    """Of every run, the seconds until its first worker was ready; infinite where nothing has finished."""
+    """For every run, the seconds until its first worker was ready; infinite if nothing has finished in it."""
     found: list[float] = []
     for event in history.events:
         if event.kind == "run":
@@ -95,9 +95,9 @@ def _start_times(history: History) -> list[float]:
 
 
 def best_so_far(history: History, place: int = 0) -> list[Key]:
-    """Every key that was the study's answer for a while, in order: the lowest loss at the highest budget reached until then.
+    """Every key that was the best for a while, in order: the lowest loss at the highest budget reached until then.
 
-    place: of the objective in the header
+    place: the position of the objective in the header
     """
     found: list[Key] = []
     for key in finish_times(history):

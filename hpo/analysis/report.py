@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from hpo.analysis.drawing import house_style
-from hpo.analysis.lines import amount, join_config, quantity, short
+from hpo.analysis.lines import amount, join_config, short
 from hpo.analysis.page import Card, Section, render_page, write_page
 from hpo.analysis.paths import check_file
 from hpo.analysis.snapshot import Snapshot, snapshot
 from hpo.analysis.subject import Subject
 from hpo.trial import describe_best
+from hpo.values import inflect, quantity
 
 
 def write_report(subject: Subject, path: Path, title: str | None = None) -> Path:
-    """Writes the page, and returns its path. ModuleNotFoundError in a sentence without Matplotlib and Jinja2, ValueError and
-    OSError where the file cannot be written."""
+    """Writes the page, and returns its path. ModuleNotFoundError in a sentence without Matplotlib and Jinja2, ValueError or
+    OSError if the file cannot be written."""
     check_file(path)
-    with house_style():  # refuses before anything is computed
+    with house_style():  # raises before anything is computed if Matplotlib is missing
         sections = study_sections(subject)
     now = snapshot(subject.history)
     page = render_page(title or name_study(subject), _subtitle(subject, now), _lead(subject, now), _cards(now, subject), sections)
@@ -25,7 +26,7 @@ def write_report(subject: Subject, path: Path, title: str | None = None) -> Path
 
 
 def study_sections(subject: Subject) -> list[Section]:
-    """Every section for which there is something to show."""
+    """Every section that has something to show."""
     from hpo.analysis import sections
 
     parallel = sections.parallel_section(subject)
@@ -39,7 +40,7 @@ def study_sections(subject: Subject) -> list[Section]:
 
 
 def name_study(subject: Subject) -> str:
-    """`A study by ASHA(GP)`."""
+    """The title of the page: `A study by ASHA(GP)`."""
     described = subject.history.header.optimizer
     names = [str(described["name"])]
     while isinstance(inner := described.get("sampler") or described.get("optimizer"), dict) and "name" in inner:
@@ -72,7 +73,7 @@ def _cards(now: Snapshot, subject: Subject) -> list[Card]:
         cards.append(Card(short(float(now.best[1])), f"{subject.objective} of the best, trial {now.best[0][0]}", "best"))
     if now.default is not None and (now.best is None or now.default[0][0] != now.best[0][0]):
         cards.append(Card(short(float(now.default[1])), f"{subject.objective} of the default", "default"))
-    tried = "configuration tried" if now.started == 1 else "configurations tried"
+    tried = f"{inflect(now.started, 'configurations')} tried"
     failed = f", {quantity(now.failed, 'results')} failed" if now.failed else ""
     cards.append(Card(str(now.started), tried + failed))
     if header.horizon > 1:

@@ -1,4 +1,4 @@
-"""Sections of a report, of any study: what a reader of results looks for, in the order of the page."""
+"""Sections for the report of any study, in the order of the page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from hpo.analysis.drawing import to_svg
 from hpo.analysis.figures import draw_curves, draw_history, draw_pareto
 from hpo.analysis.importance import Correlations, Importance, importance
-from hpo.analysis.lines import amount, quantity, short
+from hpo.analysis.lines import amount, short
 from hpo.analysis.page import Cell, Code, Part, Picture, Section, Table, Words, plain_row
 from hpo.analysis.parameters import PANELS, draw_effects, draw_importance, draw_parallel, draw_slices
 from hpo.analysis.progress import RungSummary, count_rungs, finish_times
 from hpo.analysis.subject import Subject
 from hpo.job import Key
+from hpo.values import quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ LITTLE = 0.3  # R² below which a model knows little
 
 
 def result_sections(subject: Subject) -> list[Section]:
-    """Best so far, learning curves where there are several budgets, the front where there are several objectives."""
+    """Best so far; learning curves if there are several budgets; the Pareto front if there are several objectives."""
     history = subject.history
     if not subject.successes:
         return []
@@ -64,7 +65,7 @@ def _picture(figure: Figure, name: str, title: str) -> Picture:
 
 
 def rungs_table(subject: Subject) -> Table:
-    """What finished at every budget."""
+    """A table of what finished at every budget."""
     head = [subject.history.header.unit, "finished", "failed", f"best {subject.objective}"]
     return Table(head, [_rung_row(rung) for rung in count_rungs(subject.history, 1)])
 
@@ -74,7 +75,7 @@ def _rung_row(rung: RungSummary) -> list[Cell]:
 
 
 def importance_section(subject: Subject) -> Section:
-    """Sobol indices and effects; below enough results what there is of them."""
+    """Sobol indices and effects; with too few results for a model, the results over each hyperparameter."""
     best = None if subject.leader is None else subject.history.jobs[subject.leader].config
     found = importance(subject.history, subject.space, best, subject.place)
     parts = _correlation_parts(found, subject) if isinstance(found, Correlations) else _importance_parts(found, subject)
@@ -120,7 +121,7 @@ def _correlation_parts(found: Correlations, subject: Subject) -> list[Part]:
 
 
 def trials_section(subject: Subject) -> Section:
-    """One row a trial, the best first."""
+    """A table with one row for each trial, the best first."""
     history, names, times = subject.history, subject.space.columns, finish_times(subject.history)
     objectives = list(history.header.objectives)
     keys = _furthest(subject)
@@ -134,7 +135,7 @@ def trials_section(subject: Subject) -> Section:
 
 
 def _furthest(subject: Subject) -> list[Key]:
-    """The furthest key of every trial that has finished, else the last one that was asked; the best first."""
+    """For every trial the finished key with the highest budget, else the last key that was asked for; the best first."""
     history = subject.history
     ends = {key[0]: key for key in history.finished_keys}
     found = [ends.get(trial, keys[-1]) for trial, keys in history.trials.items()]
@@ -174,7 +175,7 @@ def _value_cells(subject: Subject, key: Key) -> list[Cell]:
 
 
 def parallel_section(subject: Subject) -> Section | None:
-    """Parallel coordinates; None where there is nothing to draw."""
+    """Parallel coordinates; None if there is nothing to draw."""
     from hpo.analysis.importance import correlations
 
     found = correlations(subject.history, subject.space, subject.place)
@@ -187,7 +188,7 @@ def parallel_section(subject: Subject) -> Section | None:
 
 
 def header_section(subject: Subject) -> Section:
-    """What the study is: its header, as the log holds it."""
+    """The header of the study as the log holds it, and how to load it."""
     header = subject.history.header
     rows = [[name, _one_line(value)] for name, value in header.optimizer.items()]
     rows += [["objectives", _one_line(dict(header.objectives))], ["unit", header.unit], ["horizon", f"{header.horizon:,}"]]

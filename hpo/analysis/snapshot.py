@@ -1,4 +1,4 @@
-"""A study at one moment, with nothing in it that changes: what a live display and the head of a report show."""
+"""A study at one moment, as values that no longer change, for a live display and for the head of a report."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hpo.trial import best_key
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Values are those of the first objective, as they were reported."""
+    """A study at one moment. Values are those of the first objective, as they were reported."""
 
     rungs: tuple[RungSummary, ...] = ()
     spent: float = 0.0  # seconds of search and finals so far
     ready: bool = False  # whether a worker of this run has been ready
-    finals: int | None = None  # trials beside the default that are trained to the end, once that has begun
+    finals: int | None = None  # once the finals have begun: trials beside the default that are trained to the end
     has_default: bool = False
     started: int = 0  # trials
     finished: int = 0  # keys
@@ -33,7 +33,7 @@ class Snapshot:
 
 
 def snapshot(history: History, workers: int = 1) -> Snapshot:
-    """The history as it is now; `workers` train at once, and what else is in flight waits."""
+    """The history as it is now. `workers` jobs train at once; the other jobs in flight wait."""
     over, usual, best = search_end(history), default_trial(history), best_key(history)
     default = None if usual is None else furthest(history, usual)
     in_finals = over is not None and over["phase"] == FINALS

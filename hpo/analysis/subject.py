@@ -1,4 +1,4 @@
-"""What is drawn and told of a study: its history and space, one objective, and the trials that are singled out."""
+"""What pictures and pages show of a study: its history and space, one objective, and the trials that are highlighted."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Subject:
-    """Values are those that were reported; `sign` makes losses of them."""
+    """What is shown. Values are those that were reported; `sign` turns them into losses."""
 
     history: History
     space: Space
-    label: str = ""  # of the objective's axis; its name where nothing is said
-    place: int = 0  # of the objective in the header
-    leader: Key | None = None  # what leads, or is handed over
+    label: str = ""  # of the objective's axis; if empty, the objective's name
+    place: int = 0  # position of the objective in the header
+    leader: Key | None = None  # the best key, or the one that is handed over
     leads: str = "best"  # what the leader is called
-    default: int | None = None  # the trial that was enqueued first: what one had before
+    default: int | None = None  # the trial that was enqueued first, such as the configuration used before the study
 
     @classmethod
     def of(cls, history: History, space: Space) -> Subject:
-        """The first objective, the best and the default."""
+        """The subject with the first objective, the best and the default."""
         return cls(history, space, leader=best_key(history), default=default_trial(history))
 
     def select(self, objective: str | None) -> Subject:
-        """The same of another objective. ValueError that names the objectives of the study."""
+        """The same subject with another objective. ValueError for an unknown one, which names those of the study."""
         if objective is None:
             return self
         if objective not in self.history.header.objectives:
@@ -47,12 +47,12 @@ class Subject:
 
     @property
     def value_label(self) -> str:
-        """What stands at the objective's axis."""
+        """The label of the objective's axis."""
         return self.label or self.objective
 
     @property
     def sign(self) -> float:
-        """-1 where higher is better."""
+        """-1 if higher is better, else 1."""
         return -1.0 if self.history.header.objectives[self.objective] == "max" else 1.0
 
     @property
@@ -61,19 +61,19 @@ class Subject:
         return [key for key in self.history.finished_keys if not self.history.is_failure(key)]
 
     def value(self, key: Key) -> float:
-        """The objective of a success."""
+        """The value of a success."""
         return objective_value(self.history, key, self.place)
 
     def rung_points(self, trial: int | None) -> list[tuple[int, float]]:
-        """(budget, value) of a trial's successes; empty for None."""
+        """(budget, value) of a trial's successes; empty if `trial` is None."""
         return [] if trial is None else rung_points(self.history, trial, self.place)
 
     def default_end(self) -> Key | None:
-        """The furthest success of the default."""
+        """The default's success at its highest budget."""
         return None if self.default is None else furthest(self.history, self.default)
 
     def finish_positions(self) -> tuple[dict[Key, float], str]:
-        """When every key finished and in what that is measured: in seconds, or as the n-th where no run took time."""
+        """When every key finished, and the name of that axis: seconds, or the number of the result if no run took time."""
         times = finish_times(self.history)
         if any(times.values()):
             return times, "seconds of search"

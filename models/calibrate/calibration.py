@@ -1,7 +1,7 @@
-"""Measures a device: every rate of a Machine by itself, and then real steps, for what is not in the parts.
+"""Measures a device: every rate of a Machine separately, and then real steps, for time that the parts do not explain.
 
-On a CPU with one thread and a compiler, attention, elementwise work and the loss are measured with the kernels of engines/cpu/
-too. Takes about twenty seconds.
+On a CPU with one thread and a compiler, attention, elementwise work and the loss are also measured with the kernels of
+engines/cpu/. This takes about twenty seconds.
 """
 
 import os
@@ -140,9 +140,9 @@ def loss_tables(alone: Microbenchmarks, timed: Stopwatch, kernels: bool) -> dict
 
 
 def output_tables(alone: Microbenchmarks, timed: Stopwatch, name: str) -> tuple[Table, Table, Table]:
-    """Of the three products of an output map: FLOPs a second by its width, with logits that lie in a cache; and what they take
-    beyond that, as weights a second, with so few tokens that logits are few, and as logits a second, with so narrow a map that
-    weights are."""
+    """Three rates of the three products of an output map: FLOPs a second by its width, measured with logits that fit into a
+    cache; and, for the time beyond that, weights a second (measured with few tokens, and so few logits) and logits a second
+    (measured with a narrow map, and so few weights)."""
     dtype, least = torch_dtype(name), WIDTHS[0]
     flops = [(w, timed.rate(alone.output(CACHED, FEW, w, dtype), 6 * FEW * CACHED * w)) for w in WIDTHS]
     weights: list[tuple[float, float]] = []
@@ -157,7 +157,7 @@ def output_tables(alone: Microbenchmarks, timed: Stopwatch, name: str) -> tuple[
 
 
 def excess(found: Machine, name: str, timed: Stopwatch) -> float:
-    """Of a real step over the sum of its parts, without what does not grow with it, by hand or through autograd."""
+    """Seconds of a real step over the sum of its parts, FIXED parts left out of both; by hand or through autograd."""
     if name == "kernels":
         run, asked = run_of(REFERENCE, found.device, found.threads), found
     else:
@@ -170,7 +170,7 @@ def excess(found: Machine, name: str, timed: Stopwatch) -> float:
 
 
 def operation_seconds(run: Any, kernels: bool, timed: Stopwatch) -> float:
-    """Seconds an operation of a run so small that its arithmetic takes none."""
+    """Seconds for an operation, measured in a run so small that its arithmetic takes no time."""
     done = sum(pass_operations(ActivationTerms(run.size, run.config, kernels=kernels))) + update_operations(run.size, run.config)
     return timed(run._step) / done
 

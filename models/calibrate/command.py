@@ -1,4 +1,4 @@
-"""`python -m models.calibrate`: measures this machine, or holds predictions against real steps; prints for people or as JSON.
+"""`python -m models.calibrate`: measures this machine, or compares predictions with real steps; prints words or JSON.
 
     python -m models.calibrate           measure (or read what was measured), and print what this machine does
     python -m models.calibrate --check   random configs of 10k to 30M parameters: predicted and measured, side by side
@@ -22,7 +22,7 @@ UNDER = f"{'':>12} {'predicted, measured':>20} {'':>6} {'predicted, measured':>2
 
 
 def machine_lines(found: Machine, path: Path, measured: bool) -> list[str]:
-    """What a device does, in words and units; the first line says what was measured and where it stands."""
+    """The rates of a device in words and units; the first line says what was measured and in which file it is."""
     threads = f"{found.threads} thread{'s' if found.threads > 1 else ''}"
     done = "Measured now and written to" if measured else "Measured before and read from"
     lines = [f"Speed and memory of {found.device} with {threads} and torch {found.torch}. {done} {path}", ""]
@@ -57,7 +57,7 @@ _WAYS = ("float32", "bf16", "fp16", "kernels")
 
 
 def comparison_line(one: Compared) -> str:
-    """A config: parameters, milliseconds and megabytes, predicted and measured, and what is unusual about it."""
+    """The line of a config: parameters, milliseconds and megabytes as predicted and as measured, and its unusual options."""
     told, real = 1e3 * one.prediction.seconds_per_step, 1e3 * one.measured.seconds
     grown = one.predicted_growth / 1e6, one.measured_growth / 1e6
     times = f"{told:10.2f}{real:10.2f} {one.seconds_ratio:6.2f}"
@@ -65,7 +65,7 @@ def comparison_line(one: Compared) -> str:
 
 
 def summary_lines(found: Sequence[Compared]) -> list[str]:
-    """The ratios of all configs together."""
+    """Lines about the ratios of all configs together."""
     names = {"seconds": "seconds a step", "memory": "growth of the process, where above 40 MB"}
     return [_summary(names[name], row) for name, row in summary(found).items()]
 
@@ -79,13 +79,13 @@ def _summary(name: str, row: Mapping[str, float]) -> str:
 
 
 def comparison_data(found: Sequence[Compared]) -> dict[str, Any]:
-    """Every config with what was predicted and measured, and the summary."""
+    """Every config with its predicted and measured numbers, and the summary."""
     ratios = [{"seconds_ratio": one.seconds_ratio, "memory_ratio": one.memory_ratio} for one in found]
     return {"configs": [asdict(one) | ratio for one, ratio in zip(found, ratios, strict=True)], "summary": summary(found)}
 
 
 def print_comparison(on: Machine, count: int, seed: int, as_json: bool) -> None:
-    """Train `count` random configs; a line each as they come, or all as JSON at the end."""
+    """Train `count` random configs. Prints a line for each when it is done, or all of them as JSON at the end."""
     if as_json:
         print(json.dumps(comparison_data(list(compare_random(on, count, seed))), indent=1))
         return

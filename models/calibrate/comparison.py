@@ -1,4 +1,4 @@
-"""Predictions held against real steps of random configs, each of which trains in a process of its own."""
+"""Predictions compared with real steps of random configs, each of which trains in its own process."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from models.config import split
 from models.optimizers.rows import OPTIMIZERS
 from models.predict.cost import parameters
 
-SMALL_GROWTH = 40 * 10**6  # bytes; below them a process grows by what no formula counts
+SMALL_GROWTH = 40 * 10**6  # bytes; below this, most of a process's growth is counted by no formula
 
 
 def random_config(rng: random.Random) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def random_config(rng: random.Random) -> dict[str, Any]:
         "optimizer": rng.choice([*OPTIMIZERS]), "ema": rng.choice([0.0, 0.99]),
     }  # fmt: skip
     config["kv_heads"] = rng.choice([one for one in (1, 2, 4, 8) if heads % one == 0])
-    rare = {  # each in one config of four
+    rare = {  # each option is in one config of four
         "precision": "bf16", "activation_checkpointing": True, "noise_every": rng.choice([1, 1, 4]),
         "micro_batch": config["batch"] // 2,
     }  # fmt: skip
@@ -47,7 +47,7 @@ def random_config(rng: random.Random) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Compared:
-    """A config, what was predicted and what was measured. The ratios are predicted / measured."""
+    """A config with its predicted and measured numbers. The ratios are predicted / measured."""
 
     config: Mapping[str, Any]
     prediction: Prediction
@@ -87,14 +87,14 @@ def compare(config: Mapping[str, Any], machine: Machine) -> Compared:
 
 
 def compare_random(machine: Machine, count: int, seed: int) -> Iterator[Compared]:
-    """One after another, as they are measured."""
+    """Compares one random config after another, and yields each as soon as it is measured."""
     rng = random.Random(seed)
     for _ in range(count):
         yield compare(random_config(rng), machine)
 
 
 def summary(found: Sequence[Compared]) -> dict[str, Any]:
-    """Medians and ends of the ratios, and how many are off by more than a quarter; growth where it is above 40 MB."""
+    """Median, least and most of the ratios, and how many are off by more than a quarter; of growth, only configs above 40 MB."""
     large = [one.memory_ratio for one in found if one.measured_growth > SMALL_GROWTH]
     return {"seconds": spread([one.seconds_ratio for one in found]), "memory": spread(large)}
 

@@ -1,23 +1,23 @@
-"""Seconds a step and peak memory of a process, predicted before a config runs by what this machine was measured to do.
+"""Seconds of a step and peak memory of a process, predicted before a config runs, from the measured rates of this machine.
 
     seconds = excess x (matmul FLOPs / rate  +  attention FLOPs / rate  +  bytes of elementwise work / rate
                         +  bytes of the update / bandwidth)  +  operations x overhead  +  recorded operations x theirs
               +  weights of the output map / rate  +  logits / rate of products  +  logits / rate of the loss
 
-a roofline by parts (Williams et al. 2009). Rates are interpolated between sizes: a product by its smallest dimension, attention
-by context x width of a head, elementwise work by the size of its arrays. `excess` is how much longer one real step takes than
-its parts, each of which was measured alone, with its arrays in the cache; it is measured by hand, and through autograd in each
-precision. A product with a large vocabulary arranges each of its weights first, whatever the number of tokens, and goes
-through logits that no cache holds; the loss takes its time a logit: these are measured by size. Where the noise scale is
-measured, half a batch is gone through once more.
+This is a roofline by parts (Williams et al. 2009). Rates are interpolated between sizes: a product by its smallest dimension,
+attention by context x width of a head, elementwise work by the size of its arrays. `excess` is how much longer a real step
+takes than its parts, which were measured alone, with their arrays in the cache; it is measured for the passes by hand, and for
+autograd in each precision. A product with a large vocabulary first repacks all its weights, whatever the number of tokens, and
+reads and writes logits that fit into no cache. The loss takes a time for each logit. These three are measured by size. If the
+noise scale is measured, half a batch passes through the model once more.
 
-Bytes of elementwise work are counted: by hand from the buffers, through autograd operation by operation (predict/traffic.py).
-Operations are calls of torch and of the kernels of engines/cpu/ (predict/operations.py); those that autograd records take
-longer, with what it does for them on the way back. On CUDA, operations are launched while others run, so that a step takes the
-larger of launches and work.
+Bytes of elementwise work are counted: for the passes by hand from the buffers, for autograd operation by operation
+(predict/traffic.py). Operations are calls of torch and of the kernels of engines/cpu/ (predict/operations.py). Those that
+autograd records take longer, since their backward pass is included. On CUDA, operations are launched while others run, so a
+step takes the larger of launches and work.
 
-Peak memory is what a process holds before it trains, measured, the code that a precision loads, measured, and the formula of
-memory.py. Imports no torch.
+Peak memory is the sum of what a process holds before it trains (measured), the code that a precision loads (measured), and the
+formula of memory.py. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -36,15 +36,15 @@ from models.predict.operations import pass_operations, update_operations
 from models.predict.state import buffer_floats
 from models.predict.traffic import attention_traffic, autograd_bytes
 
-FRESH = 1 << 26  # bytes; glibc keeps so much at most of what was freed, once smaller arrays are kept (engines/cpu/kernels.py)
-# By hand a buffer is gone through so often, and a mask, whose random numbers take as long. The second was fitted.
+FRESH = 1 << 26  # bytes; glibc keeps at most so much freed memory, once smaller arrays are kept (engines/cpu/kernels.py)
+# How often the passes by hand read or write a buffer, and a mask; the second was fitted, since random numbers take time, too.
 BUFFERS, MASKS = 3, 20
 FIXED = ("overhead", "output", "loss")  # parts that `excess` does not multiply
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of a config on a machine. `parts` are the terms of seconds_per_step; `fits` is with a margin."""
+    """The prediction for a config on a machine. `parts` are the terms of seconds_per_step; `fits` includes a margin."""
 
     seconds_per_step: float
     peak_bytes: int
@@ -53,7 +53,7 @@ class Prediction:
 
 
 def predict(config: Mapping[str, Any], machine: Machine, devices: int = 1, margin: float = MARGIN) -> Prediction:
-    """What a flat config, which must give its vocabulary, takes on each of so many devices; ValueError as in `split`."""
+    """Seconds and bytes of a flat config on each of `devices`; it must give its vocabulary. ValueError as in `split`."""
     model, training = split(config)
     parts = ActivationTerms(model, training, DeviceLayout.of(training, devices), machine.kind, machine.kernels)
     terms = seconds(parts, machine)
@@ -64,7 +64,7 @@ def predict(config: Mapping[str, Any], machine: Machine, devices: int = 1, margi
 
 
 def way(parts: ActivationTerms) -> str:
-    """Where a machine has the rates of a training: "kernels" by hand, and through autograd its precision."""
+    """The key of a training in a machine's tables by way: "kernels" for the passes by hand, else its precision."""
     return "kernels" if parts.has_cpu_passes else parts.training.precision
 
 
@@ -72,7 +72,7 @@ def seconds(parts: ActivationTerms, machine: Machine) -> dict[str, float]:
     """The terms of a step, by the formula above."""
     c, training, n, excess = parts.config, parts.training, parts.tokens, machine.excess[way(parts)]
     passes, begun = count_passes(parts)
-    again = 4 / 3 if parts.layout.activation_checkpointing else 1.0  # the forward pass of blocks, once more
+    again = 4 / 3 if parts.layout.activation_checkpointing else 1.0  # the forward pass of the blocks runs twice
     rates = machine.matmul[training.precision]
     products = sum(6 * r * k / rate_at(rates, min(r, k, n)) for r, k in maps(c).values()) * c.layers * again
     products += 6 * c.words * c.hidden / rate_at(machine.output[training.precision], min(c.words, c.hidden, n))
@@ -91,17 +91,17 @@ def seconds(parts: ActivationTerms, machine: Machine) -> dict[str, float]:
 
 
 def count_passes(parts: ActivationTerms) -> tuple[float, float]:
-    """Average per step: full-pass equivalents, and the number of passes started; some are over fewer tokens."""
+    """On average in a step: passes counted as full ones, and the number of passes started; some have fewer tokens."""
     training, devices = parts.training, parts.layout.devices
     passes = training.accumulation(devices)
     if not training.noise_every:
         return passes, passes
-    half = min(1.0, (training.batch // devices // 2) * parts.config.context / parts.tokens)  # of the tokens of a pass
+    half = min(1.0, (training.batch // devices // 2) * parts.config.context / parts.tokens)  # the share of a pass's tokens
     return passes + half / training.noise_every, passes + 1 / training.noise_every
 
 
 def elementwise_seconds(parts: ActivationTerms, machine: Machine) -> float:
-    """Of one forward and backward pass, without the loss."""
+    """Seconds of the elementwise work in one forward and backward pass, without the loss."""
     c, n = parts.config, parts.tokens
     array = n * parts.size * c.inner
     if not parts.has_cpu_passes:
@@ -115,7 +115,7 @@ def elementwise_seconds(parts: ActivationTerms, machine: Machine) -> float:
 
 
 def output_seconds(parts: ActivationTerms, machine: Machine, passes: float, begun: float) -> float:
-    """What the products of the output map take beside their FLOPs: weights to arrange, logits to go through."""
+    """Seconds of the output map's products beyond their FLOPs: weights to repack, logits to read and write."""
     c, precision = parts.config, parts.training.precision
     weights, logits = c.words * c.hidden, parts.tokens * c.words
     arranged = begun * weights / rate_at(machine.packing[precision], weights)
@@ -123,7 +123,7 @@ def output_seconds(parts: ActivationTerms, machine: Machine, passes: float, begu
 
 
 def loss_seconds(parts: ActivationTerms, machine: Machine) -> float:
-    """Of logits, there and back. Where autograd makes more than is kept of what was freed, memory comes from the system."""
+    """Seconds of the loss, forward and backward. If autograd needs more memory than glibc keeps, it comes from the system."""
     logits, made = parts.tokens * parts.config.words, parts.tokens * parts.loss_bytes()
     if parts.has_cpu_passes:
         return logits / rate_at(machine.loss["kernels"], logits)
@@ -131,7 +131,7 @@ def loss_seconds(parts: ActivationTerms, machine: Machine) -> float:
 
 
 def update_seconds(config: GPTConfig, training: TrainConfig, machine: Machine) -> float:
-    """Clearing the gradient, clipping, the optimizer's passes over its buffers, and its products of matrices."""
+    """Seconds to clear the gradient, to clip it, for the optimizer's passes over its buffers, and for its matrix products."""
     buffer = 4 * buffer_floats(config)
     row = OPTIMIZERS[training.optimizer]
     passes = row.passes + (3 if training.ema else 0) + (9 if training.hypergradient else 0)

@@ -1,7 +1,7 @@
-"""Real steps of a config, for what is predicted to be held against: their seconds, and the memory of their process.
+"""Real steps of a config, to compare predictions with: their seconds, and the memory of their process.
 
-On a CPU with one thread seconds are CPU seconds of that thread, which is what a step takes on a machine with nothing else
-to do, so that a busy machine can be measured, too.
+On a CPU with one thread, seconds are CPU seconds of that thread: what a step takes on a machine that does nothing else. So a
+busy machine can be measured, too.
 
     python -m models.calibrate.steps steps '[{"hidden": 64, ...}, "cpu", 1, 5]'   config, device, threads, steps; prints it
     python -m models.calibrate.steps code '["cpu", 1]'                             device, threads
@@ -30,23 +30,23 @@ from models.predict.memory import total_memory
 if TYPE_CHECKING:
     import torch
 
-# What loads most of the code that any config needs, which then lies in memory as well.
+# A config that loads most of the code that any config needs, so that this code is in memory.
 WARM: Mapping[str, Any] = {
     "layers": 1, "hidden": 64, "heads": 2, "kv_heads": 1, "vocabulary": 65, "context": 64, "batch": 8, "eval_tokens": 64,
     "norm": "rms", "positions": "rotary", "activation": "swiglu", "qk_norm": True, "dropout": 0.1, "optimizer": "muon",
 }  # fmt: skip
-LEAST = 0.1  # of the seconds of a call, where nearly all of them are the call itself
+LEAST = 0.1  # the share of a call's seconds that counts at least, if nearly all of them are the call itself
 
 
 class Stopwatch:
-    """The least seconds of a call: the others are what something else did to it."""
+    """The least seconds of a call: whatever is above them is due to other work on the machine."""
 
     def __init__(self, device: "torch.device", threads: int) -> None:
         self.device = device
         self.clock = time.thread_time if device.type == "cpu" and threads == 1 else time.perf_counter
 
     def __call__(self, call: Callable[[], object], enough: float = 0.04, least: int = 3) -> float:
-        """Groups of calls that take a millisecond or more are timed, until `enough` seconds have gone."""
+        """Times groups of calls that together take a millisecond or more, until `enough` seconds have passed."""
         self._once(call, 1)
         count = max(1, round(1e-3 / max(self._once(call, 1), 1e-6)))
         found: list[float] = []
@@ -55,7 +55,7 @@ class Stopwatch:
         return max(min(found), 1e-9)
 
     def rate(self, call: Callable[[], object], amount: float, empty: float = 0.0) -> float:
-        """Amounts a second, without the seconds that the same call takes on next to nothing."""
+        """The amount processed in a second, after subtracting the seconds of the same call on almost no data (`empty`)."""
         taken = self(call)
         return amount / max(taken - empty, LEAST * taken)
 
@@ -74,7 +74,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Measured:
-    """Least seconds of a step; bytes at most in use, and of them what no formula counts (on CUDA: allocated by torch)."""
+    """Least seconds of a step; the most bytes in use, and the part of them that no formula counts (on CUDA: of torch's)."""
 
     seconds: float
     base: int
@@ -82,7 +82,7 @@ class Measured:
 
 
 def run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
-    """A TrainRun of a config that gives its vocabulary, on random tokens."""
+    """A TrainRun on random tokens. The config must give its vocabulary."""
     from models.train import TrainRun
 
     length = max(20_000, 2 * config["context"], 2 * config.get("eval_tokens", 8192))
@@ -92,7 +92,7 @@ def run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
 
 
 def autograd_run_of(config: Mapping[str, Any], device: str, threads: int) -> Any:
-    """As `run_of`, through autograd wherever it is."""
+    """As `run_of`, but always through autograd."""
     from models.engines.eager import EagerEngine
 
     run = run_of(config, device, threads)
@@ -101,7 +101,7 @@ def autograd_run_of(config: Mapping[str, Any], device: str, threads: int) -> Any
 
 
 def has_kernels(device: str, threads: int) -> bool:
-    """Whether trainings on a device go by engines/cpu/ where they can, for which its kernels are compiled."""
+    """Whether trainings on a device use engines/cpu/ if they can. Compiles its kernels to find out."""
     import torch
 
     from models.engines.cpu.engine import is_supported
@@ -110,7 +110,7 @@ def has_kernels(device: str, threads: int) -> bool:
 
 
 def measure_steps(config: Mapping[str, Any], device: str, threads: int, repeats: int) -> Measured:
-    """Steps and an evaluation in this process, which should be a fresh one: its peak is that of all its life."""
+    """Steps and an evaluation in this process. It should be a fresh one, because its peak memory is that of its whole life."""
     import torch
 
     from models.device import open_device, use_device
@@ -129,7 +129,7 @@ def _measure_steps(config: Mapping[str, Any], device: str, threads: int, repeats
 
 
 def _warm_up(device: str, threads: int) -> int:
-    """Train a little; returns the bytes of this process without what memory.py counts of that."""
+    """Train a little; returns the bytes of this process, minus those that memory.py counts for this training."""
     warm = run_of(WARM, device, threads)
     warm.advance(2)
     kernels = has_kernels(device, threads)
@@ -139,19 +139,19 @@ def _warm_up(device: str, threads: int) -> int:
 def _peak(device: str) -> int:
     if device.startswith("cuda"):
         return int(import_module("torch").cuda.max_memory_allocated(device))
-    status = Path("/proc/self/status")  # ru_maxrss begins at what the process that started this one had
+    status = Path("/proc/self/status")  # ru_maxrss would start at the peak of the parent process
     if status.exists():
         return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def measure_in_child(config: Mapping[str, Any], device: str, threads: int, repeats: int = 5) -> Measured:
-    """`measure_steps` in a process of its own."""
+    """`measure_steps` in its own process."""
     return Measured(**_child("steps", dict(config), device, threads, repeats))
 
 
 def measure_code(device: str, threads: int) -> dict[str, Any]:
-    """Bytes of this process, which should be a fresh one, without what a formula counts, and of code by precision."""
+    """Bytes of this process (which should be a fresh one) that no formula counts, and bytes of code by precision."""
     import torch
 
     from models.device import open_device, use_device
@@ -168,7 +168,7 @@ def measure_code(device: str, threads: int) -> dict[str, Any]:
 
 
 def measure_code_in_child(device: str, threads: int) -> tuple[int, dict[str, int]]:
-    """`measure_code` in a process of its own."""
+    """`measure_code` in its own process."""
     found = _child("code", device, threads)
     return found["base"], found["code"]
 

@@ -1,4 +1,4 @@
-"""What was measured of a machine, kept in the cache folder."""
+"""Keeps the measurements of a machine in the cache folder."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from models.data.cache import cache_folder
 
 
 def machine(device: str = "cpu", threads: int = 1, cache: str | Path | None = None) -> Machine:
-    """The machine as it was measured before with this torch, from the cache folder, or measured now and stored there."""
+    """The machine as it was measured earlier with this torch, from the cache folder; else measured now and stored there."""
     path = machine_path(device, threads, cache)
     found = read_machine(path)
     if found is None:
@@ -27,7 +27,7 @@ def machine_path(device: str = "cpu", threads: int = 1, cache: str | Path | None
 
 
 def read_machine(path: Path) -> Machine | None:
-    """None where there is none, or where another version of this code or of torch wrote it."""
+    """The stored machine; None if there is none, or if another version of this code or of torch wrote it."""
     if not path.exists():
         return None
     stored = json.loads(path.read_text(encoding="utf-8"))
@@ -36,7 +36,7 @@ def read_machine(path: Path) -> Machine | None:
 
 
 def write_machine(path: Path, found: Machine) -> None:
-    """The file appears whole or not at all."""
+    """Stores a machine; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(f".{os.getpid()}.tmp")
     half.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")

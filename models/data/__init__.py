@@ -1,1 +1,1 @@
-"""Texts, their tokens, and the sequences that a step sees."""
+"""Texts, their tokens, and the sequences that a step is trained on."""

@@ -1,7 +1,7 @@
-"""A corpus as two arrays of tokens, and the sequences that a position in training stands for.
+"""A corpus as two arrays of tokens, and the sequences that belong to a position in training.
 
-Which sequences a step sees is a function of (seed, position) alone, where the position is the number of sequences seen
-before. So there is no data state to save, a batch is the same however it is cut into micro-batches, and a clone with
+The sequences of a step are a function of (seed, position) alone, where the position is the number of sequences trained on
+before. So there is no state of the data to save, a batch is the same however it is cut into micro-batches, and a clone with
 another batch size goes on where its parent stopped.
 """
 
@@ -17,7 +17,7 @@ from models.data.corpora import read_texts
 from models.data.tokenizers import Tokenizer, make_tokenizer
 from models.seeds import mix, splitmix64
 
-TRAIN_SHARE = 0.9  # of the tokens of a text without a validation part of its own; the rest, its end, is validation
+TRAIN_SHARE = 0.9  # share of the tokens of a text without its own validation part; the rest, at its end, is for validation
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def epoch_sequences(length: int, context: int) -> int:
 def sampled_starts(length: int, context: int, seed: int, first: int, count: int) -> np.ndarray:
     """Where sequences first .. first + count - 1 start, each uniform over all places; int64 (count,).
 
-    Sequence i hashes (seed, i) with splitmix64, a counter-based generator: no i needs those before it.
+    Sequence i hashes (seed, i) with splitmix64, a counter-based generator: it does not need the sequences before it.
     """
     counter = np.arange(first, first + count, dtype=np.uint64) + np.uint64(mix(seed, 0))
     return (splitmix64(counter) % np.uint64(length - context)).astype(np.int64)
@@ -83,7 +83,7 @@ def _permutation(sequences: int, seed: int, epoch: int) -> np.ndarray:
 def epoch_starts(length: int, context: int, seed: int, first: int, count: int) -> np.ndarray:
     """Where sequences first .. first + count - 1 start when every epoch sees each sequence once; int64 (count,).
 
-    Epoch e is the order given by (seed, e). A batch may lie across the border of two epochs; nothing is dropped.
+    The order within epoch e follows from (seed, e). A batch may span two epochs; nothing is dropped.
     """
     per_epoch = epoch_sequences(length, context)
     epoch, place = np.divmod(np.arange(first, first + count), per_epoch)
@@ -97,9 +97,9 @@ def epoch_starts(length: int, context: int, seed: int, first: int, count: int) -
 def validation_starts(length: int, context: int, eval_tokens: int) -> np.ndarray:
     """Where the validation sequences start; int64.
 
-    If eval_tokens is smaller than the text, the sequences (at least one) are spread evenly over it. Otherwise they lie side by
-    side, so that each token but the first is predicted, and the last one begins early enough to be as long as the others
-    (`overlap`).
+    If eval_tokens is smaller than the text, the sequences (at least one) are spread evenly over it. Otherwise they are side by
+    side, so that each token except the first is predicted, and the last sequence begins early enough to be as long as the
+    others (`overlap`).
     """
     if eval_tokens >= length - 1:
         return np.minimum(np.arange(0, length - 1, context), length - context - 1)
@@ -108,7 +108,7 @@ def validation_starts(length: int, context: int, eval_tokens: int) -> np.ndarray
 
 
 def overlap(starts: np.ndarray, context: int) -> int:
-    """How many tokens the last of these sequences predicts that the one before it has predicted: they count once."""
+    """How many tokens are predicted by the last of these sequences and by the one before it; they must count only once."""
     return max(0, int(starts[-2]) + context - int(starts[-1])) if len(starts) > 1 else 0
 
 

@@ -1,7 +1,7 @@
-"""Tokenised texts on disk, which are read again unless they are damaged. Imports no torch.
+"""Tokenised texts on disk, which are used again unless they are damaged. Imports no torch.
 
-A file is a .npy that anybody can read. Its name holds two digests: of the text with its tokenizer, and of the bytes of the
-file, so that a file that was cut short or has flipped bits is noticed before it is read. A file appears whole or not at all.
+A file is a .npy that anybody can read. Its name holds two digests: one of the text with its tokenizer, and one of the bytes of
+the file, so that a file that was cut short or has flipped bits is noticed before it is used. A file appears whole or not at all.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from models.data.tokenizers import Characters, Tokenizer
 from models.files import atomic_write
 from models.ownership import make_folder
 
-LEFT_OVER = 86_400.0  # seconds: a half-written file of this age has nobody who is still writing it
+LEFT_OVER = 86_400.0  # seconds; nobody is still writing a half-written file of this age
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +30,7 @@ def cache_folder(cache: str | Path | None) -> Path:
 
 
 def cached_tokens(name: str, text: str, tokenizer: Tokenizer, cache: str | Path | None) -> np.ndarray:
-    """The tokens of a text (n,), memory-mapped; in memory where the cache cannot be written, which is logged."""
+    """The tokens of a text (n,), memory-mapped. If the cache cannot be written, this is logged, and they are in memory."""
     opening = f"tokens-{tokenizer.name}-{_key(text, tokenizer)}"
     try:
         found = _find(cache_folder(cache), opening)
@@ -52,7 +52,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _header(tokens: np.ndarray) -> bytes:
-    """What a .npy has before the tokens themselves."""
+    """The header of a .npy of these tokens."""
     made = BytesIO()
     format.write_array_header_1_0(made, format.header_data_from_array_1_0(tokens))
     return made.getvalue()
@@ -63,7 +63,7 @@ def _digest() -> Any:
 
 
 def _find(folder: Path, opening: str) -> np.ndarray | None:
-    """The tokens in the cache. What is damaged is logged."""
+    """The tokens in the cache; None if they are not there. Damaged files are logged."""
     for path in folder.glob(f"{opening}-*.npy"):
         try:
             with open(path, "rb") as file:
@@ -77,7 +77,7 @@ def _find(folder: Path, opening: str) -> np.ndarray | None:
 
 
 def _make(name: str, text: str, tokenizer: Tokenizer, cache: str | Path | None, opening: str) -> np.ndarray:
-    """Tokenised, and written where that is possible."""
+    """Tokenises the text, and writes the tokens into the cache if possible."""
     if "\r" in text:
         _log.warning(
             "corpus %r has line ends with a carriage return, which are tokens like others: 'lf:%s' reads them as \\n", name, name
@@ -102,7 +102,7 @@ def _make(name: str, text: str, tokenizer: Tokenizer, cache: str | Path | None, 
 
 
 def _clear(folder: Path, opening: str, path: Path) -> None:
-    """Remove what stands for the same text and is damaged, and half-written files of processes that were killed."""
+    """Remove damaged files of the same text, and half-written files of processes that were killed."""
     damaged = [other for other in folder.glob(f"{opening}-*.npy") if other != path]
     halves = [half for half in folder.glob("tokens-*.tmp") if _age(half) > LEFT_OVER]
     for leftover in damaged + halves:
@@ -111,7 +111,7 @@ def _clear(folder: Path, opening: str, path: Path) -> None:
 
 
 def _age(path: Path) -> float:
-    """Seconds since it was written to; 0 if it is gone."""
+    """Seconds since a file was last written; 0 if it is gone."""
     try:
         return time.time() - path.stat().st_mtime
     except OSError:

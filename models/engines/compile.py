@@ -1,4 +1,4 @@
-"""torch.compile: the first step waits for the compiler, less where another trial of the same shapes filled its cache on disk.
+"""torch.compile: the first step waits for the compiler; less, if a trial of the same shapes has filled its cache on disk.
 
 Sizes are compiled in; the learning rate is not.
 """
@@ -15,14 +15,14 @@ from models.flat import Flat
 from models.gpt import GPT
 from models.optimizers.base import Optimizer
 
-SHAPES = 1 << 20  # that may be compiled in a process: more than any trains
+SHAPES = 1 << 20  # the most shapes compiled in a process: more than any process trains
 
 
 class CompileEngine(EagerEngine):
-    """The loss is compiled, and with it its gradient; the update is a few kernels as it is.
+    """The loss and its gradient are compiled; the update is only a few kernels already.
 
-    Every shape is compiled, however many a process has trained. Otherwise torch goes on without its compiler from the ninth
-    on, and does not say so.
+    Every shape is compiled, however many a process has trained. By default torch would stop compiling at the ninth shape
+    without a message.
     """
 
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
@@ -34,7 +34,7 @@ class CompileEngine(EagerEngine):
 
     @property
     def _private(self) -> bool:
-        return False  # a generator cannot be passed into what is compiled
+        return False  # compiled code cannot take a generator
 
     def _loss(self, ids: Tensor, noise: Noise) -> Tensor:
         return self._compiled(ids, noise)

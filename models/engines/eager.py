@@ -19,7 +19,7 @@ from models.precision import context
 
 
 class EagerEngine(Engine):
-    """`copies` is the number of processes whose gradients are averaged (distributed/)."""
+    """The engine by autograd. `copies` is the number of processes whose gradients are averaged (distributed/)."""
 
     copies = 1
 
@@ -34,7 +34,7 @@ class EagerEngine(Engine):
 
     @property
     def _private(self) -> bool:
-        """Whether dropout draws from a generator of this run alone, which threads do not share."""
+        """Whether dropout draws from a generator that belongs to this run alone."""
         return self.device.type == "cpu"
 
     def clear(self) -> None:
@@ -54,7 +54,7 @@ class EagerEngine(Engine):
         self.optimizer.step(lr, self.config)
 
     def publish(self) -> None:
-        """Nothing: the parameters of the model are views into `flat.weights`."""
+        """Does nothing: the parameters of the model are views into `flat.weights`."""
 
     def named_tensors(self, buffer: Tensor) -> dict[str, Tensor]:
         return {name: view(buffer, place) for name, place in self.flat.places.items()}
@@ -71,17 +71,17 @@ class EagerEngine(Engine):
             place.copy_(weights[name])
 
     def _exchange(self, last: bool) -> AbstractContextManager[object]:
-        """Within, a backward pass exchanges gradients with other processes if it is the last of a step."""
+        """A context in which a backward pass exchanges gradients with other processes if it is the last of a step."""
         return nullcontext()
 
     def _collect(self) -> None:
-        """After the last backward pass of a step: bring gradients that lie elsewhere to `flat.grads`."""
+        """After the last backward pass of a step: copy gradients that are not in `flat.grads` there."""
 
     def _noise(self) -> Noise:
         return (self._own or GLOBAL) if self.model.config.has_dropout else None
 
     def _seed_dropout(self, seed: int) -> AbstractContextManager[object]:
-        """Seed dropout. Some generators are seeded at once, others only within the context that is returned."""
+        """Seed dropout. Some generators are seeded at once, others only in the context that is returned."""
         if self._own is not None:
             self._own.manual_seed(seed)
         elif self.model.config.has_dropout and self.device.type == "cuda":
@@ -100,7 +100,7 @@ class EagerEngine(Engine):
 
 
 class _GlobalSeed:
-    """The global generator of the CPU, seeded within and as it was afterwards."""
+    """A context in which the global generator of the CPU is seeded; afterwards it is as before."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

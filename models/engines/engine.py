@@ -1,14 +1,15 @@
-"""What an engine is, and the engines by name. An engine carries out a step; values are the same up to rounding. No torch.
+"""The protocol of an engine, and the engines by name. An engine carries out a step; all give equal values up to rounding.
+Imports no torch.
 
-    eager     one operation after the other (eager.py); by one thread of a CPU in float32, the passes of cpu/, where those know
+    eager     one operation after the other (eager.py); in float32 and one thread of a CPU, the passes of cpu/ if they know
               every option of the configuration
     graph     CUDA only: a step is recorded once and then launched as one (graph.py)
     compile   torch.compile (compile.py)
 
-    adding one     its class in a file of its own, most often a subclass of eager.EagerEngine, and its row in ENGINES
+    adding one     write its class in its own file, most often a subclass of eager.EagerEngine, and its row in ENGINES
 
-choice.py says which class carries a training out: one of these, that of cpu/, or over several processes one of distributed/.
-What a step reads of the host are the token ids and the learning rate; guard.py says when anything is read back.
+choice.py chooses the class that carries a training out: one of these, the one in cpu/ or, with several processes, one in
+distributed/. A step reads only token ids and the learning rate from the host; guard.py says when anything is read back.
 """
 
 from __future__ import annotations
@@ -29,27 +30,27 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Forward pass, backward pass and update of a model whose weights and gradients lie in flat buffers (flat.py).
+    """Forward pass, backward pass and update of a model whose weights and gradients are in flat buffers (flat.py).
 
-    A step is `clear`, a `gradient` a micro-batch, and one `update`. Buffers like `flat.weights` (moments, averages) hold what
-    this process has of the model; `gather` and `scatter` go from there to the whole model and back.
+    A step is a `clear`, a `gradient` for each micro-batch, and one `update`. Buffers like `flat.weights` (moments, averages)
+    hold this process's part of the model; `gather` makes the whole model of them, and `scatter` does the reverse.
     """
 
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None: ...
 
     @classmethod
     def flat_buffers(cls, model: GPT, rates: Mapping[str, float], config: TrainConfig) -> Flat:
-        """The weights of a model in the buffers that this engine works on; `rates` as in flat.flatten."""
+        """The weights of a model in the buffers that this engine uses; `rates` as in flat.flatten."""
         ...
 
     def clear(self) -> None:
-        """Forget the gradient; called before the first `gradient` of a step."""
+        """Set the gradient to zero; called before the first `gradient` of a step."""
         ...
 
     def gradient(self, ids: Tensor, share: float, scale: float, seed: int, last: bool = True) -> Tensor:
         """Add share x scale x the gradient of the mean loss of ids (b, T + 1) to `flat.grads`; returns share x the loss, ().
 
-        `seed` is that of dropout; `last` says that no more is added in this step. The result is valid until the next call.
+        `seed` is for dropout; `last` says that this is the last call in this step. The result is valid until the next call.
         """
         ...
 
@@ -58,7 +59,7 @@ class Engine(Protocol):
         ...
 
     def publish(self) -> None:
-        """After `flat.weights` changed: the model takes them over, where they do not lie in it."""
+        """Called after `flat.weights` has changed: gives the weights to the model, unless its parameters are views of them."""
         ...
 
     def named_tensors(self, buffer: Tensor) -> dict[str, Tensor]:
@@ -66,7 +67,7 @@ class Engine(Protocol):
         ...
 
     def gather(self, buffer: Tensor) -> Tensor:
-        """A buffer like `flat.weights` as that of the whole model."""
+        """The buffer of the whole model, from this process's part, a buffer like `flat.weights`."""
         ...
 
     def scatter(self, buffer: Tensor) -> Tensor:
@@ -74,23 +75,23 @@ class Engine(Protocol):
         ...
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the weights of the whole model, by name."""
+        """Load the weights of the whole model, by name."""
         ...
 
 
 @dataclass(frozen=True)
 class EngineRow:
-    """What is to be known of an engine without its code.
+    """What can be known about an engine without importing its code.
 
     code      "module:Class" of its Engine
-    refuses   why it cannot carry out a configuration on a device, as the end of "engine is 'name', but ..."; None where it can
+    refuses   why it cannot carry out a configuration on a device, as the end of "engine is 'name', but ..."; None if it can
     """
 
     code: str
     refuses: Callable[[str, GPTConfig, TrainConfig], str | None] = lambda device, size, training: None
 
     def load(self) -> type[Engine]:
-        """Its class; torch is imported now."""
+        """The engine's class; this imports torch."""
         module, _, name = self.code.partition(":")
         found: Any = getattr(import_module(module), name)
         return found  # type: ignore[no-any-return]
@@ -114,7 +115,7 @@ ENGINES: Mapping[str, EngineRow] = {
 
 
 def check_engine(name: str, device: str, size: GPTConfig, training: TrainConfig) -> None:
-    """ValueError for a name that is none, or where it cannot carry out a configuration on a device ("cpu", "cuda:1")."""
+    """ValueError for an unknown name, and if the engine cannot carry out a configuration on a device ("cpu", "cuda:1")."""
     if name not in ENGINES:
         raise ValueError(f"engine is {name!r}, but must be one of {', '.join(ENGINES)}")
     if reason := ENGINES[name].refuses(device, size, training):

@@ -1,5 +1,5 @@
-"""CUDA graphs: forward and backward pass are recorded once and then launched as one, and so is the update, because what a small
-model waits for are launches."""
+"""CUDA graphs: forward and backward pass are recorded once and then launched together, and so is the update. A small model
+spends most of its time on launches."""
 
 from collections.abc import Callable
 
@@ -12,16 +12,16 @@ from models.flat import Flat, clip
 from models.gpt import GPT
 from models.optimizers.base import Optimizer
 
-WARM = 3  # passes before a recording, in which libraries allocate what they need
+WARM = 3  # passes before a recording, so that libraries have allocated their memory
 
 
 class GraphEngine(EagerEngine):
-    """A recording of forward and backward pass for each shape of a micro-batch, and one of clipping and update."""
+    """Keeps a recording of forward and backward pass for each shape of a micro-batch, and one of clipping and update."""
 
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         super().__init__(model, flat, optimizer, config)
-        self._passes: dict[torch.Size, tuple[Tensor, torch.cuda.CUDAGraph]] = {}  # by shape: the ids it reads
-        self._share = torch.ones((), device=self.device)  # of the batch, times the scale of fp16
+        self._passes: dict[torch.Size, tuple[Tensor, torch.cuda.CUDAGraph]] = {}  # by shape; with the ids it reads
+        self._share = torch.ones((), device=self.device)  # the micro-batch's share of the batch, times the loss scale of fp16
         self._lr = torch.zeros((), device=self.device)
         self._result = torch.zeros((), device=self.device)
         self._move: torch.cuda.CUDAGraph | None = None
@@ -32,7 +32,7 @@ class GraphEngine(EagerEngine):
             if ids.shape not in self._passes:
                 place = ids.clone()
                 self._passes[ids.shape] = place, self._record(lambda: self._forward_backward(place), [self.flat.grads])
-                self._seed_dropout(seed)  # again: the recording drew
+                self._seed_dropout(seed)  # again, because the recording has drawn
             place, graph = self._passes[ids.shape]
             place.copy_(ids, non_blocking=True)
             graph.replay()
@@ -56,9 +56,9 @@ class GraphEngine(EagerEngine):
         self.optimizer.step(self._lr, self.config)
 
     def _record(self, work: Callable[[], None], changes: list[Tensor]) -> torch.cuda.CUDAGraph:
-        """A graph of work(), with what it changes put back as it was."""
+        """A graph of work(). The tensors in `changes`, which the recording changes, are restored."""
         before = [tensor.clone() for tensor in changes]
-        stream = torch.cuda.Stream(self.device)  # of this device: torch's own for recordings is of the first that recorded
+        stream = torch.cuda.Stream(self.device)  # torch's own belongs to the device that recorded first
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM):

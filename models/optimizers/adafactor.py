@@ -1,16 +1,16 @@
-"""Adafactor: second moments of matrices by row and column only (Shazeer & Stern 2018).
+"""Adafactor: second moments of matrices only by row and by column (Shazeer & Stern 2018).
 
-Algorithms 4 (matrices) and 5 (vectors) with update clipping (section 6, d = 1) and without relative step sizes: the
-rate is the schedule's, and an update has a root mean square of at most 1, so that rates are on the scale of AdamW's.
+Algorithms 4 (matrices) and 5 (vectors) with update clipping (section 6, d = 1) and without relative step sizes: the rate comes
+from the schedule, and an update has a root mean square of at most 1, so rates are on the scale of AdamW's.
 
-    lr      as it is; neither alpha_t = max(eps2, RMS(weights)) rho_t nor rho_t of the paper
+    lr      used directly; the paper's alpha_t = max(eps2, RMS(weights)) rho_t and its rho_t are left out
     beta2   a cap on the paper's 1 - t^-0.8 (section 7.2), as in Zhai et al. 2022 (0.999 there)
-    eps     in units of the gradient, as Adam's: the paper's eps1 (1e-30, added to the squares) is eps^2, at least 1e-30
-    beta1   a first moment of the clipped update; with 0 there is none, as in the paper's memory-saving form
+    eps     in units of the gradient, like Adam's: the paper's eps1 (1e-30, added to the squares) is eps^2, at least 1e-30
+    beta1   for a first moment of the clipped update; with 0 there is none, as in the paper's memory-saving form
 
-With a constant rate these are the steps of transformers.Adafactor(scale_parameter=False, relative_step=False). There
-the first moment holds updates times the rates of their steps; here it holds updates alone, so that a rate acts on the
-step that it is given to: a clone would train with its parent's otherwise.
+With a constant rate these are the steps of transformers.Adafactor(scale_parameter=False, relative_step=False). There the first
+moment holds updates times the rates of their steps. Here it holds updates alone, so that a rate acts only on its own step;
+otherwise a clone would train with its parent's rate.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,11 @@ from models.optimizers.base import Optimizer, Rate, descend, scale_rate
 from models.optimizers.matrices import Stack, stacks
 
 DECAY = -0.8  # beta2 of step t is 1 - t^DECAY
-LEAST = 1e-30  # added to squares at least: the paper's eps1
+LEAST = 1e-30  # the least that is added to squares: the paper's eps1
 
 
 class Views(NamedTuple):
-    """A stack (N, R, C) with its part of the state; `squares` is None for matrices, rows and columns for vectors."""
+    """A stack (N, R, C) with its part of the state. `squares` is None for matrices; `rows` and `columns` are None for vectors."""
 
     stack: Stack
     weights: Tensor  # (N, R, C)
@@ -44,8 +44,8 @@ class Views(NamedTuple):
 class Adafactor(Optimizer):
     """Reads beta1, beta2, eps and weight_decay (decoupled), as above.
 
-    State: means of the squared gradient over rows and over columns of matrices, one after another; of vectors the
-    squares. "first" is there, and as long as the weights, only where the config of the start has beta1 > 0.
+    State: for matrices, means of the squared gradient over rows and over columns, one after another; for vectors, the squares.
+    "first", which is as long as the weights, exists only if the config at the start has beta1 > 0.
     """
 
     moments = ("rows", "columns", "squares")
@@ -92,7 +92,7 @@ class Adafactor(Optimizer):
 
 
 def _normalise(views: Views, newest: Tensor, floor: float) -> Tensor:
-    """The gradients over the root of their second moments, which `newest` weights the new squares in; (N, R, C)."""
+    """The gradients over the root of their second moments, in which the new squares have weight `newest`; (N, R, C)."""
     grads, rows, columns = views.grads, views.rows, views.columns
     if rows is None or columns is None:
         assert views.squares is not None
@@ -105,12 +105,12 @@ def _normalise(views: Views, newest: Tensor, floor: float) -> Tensor:
 
 
 def _mean_square(x: Tensor, dim: int) -> Tensor:
-    """Without an array of squares."""
+    """The mean of squares along a dimension, without an array of squares."""
     return torch.linalg.vector_norm(x, dim=dim).square_().div_(x.size(dim))
 
 
 def clip_updates(update: Tensor, bound: float = 1.0) -> Tensor:
-    """Each matrix of update (N, R, C) scaled to a root mean square of at most `bound`, in place."""
+    """Scales each matrix of update (N, R, C) in place to a root mean square of at most `bound`."""
     dims: Sequence[int] = (-2, -1)
     size = torch.linalg.vector_norm(update, dim=dims, keepdim=True) / sqrt(update.size(-2) * update.size(-1))
     return update.div_((size / bound).clamp_(min=1.0))

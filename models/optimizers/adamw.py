@@ -26,8 +26,8 @@ class AdamW(Optimizer):
 def adamw(parts: Iterable[Part], updates: Tensor, lr: Rate, config: TrainConfig) -> None:
     """One step of AdamW on parts whose views are weights, gradients, first and second moments.
 
-    torch's fused kernel reads and writes every array once. Elementwise passes read them six times, and on a CPU
-    memory is what a step waits for.
+    torch's fused kernel reads and writes every array once. Elementwise passes would read them six times, and on a CPU a step
+    spends its time waiting for memory.
     """
     for segment, (weights, grads, first, second) in parts:
         torch._fused_adamw_(

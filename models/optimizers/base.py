@@ -1,8 +1,8 @@
-"""What an optimizer of weights is, and what the optimizers share.
+"""The base class of the weights optimizers, and what they share.
 
-Hyperparameters are read from the config at every step and are never state: a clone trains with its own, not with its
-parent's. A step reads no tensor back and branches on none, so that it never waits for the device and, given the
-learning rate as a tensor, can be captured in a CUDA graph; the count of updates is a tensor for that reason.
+Hyperparameters are read from the config at every step and are never state: a clone trains with its own, not with its parent's.
+A step reads no tensor back and branches on none. So it never waits for the device and, if the learning rate is a tensor, can be
+captured in a CUDA graph. The count of updates is a tensor for this reason.
 """
 
 from abc import ABC, abstractmethod
@@ -23,9 +23,9 @@ Rate = float | Tensor  # a learning rate: a number, or a 0-dim float32 tensor on
 class Optimizer(ABC):
     """Updates the weights of `flat` from its gradients, in place.
 
-    An author writes `_update`, names `moments` and, where those are not as long as the weights, overrides `_zeros`.
-    Everything that changes from step to step is in `state` (by name, on the device of the weights) and `updates` (the
-    number of steps since the moments were zero): saved and restored, they continue a run bit for bit.
+    An author writes `_update`, names `moments` and, if those are not as long as the weights, overrides `_zeros`. Everything
+    that changes from step to step is in `state` (by name, on the device of the weights) and in `updates` (the number of steps
+    since the moments were zero): if these are saved and restored, a run continues bit for bit.
     """
 
     moments: ClassVar[tuple[str, ...]]
@@ -56,17 +56,17 @@ class Optimizer(ABC):
             self._update(lr, config)
 
     def reset(self) -> None:
-        """Back to the start: moments zero, the factor of the learning rate 1."""
+        """Go back to the start: moments are zero, the factor on the learning rate is 1."""
         self.updates.zero_()
         for name, tensor in self.state.items():
             tensor.fill_(1.0 if name == hypergradient.FACTOR else 0.0)
 
     def restore(self, saved: Mapping[str, Tensor], updates: float, learned: bool = True) -> None:
-        """Take over `state` and `updates` of a run; what another optimizer or another model left starts anew instead.
+        """Take over `state` and `updates` of a run. If they are those of another optimizer or another model, start anew.
 
         A run that learns its rate starts at a factor of 1 if the other run did not learn its own. So does a clone, for which
-        `learned` is false: a learned factor belongs to the rate for which it was learned. An optimizer without moments takes a
-        state for another's if it holds any.
+        `learned` is false: a learned factor belongs to the rate for which it was learned. An optimizer without moments takes
+        any state that holds some for another optimizer's.
         """
         self.reset()
         own = [name for name in self.state if name not in hypergradient.NAMES]
@@ -95,9 +95,9 @@ class Part(NamedTuple):
 
 
 class Parts:
-    """The views of some segments into buffers which all begin where the first segment does.
+    """Views of some segments into buffers that all begin where the first segment does.
 
-    Neighbours that are treated alike are one part, so that a kernel is called as rarely as can be; `longest` bounds the
+    Neighbours that are treated alike are one part, so that kernels are called as rarely as possible; `longest` bounds the
     elements of a part (None: no bound).
     """
 
@@ -121,7 +121,7 @@ def _parts(
 
 
 def join_segments(segments: Sequence[Segment], decaying: bool) -> list[Segment]:
-    """Neighbouring segments of equal rate and decay as one; where nothing is `decaying`, decay is no difference."""
+    """Joins neighbouring segments with equal rate and decay. If `decaying` is false, the decay may differ."""
     merged: list[Segment] = []
     for one in segments:
         decayed = one.decayed and decaying

@@ -20,8 +20,8 @@ from models.flat import Flat, scalar
 from models.norms import cosine
 
 FACTOR, CHANGE = NAMES = ("factor", "change")
-# Where noise rules, the product is negative on average and the factor falls without end; where gradients hardly turn
-# it grows without end. The bounds keep the one from ending training for good and the other from overflowing.
+# If noise dominates, the product is negative on average, and the factor falls without end; if gradients hardly change direction,
+# it grows without end. The bounds keep training from ending for good in the first case, and from overflowing in the second.
 LOWEST, HIGHEST = 2.0**-10, 2.0**10
 
 
@@ -32,7 +32,7 @@ def initial_state(flat: Flat) -> dict[str, Tensor]:
 
 @contextmanager
 def learn_rate(state: dict[str, Tensor], flat: Flat, lr: float | Tensor, rate: float) -> Iterator[Tensor]:
-    """Learn the factor from the gradient and the last change; gives factor x lr, to be used for one update inside."""
+    """A context that learns the factor from the gradient and the last change; gives factor x lr for one update within it."""
     factor, change = state[FACTOR], state[CHANGE]
     factor.mul_(1 + scalar(rate) * cosine(flat.grads, change)).clamp_(LOWEST, HIGHEST)
     change.copy_(flat.weights)

@@ -11,8 +11,8 @@ from models.optimizers.rows import PIECE
 class Lion(Optimizer):
     """The sign of a mean of gradient and momentum. Reads beta1 (of that mean), beta2 (of the momentum), weight_decay.
 
-    The published defaults are beta1 0.9, beta2 0.99, and a rate 3 to 10 times lower than AdamW's with a weight decay
-    higher by as much. State: the momentum, as long as the weights.
+    The published defaults are beta1 0.9, beta2 0.99, a rate 3 to 10 times lower than AdamW's, and a weight decay as many times
+    higher. State: the momentum, as long as the weights.
     """
 
     moments = ("sign_momentum",)

@@ -1,4 +1,4 @@
-"""The matrices in a flat buffer, with those of equal shape stacked, so that an operation works on all layers at once."""
+"""The matrices in a flat buffer. Those of equal shape are stacked, so that one operation works on all layers at once."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -29,10 +29,10 @@ class Stack:
 
 
 def stacks(flat: Flat, segment: Segment) -> tuple[Stack, ...]:
-    """All parameters of a segment as views, each matrix of a parameter by itself (`flat.splits`).
+    """All parameters of a segment as stacks; each matrix of a parameter counts separately (`flat.splits`).
 
-    Matrices whose names differ only in numbers are the same matrix of each layer. They are one stack, because they lie at equal
-    distances. Others are a stack each.
+    Matrices whose names differ only in numbers are the same matrix in different layers. They make one stack, because they are at
+    equal distances. Any other matrix is a stack of its own.
     """
     alike: dict[tuple[str, int, int, int], list[int]] = {}
     for name, (offset, shape) in flat.places.items():
@@ -55,7 +55,7 @@ def _matrices(flat: Flat, name: str, offset: int, shape: Sequence[int]) -> Itera
 
 
 def _runs(starts: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(start, distance, count) that cover `starts`: one where all distances are equal, else one each."""
+    """(start, distance, count) that cover `starts`: a single one if all distances are equal, else one for each start."""
     distances = {right - left for left, right in pairwise(starts)}
     if len(distances) == 1:
         return [(starts[0], distances.pop(), len(starts))]

@@ -19,16 +19,16 @@ from models.optimizers.matrices import Stack, stacks
 
 A, B, C = 3.4445, -4.7750, 2.0315  # of the quintic a x + b x^3 + c x^5: steep at 0, and near 1 from 0.7 to 1.2
 ITERATIONS = 5
-TINY = 1e-7  # below which a matrix is not normalised
+TINY = 1e-7  # a matrix whose norm is below it is not normalised
 SIZE = 0.2  # root mean square of an update's elements; Adam's usual
 
 
 class Muon(Optimizer):
     """Reads momentum (matrices of blocks; 0.95 as published), beta1, beta2, eps (the rest) and weight_decay (both).
 
-    Nesterov momentum as published, whatever `nesterov` says. Where a parameter is several matrices (queries, keys,
-    values), each is orthogonalised by itself. State: the momentum of the matrices of blocks, the two moments of AdamW
-    of the rest, each as long as what it is of.
+    Nesterov momentum as published, whatever `nesterov` says. If a parameter consists of several matrices (queries, keys,
+    values), each is orthogonalised separately. State: the momentum of the matrices of blocks, and AdamW's two moments of the
+    rest, each as long as its weights.
     """
 
     moments = ("momentum", "first", "second")
@@ -61,9 +61,9 @@ class Muon(Optimizer):
             self._descend(group, direction, lr)
 
     def _descend(self, group: Sequence[Stack], direction: Tensor, lr: Rate) -> None:
-        """Subtract the orthogonalised direction from the matrices of one shape, all orthogonalised together."""
+        """Subtract the orthogonalised direction from the matrices of one shape; all of them are orthogonalised together."""
         batch = torch.cat([_wide(stack.of(direction)) for stack in group])
-        dtype = torch.bfloat16 if batch.is_cuda else batch.dtype  # on CPU bfloat16 is slower, where it is not emulated
+        dtype = torch.bfloat16 if batch.is_cuda else batch.dtype  # on a CPU bfloat16 is slower, even if it is not emulated
         updates = orthogonalise(batch.to(dtype)).to(batch.dtype)
         lr = scale_rate(lr, SIZE * sqrt(max(group[0].rows, group[0].columns)))
         for stack, update in zip(group, updates.split([stack.count for stack in group]), strict=True):
@@ -72,10 +72,10 @@ class Muon(Optimizer):
 
 
 def orthogonalise(x: Tensor) -> Tensor:
-    """U V^T, nearly, of each matrix U S V^T in x (count, rows <= columns): singular values of about 0.7 to 1.2.
+    """Nearly U V^T for each matrix U S V^T in x (count, rows <= columns): singular values become about 0.7 to 1.2.
 
-    Five Newton-Schulz steps of a quintic, X <- a X + (b X X^T + c (X X^T)^2) X, from X / |X|. What is below about a
-    thousandth of |X| does not get there.
+    Five Newton-Schulz steps of a quintic, X <- a X + (b X X^T + c (X X^T)^2) X, from X / |X|. Singular values below about a
+    thousandth of |X| stay smaller.
     """
     x = normalise(x, (-2, -1), TINY)
     for _ in range(ITERATIONS):
@@ -85,12 +85,12 @@ def orthogonalise(x: Tensor) -> Tensor:
 
 
 def _wide(x: Tensor) -> Tensor:
-    """x or its transpose, whichever has fewer rows: the products are over rows, and a transposed shape is one shape."""
+    """x or its transpose, whichever has fewer rows: products are over rows, and a shape and its transpose count as one."""
     return x.mT if x.size(-2) > x.size(-1) else x
 
 
 def _border(flat: Flat) -> int:
-    """Where the matrices of blocks end."""
+    """The element at which the matrices of blocks end."""
     return flat.segments[0].stop if flat.segments[0].kind == "hidden" else 0
 
 

@@ -1,10 +1,10 @@
-"""The weights optimizers, a row each: all that configs, predictions, sharding and search spaces ask of one. Imports no torch.
+"""The weights optimizers, one row for each: what configs, predictions, sharding and search spaces need to know. Imports no torch.
 
-    adding one     its class in a file of its own (base.py says what one is), and its row in OPTIMIZERS
+    adding one     write its class in its own file (base.py has the base class), and its row in OPTIMIZERS
 
-A class is imported when a training takes it, and a row is read wherever an optimizer is spoken of: which names a config may
-have (rules.py), bytes (predict/state.py), seconds (calibrate/seconds.py), rates by width (mup.py), whether weights may be
-sharded (engines/distributed/fsdp.py), and what is searched (experiments/spaces.py).
+A class is imported when a training uses it. Its row is read for everything else: which names a config may have (rules.py), bytes
+(predict/state.py), seconds (calibrate/seconds.py), rates by width (mup.py), whether weights may be sharded
+(engines/distributed/fsdp.py), and which values are searched (experiments/spaces.py).
 """
 
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from importlib import import_module
 from typing import Any, Literal, Protocol
 
 Kind = Literal["cpu", "cuda"]
-Matrices = tuple[tuple[int, int, int], ...]  # (count, rows, columns) each
+Matrices = tuple[tuple[int, int, int], ...]  # each is (count, rows, columns)
 
-PIECE = 1 << 15  # floats that Lion works on at once on a CPU, whose second-level cache holds them then
+PIECE = 1 << 15  # floats that Lion works on at once on a CPU, so that they fit into the second-level cache
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """The weights of a model: `size` floats of a flat buffer (flat.py), in which every parameter is padded."""
+    """The shapes of a model's weights. `size` is the floats of a flat buffer (flat.py), in which every parameter is padded."""
 
     size: int
-    hidden: Matrices  # of blocks; queries, keys and values are three, as are gate and value two
+    hidden: Matrices  # of blocks; queries, keys and values are three matrices, gate and value two
     tables: Matrices
     vectors: int  # elements of norms and biases
 
@@ -37,7 +37,7 @@ class Shapes:
 
 
 class Hyperparameters(Protocol):
-    """What the rows read of a TrainConfig."""
+    """The fields of a TrainConfig that the rows read."""
 
     @property
     def beta1(self) -> float: ...
@@ -45,19 +45,19 @@ class Hyperparameters(Protocol):
 
 @dataclass(frozen=True)
 class OptimizerRow:
-    """What is to be known of a weights optimizer without its code.
+    """What can be known about a weights optimizer without importing its code.
 
     code        "module:Class" of its Optimizer
     reads       the hyperparameters that it reads besides lr, weight_decay and hypergradient
-    moments     floats that it keeps from step to step, and arrays that it holds as long
-    passes      over a buffer of the weights' length that an update takes in time, with clipping and clearing the gradient
-    operations  calls of torch by an update
-    update      the size of a step for which mup.py finds a rate: "sign", the same an element whatever the gradient (Adam's);
-                "spectral", the same singular values (Muon's); "gradient", as long as the gradient (SGD's)
-    shardable   whether it updates each weight by itself, so that a part of a matrix is enough
-    extra_bytes what an update allocates for its duration
-    flops       of matrix products for one matrix of a block, of (rows, columns) with rows <= columns
-    rates       where learning rates are searched for by the wide space of experiments/spaces.py; None: nowhere
+    moments     floats that it keeps from step to step, including arrays that it never frees
+    passes      time of an update in passes over a buffer as long as the weights, with clipping and clearing the gradient
+    operations  calls of torch in an update
+    update      the size of a step, by which mup.py finds a rate: "sign", the same for every element whatever the gradient
+                (Adam); "spectral", the same singular values (Muon); "gradient", as long as the gradient (SGD)
+    shardable   whether it updates each weight by itself, so that it can work on a part of a matrix
+    extra_bytes bytes that an update allocates for its duration
+    flops       of matrix products for one matrix of a block with (rows, columns), rows <= columns
+    rates       the range of learning rates in the wide space of experiments/spaces.py; None: not in that space
     """
 
     code: str
@@ -72,7 +72,7 @@ class OptimizerRow:
     rates: tuple[float, float] | None = None
 
     def load(self) -> type[Any]:
-        """Its class, a subclass of base.Optimizer; torch is imported now."""
+        """The optimizer's class, a subclass of base.Optimizer; this imports torch."""
         module, _, name = self.code.partition(":")
         found: type[Any] = getattr(import_module(module), name)
         return found
@@ -84,19 +84,19 @@ def lion_moments(shapes: Shapes, training: Hyperparameters, device: Kind) -> int
 
 
 def muon_bytes(shapes: Shapes, device: Kind) -> int:
-    """The direction of all, and of the matrices of one shape a copy, two iterates, and the two products of Newton-Schulz."""
+    """The direction of all matrices; for those of one shape also a copy, two iterates, and the two products of Newton-Schulz."""
     groups: dict[tuple[int, int], int] = {}
     for count, rows, columns in shapes.hidden:
         shape = min(rows, columns), max(rows, columns)
         groups[shape] = groups.get(shape, 0) + count
-    size = 4 if device == "cpu" else 2  # CUDA iterates in bfloat16, in a copy more
+    size = 4 if device == "cpu" else 2  # on CUDA the iteration is in bfloat16, in one more copy
     arrays = 4 + (2 if device == "cpu" else 3) * size
     largest = max(count * low * (arrays * high + 2 * size * low) for (low, high), count in groups.items())
     return 4 * shapes.hidden_size + largest
 
 
 def adafactor_moments(shapes: Shapes, training: Hyperparameters, device: Kind) -> int:
-    """Rows and columns of all matrices, and every element of the vectors; a first moment where beta1 is above 0."""
+    """Rows and columns of all matrices, and every element of the vectors; also a first moment if beta1 is above 0."""
     factors = sum(count * (rows + columns) for count, rows, columns in shapes.matrices) + shapes.vectors
     return factors + (shapes.size if training.beta1 > 0 else 0)
 
@@ -106,8 +106,8 @@ def adafactor_bytes(shapes: Shapes, device: Kind) -> int:
     return 4 * max(count * rows * columns for count, rows, columns in shapes.matrices)
 
 
-# Passes and operations are counted (tests/models/test_operations.py). Adafactor's passes are more than its buffers are read and
-# written, as its sums over rows and columns take longer.
+# Passes and operations are counted (tests/models/test_operations.py). Adafactor has more passes than reads and writes of its
+# buffers, since its sums over rows and columns take longer.
 OPTIMIZERS: dict[str, OptimizerRow] = {
     "adamw": OptimizerRow(
         "models.optimizers.adamw:AdamW",
@@ -134,7 +134,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         operations=lambda shapes: 18 + 6 * (shapes.size // PIECE),
         rates=(1e-4, 1e-2),
     ),
-    "muon": OptimizerRow(  # momentum for matrices of blocks; for the rest as adamw
+    "muon": OptimizerRow(  # momentum for matrices of blocks; the rest as in adamw
         "models.optimizers.muon:Muon",
         reads=("momentum", "beta1", "beta2", "eps"),
         moments=lambda shapes, training, device: 2 * shapes.size - shapes.hidden_size,

@@ -8,7 +8,7 @@ from models.optimizers.base import Optimizer, Parts, Rate, scale_rate
 
 
 class SGD(Optimizer):
-    """Heavy-ball momentum (Polyak 1964), or Nesterov's in the form of Sutskever et al. 2013; torch's, undampened.
+    """Heavy-ball momentum (Polyak 1964), or Nesterov's in the form of Sutskever et al. 2013; as in torch, without dampening.
 
     Reads momentum, nesterov and weight_decay, which is added to the gradient as L2 of the matrices (not decoupled).
     State: the velocity, as long as the weights.
@@ -25,7 +25,7 @@ class SGD(Optimizer):
             torch._fused_sgd_(
                 [weights],
                 [grads],
-                [velocity] if config.momentum > 0 else [],  # the kernel refuses one that it does not need
+                [velocity] if config.momentum > 0 else [],  # the kernel refuses a velocity that it does not need
                 lr=scale_rate(lr, segment.rate),
                 momentum=config.momentum,
                 nesterov=config.nesterov,

@@ -1,1 +1,1 @@
-"""What a training costs and holds, from its config alone. Imports no torch."""
+"""The FLOPs and the memory of a training, predicted from its config alone. Imports no torch."""

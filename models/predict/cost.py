@@ -1,7 +1,7 @@
-"""What a configuration counts up to, without building it: parameters and FLOPs. Imports no torch. Bytes are in memory.py.
+"""The parameters and FLOPs of a configuration, counted without building it. Imports no torch. Bytes are in memory.py.
 
     H hidden, F inner width, L layers, N heads, K heads of keys and values, D = H / N, V vocabulary, T context,
-    g 2 where the feed-forward part has a gate (swiglu) and else 1, b 1 with bias and else 0, n(w) = w (1 + b) for a
+    g is 2 if the feed-forward part has a gate (swiglu) and else 1, b is 1 with bias and else 0, n(w) = w (1 + b) for a
     LayerNorm of width w and w for an RMSNorm, which has no bias
 
 parameters         H V (twice if untied) + H T if positions are learned + n(H)      tables and last norm
@@ -12,9 +12,9 @@ parameters         H V (twice if untied) + H T if positions are learned + n(H)  
 flops per token    6 M + 12 L H T, forward and backward: 6 for each of the M weights that multiply a token (all but the
                    two look-up tables, but with the output map, tied or not), and 12 L H T for attention over the full
                    context (PaLM, Chowdhery et al. 2022, appendix B; nanoGPT's estimate_mfu). Heads that share keys and
-                   values save weights, not attention. Attention is counted in full, as is usual, though half of it is
-                   masked. Activation checkpointing does another 2 M + 4 L H T that are not counted: this is what the
-                   model needs, and so what MFU is measured by.
+                   values save weights, not attention. Attention is counted in full, as usual, though half of it is
+                   masked. Activation checkpointing adds 2 M + 4 L H T that are not counted: the number is what the model
+                   itself needs, by which MFU is measured.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from models.config import GPTConfig, split
 
 @dataclass(frozen=True)
 class Cost:
-    """parameters is a count, megabytes (1e6 bytes) the float32 weights, flops_per_token that of training."""
+    """The number of parameters, the megabytes (1e6 bytes) of the float32 weights, and the FLOPs of training on one token."""
 
     parameters: int
     megabytes: float
@@ -34,7 +34,7 @@ class Cost:
 
 
 def maps(config: GPTConfig) -> dict[str, tuple[int, int]]:
-    """(rows, columns) of the linear maps of one block, by name; rows are what comes out."""
+    """(rows, columns) of the linear maps of one block, by name; rows are the width of the output."""
     hidden, inner = config.hidden, config.inner
     return {
         "qkv": (hidden + 2 * config.keys * config.head, hidden),
@@ -45,7 +45,7 @@ def maps(config: GPTConfig) -> dict[str, tuple[int, int]]:
 
 
 def gates(config: GPTConfig) -> int:
-    """Maps into the feed-forward part: 2 where one of them is a gate."""
+    """The number of maps into the feed-forward part: 2 if one of them is a gate, else 1."""
     return 2 if config.activation == "swiglu" else 1
 
 
@@ -67,7 +67,7 @@ def tables(config: GPTConfig) -> dict[str, tuple[int, int]]:
 
 
 def matrices(config: GPTConfig) -> int:
-    """Weights in the linear maps of one block."""
+    """The number of weights in the linear maps of one block."""
     return sum(rows * columns for rows, columns in maps(config).values())
 
 

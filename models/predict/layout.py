@@ -1,4 +1,4 @@
-"""How a training lies on its devices. Imports no torch."""
+"""How a training is distributed over its devices. Imports no torch."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from models.config import TrainConfig
 
 @dataclass(frozen=True)
 class DeviceLayout:
-    """How a training lies on its devices."""
+    """How a training is distributed over its devices."""
 
     devices: int = 1
     sharding: str = "none"
@@ -24,7 +24,7 @@ class DeviceLayout:
 
     @classmethod
     def of(cls, training: TrainConfig, devices: int = 1) -> "DeviceLayout":
-        """As a config says, on so many devices."""
+        """The layout that a config asks for, on so many devices."""
         return cls(devices, training.sharding, training.activation_checkpointing, training.offload)
 
 

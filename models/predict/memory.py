@@ -1,37 +1,37 @@
 """The bytes that training a configuration takes on each device, without building it. Imports no torch.
 
-    P parameters, n tokens of a forward pass on one device, s 4 bytes in float32 and else 2; H, F, V, T, L, N, K, D, g as
-    in cost.py. All else is float32: weights, gradients, moments, the residual stream, the loss.
+    P parameters, n tokens of a forward pass on one device, s is 4 bytes in float32 and else 2; H, F, V, T, L, N, K, D, g as
+    in cost.py. Everything else is float32: weights, gradients, moments, the residual stream, the loss.
 
-state           4 P weights, 4 P gradients, 4 P an array of moments as long as the weights (adamw 2, sgd 1, lion 1; muon 1
-                for the matrices of blocks and 2 for the rest; adafactor rows and columns, and 1 where beta1 > 0),
-                4 P for an average of the weights, 4 P for a learned learning rate, 4 T D of rotary angles
-                all else that is kept or made in a pass stands in activations.py
+state           4 P weights, 4 P gradients, 4 P for each array of moments as long as the weights (adamw 2, sgd 1, lion 1;
+                muon 1 for the matrices of blocks and 2 for the rest; adafactor rows and columns, and 1 if beta1 > 0),
+                4 P for an average of the weights, 4 P for a learned learning rate, 4 T D of rotary angles.
+                activations.py has everything else that a pass keeps or allocates
 
-Phases of a step whose largest is the peak of allocated memory, and which stand in `phases`:
+The largest of these phases of a step is the peak of allocated memory; `phases` has them all:
 
     build       three copies of the weights: the model and the two flat buffers it moves into (CPU)
     loss        state + casts + activations + loss
     head        state + casts + activations + 4 V n + 4 V H: the gradients of logits and output map
-    block       as the last block's backward pass finds it; where tables are tied, the output map's gradient waits for
-                that of the token table and stands beside all of the backward pass
+    block       the start of the last block's backward pass; if tables are tied, the output map's gradient is kept through
+                the whole backward pass, until that of the token table is there
     table       state + the gradients of the tables
-    update      state + what the optimizer needs for a moment
-    evaluate    state + a pass without gradients over up to 4096 tokens, which for small batches is the largest of all
+    update      state + temporary arrays of the optimizer
+    evaluate    state + a pass without gradients over up to 4096 tokens, which is the largest phase for small batches
 
-Several devices: ZeRO (Rajbhandari et al. 2020, section 5; FSDP, Zhao et al. 2023). On each of m devices lie, of
+Several devices: ZeRO (Rajbhandari et al. 2020, section 5; FSDP, Zhao et al. 2023). Each of m devices holds
 
                 sharding    weights                  gradients      moments and averages
                 "none"      all                      all            all
                 "grads"     all                      1 / m          1 / m                  ZeRO-2, SHARD_GRAD_OP
                 "full"      1 / m                    1 / m          1 / m                  ZeRO-3, FULL_SHARD
 
-and while a block runs, what of it is sharded in full: weights of two blocks (the next one is fetched ahead) and of the
-tables, gradients of one block and of the tables. `offload` moves moments and averages, and what else is sharded, to the
-memory of the host, where the update is then (ZeRO-Offload, Ren et al. 2021). Activation checkpointing (Chen et al. 2016)
-keeps 4 H a layer and the activations of one layer, and computes the rest again.
+and, while a block runs, the whole of its sharded parts: weights of two blocks (the next one is fetched ahead) and of the
+tables, gradients of one block and of the tables. `offload` moves moments, averages and everything else that is sharded to the
+memory of the host, where the update then runs (ZeRO-Offload, Ren et al. 2021). Activation checkpointing (Chen et al. 2016)
+keeps 4 H for each layer and the activations of one layer, and computes the rest again.
 
-Not in it: fragmentation, the library's own memory (models.calibrate measures that), CUDA graphs' and the compiler's pools.
+Not included: fragmentation, the library's own memory (models.calibrate measures it), pools of CUDA graphs and the compiler.
 """
 
 from collections.abc import Mapping
@@ -48,11 +48,11 @@ from models.predict.layout import DeviceLayout
 from models.predict.state import buffer_floats, moment_floats, update_bytes
 
 FRAGMENTS, FRAGMENTS_AGAIN, STAYS = 1.4, 1.75, 0.3
-MARGIN = 0.25  # for what a process on a CPU comes to hold beyond what is predicted (models/README.md)
+MARGIN = 0.25  # share by which a process on a CPU may exceed the prediction (models/README.md)
 
 
 class Room(Protocol):
-    """Something with a number of bytes that trainings may use, and whether they go by engines/cpu/ where they can (`kernels`).
+    """The number of bytes that trainings may use, and whether they use engines/cpu/ if they can (`kernels`).
 
     A Machine of models.calibrate is one.
     """
@@ -69,13 +69,14 @@ class Room(Protocol):
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one device. `phases` has what is allocated at once by phase, `peak` is the largest of them.
+    """Bytes on one device. `phases` has the bytes that are allocated at one time in each phase, `peak` is the largest of them.
 
-    `process` is what a process comes to hold. On a CPU that is more: glibc keeps what was freed in arrays below 32 MB
-    in places that not every later array fits. FRAGMENTS is the part by which arrays that come and go exceed their sum:
-    of a step through autograd (FRAGMENTS_AGAIN where a block's are computed again), of the blocks of an evaluation. STAYS is
-    the part of a step through autograd that is there still when a larger evaluation wants its own. By hand all of a step's
-    buffers are, and besides the weights' first places. The numbers were fitted to random configs, not derived.
+    `process` is the memory that a process ends up with. On a CPU this is more than `peak`: glibc keeps freed arrays below
+    32 MB, and not every later array fits into their places. FRAGMENTS is the share by which temporary arrays exceed their sum:
+    those of a step through autograd (FRAGMENTS_AGAIN if a block's are computed again), and those of the blocks in an
+    evaluation. STAYS is the share of a step through autograd that is still held when a larger evaluation allocates its arrays.
+    With passes by hand all buffers of a step are still held, and also the first copy of the weights. The numbers were fitted
+    to random configs, not derived.
     """
 
     weights: int
@@ -96,25 +97,25 @@ class Memory:
 
 
 def memory(config: Mapping[str, Any], devices: int = 1, device: Kind = "cpu", kernels: bool = True) -> Memory:
-    """On one of so many devices, of a flat config, which must give its vocabulary; ValueError as in `split`.
+    """The memory of a flat config on one of so many devices; it must give its vocabulary. ValueError as in `split`.
 
-    `kernels` says whether a CPU has one thread and the kernels of engines/cpu/; elsewhere it means nothing.
+    `kernels` says whether a CPU has one thread and the kernels of engines/cpu/; on other devices it has no meaning.
     """
     model, training = split(config)
     return total_memory(ActivationTerms(model, training, DeviceLayout.of(training, devices), device, kernels))
 
 
 def fits_memory(config: Mapping[str, Any], room: int | Room, margin: float = MARGIN, devices: int = 1) -> bool:
-    """Whether what is predicted and a `margin` of it are within `room` bytes a device, or what a machine has available.
+    """Whether the predicted bytes with a `margin` are within `room` bytes on each device, or within what a machine has available.
 
-    A constraint of a space, with the room bound: partial(fits, room=8 * 10**9), if its names are those of config.py.
+    With the room bound, it is a constraint for a space with the names of config.py: partial(fits_memory, room=8 * 10**9).
     """
     told = memory(config, devices) if isinstance(room, int) else memory(config, devices, room.kind, room.kernels)
     return told.process * (1 + margin) <= (room if isinstance(room, int) else room.available)
 
 
 def total_memory(parts: ActivationTerms) -> Memory:
-    """What a training with these parts holds on one device."""
+    """The memory of a training with these parts on one device."""
     count, layout = buffer_floats(parts.config), parts.layout
     shared = layout.sharding != "none"
     full = layout.sharding == "full"
@@ -144,7 +145,7 @@ def _process(parts: ActivationTerms, state: int, phases: Mapping[str, int]) -> i
     peak = max(phases.values())
     if parts.device == "cuda":
         return peak
-    first = phases["build"] // 3  # the weights' first places
+    first = phases["build"] // 3  # the first copy of the weights
     block, logits = parts.evaluation_bytes()
     evaluated = round(FRAGMENTS * block) + logits
     if parts.has_cpu_passes:
@@ -158,7 +159,7 @@ def _process(parts: ActivationTerms, state: int, phases: Mapping[str, int]) -> i
 
 
 def _bf16_products(parts: ActivationTerms) -> int:
-    """What products in bf16 take on a CPU: the largest result, gathered in float32."""
+    """Bytes that products in bf16 need on a CPU: their largest result, accumulated in float32."""
     c = parts.config
     widest = max(c.words, gates(c) * c.inner, maps(c)["qkv"][0])
     return 4 * widest * max(parts.tokens, parts.evaluation_tokens) if parts.training.precision == "bf16" else 0
@@ -167,7 +168,7 @@ def _bf16_products(parts: ActivationTerms) -> int:
 def _phases(parts: ActivationTerms, state: int, casts: int) -> dict[str, int]:
     c, training, layout, always = parts.config, parts.training, parts.layout, state + parts.buffer_bytes()
     update = 0 if layout.offload else update_bytes(c, training, parts.device) // _update_shards(parts)
-    own = 4 * buffer_floats(c) if training.ema else 0  # the run's own weights, while the average is in their place
+    own = 4 * buffer_floats(c) if training.ema else 0  # the run's own weights, while the average replaces them
     evaluated = parts.casts() // c.layers + own + max(parts.evaluation_bytes()) + 8 * training.eval_tokens
     return {
         "build": 12 * buffer_floats(c) if parts.device == "cpu" and layout.sharding == "none" else 0,
@@ -178,9 +179,9 @@ def _phases(parts: ActivationTerms, state: int, casts: int) -> dict[str, int]:
 
 
 def _cpu_passes(parts: ActivationTerms, state: int) -> dict[str, int]:
-    """Phases of forward and backward pass: nothing but what autograd does for attention comes and goes."""
+    """Phases of forward and backward pass by hand: the only temporary arrays are those of autograd for attention."""
     held, recorded = state + parts.buffer_bytes(), parts.recorded_bytes()
-    ids = 16 * parts.tokens  # and targets
+    ids = 16 * parts.tokens  # token ids and targets
     drawing = sizes.drawing_bytes(parts.config, parts.tokens)
     return {
         "loss": held + ids + recorded + drawing,

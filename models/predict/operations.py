@@ -1,6 +1,6 @@
 """How many operations a step calls, from the config alone. Imports no torch.
 
-An operation is a call of torch or of a kernel of engines/cpu/. The numbers are counted, and the same count is a test
+An operation is a call of torch or of a kernel of engines/cpu/. The numbers were counted, and a test counts them again
 (tests/models/test_operations.py).
 """
 
@@ -10,13 +10,13 @@ from models.predict.activations import ActivationTerms
 from models.predict.cost import gates
 from models.predict.state import shapes_of
 
-# By layer, around the layers, and by step.
+# For each layer, around the layers, and for each step.
 LAYER, ENDS, LAYER_BYHAND, ENDS_BYHAND, STEP = 88, 42, 27, 17, 6
-AGAIN = 0.7  # of a layer's operations, where they are called again: forward, and putting away what is kept
+AGAIN = 0.7  # share of a layer's operations that checkpointing repeats: the forward pass, and storing what is kept
 
 
 def pass_operations(parts: ActivationTerms) -> tuple[int, int]:
-    """Of one forward and backward pass: how many are called as they are, and how many autograd records."""
+    """The operations of one forward and backward pass: how many are plain calls, and how many are recorded by autograd."""
     c, training = parts.config, parts.training
     rms, cast, rotary = c.norm == "rms", training.precision != "float32", c.positions == "rotary"
     embedded = bool(c.embedded_dropout)
@@ -35,6 +35,6 @@ def pass_operations(parts: ActivationTerms) -> tuple[int, int]:
 
 
 def update_operations(config: GPTConfig, training: TrainConfig) -> int:
-    """Operations of a step beside its passes."""
+    """The operations of a step outside of its passes."""
     called = OPTIMIZERS[training.optimizer].operations(shapes_of(config))
     return STEP + called + (13 if training.hypergradient else 0) + (1 if training.ema else 0)

@@ -1,20 +1,20 @@
-"""A table of model shapes from 1M to 30B parameters: what each counts up to, and the memory it takes. Imports no torch.
+"""A table of model shapes from 1M to 30B parameters, with parameters, FLOPs and memory of each. Imports no torch.
 
     python -m models.predict.shapes
 
-Where a shape is published its source stands beside it; the others are ours, with heads of 32 or 64 features. A label is
-what a shape is called: the count of parameters is computed, and `differs` says where the two are more than 5 % apart.
+If a shape is published, its source is given; the others are ours, with heads of 32 or 64 features. A label is the name of a
+shape by its size; the count of parameters is computed, and `difference` says if the two are more than 5 % apart.
 
     GPT-2     Radford et al. 2019, table 2, as released; the heads are those of the released models
     GPT-3     Brown et al. 2020, table 2.1. It calls 24 layers of width 2048 with 24 heads of 128 its XL; these do not go
               together, and no shape here needs it. Its 13B has a width of 5140, which 40 heads do not divide: 5120 here.
               Context 2048, other attention in every second layer, which is not reproduced
-    recipe    handed down with a width, heads and a batch a device; 24 heads of width 1536 and batch 2 come with the label
-              1.5B but without a depth. At 12 H^2 a layer it takes 50 layers; GPT-3 Large is the same with 24 (760M), and
-              GPT-2's own 1.5B is 48 layers of width 1600
+    recipe    passed on with a width, heads and a batch for each device; 24 heads, width 1536 and batch 2 have the label 1.5B
+              but no depth. At 12 H^2 for each layer this takes 50 layers; GPT-3 Large is the same with 24 (760M), and
+              GPT-2's own 1.5B has 48 layers of width 1600
 
-The vocabulary is GPT-2's, 50257, from 124M on, where tables are a third at most, and 65 characters below. Training is in
-bf16 with AdamW, tied tables, biases as in GPT-2; memory is predicted for one of `devices`.
+The vocabulary is GPT-2's, 50257, from 124M on, where tables are at most a third of all parameters; smaller shapes have 65
+characters. Training is in bf16 with AdamW, tied tables, biases as in GPT-2; memory is predicted for one of `devices`.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,8 @@ CLOSE = 0.05  # how far a label may be from the count
 
 @dataclass(frozen=True)
 class Shape:
-    """`batch` is in sequences a device, `label` in parameters. On several devices all is sharded and checkpointed."""
+    """A model shape. `batch` is sequences on each device, `label` is parameters. On several devices everything is sharded and
+    checkpointed."""
 
     name: str
     label: float
@@ -64,12 +65,12 @@ class Shape:
 
     @property
     def difference(self) -> float:
-        """The share by which the count is above its label (below: negative), where that is more than CLOSE; else 0."""
+        """The share by which the count is above (below: negative) its label, if that is more than CLOSE; else 0."""
         share = self.parameters / self.label - 1
         return share if abs(share) > CLOSE else 0.0
 
     def memory(self, device: Kind = "cuda") -> Memory:
-        """Predicted, on one of its devices."""
+        """The predicted memory on one of its devices."""
         return memory(self.config, self.devices, device)
 
 

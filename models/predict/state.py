@@ -13,7 +13,7 @@ def buffer_floats(config: GPTConfig) -> int:
 
 
 def shapes_of(config: GPTConfig) -> Shapes:
-    """What the rows of the optimizers ask of a model."""
+    """The shapes of a model that the rows of the optimizers need."""
     hidden, outside = _hidden(config), tuple((1, *size) for size in tables(config).values())
     vectors = sum(lengths(config)) - sum(count * rows * columns for count, rows, columns in hidden + outside)
     return Shapes(buffer_floats(config), hidden, outside, vectors)
@@ -33,6 +33,6 @@ def moment_floats(config: GPTConfig, training: TrainConfig, device: Kind = "cpu"
 
 
 def update_bytes(config: GPTConfig, training: TrainConfig, device: Kind = "cpu") -> int:
-    """What an update allocates for its duration."""
-    overflow = 6 * buffer_floats(config) if training.precision == "fp16" else 0  # is it finite? absolutes and two masks
+    """Bytes that an update allocates for its duration."""
+    overflow = 6 * buffer_floats(config) if training.precision == "fp16" else 0  # is it finite? absolute values and two masks
     return max(overflow, OPTIMIZERS[training.optimizer].extra_bytes(shapes_of(config), device))

@@ -1,11 +1,11 @@
 """The options that the passes of engines/cpu/ know. Imports no torch.
 
-Those passes are written out, and do not call the model. An option that they do not know would silently be trained as if it were
-not there. So every field of GPTConfig and TrainConfig stands here. A configuration with a field that does not stand here, or with
-a value that does not, is trained through autograd, which calls the model itself.
+Those passes are written out, and do not call the model. An option that they do not know would silently be ignored. So every
+field of GPTConfig and TrainConfig is listed here. A configuration with a field or a value that is not listed is trained through
+autograd, which calls the model itself.
 
-    adding an option   teach engines/cpu/ and name here the values that it knows; or name here only the value at which the model
-                       computes what it did before. A name that changes no pass goes to BESIDE
+    adding an option   implement it in engines/cpu/ and list the values that are implemented; or list only the value with which
+                       the model computes the same as before. A field that changes no pass goes to BESIDE
 
 A test fails as long as a field of either config is missing here (tests/models/test_support.py).
 """
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from models.config import GPTConfig, TrainConfig
 
-ANY: Final = None  # every value: sizes, probabilities, factors, which the passes read as they are
+ANY: Final = None  # every value is known: sizes, probabilities and factors, which the passes read directly
 FLAG = (False, True)
 Values = tuple[Any, ...] | None
 
@@ -69,7 +69,7 @@ BESIDE = frozenset({
 
 
 def unknown_option(size: GPTConfig, training: TrainConfig) -> str | None:
-    """The first name that does not stand here, or not with its value, in words; None if there is none."""
+    """The first field that is not listed here, or whose value is not, in words; None if there is none."""
     for name, value, values in (*_declared(size, MODEL), *_declared(training, {**TRAINING, **dict.fromkeys(BESIDE, ANY)})):
         if values is not ANY and value not in (*values, *LEFT.get(name, ())):
             return f"{name} {value!r}"
@@ -83,5 +83,5 @@ def has_passes(size: GPTConfig, training: TrainConfig) -> bool:
 
 
 def _declared(config: GPTConfig | TrainConfig, known: Mapping[str, Values]) -> Iterator[tuple[str, Any, Values]]:
-    """(name, value, the values that are known) of every field; of a field that is not declared none is."""
+    """(name, value, known values) of every field; a field that is not listed has no known values."""
     return ((field.name, getattr(config, field.name), known.get(field.name, ())) for field in fields(config))

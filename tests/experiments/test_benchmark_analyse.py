@@ -132,7 +132,7 @@ def test_older_sources_give_way_to_the_present_ones(tmp_path: Path) -> None:
     assert "GP: 2 studies by older sources are left out." in found.remarks
     found = collect(stored(tmp_path / "old", old))
     assert found.regrets("bowl", "GP", [1]).tolist() == [[7.0], [7.0]]
-    assert "GP: 2 studies are by other sources (digest old) than there are now; they are shown." in found.remarks
+    assert "GP: 2 studies are older than the code (digest old); they are shown." in found.remarks
 
 
 def test_no_study_is_one_sentence(tmp_path: Path) -> None:

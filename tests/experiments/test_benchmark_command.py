@@ -168,7 +168,7 @@ def test_measured_seconds_are_shown_again_and_nothing_is_measured(tmp_path: Path
 
 def test_the_committed_seconds_are_shown_again() -> None:
     done = CliRunner().invoke(app, ["--timing", "--table"])
-    rows = [row for row in done.output.splitlines() if "other sources" not in row]
+    rows = [row for row in done.output.splitlines() if "older than the code" not in row]
     assert done.exit_code == 0 and rows[0].startswith("what") and len(rows) == 1 + 18  # three contenders, six numbers
 
 

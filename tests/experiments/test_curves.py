@@ -281,7 +281,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line["seed"] for line in lines] == [0, 1]
     path.write_text("".join(json.dumps({**line, "digest": "older"}) + "\n" for line in lines))
     shown = call(command.app, ["--table", "--results", str(path)])
-    assert "| language models | 20 | last |" in shown.output and "2 of 2 lines were made by other sources" in shown.output
+    assert "| language models | 20 | last |" in shown.output and "2 of 2 lines are older than the code" in shown.output
     again = call(command.app, ["--recheck", "--results", str(path)])
     assert "the same" in again.output and "2 lines of older sources count again" in again.output
     assert not Ledger(path, some).list_stale() and [line["scores"] for line in Ledger(path, some).latest().values()] == [

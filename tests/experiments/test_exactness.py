@@ -291,7 +291,7 @@ def test_the_command_stores_prints_and_says_what_does_not_hold(tmp_path: Path, m
     command.open_exactness(path, SMALL).measure(print)
     printed = call(command.app, ["--table", "--results", str(path)])
     assert printed.exit_code == 0 and "holds: 3 cases, 0 failures" in printed.output and "does not hold" not in printed.output
-    assert "other sources" not in printed.output
+    assert "older than the code" not in printed.output
     lines = {line["part"]: line for line in map(json.loads, path.read_text().splitlines())}
     lines["fuzz"]["failures"]["17"] = "ValueError: no"
     lines["tails"]["errors"]["EI"]["error"] = None
@@ -299,7 +299,7 @@ def test_the_command_stores_prints_and_says_what_does_not_hold(tmp_path: Path, m
     path.write_text("".join(json.dumps(line) + "\n" for line in lines.values()))
     said = call(command.app, ["--table", "--results", str(path)])
     assert said.exit_code == 1 and "does not hold: case 17 failed: ValueError: no" in said.output
-    assert "tails: EI is infinitely off" in said.output and "1 of 4 lines were made by other sources" in said.output
+    assert "tails: EI is infinitely off" in said.output and "1 of 4 lines is older than the code" in said.output
 
 
 def test_an_infinite_error_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:

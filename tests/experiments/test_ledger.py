@@ -128,7 +128,7 @@ def test_the_last_line_by_the_code_as_it_is_now_is_shown(ledger: Ledger) -> None
     assert [line["y"] for line in ledger.latest().values()] == [2, 3]
     assert [line["y"] for line in ledger.current().values()] == [2]
     assert [line["y"] for line in ledger.list_stale().values()] == [3]
-    assert ledger.warnings() == ["1 of 2 lines were made by other sources than these."]
+    assert ledger.warnings() == ["1 of 2 lines is older than the code; --recheck tells whether the code still gives the same."]
 
 
 def test_without_sources_of_ours_only_the_task_counts(ledger: Ledger) -> None:
@@ -247,8 +247,8 @@ def test_the_command_measures_rechecks_and_prints(tmp_path: Path, monkeypatch: p
     assert done.exit_code == 0 and "sum 5" in done.output and "-> holds: the least is 1" in done.output
     assert seen[-1] == str(tmp_path) and call(["--data", str(tmp_path / "nothing")]).exit_code == 2
     age(opened(tmp_path / "squares.jsonl"))
-    assert "2 of 2 lines were made by other sources than these." in call(["--table"]).output
-    assert call(["--recheck"]).exit_code == 0 and "other sources" not in call(["--table"]).output
+    assert "2 of 2 lines are older than the code; --recheck tells whether" in call(["--table"]).output
+    assert call(["--recheck"]).exit_code == 0 and "older than the code" not in call(["--table"]).output
     other = call(["--results", str(tmp_path / "other.jsonl")])
     assert other.exit_code == 0 and len([*read_lines(tmp_path / "other.jsonl")]) == 2
     monkeypatch.setattr(Ledger, "measure", interrupted)

@@ -77,7 +77,7 @@ def test_the_command_measures_a_duel_once(tmp_path: Path, monkeypatch: pytest.Mo
     three = ["ours", "plain", "trainer"]
     assert asked == [[*three, "ours tanh", "trainer tanh"], [f"{name} compile" for name in three]]
     assert done.output.count("| cpu float32 | 30k |") == 8 and done.output.count("0.91 (0.91–0.91)") == 2, "10 / 11 in both duels"
-    assert len(file.read_text().splitlines()) == 2 and "other sources" not in done.output
+    assert len(file.read_text().splitlines()) == 2 and "older than the code" not in done.output
 
 
 def test_the_page_shows_what_was_measured() -> None:

@@ -96,10 +96,10 @@ def test_the_command_measures_what_is_missing_and_shows_what_is_older(tmp_path: 
     monkeypatch.setattr(subsets, "measure_subset", answer)
     call = CliRunner().invoke
     shown = call(subsets.app, ["--table", "--results", str(path)]).output
-    assert "| 9 [9, 9] |" in shown and "1 of 1 lines were made by other sources" in shown
+    assert "| 9 [9, 9] |" in shown and "1 of 1 lines is older than the code" in shown
     asked.clear()
     shown = call(subsets.app, ["--results", str(path)]).output
-    assert len(asked) == 2 * subsets.SEEDS and "other sources" not in shown
+    assert len(asked) == 2 * subsets.SEEDS and "older than the code" not in shown
     assert "| hartmann6 | 30 | best | 3 | " in shown and " | 0.1 | 0.2 | 0.5 | 0.1 [0, 0.2] |" in shown
     call(subsets.app, ["--results", str(path)])
     assert len(asked) == 2 * subsets.SEEDS

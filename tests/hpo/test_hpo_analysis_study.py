@@ -179,7 +179,8 @@ def test_where_nothing_has_succeeded(jobs: int, tmp_path: Path) -> None:
     found = study.importance()
     assert isinstance(found, Correlations) and str(found).startswith("Nothing can be said before two trials have succeeded")
     for picture in PICTURES:
-        said = "Nothing can be said" if picture in ("importance", "effects") else f"no trial has succeeded among {jobs} results"
+        among = f"no trial has succeeded among {jobs} result{'' if jobs == 1 else 's'}$"
+        said = "Nothing can be said" if picture in ("importance", "effects") else among
         with pytest.raises(ValueError, match=said):
             getattr(study.plot, picture)(tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()

@@ -146,7 +146,7 @@ WITH_CODE: dict[str, tuple[Callable[[], Any], str, str]] = {  # how it is made, 
     "of somebody else": (lambda: Own(PLAIN, seed=1), UNKNOWN.format("Own"), "Own(space, seed=1)"),
     "a plain class": (lambda: Nearby(Space(PLAIN), 1, 3), UNKNOWN.format("Nearby"), "Nearby(space, seed=1, points=3)"),
     "in another": (
-        lambda: Leaders(Nearby(Space(PLAIN))), UNKNOWN.format("Leaders"), "Leaders(Nearby(space, seed=0, points=8), horizon=9)",
+        lambda: Leaders(Nearby(Space(PLAIN))), UNKNOWN.format("Leaders"), "Leaders(Nearby(space, points=8), horizon=9)",
     ),
 }  # fmt: skip
 

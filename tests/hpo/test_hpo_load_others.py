@@ -82,6 +82,7 @@ def test_a_function_among_the_options_of_a_registered_class_is_given_again(
 ) -> None:
     write(tmp_path / "s.sqlite", Priced(PLAIN), 2)  # type: ignore[arg-type]
     monkeypatch.setitem(OPTIMIZERS, "priced", Priced)
-    with pytest.warns(UserWarning, match="the price '.*price' of Priced cannot stand in a file"):
+    with pytest.warns(UserWarning, match=r"the price '.*price' of Priced cannot stand in a file") as said:
         load(tmp_path / "s.sqlite")
+    assert "optimizer=Priced(space, price=..., word='plain')) takes it again" in str(said[0].message), "it takes no seed"
     assert load(tmp_path / "s.sqlite", optimizer=Priced(PLAIN)).optimizer.ask() is not None  # type: ignore[arg-type]

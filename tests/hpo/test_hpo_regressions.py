@@ -49,7 +49,7 @@ class Counter:
 def test_a_study_takes_no_optimizer_that_has_a_history() -> None:
     optimizer = Random(line())
     optimizer.enqueue({"x": 0.5})
-    with pytest.raises(ValueError, match="already has a history of 1 events"):
+    with pytest.raises(ValueError, match="already has a history of 1 event;"):
         hpo.minimize(lambda c: c["x"], line(), optimizer, 3)
     one = Random(line())
     first, _ = Study(one), Study(one)

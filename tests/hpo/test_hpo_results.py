@@ -253,8 +253,9 @@ def test_what_a_study_and_a_history_print() -> None:
     assert first is not None and second is not None and third is not None
     study.optimizer.tell(first, 0.25)
     study.optimizer.lose(second)
-    assert repr(study) == "Study(Random, 1 results, 2 pending, best 0.25 (trial 0))"
-    assert repr(study.history) == "History(5 events: 1 results, 2 pending; loss min)"
+    assert repr(study) == "Study(Random, 1 result, 2 pending, best 0.25 (trial 0))"
+    assert repr(study.history) == "History(5 events: 1 result, 2 pending; loss min)"
+    assert repr(study.history.prefix(1)) == "History(1 event: 0 results, 1 pending; loss min)"
     assert (
         repr(History(Random(line()).header({"a": "min", "b": "max"})))
         == "History(0 events: 0 results, 0 pending; a min, b max)"

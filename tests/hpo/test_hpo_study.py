@@ -151,9 +151,9 @@ def test_no_trial_has_succeeded() -> None:
     job = study.optimizer.ask()
     assert job is not None
     study.optimizer.tell(job, Result(error="out of memory"))
-    with pytest.raises(ValueError, match="among 1 results; the last error was: out of memory"):
+    with pytest.raises(ValueError, match="among 1 result; the last error was: out of memory"):
         _ = study.best
-    with pytest.raises(ValueError, match="among 1 results; the last error was: out of memory"):
+    with pytest.raises(ValueError, match="among 1 result; the last error was: out of memory"):
         _ = study.pareto
     assert study.keep() == [] and len(study.dataframe()) == 1
 

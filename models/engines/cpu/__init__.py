@@ -1,11 +1,11 @@
 """Training on one CPU thread with forward and backward passes written out.
 
-kernels.c    what is computed between matrix products, in C
-compiler.py  which compiler there is for it
-kernels.py   compiles it, once for a processor
+kernels.c    everything between matrix products, in C
+compiler.py  finds the C compiler
+kernels.py   compiles kernels.c, once for each processor
 parts.py     maps, norms, attention, activation: each with its backward pass
-passes.py    a whole GPT of them
-engine.py    the engine that training takes where it can
+passes.py    forward and backward pass of a whole GPT
+engine.py    the engine that a training uses if it can
 
-predict/support.py has the options that the passes know, predict/buffers.py the bytes that they hold.
+predict/support.py lists the options that the passes know, predict/buffers.py counts the bytes that they hold.
 """

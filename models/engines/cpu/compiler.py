@@ -1,4 +1,4 @@
-"""The C compiler for kernels.c, and whether it may be used. Imports no torch."""
+"""Finds the C compiler for kernels.c, and whether it may be used. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_enabled() -> bool:
 
 
 def compiler() -> list[str]:
-    """Its command: $CC, else cc. FileNotFoundError if there is none, ValueError for a quotation that does not end."""
+    """The compiler's command: $CC, else cc. FileNotFoundError if there is none, ValueError if a quotation in it does not end."""
     command = shlex.split(os.environ.get("CC", "")) or ["cc"]
     if shutil.which(command[0]) is None:
         raise FileNotFoundError(f"there is no C compiler {command[0]!r}")

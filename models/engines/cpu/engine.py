@@ -21,9 +21,9 @@ _log = logging.getLogger(__name__)
 
 
 def is_supported(size: GPTConfig, training: TrainConfig, device: torch.device, threads: int) -> bool:
-    """Whether this engine can train a configuration: in float32, by one thread of a CPU for which kernels.c compiles.
+    """Whether this engine can train a configuration. It trains in float32, in one thread of a CPU for which kernels.c compiles.
 
-    An option that its passes do not know is logged, once in a process.
+    An option that its passes do not know is logged once in a process.
     """
     if device.type != "cpu" or threads != 1:
         return False
@@ -39,7 +39,7 @@ def _warn(option: str) -> None:
 
 
 class CPUEngine(EagerEngine):
-    """Values are those of the eager engine up to rounding. ValueError for a configuration that its passes cannot train."""
+    """Gives the values of the eager engine up to rounding. ValueError for a configuration that its passes cannot train."""
 
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         super().__init__(model, flat, optimizer, config)
@@ -49,7 +49,7 @@ class CPUEngine(EagerEngine):
         self._passes: dict[tuple[int, int], Passes] = {}
         self._fresh = True
         first = flat.segments[0]
-        self._blocks = first.stop if first.kind == "hidden" else 0  # the elements that a fresh pass writes over
+        self._blocks = first.stop if first.kind == "hidden" else 0  # how many elements a fresh pass overwrites
 
     def clear(self) -> None:
         self._fresh = True

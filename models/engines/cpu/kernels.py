@@ -1,10 +1,11 @@
-"""kernels.c, compiled once for this processor and kept: what a GPT computes between its matrix products on a CPU.
+"""Compiles kernels.c once for this processor and keeps it: the computations of a GPT between its matrix products on a CPU.
 
 The first use needs a C compiler (GCC or clang: $CC, else cc) for about a second. Without one, `library` returns None and
 training goes through autograd: slower, and the same up to rounding. HPO_KERNELS=off switches the kernels off.
 
-A library that is loaded runs as this user. So the file lies in a folder of the cache that only this user may write (0700), and
-is loaded only if nobody else could have written or replaced it. Otherwise it is compiled for one process, in another folder.
+A loaded library runs with the rights of this user. So the file is in a folder of the cache that only this user may write
+(0700), and it is loaded only if nobody else could have written or replaced it. Otherwise it is compiled for one process, in
+another folder.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from models.engines.cpu.compiler import compiler, is_enabled
 from models.ownership import flaw, flaw_of_file, make_folder, revoke_write
 
 SOURCE = Path(__file__).parent / "kernels.c"
-# Not -ffast-math: a run that diverges must see its NaNs. Compilers that refuse NATIVE are called without it.
+# Not -ffast-math: a diverging run must produce NaNs. If a compiler refuses NATIVE, it is called without it.
 NATIVE = ["-march=native", "-mprefer-vector-width=512"]
 FLAGS = ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd", "-shared", "-fPIC"]
 LIMIT = 120.0  # seconds
-# Bytes. Once an array of this size was freed, glibc keeps the memory of smaller arrays; a larger one has no such effect.
+# Bytes. After an array of this size is freed, glibc keeps the memory of smaller arrays; a larger one has no such effect.
 KEPT = (32 << 20) - (1 << 16)
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ SIGNATURES: dict[str, tuple[list[type], type | None]] = {
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels; None where they are switched off or cannot be had, which is logged.
+    """The compiled kernels. None if they are switched off, or if they cannot be compiled, which is logged.
 
     ValueError if HPO_KERNELS is neither on nor off.
     """
@@ -69,15 +70,16 @@ def library() -> ctypes.CDLL | None:
 
 @lru_cache(maxsize=1)
 def keep_memory() -> None:
-    """From now on this process keeps the memory of arrays that are freed.
+    """Makes this process keep the memory of freed arrays from now on.
 
-    glibc would give the memory of large arrays back to the system, which clears and returns it page by page at every step.
+    By default glibc gives the memory of large arrays back to the system, which clears it and returns it page by page at every
+    step.
     """
     torch.empty(KEPT, dtype=torch.uint8)
 
 
 def pointer(tensor: Tensor | None) -> int | None:
-    """The address of its first element, for C: the tensor must be contiguous, and stay alive during the call."""
+    """The address of a tensor's first element, for C. The tensor must be contiguous, and stay alive during the call."""
     return None if tensor is None else tensor.data_ptr()
 
 
@@ -90,7 +92,7 @@ def _load(path: Path) -> ctypes.CDLL:
 
 
 def _library_file() -> Path:
-    """The file of the library, compiled if it is not there in full. An error of `library` where that fails."""
+    """The file of the library, compiled if it is missing or not complete. Raises one of the errors that `library` logs."""
     command = compiler()
     folder, name = _folder(), f"kernels-{_key(command)}"
     for path in folder.glob(f"{name}-*.so"):
@@ -107,7 +109,7 @@ def _folder() -> Path:
     """This user's folder in the cache; a folder for this process alone if that is not writable, or is writable for others."""
     try:
         return _cache_folder()
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         _log.info("the kernels for CPUs are compiled for this process alone: %s", error)
     except Untrusted as error:
         _log.warning("the kernels for CPUs are compiled for this process alone: %s", error)
@@ -130,7 +132,7 @@ def _cache_folder() -> Path:
 
 
 class Untrusted(ValueError):
-    """A folder to which others may write."""
+    """Raised for a folder to which others may write."""
 
 
 def _check(folder: Path) -> None:
@@ -140,8 +142,8 @@ def _check(folder: Path) -> None:
 
 
 def _compile(command: list[str], folder: Path, name: str) -> Path:
-    """Compile. The name ends with the digest of the bytes, so that a file that was cut short is never loaded: it could kill the
-    process."""
+    """Compile. The file's name ends with the digest of its bytes, so that a file that was cut short is never loaded: it could
+    kill the process."""
     with tempfile.TemporaryDirectory(dir=folder) as place:  # others may compile at the same time
         made = Path(place) / "kernels.so"
         try:
@@ -163,7 +165,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _words(error: Exception) -> str:
-    """What went wrong; of a compiler its first complaint."""
+    """An error in words; of a compiler its first message."""
     said = (getattr(error, "stderr", None) or "").splitlines()
     return next((line for line in said if "error" in line), str(error))
 
@@ -176,7 +178,7 @@ def _key(command: list[str]) -> str:
 
 
 def _processor() -> str:
-    """Its instruction sets rather than its name."""
+    """The processor's instruction sets, which say more than its name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

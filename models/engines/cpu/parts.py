@@ -1,7 +1,7 @@
-"""The parts of a pass: each works between buffers that are made once, and has its own backward pass.
+"""The parts of a pass. Each reads and writes buffers that are made once, and has its own backward pass.
 
     n = B T rows; H, N, K, D, F as in gpt.py. Gradients of matrices are written, or added if `fresh` is false; all others are
-    added. The gradient of an output is passed in, and that of an input is written to a buffer of the caller.
+    added. A backward pass gets the gradient of its output, and writes that of its input to a buffer of the caller.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Map:
             torch.addmm(self.bias, self.x, self.turned, out=self.y)
 
     def backward(self, dy: Tensor, dx: Tensor, fresh: bool) -> None:
-        """dx is written."""
+        """Writes dx."""
         if fresh:
             torch.mm(dy.t(), self.x, out=self.gradient)
         else:
@@ -45,7 +45,7 @@ class Map:
 
 
 class Norm:
-    """y = norm(x), or of x + more: one pass for both."""
+    """y = norm(x), or norm(x + more), where sum and norm are computed in one pass."""
 
     def __init__(self, kernels: ctypes.CDLL, layer: nn.Module, y: Tensor) -> None:
         assert isinstance(layer, nn.LayerNorm | nn.RMSNorm)
@@ -58,7 +58,7 @@ class Norm:
         self._x: Tensor | None = None
 
     def forward(self, x: Tensor, more: Tensor | None = None, total: Tensor | None = None) -> Tensor:
-        """Returns what is normalised: x, or total = x + more."""
+        """Returns the array that was normalised: x, or total = x + more."""
         self.kernels.norm(
             pointer(x), pointer(more), pointer(total), *self._weights, pointer(self.y), pointer(self.stats),
             self.rows, self.width, self.eps, self.rms,
@@ -67,7 +67,7 @@ class Norm:
         return self._x
 
     def backward(self, dy: Tensor, dx: Tensor) -> None:
-        """dx is added to."""
+        """Adds to dx."""
         self.kernels.norm_backward(
             pointer(dy), pointer(self._x), pointer(self.stats), self._weights[0], pointer(dx), *self._gradients,
             self.rows, self.width, self.rms,
@@ -75,8 +75,8 @@ class Norm:
 
 
 class Attention:
-    """From queries, keys and values (n, (N + 2 K) D) to y (n, N D): causal, with shared keys and rotary positions where the
-    model has them. Queries and keys are turned in place."""
+    """From queries, keys and values (n, (N + 2 K) D) to y (n, N D): causal, with shared keys and rotary positions if the model
+    has them. Queries and keys are rotated in place."""
 
     def __init__(self, kernels: ctypes.CDLL, block: Block, qkv: Tensor, y: Tensor, length: int, angles: Angles) -> None:
         config, batch = block.config, y.size(0) // length
@@ -107,25 +107,25 @@ def _check(short: int) -> None:
 
 
 class ThroughAutograd:
-    """Attention of any model, as gpt.py computes it, with its gradient by autograd."""
+    """Attention of any model as gpt.py computes it, with the gradient by autograd."""
 
     def __init__(self, block: Block, qkv: Tensor, y: Tensor, length: int, angles: Angles) -> None:
         self.block, self.angles, self.y = block, angles, y
         self.qkv = qkv.view(-1, length, qkv.size(1))
-        self._recorded: tuple[Tensor, Tensor] | None = None  # what went in, and what came out
+        self._recorded: tuple[Tensor, Tensor] | None = None  # input and output
 
     @torch.enable_grad()
     def forward(self, noise: Noise) -> None:
         leaf = self.qkv.detach().requires_grad_()
         out = self.block.attention_output(leaf, self.angles, noise)
-        self.y.view(out.shape).copy_(out.detach())  # heads of width 1 come out in another order of memory
+        self.y.view(out.shape).copy_(out.detach())  # heads of width 1 have another memory layout
         self._recorded = leaf, out
 
     def backward(self, dy: Tensor, dqkv: Tensor) -> None:
         assert self._recorded is not None
         (leaf, out), self._recorded = self._recorded, None
         # As torch.autograd.backward(out, dy) does, which imports sympy at its first call: a second of every process.
-        gradient = dy.view(out.shape)  # the hook must not know `out`, or the two would keep each other
+        gradient = dy.view(out.shape)  # the hook must not refer to `out`, or both would stay alive
         out.register_hook(lambda _: gradient)
         with torch.enable_grad():
             total = out.sum()
@@ -135,7 +135,7 @@ class ThroughAutograd:
 
 
 class Activation:
-    """a (n, F) from u (n, F), or from a gate and a value (n, 2 F). The derivative takes the place of u."""
+    """a (n, F) from u (n, F), or from a gate and a value (n, 2 F). The derivative replaces u in its buffer."""
 
     def __init__(self, kernels: ctypes.CDLL, kind: str, u: Tensor, a: Tensor) -> None:
         self.kernels, self.kind, self.u, self.a = kernels, KINDS[kind], u, a
@@ -145,6 +145,6 @@ class Activation:
         self.kernels.activate(pointer(self.u), pointer(self.a), *self.a.shape, self.kind)
 
     def backward(self, da: Tensor) -> Tensor:
-        """The gradient of u, in its place."""
+        """Returns the gradient of u, which replaces u in its buffer."""
         self._gates.mul_(da.unsqueeze(1))
         return self.u

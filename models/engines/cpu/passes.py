@@ -1,8 +1,8 @@
 """Forward and backward pass of a whole GPT on a CPU, written out: matrix products of torch, and kernels.c between them.
 
 Autograd would do the same with more calls and more memory traffic. Here buffers are made once, the next norm adds a branch to
-the residual stream, the derivative of an activation takes the place of its input, and gradients of matrices are written to
-their place. predict/support.py names the options of a config that are computed here.
+the residual stream, the derivative of an activation replaces its input, and gradients of matrices are written directly to
+where they belong. predict/support.py names the options of a config that these passes know.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.predict.buffers import has_autograd_attention
 
 
 class Buffers:
-    """Buffers that all blocks share: for the backward pass, and for a branch that the next norm adds."""
+    """Buffers that all blocks share: for the backward pass, and for a branch until the next norm adds it."""
 
     def __init__(self, config: GPTConfig, rows: int) -> None:
         self.more, self.back, self.scaled = (torch.empty(rows, config.hidden) for _ in range(3))
@@ -43,7 +43,7 @@ def branch_factor(config: GPTConfig, scale: float, rows: Tensor, batch: int, noi
 
 
 class Layer:
-    """A block, and what it keeps for its backward pass."""
+    """A block, with the buffers that it keeps for its backward pass."""
 
     def __init__(
         self, kernels: ctypes.CDLL, block: Block, shape: tuple[int, int], shared: Buffers, angles: Angles
@@ -63,7 +63,8 @@ class Layer:
         )
 
     def forward(self, x: Tensor, more: Tensor | None, noise: Noise) -> Tensor:
-        """From the residual stream x + more to (returned) + `shared.more`: the sum after attention, and what is to be added."""
+        """From the residual stream x + more. Its new value is the sum of what is returned (the stream after attention) and
+        `shared.more`."""
         x = self.norm1.forward(x, more, None if more is None else self.x1)
         self.qkv.forward()
         self.attention.forward(noise)
@@ -83,7 +84,7 @@ class Layer:
         return factor
 
     def backward(self, g: Tensor, fresh: bool) -> None:
-        """Turn g, the gradient of the residual stream behind the block, into that before it."""
+        """Turn g, the gradient of the residual stream after the block, into the gradient before the block."""
         shared = self.shared
         self.down.backward(self._branch_gradient(g, self.second), shared.inner, fresh)
         self.up.backward(self.activation.backward(shared.inner), shared.back, fresh)
@@ -94,7 +95,7 @@ class Layer:
         self.norm1.backward(shared.back, g)
 
     def _branch_gradient(self, g: Tensor, factor: Tensor | float | None) -> Tensor:
-        """The gradient that goes into a branch."""
+        """The gradient of a branch's output."""
         return g if factor is None else torch.mul(g, factor, out=self.shared.scaled)
 
 

@@ -1,4 +1,4 @@
-"""A part on every device: torch's FSDP. Each holds its rows of every weight, gradient and moment, which is enough for
+"""A part on every device: torch's FSDP. Each device holds its rows of every weight, gradient and moment. This suffices for
 optimizers that update each weight by itself."""
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from models.precision import AUTOCAST
 
 
 def shard(model: GPT, config: TrainConfig) -> None:
-    """Split the weights of a model over the group, a block at a time. ValueError for what cannot be split."""
+    """Split the weights of a model over the group, block by block. ValueError for a config that cannot be sharded."""
     if not OPTIMIZERS[config.optimizer].shardable:
         able = [name for name, row in OPTIMIZERS.items() if row.shardable]
         needed = f"{', '.join(able[:-1])} or {able[-1]}"
@@ -50,19 +50,19 @@ def flatten_rows(model: GPT, rates: Mapping[str, float]) -> Flat:
 
 
 class FSDPEngine(EagerEngine):
-    """`flat` has this device's rows; they go to the modules after an update, and gradients come from there before it."""
+    """`flat` has this device's rows. They are copied to the modules after an update, and gradients from them before it."""
 
     def __init__(self, model: GPT, flat: Flat, optimizer: Optimizer, config: TrainConfig) -> None:
         super().__init__(model, flat, optimizer, config)
         self.group = Group.current()
         self.copies = self.group.size
-        # Between a forward pass and the next backward pass the model shows whole weights in the place of these.
+        # Between a forward pass and the next backward pass the model has whole weights instead of these.
         self._sharded = {name: weight for name, weight in model.named_parameters() if isinstance(weight, DTensor)}
-        self._whole = layout(self._sharded)  # shapes of DTensors are those of the whole
+        self._whole = layout(self._sharded)  # a DTensor has the shape of the whole
 
     @classmethod
     def flat_buffers(cls, model: GPT, rates: Mapping[str, float], config: TrainConfig) -> Flat:
-        """Shards the model first. ValueError for what cannot be sharded."""
+        """Shards the model first. ValueError for a config that cannot be sharded."""
         shard(model, config)
         return flatten_rows(model, rates)
 
@@ -74,7 +74,7 @@ class FSDPEngine(EagerEngine):
 
     @torch.no_grad()
     def publish(self) -> None:
-        """The modules take over the weights of the flat buffer."""
+        """Copies the weights of the flat buffer to the modules."""
         for module in (self.model, *self.model.blocks):
             module.reshard()  # type: ignore[operator,union-attr]  # or whole weights would outlive their rows
         for name, place in self._cut(self.flat.weights).items():
@@ -108,7 +108,7 @@ class FSDPEngine(EagerEngine):
         self.publish()
 
     def _mine(self, whole: Tensor, place: Tensor) -> Tensor:
-        """This rank's rows of a tensor: as many as fill all ranks but the last ones, in the order of ranks."""
+        """This rank's rows of a tensor. Rows are dealt in the order of ranks; only the last ranks may have fewer, or none."""
         each = -(-whole.size(0) // self.group.size)
         return whole[each * self.group.rank :][: place.size(0)]
 

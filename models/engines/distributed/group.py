@@ -1,6 +1,6 @@
 """The processes that train one model together, one a device: rank 0 decides, and all follow.
 
-A process that torchrun has not started is a group of its own, in which every exchange is nothing at all.
+A process that torchrun has not started is a group of one, in which exchanges do nothing.
 """
 
 import gc
@@ -26,7 +26,7 @@ class Group:
 
     @classmethod
     def current(cls) -> "Group":
-        """That of this process; call `torch.distributed.init_process_group` first where there are several."""
+        """The group of this process. With several processes, call `torch.distributed.init_process_group` first."""
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
         return cls(dist.get_rank(), dist.get_world_size())
@@ -46,12 +46,12 @@ class Group:
         return box[0]
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Waits until all processes are here."""
         if self.size > 1:
             dist.barrier()
 
     def norm(self, shard: Tensor) -> Tensor:
-        """Length of the vector of which every process holds a part."""
+        """The length of a vector; every process holds a part of it."""
         if self.size == 1:
             return length(shard)
         return self.sum(length(shard).double().square()).sqrt()
@@ -62,7 +62,7 @@ ALONE = Group()
 
 @contextmanager
 def process_group(kind: str = "cuda") -> Iterator[Group]:
-    """The group of the processes that torchrun started; a group of one where it did not."""
+    """The group of the processes that torchrun started; without torchrun, a group of one."""
     if "RANK" not in os.environ:
         yield Group()
         return
@@ -72,5 +72,5 @@ def process_group(kind: str = "cuda") -> Iterator[Group]:
     try:
         yield Group.current()
     finally:
-        gc.collect()  # models that are parts of cycles hold the group, whose threads would outlive it
+        gc.collect()  # models in reference cycles hold the group, and its threads would go on
         dist.destroy_process_group()

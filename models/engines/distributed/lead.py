@@ -32,7 +32,7 @@ Factory = Callable[[Mapping[str, Any], int, int], Run]
 
 
 class LedRun:
-    """A run on all ranks; what is called here, on rank 0, is called everywhere."""
+    """A run on all ranks. A method that is called here, on rank 0, is called on every rank."""
 
     def __init__(self, group: Group, number: int, run: Run) -> None:
         self.group, self.number, self.run = group, number, run
@@ -55,7 +55,7 @@ class LedRun:
 
 
 def lead(factory: Factory, script: Callable[[Factory], T]) -> T | None:
-    """On rank 0, script(a factory whose runs run on all ranks) and what it returns; on the others None, at its end.
+    """On rank 0, calls `script` with a factory whose runs train on all ranks, and returns its result; others return None.
 
     A call that raises raises on every rank alike, because all have the same config, position and files; followers go on.
     """
