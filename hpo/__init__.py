@@ -39,6 +39,7 @@ from hpo.objective import Run
 from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
 from hpo.optimizers import (
     ASHA,
+    CMAES,
     GP,
     OPTIMIZERS,
     PBT,
@@ -67,4 +68,5 @@ __all__ = [
     "MemoryLog", "Note", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator",
     "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make",
     "maximize", "minimize", "open_log", "register", "run",
+    "CMAES",
 ]  # fmt: skip

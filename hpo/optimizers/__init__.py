@@ -8,6 +8,7 @@ from typing import Any
 
 from hpo.optimizer import Optimizer, Sampler, Scheduler, adapt
 from hpo.optimizers.asha import ASHA
+from hpo.optimizers.cma_es import CMAES
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.grid import Grid
@@ -31,6 +32,7 @@ OPTIMIZERS: dict[str, type] = {
     "random": Random,
     "sobol": Sobol,
     "gp": GP,
+    "cmaes": CMAES,
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
@@ -93,6 +95,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "GP", "OPTIMIZERS", "PBT", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
+    "ASHA", "CMAES", "GP", "OPTIMIZERS", "PBT", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
     "SuccessiveHalving", "make", "register",
 ]  # fmt: skip
