@@ -33,7 +33,8 @@ NEAR = 64  # feasible rows of which the nearest stands for a distribution that h
 class CMAES(Sampler):
     """Draws generations from a normal distribution that learns the scale and the shape of the best results.
 
-    sigma        the first step, as a share of the range. The first mean is the middle of the space
+    sigma        the first step, as a share of the range; by default the range is six of them. The first mean is the middle of
+                 the space
     population   points a generation; default: 4 + floor(3 log(d)) of d columns (eq. 48)
     restarts     what follows a run that has converged: "ipop" doubles the population; "bipop" alternates large and small ones;
                  "none" draws from the last state for ever
@@ -53,7 +54,7 @@ class CMAES(Sampler):
         print(study.best.config)
     """
 
-    sigma: float = 0.3
+    sigma: float = 1 / 6
     population: int | None = None
     restarts: str = "ipop"
     tolerance: float = 1e-8

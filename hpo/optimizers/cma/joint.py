@@ -76,7 +76,12 @@ class Joint:
 
     @classmethod
     def begin(
-        cls, at: Coordinates, mean: np.ndarray, sigma: float, C: np.ndarray | None = None, q: list[np.ndarray] | None = None
+        cls,
+        at: Coordinates,
+        mean: np.ndarray,
+        sigma: float,
+        C: np.ndarray | None = None,
+        q: list[np.ndarray] | None = None,
     ) -> Joint:
         """The first state: N(mean, sigma^2 C) and probabilities q, uniform if they are not given."""
         gaussian = Gaussian.begin(mean, sigma, C) if len(at.numeric) else None

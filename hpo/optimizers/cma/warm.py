@@ -18,7 +18,7 @@ ALPHA = 0.1  # of the range: how far the optimum may lie from one of them
 ENOUGH = 10  # results, so that there is one in the best share
 
 
-def promising(X: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+def promising_region(X: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
     """(mean (n,), sigma, C (n, n)) of points X (m, n), m >= 1; C has the determinant 1."""
     m, n = X.shape
     mean = X.mean(axis=0)
@@ -46,4 +46,4 @@ def warm_start(at: Coordinates, rows: np.ndarray, sigma: float) -> Joint:
     q = frequencies(C, at.sizes)
     if not len(at.numeric):
         return Joint.begin(at, np.zeros(0), sigma, q=q)
-    return Joint.begin(at, *promising(np.where(np.isnan(X), 0.5, X)), q=q)
+    return Joint.begin(at, *promising_region(np.where(np.isnan(X), 0.5, X)), q=q)
