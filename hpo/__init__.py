@@ -46,6 +46,7 @@ from hpo.optimizers import (
     FreezeThaw,
     Grid,
     Hyperband,
+    LlamaTune,
     Manual,
     MedianStopping,
     Random,
@@ -64,8 +65,8 @@ from hpo.trial import Trial
 
 __all__ = [
     "ASHA", "CMAES", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor",
-    "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual",
-    "MedianStopping", "MemoryLog", "Note", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler",
-    "Scheduler", "Simulator", "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised",
-    "load", "make", "maximize", "minimize", "open_log", "register", "run",
+    "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "LlamaTune",
+    "Manual", "MedianStopping", "MemoryLog", "Note", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog",
+    "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn",
+    "Vectorised", "load", "make", "maximize", "minimize", "open_log", "register", "run",
 ]  # fmt: skip

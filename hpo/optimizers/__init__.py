@@ -14,6 +14,7 @@ from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.grid import Grid
 from hpo.optimizers.halving import SuccessiveHalving
 from hpo.optimizers.hyperband import Hyperband
+from hpo.optimizers.llamatune import LlamaTune
 from hpo.optimizers.manual import Manual
 from hpo.optimizers.median import MedianStopping
 from hpo.optimizers.pbt import PBT
@@ -33,6 +34,7 @@ OPTIMIZERS: dict[str, type] = {
     "sobol": Sobol,
     "gp": GP,
     "cmaes": CMAES,
+    "llamatune": LlamaTune,
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
@@ -95,6 +97,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "CMAES", "GP", "OPTIMIZERS", "PBT", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
-    "SuccessiveHalving", "make", "register",
+    "ASHA", "CMAES", "GP", "OPTIMIZERS", "PBT", "FreezeThaw", "Grid", "Hyperband", "LlamaTune", "Manual", "MedianStopping",
+    "Random", "Sobol", "SuccessiveHalving", "make", "register",
 ]  # fmt: skip
