@@ -26,6 +26,7 @@ table.py        the rows and columns of the dataframe; frames.py finds the line 
 arguments.py    what people type, brought into one form or refused in a sentence
 failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
 display.py      prints a line after every finish of a run
+shortcuts.py    llamatune: a whole search in one call, as guides have it
 run.py          run: the one loop; minimize, maximize
 load.py         load: a study from its file alone
 """
@@ -58,6 +59,7 @@ from hpo.optimizers import (
 from hpo.optimizers.finals import Finals
 from hpo.priors import Around
 from hpo.run import Stop, maximize, minimize, run
+from hpo.shortcuts import llamatune
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
 from hpo.stopping import Turn
 from hpo.study import Study
@@ -68,5 +70,5 @@ __all__ = [
     "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "LlamaTune",
     "Manual", "MedianStopping", "MemoryLog", "Note", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog",
     "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn",
-    "Vectorised", "load", "make", "maximize", "minimize", "open_log", "register", "run",
+    "Vectorised", "llamatune", "load", "make", "maximize", "minimize", "open_log", "register", "run",
 ]  # fmt: skip

@@ -115,37 +115,42 @@ class Projection:
     # -- in ----------------------------------------------------------------------------------------------------------
 
     def find_point(self, config: Mapping[str, Any]) -> Config | None:
-        """The point that stands for a configuration, up to two buckets; None where there is none."""
+        """The point that stands for a configuration, up to two buckets; None where there is none. Of the columns of a dimension
+        the one with the narrowest cell says where it is."""
         row, (h, s) = self.space.encode(config), self.hash
+        if not len(h):
+            return {"z0": 0}
         low: dict[str, Any] = {}
         for j in range(min(self.dimensions, len(h))):
-            mine = [self._place(i, row[i]) for i in np.flatnonzero(h == j).tolist() if not np.isnan(row[i])]
-            signs = [s[i] for i in np.flatnonzero(h == j) if not np.isnan(row[i])]
-            v = np.mean([u if sign > 0 else 1.0 - u for u, sign in zip(mine, signs, strict=True)]) if mine else 0.5
-            low[f"z{j}"] = int(np.rint(np.clip(v, 0.0, 1.0) * (self.buckets - 1)))
-        if not low:
-            return {"z0": 0}
+            cells = [(*self._cell(i, row[i]), s[i]) for i in np.flatnonzero(h == j).tolist() if not np.isnan(row[i])]
+            start, end, sign = min(cells, key=lambda cell: cell[1] - cell[0], default=(0.0, 1.0, 1))
+            u = (start + end) / 2
+            low[f"z{j}"] = int(np.rint((u if sign > 0 else 1.0 - u) * (self.buckets - 1)))
         back = self.space.encode(self.expand(low))
         return low if np.allclose(back, row, rtol=0.0, atol=2.0 / (self.buckets - 1), equal_nan=True) else None
 
-    def _place(self, i: int, position: float) -> float:
-        """u of an encoded value of column i."""
+    def _cell(self, i: int, position: float) -> tuple[float, float]:
+        """From where to where u stands for an encoded value of column i."""
         name, domain = self.space.columns[i], self.space.domain
         values = self._values(name)
-        share = self.bias * len(values)
         for k, value in enumerate(values):
             if abs(self.space.parameters[name].encode(value) - position) <= 1e-12:
-                return self.bias * (k + 0.5)
-        return share + (1.0 - share) * unit_position(domain.levels[i], domain.sizes[i], domain.kinds[i], position)
+                return self.bias * k, self.bias * (k + 1)
+        share = self.bias * len(values)
+        start, end = unit_cell(domain.levels[i], domain.sizes[i], domain.kinds[i], position)
+        return share + (1.0 - share) * start, share + (1.0 - share) * end
 
 
-def unit_position(levels: Array | None, size: int, kind: str, position: float) -> float:
-    """A uniform in [0, 1] from which `Domain.from_unit` makes an encoded value: the middle of those of its cell."""
+def unit_cell(levels: Array | None, size: int, kind: str, position: float) -> tuple[float, float]:
+    """The uniforms in [0, 1] from which `Domain.from_unit` makes an encoded value."""
     if kind == "categorical":
-        return (position + 0.5) / size
-    if levels is None or len(levels) == 1:
-        return position
+        return position / size, (position + 1) / size
+    if levels is None:
+        return position, position
+    if len(levels) == 1:
+        return 0.0, 1.0
     ends = (levels[1:] + levels[:-1]) / 2
     ends = np.concatenate([[2 * levels[0] - ends[0]], ends, [2 * levels[-1] - ends[-1]]])
+    ends = (ends - ends[0]) / (ends[-1] - ends[0])
     at = int(np.argmin(np.abs(levels - position)))
-    return float((ends[at] + ends[at + 1] - 2 * ends[0]) / 2 / (ends[-1] - ends[0]))
+    return float(ends[at]), float(ends[at + 1])

@@ -433,15 +433,15 @@ def rosenbrock(x: np.ndarray) -> float:
 
 
 REACHED: dict[str, tuple[Callable[[np.ndarray], float], int, float, int]] = {
-    "sphere": (sphere, 600, 1e-6, 10),
-    "ellipsoid": (ellipsoid, 2400, 1e-6, 9),
-    "rosenbrock": (rosenbrock, 2400, 1e-6, 7),
+    "sphere": (sphere, 500, 1e-6, 10),  # the library takes 328 to 433 evaluations over these seeds, ours 350 to 448
+    "ellipsoid": (ellipsoid, 1400, 1e-6, 10),  # 990 to 1311, and 1086 to 1266
+    "rosenbrock": (rosenbrock, 2300, 1e-6, 9),  # 1458 to 2079, and 1463 to 2098
 }
 
 
 @pytest.mark.parametrize("name", REACHED)
 def test_it_reaches_what_is_stated(name: str) -> None:
-    """In five dimensions, over ten seeds; of the valley of Rosenbrock some runs end in its other minimum."""
+    """In five dimensions, over ten seeds."""
     function, trials, target, most = REACHED[name]
     reached = 0
     for seed in range(10):
