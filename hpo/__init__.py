@@ -29,6 +29,7 @@ failures.py     when failures end a run
 lineage.py      trains a missing source checkpoint again
 signals.py      ends a run cleanly after Ctrl-C or SIGTERM
 display.py      prints a line after every finish of a run
+shortcuts.py    llamatune: a whole search in one call, as guides have it
 run.py          run: the one loop; minimize, maximize
 load.py         load: a study from its file alone
 """
@@ -44,6 +45,7 @@ from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
 from hpo.optimizers import (
     ASHA,
     BOHB,
+    CMAES,
     GP,
     KDE,
     OPTIMIZERS,
@@ -52,6 +54,7 @@ from hpo.optimizers import (
     FreezeThaw,
     Grid,
     Hyperband,
+    LlamaTune,
     Manual,
     MedianStopping,
     Narrowing,
@@ -66,16 +69,18 @@ from hpo.parameters import Integer, Real
 from hpo.priors import Around
 from hpo.rng import stream
 from hpo.run import Stop, maximize, minimize, run
+from hpo.shortcuts import llamatune
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
 from hpo.stopping import Turn
 from hpo.study import Study
 from hpo.trial import Trial
 
 __all__ = [
-    "ASHA", "BOHB", "EXECUTORS", "GP", "KDE", "LOGS", "OPTIMIZERS", "PBT", "TPE", "Around", "Categorical", "Collision",
-    "Const", "Draft", "Event", "Executor", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband",
-    "Importance", "Inline", "Int", "Integer", "Job", "Key", "Log", "Lost", "Manual", "MedianStopping", "MemoryLog",
-    "Narrowing", "Note", "Optimizer", "Processes", "Random", "Real", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler",
-    "Simulator", "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load",
-    "make", "maximize", "minimize", "open_log", "register", "run", "stream",
+    "ASHA", "BOHB", "CMAES", "EXECUTORS", "GP", "KDE", "LOGS", "OPTIMIZERS", "PBT", "TPE", "Around", "Categorical",
+    "Collision", "Const", "Draft", "Event", "Executor", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History",
+    "Hyperband", "Importance", "Inline", "Int", "Integer", "Job", "Key", "LlamaTune", "Log", "Lost", "Manual",
+    "MedianStopping", "MemoryLog", "Narrowing", "Note", "Optimizer", "Processes", "Random", "Real", "Result", "Run",
+    "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads",
+    "Trial", "Turn", "Vectorised", "llamatune", "load", "make", "maximize", "minimize", "open_log", "register", "run",
+    "stream",
 ]  # fmt: skip

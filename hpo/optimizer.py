@@ -280,12 +280,17 @@ class Sampler(Optimizer):
         config = self.sample(history, trial)
         return None if config is None else Draft(config)
 
-    def draft(self, history: History, trial: int) -> Draft | None:
-        """The configuration of a fresh trial: the oldest pinned one, else a suggestion. Schedulers call this."""
+    def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
+        """`suggest` for a trial that is first trained to `until`; a sampler with a state for each first budget overrides it."""
+        return self.suggest(history, trial)
+
+    def draft(self, history: History, trial: int, until: int | None = None) -> Draft | None:
+        """The configuration of a fresh trial that is first trained to `until` (by default the horizon): the oldest pinned one,
+        else a suggestion. Schedulers call this."""
         pinned = history.queue_head
         if pinned is not None:
             return Draft(dict(pinned[1]), study={"queued": pinned[0]})
-        return self.suggest(history, trial)
+        return self.suggest_at(history, trial, history.header.horizon if until is None else until)
 
     def fresh(self, history: History, until: int, member: Mapping[str, Any] | None = None) -> Job | None:
         """A job that starts a new trial; None if there is no configuration for it, or if the run's limit is reached.
@@ -295,7 +300,7 @@ class Sampler(Optimizer):
         if history.limited:
             return None
         trial = history.next_trial
-        draft = self.draft(history, trial)
+        draft = self.draft(history, trial, until)
         if draft is None:
             return None
         seed = training_seed(self.seed, trial)

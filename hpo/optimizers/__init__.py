@@ -9,12 +9,14 @@ from typing import Any
 from hpo.optimizer import Optimizer, Sampler, Scheduler, adapt
 from hpo.optimizers.asha import ASHA
 from hpo.optimizers.bohb import BOHB
+from hpo.optimizers.cma_es import CMAES
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.grid import Grid
 from hpo.optimizers.halving import SuccessiveHalving
 from hpo.optimizers.hyperband import Hyperband
 from hpo.optimizers.kde import KDE
+from hpo.optimizers.llamatune import LlamaTune
 from hpo.optimizers.manual import Manual
 from hpo.optimizers.median import MedianStopping
 from hpo.optimizers.narrowing import Narrowing
@@ -39,6 +41,8 @@ OPTIMIZERS: dict[str, type] = {
     "tpe": TPE,
     "kde": KDE,
     "bohb": BOHB,
+    "cmaes": CMAES,
+    "llamatune": LlamaTune,
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
@@ -101,7 +105,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "BOHB", "GP", "KDE", "OPTIMIZERS", "PBT", "TPE",
-    "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
-    "SuccessiveHalving", "make", "register",
+    "ASHA", "BOHB", "CMAES", "GP", "KDE", "OPTIMIZERS", "PBT", "TPE", "FreezeThaw", "Grid", "Hyperband", "LlamaTune",
+    "Manual", "MedianStopping", "Narrowing", "Random", "Sobol", "SuccessiveHalving", "make", "register",
 ]  # fmt: skip

@@ -147,7 +147,7 @@ class FreezeThaw(Scheduler):
     def propose(self, history: History) -> Job | None:
         if len(history.header.objectives) > 1:
             raise ValueError(f"FreezeThaw takes one objective, but {list(history.header.objectives)} came; ASHA takes several")
-        new = self.sampler.draft(history, history.next_trial)
+        new = self.sampler.draft(history, history.next_trial, self.rungs[0])
         paused = self._paused(history)
         if not history.limited and (history.queue_head is not None or not paused or len(history.trials) < FIRST):
             return None if new is None else self._start(history, new, {})

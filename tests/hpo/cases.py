@@ -61,6 +61,8 @@ def learns(name: str) -> bool:
 FINISHED = ("random", "asha(gp)", "hyperband", "median", "freezethaw", "pbt", "grid")
 CASES = [*OPTIMIZERS, "asha(gp)", "hyperband(sobol)", "pbt(gp)", "median(gp)", "asha(grid)"]
 CASES += ["asha(tpe)", "hyperband(tpe)"]
+CASES += ["asha(cmaes)", "hyperband(cmaes)", "pbt(cmaes)"]
+CASES += ["llamatune(gp)", "llamatune(cmaes)", "asha(llamatune)"]
 CASES += [f"finals({name})" for name in FINISHED]
 
 
