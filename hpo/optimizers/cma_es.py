@@ -100,13 +100,13 @@ class CMAES(Sampler):
 
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         path, rng = self.path(history, until), stream(self.seed, trial, "cma_es")
-        row, x, c = draw_feasible(path.joint, rng)
+        row, x, c = draw_member(path.joint, rng)
         generation, place = path.following
         member = {"generation": generation, "place": place, "update": path.updates, "x": x.tolist(), "c": c.tolist()}
         return Draft(self.space.decode(row), {RECORD: member})
 
 
-def draw_feasible(joint: Joint, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw_member(joint: Joint, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(row (d,), x (n,), c (k,)) of a feasible point of a distribution, see CMAES."""
     domain = joint.at.domain
     X, C = joint.draw(rng, DRAWS)
