@@ -41,12 +41,16 @@ from hpo.optimizers import (
     ASHA,
     GP,
     OPTIMIZERS,
+    PASHA,
     PBT,
+    ASHAStopping,
     FreezeThaw,
     Grid,
     Hyperband,
     Manual,
     MedianStopping,
+    PatienceStopping,
+    PercentileStopping,
     Random,
     Sobol,
     SuccessiveHalving,
@@ -62,9 +66,10 @@ from hpo.study import Study
 from hpo.trial import Trial
 
 __all__ = [
-    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PBT", "Around", "Categorical", "Const", "Draft", "Executor", "Finals",
-    "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping",
-    "MemoryLog", "Note", "Optimizer", "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator",
-    "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make",
-    "maximize", "minimize", "open_log", "register", "run",
+    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PASHA", "PBT", "ASHAStopping", "Around", "Categorical", "Const",
+    "Draft", "Executor", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job",
+    "Key", "Manual", "MedianStopping", "MemoryLog", "Note", "Optimizer", "PatienceStopping", "PercentileStopping",
+    "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop",
+    "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize",
+    "open_log", "register", "run",
 ]  # fmt: skip

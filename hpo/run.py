@@ -264,6 +264,7 @@ def minimize(
     renewal = {name: arguments.count(name, value, 1) for name, value in renewal.items()}
     horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)
     objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
+    chosen.take_horizon(horizon)
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
     executor_options(executor)  # refuses an unknown one before anything is made
     study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=log)

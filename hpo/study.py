@@ -49,14 +49,17 @@ class Study:
     ) -> None:
         self.optimizer: Optimizer = arguments.instance(optimizer)
         optimizer = self.optimizer
-        horizon = optimizer.horizon if horizon is None else whole("horizon", horizon)
+        horizon = None if horizon is None else whole("horizon", horizon)
         objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
-        if horizon < optimizer.horizon:
-            name = type(optimizer).__name__
-            raise ValueError(f"{name} trains up to {optimizer.horizon} {unit}, but the study's horizon is {horizon}")
-        self.header = optimizer.header(objectives, unit, horizon, whole("lost_limit", lost_limit, 1))
+        lost_limit = whole("lost_limit", lost_limit, 1)
         store = None if log is None else open_log(log)
         try:
+            optimizer.take_horizon(horizon, None if store is None else (store.header() or {}).get("optimizer"))
+            horizon = optimizer.horizon if horizon is None else horizon
+            if horizon < optimizer.horizon:
+                name = type(optimizer).__name__
+                raise ValueError(f"{name} trains up to {optimizer.horizon} {unit}, but the study's horizon is {horizon}")
+            self.header = optimizer.header(objectives, unit, horizon, lost_limit)
             self.history = History(self.header, store)
             optimizer.bind(self.history)
         except BaseException:

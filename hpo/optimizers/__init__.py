@@ -8,6 +8,7 @@ from typing import Any
 
 from hpo.optimizer import Optimizer, Sampler, Scheduler, adapt
 from hpo.optimizers.asha import ASHA
+from hpo.optimizers.asha_stopping import ASHAStopping
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.grid import Grid
@@ -15,7 +16,10 @@ from hpo.optimizers.halving import SuccessiveHalving
 from hpo.optimizers.hyperband import Hyperband
 from hpo.optimizers.manual import Manual
 from hpo.optimizers.median import MedianStopping
+from hpo.optimizers.pasha import PASHA
+from hpo.optimizers.patience import PatienceStopping
 from hpo.optimizers.pbt import PBT
+from hpo.optimizers.percentile import PercentileStopping
 from hpo.optimizers.random import Random
 from hpo.optimizers.sobol import Sobol
 from hpo.registry import is_reference, option_names, resolve
@@ -34,8 +38,12 @@ OPTIMIZERS: dict[str, type] = {
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
+    "asha_stopping": ASHAStopping,
+    "pasha": PASHA,
     "freezethaw": FreezeThaw,
     "median": MedianStopping,
+    "percentile": PercentileStopping,
+    "patience": PatienceStopping,
     "pbt": PBT,
 }
 
@@ -93,6 +101,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "GP", "OPTIMIZERS", "PBT", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping", "Random", "Sobol",
-    "SuccessiveHalving", "make", "register",
+    "ASHA", "GP", "OPTIMIZERS", "PASHA", "PBT", "ASHAStopping", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping",
+    "PatienceStopping", "PercentileStopping", "Random", "Sobol", "SuccessiveHalving", "make", "register",
 ]  # fmt: skip

@@ -31,6 +31,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "halving": {"max_resource": TOP},
     "hyperband": {"max_resource": TOP},
     "asha": {"max_resource": TOP},
+    "asha_stopping": {"max_resource": TOP},
+    "pasha": {"max_resource": TOP},
+    "percentile": {"rungs": (1, 3), "max_resource": TOP},
+    "patience": {"rungs": (1, 3), "max_resource": TOP, "patience": 1},
     "median": {"rungs": (1, 3), "max_resource": TOP},
     "pbt": {"population": 4, "generations": 3, "max_resource": TOP},
 }
