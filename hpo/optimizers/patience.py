@@ -22,7 +22,7 @@ class PatienceStopping(EarlyStopping):
     NaN is no improvement. An evaluation counts as in Keras (EarlyStopping, `patience` and `min_delta`); what differs is that
     a verdict falls at a rung, so that it is an event of the study. The last rung may be `max_resource`.
 
-        space = {"lr": (1e-4, 1e-1, "log")}
+        space = {"lr": (1e-3, 1.0, "log")}
         def objective(config, report):
             for epoch in range(1, 10):
                 report(epoch, max(config["lr"], 1 / epoch))
