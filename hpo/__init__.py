@@ -22,6 +22,7 @@ analysis/       what a history says: importance, figures, snapshot, the report's
 retention.py    which checkpoints must stay, and which may be deleted
 pareto.py       fronts and crowding
 stopping.py     when a search turns to its finals
+stop_rules.py   rules by which a study stops itself: a target, no improvement, what a model says is left to gain
 table.py        the rows and columns of the dataframe; frames.py finds the line that a warning shows
 arguments.py    what people type, brought into one form or refused in a sentence
 failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
@@ -61,15 +62,16 @@ from hpo.optimizers.finals import Finals
 from hpo.priors import Around
 from hpo.run import Stop, maximize, minimize, run
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
+from hpo.stop_rules import ExpectedImprovementPerCost, NoImprovement, RegretBound, StopRule, Target
 from hpo.stopping import Turn
 from hpo.study import Study
 from hpo.trial import Trial
 
 __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PASHA", "PBT", "ASHAStopping", "Around", "Categorical", "Const",
-    "Draft", "Executor", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Inline", "Int", "Job",
-    "Key", "Manual", "MedianStopping", "MemoryLog", "Note", "Optimizer", "PatienceStopping", "PercentileStopping",
-    "Processes", "Random", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop",
-    "Study", "SuccessiveHalving", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize",
-    "open_log", "register", "run",
+    "Draft", "Executor", "ExpectedImprovementPerCost", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History",
+    "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping", "MemoryLog", "NoImprovement", "Note", "Optimizer",
+    "PatienceStopping", "PercentileStopping", "Processes", "Random", "RegretBound", "Result", "Run", "SQLiteLog", "Sampler",
+    "Scheduler", "Simulator", "Sobol", "Space", "Stop", "StopRule", "Study", "SuccessiveHalving", "Target", "Threads",
+    "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize", "open_log", "register", "run",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from hpo.optimizer import Optimizer
 from hpo.plain import SupportsPropose, SupportsSample
 from hpo.retention import Retention
 from hpo.space import Space
+from hpo.stopping import explain_stop
 from hpo.trial import Trial, best_key, describe_best, first_objective, learning_curve
 from hpo.values import whole
 
@@ -149,6 +150,11 @@ class Study:
     def summary(self) -> str:
         """The best so far in a few words: `best 0.1 (trial 3)`, of several objectives `front of 4`."""
         return describe_best(self.history)
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the search started no more trials, in a few words: a stop rule's sentence, a limit; empty while nothing did."""
+        return explain_stop(self.history)
 
     # -- analysis ----------------------------------------------------------------------------------------------------
 
