@@ -43,6 +43,7 @@ from hpo.optimizers import (
     GP,
     OPTIMIZERS,
     PASHA,
+    PB2,
     PBT,
     ASHAStopping,
     FreezeThaw,
@@ -68,7 +69,7 @@ from hpo.study import Study
 from hpo.trial import Trial
 
 __all__ = [
-    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PASHA", "PBT", "ASHAStopping", "Around", "Categorical", "Const",
+    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PASHA", "PB2", "PBT", "ASHAStopping", "Around", "Categorical", "Const",
     "Draft", "Executor", "ExpectedImprovementPerCost", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History",
     "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping", "MemoryLog", "NoImprovement", "Note", "Optimizer",
     "PatienceStopping", "PercentileStopping", "Processes", "Random", "RegretBound", "Result", "Run", "SQLiteLog", "Sampler",

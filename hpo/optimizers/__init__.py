@@ -18,6 +18,7 @@ from hpo.optimizers.manual import Manual
 from hpo.optimizers.median import MedianStopping
 from hpo.optimizers.pasha import PASHA
 from hpo.optimizers.patience import PatienceStopping
+from hpo.optimizers.pb2 import PB2
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.percentile import PercentileStopping
 from hpo.optimizers.random import Random
@@ -45,6 +46,7 @@ OPTIMIZERS: dict[str, type] = {
     "percentile": PercentileStopping,
     "patience": PatienceStopping,
     "pbt": PBT,
+    "pb2": PB2,
 }
 
 
@@ -101,6 +103,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "GP", "OPTIMIZERS", "PASHA", "PBT", "ASHAStopping", "FreezeThaw", "Grid", "Hyperband", "Manual", "MedianStopping",
-    "PatienceStopping", "PercentileStopping", "Random", "Sobol", "SuccessiveHalving", "make", "register",
+    "ASHA", "GP", "OPTIMIZERS", "PASHA", "PB2", "PBT", "ASHAStopping", "FreezeThaw", "Grid", "Hyperband", "Manual",
+    "MedianStopping", "PatienceStopping", "PercentileStopping", "Random", "Sobol", "SuccessiveHalving", "make", "register",
 ]  # fmt: skip
