@@ -31,7 +31,8 @@ from surrogates.linalg import cholesky, one_thread, solve_lower
 PRIOR = np.array([[log(0.5), 1.0], [0.0, 1.0], [log(0.1), 1.5], [log(0.1), 1.5]])
 BOUNDS = np.log([[0.02, 20.0], [0.02, 50.0], [1e-4, 10.0], [1e-4, 10.0]])
 STARTS = ((0.0, 0.0, 0.0, 0.0), (-1.0, 0.0, -1.0, -1.0), (1.0, 0.0, 1.0, 1.0))  # of a fit, in sd from the prior's mean
-CLIMBED = 5  # of the candidates of `climb_bound`
+CLIMBED = 8  # of the candidates of `climb_bound`, the best that are
+APART = 0.1  # from each other at least so far, in the column in which they differ most: else all may lie in one basin
 VARIANCE_FLOOR = 1e-14
 
 
@@ -129,9 +130,20 @@ def climb_bound(process: TimeVaryingProcess, t: float, beta: float, candidates: 
         box = [(0.0, 1.0) if column in free else (u, u) for column, u in enumerate(x)]
         return np.asarray(minimize(negated, x, jac=True, method="L-BFGS-B", bounds=box).x)
 
-    tops = [climb(candidates[i]) for i in order[:CLIMBED]]
+    tops = [climb(x) for x in _apart(candidates[order])]
     rows = np.clip(np.concatenate([np.array(tops).reshape(-1, candidates.shape[1]), candidates]), 0.0, 1.0)
     return np.asarray(rows[np.argsort(-process.upper_bound(rows, t, beta), kind="stable")])
+
+
+def _apart(rows: Array) -> list[Array]:
+    """The first CLIMBED rows that are apart from those before."""
+    chosen: list[Array] = []
+    for x in rows:
+        if len(chosen) == CLIMBED:
+            break
+        if all(np.abs(x - other).max() >= APART for other in chosen):
+            chosen.append(x)
+    return chosen
 
 
 # -- the fit -----------------------------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def test_climbing_moves_the_free_columns_alone_and_ends_above_a_grid() -> None:
     process = TimeVaryingProcess.of(THETA, X, t, z)
     candidates = np.column_stack([np.random.default_rng(0).random(64), np.full(64, 0.25)])
     rows = climb_bound(process, 6.0, 2.0, candidates, [0])
-    assert (rows[:, 1] == 0.25).all() and len(rows) == 64 + 5
+    assert (rows[:, 1] == 0.25).all() and 64 < len(rows) <= 64 + 8
     values = process.upper_bound(rows, 6.0, 2.0)
     assert (np.diff(values) <= 0).all()
     grid = np.column_stack([np.linspace(0, 1, 2001), np.full(2001, 0.25)])
@@ -122,7 +122,7 @@ def test_climbing_moves_the_free_columns_alone_and_ends_above_a_grid() -> None:
 def test_targets_that_are_not_finite_are_refused() -> None:
     X, t, z = data(3, 1)
     for call in (TimeVaryingProcess.of, lambda theta, *rows: fit_drift(*rows)):
-        with pytest.raises(ValueError, match="targets must be finite|all targets finite"):
+        with pytest.raises(ValueError, match=r"targets must be finite|all targets finite"):
             call(THETA, X, t, np.array([0.0, np.nan, 1.0]))
     with pytest.raises(ValueError, match="at least one target"):
         fit_drift(X[:0], t[:0], z[:0])
