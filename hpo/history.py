@@ -209,11 +209,8 @@ class History:
         if not self.limited or (rule is not None and rule not in allowed):
             return
         now, value = (None if rule is None else allowed[rule]), self.last_limit.get("value")
-        if isinstance(value, int | float) and isinstance(now, int | float):
-            more = now > value
-        else:
-            more = now is None or (value not in now if isinstance(now, list) else now != value)
-        if more:
+        amounts = isinstance(value, int | float) and isinstance(now, int | float)
+        if now is None or (now > value if amounts else value not in now if isinstance(now, list) else now != value):
             self.limited, self.last_limit, self.phase = False, {}, "search"
 
     def _apply_start(self, job: Job, added: bool) -> None:
