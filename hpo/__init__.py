@@ -19,6 +19,7 @@ objects.py      choices that JSON cannot hold: objectives get the objects, logs 
 study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe, importance, plot, report
 trial.py        Trial: one finished key as people read it
 analysis/       what a history says: importance, figures, snapshot, the report's page
+ancestry.py     lineage and schedule of a trial: the checkpoints and the hyperparameters that made it
 retention.py    which checkpoints must stay, and which may be deleted
 pareto.py       fronts and crowding
 stopping.py     when a search turns to its finals
@@ -60,6 +61,7 @@ from hpo.optimizers import (
     register,
 )
 from hpo.optimizers.finals import Finals
+from hpo.optimizers.replay import Replay
 from hpo.priors import Around
 from hpo.run import Stop, maximize, minimize, run
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
@@ -72,7 +74,7 @@ __all__ = [
     "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PASHA", "PB2", "PBT", "ASHAStopping", "Around", "Categorical", "Const",
     "Draft", "Executor", "ExpectedImprovementPerCost", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History",
     "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping", "MemoryLog", "NoImprovement", "Note", "Optimizer",
-    "PatienceStopping", "PercentileStopping", "Processes", "Random", "RegretBound", "Result", "Run", "SQLiteLog", "Sampler",
-    "Scheduler", "Simulator", "Sobol", "Space", "Stop", "StopRule", "Study", "SuccessiveHalving", "Target", "Threads",
-    "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize", "open_log", "register", "run",
+    "PatienceStopping", "PercentileStopping", "Processes", "Random", "RegretBound", "Replay", "Result", "Run", "SQLiteLog",
+    "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "StopRule", "Study", "SuccessiveHalving", "Target",
+    "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize", "open_log", "register", "run",
 ]  # fmt: skip

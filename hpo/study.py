@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo import arguments, table
+from hpo import ancestry, arguments, table
 from hpo.analysis.paths import check_file
 from hpo.analysis.plots import Plots
 from hpo.analysis.subject import Subject
@@ -93,6 +93,14 @@ class Study:
     def curve(self, key: Key) -> tuple[tuple[int, float], ...]:
         """(step, value) of the first objective from the trial's own start up to a key, its rungs included."""
         return learning_curve(self.history, key)
+
+    def lineage(self, trial: int | Key) -> tuple[Key, ...]:
+        """The keys whose jobs made a trial's weights, from a start from nothing on; see hpo/ancestry.py."""
+        return ancestry.lineage(self.history, trial)
+
+    def schedule(self, trial: int | Key) -> ancestry.Schedule:
+        """(until, configuration) of every phase of the training that made a trial: what `Replay` trains again."""
+        return ancestry.schedule(self.history, trial)
 
     def successes(self) -> list[Key]:
         """Finished keys without failures at the highest budget that has any."""
