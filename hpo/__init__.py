@@ -55,13 +55,13 @@ from hpo.optimizers import (
     PatienceStopping,
     PercentileStopping,
     Random,
+    Replay,
     Sobol,
     SuccessiveHalving,
     make,
     register,
 )
 from hpo.optimizers.finals import Finals
-from hpo.optimizers.replay import Replay
 from hpo.priors import Around
 from hpo.run import Stop, maximize, minimize, run
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised

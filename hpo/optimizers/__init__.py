@@ -22,6 +22,7 @@ from hpo.optimizers.pb2 import PB2
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.percentile import PercentileStopping
 from hpo.optimizers.random import Random
+from hpo.optimizers.replay import Replay
 from hpo.optimizers.sobol import Sobol
 from hpo.registry import is_reference, option_names, resolve
 from hpo.space import Space
@@ -104,5 +105,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 __all__ = [
     "ASHA", "GP", "OPTIMIZERS", "PASHA", "PB2", "PBT", "ASHAStopping", "FreezeThaw", "Grid", "Hyperband", "Manual",
-    "MedianStopping", "PatienceStopping", "PercentileStopping", "Random", "Sobol", "SuccessiveHalving", "make", "register",
+    "MedianStopping", "PatienceStopping", "PercentileStopping", "Random", "Replay", "Sobol", "SuccessiveHalving", "make",
+    "register",
 ]  # fmt: skip

@@ -143,6 +143,7 @@ def test_it_replays_with_losses_and_failures(workers: int, tmp_path: Path) -> No
     study = Study(build(), log=SQLiteLog(tmp_path / "log.db"))
     history = run(study, Simulator(loss, workers=workers, straggle=1.0, drop=0.05, seed=workers))
     assert changed_jobs(history, build) == []
+    assert hpo.load(tmp_path / "log.db").optimizer.describe()["schedule"] == [list(phase) for phase in SCHEDULE]
     assert "replayed" in replay_in_process(build, tmp_path / "log.db")
     failed = sum(history.is_failure(key) for key in history.results)
     assert len(history.at(2)) == 4 and len(history.at(9)) == 4 - sum(history.is_failure(k) for k in history.results if k[1] < 9)
