@@ -41,6 +41,7 @@ from hpo.objective import Run
 from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
 from hpo.optimizers import (
     ASHA,
+    DEHB,
     GP,
     OPTIMIZERS,
     PASHA,
@@ -71,10 +72,11 @@ from hpo.study import Study
 from hpo.trial import Trial
 
 __all__ = [
-    "ASHA", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PASHA", "PB2", "PBT", "ASHAStopping", "Around", "Categorical", "Const",
-    "Draft", "Executor", "ExpectedImprovementPerCost", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History",
-    "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping", "MemoryLog", "NoImprovement", "Note", "Optimizer",
-    "PatienceStopping", "PercentileStopping", "Processes", "Random", "RegretBound", "Replay", "Result", "Run", "SQLiteLog",
-    "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "StopRule", "Study", "SuccessiveHalving", "Target",
-    "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize", "minimize", "open_log", "register", "run",
+    "ASHA", "DEHB", "EXECUTORS", "GP", "LOGS", "OPTIMIZERS", "PASHA", "PB2", "PBT", "ASHAStopping", "Around",
+    "Categorical", "Const", "Draft", "Executor", "ExpectedImprovementPerCost", "Finals", "Float", "FreezeThaw", "Grid",
+    "Header", "History", "Hyperband", "Inline", "Int", "Job", "Key", "Manual", "MedianStopping", "MemoryLog",
+    "NoImprovement", "Note", "Optimizer", "PatienceStopping", "PercentileStopping", "Processes", "Random", "RegretBound",
+    "Replay", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "StopRule",
+    "Study", "SuccessiveHalving", "Target", "Threads", "Trial", "Turn", "Vectorised", "load", "make", "maximize",
+    "minimize", "open_log", "register", "run",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 from hpo.optimizer import Optimizer, Sampler, Scheduler, adapt
 from hpo.optimizers.asha import ASHA
 from hpo.optimizers.asha_stopping import ASHAStopping
+from hpo.optimizers.dehb import DEHB
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.grid import Grid
@@ -42,6 +43,7 @@ OPTIMIZERS: dict[str, type] = {
     "asha": ASHA,
     "asha_stopping": ASHAStopping,
     "pasha": PASHA,
+    "dehb": DEHB,
     "freezethaw": FreezeThaw,
     "median": MedianStopping,
     "percentile": PercentileStopping,
@@ -104,7 +106,7 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "GP", "OPTIMIZERS", "PASHA", "PB2", "PBT", "ASHAStopping", "FreezeThaw", "Grid", "Hyperband", "Manual",
+    "ASHA", "DEHB", "GP", "OPTIMIZERS", "PASHA", "PB2", "PBT", "ASHAStopping", "FreezeThaw", "Grid", "Hyperband", "Manual",
     "MedianStopping", "PatienceStopping", "PercentileStopping", "Random", "Replay", "Sobol", "SuccessiveHalving", "make",
     "register",
 ]  # fmt: skip

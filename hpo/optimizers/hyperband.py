@@ -26,22 +26,24 @@ class Hyperband(Brackets):
     def _arrange(self, top: int) -> None:
         check_resources(self.min_resource, top, self.reduction_factor)
         check_rate(self.min_early_stopping_rate, levels(self.min_resource, top, self.reduction_factor))
-        self._ladders = self._table(top)[self.min_early_stopping_rate :]
+        self._ladders = hyperband_ladders(self.min_resource, top, self.reduction_factor)[self.min_early_stopping_rate :]
 
     def table(self) -> list[Ladder]:
         """The ladder of every bracket, the most aggressive first."""
-        return self._table(self.horizon)
-
-    def _table(self, top: int) -> list[Ladder]:
-        eta, deepest = self.reduction_factor, levels(self.min_resource, top, self.reduction_factor)
-        ladders: list[Ladder] = []
-        for s in range(deepest, -1, -1):
-            n = math.ceil((deepest + 1) / (s + 1) * eta**s - 1e-9)
-            budgets = [max(self.min_resource, round(top / eta ** (s - i))) for i in range(s + 1)]
-            sizes = [max(1, math.floor(n / eta**i + 1e-9)) for i in range(s + 1)]
-            ladders.append(list(zip(sizes, budgets, strict=True)))
-        return ladders
+        return hyperband_ladders(self.min_resource, self.horizon, self.reduction_factor)
 
     def ladder(self, bracket: int) -> Ladder | None:
         turn, shape = divmod(bracket, len(self._ladders))
         return self._ladders[shape] if self.rounds is None or turn < self.rounds else None
+
+
+def hyperband_ladders(lowest: int, highest: int, eta: float) -> list[Ladder]:
+    """The ladder of every bracket between two budgets, the most aggressive first."""
+    deepest = levels(lowest, highest, eta)
+    ladders: list[Ladder] = []
+    for s in range(deepest, -1, -1):
+        n = math.ceil((deepest + 1) / (s + 1) * eta**s - 1e-9)
+        budgets = [max(lowest, round(highest / eta ** (s - i))) for i in range(s + 1)]
+        sizes = [max(1, math.floor(n / eta**i + 1e-9)) for i in range(s + 1)]
+        ladders.append(list(zip(sizes, budgets, strict=True)))
+    return ladders

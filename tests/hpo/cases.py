@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "hyperband": {"max_resource": TOP},
     "asha": {"max_resource": TOP},
     "asha_stopping": {"max_resource": TOP},
+    "dehb": {"max_resource": TOP},
     "pasha": {"max_resource": TOP},
     "percentile": {"rungs": (1, 3), "max_resource": TOP},
     "patience": {"rungs": (1, 3), "max_resource": TOP, "patience": 1},
