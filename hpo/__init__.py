@@ -19,6 +19,7 @@ objects.py      choices that JSON cannot hold: objectives get the objects, logs 
 study.py        Study: header, history and optimizer together; best, pareto, recommend, dataframe, importance, plot, report
 trial.py        Trial: one finished key in a form for people
 analysis/       what a history says: importance, figures, snapshot, the report's page
+ancestry.py     lineage and schedule of a trial: the checkpoints and the hyperparameters that made it
 retention.py    which checkpoints must stay, and which may be deleted
 pareto.py       fronts and crowding
 stopping.py     when a search turns to its finals
@@ -28,6 +29,10 @@ arguments.py    brings the arguments that people type into one form, or refuses 
 failures.py     when failures end a run
 lineage.py      trains a missing source checkpoint again
 signals.py      ends a run cleanly after Ctrl-C or SIGTERM
+stop_rules.py   rules by which a study stops itself: a target, no improvement, what a model says is left to gain
+table.py        the rows and columns of the dataframe; frames.py finds the line that a warning shows
+arguments.py    what people type, brought into one form or refused in a sentence
+failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
 display.py      prints a line after every finish of a run
 shortcuts.py    llamatune: a whole search in one call, as guides have it
 run.py          run: the one loop; minimize, maximize
@@ -46,11 +51,15 @@ from hpo.optimizers import (
     ASHA,
     BOHB,
     CMAES,
+    DEHB,
     GP,
     KDE,
     OPTIMIZERS,
+    PASHA,
+    PB2,
     PBT,
     TPE,
+    ASHAStopping,
     FreezeThaw,
     Grid,
     Hyperband,
@@ -58,7 +67,10 @@ from hpo.optimizers import (
     Manual,
     MedianStopping,
     Narrowing,
+    PatienceStopping,
+    PercentileStopping,
     Random,
+    Replay,
     Sobol,
     SuccessiveHalving,
     make,
@@ -71,16 +83,18 @@ from hpo.rng import stream
 from hpo.run import Stop, maximize, minimize, run
 from hpo.shortcuts import llamatune
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
+from hpo.stop_rules import ExpectedImprovementPerCost, NoImprovement, RegretBound, StopRule, Target
 from hpo.stopping import Turn
 from hpo.study import Study
 from hpo.trial import Trial
 
 __all__ = [
-    "ASHA", "BOHB", "CMAES", "EXECUTORS", "GP", "KDE", "LOGS", "OPTIMIZERS", "PBT", "TPE", "Around", "Categorical",
-    "Collision", "Const", "Draft", "Event", "Executor", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History",
-    "Hyperband", "Importance", "Inline", "Int", "Integer", "Job", "Key", "LlamaTune", "Log", "Lost", "Manual",
-    "MedianStopping", "MemoryLog", "Narrowing", "Note", "Optimizer", "Processes", "Random", "Real", "Result", "Run",
-    "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "Study", "SuccessiveHalving", "Threads",
-    "Trial", "Turn", "Vectorised", "llamatune", "load", "make", "maximize", "minimize", "open_log", "register", "run",
-    "stream",
+    "ASHA", "BOHB", "CMAES", "DEHB", "EXECUTORS", "GP", "KDE", "LOGS", "OPTIMIZERS", "PASHA", "PB2", "PBT", "TPE",
+    "ASHAStopping", "Around", "Categorical", "Collision", "Const", "Draft", "Event", "Executor",
+    "ExpectedImprovementPerCost", "Finals", "Float", "FreezeThaw", "Grid", "Header", "History", "Hyperband", "Importance",
+    "Inline", "Int", "Integer", "Job", "Key", "LlamaTune", "Log", "Lost", "Manual", "MedianStopping", "MemoryLog",
+    "Narrowing", "NoImprovement", "Note", "Optimizer", "PatienceStopping", "PercentileStopping", "Processes", "Random",
+    "Real", "RegretBound", "Replay", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space",
+    "Stop", "StopRule", "Study", "SuccessiveHalving", "Target", "Threads", "Trial", "Turn", "Vectorised", "llamatune",
+    "load", "make", "maximize", "minimize", "open_log", "register", "run", "stream",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from hpo.optimizer import Optimizer, Scheduler, adapt
 from hpo.optimizers import OPTIMIZERS, make
 from hpo.registry import missing_methods
 from hpo.space import Space
+from hpo.stop_rules import StopRule
 from hpo.values import format_value, whole
 
 
@@ -92,6 +93,14 @@ def objective_over(space: Space, objective: Any) -> Objective:
         )
     found: Objective = objective
     return found
+
+
+def rules(stop: Any) -> tuple[StopRule, ...]:
+    """Stop rules: one, several, or none."""
+    found = (stop,) if isinstance(stop, StopRule) else stop
+    if not isinstance(found, list | tuple) or not all(isinstance(rule, StopRule) for rule in found):
+        raise TypeError(f"stop is {format_value(stop)}; allowed are a rule such as NoImprovement(patience=9) and a list of them")
+    return tuple(found)
 
 
 def text(name: str, value: Any) -> str:

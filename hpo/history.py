@@ -210,7 +210,7 @@ class History:
             return
         now, value = (None if rule is None else allowed[rule]), self.last_limit.get("value")
         amounts = isinstance(value, int | float) and isinstance(now, int | float)
-        if now is None or (now > value if amounts else now != value):
+        if now is None or (now > value if amounts else value not in now if isinstance(now, list) else now != value):
             self.limited, self.last_limit, self.phase = False, {}, "search"
 
     def _apply_start(self, job: Job, added: bool) -> None:

@@ -96,6 +96,13 @@ class Optimizer(ABC):
         """The optimizer that chooses configurations: this one, or the innermost one that it wraps."""
         return self
 
+    def take_horizon(self, horizon: int | None, described: Mapping[str, Any] | None = None) -> None:
+        """Sets an open largest budget from the study's horizon, before the header is written.
+
+        horizon     None where the study names none
+        described   the optimizer in the header of a log that is reopened: what it was set to then stays
+        """
+
     def adapt(self, objective: Any) -> Optimizer:
         """This optimizer, with its open options set by what the objective declares. Called before the header is written."""
         return self

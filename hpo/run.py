@@ -27,7 +27,8 @@ from hpo.plain import SupportsPropose, SupportsSample
 from hpo.registry import METHODS
 from hpo.signals import Terminated, handle_termination, obey_termination
 from hpo.space import Space, code_name
-from hpo.stopping import Turn, is_over, obey
+from hpo.stop_rules import StopRule, obey_rules
+from hpo.stopping import STOP, Turn, is_over, obey
 from hpo.study import Study
 from hpo.values import duration, format_value
 
@@ -42,6 +43,7 @@ class Stop:
     seconds   wall-clock time of this and earlier runs of the same log; jobs in flight at the end stay pending
     when      a predicate on the history; the search is over once it is true
     turn      when the search turns to its finals; it has its own trials and seconds, so these two must not be given beside it
+    rules     of hpo/stop_rules.py; the search is over once one of them says so
 
     Whatever ends a search is an event (`History.limit`). A later run goes on only if its limit of the same kind allows more,
     or if it has another predicate.
@@ -51,12 +53,14 @@ class Stop:
     seconds: float | None = None
     when: Callable[[History], bool] | None = None
     turn: Turn | None = None
+    rules: Sequence[StopRule] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "trials", arguments.count("trials", self.trials, 0))
         object.__setattr__(self, "seconds", duration("seconds", self.seconds))
         if self.when is not None and not callable(self.when):
             raise TypeError(f"when is {format_value(self.when)}; allowed are a function of the history and None")
+        object.__setattr__(self, "rules", arguments.rules(self.rules))
         if self.turn is not None and (self.trials is not None or self.seconds is not None):
             raise ValueError("trials and seconds stand in the turn where there is one, and were given beside it")
 
@@ -64,7 +68,9 @@ class Stop:
     def limits(self) -> dict[str, Any]:
         """The limit of every rule, None for no limit. The limit of a predicate is its name (`hpo.space.code_name`)."""
         limits = self if self.turn is None else self.turn
-        return {"trials": limits.trials, "seconds": limits.seconds, "when": None if self.when is None else code_name(self.when)}
+        rules = [rule.describe() for rule in self.rules] or None
+        when = None if self.when is None else code_name(self.when)
+        return {"trials": limits.trials, "seconds": limits.seconds, "when": when, STOP: rules}
 
     def is_full(self, history: History) -> bool:
         """Whether the limit of fresh trials is reached."""
@@ -90,6 +96,8 @@ def run(
             if study.optimizer.history is not study.history:
                 raise ValueError("the study's optimizer has been bound to another study since; make one optimizer a study")
             refuse(study.optimizer, executor.kind, study.header.horizon)
+            for rule in stop.rules:
+                rule.refuse(study.header, study.optimizer)
             return _Loop(study, executor, stop, watch, Failures(catch)).run()
         except Terminated:
             study.history.log.close()
@@ -136,6 +144,7 @@ class _Loop:
         self.end = time.monotonic() + stop.seconds - self.history.elapsed_seconds() if stop.seconds is not None else None
         self.history.run(stop.limits)
         self._turn()
+        obey_rules(stop.rules, self.history, study.optimizer)
         executor.keep(study.keep())  # an earlier driver may have been killed between a finish and its `keep`
 
     def run(self) -> History:
@@ -217,6 +226,7 @@ class _Loop:
         self.history.finish(job, told)
         self.executor.drop(self.study.release())
         self._turn()
+        obey_rules(self.stop.rules, self.history, self.study.optimizer)
         if job.key in self.history.results:
             self.watch(self.study, job.key)
         self.failures.count_result(job, result, told)
@@ -230,6 +240,7 @@ def minimize(
     *,
     seed: int = 0,
     seconds: float | None = None,
+    stop: StopRule | Sequence[StopRule] = (),
     objectives: Mapping[str, str] | Sequence[str] | None = None,
     horizon: int | None = None,
     unit: str = "evaluations",
@@ -249,6 +260,7 @@ def minimize(
     optimizer    a name of `hpo.OPTIMIZERS` or an instance over the same space (then the seed is its own)
     objectives   {"loss": "min", "accuracy": "max"}, or a list of names that are all minimised (default: "loss")
     trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
+    stop         a rule, or several, by which it stops before: Target(0.1), NoImprovement(patience=30), ...; see stop_rules.py
     executor     a name of `hpo.EXECUTORS`: "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
     renew_after_jobs, renew_after_bytes   for "processes": a worker that has done so many jobs, or holds more memory than that
                  at the end of a job, is replaced by a new process; for objectives that leak
@@ -259,17 +271,20 @@ def minimize(
     space = Space.of(space)
     objective, chosen = arguments.objective_over(space, objective), arguments.optimizer_over(space, optimizer, seed)
     chosen = chosen.adapt(objective)
-    stop = Stop(trials, seconds)
+    limits = Stop(trials, seconds, rules=arguments.rules(stop))
     workers, timeout = arguments.count("workers", workers, 1), duration("timeout", timeout, zero=False)
     renewal = {"renew_after_jobs": renew_after_jobs, "renew_after_bytes": renew_after_bytes}
     renewal = {name: arguments.count(name, value, 1) for name, value in renewal.items()}
     horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)
     objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
+    chosen.take_horizon(horizon)
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
+    for rule in limits.rules:
+        rule.refuse(chosen.header(objectives, unit, horizon), chosen)
     executor_options(executor)  # refuses an unknown executor before anything is made
     study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=log)
-    if trials is None and seconds is None and chosen.is_endless:
-        stop = Stop(50)
+    if trials is None and seconds is None and not limits.rules and chosen.is_endless:
+        limits = Stop(50)
     options = {"workers": workers, "timeout": timeout, **renewal}
     given = log is not None and not isinstance(log, str | Path)  # its owner closes it, and may use it again
     store = study.history.log
@@ -277,7 +292,7 @@ def minimize(
         folder = f"{store.path}.checkpoints"  # a resumed study needs its checkpoints as much as its log
     with explain_interrupts(None if given else store, study, store.place or ("the log that was given" if given else None)):
         pool = make_executor(executor, with_objects(objective, space), study.header.horizon, folder, options)
-        run(study, pool, stop, None if quiet else Lines(), catch=catch)
+        run(study, pool, limits, None if quiet else Lines(), catch=catch)
     return study
 
 
@@ -289,6 +304,7 @@ def maximize(
     *,
     seed: int = 0,
     seconds: float | None = None,
+    stop: StopRule | Sequence[StopRule] = (),
     horizon: int | None = None,
     unit: str = "evaluations",
     executor: str = "inline",
@@ -303,7 +319,7 @@ def maximize(
 ) -> Study:
     """Like `minimize`, but for the highest value; the objective is named "value" by default."""
     return minimize(
-        objective, space, optimizer, trials, seed=seed, seconds=seconds, objectives={"value": "max"}, horizon=horizon,
+        objective, space, optimizer, trials, seed=seed, seconds=seconds, stop=stop, objectives={"value": "max"}, horizon=horizon,
         unit=unit, executor=executor, workers=workers, timeout=timeout, renew_after_jobs=renew_after_jobs,
         renew_after_bytes=renew_after_bytes, log=log, folder=folder, quiet=quiet, catch=catch,
     )  # fmt: skip

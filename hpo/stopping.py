@@ -20,7 +20,8 @@ from hpo.job import Key
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import FINALS, Finals, default_trial, finalists
 
-ENDS = ("seconds", "when")  # rules that end a search; with a limit of trials, started ones may go on
+STOP = "stop"  # the rule that a StopRule's verdict is recorded under: see stop_rules.py
+ENDS = ("seconds", "when", STOP)  # rules that end a search; with a limit of trials, started ones may go on
 SHARE = 1 / 3  # the largest share of the seconds for the finals; if they would take more, fewer trials take part
 
 
@@ -28,7 +29,7 @@ class Verdict(NamedTuple):
     """The arguments of `History.limit`."""
 
     rule: str
-    value: float | None
+    value: Any
     phase: str
     detail: dict[str, Any]
 
@@ -191,6 +192,19 @@ def search_end(history: History) -> dict[str, Any] | None:
     limit = history.last_limit
     ended = limit.get("phase") == FINALS or limit.get("rule") in ENDS
     return {**limit.get("detail", {}), **limit} if history.limited and ended else None
+
+
+def explain_stop(history: History) -> str:
+    """Why no new trial starts, in a few words; empty while some may."""
+    limit = history.last_limit
+    rule, value = limit.get("rule"), limit.get("value")
+    if not history.limited:
+        return ""
+    if rule == STOP:
+        return str(limit["detail"]["reason"])
+    known = {"trials": f"{value} trials were started", "seconds": f"{value} seconds are over", "when": f"{value} is true",
+             "dry": "the search had nothing left to ask"}  # fmt: skip
+    return known.get(str(rule), str(rule))
 
 
 def obey(turn: Turn, history: History, optimizer: Optimizer, dry: bool = False) -> bool:

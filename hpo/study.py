@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo import arguments, table
+from hpo import ancestry, arguments, table
 from hpo.analysis.paths import check_file
 from hpo.analysis.plots import Plots
 from hpo.analysis.subject import Subject
@@ -17,6 +17,7 @@ from hpo.optimizer import Optimizer
 from hpo.plain import SupportsPropose, SupportsSample
 from hpo.retention import Retention
 from hpo.space import Space
+from hpo.stopping import explain_stop
 from hpo.trial import Trial, best_key, describe_best, first_objective, learning_curve
 from hpo.values import quantity, whole
 
@@ -49,14 +50,17 @@ class Study:
     ) -> None:
         self.optimizer: Optimizer = arguments.instance(optimizer)
         optimizer = self.optimizer
-        horizon = optimizer.horizon if horizon is None else whole("horizon", horizon)
+        horizon = None if horizon is None else whole("horizon", horizon)
         objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
-        if horizon < optimizer.horizon:
-            name = type(optimizer).__name__
-            raise ValueError(f"{name} trains up to {optimizer.horizon} {unit}, but the study's horizon is {horizon}")
-        self.header = optimizer.header(objectives, unit, horizon, whole("lost_limit", lost_limit, 1))
+        lost_limit = whole("lost_limit", lost_limit, 1)
         store = None if log is None else open_log(log)
         try:
+            optimizer.take_horizon(horizon, None if store is None else (store.header() or {}).get("optimizer"))
+            horizon = optimizer.horizon if horizon is None else horizon
+            if horizon < optimizer.horizon:
+                name = type(optimizer).__name__
+                raise ValueError(f"{name} trains up to {optimizer.horizon} {unit}, but the study's horizon is {horizon}")
+            self.header = optimizer.header(objectives, unit, horizon, lost_limit)
             self.history = History(self.header, store)
             optimizer.bind(self.history)
         except BaseException:
@@ -89,6 +93,14 @@ class Study:
     def curve(self, key: Key) -> tuple[tuple[int, float], ...]:
         """(step, value) of the first objective from the start of the trial to a key, its rungs included."""
         return learning_curve(self.history, key)
+
+    def lineage(self, trial: int | Key) -> tuple[Key, ...]:
+        """The keys whose jobs made a trial's weights, from a start from nothing on; see hpo/ancestry.py."""
+        return ancestry.lineage(self.history, trial)
+
+    def schedule(self, trial: int | Key) -> ancestry.Schedule:
+        """(until, configuration) of every phase of the training that made a trial: what `Replay` trains again."""
+        return ancestry.schedule(self.history, trial)
 
     def successes(self) -> list[Key]:
         """Finished keys without failures at the highest budget that has any."""
@@ -146,6 +158,11 @@ class Study:
     def summary(self) -> str:
         """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives `front of 4`."""
         return describe_best(self.history)
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the search started no more trials, in a few words: a stop rule's sentence, a limit; empty while nothing did."""
+        return explain_stop(self.history)
 
     # -- analysis ----------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from hpo.optimizer import Optimizer, Sampler, Scheduler, adapt
 from hpo.optimizers.asha import ASHA
+from hpo.optimizers.asha_stopping import ASHAStopping
 from hpo.optimizers.bohb import BOHB
 from hpo.optimizers.cma_es import CMAES
+from hpo.optimizers.dehb import DEHB
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.grid import Grid
@@ -20,8 +22,13 @@ from hpo.optimizers.llamatune import LlamaTune
 from hpo.optimizers.manual import Manual
 from hpo.optimizers.median import MedianStopping
 from hpo.optimizers.narrowing import Narrowing
+from hpo.optimizers.pasha import PASHA
+from hpo.optimizers.patience import PatienceStopping
+from hpo.optimizers.pb2 import PB2
 from hpo.optimizers.pbt import PBT
+from hpo.optimizers.percentile import PercentileStopping
 from hpo.optimizers.random import Random
+from hpo.optimizers.replay import Replay
 from hpo.optimizers.sobol import Sobol
 from hpo.optimizers.tpe import TPE
 from hpo.registry import is_reference, option_names, resolve
@@ -46,9 +53,15 @@ OPTIMIZERS: dict[str, type] = {
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
+    "asha_stopping": ASHAStopping,
+    "pasha": PASHA,
+    "dehb": DEHB,
     "freezethaw": FreezeThaw,
     "median": MedianStopping,
+    "percentile": PercentileStopping,
+    "patience": PatienceStopping,
     "pbt": PBT,
+    "pb2": PB2,
 }
 
 
@@ -105,6 +118,7 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "BOHB", "CMAES", "GP", "KDE", "OPTIMIZERS", "PBT", "TPE", "FreezeThaw", "Grid", "Hyperband", "LlamaTune",
-    "Manual", "MedianStopping", "Narrowing", "Random", "Sobol", "SuccessiveHalving", "make", "register",
+    "ASHA", "BOHB", "CMAES", "DEHB", "GP", "KDE", "OPTIMIZERS", "PASHA", "PB2", "PBT", "TPE", "ASHAStopping",
+    "FreezeThaw", "Grid", "Hyperband", "LlamaTune", "Manual", "MedianStopping", "Narrowing", "PatienceStopping",
+    "PercentileStopping", "Random", "Replay", "Sobol", "SuccessiveHalving", "make", "register",
 ]  # fmt: skip

@@ -9,32 +9,28 @@ from dataclasses import dataclass, field
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.optimizer import Scheduler
-from hpo.optimizers.rungs import check_rate, check_resources, levels, rung_budgets
+from hpo.optimizers.resources import ResourceScheduler
+from hpo.optimizers.rungs import asha_rungs, least_of
 
 
 @dataclass(eq=False)
-class ASHA(Scheduler):
+class ASHA(ResourceScheduler):
     """Promotes a trial whenever one is in the best 1/eta of a rung, and starts a fresh trial otherwise; no job waits.
 
     Rungs stand at min_resource * eta^(s + k), with max_resource as the last; s = min_early_stopping_rate.
     """
 
     min_resource: int = 1
-    max_resource: int = 81
+    max_resource: int | None = None
     reduction_factor: float = 3
     min_early_stopping_rate: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_resources(self.min_resource, self.max_resource, self.reduction_factor)
-        resources = self.min_resource, self.max_resource, self.reduction_factor
-        check_rate(self.min_early_stopping_rate, levels(*resources))
-        self.rungs = rung_budgets(*resources, self.min_early_stopping_rate)
-
     @property
-    def horizon(self) -> int:
-        return self.max_resource
+    def _least(self) -> int:
+        return least_of(self.min_resource)
+
+    def _arrange(self, top: int) -> None:
+        self.rungs = asha_rungs(self.min_resource, top, self.reduction_factor, self.min_early_stopping_rate)
 
     def propose(self, history: History) -> Job | None:
         rungs = history.fold(self.owner, self._begin).rungs

@@ -8,9 +8,10 @@ configuration with them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from hpo.history import History
 from hpo.job import Job, Key, Note
@@ -60,6 +61,11 @@ class Finals(Optimizer):
     @property
     def horizon(self) -> int:
         return self.optimizer.horizon
+
+    def take_horizon(self, horizon: int | None, described: Mapping[str, Any] | None = None) -> None:
+        inner = (described or {}).get("optimizer", described)  # a study may have begun without finals
+        self.optimizer.take_horizon(horizon, inner)
+        self.__dict__.pop("owner", None)
 
     @property
     def chooser(self) -> Optimizer:

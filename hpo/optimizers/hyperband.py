@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hpo.optimizers.rungs import Brackets, Ladder, check_rate, check_resources, levels
+from hpo.optimizers.rungs import Brackets, Ladder, check_rate, check_resources, least_of, levels
 
 
 @dataclass(eq=False)
@@ -14,32 +14,36 @@ class Hyperband(Brackets):
     without the `min_early_stopping_rate` most aggressive. For R = 81 and eta = 3: (81, 1) (34, 3) (15, 9) (8, 27) (5, 81)."""
 
     min_resource: int = 1
-    max_resource: int = 81
+    max_resource: int | None = None
     reduction_factor: float = 3
     min_early_stopping_rate: int = 0
     rounds: int | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_resources(self.min_resource, self.max_resource, self.reduction_factor)
-        check_rate(self.min_early_stopping_rate, levels(self.min_resource, self.max_resource, self.reduction_factor))
-        self._ladders = self.table()[self.min_early_stopping_rate :]
-
     @property
-    def horizon(self) -> int:
-        return self.max_resource
+    def _least(self) -> int:
+        return least_of(self.min_resource)
+
+    def _arrange(self, top: int) -> None:
+        check_resources(self.min_resource, top, self.reduction_factor)
+        check_rate(self.min_early_stopping_rate, levels(self.min_resource, top, self.reduction_factor))
+        self._ladders = hyperband_ladders(self.min_resource, top, self.reduction_factor)[self.min_early_stopping_rate :]
 
     def table(self) -> list[Ladder]:
         """The ladder of every bracket, the most aggressive first."""
-        eta, deepest = self.reduction_factor, levels(self.min_resource, self.max_resource, self.reduction_factor)
-        ladders: list[Ladder] = []
-        for s in range(deepest, -1, -1):
-            n = math.ceil((deepest + 1) / (s + 1) * eta**s - 1e-9)
-            budgets = [max(self.min_resource, round(self.max_resource / eta ** (s - i))) for i in range(s + 1)]
-            sizes = [max(1, math.floor(n / eta**i + 1e-9)) for i in range(s + 1)]
-            ladders.append(list(zip(sizes, budgets, strict=True)))
-        return ladders
+        return hyperband_ladders(self.min_resource, self.horizon, self.reduction_factor)
 
     def ladder(self, bracket: int) -> Ladder | None:
         turn, shape = divmod(bracket, len(self._ladders))
         return self._ladders[shape] if self.rounds is None or turn < self.rounds else None
+
+
+def hyperband_ladders(lowest: int, highest: int, eta: float) -> list[Ladder]:
+    """The ladder of every bracket between two budgets, the most aggressive first."""
+    deepest = levels(lowest, highest, eta)
+    ladders: list[Ladder] = []
+    for s in range(deepest, -1, -1):
+        n = math.ceil((deepest + 1) / (s + 1) * eta**s - 1e-9)
+        budgets = [max(lowest, round(highest / eta ** (s - i))) for i in range(s + 1)]
+        sizes = [max(1, math.floor(n / eta**i + 1e-9)) for i in range(s + 1)]
+        ladders.append(list(zip(sizes, budgets, strict=True)))
+    return ladders

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.optimizer import Scheduler
+from hpo.optimizers.resources import ResourceScheduler
 from hpo.values import is_finite
 
 Ladder = Sequence[tuple[int, int]]  # (configurations, budget) of every rung, lowest first
@@ -29,6 +29,11 @@ def check_resources(lowest: int, highest: int, factor: float) -> None:
         raise ValueError(f"min_resource {lowest} is above max_resource {highest}")
     if not is_finite(factor) or factor <= 1:
         raise ValueError(f"reduction_factor is {factor!r}; allowed is a number above 1")
+
+
+def least_of(lowest: int) -> int:
+    """A lowest budget; 1 where it is none, which `check_resources` refuses."""
+    return max(1, lowest) if type(lowest) is int else 1
 
 
 def check_rate(rate: int, deepest: int) -> None:
@@ -51,6 +56,13 @@ def rung_budgets(lowest: int, highest: int, factor: float, skipped: int = 0) -> 
     return [*sorted(r for r in below if r < highest), highest]
 
 
+def asha_rungs(lowest: int, highest: int, factor: float, rate: int) -> list[int]:
+    """The checked rungs of ASHA in both its variants."""
+    check_resources(lowest, highest, factor)
+    check_rate(rate, levels(lowest, highest, factor))
+    return rung_budgets(lowest, highest, factor, rate)
+
+
 def geometric(lowest: int, highest: int, factor: float) -> list[int]:
     """Budgets highest / factor^k down to at least `lowest`, lowest first: the top rung is always the highest budget."""
     count = levels(lowest, highest, factor)
@@ -58,7 +70,7 @@ def geometric(lowest: int, highest: int, factor: float) -> list[int]:
 
 
 @dataclass(eq=False)
-class Brackets(Scheduler):
+class Brackets(ResourceScheduler):
     """A scheduler over numbered brackets, each with a ladder."""
 
     @property

@@ -21,8 +21,8 @@ def draw(lines: Sequence[Mapping[str, Any]]) -> Figure:
         found = np.array([line["average_regret"] for line in lines if line["method"] == method])
         if len(found):
             mean, error = found.mean(axis=0), found.std(axis=0) / math.sqrt(len(found))
-            line = "--" if method == "mean only" else "-"  # it lies on the most probable improvement
-            left.errorbar(t, mean, error, color=f"C{i}", marker="o", markersize=3, linewidth=1.4, linestyle=line, label=method)
+            dashes = "--" if method == "mean only" else "-"  # it lies on the most probable improvement
+            left.errorbar(t, mean, error, color=f"C{i}", marker="o", markersize=3, linewidth=1.4, linestyle=dashes, label=method)
     left.set(xscale="log", yscale="log", xlabel="T", title="average regret, R_T / T")
     left.legend(frameon=False, fontsize=8)
     for line in lines:

@@ -9,6 +9,7 @@ from hpo import (
     ASHA,
     GP,
     OPTIMIZERS,
+    PB2,
     PBT,
     Finals,
     Grid,
@@ -32,7 +33,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "hyperband": {"max_resource": TOP},
     "bohb": {"max_resource": TOP},
     "asha": {"max_resource": TOP},
+    "asha_stopping": {"max_resource": TOP},
+    "dehb": {"max_resource": TOP},
+    "pasha": {"max_resource": TOP},
+    "percentile": {"rungs": (1, 3), "max_resource": TOP},
+    "patience": {"rungs": (1, 3), "max_resource": TOP, "patience": 1},
     "median": {"rungs": (1, 3), "max_resource": TOP},
+    "pb2": {"population": 4, "generations": 3, "max_resource": TOP},
     "pbt": {"population": 4, "generations": 3, "max_resource": TOP},
 }
 
@@ -55,7 +62,8 @@ def build_over(name: str, space: str, seed: int) -> Optimizer:
 
 def learns(name: str) -> bool:
     """Whether a model chooses its configurations."""
-    return isinstance(build(name, SPACES["plane"](), 0).chooser, GP)
+    made = build(name, SPACES["plane"](), 0)
+    return isinstance(made.chooser, GP) or isinstance(made, PB2)
 
 
 FINISHED = ("random", "asha(gp)", "hyperband", "median", "freezethaw", "pbt", "grid")

@@ -119,7 +119,7 @@ REFUSED: list[tuple[Any, str]] = [
     (lambda: hpo.minimize(square, line(), "random", -1), "trials is -1; allowed is an integer of at least 0"),
     (lambda: hpo.minimize(lambda: 1, line(), "random", 3), r"the objective takes \[\]; allowed are f\(config\)"),
     (lambda: hpo.minimize(3, line(), "random", 3), "the objective must be a function .* 3 came"),  # type: ignore[arg-type]
-    (lambda: Study(ASHA(Random(line())), horizon=3), "ASHA trains up to 81 evaluations, but the study's horizon is 3"),
+    (lambda: Study(ASHA(Random(line()), max_resource=9), horizon=3), "ASHA trains up to 9 evaluations, but .* horizon is 3"),
     (lambda: Study(Random(line()), horizon=0), "Random trains up to 1 evaluations, but the study's horizon is 0"),
     (lambda: Study(Random(line()), lost_limit=0), "lost_limit is 0"),
     (lambda: Random(line()).add({"x": 0.5}, 1.0, until=2), "until is 2; allowed is 1 to the horizon 1"),
