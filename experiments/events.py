@@ -1,6 +1,6 @@
 """What a job costs in a long study: processor time from tell to the next job, with a SQLite log, up to 30,000 events.
 
-    python -m experiments.events                      # every optimizer without a model, 15,000 jobs each
+    python -m experiments.events                      # every optimizer but the Gaussian process, 15,000 jobs each
     python -m experiments.events --jobs 30000 --only asha --only random
     python -m experiments.events --table              # only prints what experiments/results/events.jsonl holds
 
@@ -47,6 +47,16 @@ MAKERS: dict[str, Callable[[int], Optimizer]] = {
     "asha": lambda jobs: hpo.ASHA(hpo.Random(SPACE), max_resource=TOP),
     "median": lambda jobs: hpo.MedianStopping(hpo.Random(SPACE), rungs=(1, 3, 9), max_resource=TOP),
     "pbt": lambda jobs: hpo.PBT(hpo.Random(SPACE), population=jobs // 10 + 1, generations=10, max_resource=TOP),
+    "narrowing": lambda jobs: hpo.Narrowing(SPACE, points=jobs // 3 + 1),
+    "cmaes": lambda jobs: hpo.CMAES(SPACE),
+    "asha_stopping": lambda jobs: hpo.ASHAStopping(hpo.Random(SPACE), max_resource=TOP),
+    "pasha": lambda jobs: hpo.PASHA(hpo.Random(SPACE), max_resource=TOP),
+    "percentile": lambda jobs: hpo.PercentileStopping(hpo.Random(SPACE), rungs=(1, 3, 9), max_resource=TOP),
+    "patience": lambda jobs: hpo.PatienceStopping(hpo.Random(SPACE), rungs=(1, 3, 9), max_resource=TOP),
+    "dehb": lambda jobs: hpo.DEHB(hpo.Random(SPACE), max_resource=TOP),
+    # with a model
+    "tpe": lambda jobs: hpo.TPE(SPACE),
+    "bohb": lambda jobs: hpo.BOHB(hpo.KDE(SPACE), max_resource=TOP),
 }
 OBJECTIVES = {"one": {"loss": "min"}, "two": {"loss": "min", "size": "max"}}
 

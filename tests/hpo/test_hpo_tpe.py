@@ -37,7 +37,7 @@ def proposals(optimizer: TPE, n: int = 20, jobs: int = 16) -> list[dict[str, Any
 
 @pytest.mark.parametrize("options", [
     {"gamma": 0.4}, {"gamma": lambda n: 5}, {"draws": 3}, {"initial": 4}, {"multivariate": False},
-], ids=str)  # fmt: skip
+], ids=lambda value: ", ".join(value))  # fmt: skip
 def test_every_option_changes_what_is_proposed(options: dict[str, Any]) -> None:
     assert proposals(TPE(mixed_space(), **options)) != proposals(TPE(mixed_space()))
 

@@ -1,0 +1,214 @@
+"""Early stopping on real learning curves: how soon does each method reach what random search reaches?
+
+    python -m experiments.fidelity                    # measures what is missing; about two hours on one core
+    python -m experiments.fidelity --seconds 600      # begins nothing after ten minutes
+    python -m experiments.fidelity --table            # only prints, from experiments/results/fidelity.jsonl
+
+Four tasks of TaskSet (recurrent language models, 50 epochs, 8 hyperparameters), one worker, twenty seeds, every method with its
+documented defaults (rungs at 2, 6, 18 and 50 epochs, or from 2 to 50 by a factor of 3). What counts is the lowest validation
+loss of any epoch that was trained so far: its checkpoint can be handed over. Regret is (loss - least) / (median - least), where
+least is the lowest of the table and median that of its last losses. Methods with a Gaussian process and several budgets are
+ended after 30 whole trainings, all others after 100.
+
+Targets, fixed before anything was measured: the mean regret of random search after 50 and after 100 whole trainings. The best
+of ours is to reach the second 10 times sooner than random search, and 3 times sooner than our GP with whole trainings.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hpo
+from experiments.benchmark.tables import TASKSET, WORST, taskset_space
+from experiments.curves.data import EPOCHS, RUNGS, Curves, curves_of, has_taskset
+from experiments.ledger import Ledger, Measurement, command
+from experiments.ledger.command import progress
+from experiments.ledger.environment import environment
+from experiments.ledger.markdown import markdown_table
+from experiments.ledger.sources import STUDY, gp_rows
+from hpo import Float, Optimizer, Space, Stop, Study
+from hpo.executors import Simulator
+
+RESULTS = Path(__file__).parent / "results" / "fidelity.jsonl"
+TASKS = (
+    "patch128_LSTM128_avg_bs64", "patch128_LSTM128_bs64", "patch32_GRU64_avg_bs128", "patch32_VRNN64_relu_avg_bs128",
+)  # fmt: skip
+SEEDS, WHOLE, SHORT = 20, 100, 30  # trainings to the end that a search may spend
+MARKS = (1, 2, 3, 5, 10, 20, 30, 50, 100)  # of them
+TARGETS = (50, 100)  # whole trainings of random search
+STEPS: dict[str, Any] = {"min_resource": RUNGS[0], "max_resource": EPOCHS, "reduction_factor": 3}
+LEVELS: dict[str, Any] = {"rungs": RUNGS[:-1], "max_resource": EPOCHS}
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """A method: what makes it, and for how many whole trainings it searches."""
+
+    make: Callable[[Space, int], Optimizer]
+    wholes: int = WHOLE
+
+
+METHODS: dict[str, Searcher] = {
+    "random": Searcher(lambda space, seed: hpo.Random(space, seed=seed)),
+    "TPE": Searcher(lambda space, seed: hpo.TPE(space, seed=seed)),
+    "GP": Searcher(lambda space, seed: hpo.GP(space, seed=seed)),
+    "SuccessiveHalving": Searcher(lambda space, seed: hpo.SuccessiveHalving(hpo.Random(space, seed=seed), **STEPS)),
+    "Hyperband": Searcher(lambda space, seed: hpo.Hyperband(hpo.Random(space, seed=seed), **STEPS)),
+    "ASHA": Searcher(lambda space, seed: hpo.ASHA(hpo.Random(space, seed=seed), **STEPS)),
+    "ASHA, stopping": Searcher(lambda space, seed: hpo.ASHAStopping(hpo.Random(space, seed=seed), **STEPS)),
+    "PASHA": Searcher(lambda space, seed: hpo.PASHA(hpo.Random(space, seed=seed), **STEPS)),
+    "MedianStopping": Searcher(lambda space, seed: hpo.MedianStopping(hpo.Random(space, seed=seed), **LEVELS)),
+    "PercentileStopping": Searcher(lambda space, seed: hpo.PercentileStopping(hpo.Random(space, seed=seed), **LEVELS)),
+    "DEHB": Searcher(lambda space, seed: hpo.DEHB(hpo.Random(space, seed=seed), **STEPS)),
+    "BOHB": Searcher(lambda space, seed: hpo.BOHB(hpo.KDE(space, seed=seed), **STEPS)),
+    "Hyperband(TPE)": Searcher(lambda space, seed: hpo.Hyperband(hpo.TPE(space, seed=seed), **STEPS)),
+    "ASHA(TPE)": Searcher(lambda space, seed: hpo.ASHA(hpo.TPE(space, seed=seed), **STEPS)),
+    "ASHA(GP)": Searcher(lambda space, seed: hpo.ASHA(hpo.GP(space, seed=seed), **STEPS), SHORT),
+    "FreezeThaw(GP)": Searcher(lambda space, seed: hpo.FreezeThaw(hpo.GP(space, seed=seed), **STEPS), SHORT),
+}
+PEERS = {  # Optuna's pruners: the sampler, the pruner and its options
+    "Optuna TPE, Hyperband": ("TPESampler", "HyperbandPruner", STEPS),
+    "Optuna TPE, halving": ("TPESampler", "SuccessiveHalvingPruner", {}),
+    "Optuna TPE, median": ("TPESampler", "MedianPruner", {}),
+    "Optuna random, Hyperband": ("RandomSampler", "HyperbandPruner", STEPS),
+}
+
+
+# -- searches ----------------------------------------------------------------------------------------------------------
+
+
+def measure_search(task: str, method: str, seed: int) -> dict[str, Any]:
+    """[epochs spent, lowest loss so far] wherever it fell, by one of ours."""
+    curves, chosen = curves_of(task), METHODS[method]
+    study = Study(chosen.make(taskset_space(), seed), unit="epochs", horizon=EPOCHS)
+    simulator = Simulator(lambda config, until, _: float(curves.at(config)[0][until]))
+    hpo.run(study, simulator, Stop(when=lambda history: simulator.now >= chosen.wholes * EPOCHS))
+    history, spent, falls = study.history, 0, Falls()
+    for event in history.events:
+        if event.kind == "finish":
+            key = event.body["trial"], event.body["until"]
+            source = history.jobs[key].source
+            begun, losses = source[1] if source is not None else 0, curves.at(history.jobs[key].config)[0]
+            for epoch in range(begun + 1, key[1] + 1):
+                falls.add(spent + epoch - begun, float(losses[epoch]))
+            spent += key[1] - begun
+    return {"trials": len(history.trials), **falls.line(curves)}
+
+
+def measure_peer(task: str, method: str, seed: int) -> dict[str, Any]:
+    """The same by Optuna, which is told of every epoch and may stop a trial behind it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler, pruner, options = PEERS[method]
+    curves, space = curves_of(task), taskset_space().parameters
+    ranges = {name: spec for name, spec in space.items() if isinstance(spec, Float)}
+    chosen = getattr(optuna.samplers, sampler)(seed=seed), getattr(optuna.pruners, pruner)(**options)
+    study = optuna.create_study(sampler=chosen[0], pruner=chosen[1])
+    spent, falls = 0, Falls()
+    while spent < WHOLE * EPOCHS:
+        trial = study.ask()
+        config = {name: trial.suggest_float(name, spec.lo, spec.hi, log=spec.log) for name, spec in ranges.items()}
+        losses, state = np.minimum(curves.at(config)[0], WORST), optuna.trial.TrialState.COMPLETE
+        for epoch in range(1, EPOCHS + 1):
+            trial.report(float(losses[epoch]), epoch)
+            spent += 1
+            falls.add(spent, float(losses[epoch]))
+            if epoch < EPOCHS and trial.should_prune():
+                state = optuna.trial.TrialState.PRUNED
+                break
+        study.tell(trial, float(losses[epoch]) if state == optuna.trial.TrialState.COMPLETE else None, state=state)
+    return {"trials": len(study.trials), **falls.line(curves), **environment("optuna")}
+
+
+class Falls:
+    """Where the lowest loss so far fell."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, float]] = []
+
+    def add(self, spent: int, loss: float) -> None:
+        if np.isfinite(loss) and (not self.steps or loss < self.steps[-1][1]):
+            self.steps.append((spent, round(loss, 6)))
+
+    def line(self, curves: Curves) -> dict[str, Any]:
+        return {"steps": self.steps, "scale": [float(curves.valid.min()), curves.scale[1]]}
+
+
+def fidelity_measurements() -> Iterator[Measurement]:
+    """Seed by seed, so that an interrupted run is of use."""
+    for seed, task, method in itertools.product(range(SEEDS), TASKS, (*METHODS, *PEERS)):
+        key = {"task": task, "method": method, "seed": seed}
+        if method in PEERS:
+            sources: tuple[str, ...] = ("experiments.fidelity:measure_peer", "experiments.fidelity:PEERS")
+            run: Callable[[], Any] = partial(measure_peer, task, method, seed)
+        else:
+            row = f"experiments.fidelity:METHODS[{method}]"
+            sources = ("experiments.fidelity:measure_search", row, *STUDY, *gp_rows().values())
+            run = partial(measure_search, task, method, seed)
+        yield Measurement(key, run, sources, group=f"{task} {method}")
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def regret_at(line: Any, epochs: float) -> float:
+    """Of the lowest loss after so many epochs; before the first result, that of guessing."""
+    least, median = line["scale"]
+    losses = [loss for spent, loss in line["steps"] if spent <= epochs]
+    return (min(losses[-1] if losses else WORST, WORST) - least) / (median - least)
+
+
+def epochs_to(line: Any, regret: float) -> float:
+    """The epochs after which the regret is no higher; infinite if it never is."""
+    least, median = line["scale"]
+    return next((float(spent) for spent, loss in line["steps"] if (loss - least) / (median - least) <= regret), np.inf)
+
+
+def fidelity_tables(lines: Sequence[Any]) -> str:
+    """Mean regret by whole trainings spent, and how much sooner than random search each target is reached."""
+    by: dict[str, dict[tuple[str, int], Any]] = {}
+    for line in lines:
+        by.setdefault(line["method"], {})[line["task"], line["seed"]] = line
+    if "random" not in by:
+        return "random search is not measured yet"
+    rows, tasks = [], [task for task in TASKS if any(key[0] == task for key in by["random"])]
+    targets = {(task, n): np.mean([regret_at(line, n * EPOCHS) for key, line in by["random"].items() if key[0] == task])
+               for task in tasks for n in TARGETS}  # fmt: skip
+    for method in (name for name in (*METHODS, *PEERS) if name in by):
+        mine, wholes = by[method], METHODS[method].wholes if method in METHODS else WHOLE
+        means = [f"{np.mean([regret_at(line, n * EPOCHS) for line in mine.values()]):.3f}" if n <= wholes else "" for n in MARKS]
+        sooner = [speed_up(mine, targets, n) for n in TARGETS]
+        rows.append([method, str(len(mine)), *means, *sooner])
+    head = ["method", "searches", *(f"regret after {n}" for n in MARKS), *(f"sooner than {n} of random" for n in TARGETS)]
+    return markdown_table(head, rows)
+
+
+def speed_up(mine: Any, targets: Any, n: int) -> str:
+    """`9.1x [7.0, 12.0], 80 %`: random search's epochs over a method's (the median search, and its bootstrap's interval), and how
+    many searches reach the target. One that does not counts as infinitely late."""
+    keys = list(mine)
+    ratios = np.array([n * EPOCHS / epochs_to(mine[key], targets[key[0], n]) for key in keys])
+    drawn = np.random.default_rng(0).integers(len(keys), size=(2000, len(keys)))
+    low, high = np.quantile(np.median(ratios[drawn], axis=1), [0.025, 0.975])
+    return f"{np.median(ratios):.1f}x [{low:.1f}, {high:.1f}], {np.mean(ratios > 0):.0%}"
+
+
+def open_fidelity(path: Path) -> Ledger:
+    """The ledger, and one sentence for what cannot be measured here."""
+    if not has_taskset():
+        progress(f"nothing is measured: it needs {TASKSET} below the folder of shared data (HPO_DATA)")
+    return Ledger(path, list(fidelity_measurements()) if has_taskset() else [])
+
+
+app = command(__doc__, RESULTS, open_fidelity, lambda ledger: fidelity_tables(list(ledger.latest().values())))
+
+if __name__ == "__main__":
+    app()
