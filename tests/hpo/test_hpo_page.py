@@ -1,9 +1,11 @@
 """The page hpo/README.md: every file on it is written, every command run, and what it claims of them is so."""
 
 import re
+import sys
 
 import pytest
 
+from hpo import OPTIMIZERS
 from tests.pages import ROOT, Transcript, execute
 
 PAGE = ROOT / "hpo" / "README.md"
@@ -53,3 +55,27 @@ def test_the_default_reaches_the_end_in_the_finals(transcript: Transcript) -> No
 
 def test_the_front_has_several_trials(transcript: Transcript) -> None:
     assert len(transcript.said["python pareto.py"].splitlines()) > 3
+
+
+BEGIN, END = "<!-- optimizers -->", "<!-- end of optimizers -->"
+
+
+def optimizers_table() -> str:
+    """Every row of hpo.OPTIMIZERS, with the first sentence of its module."""
+    rows = ["| name | class | what it is |", "|---|---|---|"]
+    for name, cls in OPTIMIZERS.items():
+        path = cls.__module__.removeprefix("hpo.").replace(".", "/") + ".py"
+        said = (sys.modules[cls.__module__].__doc__ or "").partition("\n\n")[0].replace("\n", " ").strip()
+        rows.append(f"| `{name}` | [`{cls.__name__}`]({path}) | {said} |")
+    return "\n".join(rows)
+
+
+def test_the_table_of_optimizers_is_what_is_listed() -> None:
+    """`python -m tests.hpo.test_hpo_page` writes it anew."""
+    there = PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+    assert there == optimizers_table()
+
+
+if __name__ == "__main__":
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{optimizers_table()}\n{END}{rest.partition(END)[2]}")
