@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import hpo
 from hpo import Float, History, Random, Result, Space, Study, table
+from hpo.values import quantity
 from tests.hpo.objectives import line, square
 
 
@@ -261,3 +262,13 @@ def test_what_a_study_and_a_history_print() -> None:
         == "History(0 events: 0 results, 0 pending; a min, b max)"
     )
     assert "\n" not in repr(hpo.minimize(square, line(), "gp", 3, quiet=True))
+
+
+def test_one_of_something_is_said_in_the_singular() -> None:
+    said = [quantity(count, "results") for count in (0, 1, 2)] + [quantity(1, "loss"), quantity(49_152, "tokens")]
+    assert said == ["0 results", "1 result", "2 results", "1 loss", "49,152 tokens"]
+
+
+def test_hpo_exports_logs_streams_and_importance() -> None:
+    names = {"Collision", "Event", "Importance", "Log", "Lost", "stream"}
+    assert names <= set(hpo.__all__) and all(hasattr(hpo, name) for name in hpo.__all__)
