@@ -84,7 +84,7 @@ PEERS = {  # Optuna's pruners: the sampler, the pruner and its options
 # -- searches ----------------------------------------------------------------------------------------------------------
 
 
-def measure_search(task: str, method: str, seed: int) -> dict[str, Any]:
+def measure_ours(task: str, method: str, seed: int) -> dict[str, Any]:
     """[epochs spent, lowest loss so far] wherever it fell, by one of ours."""
     curves, chosen = curves_of(task), METHODS[method]
     study = Study(chosen.make(taskset_space(), seed), unit="epochs", horizon=EPOCHS)
@@ -151,8 +151,8 @@ def fidelity_measurements() -> Iterator[Measurement]:
             run: Callable[[], Any] = partial(measure_peer, task, method, seed)
         else:
             row = f"experiments.fidelity:METHODS[{method}]"
-            sources = ("experiments.fidelity:measure_search", row, *STUDY, *gp_rows().values())
-            run = partial(measure_search, task, method, seed)
+            sources = ("experiments.fidelity:measure_ours", row, *STUDY, *gp_rows().values())
+            run = partial(measure_ours, task, method, seed)
         yield Measurement(key, run, sources, group=f"{task} {method}")
 
 

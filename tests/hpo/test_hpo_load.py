@@ -143,7 +143,7 @@ WITH_CODE: dict[str, tuple[Callable[[], Any], str, str]] = {  # how it is made, 
         lambda: ASHA(GP(PLAIN, cost=price), max_resource=9), "the cost '.*price' of GP",
         "ASHA(GP(space, seed=0, cost=...), max_resource=9)",
     ),
-    "of somebody else": (lambda: Own(PLAIN, seed=1), UNKNOWN.format("Own"), "Own(space, seed=1)"),
+    "of somebody else": (lambda: Own(PLAIN, seed=1), UNKNOWN.format("Own"), "Own(space, seed=1, replace=True)"),
     "a plain class": (lambda: Nearby(Space(PLAIN), 1, 3), UNKNOWN.format("Nearby"), "Nearby(space, seed=1, points=3)"),
     "in another": (
         lambda: Leaders(Nearby(Space(PLAIN))), UNKNOWN.format("Leaders"), "Leaders(Nearby(space, points=8), horizon=9)",

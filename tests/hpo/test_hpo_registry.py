@@ -61,7 +61,7 @@ REFUSED: list[tuple[str, type, type[Exception], str]] = [
     ("Random", Sampler, ValueError, r"'Random' names no class; allowed are 'package.module:Class' and './file.py:Class'"),
     ("hpo:", Sampler, ValueError, "'hpo:' names no class"),
     ("hpo.nowhere:Random", Sampler, ValueError, "there is no module 'hpo.nowhere' to import; a file is named by './nowhere.py'"),
-    ("hpo.optimizers.random:Rondom", Sampler, ValueError, r"has no class 'Rondom'; its classes are \['Random'\]"),
+    ("hpo.optimizers.random:Rondom", Sampler, ValueError, r"has no class 'Rondom'; its classes are \['Random', 'Started'\]"),
     ("hpo:Random", Scheduler, TypeError, "'hpo:Random' is no Scheduler; its bases are"),
     ("./nowhere.py:Mine", Sampler, ValueError, "there is no file '.*nowhere.py'"),
     ("./mine_of_a_test.py:NUMBER", Sampler, TypeError, "is 3; allowed is a class"),
@@ -85,7 +85,7 @@ def test_make_takes_a_class_by_its_text(file: Path) -> None:
     assert (type(made).__name__, made.width, made.seed) == ("Mine", 7, 3)
     over: Any = make("asha", plane(), sampler="./mine_of_a_test.py:Mine", max_resource=9)
     assert type(over.sampler) is type(made)
-    with pytest.raises(ValueError, match=r"has no option 'depth'; allowed are \['space', 'seed', 'width'\]"):
+    with pytest.raises(ValueError, match=r"has no option 'depth'; allowed are \['space', 'seed', 'replace', 'width'\]"):
         make("./mine_of_a_test.py:Mine", plane(), depth=7)
 
 
