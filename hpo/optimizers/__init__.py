@@ -12,7 +12,9 @@ from hpo.optimizers.asha_stopping import ASHAStopping
 from hpo.optimizers.bohb import BOHB
 from hpo.optimizers.cma_es import CMAES
 from hpo.optimizers.dehb import DEHB
+from hpo.optimizers.differential_evolution import DifferentialEvolution
 from hpo.optimizers.freezethaw import FreezeThaw
+from hpo.optimizers.genetic import Genetic
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.grid import Grid
 from hpo.optimizers.halving import SuccessiveHalving
@@ -22,12 +24,14 @@ from hpo.optimizers.llamatune import LlamaTune
 from hpo.optimizers.manual import Manual
 from hpo.optimizers.median import MedianStopping
 from hpo.optimizers.narrowing import Narrowing
+from hpo.optimizers.nsga2 import NSGA2
 from hpo.optimizers.pasha import PASHA
 from hpo.optimizers.patience import PatienceStopping
 from hpo.optimizers.pb2 import PB2
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.percentile import PercentileStopping
 from hpo.optimizers.random import Random
+from hpo.optimizers.regularized_evolution import RegularizedEvolution
 from hpo.optimizers.replay import Replay
 from hpo.optimizers.sobol import Sobol
 from hpo.optimizers.tpe import TPE
@@ -50,6 +54,10 @@ OPTIMIZERS: dict[str, type] = {
     "bohb": BOHB,
     "cmaes": CMAES,
     "llamatune": LlamaTune,
+    "genetic": Genetic,
+    "de": DifferentialEvolution,
+    "regularized": RegularizedEvolution,
+    "nsga2": NSGA2,
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
@@ -118,7 +126,8 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 
 __all__ = [
-    "ASHA", "BOHB", "CMAES", "DEHB", "GP", "KDE", "OPTIMIZERS", "PASHA", "PB2", "PBT", "TPE", "ASHAStopping",
-    "FreezeThaw", "Grid", "Hyperband", "LlamaTune", "Manual", "MedianStopping", "Narrowing", "PatienceStopping",
-    "PercentileStopping", "Random", "Replay", "Sobol", "SuccessiveHalving", "make", "register",
+    "ASHA", "BOHB", "CMAES", "DEHB", "GP", "KDE", "NSGA2", "OPTIMIZERS", "PASHA", "PB2", "PBT", "TPE", "ASHAStopping",
+    "DifferentialEvolution", "FreezeThaw", "Genetic", "Grid", "Hyperband", "LlamaTune", "Manual", "MedianStopping",
+    "Narrowing", "PatienceStopping", "PercentileStopping", "Random", "RegularizedEvolution", "Replay", "Sobol",
+    "SuccessiveHalving", "make", "register",
 ]  # fmt: skip
