@@ -26,7 +26,8 @@ class View:
         self.log = MemoryLog()
         self.history = History(header, self.log)
         self.translate = translate
-        self.read = 0
+        self.read = 0  # events of the history
+        self.count = 0  # events of the view
         self.known: dict[int, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}  # by trial, of those that are not left out
 
     def follow(self, history: History) -> History:
@@ -35,6 +36,7 @@ class View:
             body = self._body(history, event)
             if body is not None:
                 self.log.append(Event(event.kind, body, event.time))
+                self.count += 1
         self.read = len(history.events)
         self.history.refresh()
         return self.history
@@ -58,7 +60,7 @@ class View:
         config, record = self.known[job.trial]
         note = Note(job.note.study, job.note.member, record if is_first or job.source is None else {})
         job = replace(job, config=config, note=note)
-        return {**body, "job": job.to_json(), **({"seen": len(self.log.read(0))} if "seen" in body else {})}
+        return {**body, "job": job.to_json(), **({"seen": self.count} if "seen" in body else {})}
 
 
 def view_of(history: History, owner: str, begin: Callable[[], View]) -> History:
