@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import ancestry, arguments, table
+from hpo.analysis.hypervolume import Reference, front_volume, volume_curve
 from hpo.analysis.paths import check_file
 from hpo.analysis.plots import Plots
 from hpo.analysis.subject import Subject
@@ -125,6 +126,18 @@ class Study:
         if until is None:
             raise ValueError(self._nothing())
         return [self.trial(key) for key in self.history.front(until)]
+
+    def hypervolume(self, reference: Reference) -> float:
+        """What the front at the highest budget dominates, below a reference (for a maximised objective: above it).
+
+        reference: a value of each objective, as they are reported: by name, or in their order. Exact for up to four objectives,
+        from five on an estimate (surrogates/hypervolume.py). Results that are not better than it in all objectives add nothing.
+        """
+        return front_volume(self.history, reference)
+
+    def hypervolume_curve(self, reference: Reference) -> list[float]:
+        """The hypervolume after each result, in the order of their arrival."""
+        return volume_curve(self.history, reference)
 
     def recommend(self) -> Trial:
         """The trial to use: the best by the optimizer's model if there is noise, else the lowest loss observed at the highest

@@ -26,7 +26,7 @@ IRREGULAR = {  # participles that end in no suffix of the above
 }  # fmt: skip
 # Verbs in the infinitive, and nouns, that only end like a participle.
 WORDS = {
-    "crowding", "embed", "feed", "finding", "flatten", "need", "offspring", "open", "ranking", "seed", "shed", "shorten",
+    "breed", "crowding", "embed", "feed", "finding", "flatten", "need", "offspring", "open", "ranking", "seed", "shed", "shorten",
     "speed", "string", "tighten", "token", "warning",
 }  # fmt: skip
 EXCEPTIONS: dict[str, str] = {

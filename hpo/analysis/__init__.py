@@ -9,6 +9,7 @@ drawing.py     an empty figure, a saved one, one as part of a page
 axes.py        limits and labels of axes: the good end of the losses, the range of a hyperparameter
 figures.py     pictures of results: best so far, learning curves, Pareto front
 parameters.py  pictures of hyperparameters: importance, effects, slices, parallel coordinates
+hypervolume.py the hypervolume of a front, and its curve
 plots.py       the same as methods: study.plot
 sections.py    sections of a report, of any study
 page.py, page.html.j2   one self-contained page of finished sections

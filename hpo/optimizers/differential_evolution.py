@@ -62,7 +62,7 @@ class DifferentialEvolution(Sampler):
         return self.suggest_at(history, trial, history.header.horizon)
 
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
-        slots = history.fold(self.owner, partial(Slots, self.population)).of(until)
+        slots = history.fold(self.owner, partial(SlotPopulations, self.population)).of(until)
         rng, domain, slot = stream(self.seed, trial, "differential evolution"), self.space.domain, slots.free_slot()
         target = None if slot is None else slots.individuals[slot]
         others = [key for place, key in enumerate(slots.individuals) if key is not None and place != slot]
@@ -112,14 +112,14 @@ class Population:
 
 
 @dataclass
-class Slots:
+class SlotPopulations:
     """The fold: a population a first budget."""
 
     size: int
     populations: dict[int, Population] = field(default_factory=dict)
 
-    def copy(self) -> Slots:
-        return Slots(self.size, self.populations.copy())
+    def copy(self) -> SlotPopulations:
+        return SlotPopulations(self.size, self.populations.copy())
 
     def of(self, until: int) -> Population:
         empty = Population((None,) * self.size, (None,) * self.size, (0,) * self.size)
