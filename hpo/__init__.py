@@ -34,7 +34,8 @@ table.py        the rows and columns of the dataframe; frames.py finds the line 
 arguments.py    what people type, brought into one form or refused in a sentence
 failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
 display.py      prints a line after every finish of a run
-shortcuts.py    llamatune: a whole search in one call, as guides have it
+shortcuts.py    llamatune, simple_pbt: a whole search in one call, as guides have it
+searches.py     grid, random, Bayesian and genetic search as small classes with run(objective)
 run.py          run: the one loop; minimize, maximize
 load.py         load: a study from its file alone
 """
@@ -75,6 +76,7 @@ from hpo.optimizers import (
     Random,
     RegularizedEvolution,
     Replay,
+    SimplePBT,
     Sobol,
     SuccessiveHalving,
     make,
@@ -85,7 +87,8 @@ from hpo.parameters import Integer, Real
 from hpo.priors import Around
 from hpo.rng import stream
 from hpo.run import Stop, maximize, minimize, run
-from hpo.shortcuts import llamatune
+from hpo.searches import BayesianSearch, GeneticSearch, GridSearch, RandomSearch
+from hpo.shortcuts import llamatune, simple_pbt
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
 from hpo.stop_rules import ExpectedImprovementPerCost, NoImprovement, RegretBound, StopRule, Target
 from hpo.stopping import Turn
@@ -94,12 +97,13 @@ from hpo.trial import Trial
 
 __all__ = [
     "ASHA", "BOHB", "CMAES", "DEHB", "EXECUTORS", "GP", "KDE", "LOGS", "NSGA2", "OPTIMIZERS", "PASHA", "PB2", "PBT",
-    "TPE", "ASHAStopping", "Around", "Categorical", "Collision", "Const", "DifferentialEvolution", "Draft", "Event",
-    "Executor", "ExpectedImprovementPerCost", "Finals", "Float", "FreezeThaw", "Genetic", "Grid", "Header", "History",
-    "Hyperband", "Importance", "Inline", "Int", "Integer", "Job", "Key", "LlamaTune", "Log", "Lost", "Manual",
-    "MedianStopping", "MemoryLog", "Narrowing", "NoImprovement", "Note", "Optimizer", "PatienceStopping",
-    "PercentileStopping", "Processes", "Random", "Real", "RegretBound", "RegularizedEvolution", "Replay", "Result", "Run",
-    "SQLiteLog", "Sampler", "Scheduler", "Simulator", "Sobol", "Space", "Stop", "StopRule", "Study", "SuccessiveHalving",
-    "Target", "Threads", "Trial", "Turn", "Vectorised", "llamatune", "load", "make", "maximize", "minimize", "open_log",
-    "register", "run", "stream",
+    "TPE", "ASHAStopping", "Around", "BayesianSearch", "Categorical", "Collision", "Const", "DifferentialEvolution",
+    "Draft", "Event", "Executor", "ExpectedImprovementPerCost", "Finals", "Float", "FreezeThaw", "Genetic",
+    "GeneticSearch", "Grid", "GridSearch", "Header", "History", "Hyperband", "Importance", "Inline", "Int", "Integer",
+    "Job", "Key", "LlamaTune", "Log", "Lost", "Manual", "MedianStopping", "MemoryLog", "Narrowing", "NoImprovement",
+    "Note", "Optimizer", "PatienceStopping", "PercentileStopping", "Processes", "Random", "RandomSearch", "Real",
+    "RegretBound", "RegularizedEvolution", "Replay", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "SimplePBT",
+    "Simulator", "Sobol", "Space", "Stop", "StopRule", "Study", "SuccessiveHalving", "Target", "Threads", "Trial", "Turn",
+    "Vectorised", "llamatune", "load", "make", "maximize", "minimize", "open_log", "register", "run", "simple_pbt",
+    "stream",
 ]  # fmt: skip

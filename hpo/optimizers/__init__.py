@@ -33,6 +33,7 @@ from hpo.optimizers.percentile import PercentileStopping
 from hpo.optimizers.random import Random
 from hpo.optimizers.regularized_evolution import RegularizedEvolution
 from hpo.optimizers.replay import Replay
+from hpo.optimizers.simple_pbt import SimplePBT
 from hpo.optimizers.sobol import Sobol
 from hpo.optimizers.tpe import TPE
 from hpo.registry import is_reference, option_names, resolve
@@ -58,6 +59,7 @@ OPTIMIZERS: dict[str, type] = {
     "de": DifferentialEvolution,
     "regularized": RegularizedEvolution,
     "nsga2": NSGA2,
+    "simple_pbt": SimplePBT,
     "halving": SuccessiveHalving,
     "hyperband": Hyperband,
     "asha": ASHA,
@@ -128,6 +130,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 __all__ = [
     "ASHA", "BOHB", "CMAES", "DEHB", "GP", "KDE", "NSGA2", "OPTIMIZERS", "PASHA", "PB2", "PBT", "TPE", "ASHAStopping",
     "DifferentialEvolution", "FreezeThaw", "Genetic", "Grid", "Hyperband", "LlamaTune", "Manual", "MedianStopping",
-    "Narrowing", "PatienceStopping", "PercentileStopping", "Random", "RegularizedEvolution", "Replay", "Sobol",
-    "SuccessiveHalving", "make", "register",
+    "Narrowing", "PatienceStopping", "PercentileStopping", "Random", "RegularizedEvolution", "Replay", "SimplePBT",
+    "Sobol", "SuccessiveHalving", "make", "register",
 ]  # fmt: skip

@@ -11,8 +11,11 @@ from hpo import (
     ASHA,
     CMAES,
     DEHB,
+    NSGA2,
     PBT,
     ASHAStopping,
+    DifferentialEvolution,
+    Genetic,
     Grid,
     Hyperband,
     Manual,
@@ -23,6 +26,8 @@ from hpo import (
     PatienceStopping,
     PercentileStopping,
     Random,
+    RegularizedEvolution,
+    SimplePBT,
     Sobol,
     Study,
     SuccessiveHalving,
@@ -57,6 +62,11 @@ MAKERS: dict[str, Callable[[], Optimizer]] = {
     "percentile": lambda: PercentileStopping(Random(SPACE), rungs=(1, 3, 9), max_resource=27),
     "patience": lambda: PatienceStopping(Random(SPACE), rungs=(1, 3, 9), max_resource=27),
     "dehb": lambda: DEHB(Random(SPACE), max_resource=27),
+    "genetic": lambda: Genetic(SPACE, generations=None),
+    "nsga2": lambda: NSGA2(SPACE),
+    "de": lambda: DifferentialEvolution(SPACE),
+    "regularized": lambda: RegularizedEvolution(SPACE),
+    "simple_pbt": lambda: SimplePBT(SPACE, population=20, generations=1000),
 }
 
 
