@@ -96,6 +96,11 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("random", 20, "ours:random"),
+        Method("Sobol", 20, "ours:adapt_class", reference="hpo.optimizers.sobol:Sobol"),
+        Method("genetic", 20, "ours:adapt_class", reference="hpo.optimizers.genetic:Genetic"),
+        Method("DE", 20, "ours:adapt_class", reference="hpo.optimizers.differential_evolution:DifferentialEvolution"),
+        Method("regularized evolution", 20, "ours:adapt_class",
+               reference="hpo.optimizers.regularized_evolution:RegularizedEvolution"),
         Method("Optuna TPE", 20, "optuna:tpe", ("optuna",)),
         Method("Optuna CMA-ES", 20, "optuna:cmaes", ("optuna", "cmaes")),
         Method("Nevergrad", 20, "nevergrad:Nevergrad", ("nevergrad",)),
