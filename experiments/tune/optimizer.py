@@ -59,9 +59,7 @@ def make_optimizer(settings: Settings, space: Space) -> Optimizer:
 def _make(setting: str, name: str, space: Space, seed: int, options: Mapping[str, Any]) -> Optimizer:
     try:
         return make(name, space, seed, **options)
-    except TypeError as error:
-        if not is_reference(name):
-            raise
+    except TypeError as error:  # of somebody's own class, or a scheduler that takes one sampler only
         raise ValueError(f"{setting} cannot be {name!r}: {error}") from error
 
 

@@ -166,7 +166,7 @@ def refused(done: subprocess.CompletedProcess[str], said: str) -> None:
     [
         (["--sped", "3"], "--sped"),
         (["--seconds", "long"], "--seconds"),
-        (["--sampler", "magic"], "sampler is 'magic', but must be one of manual, grid, random, sobol, gp"),
+        (["--sampler", "magic"], "sampler is 'magic', but must be one of manual, grid, random, narrowing, sobol, gp"),
         (["--scheduler", "gp"], "scheduler is 'gp', but must be one of none, "),
         (["--text", "no.txt"], "no corpus or file is named 'no.txt'"),
         (["--text", "empty.txt"], "corpus 'empty.txt' is empty"),

@@ -1,14 +1,10 @@
-"""A history beside a plain re-implementation of the method that made it, and the example of a docstring."""
+"""A history beside a plain re-implementation of the method that made it."""
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Mapping
-from textwrap import dedent
 from typing import Any, Protocol
 
-import hpo
 from hpo import History, Optimizer, Result, Simulator, Stop, Study, run
 from hpo.rng import stream
 
@@ -53,14 +49,3 @@ def follow(history: History, reference: Reference, first: int, trials: int) -> i
             if fresh == trials:
                 return resumed
     raise AssertionError(f"only {fresh} of {trials} trials were started")
-
-
-def run_example(cls: type) -> dict[str, Any]:
-    """Runs the code in a docstring, which is indented by four more; its names. At most ten lines."""
-    text = inspect.getdoc(cls) or ""
-    blocks = re.findall(r"(?:^    .*\n?)+", text + "\n", re.MULTILINE)
-    code = dedent(blocks[-1])
-    assert len(code.strip().splitlines()) <= 10, code
-    names: dict[str, Any] = {"hpo": hpo}
-    exec(code, names)
-    return names

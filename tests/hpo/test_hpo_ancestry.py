@@ -15,7 +15,8 @@ from hpo import ASHA, PB2, PBT, Float, Inline, Random, Replay, Simulator, Space,
 from hpo.job import Key
 from hpo.testing import changed_jobs, replay_in_process
 from hpo.testing.spaces import plane
-from tests.hpo.following import noisy, run_example
+from tests.hpo.examples import run_example
+from tests.hpo.following import noisy
 
 SPACE = Space(lr=Float(0.01, 0.5), decay=Float(0.0, 0.1))
 

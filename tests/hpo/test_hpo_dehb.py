@@ -13,7 +13,7 @@ from hpo.job import Job
 from hpo.optimizers import dehb
 from hpo.testing import changed_jobs
 from hpo.testing.spaces import SPACES
-from tests.hpo.following import run_example
+from tests.hpo.examples import run_example
 
 SPACE = Space({name: Float(0.0, 1.0) for name in "abcd"})
 SIZES = [(3, 40, 1), (9, 120, 4), (27, 300, 16)]  # the largest budget, trials, workers

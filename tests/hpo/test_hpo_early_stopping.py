@@ -23,7 +23,8 @@ from hpo import (
 )
 from hpo.job import Key
 from hpo.testing.spaces import plane
-from tests.hpo.following import follow, run_example, simulate
+from tests.hpo.examples import run_example
+from tests.hpo.following import follow, simulate
 
 SIZES = [(12, 1), (40, 4), (120, 16)]  # trials, workers
 RUNGS = (1, 3, 9)

@@ -22,6 +22,7 @@ from hpo.optimizers.genetic import Genetic
 from hpo.optimizers.nsga2 import NSGA2
 from hpo.optimizers.regularized_evolution import RegularizedEvolution
 from hpo.testing.drive import Drive
+from tests.hpo.examples import run_example
 
 Patch = pytest.MonkeyPatch
 
@@ -290,3 +291,8 @@ def test_asynchronous_workers_with_losses_never_stall(name: str, workers: int) -
     if name == "de":
         flying = history.fold(drive.optimizer.owner, partial(de.SlotPopulations, 20)).of(1).flying
         assert not {key for key in flying if key is not None} & history.results.keys(), "what has come back has left its slot"
+
+
+@pytest.mark.parametrize("cls", [Genetic, NSGA2, RegularizedEvolution, de.DifferentialEvolution])
+def test_the_examples(cls: type) -> None:
+    assert run_example(cls)["study"].history.trials

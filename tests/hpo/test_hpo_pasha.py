@@ -11,7 +11,8 @@ import pytest
 from hpo import PASHA, Random
 from hpo.optimizers import pasha
 from hpo.testing.spaces import plane
-from tests.hpo.following import follow, noisy, run_example, simulate
+from tests.hpo.examples import run_example
+from tests.hpo.following import follow, noisy, simulate
 
 BUDGETS = [1, 3, 9, 27, 81]
 SIZES = [(20, 1), (60, 4), (150, 16)]  # trials, workers

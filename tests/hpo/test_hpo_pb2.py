@@ -15,7 +15,7 @@ from hpo.testing import changed_jobs
 from hpo.testing.spaces import SPACES
 from surrogates import standardise
 from surrogates.time_varying import Drift, TimeVaryingProcess
-from tests.hpo.following import run_example
+from tests.hpo.examples import run_example
 
 SPACE = Space(lr=Float(1e-4, 1.0, log=True), decay=Float(0.0, 0.5))
 SIZES = [(4, 3, 1), (8, 5, 4), (16, 8, 16)]  # population, generations, workers

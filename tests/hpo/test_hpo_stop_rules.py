@@ -35,7 +35,8 @@ from hpo.logs import MemoryLog
 from hpo.stopping import is_over
 from hpo.testing import changed_jobs
 from hpo.testing.spaces import plane
-from tests.hpo.following import noisy, run_example
+from tests.hpo.examples import run_example
+from tests.hpo.following import noisy
 
 RULES: list[StopRule] = [
     Target(0.05), NoImprovement(6, 0.01), RegretBound(0.05), ExpectedImprovementPerCost(0.002),
