@@ -24,6 +24,7 @@ import typer
 
 import hpo
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
+from experiments.ledger.command import keep_lines
 from experiments.ledger.environment import environment
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
@@ -140,7 +141,7 @@ def events_table(ledger: Ledger) -> str:
 app = new_app()
 
 
-@app.command(help=__doc__)
+@app.command(help=keep_lines(__doc__))
 def main(
     jobs: Annotated[int, typer.Option(min=1, help="of every study")] = 15_000,
     only: Annotated[list[str] | None, typer.Option(help=f"one of {', '.join(MAKERS)}; may come several times")] = None,

@@ -25,6 +25,7 @@ import typer
 
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
 from experiments.ledger.children import run_python
+from experiments.ledger.command import keep_lines
 from experiments.ledger.environment import environment
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
@@ -104,7 +105,7 @@ def asks_table(ledger: Ledger) -> str:
 app = new_app()
 
 
-@app.command(help=__doc__)
+@app.command(help=keep_lines(__doc__))
 def main(
     n: Annotated[list[int] | None, typer.Option(min=1, help="results before the asks; may come several times")] = None,
     d: Annotated[int, typer.Option(min=1, help="parameters")] = 6,

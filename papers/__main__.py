@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from experiments.ledger import Data, Recheck, Seconds, new_app, use_data
-from experiments.ledger.command import progress
+from experiments.ledger.command import keep_lines, progress
 from experiments.ledger.ledger import changed_versions, differences, title_of
 from papers.paper import Paper, find_paper, list_papers, without_seconds
 from papers.report import describe, draw_figure, list_verdicts, write_table
@@ -35,7 +35,7 @@ All = Annotated[bool, typer.Option("--all", help="draw the figures, and write th
 Results = Annotated[Path | None, typer.Option(help="the file of lines; by default results.jsonl in the paper's folder")]
 
 
-@app.command(help=__doc__)
+@app.command(help=keep_lines(__doc__))
 def main(
     name: Name = "", quick: Quick = False, run: Run = False, recheck: Recheck = False, state_claims: State = False,
     seconds: Seconds = float("inf"), everything: All = False, results: Results = None, data: Data = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.ledger.markdown import markdown_table
 from papers.paper import ROOT, Lines, Paper, find_paper, list_papers
-from papers.statements import remark
+from papers.statements import changed_after, remark
 from surrogates.style import STYLE
 
 WORDS = {True: "holds", False: "**does not hold**", None: "open"}
@@ -56,11 +56,19 @@ def list_verdicts() -> str:
     said = []
     for paper in map(find_paper, list_papers()):
         lines = paper.lines()
-        said.append(f"{paper.name:<14}{paper.title} ({hours(lines)} of one core)")
+        said.append(f"{paper.name:<14}{paper.title} ({count_verdicts(paper, lines)}; {hours(lines)} of one core)")
         for claim in paper.claims:
             found, note = claim.finding(lines), remark(paper, claim, lines)
             said.append(f"    {_word(found.holds):<15}{claim.sentence}" + (f" ({note})" if note else ""))
     return "\n".join([*said, "", "python -m papers <name> shows one; --quick measures a fresh line of it; --run what is missing"])
+
+
+def count_verdicts(paper: Paper, lines: Lines) -> str:
+    """`4 of 5 claims hold, 2 of 5 were stated beforehand`."""
+    hold = sum(claim.finding(lines).holds is True for claim in paper.claims)
+    beforehand = sum(not changed_after(paper, claim) for claim in paper.claims)
+    whole = len(paper.claims)
+    return f"{hold} of {whole} claims hold, {beforehand} of {whole} were stated beforehand"
 
 
 def _word(holds: bool | None) -> str:

@@ -25,6 +25,7 @@ from experiments.exactness.measure import FULL, QUICK, Extent
 from experiments.exactness.normal import normal_tails
 from experiments.exactness.posterior import posterior
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
+from experiments.ledger.command import keep_lines
 from experiments.ledger.measurement import result
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "exactness.jsonl"
@@ -66,7 +67,7 @@ def open_exactness(path: Path, size: Extent = FULL) -> Ledger:
 app = new_app()
 
 
-@app.command(help=__doc__)
+@app.command(help=keep_lines(__doc__))
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="everything small; stores nothing")] = False,
     case: Annotated[int | None, typer.Option(min=0, help="one ugly data set again, with its traceback")] = None,

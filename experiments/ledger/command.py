@@ -71,6 +71,12 @@ def new_app() -> typer.Typer:
     return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
+def keep_lines(about: str | None) -> str:
+    """A help text whose indented blocks, such as examples of a command, are shown line by line."""
+    blocks = (about or "").strip().split("\n\n")
+    return "\n\n".join(f"\b\n{block}" if block.startswith("    ") else block for block in blocks)
+
+
 def command(about: str | None, path: Path, open_ledger: Callable[[Path], Ledger], report: Callable[[Ledger], str],
             threads: int = 1) -> typer.Typer:  # fmt: skip
     """The program of an experiment that has no further options.
@@ -79,7 +85,7 @@ def command(about: str | None, path: Path, open_ledger: Callable[[Path], Ledger]
     """
     app = new_app()
 
-    @app.command(help=about)
+    @app.command(help=keep_lines(about))
     def main(
         table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = path,
         data: Data = None,

@@ -23,6 +23,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
+from experiments.ledger.command import keep_lines
 from experiments.ledger.sources import training_rows
 from experiments.speed.duel import Entry, duel
 from experiments.speed.sizes import CPU, CUDA, STEPS
@@ -89,7 +90,7 @@ def speed_report(ledger: Ledger) -> str:
     return speed_table(list(open_speed(ledger.path).latest().values()))
 
 
-@app.command(help=__doc__)
+@app.command(help=keep_lines(__doc__))
 def main(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
     size: Annotated[list[str] | None, typer.Option(help="a size; may be given several times (default: all)")] = None,
