@@ -31,6 +31,7 @@ from experiments.curves.data import EPOCHS, RUNGS, Curves, curves_of, has_taskse
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
 from experiments.ledger.environment import environment
+from experiments.ledger.lines import Record
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
 from hpo import Float, Optimizer, Space, Stop, Study
@@ -201,11 +202,21 @@ def speed_up(mine: Any, targets: Any, n: int) -> str:
     return f"{np.median(ratios):.1f}x [{low:.1f}, {high:.1f}], {np.mean(ratios > 0):.0%}"
 
 
+class FidelityLedger(Ledger):
+    """Shows every line; without TaskSet's file nothing is measured."""
+
+    def list_missing(self) -> list[Measurement]:
+        return super().list_missing() if has_taskset() else []
+
+    def samples(self) -> list[tuple[Measurement, Record]]:
+        return super().samples() if has_taskset() else []
+
+
 def open_fidelity(path: Path) -> Ledger:
     """The ledger, and one sentence for what cannot be measured here."""
     if not has_taskset():
         progress(f"nothing is measured: it needs {TASKSET} below the folder of shared data (HPO_DATA)")
-    return Ledger(path, list(fidelity_measurements()) if has_taskset() else [])
+    return FidelityLedger(path, list(fidelity_measurements()))
 
 
 app = command(__doc__, RESULTS, open_fidelity, lambda ledger: fidelity_tables(list(ledger.latest().values())))
