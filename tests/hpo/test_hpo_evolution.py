@@ -259,8 +259,6 @@ def test_parents_die_of_age() -> None:
     parent = min(plain_aging(history, 8), key=lambda key: history.losses(key))  # a tournament of all
     differ = [name for name, value in history.jobs[parent].config.items() if child.config[name] != value]  # type: ignore[union-attr]
     assert len(differ) == 1, "one parameter changes"
-    overall = min(history.results, key=lambda key: history.losses(key))
-    assert parent != overall or overall in plain_aging(history, 8)
 
 
 def test_a_mistake_in_aging_is_seen(monkeypatch: Patch) -> None:
@@ -271,7 +269,6 @@ def test_a_mistake_in_aging_is_seen(monkeypatch: Patch) -> None:
         for key in keys:
             self.living[key[1]] = (*self.living.get(key[1], ()), key)
 
-    losses = iter([0.0, *range(100, 0, -1)])
     for wrong in (False, True):
         if wrong:
             monkeypatch.setattr(module.Aging, "absorb", immortal)
