@@ -1,6 +1,6 @@
 """Early stopping on real learning curves: how soon does each method reach what random search reaches?
 
-    python -m experiments.fidelity                    # measures what is missing; about two hours on one core
+    python -m experiments.fidelity                    # measures what is missing; about half an hour on one core
     python -m experiments.fidelity --seconds 600      # begins nothing after ten minutes
     python -m experiments.fidelity --table            # only prints, from experiments/results/fidelity.jsonl
 
