@@ -10,18 +10,19 @@ import numpy as np
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.optimizer import Draft, Sampler
-from hpo.optimizers.operators import find_feasible, to_unit
+from hpo.optimizer import Draft
+from hpo.optimizers.drafting import BudgetSampler
+from hpo.optimizers.operators import cross_binomially, find_feasible, reflect, to_unit
 from hpo.rng import stream
-from hpo.space import Config
 from hpo.values import is_finite
 
 RECORD = "slot"
 STRATEGIES = ("rand/1/bin", "current-to-best/1/bin")
+BELOW_ONE = np.nextafter(1.0, 0.0)  # positions that `Domain.from_unit` reads are below 1, as uniforms are
 
 
 @dataclass(eq=False)
-class DifferentialEvolution(Sampler):
+class DifferentialEvolution(BudgetSampler):
     """Every slot holds one configuration, and keeps the better of it and its trial.
 
     With x the slot's, a, b, c those of three others, and the best of all, a trial is, in the unit cube (numbers on the scale
@@ -54,13 +55,6 @@ class DifferentialEvolution(Sampler):
         if self.strategy not in STRATEGIES:
             raise ValueError(f"strategy is {self.strategy!r}; allowed are {', '.join(STRATEGIES)}")
 
-    def sample(self, history: History, trial: int) -> Config | None:
-        draft = self.suggest(history, trial)
-        return None if draft is None else draft.config
-
-    def suggest(self, history: History, trial: int) -> Draft | None:
-        return self.suggest_at(history, trial, history.header.horizon)
-
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         slots = history.fold(self.owner, partial(SlotPopulations, self.population)).of(until)
         rng, domain, slot = stream(self.seed, trial, "differential evolution"), self.space.domain, slots.free_slot()
@@ -78,23 +72,11 @@ class DifferentialEvolution(Sampler):
         chosen = [others[i] for i in rng.choice(len(others), 3, replace=False)]
         x, top, a, b, c = (self._unit(history, key, rng) for key in (target, best, *chosen))
         mutant = a + self.mutation * (b - c) if self.strategy == "rand/1/bin" else x + self.mutation * (top - x + a - b)
-        return np.asarray(self.space.domain.from_unit(cross_binomially(x, reflect(mutant), self.crossover, rng)[None])[0])
+        inside = np.minimum(reflect(mutant), BELOW_ONE)
+        return np.asarray(self.space.domain.from_unit(cross_binomially(x, inside, self.crossover, rng)[None])[0])
 
     def _unit(self, history: History, key: Key, rng: np.random.Generator) -> np.ndarray:
         return to_unit(self.space.domain, self.space.encode(history.jobs[key].config), rng)
-
-
-def reflect(v: np.ndarray) -> np.ndarray:
-    """Positions beyond [0, 1] reflected at its walls, as often as it takes; below 1, as uniforms are."""
-    folded = np.abs(v) % 2.0
-    return np.minimum(np.where(folded > 1.0, 2.0 - folded, folded), np.nextafter(1.0, 0.0))
-
-
-def cross_binomially(x: np.ndarray, v: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """(d,) each column from v with probability `rate`, one at least, else from x."""
-    from_v = rng.random(len(x)) < rate
-    from_v[rng.integers(len(x))] = True
-    return np.where(from_v, v, x)
 
 
 @dataclass(frozen=True)

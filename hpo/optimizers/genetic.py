@@ -10,7 +10,8 @@ import numpy as np
 
 from hpo.history import History
 from hpo.job import Key
-from hpo.optimizer import Draft, Sampler
+from hpo.optimizer import Draft
+from hpo.optimizers.drafting import BudgetSampler
 from hpo.optimizers.generations import RECORD, Generations
 from hpo.optimizers.operators import (
     choose_by_tournament,
@@ -21,12 +22,11 @@ from hpo.optimizers.operators import (
     mutate_normally,
 )
 from hpo.rng import stream
-from hpo.space import Config
 from hpo.values import is_finite
 
 
 @dataclass(eq=False)
-class Evolution(Sampler):
+class Evolution(BudgetSampler):
     """What genetic search and NSGA-II share: generations of `population` trials, `generations` of them (None: until stopped).
 
     The first generation is random. A child of a later one comes from `breed`, over the parents, best first; what may be a
@@ -56,13 +56,6 @@ class Evolution(Sampler):
     def breed(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(d,) a child of the parents' rows (n, d), best first; it need not be feasible."""
         raise NotImplementedError
-
-    def sample(self, history: History, trial: int) -> Config | None:
-        draft = self.suggest(history, trial)
-        return None if draft is None else draft.config
-
-    def suggest(self, history: History, trial: int) -> Draft | None:
-        return self.suggest_at(history, trial, history.header.horizon)
 
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         state = history.fold(self.owner, partial(Generations, self.population, self.survive))

@@ -6,6 +6,7 @@ constraints. Random numbers come from the generator alone.
 
 Sources:
     uniform crossover       Syswerda 1989, "Uniform crossover in genetic algorithms"
+    binomial crossover      Storn and Price 1997, "Differential evolution", equation 6
     tournament              Goldberg and Deb 1991, "A comparative analysis of selection schemes"
     SBX                     Deb and Agrawal 1995, "Simulated binary crossover", in the bounded form of Deb's NSGA-II code
     polynomial mutation     Deb and Goyal 1996, "A combined genetic adaptive search", in the bounded form of the same code
@@ -77,6 +78,13 @@ def cross_uniformly(a: Array, b: Array, rng: Rng) -> Array:
     return np.where(np.isnan(child), np.where(np.isnan(a), b, a), child)
 
 
+def cross_binomially(x: Array, v: Array, rate: float, rng: Rng) -> Array:
+    """(d,) each column from v with probability `rate`, one at least, else from x: "bin" of differential evolution."""
+    from_v = rng.random(len(x)) < rate
+    from_v[rng.integers(len(x))] = True
+    return np.where(from_v, v, x)
+
+
 def simulate_binary_crossover(a: Array, b: Array, eta: float, rng: Rng) -> Array:
     """(2, n) children of positions a and b (n,) in [0, 1], all of them crossed: their mean is that of their parents but for
     the bounds, and eta says how near they stay."""
@@ -121,8 +129,14 @@ def mutate_polynomially(x: Array, eta: float, rng: Rng) -> Array:
 
 
 def mutate_normally(x: Array, sigma: float, rng: Rng) -> Array:
-    """(n,) positions x in [0, 1] with normal steps of standard deviation sigma; clipped to the bounds."""
-    return np.asarray(np.clip(x + rng.normal(0.0, sigma, len(x)), 0.0, 1.0))
+    """(n,) positions x in [0, 1] with normal steps of standard deviation sigma, reflected at the bounds."""
+    return reflect(x + rng.normal(0.0, sigma, len(x)))
+
+
+def reflect(x: Array) -> Array:
+    """Positions beyond [0, 1] reflected at its walls, as often as it takes: a clipped one would lie on the wall for ever."""
+    folded = np.abs(x) % 2.0
+    return np.asarray(np.where(folded > 1.0, 2.0 - folded, folded))
 
 
 def mutate(domain: Domain, row: Array, where: Array, step: Callable[[Array, Rng], Array], rng: Rng) -> Array:

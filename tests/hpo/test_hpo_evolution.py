@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -147,6 +149,95 @@ def test_parents_are_the_elite_and_the_best_of_a_generation() -> None:
     assert list(state.line(1).parents) == parents and state.line(1).closed == 3
 
 
+def plain_parents(history: Any, population: int, elite: int) -> list[Any]:
+    """Genetic search's parents by their definition, event by event: what has finished is counted at the next start."""
+    waiting: list[Any] = []
+    parents: list[Any] = []
+    batch: list[Any] = []
+    closed = 0
+
+    def count() -> None:
+        nonlocal parents, closed
+        for key in sorted(batch):
+            if "generation" in history.jobs[key].note.record:
+                waiting.append(key)
+            elif not closed and not history.is_failure(key):
+                parents = history.rank([*parents, key])[:population]
+        batch.clear()
+        waiting.sort()
+        while len(waiting) >= population:
+            members, waiting[:] = waiting[:population], waiting[population:]
+            parents, closed = history.rank([*parents[:elite], *members])[:population], closed + 1
+
+    bodies = [event.body.get("job", event.body) for event in history.events]
+    ends = {(body["trial"], body["until"]): place for place, (event, body) in enumerate(zip(history.events, bodies, strict=True))
+            if event.kind in ("finish", "add", "lost")}  # the last loss of a job that was lost too often is its failure
+    for place, (event, body) in enumerate(zip(history.events, bodies, strict=True)):
+        if event.kind in ("start", "add"):
+            count()
+        key = (body["trial"], body["until"]) if event.kind in ("finish", "add", "lost") else None
+        if key in history.results and ends[key] == place:
+            batch.append(key)
+    count()
+    return parents
+
+
+def parents_differ(seed: int) -> bool:
+    """Whether any state of a search with seven workers, lost jobs and added results has other parents than by definition."""
+    optimizer = Genetic(cube(2), seed=seed, population=5, generations=None, elite=2)
+    drive = Drive(optimizer, lambda config, until, seed=0: sphere(config), workers=7, seed=seed)
+    for jobs in (3, 10, 20, 60):
+        history = drive.run(jobs, lost=0.15, foreign=0.25)
+        state = history.fold(optimizer.owner, partial(Generations, 5, optimizer.survive))
+        if list(state.line(1).parents) != plain_parents(history, 5, 2):
+            return True
+    assert state.line(1).closed >= 9 and state.line(1).waiting
+    return False
+
+
+def test_parents_of_overlapping_generations_are_those_of_their_definition(monkeypatch: Patch) -> None:
+    assert not any(parents_differ(seed) for seed in range(8))
+    true = Generations._close
+
+    def drop_late(self: Generations, history: Any, until: int) -> None:
+        line = self.line(until)
+        if len(line.waiting) > self.population:
+            self.lines[until] = replace(line, waiting=line.waiting[: self.population])
+        true(self, history, until)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Generations, "_close", drop_late)
+        assert any(parents_differ(seed) for seed in range(8)), "members that finish late are not forgotten"
+    with monkeypatch.context() as patch:
+        patch.setattr(Generations, "_keep", lambda self, history, key: None)
+        assert any(parents_differ(seed) for seed in range(8)), "added results may be parents"
+
+
+def tournament_gap(size: int, said: int) -> float:
+    """How far the places of the parents of 5,000 children are from the distribution of tournaments of `said` of ten."""
+    optimizer, rng = Genetic(cube(1), population=10, tournament=size, mutation=0.0), np.random.default_rng(size)
+    rows = np.arange(10)[:, None] / 10
+    places = [round(10 * float(optimizer.breed(rows, rng)[0])) for _ in range(5_000)]
+    expected = np.array([math.comb(9 - place, said - 1) / math.comb(10, said) for place in range(10)])
+    return float(np.abs(np.bincount(places, minlength=10) / len(places) - expected).max())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_parents_are_the_best_of_tournaments_of_the_stated_size(size: int) -> None:
+    assert tournament_gap(size, size) < 0.03, "a share of 5,000 is that near but for one case in ten thousand"
+    assert tournament_gap(size + 1, size) > 0.06
+
+
+def test_steps_are_reflected_at_the_bounds() -> None:
+    """The distribution of a normal step from near a bound, folded at it; none lies on the bound."""
+    moved = operators.mutate_normally(np.full(40_000, 0.05), 0.1, np.random.default_rng(0))
+    normal = NormalDist(0.05, 0.1)
+    for x in (0.02, 0.05, 0.1, 0.2):
+        assert abs((moved < x).mean() - (normal.cdf(x) - normal.cdf(-x))) < 0.01
+    assert ((moved > 0) & (moved < 1)).all()
+    np.testing.assert_allclose(operators.reflect(np.array([-0.2, 1.3, 0.4, 2.1, -1.4])), [0.2, 0.7, 0.4, 0.1, 0.6], atol=1e-12)
+
+
 def test_a_child_has_each_column_of_a_parent_or_a_step_from_it() -> None:
     optimizer = Genetic(cube(40), seed=3, population=4, tournament=4, mutation=0.0)
     Study(optimizer)
@@ -221,6 +312,26 @@ def test_selection_slot_by_slot() -> None:
     assert [min(by_slot[place], key=lambda key: history.losses(key)) for place in range(5)] == list(held)
 
 
+def test_workers_beyond_the_slots_try_random_configurations_that_no_slot_takes() -> None:
+    optimizer = de.DifferentialEvolution(cube(), seed=1, population=4)
+    Study(optimizer)
+    jobs = [optimizer.ask() for _ in range(7)]
+    assert [job.note.record.get("slot", {}).get("place") for job in jobs if job] == [0, 1, 2, 3, None, None, None]
+    for job in reversed(jobs):
+        assert job is not None and optimizer.tell(job, -1.0 if "slot" not in job.note.record else 1.0)
+    held = optimizer.history.fold(optimizer.owner, partial(de.SlotPopulations, 4)).of(1).individuals
+    assert list(held) == [(0, 1), (1, 1), (2, 1), (3, 1)], "the best are none of them: they were tried in no slot"
+
+
+def test_the_parameter_that_changes_has_another_value_to_change_to() -> None:
+    space = Space({"x": Float(0.0, 1.0), **{f"only{i}": Categorical(["this"]) for i in range(6)}})
+    optimizer = RegularizedEvolution(space, population=4, sample_size=4)
+    Study(optimizer)
+    history = tell_all(optimizer, 30, lambda config: config["x"])
+    drawn = [job.config["x"] for job in history.jobs.values()]
+    assert len(set(drawn)) == 30
+
+
 @pytest.mark.parametrize("strategy", de.STRATEGIES)
 def test_a_trial_vector_is_that_of_the_paper(strategy: str) -> None:
     optimizer = de.DifferentialEvolution(cube(6), seed=1, population=6, strategy=strategy, mutation=0.7, crossover=1.0)
@@ -238,11 +349,10 @@ def test_a_trial_vector_is_that_of_the_paper(strategy: str) -> None:
     np.testing.assert_allclose(child, plain, atol=1e-12)
 
 
-def test_columns_cross_and_are_reflected() -> None:
+def test_columns_cross() -> None:
     rng = np.random.default_rng(0)
-    crossed = np.array([de.cross_binomially(np.zeros(8), np.ones(8), 0.25, rng) for _ in range(4000)])
+    crossed = np.array([operators.cross_binomially(np.zeros(8), np.ones(8), 0.25, rng) for _ in range(4000)])
     assert abs(crossed.mean() - (0.25 + 0.75 / 8)) < 0.01 and (crossed.sum(axis=1) >= 1).all()
-    np.testing.assert_allclose(de.reflect(np.array([-0.2, 1.3, 0.4, 2.1])), [0.2, 0.7, 0.4, 0.1], atol=1e-12)
 
 
 def plain_aging(history: Any, population: int) -> list[Any]:
@@ -282,21 +392,25 @@ def test_a_mistake_in_aging_is_seen(monkeypatch: Patch) -> None:
 
 # -- what they reach -----------------------------------------------------------------------------------------------------
 
-REACHED = {  # the median of the best after 400 trials over 20 seeds stays below; random search is far above
+# the median of the best after 400 trials over 20 seeds stays below; random search is far above
+REACHED: dict[tuple[str, ...], tuple[Space, Callable[[Any], float], float, dict[str, Any]]] = {
     ("genetic", "sphere"): (cube(), sphere, 0.15, {"generations": None}),
     ("genetic", "rosenbrock"): (cube(), rosenbrock, 40.0, {"generations": None}),
     ("genetic", "mixed"): (MIXED, mixed, 0.02, {"generations": None}),
     ("de", "sphere"): (cube(), sphere, 0.15, {}),
     ("de", "rosenbrock"): (cube(), rosenbrock, 30.0, {}),
     ("de", "mixed"): (MIXED, mixed, 0.02, {}),
+    ("de", "sphere", "current-to-best"): (cube(), sphere, 0.15, {"strategy": "current-to-best/1/bin"}),
+    ("de", "rosenbrock", "current-to-best"): (cube(), rosenbrock, 30.0, {"strategy": "current-to-best/1/bin"}),
     ("regularized", "sphere"): (cube(), sphere, 0.15, {}),
     ("regularized", "rosenbrock"): (cube(), rosenbrock, 20.0, {}),
     ("regularized", "mixed"): (MIXED, mixed, 0.02, {}),
 }
 
 
-@pytest.mark.parametrize("case", REACHED, ids="-".join)
-def test_it_reaches_what_is_stated_over_twenty_seeds(case: tuple[str, str]) -> None:
+@pytest.mark.parametrize("case", [case if "rosenbrock" not in case else pytest.param(case, marks=pytest.mark.slow)
+                                  for case in REACHED], ids="-".join)  # fmt: skip
+def test_it_reaches_what_is_stated_over_twenty_seeds(case: tuple[str, ...]) -> None:
     space, f, most, options = REACHED[case]
     best = [f(minimize(f, space, make(case[0], space, seed, **options), 400, quiet=True).best.config) for seed in range(20)]
     assert np.median(best) < most
