@@ -12,7 +12,8 @@ from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Draft
 from hpo.optimizers.drafting import BudgetSampler
-from hpo.optimizers.operators import cross_binomially, find_feasible, reflect, to_unit
+from hpo.optimizers.operators import cross_binomially, reflect, to_unit
+from hpo.optimizers.proposals import find_new
 from hpo.rng import stream
 from hpo.values import is_finite
 
@@ -32,9 +33,9 @@ class DifferentialEvolution(BudgetSampler):
         current-to-best/1/bin    v = x + mutation (best - x) + mutation (a - b)
 
     A column beyond the cube is reflected at its wall. Each column comes from v with probability `crossover`, one at least, else
-    from x. A slot whose trial is in flight is passed over, and the least advanced is served first; when all are in flight, or
-    fewer than three others hold anything, configurations are random. Selection happens slot by slot, so no slot waits for
-    another: with one worker this is the asynchronous form that SciPy calls "immediate".
+    from x. What was tried before is drawn again. A slot whose trial is in flight is passed over, and the least advanced is
+    served first; when all are in flight, or fewer than three others hold anything, configurations are random. Selection happens
+    slot by slot, so no slot waits for another: with one worker this is the asynchronous form that SciPy calls "immediate".
 
         study = hpo.minimize(lambda config: (config["x"] - 0.3) ** 2, {"x": (0.0, 1.0)}, "de", 100, quiet=True)
         print(study.best.config)
@@ -44,6 +45,8 @@ class DifferentialEvolution(BudgetSampler):
     mutation: float = 0.5
     crossover: float = 0.9
     strategy: str = "rand/1/bin"
+
+    repeats = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,14 +60,14 @@ class DifferentialEvolution(BudgetSampler):
 
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         slots = history.fold(self.owner, partial(SlotPopulations, self.population)).of(until)
-        rng, domain, slot = stream(self.seed, trial, "differential evolution"), self.space.domain, slots.free_slot()
+        rng, slot = stream(self.seed, trial, "differential evolution"), slots.free_slot()
         target = None if slot is None else slots.individuals[slot]
         others = [key for place, key in enumerate(slots.individuals) if key is not None and place != slot]
-        if target is None or len(others) < 3 or not domain.d:
-            row = domain.random(rng, 1)[0]
+        if target is None or len(others) < 3:
+            row = find_new(history, self.space, rng)
         else:
             best = history.rank([target, *others])[0]
-            row = find_feasible(domain, rng, lambda: self.child(history, target, others, best, rng))
+            row = find_new(history, self.space, rng, lambda: self.child(history, target, others, best, rng))
         return Draft(self.space.decode(row), record={} if slot is None else {RECORD: {"budget": until, "place": slot}})
 
     def child(self, history: History, target: Key, others: Sequence[Key], best: Key, rng: np.random.Generator) -> np.ndarray:

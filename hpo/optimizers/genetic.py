@@ -17,10 +17,10 @@ from hpo.optimizers.operators import (
     choose_by_tournament,
     complete,
     cross_uniformly,
-    find_feasible,
     mutate,
     mutate_normally,
 )
+from hpo.optimizers.proposals import find_new
 from hpo.rng import stream
 from hpo.values import is_finite
 
@@ -35,6 +35,8 @@ class Evolution(BudgetSampler):
 
     population: int = 20
     generations: int | None = None
+
+    repeats = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,12 +63,12 @@ class Evolution(BudgetSampler):
         state = history.fold(self.owner, partial(Generations, self.population, self.survive))
         if self.generations is not None and state.started >= self.population * self.generations:
             return None
-        line, domain, rng = state.line(until), self.space.domain, stream(self.seed, trial, "evolution")
+        line, rng = state.line(until), stream(self.seed, trial, "evolution")
         if line.closed:
             rows = np.array([self.space.encode(history.jobs[key].config) for key in line.parents])
-            row = find_feasible(domain, rng, lambda: self.breed(rows, rng))
+            row = find_new(history, self.space, rng, lambda: self.breed(rows, rng))
         else:
-            row = domain.random(rng, 1)[0]
+            row = find_new(history, self.space, rng)
         return Draft(self.space.decode(row), record={RECORD: {"number": line.number, "place": line.place}})
 
 
@@ -78,8 +80,8 @@ class Genetic(Evolution):
     either (uniform crossover), and is mutated with probability `mutation`: a number by a normal step of `step` of its range, on
     the scale that is searched, a choice to another one. The best `elite` parents stay parents beside the new generation
     without being trained again; with that the last generation's best is never lost. With several objectives the best are
-    those of history.rank. With few columns many children are not mutated (0.9^5 = 59 % of them in five), and of equal parents
-    a configuration then comes again.
+    those of history.rank. A child whose configuration was tried before is bred again: with few columns many are not mutated
+    (0.9^5 = 59 % of them in five).
 
         study = hpo.minimize(lambda config: (config["x"] - 0.3) ** 2, {"x": (0.0, 1.0)}, "genetic", quiet=True)
         print(len(study.history.trials))                     # 200: twenty trials in each of ten generations

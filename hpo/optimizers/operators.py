@@ -1,8 +1,8 @@
-"""Operators of evolutionary methods on rows of a domain: complete, cross over, mutate, choose parents, stay feasible.
+"""Operators of evolutionary methods on rows of a domain: complete, cross over, mutate, choose parents.
 
 A row (d,) is as surrogates.domain has it: numbers as positions in [0, 1] on the search scale, choices as an index, NaN where
-a condition does not hold. Every operator takes and gives such rows; `find_feasible` makes children that satisfy the
-constraints. Random numbers come from the generator alone.
+a condition does not hold. Every operator takes and gives such rows, which need not satisfy the constraints. Random numbers
+come from the generator alone.
 
 Sources:
     uniform crossover       Syswerda 1989, "Uniform crossover in genetic algorithms"
@@ -20,7 +20,6 @@ import numpy as np
 
 from surrogates.domain import Domain
 
-TRIES = 100  # children that may break a constraint before a random feasible row stands for them
 CLOSE = 1e-14  # parents so near in a column have the same value
 
 Rng = np.random.Generator
@@ -58,15 +57,6 @@ def to_unit(domain: Domain, row: Array, rng: Rng) -> Array:
             low, high = (3 * levels[0] - levels[1]) / 2, (3 * levels[-1] - levels[-2]) / 2
             u[j] = (row[j] - low) / (high - low)
     return u
-
-
-def find_feasible(domain: Domain, rng: Rng, child: Callable[[], Array]) -> Array:
-    """The first feasible row that `child` draws, of TRIES; else a random feasible one. ValueError if none is found."""
-    for _ in range(TRIES if domain.d else 0):
-        row = child()
-        if bool(domain.is_feasible(row[None])[0]):
-            return row
-    return np.asarray(domain.random(rng, 1)[0])
 
 
 # -- crossover -------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Draft
 from hpo.optimizers.drafting import BudgetSampler
-from hpo.optimizers.operators import complete, find_feasible, mutate, mutate_normally
+from hpo.optimizers.operators import complete, mutate, mutate_normally
+from hpo.optimizers.proposals import find_new
 from hpo.rng import stream
 from hpo.values import is_finite
 
@@ -28,7 +29,8 @@ class RegularizedEvolution(BudgetSampler):
     while fewer than `sample_size` have finished, configurations are random.
 
     Faithful: aging, tournament and mutation. Changed: 20 and 5 for the paper's 100 and 25, which are made for 20,000 trainings;
-    under a scheduler a trial is judged by its first finished key, beside those that were first trained as long.
+    under a scheduler a trial is judged by its first finished key, beside those that were first trained as long; a child that
+    was tried before is drawn again.
 
         study = hpo.minimize(lambda config: (config["x"] - 0.3) ** 2, {"x": (0.0, 1.0)}, "regularized", 100, quiet=True)
         print(study.best.config)
@@ -37,6 +39,8 @@ class RegularizedEvolution(BudgetSampler):
     population: int = 20
     sample_size: int = 5
     step: float = 0.1
+
+    repeats = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,13 +53,13 @@ class RegularizedEvolution(BudgetSampler):
 
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         state = history.fold(self.owner, partial(Aging, self.population))
-        living, rng, domain = state.living.get(until, ()), stream(self.seed, trial, "aging"), self.space.domain
-        if len(state.started.get(until, ())) < self.population or len(living) < self.sample_size or not domain.d:
-            row = domain.random(rng, 1)[0]
+        living, rng = state.living.get(until, ()), stream(self.seed, trial, "aging")
+        if len(state.started.get(until, ())) < self.population or len(living) < self.sample_size:
+            row = find_new(history, self.space, rng)
         else:
             chosen = rng.choice(len(living), self.sample_size, replace=False)
             parent = history.rank([living[i] for i in chosen])[0]
-            row = find_feasible(domain, rng, partial(self.mutate, self.space.encode(history.jobs[parent].config), rng))
+            row = find_new(history, self.space, rng, partial(self.mutate, self.space.encode(history.jobs[parent].config), rng))
         return Draft(self.space.decode(row), record={RECORD: until})
 
     def mutate(self, row: np.ndarray, rng: np.random.Generator) -> np.ndarray:
