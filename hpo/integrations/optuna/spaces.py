@@ -1,0 +1,84 @@
+"""Optuna's distributions as a Space, and values on their way between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hpo.parameters import Categorical, Const, Float, Int, Parameter
+from hpo.space import Config, Space
+
+
+def read_distributions(distributions: Mapping[str, BaseDistribution]) -> Space:
+    """The Space of some distributions. A choice is its place among the choices, which may be anything."""
+    return Space({name: _read_distribution(name, found) for name, found in distributions.items()})
+
+
+def _read_distribution(name: str, found: BaseDistribution) -> Parameter:
+    if isinstance(found, FloatDistribution):
+        return Float(found.low, found.high, log=found.log, step=found.step)
+    if isinstance(found, IntDistribution):
+        return Int(found.low, found.high, log=found.log, step=found.step)
+    if isinstance(found, CategoricalDistribution):
+        return Categorical(list(range(len(found.choices))))
+    raise TypeError(f"the distribution of {name!r} is {found!r}; allowed are a float's, an int's and a categorical one")
+
+
+def list_distributions(space: Space | Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """The distributions of a Space, for `study.ask` and `optuna.create_trial`. Conditions and constraints have no counterpart.
+
+    ValueError for a parameter with a condition, and for a scale that Optuna does not have.
+    """
+    found: dict[str, BaseDistribution] = {}
+    for name, spec in Space.of(space).parameters.items():
+        if getattr(spec, "when", None):
+            raise ValueError(f"{name!r} is active only where {dict(spec.when)}; Optuna's distributions have no conditions")
+        if isinstance(spec, Float):
+            found[name] = FloatDistribution(spec.lo, spec.hi, log=spec.log, step=spec.step)
+        elif isinstance(spec, Int):
+            found[name] = IntDistribution(spec.lo, spec.hi, log=spec.log, step=spec.step)
+        elif isinstance(spec, Categorical):
+            found[name] = CategoricalDistribution(list(spec.choices))
+        elif isinstance(spec, Const):
+            found[name] = CategoricalDistribution([spec.value])
+        else:
+            raise ValueError(f"{name!r} is {spec!r}; Optuna has floats, ints and categorical parameters")
+    return found
+
+
+def read_params(
+    params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], space: Space
+) -> Config | None:
+    """The configuration of a trial's values; None where one is missing, or lies outside of its present range."""
+    config = {}
+    for name, found in distributions.items():
+        if name not in params:
+            return None
+        try:
+            inside = found._contains(found.to_internal_repr(params[name]))
+        except (TypeError, ValueError):
+            return None
+        if not inside:
+            return None
+        config[name] = _read_value(params[name], found, space.parameters[name])
+    return config
+
+
+def _read_value(value: Any, found: BaseDistribution, spec: Parameter) -> Any:
+    if isinstance(found, CategoricalDistribution):
+        return int(found.to_internal_repr(value))
+    assert isinstance(spec, Float | Int)
+    return spec.nearest(value)
+
+
+def list_params(config: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """The values of a configuration as Optuna's trials have them: choices themselves, plain floats and ints."""
+    return {name: _list_value(config[name], found) for name, found in distributions.items()}
+
+
+def _list_value(value: Any, found: BaseDistribution) -> Any:
+    if isinstance(found, CategoricalDistribution):
+        return found.choices[int(value)]
+    return float(min(max(value, found.low), found.high)) if isinstance(found, FloatDistribution) else int(value)
