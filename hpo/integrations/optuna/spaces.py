@@ -12,7 +12,8 @@ from hpo.space import Config, Space
 
 
 def read_distributions(distributions: Mapping[str, BaseDistribution]) -> Space:
-    """The Space of some distributions. A choice is its place among the choices, which may be anything."""
+    """The Space of some distributions. Choices that are no texts, numbers, truth values or None, or that equal each
+    other, are their places: 0, 1, ..."""
     return Space({name: _read_distribution(name, found) for name, found in distributions.items()})
 
 
@@ -22,8 +23,14 @@ def _read_distribution(name: str, found: BaseDistribution) -> Parameter:
     if isinstance(found, IntDistribution):
         return Int(found.low, found.high, log=found.log, step=found.step)
     if isinstance(found, CategoricalDistribution):
-        return Categorical(list(range(len(found.choices))))
+        return Categorical(list(found.choices) if has_plain_choices(found) else list(range(len(found.choices))))
     raise TypeError(f"the distribution of {name!r} is {found!r}; allowed are a float's, an int's and a categorical one")
+
+
+def has_plain_choices(found: CategoricalDistribution) -> bool:
+    """Whether the choices can stand in a Space as they are."""
+    plain = all(one is None or isinstance(one, str | int | float) for one in found.choices)
+    return plain and len(set(found.choices)) == len(found.choices)
 
 
 def list_distributions(space: Space | Mapping[str, Any]) -> dict[str, BaseDistribution]:
@@ -68,7 +75,8 @@ def read_params(
 
 def _read_value(value: Any, found: BaseDistribution, spec: Parameter) -> Any:
     if isinstance(found, CategoricalDistribution):
-        return int(found.to_internal_repr(value))
+        place = int(found.to_internal_repr(value))
+        return found.choices[place] if has_plain_choices(found) else place
     assert isinstance(spec, Float | Int)
     return spec.nearest(value)
 
@@ -80,5 +88,5 @@ def list_params(config: Mapping[str, Any], distributions: Mapping[str, BaseDistr
 
 def _list_value(value: Any, found: BaseDistribution) -> Any:
     if isinstance(found, CategoricalDistribution):
-        return found.choices[int(value)]
+        return value if has_plain_choices(found) else found.choices[int(value)]
     return float(min(max(value, found.low), found.high)) if isinstance(found, FloatDistribution) else int(value)
