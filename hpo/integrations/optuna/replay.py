@@ -2,7 +2,7 @@
 
     RUNNING     a pending job, as far as its values are known
     COMPLETE    a result at the horizon, infinite values included
-    PRUNED      a result at the step that it reached: its last intermediate value. The largest such step is the horizon
+    PRUNED      a result at the step that it reached: its last intermediate value. The horizon is then the last step of all
     FAIL        a failure
 
 A trial without a value for some parameter, or with one outside of its present range, is left out. What a proposal recorded
@@ -47,10 +47,31 @@ def count_constraints(trials: Sequence[FrozenTrial]) -> int:
     return max((len(trial.system_attrs.get(CONSTRAINTS) or ()) for trial in trials), default=0)
 
 
-def find_horizon(trials: Sequence[FrozenTrial]) -> int:
-    """The largest step at which a trial was pruned; 1 where none was."""
-    steps = [trial.last_step for trial in trials if trial.state == TrialState.PRUNED]
-    return max((step for step in steps if step is not None), default=0) + 1
+@dataclass(frozen=True)
+class Budgets:
+    """Where results of a study stand.
+
+    first     the step at which its trials begin to count: 0 where any trial has reported a step 0, else 1
+    horizon   where a whole trial ends: the last step of all, where a trial was pruned; else 1
+    """
+
+    first: int = 1
+    horizon: int = 1
+
+    @classmethod
+    def of(cls, trials: Sequence[FrozenTrial]) -> Budgets:
+        """Those of a study's trials."""
+        if not any(trial.state == TrialState.PRUNED and trial.intermediate_values for trial in trials):
+            return cls()
+        first = 0 if any(0 in trial.intermediate_values for trial in trials) else 1
+        last = max(step for trial in trials if (step := trial.last_step) is not None)
+        return cls(first, max(last + 1 - first, 1))
+
+    def until(self, trial: FrozenTrial) -> int:
+        """Where a trial's result stands, or will stand: at the horizon, or where it was pruned."""
+        if trial.state == TrialState.PRUNED and trial.last_step is not None:
+            return min(max(trial.last_step + 1 - self.first, 1), self.horizon)
+        return self.horizon
 
 
 @dataclass
@@ -60,12 +81,12 @@ class Replay:
     sampler: hpo.Sampler
     distributions: Mapping[str, BaseDistribution]
     objectives: Mapping[str, str]
-    horizon: int
+    budgets: Budgets
     started: dict[int, Job] = field(default_factory=dict)
     finished: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.history = History(self.sampler.header(self.objectives, horizon=self.horizon))
+        self.history = History(self.sampler.header(self.objectives, horizon=self.budgets.horizon))
         self.by = self.digest(self.sampler)
 
     @staticmethod
@@ -77,7 +98,7 @@ class Replay:
         """Whether a trial has been pruned elsewhere than where its job was to end."""
         return any(
             trial.state == TrialState.PRUNED and trial.number in self.started
-            and self.started[trial.number].until != self._until(trial)
+            and self.started[trial.number].until != self.budgets.until(trial)
             for trial in trials
         )  # fmt: skip
 
@@ -98,7 +119,7 @@ class Replay:
             else:
                 self.finished.add(number)
                 if number in self.started:
-                    self.history.finish(self.started[number], self._result(trial))
+                    self.history.finish(self.started[number], read_outcome(trial, self.objectives))
 
     def _start(self, trial: FrozenTrial) -> None:
         noted: Mapping[str, Any] = trial.system_attrs.get(ATTRIBUTE) or {}
@@ -106,7 +127,7 @@ class Replay:
         if config is None:
             return
         note = Note(**noted["note"]) if noted.get("by") == self.by else Note()
-        until = self._until(trial)
+        until = self.budgets.until(trial)
         job = Job(trial.number, config, until, seed=training_seed(self.sampler.seed, trial.number), note=note)
         self.history.start(job, len(self.history))
         self.started[trial.number] = job
@@ -119,21 +140,19 @@ class Replay:
         known = {name: found for name, found in self.distributions.items() if name in proposed and name not in trial.params}
         return {name: found.to_external_repr(proposed[name]) for name, found in known.items()}
 
-    def _until(self, trial: FrozenTrial) -> int:
-        """Where the trial's result will stand: at the horizon, or where it was pruned."""
-        if trial.state == TrialState.PRUNED and trial.last_step is not None:
-            return min(trial.last_step + 1, self.horizon)
-        return self.horizon
 
-    def _result(self, trial: FrozenTrial) -> Result:
-        values = trial.values
-        if trial.state == TrialState.PRUNED and trial.last_step is not None and len(self.objectives) == 1:
-            values = [trial.intermediate_values[trial.last_step]]
-        if trial.state == TrialState.FAIL or values is None:
-            return Result(error=f"the trial is {trial.state.name}")
-        metrics = dict(zip(self.objectives, values, strict=True))
-        excess = trial.system_attrs.get(CONSTRAINTS) or ()
-        return Result({**metrics, **{f"constraint{i}": value for i, value in enumerate(excess)}})
+def read_outcome(trial: FrozenTrial, objectives: Mapping[str, str]) -> Result:
+    """The result of a finished trial."""
+    values = trial.values
+    if trial.state == TrialState.PRUNED and trial.last_step is not None and len(objectives) == 1:
+        values = [trial.intermediate_values[trial.last_step]]
+    curve = tuple(sorted(trial.intermediate_values.items()))
+    if trial.state == TrialState.FAIL or values is None:
+        reason = trial.system_attrs.get("fail_reason")
+        return Result(error=str(reason) if reason else f"the trial is {trial.state.name}", curve=curve)
+    metrics = dict(zip(objectives, values, strict=True))
+    excess = trial.system_attrs.get(CONSTRAINTS) or ()
+    return Result({**metrics, **{f"constraint{i}": value for i, value in enumerate(excess)}}, curve)
 
 
 def record_proposal(study: Study, trial: FrozenTrial, replay: Replay, params: Mapping[str, Any], note: Note) -> None:

@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 import hpo
 from hpo.integrations.optuna.replay import (
     CONSTRAINTS,
+    Budgets,
     Replay,
     count_constraints,
-    find_horizon,
     name_objectives,
     record_proposal,
 )
@@ -98,7 +98,7 @@ class Sampler(BaseSampler):
             trials = study._get_trials(deepcopy=False, use_cache=True)
             replay = self._replay(study, trials, search_space)
             replay.read(trials, trial.number)
-            draft = replay.sampler.draft(replay.history, trial.number, replay.horizon)
+            draft = replay.sampler.draft(replay.history, trial.number, replay.budgets.horizon)
             if draft is None:  # a grid has come to its end
                 study.stop()
                 return {}
@@ -126,15 +126,15 @@ class Sampler(BaseSampler):
 
     def _replay(self, study: Study, trials: Sequence[FrozenTrial], search_space: Mapping[str, BaseDistribution]) -> Replay:
         """The history of a study over a space: the one that is kept, or a new one where anything but the trials differs."""
-        horizon, bounds = find_horizon(trials), count_constraints(trials)
+        budgets, bounds = Budgets.of(trials), count_constraints(trials)
         kept = self._replays.get(study._study_id)
         sampler = self._make(read_distributions(search_space), bounds)
-        same = kept is not None and (kept.by, kept.horizon, dict(kept.distributions)) == (
-            Replay.digest(sampler), horizon, dict(search_space)
+        same = kept is not None and (kept.by, kept.budgets, dict(kept.distributions)) == (
+            Replay.digest(sampler), budgets, dict(search_space)
         ) and not kept.contradicts(trials)  # fmt: skip
         if kept is not None and same:
             return kept
-        made = Replay(sampler, dict(search_space), name_objectives(study.directions), horizon)
+        made = Replay(sampler, dict(search_space), name_objectives(study.directions), budgets)
         self._replays[study._study_id] = made
         return made
 

@@ -125,21 +125,23 @@ class _Chain:
 
     def _open(self, known: Known, place: int) -> hpo.Study:
         space = read_distributions(known) if known else Space({UNKNOWN: Const(0)})  # a space has a parameter
-        chosen: Any = hpo.Random(space, seed=self.seed) if not known else self._make(space)
+        chosen: Any = take_optimizer(self.optimizer, space, self.seed) if known else hpo.Random(space, seed=self.seed)
         log = self.log
         if log is not None and place:
             path = Path(log)
             log = path.with_name(f"{path.stem}-{place + 1}{path.suffix}")
         return hpo.Study(chosen, objectives=self.objectives, log=log)
 
-    def _make(self, space: Space) -> Any:
-        return hpo.make(self.optimizer, space, self.seed) if isinstance(self.optimizer, str) else self.optimizer(space, self.seed)
-
     def _run(self, study: hpo.Study, known: Known, trials: int | None, seconds: float | None) -> None:
         reports = isinstance(study.optimizer, hpo.Scheduler | hpo.Finals) if self.reports is None else self.reports
         made = (ReportAdapter if reports else Adapter)(self.objective, known, list(self.objectives))
         pool = make_executor(self.executor, made, study.header.horizon, None, {"workers": self.workers})
         hpo.run(study, pool, hpo.Stop(trials, seconds, rules=[NewParameter()]))
+
+
+def take_optimizer(optimizer: str | Make, space: Space, seed: int) -> Any:
+    """An optimizer over a space, by its name or by a function of (space, seed)."""
+    return hpo.make(optimizer, space, seed) if isinstance(optimizer, str) else optimizer(space, seed)
 
 
 class Adapter:
@@ -180,9 +182,16 @@ def extend(known: Mapping[str, BaseDistribution], history: History) -> Known:
     """The distributions of a study and all that its trials met besides; of two ranges of a name what holds both."""
     found = dict(known)
     for result in history.results.values():
-        for name, (asked, _) in read_drawn(result).items():
-            check_kinds(name, found.get(name), asked)
-            found[name] = asked if name not in found else unite(found[name], asked)
+        found = extend_by(found, {name: asked for name, (asked, _) in read_drawn(result).items()})
+    return found
+
+
+def extend_by(known: Mapping[str, BaseDistribution], others: Mapping[str, BaseDistribution]) -> Known:
+    """Some distributions and others; of two ranges of a name what holds both. ValueError for one name of two kinds."""
+    found = dict(known)
+    for name, other in others.items():
+        check_kinds(name, found.get(name), other)
+        found[name] = other if name not in found else unite(found[name], other)
     return found
 
 

@@ -34,25 +34,28 @@ def has_plain_choices(found: CategoricalDistribution) -> bool:
 
 
 def list_distributions(space: Space | Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """The distributions of a Space, for `study.ask` and `optuna.create_trial`. Conditions and constraints have no counterpart.
+    """The distributions of a Space, for `study.ask` and samplers. Its constraints have no counterpart.
 
-    ValueError for a parameter with a condition, and for a scale that Optuna does not have.
+    ValueError for a parameter with a condition, and for a kind that Optuna does not have.
     """
-    found: dict[str, BaseDistribution] = {}
-    for name, spec in Space.of(space).parameters.items():
+    parameters = Space.of(space).parameters
+    for name, spec in parameters.items():
         if getattr(spec, "when", None):
             raise ValueError(f"{name!r} is active only where {dict(spec.when)}; Optuna's distributions have no conditions")
-        if isinstance(spec, Float):
-            found[name] = FloatDistribution(spec.lo, spec.hi, log=spec.log, step=spec.step)
-        elif isinstance(spec, Int):
-            found[name] = IntDistribution(spec.lo, spec.hi, log=spec.log, step=spec.step)
-        elif isinstance(spec, Categorical):
-            found[name] = CategoricalDistribution(list(spec.choices))
-        elif isinstance(spec, Const):
-            found[name] = CategoricalDistribution([spec.value])
-        else:
-            raise ValueError(f"{name!r} is {spec!r}; Optuna has floats, ints and categorical parameters")
-    return found
+    return {name: make_distribution(name, spec) for name, spec in parameters.items()}
+
+
+def make_distribution(name: str, spec: Parameter) -> BaseDistribution:
+    """The distribution of a parameter, where it is active. ValueError for a kind that Optuna does not have."""
+    if isinstance(spec, Float):
+        return FloatDistribution(spec.lo, spec.hi, log=spec.log, step=spec.step)
+    if isinstance(spec, Int):
+        return IntDistribution(spec.lo, spec.hi, log=spec.log, step=spec.step)
+    if isinstance(spec, Categorical):
+        return CategoricalDistribution(list(spec.values))
+    if isinstance(spec, Const):
+        return CategoricalDistribution([spec.value])
+    raise ValueError(f"{name!r} is {spec!r}; Optuna has floats, ints and categorical parameters")
 
 
 def read_params(
