@@ -15,13 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from optuna import TrialPruned
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 
 import hpo
 from hpo.executors import make_executor
 from hpo.history import History
-from hpo.integrations.optuna.spaces import list_distributions, list_params, read_distributions, read_params
-from hpo.integrations.optuna.trial import DRAWN, Trial, check_kinds, draw_value, read_drawn
+from hpo.integrations.optuna.spaces import (
+    Known,
+    extend_by,
+    list_distributions,
+    list_params,
+    read_distributions,
+    read_params,
+)
+from hpo.integrations.optuna.trial import MET, Trial, draw_value, read_met
 from hpo.job import Header, Job, Result
 from hpo.optimizer import Optimizer
 from hpo.parameters import Const
@@ -31,7 +38,6 @@ from hpo.stopping import STOP
 from hpo.values import format_value
 
 Make = Callable[[Space, int], Any]  # (space, seed) -> an optimizer
-Known = dict[str, BaseDistribution]
 UNKNOWN = "unknown"  # the only parameter of the first space
 MOST = 1000  # studies in a chain; an objective that asks for new names for ever is ended there
 
@@ -84,10 +90,10 @@ class NewParameter(StopRule):
 
     def measure(self, history: History, optimizer: Optimizer) -> dict[str, Any] | None:
         last = next(reversed(history.results))
-        drawn = read_drawn(history.results[last])
-        if not drawn or last[0] in history.added:
+        met = read_met(history.results[last])
+        if not met or last[0] in history.added:
             return None
-        return {"trial": last[0], "names": list(drawn), "reason": f"trial {last[0]} has met {', '.join(map(repr, drawn))}"}
+        return {"trial": last[0], "names": list(met), "reason": f"trial {last[0]} has met {', '.join(map(repr, met))}"}
 
     def refuse(self, header: Header, optimizer: Optimizer) -> None:
         """Judges every study."""
@@ -182,35 +188,8 @@ def extend(known: Mapping[str, BaseDistribution], history: History) -> Known:
     """The distributions of a study and all that its trials met besides; of two ranges of a name what holds both."""
     found = dict(known)
     for result in history.results.values():
-        found = extend_by(found, {name: asked for name, (asked, _) in read_drawn(result).items()})
+        found = extend_by(found, {name: asked for name, (asked, _) in read_met(result).items()})
     return found
-
-
-def extend_by(known: Mapping[str, BaseDistribution], others: Mapping[str, BaseDistribution]) -> Known:
-    """Some distributions and others; of two ranges of a name what holds both. ValueError for one name of two kinds."""
-    found = dict(known)
-    for name, other in others.items():
-        check_kinds(name, found.get(name), other)
-        found[name] = other if name not in found else unite(found[name], other)
-    return found
-
-
-def unite(a: BaseDistribution, b: BaseDistribution) -> BaseDistribution:
-    """A distribution that holds the values of two of one kind; where their steps differ, a float has none and an int has 1."""
-    if isinstance(a, FloatDistribution) and isinstance(b, FloatDistribution):
-        return FloatDistribution(min(a.low, b.low), max(a.high, b.high), log=a.log, step=a.step if _on_one_grid(a, b) else None)
-    if isinstance(a, IntDistribution) and isinstance(b, IntDistribution):
-        step = a.step if _on_one_grid(a, b) else 1
-        return IntDistribution(min(a.low, b.low), max(a.high, b.high), log=a.log, step=step)
-    assert isinstance(a, CategoricalDistribution) and isinstance(b, CategoricalDistribution)
-    return CategoricalDistribution([*a.choices, *(choice for choice in b.choices if choice not in a.choices)])
-
-
-def _on_one_grid(a: FloatDistribution | IntDistribution, b: FloatDistribution | IntDistribution) -> bool:
-    if a.step is None or a.step != b.step:
-        return False
-    apart = (b.low - a.low) / a.step
-    return abs(apart - round(apart)) < 1e-9
 
 
 def _take_over(study: hpo.Study, before: hpo.Study, old: Known, known: Known) -> None:
@@ -225,12 +204,12 @@ def _take_over(study: hpo.Study, before: hpo.Study, old: Known, known: Known) ->
         params = _params_of(job, result, old, known)
         config = read_params(params, known, study.optimizer.space)
         assert config is not None
-        metrics = {name: value for name, value in result.metrics.items() if not name.startswith(DRAWN)}  # in config by now
+        metrics = {name: value for name, value in result.metrics.items() if not name.startswith(MET)}  # in config by now
         study.optimizer.add(config, replace(result, metrics=metrics), min(job.until, history.header.horizon), job.seed)
 
 
 def _params_of(job: Job, result: Result, old: Known, known: Known) -> dict[str, Any]:
     """The values of a trial for every known name: what it was given, what was drawn in it, and what its seed draws."""
-    drawn = {name: value for name, (_, value) in read_drawn(result).items()}
+    drawn = {name: value for name, (_, value) in read_met(result).items()}
     given = list_params(job.config, {name: old[name] for name in job.config if name in old})
     return {name: drawn.get(name, given.get(name, draw_value(job.seed, name, found))) for name, found in known.items()}

@@ -10,6 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
 from hpo.space import Config, Space
 
+Known = dict[str, BaseDistribution]
+
 
 def read_distributions(distributions: Mapping[str, BaseDistribution]) -> Space:
     """The Space of some distributions. Choices that are no texts, numbers, truth values or None, or that equal each
@@ -93,3 +95,40 @@ def _list_value(value: Any, found: BaseDistribution) -> Any:
     if isinstance(found, CategoricalDistribution):
         return value if has_plain_choices(found) else found.choices[int(value)]
     return float(min(max(value, found.low), found.high)) if isinstance(found, FloatDistribution) else int(value)
+
+
+# -- several distributions of a name -------------------------------------------------------------------------------------
+
+
+def check_kinds(name: str, known: BaseDistribution | None, asked: BaseDistribution) -> None:
+    """ValueError where one name stands for two kinds of parameters, as in Optuna."""
+    logs = getattr(known, "log", None), getattr(asked, "log", None)
+    if known is not None and (type(known) is not type(asked) or logs[0] != logs[1]):
+        raise ValueError(f"{name!r} was met as {known} and is asked for as {asked}; allowed is one kind, on one scale")
+
+
+def extend_by(known: Mapping[str, BaseDistribution], others: Mapping[str, BaseDistribution]) -> Known:
+    """Some distributions and others; of two ranges of a name what holds both. ValueError for one name of two kinds."""
+    found = dict(known)
+    for name, other in others.items():
+        check_kinds(name, found.get(name), other)
+        found[name] = other if name not in found else unite(found[name], other)
+    return found
+
+
+def unite(a: BaseDistribution, b: BaseDistribution) -> BaseDistribution:
+    """A distribution that holds the values of two of one kind; where their steps differ, a float has none and an int has 1."""
+    if isinstance(a, FloatDistribution) and isinstance(b, FloatDistribution):
+        return FloatDistribution(min(a.low, b.low), max(a.high, b.high), log=a.log, step=a.step if _on_one_grid(a, b) else None)
+    if isinstance(a, IntDistribution) and isinstance(b, IntDistribution):
+        step = a.step if _on_one_grid(a, b) else 1
+        return IntDistribution(min(a.low, b.low), max(a.high, b.high), log=a.log, step=step)
+    assert isinstance(a, CategoricalDistribution) and isinstance(b, CategoricalDistribution)
+    return CategoricalDistribution([*a.choices, *(choice for choice in b.choices if choice not in a.choices)])
+
+
+def _on_one_grid(a: FloatDistribution | IntDistribution, b: FloatDistribution | IntDistribution) -> bool:
+    if a.step is None or a.step != b.step:
+        return False
+    apart = (b.low - a.low) / a.step
+    return abs(apart - round(apart)) < 1e-9

@@ -15,20 +15,21 @@ from optuna.distributions import (
     json_to_distribution,
 )
 
-from hpo.integrations.optuna.spaces import list_params, read_distributions
+from hpo.integrations.optuna.spaces import check_kinds, list_params, read_distributions, unite
 from hpo.job import Result
 from hpo.rng import stream
 from hpo.values import format_value, is_several, plain
 
-DRAWN = "drawn "  # begins the names, among the metrics, of values that were drawn because the space did not have them
+MET = "met "  # begins the names, among the metrics, of parameters that a trial has met and its space does not hold
 Report = Callable[[int, Any], None]
 
 
 class Trial:
     """The trial that an objective of Optuna's gets: `suggest_*`, `report`, `should_prune`, `set_user_attr`, `params`.
 
-    A value comes from the configuration. A name that the space does not have, or a range that does not hold the value, is drawn
-    at random from the trial's seed and the name, and comes back with the result: the space grows by it (see searching.py).
+    A value comes from the configuration. Where the space does not have the name, or the range does not hold the value, it is
+    drawn at random from the trial's seed and the name. A new name, and a range that is not within the space's, comes back with
+    the result: the space grows by it (see searching.py).
     `report` waits where a scheduler pauses the trial and never returns where it is stopped, so `should_prune` is always False.
     """
 
@@ -40,7 +41,7 @@ class Trial:
         self.user_attrs: dict[str, Any] = {}
         self.params: dict[str, Any] = {}
         self.distributions: dict[str, BaseDistribution] = {}
-        self.drawn: dict[str, BaseDistribution] = {}
+        self.met: dict[str, BaseDistribution] = {}
         self._known, self._names = known, names
         self._values = list_params(config, {name: known[name] for name in config if name in known})
         self._report = report
@@ -65,10 +66,12 @@ class Trial:
             if type(asked) is not type(self.distributions[name]):
                 raise ValueError(f"{name!r} was asked for as {self.distributions[name]} and now as {asked} in one trial")
             return self.params[name]
-        known, value = self._known.get(name), self._values.get(name)
+        known = self._known.get(name)
         check_kinds(name, known, asked)
-        if name not in self._values or not asked._contains(asked.to_internal_repr(value)):
-            value, self.drawn[name] = draw_value(self.seed, name, asked), asked
+        found = find_value(self._values[name], asked) if name in self._values else None
+        value = draw_value(self.seed, name, asked) if found is None else found[0]
+        if found is None or known is None or unite(known, asked) != known:
+            self.met[name] = asked
         self.params[name], self.distributions[name] = value, asked
         return value
 
@@ -78,7 +81,7 @@ class Trial:
         """The value at a step. Waits where a scheduler pauses the trial."""
         self._last = step, float(value)
         if self._report is not None:
-            self._report(step, {self._names[0]: float(value), **self._list_drawn()})
+            self._report(step, {self._names[0]: float(value), **self._list_met()})
 
     def should_prune(self) -> bool:
         """False: a trial that is not continued is ended within `report`."""
@@ -91,23 +94,23 @@ class Trial:
     # -- what comes back ---------------------------------------------------------------------------------------------
 
     def result(self, value: Any) -> Result:
-        """What the objective returned, with its attributes and what was drawn."""
+        """What the objective returned, with its attributes and what it has met."""
         values = list(value) if is_several(value) else [value]
         if len(values) != len(self._names):
             raise ValueError(f"the objective returned {format_value(value)}; allowed are {len(self._names)} numbers")
         metrics = dict(zip(self._names, values, strict=True))
         numbers = {key: float(found) for key, found in ((key, plain(one)) for key, one in self.user_attrs.items())
                    if type(found) in (int, float) and key not in metrics}  # fmt: skip
-        return Result({**metrics, **numbers, **self._list_drawn()})
+        return Result({**metrics, **numbers, **self._list_met()})
 
     def pruned(self) -> Result:
         """The result of a trial that pruned itself: a failure that says where."""
         where = "before any report" if self._last is None else f"at step {self._last[0]}, with the value {self._last[1]:.6g}"
-        return Result(self._list_drawn(), error=f"TrialPruned: by the objective itself, {where}")
+        return Result(self._list_met(), error=f"TrialPruned: by the objective itself, {where}")
 
-    def _list_drawn(self) -> dict[str, float]:
-        return {f"{DRAWN}{json.dumps(name)} {distribution_to_json(found)}": float(found.to_internal_repr(self.params[name]))
-                for name, found in self.drawn.items()}  # fmt: skip
+    def _list_met(self) -> dict[str, float]:
+        return {f"{MET}{json.dumps(name)} {distribution_to_json(found)}": float(found.to_internal_repr(self.params[name]))
+                for name, found in self.met.items()}  # fmt: skip
 
 
 def draw_value(seed: int, name: str, found: BaseDistribution) -> Any:
@@ -117,19 +120,19 @@ def draw_value(seed: int, name: str, found: BaseDistribution) -> Any:
     return list_params(config, {name: found})[name]
 
 
-def check_kinds(name: str, known: BaseDistribution | None, asked: BaseDistribution) -> None:
-    """ValueError where one name stands for two kinds of parameters, as in Optuna."""
-    logs = getattr(known, "log", None), getattr(asked, "log", None)
-    if known is not None and (type(known) is not type(asked) or logs[0] != logs[1]):
-        raise ValueError(f"{name!r} was met as {known} and is asked for as {asked}; allowed is one kind, on one scale")
+def find_value(value: Any, asked: BaseDistribution) -> tuple[Any] | None:
+    """A value as the distribution that was asked for has it, a choice by what JSON makes of it; None if it does not hold it."""
+    if isinstance(asked, CategoricalDistribution):
+        return next(((choice,) for choice in asked.choices if json.dumps(choice) == json.dumps(value)), None)
+    return (value,) if asked._contains(asked.to_internal_repr(value)) else None
 
 
-def read_drawn(result: Result) -> dict[str, tuple[BaseDistribution, Any]]:
-    """What was drawn for a trial, by name: the distribution that was asked for, and the value."""
+def read_met(result: Result) -> dict[str, tuple[BaseDistribution, Any]]:
+    """What a trial has met, by name: the distribution that was asked for, and the value."""
     found = {}
     for key, internal in result.metrics.items():
-        if key.startswith(DRAWN):
-            name, end = json.JSONDecoder().raw_decode(key[len(DRAWN) :])
-            asked = json_to_distribution(key[len(DRAWN) + end + 1 :])
+        if key.startswith(MET):
+            name, end = json.JSONDecoder().raw_decode(key[len(MET) :])
+            asked = json_to_distribution(key[len(MET) + end + 1 :])
             found[name] = asked, asked.to_external_repr(internal)
     return found
