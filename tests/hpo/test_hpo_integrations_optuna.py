@@ -79,8 +79,8 @@ def test_running_trials_are_pending() -> None:
     space = study.trials[0].distributions
     asked = [study.ask(space) for _ in range(4)]
     assert len({tuple(trial.params.items()) for trial in asked}) == 4
-    replay = next(iter(study.sampler._replays.values()))  # type: ignore[attr-defined]
-    assert {key[0] for key in replay.history.pending} == {8, 9, 10}, "the last one is in nobody's history yet"
+    replica = next(iter(study.sampler._replicas.values()))  # type: ignore[attr-defined]
+    assert {key[0] for key in replica.history.pending} == {8, 9, 10}, "the last one is in nobody's history yet"
 
 
 def test_it_searches_better_than_at_random() -> None:
@@ -104,7 +104,7 @@ def test_pruned_trials_are_read_where_they_ended() -> None:
         return x**2
 
     study.optimize(objective, 30)
-    history = next(iter(study.sampler._replays.values())).history  # type: ignore[attr-defined]
+    history = next(iter(study.sampler._replicas.values())).history  # type: ignore[attr-defined]
     untils = {trial: until for trial, until in history.results}
     for trial in study.trials[1:-1]:
         if trial.state == TrialState.PRUNED:

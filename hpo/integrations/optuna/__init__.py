@@ -1,7 +1,7 @@
 """Ours inside of Optuna: `optuna.create_study(sampler=hpo.integrations.optuna.Sampler("gp"), pruner=...)`.
 
     spaces.py    distributions as a Space and back
-    replay.py    an Optuna study's trials as a History
+    replica.py    an Optuna study's trials as a History
     sampler.py   Sampler: any of our samplers
     pruner.py    Pruner: any of our early-stopping rules
     trial.py, searching.py   minimize: an objective that was written for Optuna, on our studies

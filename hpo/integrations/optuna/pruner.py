@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 import hpo
 from hpo.history import History
-from hpo.integrations.optuna.replay import name_objectives
+from hpo.integrations.optuna.replica import name_objectives
 from hpo.job import Result
 from hpo.optimizers import OPTIMIZERS
 from hpo.optimizers.early_stopping import EarlyStopping

@@ -14,10 +14,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 import hpo
-from hpo.integrations.optuna.replay import (
+from hpo.integrations.optuna.replica import (
     CONSTRAINTS,
     Budgets,
-    Replay,
+    Replica,
     count_constraints,
     name_objectives,
     record_proposal,
@@ -71,15 +71,15 @@ class Sampler(BaseSampler):
         self.distributions = None if space is None else list_distributions(space)
         self.constraints_func = constraints_func
         self._common = IntersectionSearchSpace()
-        self._replays: dict[int, Replay] = {}
+        self._replicas: dict[int, Replica] = {}
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_replays", "_common")}
+        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_replicas", "_common")}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
-        self._common, self._replays, self._lock = IntersectionSearchSpace(), {}, threading.RLock()
+        self._common, self._replicas, self._lock = IntersectionSearchSpace(), {}, threading.RLock()
 
     def reseed_rng(self) -> None:
         """Nothing: what is drawn for a trial hangs on its number, so parallel workers never draw the same."""
@@ -96,14 +96,14 @@ class Sampler(BaseSampler):
             return {}
         with self._lock:
             trials = study._get_trials(deepcopy=False, use_cache=True)
-            replay = self._replay(study, trials, search_space)
-            replay.read(trials, trial.number)
-            draft = replay.sampler.draft(replay.history, trial.number, replay.budgets.horizon)
+            replica = self._find_replica(study, trials, search_space)
+            replica.read(trials, trial.number)
+            draft = replica.sampler.draft(replica.history, trial.number, replica.budgets.horizon)
             if draft is None:  # a grid has come to its end
                 study.stop()
                 return {}
             params = list_params(draft.config, search_space)
-            record_proposal(study, trial, replay, params, Note(record=draft.record))
+            record_proposal(study, trial, replica, params, Note(record=draft.record))
         return params
 
     def sample_independent(
@@ -124,18 +124,18 @@ class Sampler(BaseSampler):
 
     # -- what is read ------------------------------------------------------------------------------------------------
 
-    def _replay(self, study: Study, trials: Sequence[FrozenTrial], search_space: Mapping[str, BaseDistribution]) -> Replay:
+    def _find_replica(self, study: Study, trials: Sequence[FrozenTrial], search_space: Mapping[str, BaseDistribution]) -> Replica:
         """The history of a study over a space: the one that is kept, or a new one where anything but the trials differs."""
         budgets, bounds = Budgets.of(trials), count_constraints(trials)
-        kept = self._replays.get(study._study_id)
+        kept = self._replicas.get(study._study_id)
         sampler = self._make(read_distributions(search_space), bounds)
         same = kept is not None and (kept.by, kept.budgets, dict(kept.distributions)) == (
-            Replay.digest(sampler), budgets, dict(search_space)
-        ) and not kept.contradicts(trials)  # fmt: skip
+            Replica.digest(sampler), budgets, dict(search_space)
+        ) and not kept.is_contradicted(trials)  # fmt: skip
         if kept is not None and same:
             return kept
-        made = Replay(sampler, dict(search_space), name_objectives(study.directions), budgets)
-        self._replays[study._study_id] = made
+        made = Replica(sampler, dict(search_space), name_objectives(study.directions), budgets)
+        self._replicas[study._study_id] = made
         return made
 
     def _make(self, space: Space, bounds: int) -> hpo.Sampler:

@@ -28,7 +28,7 @@ from hpo.integrations.optuna.spaces import (
     read_distributions,
     read_params,
 )
-from hpo.integrations.optuna.trial import MET, Trial, draw_value, read_met
+from hpo.integrations.optuna.trial import MET, OptunaTrial, draw_value, read_met
 from hpo.job import Header, Job, Result
 from hpo.optimizer import Optimizer
 from hpo.parameters import Const
@@ -167,11 +167,11 @@ class Adapter:
         return self._evaluate(config, None)
 
     def _evaluate(self, config: Mapping[str, Any], report: Callable[[int, Any], None] | None) -> Result:
-        trial = Trial(self.number, self.seed, config, self.known, self.names, report)
+        trial = OptunaTrial(self.number, self.seed, config, self.known, self.names, report)
         try:
             return trial.result(self.objective(trial))
         except TrialPruned:
-            return trial.pruned()
+            return trial.pruned_result()
 
 
 class ReportAdapter(Adapter):

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 import hpo
 from hpo.history import History
-from hpo.integrations.optuna.replay import Budgets, name_objectives, read_outcome
+from hpo.integrations.optuna.replica import Budgets, name_objectives, read_outcome
 from hpo.integrations.optuna.searching import take_optimizer
 from hpo.integrations.optuna.spaces import extend_by, make_distribution, read_distributions, read_params
 from hpo.integrations.optuna.trial import draw_value

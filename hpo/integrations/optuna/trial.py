@@ -1,4 +1,4 @@
-"""Trial: what an objective that was written for Optuna asks, reports and raises, on our protocol."""
+"""OptunaTrial: what an objective that was written for Optuna asks, reports and raises, on our protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MET = "met "  # begins the names, among the metrics, of parameters that a trial 
 Report = Callable[[int, Any], None]
 
 
-class Trial:
+class OptunaTrial:
     """The trial that an objective of Optuna's gets: `suggest_*`, `report`, `should_prune`, `set_user_attr`, `params`.
 
     A value comes from the configuration. Where the space does not have the name, or the range does not hold the value, it is
@@ -103,7 +103,7 @@ class Trial:
                    if type(found) in (int, float) and key not in metrics}  # fmt: skip
         return Result({**metrics, **numbers, **self._list_met()})
 
-    def pruned(self) -> Result:
+    def pruned_result(self) -> Result:
         """The result of a trial that pruned itself: a failure that says where."""
         where = "before any report" if self._last is None else f"at step {self._last[0]}, with the value {self._last[1]:.6g}"
         return Result(self._list_met(), error=f"TrialPruned: by the objective itself, {where}")

@@ -75,7 +75,7 @@ class Budgets:
 
 
 @dataclass
-class Replay:
+class Replica:
     """A sampler's history of a study over one space."""
 
     sampler: hpo.Sampler
@@ -94,7 +94,7 @@ class Replay:
         """A short text for a sampler, its options and its space: what another one recorded is not read."""
         return sha256(canonical([sampler.describe(), sampler.space.describe()]).encode()).hexdigest()[:16]
 
-    def contradicts(self, trials: Sequence[FrozenTrial]) -> bool:
+    def is_contradicted(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether a trial has been pruned elsewhere than where its job was to end."""
         return any(
             trial.state == TrialState.PRUNED and trial.number in self.started
@@ -155,8 +155,8 @@ def read_outcome(trial: FrozenTrial, objectives: Mapping[str, str]) -> Result:
     return Result({**metrics, **{f"constraint{i}": value for i, value in enumerate(excess)}}, curve)
 
 
-def record_proposal(study: Study, trial: FrozenTrial, replay: Replay, params: Mapping[str, Any], note: Note) -> None:
+def record_proposal(study: Study, trial: FrozenTrial, replica: Replica, params: Mapping[str, Any], note: Note) -> None:
     """Keeps with the trial what was proposed and recorded."""
-    internal = {name: float(found.to_internal_repr(params[name])) for name, found in replay.distributions.items()}
-    body: Any = {"by": replay.by, "note": note.to_json(), "internal": internal}
+    internal = {name: float(found.to_internal_repr(params[name])) for name, found in replica.distributions.items()}
+    body: Any = {"by": replica.by, "note": note.to_json(), "internal": internal}
     study._storage.set_trial_system_attr(trial._trial_id, ATTRIBUTE, body)
