@@ -67,7 +67,7 @@ class Budgets:
         last = max(step for trial in trials if (step := trial.last_step) is not None)
         return cls(first, max(last + 1 - first, 1))
 
-    def until(self, trial: FrozenTrial) -> int:
+    def find_until(self, trial: FrozenTrial) -> int:
         """Where a trial's result stands, or will stand: at the horizon, or where it was pruned."""
         if trial.state == TrialState.PRUNED and trial.last_step is not None:
             return min(max(trial.last_step + 1 - self.first, 1), self.horizon)
@@ -98,7 +98,7 @@ class Replica:
         """Whether a trial has been pruned elsewhere than where its job was to end."""
         return any(
             trial.state == TrialState.PRUNED and trial.number in self.started
-            and self.started[trial.number].until != self.budgets.until(trial)
+            and self.started[trial.number].until != self.budgets.find_until(trial)
             for trial in trials
         )  # fmt: skip
 
@@ -127,7 +127,7 @@ class Replica:
         if config is None:
             return
         note = Note(**noted["note"]) if noted.get("by") == self.by else Note()
-        until = self.budgets.until(trial)
+        until = self.budgets.find_until(trial)
         job = Job(trial.number, config, until, seed=training_seed(self.sampler.seed, trial.number), note=note)
         self.history.start(job, len(self.history))
         self.started[trial.number] = job

@@ -54,7 +54,7 @@ def import_study(
         params = {name: trial.params.get(name, draw_value(trial.number, name, one)) for name, one in known.items()}
         config = read_params(params, known, space)
         assert config is not None
-        until = None if horizon is None else budgets.until(trial)
+        until = None if horizon is None else budgets.find_until(trial)
         study.optimizer.add(config, read_outcome(trial, objectives), until)
     return study
 
