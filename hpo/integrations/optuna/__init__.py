@@ -8,6 +8,11 @@
     studies.py   import_study, export_study
 """
 
+from importlib.util import find_spec
+
+if find_spec("optuna") is None:
+    raise ModuleNotFoundError("hpo.integrations.optuna needs the package optuna; pip install '.[optuna]' installs it")
+
 from hpo.integrations.optuna.pruner import Pruner
 from hpo.integrations.optuna.sampler import Sampler
 from hpo.integrations.optuna.searching import minimize
