@@ -74,13 +74,14 @@ def lineage_section(subject: Subject) -> Section:
     assert subject.leader is not None  # there is a success
     phases = schedule(subject.history, subject.leader)
     names = [name for name in subject.space.columns if len({repr(config.get(name)) for _, config in phases}) > 1]
-    words = (
-        "Whose weights came from whom. A line is a trial; where it leaves another one it began as that one's copy. The weights of "
-        f"the {subject.leads} were trained with {quantity(len(phases), 'configurations')}, one after the other"
-    )
-    parts: list[Part] = [Words(f"{words}{':' if names else '.'}"), _picture(draw_lineage(subject, subject.leader), "lineage", "Lineage")]
+    several = f"{quantity(len(phases), 'configurations')}, one after the other" if len(phases) > 1 else "one configuration"
+    about = "Whose weights came from whom: a line that leaves another one began as its copy."
+    words = f"{about} The {subject.leads} was trained with {several}"
+    picture = _picture(draw_lineage(subject, subject.leader), "lineage", "Lineage")
+    parts: list[Part] = [Words(f"{words}{':' if names else '.'}"), picture]
     if names:
-        rows = [plain_row(f"{until:,}", *(short(config.get(name)) for name in names)) for until, config in phases]
+        rows = [plain_row(f"{until:,}", *(short(config[name]) if name in config else "–" for name in names))
+                for until, config in phases]  # fmt: skip
         parts.append(Table([f"until {subject.history.header.unit}", *names], rows))
     return Section("Lineage", parts)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BEND = 0.45  # of a job, in which the line of a copy leaves its donor's
 FAINTEST = 0.15  # opacity of the worst at a budget
 TICKS = 6
+MANY = 500  # jobs above which crosses are smaller
 
 Line = list[tuple[float, float]]
 
@@ -43,7 +44,7 @@ def draw_lineage(subject: Subject, winner: Key) -> Figure:
         from matplotlib.colors import to_rgba
 
         figure, (axes,) = new_figure(min(max(0.9 + 0.095 * count, 2.2), 6.5))
-        width = min(2.2, 90 / count)
+        width = min(max(90 / count, 0.7), 2.2)
         shades = shade_keys(subject)
         keys = sorted((key for key in rows if key not in path), key=lambda key: shades[key])
         colours = [to_rgba(GREEN, FAINTEST + (1 - FAINTEST) * shades[key]) for key in keys]
@@ -65,25 +66,31 @@ def place_rows(history: History) -> dict[Key, float]:
         source = history.jobs[key].source
         children[source if source in history.results else None].append(key)
     rows: dict[Key, float] = {}
-    open_: list[tuple[Key, list[Key]]] = [(key, []) for key in reversed(children[None])]  # with children in the order of rows
+    open_: list[tuple[Key, bool, list[Key]]] = [(key, place % 2 > 0, []) for place, key in enumerate(reversed(children[None]))]
     leaves = 0
     while open_:  # not recursive: a lineage may be long
-        key, below = open_.pop()
+        key, up, below = open_.pop()  # whether its first copy goes above it; its children in the order of their rows
         if below:
             own = next((rows[child] for child in below if child[0] == key[0]), None)
             rows[key] = sum(rows[child] for child in below) / len(below) if own is None else own
         elif children[key]:
-            below = _put_own_between(key, children[key])
-            open_ += [(key, below), *((child, []) for child in reversed(below))]
+            above, own_, under = _split_children(key, children[key], up)
+            open_.append((key, up, [*above, *own_, *under]))
+            open_ += [(child, False, []) for child in reversed(under)]
+            open_ += [(child, up, []) for child in own_]
+            open_ += [(child, True, []) for child in reversed(above)]
         else:
             rows[key], leaves = float(leaves), leaves + 1
     return rows
 
 
-def _put_own_between(key: Key, children: Sequence[Key]) -> list[Key]:
-    """Children in the order of their rows: the trial that goes on in the middle, its copies by turns above and below it."""
+def _split_children(key: Key, children: Sequence[Key], up: bool) -> tuple[list[Key], list[Key], list[Key]]:
+    """(copies above, the trial that goes on, copies below). Copies go by turns to either side; the first to the side on which
+    the branch lies already, so that a long lineage does not run to and fro."""
     copies, own = [child for child in children if child[0] != key[0]], [child for child in children if child[0] == key[0]]
-    return [*reversed(copies[::2]), *own, *copies[1::2]]
+    first, second = copies[::2], copies[1::2]
+    above, under = (first, second) if up else (second, first)
+    return above[::-1], own, under
 
 
 def shade_keys(subject: Subject) -> dict[Key, float]:
@@ -114,8 +121,8 @@ def _mark_points(axes: Axes, history: History, rows: dict[Key, float], path: Seq
     axes.plot([key[1] for key in rings], [rows[key] for key in rings], "o", color=BLUE, markersize=5, markerfacecolor="white",
               markeredgewidth=1.6, zorder=4, label="copied, and explored" if rings else None)  # fmt: skip
     axes.plot([path[-1][1]], [rows[path[-1]]], "o", color=BLUE, markersize=6, zorder=4)
-    failed = [key for key in rows if history.is_failure(key)]
-    axes.plot([key[1] for key in failed], [rows[key] for key in failed], "x", color=MUTED, markersize=4, markeredgewidth=1.2,
+    failed, size = [key for key in rows if history.is_failure(key)], 4 if len(rows) < MANY else 2
+    axes.plot([key[1] for key in failed], [rows[key] for key in failed], "x", color=MUTED, markersize=size, markeredgewidth=1,
               zorder=4, label="failed" if failed else None)  # fmt: skip
 
 
