@@ -1,11 +1,12 @@
 """Which hyperparameters may change during training: a few clones are tried out before a study's header is written.
 
 A Run factory need not say which hyperparameters are its model's shape. So its runs are asked, by the executor that will train
-them: a random configuration is trained for one unit of the budget; then for each hyperparameter a clone of it is made in which
-this one alone is different, a number at the far end of its range, a choice as each of the others. A clone loads (or adopts) the
+them: a random configuration is trained for one unit of the budget; then for each hyperparameter clones of it are made in which
+this one alone is different: a number at either end of its range, a choice as each of the others. A clone loads (or adopts) the
 checkpoint, trains one unit more and saves, as every clone of the study will. Where one raises, its configuration is trained
 from nothing: if that succeeds, the hyperparameter is the shape's and may not change; if that fails too, the configuration is to
-blame, and another pair is tried. Metrics are not looked at, so a clone that loads and learns nothing counts as one that works.
+blame, and another pair is tried, in which a number is nearer. Metrics are not looked at: a clone that loads and learns nothing
+counts as one that works. What no pair could show may not change either.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from hpo.space import Config, Space
 
 ROUNDS = 3  # donors that a hyperparameter may have before it counts as one that must not change
 TRIES = 100  # random configurations among which a donor, or the rest of a changed configuration, is looked for
-POSITIONS = (0.0, 1.0, 0.5, 0.25, 0.75)  # of a number's range
+POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a number's range
 
 
 def list_changeable(
@@ -39,7 +40,7 @@ def list_changeable(
     rehearsal, found = Rehearsal(executor, seed), dict[str, bool]()
     for number in range(ROUNDS):
         left = [name for name in names if name not in found and not isinstance(space.parameters[name], Const)]
-        pairs = list(draw_pairs(space, left, stream(seed, number, "shape")))
+        pairs = list(draw_pairs(space, left, stream(seed, number, "shape"), number / (ROUNDS - 1)))
         found |= rehearsal.judge(pairs, *ends[min(number, len(ends) - 1)])
     return [name for name in names if found.get(name)] if rehearsal.has_succeeded else None
 
@@ -59,13 +60,13 @@ class Pair:
     clone: Config
 
 
-def draw_pairs(space: Space, names: Iterable[str], rng: np.random.Generator) -> Iterator[Pair]:
-    """All changes of each hyperparameter, from as few donors as have them active."""
+def draw_pairs(space: Space, names: Iterable[str], rng: np.random.Generator, near: float = 0.0) -> Iterator[Pair]:
+    """All changes of each hyperparameter, from as few donors as have them active. near: as in `list_others`."""
     donors: list[Config] = []
     for name in names:
         fresh = (space.decode(space.domain.random(rng, 1)[0]) for _ in range(TRIES))
         for place, donor in enumerate([*donors, *fresh]):
-            clones = list(list_clones(space, donor, name, rng)) if name in donor else []
+            clones = list(list_clones(space, donor, name, rng, near)) if name in donor else []
             if clones:
                 if place >= len(donors):
                     donors.append(donor)
@@ -73,15 +74,16 @@ def draw_pairs(space: Space, names: Iterable[str], rng: np.random.Generator) -> 
                 break
 
 
-def list_clones(space: Space, donor: Mapping[str, Any], name: str, rng: np.random.Generator) -> Iterator[Config]:
-    """Feasible configurations that differ from the donor in one hyperparameter: for a number one, for a choice each other."""
-    spec = space.parameters[name]
-    for value in list_others(spec, donor[name]):
-        clone = fill_feasibly(space, {**donor, name: value}, rng)
+def list_clones(
+    space: Space, donor: Mapping[str, Any], name: str, rng: np.random.Generator, near: float = 0.0
+) -> Iterator[Config]:
+    """Feasible configurations that differ from the donor in one hyperparameter: for a number a lower and a higher one, for a
+    choice each other."""
+    for values in list_others(space.parameters[name], donor[name], near):
+        found = (fill_feasibly(space, {**donor, name: value}, rng) for value in values)
+        clone = next((config for config in found if config is not None), None)
         if clone is not None:
             yield clone
-            if not isinstance(spec, Categorical):
-                return
 
 
 def fill_feasibly(space: Space, values: Mapping[str, Any], rng: np.random.Generator) -> Config | None:
@@ -97,13 +99,15 @@ def fill_feasibly(space: Space, values: Mapping[str, Any], rng: np.random.Genera
     return None
 
 
-def list_others(spec: Parameter, value: Any) -> list[Any]:
-    """Other values of a hyperparameter: all of a choice, those far away first of a number."""
+def list_others(spec: Parameter, value: Any, near: float = 0.0) -> list[list[Any]]:
+    """Other values of a hyperparameter, of each list the first that will do: of a choice each other one; of a number those below
+    and those above, first the farthest at near = 0 and the nearest at near = 1."""
     if isinstance(spec, Categorical):
-        return [spec.decode(float(place)) for place in range(spec.size) if place != round(spec.encode(value))]
-    there = spec.encode(value)
-    others = [spec.decode(u) for u in sorted(POSITIONS, key=lambda u: -abs(u - there))]
-    return [other for other in dict.fromkeys(others) if other != value]
+        return [[spec.decode(float(place))] for place in range(spec.size) if place != round(spec.encode(value))]
+    others = list(dict.fromkeys(spec.decode(u) for u in POSITIONS))  # in rising order
+    sides = [[other for other in others if other < value], [other for other in reversed(others) if other > value]]
+    firsts = [round(near * (len(side) - 1)) for side in sides]
+    return [side[first:] + side[:first] for side, first in zip(sides, firsts, strict=True) if side]
 
 
 class Rehearsal:
