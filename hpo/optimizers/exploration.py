@@ -27,7 +27,10 @@ ZERO = 0.1  # share of its range by which a number at zero is explored, since no
 
 @dataclass(frozen=True, init=False, repr=False)
 class Factors:
-    """Multiplies a number by one of these factors. Where values stand in steps it moves by one at least.
+    """Multiplies a number by one of these factors.
+
+    Where values stand in steps (integers do) it moves by one at least; a number at zero moves as if it were a tenth of its range
+    away from it.
 
         space = {"lr": (1e-4, 1.0, "log"), "momentum": (0.0, 0.99)}
         optimizer = hpo.PBT(space, explore={"lr": hpo.Factors(0.5, 2.0)})

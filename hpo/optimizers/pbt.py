@@ -219,19 +219,23 @@ class PBT(ResourceScheduler):
         another way. Random numbers come from `rng` alone.
         """
         if self.selection == "tournament":
-            return self._meet_rival(history, mine, rng)
+            return self._meet_rival(history, mine)
         if best and (history.is_failure(mine) or mine in worst):
             return best[int(rng.integers(len(best)))]
         return None
 
-    def _meet_rival(self, history: History, mine: Key, rng: np.random.Generator) -> Key | None:
-        """A random other one of the generation if it is better, else None. What has failed meets one that has not."""
-        slots = history.fold(self.owner, self._begin)
-        ranked = slots.order(history, history.jobs[mine].note.member["generation"])
-        dead = history.is_failure(mine)
+    def _meet_rival(self, history: History, mine: Key) -> Key | None:
+        """A random other one of the generation if it is better, else None. What has failed meets one that has not.
+
+        The stream is the place's own, because slots that copy nothing start no trial: by the next trial's number they would
+        all draw alike.
+        """
+        place, slots = history.jobs[mine].note.member, history.fold(self.owner, self._begin)
+        ranked, dead = slots.order(history, place["generation"]), history.is_failure(mine)
         others = [key for key in ranked if key != mine and not (dead and history.is_failure(key))]
         if not others:
             return None
+        rng = stream(self.seed, place["slot"], f"rival in generation {place['generation']}")
         rival = others[int(rng.integers(len(others)))]
         ahead = ranked.index(rival) < ranked.index(mine) and history.losses(rival) != history.losses(mine)
         return rival if ahead else None
