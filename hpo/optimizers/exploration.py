@@ -1,4 +1,4 @@
-"""Rules by which PBT explores one hyperparameter of a clone (Jaderberg et al. 2017, section 4: perturb and resample).
+"""Rules by which PBT explores one hyperparameter of a clone (Jaderberg et al. 2017: perturb and resample).
 
     Factors(0.8, 1.25)   a number is multiplied by one of them
     Steps(-0.1, 0.1)     one of them is added to a number; a choice goes so many places on in its list

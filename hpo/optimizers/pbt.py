@@ -42,15 +42,17 @@ class PBT(ResourceScheduler):
                  "resample", "usual", "fixed". By the usual rule a hyperparameter is drawn afresh with probability `resample`,
                  else a number is multiplied by one of `factors`, and a choice is kept. What is left open is settled before the
                  header is written: by the objective's attribute `explore`, else by real clones, of which some cannot load
-                 (shape.py). Without an objective (`Study`, ask and tell) all that is open is explored
+                 (shape.py). A study that is made without an objective explores all that is open, unless it is given
+                 `PBT(space).adapt(objective)`
     changes      "all" of what is explored at once, or "one" of it, at random
     quorum       the share of the population that must have finished a generation before a slot goes on. At 1.0 slots wait for
                  the slowest, and any number of workers gives the same trials; below, no worker waits, and a slot is judged
                  among those that are as far
     max_resource where the last generation ends; left open, the study's horizon, else 100
 
-    PBT(space) is PBT(Random(space)). Changed from the paper: generations are synchronous at quorum 1; there a member is ready
-    after a number of its own steps.
+    PBT(space) is PBT(Random(space)). Faithful: both selections, perturbing, resampling, and that weights and hyperparameters are
+    copied together. Changed: generations are synchronous at quorum 1, while in the paper a member is ready after steps of its
+    own; a factor is 0.8 or its inverse; a copy is a trial of its own, so that every trial has one configuration.
 
         space = {"lr": (1e-3, 1.0, "log"), "momentum": (0.0, 0.99), "layers": [1, 2, 4]}
         def loss(config, until, seed):

@@ -327,9 +327,10 @@ def test_a_slot_waits_for_the_quorum(quorum: float, needed: int) -> None:
 
 
 def test_the_quorum_is_one_unless_another_is_given() -> None:
+    """Below 1 nobody waits, so what a slot copies depends on who was faster."""
     assert PBT(SPACE).quorum == PB2(SPACE).quorum == 1.0  # type: ignore[arg-type]
-    waits = population(8, 5, workers=8).history.jobs == population(8, 5, workers=1).history.jobs
-    assert population(8, 5, workers=8, quorum=0.25).history.jobs != population(8, 5, workers=1, quorum=0.25).history.jobs or waits
+    hasty = [population(8, 5, workers, quorum=0.25).history.jobs for workers in (1, 8)]
+    assert hasty[0] != hasty[1]
 
 
 @pytest.mark.parametrize("cls", [PBT, PB2])
