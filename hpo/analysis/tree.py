@@ -1,8 +1,8 @@
 """The tree of a study whose trials were cloned, as a picture: whose weights came from whom.
 
-Jaderberg et al. 2017 draw such trees. Keys are the nodes, and a key's parent is the checkpoint that its job started from. Every leaf has a row of its own; a node stands
-in the row of the trial that goes on from it, else in the middle of its children. So no line crosses another, and whoever has a
-common ancestor stands together.
+Jaderberg et al. 2017 draw such trees. Keys are the nodes, and a key's parent is the checkpoint that its job started from. Every
+leaf has a row of its own; a node stands in the row of the trial that goes on from it, else in the middle of its children. So no
+line crosses another, and whoever has a common ancestor stands together.
 """
 
 from __future__ import annotations
