@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,6 +62,9 @@ class PBT(ResourceScheduler):
         hpo.run(study, hpo.Simulator(loss))
     """
 
+    if TYPE_CHECKING:
+        sampler: Any  # a space, too
+
     population: int = 8
     generations: int = 10
     max_resource: int | None = None
@@ -77,9 +80,8 @@ class PBT(ResourceScheduler):
     usual_resource = 100
 
     def __post_init__(self) -> None:
-        given: Any = self.sampler
-        if isinstance(given, Space | Mapping):
-            self.sampler = Random(Space.of(given))
+        if isinstance(self.sampler, Space | Mapping):
+            self.sampler = Random(Space.of(self.sampler))
         super().__post_init__()
 
     @property

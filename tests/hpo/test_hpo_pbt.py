@@ -328,7 +328,7 @@ def test_a_slot_waits_for_the_quorum(quorum: float, needed: int) -> None:
 
 def test_the_quorum_is_one_unless_another_is_given() -> None:
     """Below 1 nobody waits, so what a slot copies depends on who was faster."""
-    assert PBT(SPACE).quorum == PB2(SPACE).quorum == 1.0  # type: ignore[arg-type]
+    assert PBT(SPACE).quorum == PB2(SPACE).quorum == 1.0
     hasty = [population(8, 5, workers, quorum=0.25).history.jobs for workers in (1, 8)]
     assert hasty[0] != hasty[1]
 
@@ -347,7 +347,7 @@ def test_the_last_generation_ends_where_the_study_does(cls: Any) -> None:
 
 
 def test_a_space_is_enough() -> None:
-    assert PBT({"x": (0.0, 1.0)}).describe() == hpo.make("pbt", {"x": (0.0, 1.0)}).describe()  # type: ignore[arg-type]
+    assert PBT({"x": (0.0, 1.0)}).describe() == hpo.make("pbt", {"x": (0.0, 1.0)}).describe()
 
 
 EXAMPLES: dict[Any, Callable[[dict[str, Any]], bool]] = {
