@@ -124,7 +124,7 @@ def describe_rule(rule: Rule) -> Any:
     return rule if isinstance(rule, str) else rule.describe()
 
 
-def draw_value(spec: Parameter, rng: np.random.Generator) -> Any:
+def resample_value(spec: Parameter, rng: np.random.Generator) -> Any:
     """A value of one parameter, whatever the others are."""
     if isinstance(spec, Categorical):
         return spec.decode(float(rng.integers(spec.size)))

@@ -94,12 +94,12 @@ class PB2(PBT):
         self, parent: Mapping[str, Any], names: Sequence[str], ranked: np.ndarray, rng: np.random.Generator
     ) -> Config:
         """The configuration with the best numbers that is feasible, and choices by PBT's rule; else the parent's."""
+        choices = [name for name in self.rules if name in parent and name not in self._columns]
         for row in ranked[:TRIES]:
             fresh = self.space.decode(self.space.domain.random(rng, 1)[0])
             values = {**{n: v for n, v in fresh.items() if n not in parent}, **parent}
-            for name, rule in self.rules.items():
-                choice = name not in self._columns and name in parent
-                if choice and (rule != USUAL or name in fresh):
+            for name in choices:
+                if self.rules[name] != USUAL or name in fresh:
                     values[name] = self.explore_value(name, parent[name], fresh, rng)
             values |= {name: self.space.parameters[name].decode(float(u)) for name, u in zip(names, row, strict=True)}
             child = self._complete(values)

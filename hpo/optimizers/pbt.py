@@ -16,7 +16,7 @@ from hpo.job import Job, Key, Note
 from hpo.objective import hook, kind
 from hpo.objects import with_objects
 from hpo.optimizer import Draft
-from hpo.optimizers.exploration import FIXED, RESAMPLE, USUAL, Rule, describe_rule, draw_value, read_rule, scale
+from hpo.optimizers.exploration import FIXED, RESAMPLE, USUAL, Rule, describe_rule, resample_value, read_rule, scale
 from hpo.optimizers.population import Slots
 from hpo.optimizers.random import Random
 from hpo.optimizers.resources import ResourceScheduler
@@ -279,7 +279,7 @@ class PBT(ResourceScheduler):
         """What becomes of a hyperparameter's value by its rule. fresh: a random configuration."""
         spec, rule = self.space.parameters[name], self.rules[name]
         if rule == RESAMPLE:
-            return draw_value(spec, rng)
+            return resample_value(spec, rng)
         again = rng.random() < self.resample
         if isinstance(rule, str):
             if again and name in fresh:
@@ -287,7 +287,7 @@ class PBT(ResourceScheduler):
             if not isinstance(spec, Float | Int):
                 return value
             return scale(spec, value, self.factors[int(rng.integers(len(self.factors)))])
-        return draw_value(spec, rng) if again else rule.move(spec, value, rng)
+        return resample_value(spec, rng) if again else rule.move(spec, value, rng)
 
     def live(self, history: History) -> Sequence[Key]:
         """Every key of a generation in which some slot has not gone on; the most advanced first."""

@@ -202,6 +202,17 @@ def test_who_says_it_is_not_asked() -> None:
     assert small().adapt(declared).explore == ("lr",)
 
 
+def test_functions_and_samplers_are_not_asked() -> None:
+    calls: list[Any] = []
+    with pytest.raises(ValueError, match=r"PBT stops trials at rungs, but f\(config\) has one budget"):
+        search("pbt", calls.append)
+    with pytest.raises(ValueError, match=r"PBT clones trials, but f\(config, report\) cannot be cloned"):
+        search("pbt", lambda config, report: calls.append(config))
+    before = Net.built
+    study = search("asha", horizon=2, trials=3)
+    assert not calls and Net.built - before <= len(study.history.results)
+
+
 def test_a_study_that_is_resumed_asks_nobody(tmp_path: Path) -> None:
     first = search(small(), log=tmp_path / "s.sqlite")
     before = Net.built
