@@ -283,8 +283,8 @@ def minimize(
     executor_options(executor)  # refuses an unknown executor before anything is made
     options = {"workers": workers, "timeout": timeout, **renewal}
     trained = with_objects(objective, space)
-    study = _open_study(chosen, trained, partial(make_executor, executor, trained, horizon or chosen.horizon, None, options), log,
-                        {"objectives": objectives, "unit": unit, "horizon": horizon})  # fmt: skip
+    first = partial(_make_first, quiet, executor, trained, horizon or chosen.horizon, options)
+    study = _open_study(chosen, trained, first, log, {"objectives": objectives, "unit": unit, "horizon": horizon})
     if trials is None and seconds is None and not limits.rules and chosen.is_endless:
         limits = Stop(50)
     given = log is not None and not isinstance(log, str | Path)  # its owner closes it, and may use it again
@@ -295,6 +295,13 @@ def minimize(
         pool = make_executor(executor, trained, study.header.horizon, folder, options)
         run(study, pool, limits, None if quiet else Lines(), catch=catch)
     return study
+
+
+def _make_first(quiet: bool, name: str, objective: Objective, horizon: int, options: Mapping[str, Any]) -> Executor:
+    """The executor on which clones are tried before a study begins."""
+    if not quiet:
+        print("clones are tried first, since the objective has no attribute `explore` that says what may change", flush=True)
+    return make_executor(name, objective, horizon, None, options)
 
 
 def _open_study(

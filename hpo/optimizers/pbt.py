@@ -16,7 +16,7 @@ from hpo.job import Job, Key, Note
 from hpo.objective import hook, kind
 from hpo.objects import with_objects
 from hpo.optimizer import Draft
-from hpo.optimizers.exploration import FIXED, RESAMPLE, USUAL, Rule, describe_rule, resample_value, read_rule, scale
+from hpo.optimizers.exploration import FIXED, RESAMPLE, USUAL, Rule, describe_rule, read_rule, resample_value, scale
 from hpo.optimizers.population import Slots
 from hpo.optimizers.random import Random
 from hpo.optimizers.resources import ResourceScheduler

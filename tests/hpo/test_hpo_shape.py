@@ -213,6 +213,15 @@ def test_functions_and_samplers_are_not_asked() -> None:
     assert not calls and Net.built - before <= len(study.history.results)
 
 
+def test_a_line_says_that_clones_are_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    first = "clones are tried first, since the objective has no attribute `explore` that says what may change\n"
+    hpo.minimize(Net, SPACE, small(), trials=0)
+    assert capsys.readouterr().out.startswith(first)
+    hpo.minimize(Net, SPACE, small(explore=["lr"]), trials=0)
+    search(small(), trials=0)
+    assert "clones" not in capsys.readouterr().out
+
+
 def test_a_study_that_is_resumed_asks_nobody(tmp_path: Path) -> None:
     first = search(small(), log=tmp_path / "s.sqlite")
     before = Net.built
