@@ -133,7 +133,7 @@ class PBT(ResourceScheduler):
         self, objective: Any, described: Mapping[str, Any] | None = None, pool: Callable[[], Executor] | None = None
     ) -> PBT:
         given: Mapping[str, Any] = self.explore if isinstance(self.explore, Mapping) else {}
-        left = [name for name in self.space.parameters if name not in given]
+        left = [name for name, spec in self.space.parameters.items() if name not in given and not isinstance(spec, Const)]
         if not left or isinstance(self.explore, list | tuple):
             return self
         if described is not None and described.get("name") == type(self).__name__ and "explore" in described:

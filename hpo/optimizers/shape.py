@@ -21,7 +21,7 @@ import numpy as np
 from hpo.executors import Executor, Lost
 from hpo.frames import stack_level
 from hpo.job import Job, Key
-from hpo.parameters import Categorical, Const, Parameter
+from hpo.parameters import Categorical, Parameter
 from hpo.rng import stream, training_seed
 from hpo.space import Config, Space
 
@@ -39,10 +39,10 @@ def list_changeable(
     """
     rehearsal, found = Rehearsal(executor, seed), dict[str, bool]()
     for number in range(ROUNDS):
-        left = [name for name in names if name not in found and not isinstance(space.parameters[name], Const)]
+        left = [name for name in names if name not in found]
         pairs = list(draw_pairs(space, left, stream(seed, number, "shape"), number / (ROUNDS - 1)))
         found |= rehearsal.judge(pairs, *ends[min(number, len(ends) - 1)])
-    return [name for name in names if found.get(name)] if rehearsal.has_succeeded else None
+    return [name for name in names if found.get(name)] if rehearsal.succeeded or not rehearsal.count else None
 
 
 def warn_of_silence(optimizer: str) -> None:
@@ -114,13 +114,9 @@ class Rehearsal:
     """Trains configurations and clones of them on an executor, and keeps which have succeeded."""
 
     def __init__(self, executor: Executor, seed: int) -> None:
-        self.executor, self.seed, self.count = executor, seed, 0
+        self.executor, self.seed = executor, seed
+        self.count = 0  # of trainings
         self.succeeded: set[Key] = set()
-
-    @property
-    def has_succeeded(self) -> bool:
-        """Whether any training has succeeded."""
-        return bool(self.succeeded)
 
     def judge(self, pairs: Sequence[Pair], until: int, later: int) -> dict[str, bool]:
         """By name, whether all clones of a hyperparameter work; nothing of one about which nothing was learned."""

@@ -198,7 +198,9 @@ def test_who_says_it_is_not_asked() -> None:
     assert builds(small()) > 10
     assert builds(small(), declared) == builds(small(explore=["lr"])) == 0
     assert builds(PBT(Random(SPACE), generations=1)) == 0, "without a second generation nothing is cloned"
-    assert builds(small(explore=dict.fromkeys(SPACE.parameters, "usual"))) == 0
+    assert builds(small(explore={name: "usual" for name in SPACE.parameters if name != "scale"})) == 0, "a constant is not open"
+    still = PBT(Random(Space(a=Float(1.0, 1.0), b=Categorical(["x"]))))
+    assert builds(still) == 0 and still.adapt(Net).explore == (), "nothing can change"
     assert small().adapt(declared).explore == ("lr",)
 
 
