@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ class Lines(torch.utils.data.Dataset):  # type: ignore[type-arg]
 def make_trainer(config: dict[str, Any]) -> Trainer:
     """A GPT-2 of a few thousand weights, with dropout."""
     args = TrainingArguments(
-        "unused", per_device_train_batch_size=4, report_to=[], disable_tqdm=True, use_cpu=True, logging_strategy="no",
+        tempfile.gettempdir(), per_device_train_batch_size=4, report_to=[], disable_tqdm=True, use_cpu=True, logging_strategy="no",
         learning_rate=1e-2, lr_scheduler_type="cosine",
     )  # fmt: skip
     width = config.get("width", 16)

@@ -198,7 +198,7 @@ def tune(
     options        of hpo.minimize: objectives (default {"eval_loss": "min"}), seconds, seed, executor, log, ...
 
         def make_trainer(config):
-            args = TrainingArguments("unused", report_to=[])
+            args = TrainingArguments("runs", report_to=[])
             set_arguments(args, config)
             return Trainer(model_init=make_model, args=args, train_dataset=train, eval_dataset=valid)
         study = tune(make_trainer, {"learning_rate": (1e-5, 1e-2, "log")}, "asha", 20, steps=200)
