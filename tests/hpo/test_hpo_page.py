@@ -57,6 +57,11 @@ def test_the_front_has_several_trials(transcript: Transcript) -> None:
     assert len(transcript.said["python pareto.py"].splitlines()) > 3
 
 
+def test_a_trainer_is_tuned(transcript: Transcript) -> None:
+    said = transcript.said["python trainer.py"].splitlines()[-1]
+    assert float(said.split()[0]) < 4.0, "guessing among 64 words costs 4.16 nats"
+
+
 def test_both_ways_to_optuna(transcript: Transcript) -> None:
     said = transcript.said["python from_optuna.py"].split()
     assert float(said[0]) < 6 and float(said[1]) < 6 and said[-1] == "20"

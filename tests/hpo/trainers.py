@@ -34,8 +34,8 @@ class Lines(torch.utils.data.Dataset):  # type: ignore[type-arg]
 def make_trainer(config: dict[str, Any]) -> Trainer:
     """A GPT-2 of a few thousand weights, with dropout."""
     args = TrainingArguments(
-        tempfile.gettempdir(), per_device_train_batch_size=4, report_to=[], disable_tqdm=True, use_cpu=True, logging_strategy="no",
-        learning_rate=1e-2, lr_scheduler_type="cosine",
+        tempfile.gettempdir(), per_device_train_batch_size=4, report_to=[], disable_tqdm=True, use_cpu=True,
+        logging_strategy="no", learning_rate=1e-2, lr_scheduler_type="cosine",
     )  # fmt: skip
     width = config.get("width", 16)
     set_arguments(args, {name: value for name, value in config.items() if name != "width"})

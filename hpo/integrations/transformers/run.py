@@ -25,7 +25,15 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 import hpo
@@ -41,7 +49,7 @@ class TrainerRun:
     """One trial: a trainer that is made for a configuration and trained up to `horizon` steps.
 
     make_trainer   config -> a new Trainer, whose model is fresh; its arguments' max_steps, seed, output_dir and strategies of
-                   evaluating, saving and loading are set here
+                   evaluating, saving and loading are set here, and what prints its progress is removed
     seed           of the training, unless the configuration has a `seed`
 
     Metrics are those of the trainer's `evaluate`, under their names (eval_loss, ...).
@@ -58,6 +66,8 @@ class TrainerRun:
         args.save_strategy = args.eval_strategy = transformers.trainer_utils.IntervalStrategy.NO
         self._stop = StopAt()
         self.trainer.add_callback(self._stop)
+        for callback in (PrinterCallback, ProgressCallback):  # the study says what happens
+            self.trainer.remove_callback(callback)
 
     @property
     def step(self) -> int:
@@ -79,7 +89,8 @@ class TrainerRun:
 
             self.trainer.evaluate = evaluate_quietly  # type: ignore[method-assign]
             try:
-                self.trainer.train(resume_from_checkpoint=None if self.checkpoint is None else str(self.checkpoint))
+                with hide_progress_bars():
+                    self.trainer.train(resume_from_checkpoint=None if self.checkpoint is None else str(self.checkpoint))
             finally:
                 del self.trainer.evaluate  # the method of the class again
             self._take(get_last_checkpoint(str(self.folder)))
@@ -164,6 +175,19 @@ class StopAt(TrainerCallback):
         if state.global_step >= self.until:
             control.should_training_stop = control.should_evaluate = control.should_save = True
         return control
+
+
+@contextmanager
+def hide_progress_bars() -> Iterator[None]:
+    """Hides transformers' bars, such as that of writing a checkpoint."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 @contextmanager
