@@ -85,7 +85,7 @@ def weight_bytes(model: nn.Module) -> int:
 def _place(tensor: torch.Tensor) -> tuple[int, int, int]:
     """Where a tensor's numbers are; on the meta device, where there are none, the tensor itself stands for its place."""
     start = tensor.untyped_storage().data_ptr() if tensor.device.type != "meta" else id(tensor)
-    return start, tensor.storage_offset(), tensor.numel()
+    return start, int(tensor.storage_offset()), tensor.numel()
 
 
 def measure_inference(

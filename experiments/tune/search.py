@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -21,21 +21,26 @@ INTERRUPTED = 130
 
 
 def carry_out(work: Search) -> int:
-    """Runs the whole job, and returns the exit code. After a Ctrl-C in the search or in the measurements a report is still
-    written; after a second one, or after SIGTERM, when there may be no time, only the log is left."""
+    """Runs the whole job, and returns the exit code."""
+    return end_cleanly(lambda: finish(work), lambda: conclude(work, hurry=True), work.command)
+
+
+def end_cleanly(finish: Callable[[], None], conclude: Callable[[], None], command: str) -> int:
+    """Runs a job to its end by `finish`, and returns the exit code. After a Ctrl-C in the search or in the measurements
+    `conclude` still writes a report; after a second one, or after SIGTERM, when there may be no time, only the log is left."""
     code = INTERRUPTED
     with handle_termination():
         try:
             try:
-                finish(work)
+                finish()
                 return 0
             except KeyboardInterrupt:
-                conclude(work, hurry=True)
+                conclude()
         except KeyboardInterrupt:
             pass
         except Terminated as end:
             code = int(end.code or 0)
-    typer.echo(f"interrupted; everything told is in the log, and this goes on: {work.command}")
+    typer.echo(f"interrupted; everything told is in the log, and this goes on: {command}")
     return code
 
 
