@@ -150,7 +150,7 @@ def time_calls(
 ) -> list[list[float]]:
     """Seconds of every call in each of `repeats` rounds, after `warmup` rounds that do not count.
 
-    A call is over when its device has finished. Round r begins with call r, r + 1 follows, and so on.
+    A call is over when its device has finished. Round r begins with call r, counted on from the first when there are no more.
     """
     found: list[list[float]] = [[] for _ in calls]
     for turn in range(-warmup, repeats):
@@ -160,8 +160,9 @@ def time_calls(
             started = clock()
             calls[which]()
             _wait(devices[which])
+            seconds = clock() - started
             if turn >= 0:
-                found[which].append(clock() - started)
+                found[which].append(seconds)
     return found
 
 

@@ -29,6 +29,7 @@ from experiments.ledger.command import keep_lines
 from experiments.ledger.lines import append_line, read_lines
 from experiments.ledger.markdown import markdown_table
 from experiments.tune.command import call, interpreter, refuse
+from hpo.analysis.paths import check_picture
 
 RESULTS = Path(__file__).parent.parent / "results" / "front.jsonl"
 NAME = "front"
@@ -94,6 +95,7 @@ def store_record(folder: Path, results: Path) -> int:
 
 def print_results(results: Path, picture: Path | None) -> int:
     """Prints the table of every stored front, and draws the last one if a path is given."""
+    check_picture(picture)
     records = [Record.from_json(line) for line in read_lines(results)]
     if not records:
         raise ValueError(f"there is no front in {str(results)!r}")
@@ -103,9 +105,7 @@ def print_results(results: Path, picture: Path | None) -> int:
         typer.echo("\n".join(sentences(record)))
     if picture is not None:
         from experiments.front.picture import draw_front
-        from hpo.analysis.paths import check_picture
 
-        check_picture(picture)
         draw_front(records[-1], picture)
     return 0
 

@@ -58,6 +58,8 @@ def draw_front(record: Record, path: Path) -> Figure:
         figure.draw_without_rendering()  # where everything is, so that labels can be put where there is room
         for axes, scale in zip(panels, (SIZE, TIME), strict=True):
             _label_members(axes, record, scale)
+        panels[1].text(1, 1.012, "labels: layers × width", transform=panels[1].transAxes, ha="right", va="bottom", fontsize=SMALL,
+                       color=MUTED)  # fmt: skip
         save_figure(figure, path)
     return figure
 
@@ -96,7 +98,7 @@ def _draw_panel(axes: Axes, record: Record, scale: Scale, colours: Colours) -> N
     axes.scatter([scale.value(one) for one in others], [one.loss for one in others], s=14, color=GREY, alpha=0.45, linewidths=0,
                  label="dominated in the search")  # fmt: skip
     x, y = staircase([(scale.value(one), one.loss) for one in members])
-    axes.step(x, y, where="post", color=MUTED, linewidth=1.0, label=f"best loss up to {scale.label.split(',')[0]}", zorder=2)
+    axes.step(x, y, where="post", color=MUTED, linewidth=1.0, label="lowest loss up to there", zorder=2)
     if scale is TIME:
         _draw_spreads(axes, record)
     holds = [one for one in members if one.dominated_by is None]
@@ -150,7 +152,9 @@ def _format_times(axis: Any) -> None:
     """Plain numbers at a logarithmic axis that may span less than a decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    low, high = axis.get_view_interval()
+    steps = (1.0, 2.0, 5.0) if high > 20 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(subs=steps, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -162,6 +166,7 @@ def _label_members(axes: Axes, record: Record, scale: Scale) -> None:
     """Layers x width beside each member, in the place around it that covers the least of marks and other labels."""
     everything = [(scale.value(one), one.loss) for one in record.points]
     marks = [(*axes.transData.transform(place), 6.0, 6.0) for place in everything]  # centre, half width and half height
+    marks += _line_boxes(axes, *staircase([(scale.value(one), one.loss) for one in record.members]))
     chosen = [one for one in record.members if not one.is_default][:MOST]
     for point in sorted(chosen, key=lambda one: (one.dominated_by is not None, one.loss)):
         config = flat(point.config)
@@ -178,6 +183,15 @@ def _label_members(axes: Axes, record: Record, scale: Scale) -> None:
 
 
 Box = tuple[float, float, float, float]
+
+
+def _line_boxes(axes: Axes, x: Sequence[float], y: Sequence[float]) -> list[Box]:
+    """Thin boxes that cover a staircase, in pixels."""
+    at = [axes.transData.transform(place) for place in zip(x, y, strict=True)]
+    boxes = []
+    for (a, b), (c, d) in zip(at, at[1:], strict=False):
+        boxes += [((a + c) / 2, b, (c - a) / 2, 1.0), (c, (b + d) / 2, 1.0, abs(b - d) / 2)]
+    return boxes
 
 
 def _cover(box: Box, others: Sequence[Box], axes: Axes) -> float:
