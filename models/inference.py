@@ -44,10 +44,6 @@ class Spread:
         low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
         return cls(median, low, high)
 
-    def overlaps(self, other: "Spread") -> bool:
-        """Whether the ranges between the quartiles have a value in common."""
-        return self.low <= other.high and other.low <= self.high
-
 
 @dataclass(frozen=True)
 class Inference:

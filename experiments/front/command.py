@@ -68,12 +68,12 @@ def front(
             return store_record(store, results)
         if table:
             return print_results(results, picture)
-        return run_study(optimizer, flags)
+        return begin_front(optimizer, flags)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         return refuse(error, NAME)
 
 
-def run_study(optimizer: str, flags: dict[str, Any]) -> int:
+def begin_front(optimizer: str, flags: dict[str, Any]) -> int:
     """Prepares the study and carries it out."""
     from experiments.front.study import carry_out_front, prepare_front
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +26,15 @@ FAR = 2.5  # losses beyond so many ranges of the front above it are not shown
 
 
 @dataclass(frozen=True)
-class Scale:
+class Horizontal:
     """What a panel has on its horizontal axis."""
 
     label: str
     value: Callable[[Point], float]
 
 
-SIZE = Scale("weights, kB", lambda point: point.bytes / 1e3)
-TIME = Scale("forward pass, ms", lambda point: point.time[1])
+SIZE = Horizontal("weights, kB", lambda point: point.bytes / 1e3)
+TIME = Horizontal("forward pass, ms", lambda point: point.time[1])
 
 
 def draw_front(record: Record, path: Path) -> Figure:
@@ -92,7 +92,7 @@ def _mappable(colours: Colours) -> Any:
     return ScalarMappable(colours.norm, colours.map)
 
 
-def _draw_panel(axes: Axes, record: Record, scale: Scale, colours: Colours) -> None:
+def _draw_panel(axes: Axes, record: Record, scale: Horizontal, colours: Colours) -> None:
     members, others = record.members, [one for one in record.points if not one.is_member and not one.is_default]
     axes.set_xscale("log")
     axes.scatter([scale.value(one) for one in others], [one.loss for one in others], s=14, color=GREY, alpha=0.45, linewidths=0,
@@ -162,7 +162,7 @@ def _format_times(axis: Any) -> None:
 # -- labels ------------------------------------------------------------------------------------------------------------
 
 
-def _label_members(axes: Axes, record: Record, scale: Scale) -> None:
+def _label_members(axes: Axes, record: Record, scale: Horizontal) -> None:
     """Layers x width beside each member, in the place around it that covers the least of marks and other labels."""
     everything = [(scale.value(one), one.loss) for one in record.points]
     marks = [(*axes.transData.transform(place), 6.0, 6.0) for place in everything]  # centre, half width and half height
@@ -189,7 +189,7 @@ def _line_boxes(axes: Axes, x: Sequence[float], y: Sequence[float]) -> list[Box]
     """Thin boxes that cover a staircase, in pixels."""
     at = [axes.transData.transform(place) for place in zip(x, y, strict=True)]
     boxes = []
-    for (a, b), (c, d) in zip(at, at[1:], strict=False):
+    for (a, b), (c, d) in pairwise(at):
         boxes += [((a + c) / 2, b, (c - a) / 2, 1.0), (c, (b + d) / 2, 1.0, abs(b - d) / 2)]
     return boxes
 

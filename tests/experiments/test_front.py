@@ -27,7 +27,9 @@ from models.inference import Inference, Spread
 from models.predict.cost import cost
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SMALL = ["--context", "16", "--min-resource", "512", "--horizon", "4608", "--repeats", "3", "--text", "tiny.txt", "--folder", "run"]
+SMALL = [
+    "--context", "16", "--min-resource", "512", "--horizon", "4608", "--repeats", "3", "--text", "tiny.txt", "--folder", "run",
+]  # fmt: skip
 HANG = 900  # seconds after which a test that would never end is ended
 DEFAULT = default("standard")
 
@@ -41,7 +43,8 @@ def point(trial: int, loss: float, size: int, ms: float, again: float | None = N
 
 def record(*points: Point) -> Record:
     settings = {"scheduler": "asha", "sampler": "gp", "seed": 0, "repeats": 20}
-    how = {"batch": 1, "context": 64, "device": "cpu", "precision": "float32", "threads": 1, "warmup": 3, "repeats": 50, "torch": "2"}
+    how = {"batch": 1, "context": 64, "device": "cpu", "precision": "float32", "threads": 1}
+    how |= {"warmup": 3, "repeats": 50, "torch": "2"}
     return Record(settings, 1000, 30, 40, 2, 120.0, points, how)
 
 

@@ -34,7 +34,7 @@ def clock_of(*seconds: float) -> Callable[[], float]:
 def test_warm_up_does_not_count_and_calls_take_turns() -> None:
     done: list[str] = []
     calls = [lambda name=name: done.append(name) for name in "abc"]
-    seconds = [9.0] * 6 + [1.0, 2.0, 3.0] + [20.0, 30.0, 10.0]  # two rounds of warm-up; the last round begins with b
+    seconds = [*[9.0] * 6, 1.0, 2.0, 3.0, 20.0, 30.0, 10.0]  # two rounds of warm-up; the last round begins with b
     found = time_calls(calls, [CPU] * 3, warmup=2, repeats=2, clock=clock_of(*seconds))
     assert found == [[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]
     assert "".join(done) == "bca" + "cab" + "abc" + "bca"
@@ -47,7 +47,7 @@ def test_the_median_and_the_quartiles() -> None:
 
 
 def test_a_measurement_is_made_of_the_clock_and_says_what_it_depends_on() -> None:
-    seconds = [50.0, 50.0] + [1.0, 10.0] + [20.0, 2.0] + [6.0, 60.0]  # pass and token in turns; every other round the token first
+    seconds = [50.0, 50.0, 1.0, 10.0, 20.0, 2.0, 6.0, 60.0]  # pass and token in turns; every other round the token first
     found = measure_inference(GPT(SMALL), batch=3, context=4, warmup=1, repeats=3, clock=clock_of(*seconds))
     assert (found.forward.median, found.token.median) == (2.0, 20.0)
     assert (found.forward.low, found.forward.high, found.token.low) == (1.5, 4.0, 15.0)
@@ -108,8 +108,8 @@ def test_nothing_of_the_model_or_of_torch_is_changed() -> None:
 def test_what_was_set_is_set_back_after_an_error() -> None:
     model = GPT(SMALL)
     with torch.no_grad():
-        model.norm.weight.fill_(torch.nan)
-    with pytest.raises(ValueError, match="^the model's logits are not finite"):
+        model.tokens.weight.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"^the model's logits are not finite"):
         measure_inference(model, threads=2)
     assert torch.get_num_threads() == 1 and torch.is_grad_enabled() and (torch.tensor(1e-39) * 1.0).item() != 0.0
 
@@ -135,7 +135,7 @@ def test_what_is_not_allowed_is_refused_in_a_sentence(name: str, value: Any, all
 
 def test_the_bytes_of_weights_are_those_that_are_predicted() -> None:
     for more in ({}, {"tie": False}, {"positions": "rotary", "norm": "rms"}):
-        shape = {"layers": 2, "hidden": 16, "heads": 2, "vocabulary": 11, "context": 6, **more}
+        shape: dict[str, Any] = {"layers": 2, "hidden": 16, "heads": 2, "vocabulary": 11, "context": 6, **more}
         assert weight_bytes(GPT(GPTConfig(**shape))) == 4 * cost(shape).parameters
     assert weight_bytes(GPT(SMALL).bfloat16()) == 2 * sum(weight.numel() for weight in GPT(SMALL).parameters())
     run = make({})
