@@ -52,7 +52,7 @@ def front(
     context: Annotated[int | None, typer.Option(help="tokens that the model sees at once [64]")] = None,
     sequences: Annotated[int | None, typer.Option(help="in a pass that is measured [1]")] = None,
     warmup: Annotated[int | None, typer.Option(help="passes that do not count [3]")] = None,
-    repeats: Annotated[int | None, typer.Option(help="passes whose median counts [20]")] = None,
+    repeats: Annotated[int | None, typer.Option(help="passes whose median counts [50]")] = None,
     folder: Annotated[str | None, typer.Option(help="where everything is left [runs/front]")] = None,
     table: Annotated[bool, typer.Option("--table", help="only print what is stored, and draw it with --picture")] = False,
     picture: Annotated[Path | None, typer.Option(help="with --table: the picture of the last stored front")] = None,

@@ -27,7 +27,7 @@ class FrontSettings(Settings):
     folder: str = "runs/front"
     sequences: int = 1  # in a pass that is measured
     warmup: int = 3  # passes that do not count
-    repeats: int = 20  # passes whose median counts
+    repeats: int = 50  # passes whose median counts
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -74,7 +74,7 @@ def sentences(record: Record) -> list[str]:
     where = f"{how['device']}, {how['precision']}, {quantity(how['threads'], 'threads')}, torch {how['torch']}"
     said += [
         f"ms: a forward pass over {how['batch']} x {how['context']} tokens on {where}; median and quartiles of "
-        f"{settings['repeats']} passes when a training pauses in the search, and again of {how['repeats']} passes of all members "
+        f"{settings['repeats']} passes once for each shape in the search, and again of {how['repeats']} passes of all members "
         f"in turns, after {how['warmup']} that do not count",
         f"a token: one call of generate behind {how['context']} tokens, which keeps no cache of keys and values",
     ]

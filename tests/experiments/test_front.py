@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from math import inf, isfinite, isnan
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 import hpo
 from experiments.front import command
-from experiments.front.objective import OBJECTIVES, FrontObjective
+from experiments.front.objective import OBJECTIVES, FrontObjective, measure_shape
 from experiments.front.picture import draw_front, staircase
 from experiments.front.record import Point, Record
 from experiments.front.settings import FrontSettings
@@ -138,7 +139,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """Measurements that were asked for; each finds 2 ms, between 1 and 4."""
     asked: list[dict[str, Any]] = []
 
@@ -147,7 +148,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return Inference(Spread(2e-3, 1e-3, 4e-3), Spread(1.0, 1.0, 1.0), batch, 16, "cpu", "float32", 1, 0, 1, "")
 
     monkeypatch.setattr("models.inference.measure_inference", measure)
-    return asked
+    measure_shape.cache_clear()
+    yield asked
+    measure_shape.cache_clear()
 
 
 def test_a_training_reports_its_bytes_and_milliseconds(text: Path, tmp_path: Path, seen: list[dict[str, Any]]) -> None:
@@ -158,11 +161,19 @@ def test_a_training_reports_its_bytes_and_milliseconds(text: Path, tmp_path: Pat
     assert metrics["bytes"] == 4 * cost({"vocabulary": vocabulary, "context": 16, **DEFAULT}).parameters
     assert (metrics["ms_low"], metrics["ms"], metrics["ms_high"]) == (1.0, 2.0, 4.0)
     assert isfinite(metrics["loss"]) and curve[-1] == (512, metrics["loss"])
-    assert seen == [{"batch": 2, "precision": "float32", "threads": 1, "warmup": 5, "repeats": 7}]
+    how = {"batch": 2, "device": "cpu", "precision": "float32", "threads": 1, "warmup": 5, "repeats": 7}
+    assert seen == [how]
     run.save(tmp_path / "one.ckpt")
     other = objective(DEFAULT, 0, 4608)
     other.load(tmp_path / "one.ckpt")
-    assert other.advance(1024)[0]["loss"] == run.advance(1024)[0]["loss"] and len(seen) == 3
+    assert other.advance(1024)[0]["loss"] == run.advance(1024)[0]["loss"]
+
+
+def test_a_shape_is_measured_once_whatever_was_learned(text: Path, seen: list[dict[str, Any]]) -> None:
+    objective = FrontObjective(GPTObjective(str(text), context=16, eval_tokens=64))
+    for config, count in (({}, 1), ({"dropout": 0.2, "lr": 1e-2}, 1), ({"heads": 2}, 2), ({"layers": 1}, 3), ({"ff_ratio": 1}, 4)):
+        run = objective({**DEFAULT, **config}, 0, 4608)
+        assert [run.advance(until)[0]["ms"] for until in (512, 1024)] == [2.0, 2.0] and len(seen) == count
 
 
 def test_a_training_that_diverged_is_not_measured_and_is_a_failure(text: Path, seen: list[dict[str, Any]]) -> None:
