@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 10.0, 4.6  # inches
 SMALL = 8  # points
+CLASH = 20.0  # how much worse it is to cover a label than a mark
 MOST = 14  # labels in a panel
-FAR = 2.5  # losses beyond so many ranges of the front above it are not shown
+MARGIN = 1.15  # factor around what is shown on a logarithmic axis
+FAR = 0.5  # of the range from the front to the default: losses so far above are not shown
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,14 @@ def _draw_panel(axes: Axes, record: Record, scale: Horizontal, colours: Colours)
     if record.default is not None:
         axes.scatter(scale.value(record.default), record.default.loss, marker="D", s=52, color=ORANGE, edgecolors="white",
                      linewidths=0.8, zorder=5, label="the default")  # fmt: skip
+    places = [scale.value(one) for one in record.points]
+    axes.set_xlim(min(places) / MARGIN, max(places) * MARGIN)
     axes.set_xlabel(scale.label)
     _format_times(axes.xaxis)
 
 
 def _draw_spreads(axes: Axes, record: Record) -> None:
-    """The quartiles of members and default, as lines behind their marks."""
+    """The quartiles of members and default, as lines behind their marks. Long ones leave the panel rather than stretch it."""
     for point in record.points:
         if point.is_member or point.is_default:
             colour = ORANGE if point.is_default else MUTED
@@ -141,7 +145,7 @@ def _limit_losses(axes: Axes, record: Record) -> None:
     shown = [one.loss for one in record.points if one.is_member or one.is_default]
     low, high = min(shown), max(shown)
     span = high - low or 0.1
-    top = min(max(one.loss for one in record.points), high + 0.5 * span)
+    top = min(max(one.loss for one in record.points), high + FAR * span)
     axes.set_ylim(low - 0.08 * span, top + 0.08 * span)
     beyond = sum(one.loss > top for one in record.points)
     if beyond:
@@ -163,10 +167,12 @@ def _format_times(axis: Any) -> None:
 
 
 def _label_members(axes: Axes, record: Record, scale: Horizontal) -> None:
-    """Layers x width beside each member, in the place around it that covers the least of marks and other labels."""
+    """Layers x width beside each member, in the place around it that covers the least of marks and other labels; a label that
+    would cover others wherever it is put is left out."""
     everything = [(scale.value(one), one.loss) for one in record.points]
     marks = [(*axes.transData.transform(place), 6.0, 6.0) for place in everything]  # centre, half width and half height
     marks += _line_boxes(axes, *staircase([(scale.value(one), one.loss) for one in record.members]))
+    labels: list[Box] = []
     chosen = [one for one in record.members if not one.is_default][:MOST]
     for point in sorted(chosen, key=lambda one: (one.dominated_by is not None, one.loss)):
         config = flat(point.config)
@@ -175,8 +181,10 @@ def _label_members(axes: Axes, record: Record, scale: Horizontal) -> None:
         at = axes.transData.transform((scale.value(point), point.loss))
         places = [(dx * (half[0] + 8), dy * (half[1] + 6)) for dx, dy in product((1, -1, 0), (1, -1, 0)) if dx or dy]
         boxes = [(at[0] + dx, at[1] + dy, *half) for dx, dy in places]
-        best = min(boxes, key=lambda box: _cover(box, marks, axes))
-        marks.append(best)
+        best = min(boxes, key=lambda box: _cover(box, marks, axes) + CLASH * _cover(box, labels, axes))
+        if _cover(best, labels, axes) > 0:
+            continue
+        labels.append(best)
         x, y = axes.transData.inverted().transform(best[:2])
         colour = INK if point.dominated_by is None else MUTED
         axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=colour, zorder=6)
