@@ -24,7 +24,7 @@ from experiments.job import default
 from experiments.tune.folder import Folder, write_file
 from experiments.tune.live import Display
 from experiments.tune.prepare import set_up
-from experiments.tune.search import end_cleanly, ignore_interrupts
+from experiments.tune.search import completion_sentence, end_cleanly, ignore_interrupts
 from hpo.executors import Inline, Processes
 from hpo.executors.base import Lost
 from hpo.job import Job
@@ -67,8 +67,7 @@ def carry_out_front(work: FrontStudy) -> int:
 def finish_front(work: FrontStudy) -> None:
     """Trains what is left, and writes the files."""
     if work.folder.is_complete(work.settings):
-        typer.echo(f"the study in {str(work.folder.path)!r} is finished, and only its files are written anew; go on with more: "
-                   f"--seconds {2 * work.settings.seconds:g}")  # fmt: skip
+        typer.echo(f"{completion_sentence(work.folder)}; the front is measured again")
     else:
         train_default(work)
         search_front(work)

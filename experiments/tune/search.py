@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
+from experiments.tune.folder import Folder
 from experiments.tune.handover import Handover, is_before_finals, sentence
 from experiments.tune.live import Display, summary
 from experiments.tune.prepare import Search
@@ -50,7 +51,7 @@ def finish(work: Search) -> None:
     if late and work.study.history.results:
         typer.echo(f"the study in {str(work.folder.path)!r} comes from before there were finals, and ends with them now")
     if work.folder.is_complete(work.settings) and not late:
-        typer.echo(f"{completion_sentence(work)}; the report is written anew")
+        typer.echo(f"{completion_sentence(work.folder)}; the report is written anew")
     else:
         search(work)
     conclude(work, hurry=False)
@@ -102,10 +103,10 @@ def closing_sentence(work: Search, found: Handover) -> str:
     return sentence(found, work.study)
 
 
-def completion_sentence(work: Search) -> str:
-    """Says that nothing is left to search, and how to go on."""
-    used = work.folder.read_search()["complete"]
+def completion_sentence(folder: Folder) -> str:
+    """Says that nothing is left to search in a folder, and how to go on."""
+    used = folder.read_search()["complete"]
     more = f"--seconds {2 * used['seconds']:g}"
     if used["trials"] is not None:
         more += f" --trials {2 * used['trials']}"
-    return f"the study in {str(work.folder.path)!r} is finished; go on with more: {more}"
+    return f"the study in {str(folder.path)!r} is finished; go on with more: {more}"

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from math import inf, isfinite, isnan
+from math import inf, isfinite, isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from experiments.front import command
 from experiments.front.objective import OBJECTIVES, FrontObjective, measure_shape
 from experiments.front.picture import draw_front, staircase
 from experiments.front.record import Point, Record
-from experiments.front.settings import FrontSettings
+from experiments.front.settings import METHODS, FrontSettings
 from experiments.front.table import HEAD, front_rows, sentences, verdict
 from experiments.front.verdict import judge_members
 from experiments.job import GPTObjective, default, space
+from experiments.tune.optimizer import make_optimizer
 from hpo import Result, Study
 from models.inference import Inference, Spread
 from models.predict.cost import cost
@@ -184,6 +185,20 @@ def test_a_training_that_diverged_is_not_measured_and_is_a_failure(text: Path, s
     study = Study(hpo.Random(space()), objectives=OBJECTIVES, horizon=4608)
     key = study.optimizer.add(DEFAULT, Result(metrics), 4608).key
     assert study.history.is_failure(key) and not study.successes()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_takes_three_objectives_and_failures(name: str) -> None:
+    scheduler, sampler = METHODS[name]
+    settings = FrontSettings(scheduler=scheduler, sampler=sampler)
+    study = Study(make_optimizer(settings, space()), objectives=OBJECTIVES, unit="tokens", horizon=settings.horizon)
+    study.optimizer.add(DEFAULT, Result({"loss": 2.5, "bytes": 4e5, "ms": 0.4}))
+    for i in range(12):
+        job = study.optimizer.ask()
+        assert job is not None and job.until in (16_384, 49_152, 147_456)
+        loss = nan if i % 4 == 3 else 3 - i / 20
+        study.optimizer.tell(job, {"loss": loss, "bytes": 1e3 * job.config["hidden"], "ms": i % 5 + 0.1})
+    assert study.pareto[0].until == 147_456
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
