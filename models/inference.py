@@ -120,10 +120,7 @@ def compare_inference(
     repeats: int = 20,
     clock: Callable[[], float] = perf_counter,
 ) -> list[Inference]:
-    """Measured seconds of several models, as `measure_inference` has them, that take turns: one call of each in every round.
-
-    Each round begins with another model, so that none always follows the same one.
-    """
+    """Measured seconds of several models, as `measure_inference` has them, that take turns: one call of each in every round."""
     for name, value, least in (("batch", batch, 1), ("threads", threads, 1), ("warmup", warmup, 0), ("repeats", repeats, 1)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} is {value!r}, but must be a whole number of at least {least}")
@@ -146,18 +143,18 @@ def time_calls(
 ) -> list[list[float]]:
     """Seconds of every call in each of `repeats` rounds, after `warmup` rounds that do not count.
 
-    A call is over when its device has finished. Round r begins with call r, counted on from the first when there are no more.
+    A call is over when its device has finished. Every round has another order, so that no call always finds the caches as the same
+    one has left them.
     """
     found: list[list[float]] = [[] for _ in calls]
-    for turn in range(-warmup, repeats):
-        for step in range(len(calls)):
-            which = (turn + step) % len(calls)
+    for turn in range(warmup + repeats):
+        for which in np.random.default_rng(turn).permutation(len(calls)).tolist():
             _wait(devices[which])
             started = clock()
             calls[which]()
             _wait(devices[which])
             seconds = clock() - started
-            if turn >= 0:
+            if turn >= warmup:
                 found[which].append(seconds)
     return found
 

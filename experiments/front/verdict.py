@@ -1,8 +1,8 @@
 """Measures the members of the front again, and says whether the front holds.
 
 In a search every shape is measured at another moment, when the machine may be faster or slower, and the front takes those that
-were lucky. So at the end its members and the default are measured side by side: one call of each in every round, the
-rounds beginning with each in turn. A member that another one dominates by these times does not hold. If the quartiles of the two
+were lucky. So at the end its members and the default are measured side by side: one call of each in every round, in
+an order that changes. A member that another one dominates by these times does not hold. If the quartiles of the two
 overlap, their times do not tell them apart.
 """
 
