@@ -143,8 +143,8 @@ def time_calls(
 ) -> list[list[float]]:
     """Seconds of every call in each of `repeats` rounds, after `warmup` rounds that do not count.
 
-    A call is over when its device has finished. Every round has another order, so that no call always finds the caches as the same
-    one has left them.
+    A call is over when its device has finished. Every round has another order, so that no call always finds the caches as the
+    same one has left them.
     """
     found: list[list[float]] = [[] for _ in calls]
     for turn in range(warmup + repeats):
