@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 10.0, 4.6  # inches
 SMALL = 8  # points
-CLASH = 20.0  # how much worse it is to cover a label than a mark
 MOST = 14  # labels in a panel
-MARGIN = 1.15  # factor around what is shown on a logarithmic axis
+Box = tuple[float, float, float, float]  # centre, half width, half height; in pixels
+MARGIN = 1.2  # factor around what is shown on a logarithmic axis
 FAR = 0.5  # of the range from the front to the default: losses so far above are not shown
 
 
@@ -60,8 +61,8 @@ def draw_front(record: Record, path: Path) -> Figure:
         figure.draw_without_rendering()  # where everything is, so that labels can be put where there is room
         for axes, scale in zip(panels, (SIZE, TIME), strict=True):
             _label_members(axes, record, scale)
-        panels[1].text(1, 1.012, "labels: layers × width", transform=panels[1].transAxes, ha="right", va="bottom", fontsize=SMALL,
-                       color=MUTED)  # fmt: skip
+        panels[1].text(1, 1.012, "labels: trial, layers × width", transform=panels[1].transAxes, ha="right", va="bottom",
+                       fontsize=SMALL, color=MUTED)  # fmt: skip
         save_figure(figure, path)
     return figure
 
@@ -167,8 +168,7 @@ def _format_times(axis: Any) -> None:
 
 
 def _label_members(axes: Axes, record: Record, scale: Horizontal) -> None:
-    """Layers x width beside each member, in the place around it that covers the least of marks and other labels; a label that
-    would cover others wherever it is put is left out."""
+    """Trial and layers x width beside each member; a label that would cover others wherever it is put is left out."""
     everything = [(scale.value(one), one.loss) for one in record.points]
     marks = [(*axes.transData.transform(place), 6.0, 6.0) for place in everything]  # centre, half width and half height
     marks += _line_boxes(axes, *staircase([(scale.value(one), one.loss) for one in record.members]))
@@ -176,13 +176,11 @@ def _label_members(axes: Axes, record: Record, scale: Horizontal) -> None:
     chosen = [one for one in record.members if not one.is_default][:MOST]
     for point in sorted(chosen, key=lambda one: (one.dominated_by is not None, one.loss)):
         config = flat(point.config)
-        text = f"{config['layers']}×{config['hidden']}"
+        text = f"{point.trial}: {config['layers']}×{config['hidden']}"
         half = 2.9 * len(text) * SMALL / 8 + 1, 0.6 * SMALL + 1
         at = axes.transData.transform((scale.value(point), point.loss))
-        places = [(dx * (half[0] + 8), dy * (half[1] + 6)) for dx, dy in product((1, -1, 0), (1, -1, 0)) if dx or dy]
-        boxes = [(at[0] + dx, at[1] + dy, *half) for dx, dy in places]
-        best = min(boxes, key=lambda box: _cover(box, marks, axes) + CLASH * _cover(box, labels, axes))
-        if _cover(best, labels, axes) > 0:
+        best = _place_label(at, half, marks, labels, axes)
+        if best is None:
             continue
         labels.append(best)
         x, y = axes.transData.inverted().transform(best[:2])
@@ -190,7 +188,16 @@ def _label_members(axes: Axes, record: Record, scale: Horizontal) -> None:
         axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=colour, zorder=6)
 
 
-Box = tuple[float, float, float, float]
+def _place_label(at: Any, half: tuple[float, float], marks: Sequence[Box], labels: Sequence[Box], axes: Axes) -> Box | None:
+    """The box of a label around a mark: of the places beside it that cover no other label, the one that covers the least of
+    marks and lines; else one that is further off and covers nothing; None if there is none."""
+    for heights, most in (((1, -1, 0), inf), ((2, -2), 0.0)):
+        moves = [(dx, dy) for dx, dy in product((1, -1, 0), heights) if dx or dy]
+        boxes = [(at[0] + dx * (half[0] + 8), at[1] + dy * (half[1] + 6), *half) for dx, dy in moves]
+        free = [(_cover(box, marks, axes), box) for box in boxes if not _cover(box, labels, axes)]
+        if free and min(free)[0] <= most:
+            return min(free)[1]
+    return None
 
 
 def _line_boxes(axes: Axes, x: Sequence[float], y: Sequence[float]) -> list[Box]:

@@ -125,7 +125,7 @@ def test_the_picture_shows_every_front(tmp_path: Path, points: list[Point]) -> N
     members = [one for one in points if one.is_member and not one.is_default]
     for axes in (left, right):
         shown = [text.get_text() for text in axes.texts if "×" in text.get_text() and "labels" not in text.get_text()]
-        assert sorted(shown) == sorted(f"{one.config['layers']}×64" for one in members)
+        assert sorted(shown) == sorted(f"{one.trial}: {one.config['layers']}×64" for one in members)
     assert left.get_xlabel() == "weights, kB" and right.get_xlabel() == "forward pass, ms"
 
 
