@@ -82,11 +82,11 @@ def sentences(record: Record) -> list[str]:
 
 
 def _drift(record: Record) -> str:
-    """How much the second measurement differs from the first."""
+    """How much the second measurement differs from the first, where a pass always follows one of the same model."""
     both = [point for point in record.points if point.again is not None]
     ratios = [100 * (point.time[1] / point.ms[1] - 1) for point in both]
-    ends = f"from {min(ratios):+.0f} % to {max(ratios):+.0f} %, median {median(ratios):+.0f} %"
-    return f"measured in turns, the medians of the {len(both)} differ from those of the search by {ends}"
+    ends = f"{min(ratios):+.0f} % to {max(ratios):+.0f} % (median {median(ratios):+.0f} %)"
+    return f"in turns a pass takes {ends} of the time by itself, in the search: compare times within a column only"
 
 
 def _verdicts(members: list[Point]) -> str:

@@ -77,7 +77,7 @@ def test_the_sentences_count_what_fell_and_what_holds() -> None:
     fallen = sentences(record(*judge_members([FAST, SLOW, CLOSE, LARGE, ASIDE, USUAL])))
     assert "30 trials in 120 s, 2 results failed; 6 trained to 1,000 tokens, of which 4 are on the front" in fallen[0]
     assert "a forward pass over 1 x 64 tokens on cpu, float32, 1 thread, torch 2; " in fallen[1]
-    assert "differ from those of the search by from +0 % to +50 %, median" in fallen[-2]
+    assert "in turns a pass takes +0 % to +50 % (median" in fallen[-2]
     assert "of the 4 members 2 are dominated (trials 2, 3); with 1 of them the quartiles overlap" in fallen[-1]
     holding = sentences(record(*judge_members([FAST, LARGE])))[-1]
     assert holding == "the front holds: measured again, none of its 2 members dominates another"
