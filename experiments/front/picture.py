@@ -82,7 +82,7 @@ def _colours(record: Record) -> Colours:
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, LogNorm
 
-    times = [TIME.value(point) for point in record.members]
+    times = [TIME.value(point) for point in record.shown]
     low, high = min(times), max(times)
     if low == high:
         low, high = 0.9 * low, 1.1 * high
@@ -96,23 +96,24 @@ def _mappable(colours: Colours) -> Any:
 
 
 def _draw_panel(axes: Axes, record: Record, scale: Horizontal, colours: Colours) -> None:
-    members, others = record.members, [one for one in record.points if not one.is_member and not one.is_default]
+    shown = record.shown
+    others = [one for one in record.points if one not in shown and not one.is_default]
     axes.set_xscale("log")
     axes.scatter([scale.value(one) for one in others], [one.loss for one in others], s=14, color=GREY, alpha=0.45, linewidths=0,
-                 label="dominated in the search")  # fmt: skip
-    x, y = staircase([(scale.value(one), one.loss) for one in members])
+                 label="dominated")  # fmt: skip
+    x, y = staircase([(scale.value(one), one.loss) for one in shown])
     axes.step(x, y, where="post", color=MUTED, linewidth=1.0, label="lowest loss up to there", zorder=2)
     if scale is TIME:
         _draw_spreads(axes, record)
-    holds = [one for one in members if one.dominated_by is None]
-    falls = [one for one in members if one.dominated_by is not None]
+    holds = [one for one in shown if one.dominated_by is None]
+    falls = [one for one in shown if one.dominated_by is not None]
     axes.scatter([scale.value(one) for one in holds], [one.loss for one in holds], c=[TIME.value(one) for one in holds], s=46,
                  norm=colours.norm, cmap=colours.map, edgecolors="white", linewidths=0.8, zorder=4,
                  label="on the front")  # fmt: skip
     if falls:
         axes.scatter([scale.value(one) for one in falls], [one.loss for one in falls], s=40, facecolors="white",
                      edgecolors=colours.map(colours.norm([TIME.value(one) for one in falls])), linewidths=1.4, zorder=4,
-                     label="dominated when measured again")  # fmt: skip
+                     label="only in the search on the front")  # fmt: skip
     if record.default is not None:
         axes.scatter(scale.value(record.default), record.default.loss, marker="D", s=52, color=ORANGE, edgecolors="white",
                      linewidths=0.8, zorder=5, label="the default")  # fmt: skip
@@ -125,7 +126,7 @@ def _draw_panel(axes: Axes, record: Record, scale: Horizontal, colours: Colours)
 def _draw_spreads(axes: Axes, record: Record) -> None:
     """The quartiles of members and default, as lines behind their marks. Long ones leave the panel rather than stretch it."""
     for point in record.points:
-        if point.is_member or point.is_default:
+        if point.is_member or point.is_missing or point.is_default:
             colour = ORANGE if point.is_default else MUTED
             axes.plot([point.time[0], point.time[2]], [point.loss] * 2, color=colour, linewidth=1.2, alpha=0.6, zorder=3)
 
@@ -143,7 +144,7 @@ def staircase(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[
 
 def _limit_losses(axes: Axes, record: Record) -> None:
     """Limits that show the front and the default; losses far above are left out, and counted."""
-    shown = [one.loss for one in record.points if one.is_member or one.is_default]
+    shown = [one.loss for one in record.points if one.is_member or one.is_missing or one.is_default]
     low, high = min(shown), max(shown)
     span = high - low or 0.1
     top = min(max(one.loss for one in record.points), high + FAR * span)
@@ -171,9 +172,9 @@ def _label_members(axes: Axes, record: Record, scale: Horizontal) -> None:
     """Trial and layers x width beside each member; a label that would cover others wherever it is put is left out."""
     everything = [(scale.value(one), one.loss) for one in record.points]
     marks = [(*axes.transData.transform(place), 6.0, 6.0) for place in everything]  # centre, half width and half height
-    marks += _line_boxes(axes, *staircase([(scale.value(one), one.loss) for one in record.members]))
+    marks += _line_boxes(axes, *staircase([(scale.value(one), one.loss) for one in record.shown]))
     labels: list[Box] = []
-    chosen = [one for one in record.members if not one.is_default][:MOST]
+    chosen = [one for one in record.shown if not one.is_default][:MOST]
     for point in sorted(chosen, key=lambda one: (one.dominated_by is not None, one.loss)):
         config = flat(point.config)
         text = f"{point.trial}: {config['layers']}×{config['hidden']}"
@@ -205,7 +206,7 @@ def _line_boxes(axes: Axes, x: Sequence[float], y: Sequence[float]) -> list[Box]
     at = [axes.transData.transform(place) for place in zip(x, y, strict=True)]
     boxes = []
     for (a, b), (c, d) in pairwise(at):
-        boxes += [((a + c) / 2, b, (c - a) / 2, 1.0), (c, (b + d) / 2, 1.0, abs(b - d) / 2)]
+        boxes += [((a + c) / 2, b, (c - a) / 2, 3.0), (c, (b + d) / 2, 3.0, abs(b - d) / 2)]
     return boxes
 
 

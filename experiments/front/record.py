@@ -30,13 +30,18 @@ class Point:
     is_member: bool = False  # of the front by the search
     again: Quartiles | None = None  # of a pass, measured in turns with all members
     token: Quartiles | None = None  # of a generated token, likewise
-    dominated_by: int | None = None  # a member, by the second measurement
-    is_close: bool = False  # whether that member's quartiles and these overlap, so that time does not tell them apart
+    dominated_by: int | None = None  # the trial that dominates this one by the second measurement
+    is_close: bool = False  # whether that trial's quartiles and these overlap, so that time does not tell them apart
 
     @property
     def time(self) -> Quartiles:
         """The milliseconds that are known best."""
         return self.ms if self.again is None else self.again
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is no member, although nothing dominates it by the second measurement."""
+        return not self.is_member and self.again is not None and self.dominated_by is None
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,13 @@ class Record:
     @property
     def members(self) -> list[Point]:
         """The front by the search, the smallest first."""
-        return sorted((point for point in self.points if point.is_member), key=lambda point: (point.bytes, point.trial))
+        return [point for point in self.shown if point.is_member]
+
+    @property
+    def shown(self) -> list[Point]:
+        """Everything that is on the front by either measurement, the smallest first."""
+        found = (point for point in self.points if point.is_member or point.is_missing)
+        return sorted(found, key=lambda point: (point.bytes, point.trial))
 
     @property
     def default(self) -> Point | None:

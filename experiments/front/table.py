@@ -17,9 +17,10 @@ WIDTH = 200  # columns of an output that is no terminal
 
 
 def front_rows(record: Record) -> list[list[str]]:
-    """A row for each member of the front, the smallest first, and one for the default where it is none; cells as in HEAD."""
+    """A row for each member of the front by either measurement, the smallest first, and one for the default where it is none;
+    cells as in HEAD."""
     usual = record.default
-    return [_row(point) for point in [*record.members, *([usual] if usual is not None and not usual.is_member else [])]]
+    return [_row(point) for point in [*record.shown, *([usual] if usual is not None and usual not in record.shown else [])]]
 
 
 def show_table(record: Record) -> None:
@@ -56,7 +57,7 @@ def verdict(point: Point) -> str:
     if point.again is None:
         return "not measured again"
     if point.dominated_by is None:
-        return "holds" if point.is_member else "would be on the front"
+        return "holds" if point.is_member else "missed by the search"
     return f"dominated by {point.dominated_by}" + (", but close" if point.is_close else "")
 
 
@@ -74,11 +75,11 @@ def sentences(record: Record) -> list[str]:
     where = f"{how['device']}, {how['precision']}, {quantity(how['threads'], 'threads')}, torch {how['torch']}"
     said += [
         f"ms: a forward pass over {how['batch']} x {how['context']} tokens on {where}; median and quartiles of "
-        f"{settings['repeats']} passes once for each shape in the search, and again of {how['repeats']} passes of all members "
-        f"in turns, after {how['warmup']} that do not count",
+        f"{settings['repeats']} passes once for each shape in the search, and again of {how['repeats']} passes of all shapes "
+        f"({how['shapes']}) in turns, after {how['warmup']} that do not count",
         f"a token: one call of generate behind {how['context']} tokens, which keeps no cache of keys and values",
     ]
-    return [*said, _drift(record), _verdicts(members)]
+    return [*said, _drift(record), _verdicts(record)]
 
 
 def _drift(record: Record) -> str:
@@ -86,15 +87,17 @@ def _drift(record: Record) -> str:
     both = [point for point in record.points if point.again is not None]
     ratios = [100 * (point.time[1] / point.ms[1] - 1) for point in both]
     ends = f"{min(ratios):+.0f} % to {max(ratios):+.0f} % (median {median(ratios):+.0f} %)"
-    return f"in turns a pass takes {ends} of the time by itself, in the search: compare times within a column only"
+    return f"the times of a pass in turns differ from those by itself, in the search, by {ends}: compare within a column only"
 
 
-def _verdicts(members: list[Point]) -> str:
+def _verdicts(record: Record) -> str:
+    members, more = record.members, [str(point.trial) for point in record.shown if not point.is_member]
     fallen = [point for point in members if point.dominated_by is not None]
+    missed = f"; {inflect(len(more), 'trials')} {', '.join(more)} would be on it, too" if more else ""
     if not fallen:
-        return f"the front holds: measured again, none of its {quantity(len(members), 'members')} dominates another"
+        return f"the front holds: measured again, none of its {quantity(len(members), 'members')} is dominated{missed}"
     close = sum(point.is_close for point in fallen)
     which = ", ".join(str(point.trial) for point in fallen)
     those = f"of the {quantity(len(members), 'members')} {len(fallen)} {'is' if len(fallen) == 1 else 'are'} dominated"
     near = f"; with {close} of them the quartiles overlap, so time does not tell the two apart" if close else ""
-    return f"the front does not hold as a whole: measured again, {those} ({inflect(len(fallen), 'trials')} {which}){near}"
+    return f"the front does not hold as a whole: measured again, {those} ({inflect(len(fallen), 'trials')} {which}){near}{missed}"

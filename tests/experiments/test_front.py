@@ -21,7 +21,7 @@ from experiments.front.picture import draw_front, staircase
 from experiments.front.record import Point, Record
 from experiments.front.settings import METHODS, FrontSettings
 from experiments.front.table import HEAD, front_rows, sentences, verdict
-from experiments.front.verdict import judge_members
+from experiments.front.verdict import ROUNDS, judge_points, measure_again
 from experiments.job import GPTObjective, default, space
 from experiments.tune.optimizer import make_optimizer
 from hpo import Result, Study
@@ -46,7 +46,7 @@ def point(trial: int, loss: float, size: int, ms: float, again: float | None = N
 def record(*points: Point) -> Record:
     settings = {"scheduler": "asha", "sampler": "gp", "seed": 0, "repeats": 20}
     how = {"batch": 1, "context": 64, "device": "cpu", "precision": "float32", "threads": 1}
-    how |= {"warmup": 3, "repeats": 50, "torch": "2"}
+    how |= {"warmup": 3, "repeats": 50, "torch": "2", "shapes": 4}
     return Record(settings, 1000, 30, 40, 2, 120.0, points, how)
 
 
@@ -59,7 +59,7 @@ USUAL = point(0, 2.7, 150, 1.5, again=1.5, is_member=False, is_default=True)
 
 
 def test_a_member_that_only_luck_had_put_on_the_front_is_dominated() -> None:
-    judged = {one.trial: one for one in judge_members([FAST, SLOW, CLOSE, LARGE, ASIDE, USUAL])}
+    judged = {one.trial: one for one in judge_points([FAST, SLOW, CLOSE, LARGE, ASIDE, USUAL])}
     assert {trial: one.dominated_by for trial, one in judged.items()} == {1: None, 2: 1, 3: 1, 4: None, 5: None, 0: 1}
     assert [trial for trial, one in judged.items() if one.is_close] == [3]
     said = {trial: verdict(one) for trial, one in judged.items()}
@@ -68,31 +68,56 @@ def test_a_member_that_only_luck_had_put_on_the_front_is_dominated() -> None:
 
 
 def test_an_equal_member_dominates_nothing_and_a_fast_default_is_said() -> None:
-    judged = judge_members([FAST, replace(FAST, trial=7), replace(USUAL, again=(0.5, 0.5, 0.5))])
+    judged = judge_points([FAST, replace(FAST, trial=7), replace(USUAL, again=(0.5, 0.5, 0.5))])
     assert [one.dominated_by for one in judged] == [None] * 3
-    assert verdict(judged[2]) == "would be on the front"
+    assert verdict(judged[2]) == "missed by the search" and judged[2].is_missing
+
+
+def test_what_the_search_missed_is_shown_and_said() -> None:
+    made = record(*judge_points([FAST, LARGE, USUAL, point(6, 2.45, 150, 9.0, again=1.1, is_member=False)]))
+    rows = front_rows(made)
+    assert [row[0] for row in rows] == ["1", "6", "4", "0, the default"] and rows[1][-1] == "missed by the search"
+    said = sentences(made)[-1]
+    assert said == "the front holds: measured again, none of its 2 members is dominated; trial 6 would be on it, too"
+    near = judge_points([FAST, point(7, 2.55, 150, 9.0, again=0.995, is_member=False)])[1]  # faster, but that may be chance
+    assert (near.dominated_by, near.is_close, near.is_missing) == (1, True, False)
+
+
+def test_equal_shapes_are_measured_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def compare(models: Any, *_: Any, **how: Any) -> list[Inference]:
+        sizes.extend(model.config.layers for model in models)
+        spreads = [Spread(i / 1e3, i / 2e3, i / 1e3) for i in range(1, 1 + len(models))]
+        return [Inference(one, one, 1, 64, "cpu", "float32", 1, how["warmup"], how["repeats"], "2") for one in spreads]
+
+    monkeypatch.setattr("models.inference.compare_inference", compare)
+    one, other = replace(FAST, config={**FAST.config, "dropout": 0.3, "lr": 1e-2}), replace(LARGE, trial=8)
+    made = measure_again(record(FAST, other, one), FrontObjective(GPTObjective()), 65)
+    assert sizes == [2, 1] and [point.again for point in made.points] == [(0.5, 1.0, 1.0), (1.0, 2.0, 2.0), (0.5, 1.0, 1.0)]
+    assert made.measured["shapes"] == 2 and made.measured["repeats"] == ROUNDS
 
 
 def test_the_sentences_count_what_fell_and_what_holds() -> None:
-    fallen = sentences(record(*judge_members([FAST, SLOW, CLOSE, LARGE, ASIDE, USUAL])))
+    fallen = sentences(record(*judge_points([FAST, SLOW, CLOSE, LARGE, ASIDE, USUAL])))
     assert "30 trials in 120 s, 2 results failed; 6 trained to 1,000 tokens, of which 4 are on the front" in fallen[0]
     assert "a forward pass over 1 x 64 tokens on cpu, float32, 1 thread, torch 2; " in fallen[1]
-    assert "in turns a pass takes +0 % to +50 % (median" in fallen[-2]
+    assert "in the search, by +0 % to +50 % (median" in fallen[-2]
     assert "of the 4 members 2 are dominated (trials 2, 3); with 1 of them the quartiles overlap" in fallen[-1]
-    holding = sentences(record(*judge_members([FAST, LARGE])))[-1]
-    assert holding == "the front holds: measured again, none of its 2 members dominates another"
+    holding = sentences(record(*judge_points([FAST, LARGE])))[-1]
+    assert holding == "the front holds: measured again, none of its 2 members is dominated"
     assert len(sentences(replace(record(FAST), measured={}))) == 1  # after a Ctrl-C nothing was measured again
 
 
 def test_the_table_has_the_front_by_size_and_the_default() -> None:
-    rows = front_rows(record(*judge_members([LARGE, FAST, ASIDE, USUAL])))
+    rows = front_rows(record(*judge_points([LARGE, FAST, ASIDE, USUAL])))
     assert [row[0] for row in rows] == ["1", "4", "0, the default"] and {len(row) for row in rows} == {len(HEAD)}
     assert rows[0][3:5] == ["1.000 [0.990, 1.010]"] * 2 and rows[0][1:3] == ["2.500", "0"]
     assert front_rows(record(replace(FAST, again=None, token=None)))[0][4:6] == ["", ""]
 
 
 def test_a_record_comes_back_from_its_line() -> None:
-    made = record(*judge_members([FAST, SLOW, ASIDE, USUAL]))
+    made = record(*judge_points([FAST, SLOW, ASIDE, USUAL]))
     assert Record.from_json(json.loads(json.dumps(made.to_json()))) == made
 
 
@@ -119,7 +144,7 @@ def test_a_staircase_is_the_least_up_to_there() -> None:
 
 @pytest.mark.parametrize("points", [[FAST], [replace(USUAL, is_member=True)], [FAST, SLOW, CLOSE, LARGE, ASIDE, USUAL]])
 def test_the_picture_shows_every_front(tmp_path: Path, points: list[Point]) -> None:
-    figure = draw_front(record(*judge_members(points)), tmp_path / "front.png")
+    figure = draw_front(record(*judge_points(points)), tmp_path / "front.png")
     assert (tmp_path / "front.png").read_bytes()[:4] == b"\x89PNG"
     left, right = figure.axes[:2]
     members = [one for one in points if one.is_member and not one.is_default]
@@ -236,7 +261,7 @@ def test_a_killed_search_goes_on_and_ends_with_a_front(text: Path, tmp_path: Pat
     assert before.items() <= after.items() and len({trial for trial, _ in after}) == 5  # the default, and four
     made = Record.from_json(json.loads((tmp_path / "run/front.json").read_text()))
     assert made.default is not None and made.default.trial == 0 and made.until == 4608 and made.measured["context"] == 16
-    assert all(one.again is not None for one in made.points if one.is_member or one.is_default)
+    assert all(one.again is not None for one in made.points)
     assert {"front.png", "report.html"} <= {path.name for path in (tmp_path / "run").iterdir()}
     assert "0, the default" in said and "measured again" in said and "the default configuration first" not in said
     kept = {name.partition(".")[0] for name in os.listdir(tmp_path / "run/checkpoints") if not name.startswith(".")}
@@ -277,7 +302,7 @@ def test_a_stored_front_is_printed_and_drawn(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
-    (tmp_path / "run/front.json").write_text(json.dumps(record(*judge_members([FAST, SLOW, USUAL])).to_json()))
+    (tmp_path / "run/front.json").write_text(json.dumps(record(*judge_points([FAST, SLOW, USUAL])).to_json()))
     for flags in (["--store", "run"], ["--table", "--picture", "front.svg"]):
         monkeypatch.setattr(sys, "argv", ["front", *flags, "--results", "stored.jsonl"])
         assert command.main() == 0
