@@ -112,8 +112,8 @@ def measure_waiting(name: str, trials: int, workers: int, lookahead: int) -> dic
         study.history.log.close()
     whole = queue.waited + queue.dry + queue.trained
     return {
-        "started": len(done.jobs), "asked": len(done.trials), "share": round(queue.waited / whole, 4), "dry": round(queue.dry / whole, 4),
-        "driver_ms": round(1e3 * queue.worked / len(done.jobs), 2), "simulated": round(queue.driver, 1),
+        "started": len(done.jobs), "asked": len(done.trials), "share": round(queue.waited / whole, 4),
+        "dry": round(queue.dry / whole, 4), "driver_ms": round(1e3 * queue.worked / len(done.jobs), 2), "simulated": round(queue.driver, 1),
         **environment("numpy", "scipy"), "date": time.strftime("%F"),
     }  # fmt: skip
 
@@ -122,7 +122,8 @@ def waiting_measurement(method: str, trials: int, workers: int, lookahead: int) 
     """One study by one optimizer."""
     key = {"method": method, "trials": trials, "workers": workers, "lookahead": lookahead}
     sources = ("experiments.waiting:measure_waiting", f"experiments.events:MAKERS[{method}]", *STUDY, *gp_rows().values())
-    return Measurement(key, partial(measure_waiting, method, trials, workers, lookahead), sources, group=f"{method} {lookahead}")
+    measure = partial(measure_waiting, method, trials, workers, lookahead)
+    return Measurement(key, measure, sources, group=f"{method} {lookahead}")
 
 
 def open_waiting(path: Path, wanted: Sequence[Measurement] = ()) -> Ledger:
@@ -137,8 +138,8 @@ def waiting_table(ledger: Ledger) -> str:
     """The last measurement of every method that the file has, the longest wait last."""
     head = ["method", "trials", "jobs", "workers", "lookahead", "driver's ms a job", "wait for asks", "no job to do"]
     lines = sorted(open_waiting(ledger.path).latest().values(), key=lambda line: line["share"])
-    rows = [[line["method"], line["asked"], f"{line['started']:,}", line["workers"], line["lookahead"], f"{line['driver_ms']:.2f}",
-             f"{line['share']:.2%}", f"{line['dry']:.2%}"] for line in lines]  # fmt: skip
+    rows = [[line["method"], line["asked"], f"{line['started']:,}", line["workers"], line["lookahead"],
+             f"{line['driver_ms']:.2f}", f"{line['share']:.2%}", f"{line['dry']:.2%}"] for line in lines]  # fmt: skip
     return markdown_table(head, rows)
 
 

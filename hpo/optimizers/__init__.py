@@ -13,6 +13,7 @@ from hpo.optimizers.bohb import BOHB
 from hpo.optimizers.cma_es import CMAES
 from hpo.optimizers.dehb import DEHB
 from hpo.optimizers.differential_evolution import DifferentialEvolution
+from hpo.optimizers.forest import RandomForest
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.genetic import Genetic
 from hpo.optimizers.gp.sampler import GP
@@ -53,6 +54,7 @@ OPTIMIZERS: dict[str, type] = {
     "tpe": TPE,
     "kde": KDE,
     "bohb": BOHB,
+    "forest": RandomForest,
     "cmaes": CMAES,
     "llamatune": LlamaTune,
     "genetic": Genetic,
@@ -130,6 +132,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 __all__ = [
     "ASHA", "BOHB", "CMAES", "DEHB", "GP", "KDE", "NSGA2", "OPTIMIZERS", "PASHA", "PB2", "PBT", "TPE", "ASHAStopping",
     "DifferentialEvolution", "FreezeThaw", "Genetic", "Grid", "Hyperband", "LlamaTune", "Manual", "MedianStopping",
-    "Narrowing", "PatienceStopping", "PercentileStopping", "Random", "RegularizedEvolution", "Replay", "SimplePBT",
-    "Sobol", "SuccessiveHalving", "make", "register",
+    "Narrowing", "PatienceStopping", "PercentileStopping", "Random", "RandomForest", "RegularizedEvolution", "Replay",
+    "SimplePBT", "Sobol", "SuccessiveHalving", "make", "register",
 ]  # fmt: skip
