@@ -117,7 +117,8 @@ def drive_study(name: str, jobs: int, objectives: str, folder: Path) -> dict[str
     return {
         "started": len(run.jobs), "trials": len(run.trials), "events": events,
         "ms": {str(part): window_ms(stamps, part) for part in parts},
-        "mean_ms": {str(part): window_ms(stamps, part, mean) for part in parts}, "slowest_ms": round(1e3 * max(b - a for a, b in pairwise(stamps[9:])), 2),
+        "mean_ms": {str(part): window_ms(stamps, part, mean) for part in parts},
+        "slowest_ms": round(1e3 * max(b - a for a, b in pairwise(stamps[9:])), 2),
         "seconds": round(whole, 2), "reopened": round(reopened, 2), "proposes": job is not None,
     }  # fmt: skip
 

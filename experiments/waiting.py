@@ -113,7 +113,8 @@ def measure_waiting(name: str, trials: int, workers: int, lookahead: int) -> dic
     whole = queue.waited + queue.dry + queue.trained
     return {
         "started": len(done.jobs), "asked": len(done.trials), "share": round(queue.waited / whole, 4),
-        "dry": round(queue.dry / whole, 4), "driver_ms": round(1e3 * queue.worked / len(done.jobs), 2), "simulated": round(queue.driver, 1),
+        "dry": round(queue.dry / whole, 4),
+        "driver_ms": round(1e3 * queue.worked / len(done.jobs), 2), "simulated": round(queue.driver, 1),
         **environment("numpy", "scipy"), "date": time.strftime("%F"),
     }  # fmt: skip
 
