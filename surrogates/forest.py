@@ -41,9 +41,9 @@ MISSING = "a random forest needs scikit-learn, which is not installed; pip insta
 
 
 def require_trees() -> None:
-    """ImportError in one sentence where scikit-learn is not installed."""
+    """ModuleNotFoundError in one sentence where scikit-learn is not installed."""
     if find_spec("sklearn") is None:
-        raise ImportError(MISSING)
+        raise ModuleNotFoundError(MISSING, name="sklearn")
 
 
 def split_columns(domain: Domain, X: Array) -> np.ndarray:
