@@ -11,7 +11,11 @@ from experiments.benchmark.collected import Collected, task_of
 from experiments.benchmark.ranking import Ranking
 
 # Ours, the peer's, and whether only tasks without choices count, which Optuna's CMA-ES draws at random.
-PAIRS = (("TPE", "Optuna TPE", False), ("CMA-ES", "Optuna CMA-ES", True))
+PAIRS = (
+    ("TPE", "Optuna TPE", False),
+    ("CMA-ES", "Optuna CMA-ES", True),
+    ("random forest", "SMAC", False),
+)
 MOST = 0.1  # the loss in mean rank that is to be excluded
 
 
