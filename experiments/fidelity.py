@@ -28,6 +28,7 @@ import numpy as np
 import hpo
 from experiments.benchmark.tables import TASKSET, WORST, taskset_space
 from experiments.curves.data import EPOCHS, RUNGS, Curves, curves_of, has_taskset
+from experiments.fidelity_peers import INSTALL, OTHERS
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
 from experiments.ledger.environment import environment
@@ -45,6 +46,7 @@ SEEDS, WHOLE, SHORT = 20, 100, 30  # trainings to the end that a search may spen
 MARKS = (1, 2, 3, 5, 10, 20, 30, 50, 100)  # of them
 TARGETS = (50, 100)  # whole trainings of random search
 STEPS: dict[str, Any] = {"min_resource": RUNGS[0], "max_resource": EPOCHS, "reduction_factor": 3}
+LOWER = STEPS | {"min_resource": 1}  # Hyperband's rungs are 50 / 3^k: from 2 epochs on the lowest is 6, from 1 on it is 2
 LEVELS: dict[str, Any] = {"rungs": RUNGS[:-1], "max_resource": EPOCHS}
 
 
@@ -73,6 +75,11 @@ METHODS: dict[str, Searcher] = {
     "ASHA(TPE)": Searcher(lambda space, seed: hpo.ASHA(hpo.TPE(space, seed=seed), **STEPS)),
     "ASHA(GP)": Searcher(lambda space, seed: hpo.ASHA(hpo.GP(space, seed=seed), **STEPS), SHORT),
     "FreezeThaw(GP)": Searcher(lambda space, seed: hpo.FreezeThaw(hpo.GP(space, seed=seed), **STEPS), SHORT),
+    "SuccessiveHalving, from 1": Searcher(lambda space, seed: hpo.SuccessiveHalving(hpo.Random(space, seed=seed), **LOWER)),
+    "Hyperband, from 1": Searcher(lambda space, seed: hpo.Hyperband(hpo.Random(space, seed=seed), **LOWER)),
+    "Hyperband(TPE), from 1": Searcher(lambda space, seed: hpo.Hyperband(hpo.TPE(space, seed=seed), **LOWER)),
+    "BOHB, from 1": Searcher(lambda space, seed: hpo.BOHB(hpo.KDE(space, seed=seed), **LOWER)),
+    "DEHB, from 1": Searcher(lambda space, seed: hpo.DEHB(hpo.Random(space, seed=seed), **LOWER)),
 }
 PEERS = {  # Optuna's pruners: the sampler, the pruner and its options
     "Optuna TPE, Hyperband": ("TPESampler", "HyperbandPruner", STEPS),
@@ -129,6 +136,15 @@ def measure_peer(task: str, method: str, seed: int) -> dict[str, Any]:
     return {"trials": len(study.trials), **falls.line(curves), **environment("optuna")}
 
 
+def measure_other(task: str, method: str, seed: int) -> dict[str, Any]:
+    """The same by a method of another project, from an environment of its own."""
+    curves, peer, falls = curves_of(task), OTHERS[method], Falls()
+    epochs = list(itertools.islice(peer.search(curves, taskset_space(), seed), peer.wholes * EPOCHS))
+    for spent, (_, loss) in enumerate(epochs, start=1):
+        falls.add(spent, loss)
+    return {"trials": epochs[-1][0] + 1, **falls.line(curves), **environment(*peer.packages)}
+
+
 class Falls:
     """Where the lowest loss so far fell."""
 
@@ -145,11 +161,16 @@ class Falls:
 
 def fidelity_measurements() -> Iterator[Measurement]:
     """Seed by seed, so that an interrupted run is of use."""
-    for seed, task, method in itertools.product(range(SEEDS), TASKS, (*METHODS, *PEERS)):
+    for seed, task, method in itertools.product(range(SEEDS), TASKS, (*METHODS, *PEERS, *OTHERS)):
         key = {"task": task, "method": method, "seed": seed}
-        if method in PEERS:
-            sources: tuple[str, ...] = ("experiments.fidelity:measure_peer", "experiments.fidelity:PEERS")
-            run: Callable[[], Any] = partial(measure_peer, task, method, seed)
+        if method in OTHERS:
+            if seed >= OTHERS[method].seeds:
+                continue
+            sources: tuple[str, ...] = ("experiments.fidelity:measure_other", f"experiments.fidelity_peers:OTHERS[{method}]")
+            run: Callable[[], Any] = partial(measure_other, task, method, seed)
+        elif method in PEERS:
+            sources = ("experiments.fidelity:measure_peer", "experiments.fidelity:PEERS")
+            run = partial(measure_peer, task, method, seed)
         else:
             row = f"experiments.fidelity:METHODS[{method}]"
             sources = ("experiments.fidelity:measure_ours", row, *STUDY, *gp_rows().values())
@@ -203,19 +224,28 @@ def speed_up(mine: Any, targets: Any, n: int) -> str:
 
 
 class FidelityLedger(Ledger):
-    """Shows every line; without TaskSet's file nothing is measured."""
+    """Shows every line; what has no data or no package here is not measured."""
 
     def list_missing(self) -> list[Measurement]:
-        return super().list_missing() if has_taskset() else []
+        return [one for one in super().list_missing() if can_measure(one)]
 
     def samples(self) -> list[tuple[Measurement, Record]]:
-        return super().samples() if has_taskset() else []
+        return [sample for sample in super().samples() if can_measure(sample[0])]
+
+
+def can_measure(one: Measurement) -> bool:
+    """Whether TaskSet's file is here, and the packages of a method of another project."""
+    peer = OTHERS.get(one.key["method"])
+    return has_taskset() and (peer is None or peer.is_here)
 
 
 def open_fidelity(path: Path) -> Ledger:
-    """The ledger, and one sentence for what cannot be measured here."""
+    """The ledger, and one sentence for each thing that cannot be measured here."""
     if not has_taskset():
         progress(f"nothing is measured: it needs {TASKSET} below the folder of shared data (HPO_DATA)")
+    for name, peer in OTHERS.items():
+        if not peer.is_here:
+            progress(f"{name} is not measured: {INSTALL}")
     return FidelityLedger(path, list(fidelity_measurements()))
 
 
