@@ -1,4 +1,4 @@
-"""Methods of other projects for the comparison of early stopping, in an environment of their own: fidelity.txt says how to make it.
+"""Methods of other projects in the comparison of early stopping; fidelity.txt says how to make the environment that they need.
 
     Syne Tune ASHA   its ASHA over random configurations: the stopping variant
     Syne Tune BOHB   its ASHA over kernel densities
