@@ -35,12 +35,11 @@ Epochs = Iterator[tuple[int, float]]  # the number of a trial and the loss of an
 
 @dataclass(frozen=True)
 class Peer:
-    """A method: its endless search, the packages that decide what it proposes, its whole trainings and its seeds."""
+    """A method: its endless search, the packages that decide what it proposes, and for how many whole trainings it searches."""
 
     search: Callable[[Curves, Space, int], Epochs]
     packages: tuple[str, ...]
     wholes: int = 100
-    seeds: int = 20
 
     @property
     def is_here(self) -> bool:
@@ -95,6 +94,6 @@ def dehb_epochs(curves: Curves, space: Space, seed: int) -> Epochs:
 OTHERS: dict[str, Peer] = {
     "Syne Tune ASHA": Peer(partial(syne_tune_epochs, "ASHA"), ("syne-tune", "numpy")),
     "Syne Tune BOHB": Peer(partial(syne_tune_epochs, "BOHB"), ("syne-tune", "numpy", "statsmodels"), wholes=30),
-    "Syne Tune CQR": Peer(partial(syne_tune_epochs, "ASHACQR"), ("syne-tune", "numpy", "scikit-learn"), wholes=30, seeds=5),
+    "Syne Tune CQR": Peer(partial(syne_tune_epochs, "ASHACQR"), ("syne-tune", "numpy", "scikit-learn"), wholes=30),
     "DEHB (authors)": Peer(dehb_epochs, ("dehb", "numpy")),
 }
