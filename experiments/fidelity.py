@@ -89,6 +89,12 @@ PEERS = {  # Optuna's pruners: the sampler, the pruner and its options
     "Optuna TPE, median": ("TPESampler", "MedianPruner", {}),
     "Optuna random, Hyperband": ("RandomSampler", "HyperbandPruner", STEPS),
 }
+PAIRS = (  # whose regrets are compared seed by seed: what makes Hyperband slow, then ours beside the same method elsewhere
+    ("Hyperband, from 1", "Hyperband"), ("SuccessiveHalving", "Hyperband"), ("SuccessiveHalving, from 1", "ASHA"),
+    ("Hyperband, from 1", "Optuna random, Hyperband"), ("ASHA, stopping", "Syne Tune ASHA"), ("BOHB, from 1", "Syne Tune BOHB"),
+    ("DEHB", "DEHB (authors)"),
+)  # fmt: skip
+PAIRED = (5, 20, 30, 100)  # of MARKS
 
 
 # -- searches ----------------------------------------------------------------------------------------------------------
@@ -213,7 +219,20 @@ def fidelity_tables(lines: Sequence[Any]) -> str:
         regrets = [mean_regret(list(mine.values()), n * EPOCHS) if n <= wholes else "" for n in MARKS]
         rows.append([method, str(len(mine)), each, *regrets, *(speed_up(mine, targets, n) for n in TARGETS)])
     head = ["method", "searches", "epochs a trial", *(f"regret after {n}" for n in MARKS)]
-    return markdown_table([*head, *(f"sooner than {n} of random" for n in TARGETS)], rows)
+    table = markdown_table([*head, *(f"sooner than {n} of random" for n in TARGETS)], rows)
+    pairs = [compare_pair(by, *pair) for pair in PAIRS if by.get(pair[0], {}).keys() & by.get(pair[1], {}).keys()]
+    return f"{table}\n\n{markdown_table(['regret of', 'less that of', 'pairs', *(f'after {n}' for n in PAIRED)], pairs)}"
+
+
+def compare_pair(by: Any, ours: str, other: str) -> list[str]:
+    """The row of a pair: the mean difference in regret over the searches of one task and seed, with its interval."""
+    keys = [key for key in by[ours] if key in by[other]]
+    cells = []
+    for n in (n for n in PAIRED if n <= min(wholes_of(ours), wholes_of(other))):
+        differences = [regret_at(by[ours][key], n * EPOCHS) - regret_at(by[other][key], n * EPOCHS) for key in keys]
+        low, high = np.quantile(resampled(np.array(differences)).mean(axis=1), [0.025, 0.975])
+        cells.append(f"{np.mean(differences):+.3f} [{low:+.3f}, {high:+.3f}]")
+    return [ours, other, str(len(keys)), *cells, *[""] * (len(PAIRED) - len(cells))]
 
 
 def wholes_of(method: str) -> int:

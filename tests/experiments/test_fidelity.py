@@ -163,8 +163,18 @@ def test_the_table_says_how_much_sooner_and_how_many_epochs_a_trial() -> None:
     lines += [line_of("ASHA", seed, [(1, 1.0), (500, 0.5 if seed else 0.6)], trials=500) for seed in range(4)]
     lines += [line_of("Syne Tune BOHB", seed, [(1, 1.0)], trials=100) for seed in range(4)]
     head, _, random, asha, bohb = ([cell.strip() for cell in row.strip("| ").split(" | ")]
-                                   for row in fidelity.fidelity_tables(lines).splitlines())  # fmt: skip
+                                   for row in fidelity.fidelity_tables(lines).split("\n\n")[0].splitlines())  # fmt: skip
     assert head[:4] == ["method", "searches", "epochs a trial", "regret after 1"]
     assert random[2] == "50.0" and asha[2] == "10.0" and bohb[2] == "15.0", "it is ended after 30 whole trainings"
     assert asha[-1].startswith("10.0x [") and asha[-1].endswith("], 75%") and random[-1] == "1.0x [1.0, 1.0], 100%"
     assert bohb[head.index("regret after 30")] == "0.500 [0.50, 0.50]" and bohb[head.index("regret after 50")] == ""
+
+
+def test_pairs_are_compared_seed_by_seed() -> None:
+    """Seeds differ by far more than the two methods, which differ by 0.05 at every seed."""
+    lines = [line_of("random", 0, [(1, 1.0)])]
+    lines += [line_of("ASHA, stopping", seed, [(1, 0.1 * seed)]) for seed in range(5)]
+    lines += [line_of("Syne Tune ASHA", seed, [(1, 0.1 * seed + 0.1)]) for seed in range(1, 6)]
+    (row,) = (line for line in fidelity.fidelity_tables(lines).splitlines() if line.startswith("| ASHA, stopping | Syne Tune"))
+    cell = "-0.050 [-0.050, -0.050]"
+    assert [one.strip() for one in row.strip("| ").split(" | ")] == ["ASHA, stopping", "Syne Tune ASHA", "4", *[cell] * 4]
