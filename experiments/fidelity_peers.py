@@ -10,7 +10,8 @@ All options keep their defaults but the lowest and the highest budget: 2 and 50 
 Diverged   A loss is told as at most that of guessing: both compute with losses, and infinity is none.
 Seeds      Syne Tune draws random configurations from numpy's global generator, so that is seeded as well.
 Budgets    DEHB asks for 5.6 and 16.7 epochs, which are rounded. Syne Tune is told of every epoch, and stops a trial behind it.
-Scale      DEHB searches a unit cube, which is that of our space, with its logarithms; Syne Tune has logarithmic ranges.
+Scale      DEHB searches a unit cube, which is that of our space, with its logarithms. Syne Tune has logarithmic ranges; its
+           kernel densities are over the values themselves all the same.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Epochs = Iterator[tuple[int, float]]  # the number of a trial and the loss of an
 
 
 @dataclass(frozen=True)
-class Peer:
+class PeerSearch:
     """A method: its endless search, the packages that decide what it proposes, and for how many whole trainings it searches."""
 
     search: Callable[[Curves, Space, int], Epochs]
@@ -91,9 +92,9 @@ def dehb_epochs(curves: Curves, space: Space, seed: int) -> Epochs:
             number += 1
 
 
-OTHERS: dict[str, Peer] = {
-    "Syne Tune ASHA": Peer(partial(syne_tune_epochs, "ASHA"), ("syne-tune", "numpy")),
-    "Syne Tune BOHB": Peer(partial(syne_tune_epochs, "BOHB"), ("syne-tune", "numpy", "statsmodels"), wholes=30),
-    "Syne Tune CQR": Peer(partial(syne_tune_epochs, "ASHACQR"), ("syne-tune", "numpy", "scikit-learn"), wholes=30),
-    "DEHB (authors)": Peer(dehb_epochs, ("dehb", "numpy")),
+OTHERS: dict[str, PeerSearch] = {
+    "Syne Tune ASHA": PeerSearch(partial(syne_tune_epochs, "ASHA"), ("syne-tune", "numpy")),
+    "Syne Tune BOHB": PeerSearch(partial(syne_tune_epochs, "BOHB"), ("syne-tune", "numpy", "statsmodels"), wholes=30),
+    "Syne Tune CQR": PeerSearch(partial(syne_tune_epochs, "ASHACQR"), ("syne-tune", "numpy", "scikit-learn"), wholes=30),
+    "DEHB (authors)": PeerSearch(dehb_epochs, ("dehb", "numpy")),
 }
