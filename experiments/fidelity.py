@@ -230,7 +230,7 @@ def compare_pair(by: Any, ours: str, other: str) -> list[str]:
     cells = []
     for n in (n for n in PAIRED if n <= min(wholes_of(ours), wholes_of(other))):
         differences = [regret_at(by[ours][key], n * EPOCHS) - regret_at(by[other][key], n * EPOCHS) for key in keys]
-        low, high = np.quantile(resample(np.array(differences)).mean(axis=1), [0.025, 0.975])
+        low, high = np.quantile(draw_again(np.array(differences)).mean(axis=1), [0.025, 0.975])
         cells.append(f"{np.mean(differences):+.3f} [{low:+.3f}, {high:+.3f}]")
     return [ours, other, str(len(keys)), *cells, *[""] * (len(PAIRED) - len(cells))]
 
@@ -240,7 +240,7 @@ def wholes_of(method: str) -> int:
     return METHODS[method].wholes if method in METHODS else OTHERS[method].wholes if method in OTHERS else WHOLE
 
 
-def resample(values: np.ndarray) -> np.ndarray:
+def draw_again(values: np.ndarray) -> np.ndarray:
     """(2000, n) values of n searches, drawn with replacement."""
     return np.asarray(values[np.random.default_rng(0).integers(len(values), size=(2000, len(values)))])
 
@@ -248,7 +248,7 @@ def resample(values: np.ndarray) -> np.ndarray:
 def mean_regret(lines: Sequence[Any], epochs: float) -> str:
     """`0.906 [0.85, 0.96]`: the mean regret after so many epochs, and its interval."""
     regrets = np.array([regret_at(line, epochs) for line in lines])
-    low, high = np.quantile(resample(regrets).mean(axis=1), [0.025, 0.975])
+    low, high = np.quantile(draw_again(regrets).mean(axis=1), [0.025, 0.975])
     return f"{regrets.mean():.3f} [{low:.2f}, {high:.2f}]"
 
 
@@ -256,7 +256,7 @@ def speed_up(mine: Any, targets: Any, n: int) -> str:
     """`9.1x [7.0, 12.0], 80%`: random search's epochs over a method's (the median search, and its interval), and how many
     searches reach the target. One that does not counts as infinitely late."""
     ratios = np.array([n * EPOCHS / epochs_to(line, targets[key[0], n]) for key, line in mine.items()])
-    low, high = np.quantile(np.median(resample(ratios), axis=1), [0.025, 0.975])
+    low, high = np.quantile(np.median(draw_again(ratios), axis=1), [0.025, 0.975])
     return f"{np.median(ratios):.1f}x [{low:.1f}, {high:.1f}], {np.mean(ratios > 0):.0%}"
 
 
