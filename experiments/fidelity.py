@@ -44,7 +44,7 @@ TASKS = (
     "patch128_LSTM128_avg_bs64", "patch128_LSTM128_bs64", "patch32_GRU64_avg_bs128", "patch32_VRNN64_relu_avg_bs128",
 )  # fmt: skip
 SEEDS, WHOLE, SHORT = 20, 100, 30  # trainings to the end that a search may spend
-FEWER = {"Syne Tune CQR": 5}  # seeds of a method whose search takes half a minute
+FEWER = {"Syne Tune CQR": 2}  # seeds of a method whose search takes half a minute
 MARKS = (1, 2, 3, 5, 10, 20, 30, 50, 100)  # of them
 TARGETS = (50, 100)  # whole trainings of random search
 STEPS: dict[str, Any] = {"min_resource": RUNGS[0], "max_resource": EPOCHS, "reduction_factor": 3}
