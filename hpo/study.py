@@ -32,6 +32,8 @@ class Study:
     """The header, the history and the optimizer of one search.
 
     objectives   name -> "min" or "max", or a list of names that are minimised; a result that is a plain number is the first one
+    order        of several objectives, by which everything that sorts goes within a front: "crowding" (NSGA-II) or "epsilon",
+                 which spreads the first few over the front (hpo/pareto.py)
     unit         the unit of every budget: "tokens", "steps", "epochs", "flops", "evaluations", ...
     horizon      the largest budget and the length of every training schedule (default: the optimizer's)
     log          where events are kept (default: in memory): a log, or the path of a SQLite file. An existing log is reopened;
@@ -44,6 +46,7 @@ class Study:
         optimizer: SupportsPropose | SupportsSample,
         *,
         objectives: Mapping[str, str] | Sequence[str] | None = None,
+        order: str = "crowding",
         unit: str = "evaluations",
         horizon: int | None = None,
         log: str | Path | Log | None = None,
@@ -61,7 +64,7 @@ class Study:
             if horizon < optimizer.horizon:
                 name = type(optimizer).__name__
                 raise ValueError(f"{name} trains up to {optimizer.horizon} {unit}, but the study's horizon is {horizon}")
-            self.header = optimizer.header(objectives, unit, horizon, lost_limit)
+            self.header = optimizer.header(objectives, unit, horizon, lost_limit, order)
             self.history = History(self.header, store)
             optimizer.bind(self.history)
         except BaseException:
