@@ -1,0 +1,276 @@
+"""Several objectives: which method finds the front, by evaluations, beside Optuna?
+
+    python -m experiments.objectives                       # measures what is missing; half an hour on one core
+    python -m experiments.objectives --seconds 600         # begins nothing after ten minutes
+    python -m experiments.objectives --table               # only prints, from experiments/results/objectives.jsonl
+    python -m experiments.objectives --table --figure volumes.svg      # and draws what is left of the volume, by evaluations
+
+Eight problems with two or three objectives (experiments/problems.py), ten seeds, 60 evaluations one after the other, every method
+with its documented defaults. What counts is the share of the exact front's hypervolume that all results so far dominate; the
+reference points were fixed before anything was measured. Pairs are ours less Optuna's method of the same kind.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import hpo
+from experiments.benchmark.peers.optuna import suggest
+from experiments.ledger import Ledger, Measurement
+from experiments.ledger.command import Data, Recheck, Results, Seconds, Table, conduct, keep_lines, new_app, progress, use_data
+from experiments.ledger.environment import environment
+from experiments.ledger.lines import Record
+from experiments.ledger.markdown import markdown_table
+from experiments.ledger.sources import STUDY, gp_rows
+from experiments.problems import PROBLEMS, Problem
+from hpo import Optimizer, Space
+from surrogates.hypervolume import hypervolume
+
+RESULTS = Path(__file__).parent / "results" / "objectives.jsonl"
+SEEDS, EVALUATIONS, MARKS = 10, 60, (20, 40, 60)
+DRAWS = 4000  # of the bootstrap
+Line = Mapping[str, Any]
+Shares = dict[tuple[str, int], Sequence[float]]  # by problem and seed, after every evaluation
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """A method of ours, and the acquisition that it uses, where it is a Gaussian process."""
+
+    make: Callable[[Space, int], Optimizer]
+    acquisition: str = "auto"
+
+
+METHODS: dict[str, Searcher] = {
+    "random": Searcher(lambda space, seed: hpo.Random(space, seed=seed)),
+    "NSGA2": Searcher(lambda space, seed: hpo.NSGA2(space, seed=seed)),
+    "TPE": Searcher(lambda space, seed: hpo.TPE(space, seed=seed)),
+    "GP, EHVI": Searcher(lambda space, seed: hpo.GP(space, seed=seed)),
+    "GP, noisy EHVI": Searcher(lambda space, seed: hpo.GP(space, seed=seed, acquisition="nehvi"), "nehvi"),
+    "GP, ParEGO": Searcher(lambda space, seed: hpo.GP(space, seed=seed, acquisition="parego"), "logei"),
+}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A sampler of Optuna's, by name, with its options."""
+
+    sampler: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+PEERS: dict[str, Peer] = {
+    "Optuna NSGA-II": Peer("NSGAIISampler"),
+    "Optuna NSGA-II, 20": Peer("NSGAIISampler", {"population_size": 20}),  # as many as ours; its default is 50
+    "Optuna TPE": Peer("TPESampler"),
+    "Optuna GP": Peer("GPSampler"),
+}
+PAIRS = (
+    ("NSGA2", "Optuna NSGA-II"), ("NSGA2", "Optuna NSGA-II, 20"), ("TPE", "Optuna TPE"), ("GP, EHVI", "Optuna GP"),
+    ("GP, noisy EHVI", "Optuna GP"), ("GP, ParEGO", "Optuna GP"), ("GP, ParEGO", "GP, EHVI"),
+)  # fmt: skip
+
+
+# -- searches ----------------------------------------------------------------------------------------------------------
+
+
+def measure_ours(name: str, method: str, seed: int) -> dict[str, Any]:
+    """The share of the volume after every evaluation of one of ours."""
+    problem = PROBLEMS[name]
+    space, names = problem.space(), [f"loss{i + 1}" for i in range(len(problem.reference))]
+    optimizer = METHODS[method].make(space, seed)
+    study = hpo.minimize(problem.losses, space, optimizer, EVALUATIONS, objectives=names, quiet=True)
+    every = [study.history.losses(key) for key in study.history.finished_keys]  # one worker: in the order of evaluation
+    return {"shares": shares_of(problem, every)}
+
+
+def measure_peer(name: str, method: str, seed: int) -> dict[str, Any]:
+    """The same of Optuna."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    problem, peer = PROBLEMS[name], PEERS[method]
+    sampler = getattr(optuna.samplers, peer.sampler)(seed=seed, **peer.options)
+    study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(problem.reference))
+    parameters, every = problem.space().parameters, []
+    for _ in range(EVALUATIONS):
+        trial = study.ask()
+        every.append(problem.losses({name: suggest(trial, name, spec) for name, spec in parameters.items()}))
+        study.tell(trial, list(every[-1]))
+    return {"shares": shares_of(problem, every), **environment("optuna")}
+
+
+def shares_of(problem: Problem, every: Sequence[tuple[float, ...]]) -> list[float]:
+    """What the first 1, 2, ... losses dominate, as a share of the exact front's volume."""
+    reference = np.array(problem.reference)
+    volumes = [hypervolume(np.array(every[: count + 1]), reference) for count in range(len(every))]
+    return [round(volume / problem.volume, 6) for volume in volumes]
+
+
+def objectives_measurements() -> Iterator[Measurement]:
+    """Seed by seed, so that an interrupted run is of use."""
+    here = "experiments.objectives"
+    for seed, problem, method in itertools.product(range(SEEDS), PROBLEMS, (*METHODS, *PEERS)):
+        key = {"problem": problem, "method": method, "seed": seed}
+        on = f"experiments.problems:PROBLEMS[{problem}]"
+        if method in PEERS:
+            sources: tuple[str, ...] = (f"{here}:measure_peer", f"{here}:PEERS[{method}]", on)
+            run: Callable[[], Any] = partial(measure_peer, problem, method, seed)
+        else:
+            rows = gp_rows(acquisition=METHODS[method].acquisition)
+            sources = (f"{here}:measure_ours", f"{here}:METHODS[{method}]", on, *STUDY, *rows.values())
+            run = partial(measure_ours, problem, method, seed)
+        yield Measurement(key, run, sources, group=f"{problem} {method}")
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def collect(lines: Sequence[Line]) -> dict[str, Shares]:
+    """Shares by method, methods in their order."""
+    found: dict[str, Shares] = {}
+    for line in lines:
+        found.setdefault(line["method"], {})[line["problem"], line["seed"]] = line["shares"]
+    return {method: found[method] for method in (*METHODS, *PEERS) if method in found}
+
+
+def mean_and_interval(values: Mapping[tuple[str, int], float]) -> tuple[float, float, float]:
+    """The mean over problems of the mean over seeds, and its 95 % interval: seeds are drawn anew within every problem."""
+    means, rng = [], np.random.default_rng(0)
+    for problem in dict.fromkeys(name for name, _ in values):
+        of = np.array([value for (name, _), value in values.items() if name == problem])
+        means.append(of[rng.integers(len(of), size=(DRAWS, len(of)))].mean(axis=1) if len(of) > 1 else np.full(DRAWS, of[0]))
+    plain = [np.mean([value for (name, _), value in values.items() if name == one]) for one in dict.fromkeys(n for n, _ in values)]
+    low, high = np.quantile(np.mean(means, axis=0), [0.025, 0.975])
+    return float(np.mean(plain)), float(low), float(high)
+
+
+def mean_ranks(found: Mapping[str, Shares], mark: int) -> dict[str, float]:
+    """The mean rank of every method among all, over the problems and seeds that all of them have; 1 is the best."""
+    from scipy.stats import rankdata
+
+    both = sorted(set.intersection(*({*shares} for shares in found.values())))
+    if not both:
+        return dict.fromkeys(found, float("nan"))
+    table = np.array([[shares[key][mark - 1] for key in both] for shares in found.values()])
+    return dict(zip(found, rankdata(-table, axis=0).mean(axis=1).tolist(), strict=True))
+
+
+def method_table(found: Mapping[str, Shares]) -> str:
+    """Mean shares after so many evaluations, and the mean rank at the end."""
+    ranks, rows = mean_ranks(found, MARKS[-1]), []
+    for method, shares in found.items():
+        cells = [mean_and_interval({key: share[mark - 1] for key, share in shares.items()}) for mark in MARKS]
+        rows.append([method, str(len(shares)), *(f"{m:.3f} [{low:.3f}, {high:.3f}]" for m, low, high in cells), f"{ranks[method]:.2f}"])
+    return markdown_table(["method", "searches", *(f"share after {mark}" for mark in MARKS), f"mean rank after {MARKS[-1]}"], rows)
+
+
+def pair_table(found: Mapping[str, Shares]) -> str:
+    """Paired differences, seed by seed: above 0 the first is better."""
+    rows = []
+    for ours, peer in PAIRS:
+        both = [key for key in found.get(ours, {}) if key in found.get(peer, {})]
+        if not both:
+            continue
+        gaps = [{key: found[ours][key][mark - 1] - found[peer][key][mark - 1] for key in both} for mark in MARKS]
+        cells = [f"{m:+.3f} [{low:+.3f}, {high:+.3f}]" for m, low, high in map(mean_and_interval, gaps)]
+        by_problem = [np.mean([gap for key, gap in gaps[-1].items() if key[0] == name]) for name in PROBLEMS if (name, 0) in both]
+        rows.append([f"{ours} less {peer}", *cells, f"{sum(gap > 0 for gap in by_problem)} of {len(by_problem)}"])
+    return markdown_table(["difference of shares", *(f"after {mark}" for mark in MARKS), "problems better"], rows)
+
+
+def problem_table(found: Mapping[str, Shares]) -> str:
+    """The mean share of every method at the end, problem by problem."""
+    rows = []
+    for method, shares in found.items():
+        ends = [[share[-1] for key, share in shares.items() if key[0] == name] for name in PROBLEMS]
+        rows.append([method, *(f"{np.mean(end):.3f}" if end else "" for end in ends)])
+    return markdown_table([f"share after {MARKS[-1]}", *PROBLEMS], rows)
+
+
+def objectives_tables(ledger: Ledger) -> str:
+    """All three."""
+    found = collect(list(ledger.latest().values()))
+    return "\n\n".join([method_table(found), pair_table(found), problem_table(found)])
+
+
+# -- the figure --------------------------------------------------------------------------------------------------------
+
+DRAWN = {"NSGA2": "o", "TPE": "s", "GP, EHVI": "D", "GP, ParEGO": "^"}  # with Optuna's of the same kind dashed
+BESIDE = {"Optuna NSGA-II": "NSGA2", "Optuna TPE": "TPE", "Optuna GP": "GP, EHVI"}
+
+
+def draw_volumes(found: Mapping[str, Shares], path: Path) -> None:
+    """What is left of the volume, by evaluations: a panel for each problem, means over seeds, Optuna dashed."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from surrogates.style import BLUE, GREEN, GREY, INK, ORANGE, STYLE
+
+    colours = {"random": GREY, "NSGA2": GREEN, "TPE": ORANGE, "GP, EHVI": BLUE, "GP, ParEGO": INK}
+    there = [name for name in PROBLEMS if any(key[0] == name for shares in found.values() for key in shares)]
+    with matplotlib.rc_context(STYLE):
+        picture = Figure(figsize=(12.0, 2.8 * -(-len(there) // 4)), layout="constrained")
+        axes = picture.subplots(-(-len(there) // 4), 4, squeeze=False).ravel()
+        for ax, name in zip(axes, there, strict=False):
+            for method, shares in found.items():
+                kind = BESIDE.get(method, method)
+                every = [share for key, share in shares.items() if key[0] == name]
+                if kind in colours and every:
+                    left = np.maximum(1.0 - np.mean(every, axis=0), 1e-4)
+                    style = "--" if method in BESIDE else "-"
+                    ax.plot(range(1, len(left) + 1), left, style, color=colours[kind], lw=1.3, label=method)
+            ax.set(title=name, yscale="log", xlabel="evaluations", ylabel="share not reached")
+        for ax in axes[len(there) :]:
+            ax.set_axis_off()
+        axes[0].legend(fontsize=7)
+        picture.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+class ObjectivesLedger(Ledger):
+    """Shows every line; problems whose file is not there are not measured."""
+
+    def list_missing(self) -> list[Measurement]:
+        return [one for one in super().list_missing() if PROBLEMS[str(one.key["problem"])].is_available]
+
+    def samples(self) -> list[tuple[Measurement, Record]]:
+        return [(one, line) for one, line in super().samples() if PROBLEMS[str(one.key["problem"])].is_available]
+
+
+def open_objectives(path: Path) -> Ledger:
+    """The ledger, and one sentence for what cannot be measured here."""
+    absent = [name for name, problem in PROBLEMS.items() if not problem.is_available]
+    if absent:
+        progress(f"{', '.join(absent)} are not measured: their files are not below the folder of shared data (HPO_DATA)")
+    return ObjectivesLedger(path, list(objectives_measurements()))
+
+
+app = new_app()
+
+
+@app.command(help=keep_lines(__doc__))
+def main(
+    table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = RESULTS, data: Data = None,
+    figure: Annotated[Path | None, typer.Option(help="draw what is left of the volume into this file")] = None,
+) -> None:  # fmt: skip
+    """Measures what is missing, prints the tables, and draws the figure if asked."""
+    use_data(data)
+    ledger = open_objectives(results)
+    conduct(ledger, objectives_tables, table, recheck, seconds)
+    if figure is not None:
+        draw_volumes(collect(list(ledger.latest().values())), figure)
+
+
+if __name__ == "__main__":
+    app()
