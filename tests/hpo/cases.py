@@ -29,6 +29,10 @@ TOP = 9  # the horizon of every scheduler under the laws
 # what keeps the laws short; a new optimizer needs no line here
 OPTIONS: dict[str, dict[str, Any]] = {
     "grid": {"points": 2},
+    "genetic": {"population": 4, "generations": None},  # several generations in the two dozen jobs of most laws
+    "de": {"population": 4},
+    "regularized": {"population": 6, "sample_size": 3},
+    "nsga2": {"population": 4},
     "halving": {"max_resource": TOP},
     "hyperband": {"max_resource": TOP},
     "bohb": {"max_resource": TOP},
@@ -70,6 +74,7 @@ FINISHED = ("random", "asha(gp)", "hyperband", "median", "freezethaw", "pbt", "g
 CASES = [*OPTIMIZERS, "asha(gp)", "hyperband(sobol)", "pbt(gp)", "median(gp)", "asha(grid)"]
 CASES += ["asha(tpe)", "hyperband(tpe)"]
 CASES += ["asha(cmaes)", "hyperband(cmaes)", "pbt(cmaes)"]
+CASES += ["asha(genetic)", "hyperband(de)", "asha(regularized)", "pbt(nsga2)"]
 CASES += ["llamatune(gp)", "llamatune(cmaes)", "asha(llamatune)"]
 CASES += [f"finals({name})" for name in FINISHED]
 
