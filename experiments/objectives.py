@@ -25,7 +25,18 @@ import typer
 import hpo
 from experiments.benchmark.peers.optuna import suggest
 from experiments.ledger import Ledger, Measurement
-from experiments.ledger.command import Data, Recheck, Results, Seconds, Table, conduct, keep_lines, new_app, progress, use_data
+from experiments.ledger.command import (
+    Data,
+    Recheck,
+    Results,
+    Seconds,
+    Table,
+    conduct,
+    keep_lines,
+    new_app,
+    progress,
+    use_data,
+)
 from experiments.ledger.environment import environment
 from experiments.ledger.lines import Record
 from experiments.ledger.markdown import markdown_table
@@ -144,13 +155,13 @@ def collect(lines: Sequence[Line]) -> dict[str, Shares]:
 
 def mean_and_interval(values: Mapping[tuple[str, int], float]) -> tuple[float, float, float]:
     """The mean over problems of the mean over seeds, and its 95 % interval: seeds are drawn anew within every problem."""
-    means, rng = [], np.random.default_rng(0)
-    for problem in dict.fromkeys(name for name, _ in values):
-        of = np.array([value for (name, _), value in values.items() if name == problem])
-        means.append(of[rng.integers(len(of), size=(DRAWS, len(of)))].mean(axis=1) if len(of) > 1 else np.full(DRAWS, of[0]))
-    plain = [np.mean([value for (name, _), value in values.items() if name == one]) for one in dict.fromkeys(n for n, _ in values)]
-    low, high = np.quantile(np.mean(means, axis=0), [0.025, 0.975])
-    return float(np.mean(plain)), float(low), float(high)
+    by: dict[str, list[float]] = {}
+    for (problem, _), value in values.items():
+        by.setdefault(problem, []).append(value)
+    rng, groups = np.random.default_rng(0), [np.array(group) for group in by.values()]
+    drawn = [group[rng.integers(len(group), size=(DRAWS, len(group)))].mean(axis=1) for group in groups]
+    low, high = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
+    return float(np.mean([group.mean() for group in groups])), float(low), float(high)
 
 
 def mean_ranks(found: Mapping[str, Shares], mark: int) -> dict[str, float]:
@@ -168,9 +179,11 @@ def method_table(found: Mapping[str, Shares]) -> str:
     """Mean shares after so many evaluations, and the mean rank at the end."""
     ranks, rows = mean_ranks(found, MARKS[-1]), []
     for method, shares in found.items():
-        cells = [mean_and_interval({key: share[mark - 1] for key, share in shares.items()}) for mark in MARKS]
-        rows.append([method, str(len(shares)), *(f"{m:.3f} [{low:.3f}, {high:.3f}]" for m, low, high in cells), f"{ranks[method]:.2f}"])
-    return markdown_table(["method", "searches", *(f"share after {mark}" for mark in MARKS), f"mean rank after {MARKS[-1]}"], rows)
+        found_at = [mean_and_interval({key: share[mark - 1] for key, share in shares.items()}) for mark in MARKS]
+        cells = [f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high in found_at]
+        rows.append([method, str(len(shares)), *cells, f"{ranks[method]:.2f}"])
+    head = ["method", "searches", *(f"share after {mark}" for mark in MARKS), f"mean rank after {MARKS[-1]}"]
+    return markdown_table(head, rows)
 
 
 def pair_table(found: Mapping[str, Shares]) -> str:
@@ -261,7 +274,8 @@ app = new_app()
 
 @app.command(help=keep_lines(__doc__))
 def main(
-    table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = RESULTS, data: Data = None,
+    table: Table = False, recheck: Recheck = False, seconds: Seconds = float("inf"), results: Results = RESULTS,
+    data: Data = None,
     figure: Annotated[Path | None, typer.Option(help="draw what is left of the volume into this file")] = None,
 ) -> None:  # fmt: skip
     """Measures what is missing, prints the tables, and draws the figure if asked."""

@@ -1,8 +1,8 @@
 """Problems with several objectives, all minimised: five functions with known fronts, and three tables of real trainings.
 
     zdt1 zdt2 zdt3   six numbers, two objectives: convex, concave and broken fronts (Zitzler, Deb, Thiele 2000)
-    dtlz2            six numbers, three objectives: an eighth of a sphere (Deb et al. 2002); its optimum is moved out of the middle,
-                     which some methods try first
+    dtlz2            six numbers, three objectives: an eighth of a sphere (Deb et al. 2002); its optimum is moved out of the
+                     middle, which some methods try first
     branin_currin    two numbers (Belakaria et al. 2019, as in BoTorch)
     logreg, svm      complete grids of Snoek et al. (2012): error on held-out data, and log10 of the seconds of training
     fcnet            protein structure (Klein & Hutter 2019; 62,208 networks): log10 of the error, and of the parameters

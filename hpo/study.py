@@ -113,13 +113,15 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The lowest loss at the highest budget reached; with several objectives the first of the Pareto front.
-
-        Raises ValueError if no trial has succeeded.
-        """
-        key = best_key(self.history)
+        """The lowest loss at the highest budget reached. Raises ValueError if no trial has succeeded, and with several
+        objectives, which have a front (`pareto`) instead."""
+        key, names = best_key(self.history), list(self.header.objectives)
         if key is None:
             raise ValueError(self._nothing())
+        if len(names) > 1:
+            size = quantity(len(self.history.front(key[1])), "trials")
+            raise ValueError(f"no single trial is the best in all of {names}: study.pareto holds the front of {size}, and "
+                             f"study.recommend() chooses one of it")  # fmt: skip
         return self.trial(key)
 
     @property
@@ -144,7 +146,8 @@ class Study:
 
     def recommend(self) -> Trial:
         """The trial to use: the best by the optimizer's model if there is noise, else the lowest loss observed at the highest
-        budget. Raises ValueError if no trial has succeeded, or if none meets the optimizer's constraints."""
+        budget; with several objectives the first of the front by the study's order. Raises ValueError if no trial has succeeded,
+        or if none meets the optimizer's constraints."""
         key = self.optimizer.recommend(self.history)
         if key is None:
             raise ValueError(self.optimizer.explain_none(self.history) or self._nothing())
@@ -172,7 +175,8 @@ class Study:
         return f"Study({name}, {quantity(done, 'results')}, {pending} pending, {self.summary()})"
 
     def summary(self) -> str:
-        """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives `front of 4`."""
+        """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives the size of the front and the best value
+        of each: `front of 4, best loss=0.1 size=96`."""
         return describe_best(self.history)
 
     @property

@@ -70,9 +70,10 @@ class GP(Sampler):
 
     An acquisition of your own sees standardised losses to be minimised: `posterior.mean` and `posterior.sd` (m,), and
     the incumbent; a higher score is better. "auto" is log EI; where noise was learned, noisy EI; with several objectives
-    (noisy) expected hypervolume improvement. An acquisition of one objective is used with several through ParEGO (Knowles 2006):
-    a model of one augmented Chebyshev function of the losses, with random weights anew every trial; "parego" is that with log EI.
-    Changed: weights are uniform on the simplex, not on a lattice; losses are standardised robustly; log EI is climbed by gradients.
+    (noisy) expected hypervolume improvement. An acquisition of one objective is used with several through ParEGO (Knowles
+    2006): a model of one augmented Chebyshev function of the losses, with random weights anew every trial; "parego" is that
+    with log EI. Changed: weights are uniform on the simplex, not on a lattice; losses are standardised robustly, not by their
+    range.
 
     Above about 1000 results the model reads a subset of data, since an exact GP costs O(n^3): the best half of 1000, and as
     many of the others, evenly spaced in their order (fits.py).
