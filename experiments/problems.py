@@ -1,10 +1,10 @@
-"""Problems with several objectives, all minimised: five functions with known fronts, and three tables of real trainings.
+"""Problems with several objectives, all minimised: four functions with known fronts, and two tables of real trainings.
 
-    zdt1 zdt2 zdt3   six numbers, two objectives: convex, concave and broken fronts (Zitzler, Deb, Thiele 2000)
+    zdt1, zdt3       six numbers, two objectives: a convex front, and one in pieces (Zitzler, Deb, Thiele 2000)
     dtlz2            six numbers, three objectives: an eighth of a sphere (Deb et al. 2002); its optimum is moved out of the
                      middle, which some methods try first
     branin_currin    two numbers (Belakaria et al. 2019, as in BoTorch)
-    logreg, svm      complete grids of Snoek et al. (2012): error on held-out data, and log10 of the seconds of training
+    logreg           a complete grid of Snoek et al. (2012): error on held-out data, and log10 of the seconds of training
     fcnet            protein structure (Klein & Hutter 2019; 62,208 networks): log10 of the error, and of the parameters
 
 The reference point of a problem was fixed before anything was measured, by one rule: with a the least value of an objective and
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmark.functions import box_space, branin, vector
-from experiments.benchmark.tables import LOGREG, SVM, Grid, data_file, fcnet_file, fcnet_space, fcnet_true
+from experiments.benchmark.tables import LOGREG, Grid, data_file, fcnet_file, fcnet_space, fcnet_true
 from hpo.space import Space
 
 Values = Mapping[str, Any]
@@ -64,10 +64,6 @@ def zdt(config: Values, shape: Callable[[float, float], float]) -> tuple[float, 
 
 def _convex(share: float, x: float) -> float:
     return 1.0 - math.sqrt(share)
-
-
-def _concave(share: float, x: float) -> float:
-    return 1.0 - share**2
 
 
 def _broken(share: float, x: float) -> float:
@@ -125,11 +121,9 @@ def _table(grid: Grid, reference: tuple[float, float], volume: float) -> Problem
 
 PROBLEMS: dict[str, Problem] = {
     "zdt1": _line(_convex, (1.1, 4.3), 4.396667),
-    "zdt2": _line(_concave, (1.1, 6.0), 5.933333),
     "zdt3": _line(_broken, (0.94, 4.4), 4.134024),
     "dtlz2": Problem(_unit, dtlz2, (1.1, 1.1, 1.1), 1.1**3 - math.pi / 6),
     "branin_currin": Problem(lambda: box_space(2, 0.0, 1.0), branin_currin, (39.0, 7.7), 226.2416),
     "logreg": _table(LOGREG, (0.33, 1.4), 0.2887781),
-    "svm": _table(SVM, (0.47, 2.8), 0.2309291),
     "fcnet": Problem(fcnet_space, fcnet, (-0.37, 5.7), 0.6846672, fcnet_file(PROTEIN)),
 }
