@@ -23,7 +23,6 @@ import numpy as np
 import typer
 
 import hpo
-from experiments.benchmark.peers.optuna import suggest
 from experiments.ledger import Ledger, Measurement
 from experiments.ledger.command import (
     Data,
@@ -107,6 +106,8 @@ def measure_ours(name: str, method: str, seed: int) -> dict[str, Any]:
 def measure_peer(name: str, method: str, seed: int) -> dict[str, Any]:
     """The same of Optuna."""
     import optuna
+
+    from experiments.benchmark.peers.optuna import suggest
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     problem, peer = PROBLEMS[name], PEERS[method]
