@@ -57,6 +57,15 @@ def test_the_front_has_several_trials(transcript: Transcript) -> None:
     assert len(transcript.said["python pareto.py"].splitlines()) > 3
 
 
+def test_fronts_grow_and_are_spread(transcript: Transcript) -> None:
+    lines = transcript.said["python fronts.py"].splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["Study(NSGA2", "Study(TPE", "Study(GP"]
+    for line in lines:
+        volumes = [float(text) for text in line.partition("[")[2].rstrip("]").split(", ")]
+        assert len(volumes) == 4 and 0.0 < volumes[0] and volumes == sorted(volumes)
+    assert re.match(r"Study\(ASHA, \d+ results, 0 pending, front of \d+, best loss=\S+ width=", transcript.said["python spread.py"])
+
+
 BEGIN, END = "<!-- optimizers -->", "<!-- end of optimizers -->"
 
 
