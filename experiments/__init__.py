@@ -11,6 +11,7 @@
       subset_models.py  the models that it compares
     curves/       `python -m experiments.curves`: what a short training says of the whole, on real learning curves
     speed/        `python -m experiments.speed`: our training loop beside nanoGPT's and Hugging Face's Trainer
+    objectives.py `python -m experiments.objectives`: several objectives beside Optuna, by hypervolume; problems.py: on what
     mup.py        `python -m experiments.mup`: does what was tuned on a narrow model hold on a wide one?
     events.py     `python -m experiments.events`: what a job costs in a long study
     large.py      `python -m experiments.large`: what an ask of a GP costs in a large study

@@ -40,7 +40,7 @@ from experiments.ledger.environment import environment
 from experiments.ledger.lines import Record
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
-from experiments.problems import PROBLEMS, Problem
+from experiments.problems import PROBLEMS, VectorProblem
 from hpo import Optimizer, Space
 from surrogates.hypervolume import hypervolume
 
@@ -52,36 +52,36 @@ Shares = dict[tuple[str, int], Sequence[float]]  # by problem and seed, after ev
 
 
 @dataclass(frozen=True)
-class Searcher:
+class FrontSearch:
     """A method of ours, and the acquisition that it uses, where it is a Gaussian process."""
 
     make: Callable[[Space, int], Optimizer]
     acquisition: str = "auto"
 
 
-METHODS: dict[str, Searcher] = {
-    "random": Searcher(lambda space, seed: hpo.Random(space, seed=seed)),
-    "NSGA2": Searcher(lambda space, seed: hpo.NSGA2(space, seed=seed)),
-    "TPE": Searcher(lambda space, seed: hpo.TPE(space, seed=seed)),
-    "GP, EHVI": Searcher(lambda space, seed: hpo.GP(space, seed=seed)),
-    "GP, noisy EHVI": Searcher(lambda space, seed: hpo.GP(space, seed=seed, acquisition="nehvi"), "nehvi"),
-    "GP, ParEGO": Searcher(lambda space, seed: hpo.GP(space, seed=seed, acquisition="parego"), "logei"),
+METHODS: dict[str, FrontSearch] = {
+    "random": FrontSearch(lambda space, seed: hpo.Random(space, seed=seed)),
+    "NSGA2": FrontSearch(lambda space, seed: hpo.NSGA2(space, seed=seed)),
+    "TPE": FrontSearch(lambda space, seed: hpo.TPE(space, seed=seed)),
+    "GP, EHVI": FrontSearch(lambda space, seed: hpo.GP(space, seed=seed)),
+    "GP, noisy EHVI": FrontSearch(lambda space, seed: hpo.GP(space, seed=seed, acquisition="nehvi"), "nehvi"),
+    "GP, ParEGO": FrontSearch(lambda space, seed: hpo.GP(space, seed=seed, acquisition="parego"), "logei"),
 }
 
 
 @dataclass(frozen=True)
-class Peer:
+class PeerSampler:
     """A sampler of Optuna's, by name, with its options."""
 
     sampler: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-PEERS: dict[str, Peer] = {
-    "Optuna NSGA-II": Peer("NSGAIISampler"),
-    "Optuna NSGA-II, 20": Peer("NSGAIISampler", {"population_size": 20}),  # as many as ours; its default is 50
-    "Optuna TPE": Peer("TPESampler"),
-    "Optuna GP": Peer("GPSampler"),
+PEERS: dict[str, PeerSampler] = {
+    "Optuna NSGA-II": PeerSampler("NSGAIISampler"),
+    "Optuna NSGA-II, 20": PeerSampler("NSGAIISampler", {"population_size": 20}),  # as many as ours; its default is 50
+    "Optuna TPE": PeerSampler("TPESampler"),
+    "Optuna GP": PeerSampler("GPSampler"),
 }
 SLOW = ("Optuna GP", "GP, noisy EHVI")  # they take most of the time
 PAIRS = (
@@ -93,7 +93,7 @@ PAIRS = (
 # -- searches ----------------------------------------------------------------------------------------------------------
 
 
-def measure_ours(name: str, method: str, seed: int) -> dict[str, Any]:
+def measure_shares(name: str, method: str, seed: int) -> dict[str, Any]:
     """The share of the volume after every evaluation of one of ours."""
     problem = PROBLEMS[name]
     space, names = problem.space(), [f"loss{i + 1}" for i in range(len(problem.reference))]
@@ -103,7 +103,7 @@ def measure_ours(name: str, method: str, seed: int) -> dict[str, Any]:
     return {"shares": shares_of(problem, every)}
 
 
-def measure_peer(name: str, method: str, seed: int) -> dict[str, Any]:
+def measure_peer_shares(name: str, method: str, seed: int) -> dict[str, Any]:
     """The same of Optuna."""
     import optuna
 
@@ -121,7 +121,7 @@ def measure_peer(name: str, method: str, seed: int) -> dict[str, Any]:
     return {"shares": shares_of(problem, every), **environment("optuna")}
 
 
-def shares_of(problem: Problem, every: Sequence[tuple[float, ...]]) -> list[float]:
+def shares_of(problem: VectorProblem, every: Sequence[tuple[float, ...]]) -> list[float]:
     """What the first 1, 2, ... losses dominate, as a share of the exact front's volume."""
     reference = np.array(problem.reference)
     volumes = [hypervolume(np.array(every[: count + 1]), reference) for count in range(len(every))]
@@ -136,19 +136,19 @@ def objectives_measurements() -> Iterator[Measurement]:
         key = {"problem": problem, "method": method, "seed": seed}
         on = f"experiments.problems:PROBLEMS[{problem}]"
         if method in PEERS:
-            sources: tuple[str, ...] = (f"{here}:measure_peer", f"{here}:PEERS[{method}]", on)
-            run: Callable[[], Any] = partial(measure_peer, problem, method, seed)
+            sources: tuple[str, ...] = (f"{here}:measure_peer_shares", f"{here}:PEERS[{method}]", on)
+            run: Callable[[], Any] = partial(measure_peer_shares, problem, method, seed)
         else:
             rows = gp_rows(acquisition=METHODS[method].acquisition)
-            sources = (f"{here}:measure_ours", f"{here}:METHODS[{method}]", on, *STUDY, *rows.values())
-            run = partial(measure_ours, problem, method, seed)
+            sources = (f"{here}:measure_shares", f"{here}:METHODS[{method}]", on, *STUDY, *rows.values())
+            run = partial(measure_shares, problem, method, seed)
         yield Measurement(key, run, sources, group=f"{problem} {method}")
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def collect(lines: Sequence[Line]) -> dict[str, Shares]:
+def shares_by_method(lines: Sequence[Line]) -> dict[str, Shares]:
     """Shares by method, methods in their order."""
     found: dict[str, Shares] = {}
     for line in lines:
@@ -214,7 +214,7 @@ def problem_table(found: Mapping[str, Shares]) -> str:
 
 def objectives_tables(ledger: Ledger) -> str:
     """All three."""
-    found = collect(list(ledger.latest().values()))
+    found = shares_by_method(list(ledger.latest().values()))
     return "\n\n".join([method_table(found), pair_table(found), problem_table(found)])
 
 
@@ -286,7 +286,7 @@ def main(
     ledger = open_objectives(results)
     conduct(ledger, objectives_tables, table, recheck, seconds)
     if figure is not None:
-        draw_volumes(collect(list(ledger.latest().values())), figure)
+        draw_volumes(shares_by_method(list(ledger.latest().values())), figure)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ UNITS = (16, 32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
-class Problem:
+class VectorProblem:
     """A problem: its space, the losses (M,) of a configuration, and what the exact front dominates below the reference.
 
     needs: a file below the shared data folder
@@ -111,19 +111,19 @@ def _unit() -> Space:
     return box_space(D, 0.0, 1.0)
 
 
-def _line(shape: Callable[[float, float], float], reference: tuple[float, float], volume: float) -> Problem:
-    return Problem(_unit, lambda config: zdt(config, shape), reference, volume)
+def _line(shape: Callable[[float, float], float], reference: tuple[float, float], volume: float) -> VectorProblem:
+    return VectorProblem(_unit, lambda config: zdt(config, shape), reference, volume)
 
 
-def _table(grid: Grid, reference: tuple[float, float], volume: float) -> Problem:
-    return Problem(grid.space, _grid_losses(grid), reference, volume, grid.file)
+def _table(grid: Grid, reference: tuple[float, float], volume: float) -> VectorProblem:
+    return VectorProblem(grid.space, _grid_losses(grid), reference, volume, grid.file)
 
 
-PROBLEMS: dict[str, Problem] = {
+PROBLEMS: dict[str, VectorProblem] = {
     "zdt1": _line(_convex, (1.1, 4.3), 4.396667),
     "zdt3": _line(_broken, (0.94, 4.4), 4.134024),
-    "dtlz2": Problem(_unit, dtlz2, (1.1, 1.1, 1.1), 1.1**3 - math.pi / 6),
-    "branin_currin": Problem(lambda: box_space(2, 0.0, 1.0), branin_currin, (39.0, 7.7), 226.2416),
+    "dtlz2": VectorProblem(_unit, dtlz2, (1.1, 1.1, 1.1), 1.1**3 - math.pi / 6),
+    "branin_currin": VectorProblem(lambda: box_space(2, 0.0, 1.0), branin_currin, (39.0, 7.7), 226.2416),
     "logreg": _table(LOGREG, (0.33, 1.4), 0.2887781),
-    "fcnet": Problem(fcnet_space, fcnet, (-0.37, 5.7), 0.6846672, fcnet_file(PROTEIN)),
+    "fcnet": VectorProblem(fcnet_space, fcnet, (-0.37, 5.7), 0.6846672, fcnet_file(PROTEIN)),
 }
