@@ -220,8 +220,8 @@ def objectives_tables(ledger: Ledger) -> str:
 
 # -- the figure --------------------------------------------------------------------------------------------------------
 
-DRAWN = {"NSGA2": "o", "TPE": "s", "GP, EHVI": "D", "GP, ParEGO": "^"}  # with Optuna's of the same kind dashed
-BESIDE = {"Optuna NSGA-II": "NSGA2", "Optuna TPE": "TPE", "Optuna GP": "GP, EHVI"}
+COLUMNS = 3
+BESIDE = {"Optuna NSGA-II": "NSGA2", "Optuna TPE": "TPE", "Optuna GP": "GP, EHVI"}  # dashed, in the colour of ours
 
 
 def draw_volumes(found: Mapping[str, Shares], path: Path) -> None:
@@ -233,9 +233,11 @@ def draw_volumes(found: Mapping[str, Shares], path: Path) -> None:
 
     colours = {"random": GREY, "NSGA2": GREEN, "TPE": ORANGE, "GP, EHVI": BLUE, "GP, ParEGO": INK}
     there = [name for name in PROBLEMS if any(key[0] == name for shares in found.values() for key in shares)]
+    lines: dict[str, Any] = {}
     with matplotlib.rc_context(STYLE):
-        picture = Figure(figsize=(12.0, 2.8 * -(-len(there) // 4)), layout="constrained")
-        axes = picture.subplots(-(-len(there) // 4), 4, squeeze=False).ravel()
+        rows = -(-len(there) // COLUMNS)
+        picture = Figure(figsize=(11.0, 2.8 * rows), layout="constrained")
+        axes = picture.subplots(rows, COLUMNS, squeeze=False).ravel()
         for ax, name in zip(axes, there, strict=False):
             for method, shares in found.items():
                 kind = BESIDE.get(method, method)
@@ -243,11 +245,11 @@ def draw_volumes(found: Mapping[str, Shares], path: Path) -> None:
                 if kind in colours and every:
                     left = np.maximum(1.0 - np.mean(every, axis=0), 1e-4)
                     style = "--" if method in BESIDE else "-"
-                    ax.plot(range(1, len(left) + 1), left, style, color=colours[kind], lw=1.3, label=method)
+                    lines[method] = ax.plot(range(1, len(left) + 1), left, style, color=colours[kind], lw=1.3)[0]
             ax.set(title=name, yscale="log", xlabel="evaluations", ylabel="share not reached")
         for ax in axes[len(there) :]:
             ax.set_axis_off()
-        axes[0].legend(fontsize=7)
+        picture.legend(lines.values(), lines.keys(), loc="outside right center")
         picture.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
