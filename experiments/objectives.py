@@ -8,6 +8,9 @@
 Six problems with two or three objectives (experiments/problems.py), ten seeds, 60 evaluations one after the other, every method
 with its documented defaults. What counts is the share of the exact front's hypervolume that all results so far dominate; the
 reference points were fixed before anything was measured. Pairs are ours less Optuna's method of the same kind.
+
+And by which order should ASHA promote? The same problems with budgets 1, 3 and 9: a result below 9 has an error, half a standard
+deviation of the losses over the space at first, that shrinks to none. What counts is what results at 9 dominate, by budget spent.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ from experiments.ledger.lines import Record
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
 from experiments.problems import PROBLEMS, VectorProblem
-from hpo import Optimizer, Space
+from hpo import Optimizer, Space, Stop, Study
+from hpo.executors import Simulator
 from surrogates.hypervolume import hypervolume
 
 RESULTS = Path(__file__).parent / "results" / "objectives.jsonl"
@@ -83,10 +87,13 @@ PEERS: dict[str, PeerSampler] = {
     "Optuna TPE": PeerSampler("TPESampler"),
     "Optuna GP": PeerSampler("GPSampler"),
 }
+ORDERED = {"ASHA, crowding": "crowding", "ASHA, epsilon": "epsilon"}
+HORIZON, ERROR, DRAWN = 9, 0.5, 256  # DRAWN configurations tell the standard deviation of losses
 SLOW = ("Optuna GP", "GP, noisy EHVI")  # they take most of the time
 PAIRS = (
     ("NSGA2", "Optuna NSGA-II"), ("NSGA2", "Optuna NSGA-II, 20"), ("TPE", "Optuna TPE"), ("GP, EHVI", "Optuna GP"),
     ("GP, noisy EHVI", "Optuna GP"), ("GP, ParEGO", "Optuna GP"), ("GP, ParEGO", "GP, EHVI"),
+    ("ASHA, epsilon", "ASHA, crowding"),
 )  # fmt: skip
 
 
@@ -121,6 +128,30 @@ def measure_peer_shares(name: str, method: str, seed: int) -> dict[str, Any]:
     return {"shares": shares_of(problem, every), **environment("optuna")}
 
 
+def measure_order_shares(name: str, method: str, seed: int) -> dict[str, Any]:
+    """The share after every whole training's budget, of ASHA's results at the horizon."""
+    problem = PROBLEMS[name]
+    space, names = problem.space(), [f"loss{i + 1}" for i in range(len(problem.reference))]
+    drawn = space.domain.random(np.random.default_rng(0), DRAWN)
+    sd = np.std([problem.losses(space.decode(row)) for row in drawn], axis=0)
+
+    def value(config: dict[str, Any], until: int, seed: int) -> tuple[float, ...]:
+        error = np.random.default_rng(seed).normal(size=len(sd))
+        return tuple(problem.losses(config) + ERROR * sd * error * (1.0 - until / HORIZON))
+
+    optimizer = hpo.ASHA(hpo.Random(space, seed=seed), min_resource=1, max_resource=HORIZON)
+    study, simulator = Study(optimizer, objectives=names, order=ORDERED[method]), Simulator(value)
+    history = hpo.run(study, simulator, Stop(when=lambda history: simulator.now >= EVALUATIONS * HORIZON))
+    spent, every, counts = 0, [], [0] * EVALUATIONS
+    for job in history.jobs.values():  # one worker: in the order in which they finished
+        spent += job.until - (job.source[1] if job.source is not None else 0)
+        if job.until == HORIZON:
+            every.append(history.losses(job.key))
+            counts[-(-spent // HORIZON) - 1 :] = [len(every)] * len(counts[-(-spent // HORIZON) - 1 :])
+    shares = [0.0, *shares_of(problem, every)]
+    return {"shares": [shares[count] for count in counts], "trials": len(history.trials)}
+
+
 def shares_of(problem: VectorProblem, every: Sequence[tuple[float, ...]]) -> list[float]:
     """What the first 1, 2, ... losses dominate, as a share of the exact front's volume."""
     reference = np.array(problem.reference)
@@ -131,13 +162,16 @@ def shares_of(problem: VectorProblem, every: Sequence[tuple[float, ...]]) -> lis
 def objectives_measurements() -> Iterator[Measurement]:
     """What is quick first, then seed by seed, so that an interrupted run is of use."""
     here, every = "experiments.objectives", [*METHODS, *PEERS]
-    quick = itertools.product(range(SEEDS), PROBLEMS, [method for method in every if method not in SLOW])
+    quick = itertools.product(range(SEEDS), PROBLEMS, [method for method in (*every, *ORDERED) if method not in SLOW])
     for seed, problem, method in [*quick, *itertools.product(range(SEEDS), PROBLEMS, SLOW)]:
         key = {"problem": problem, "method": method, "seed": seed}
         on = f"experiments.problems:PROBLEMS[{problem}]"
         if method in PEERS:
             sources: tuple[str, ...] = (f"{here}:measure_peer_shares", f"{here}:PEERS[{method}]", on)
             run: Callable[[], Any] = partial(measure_peer_shares, problem, method, seed)
+        elif method in ORDERED:
+            sources = (f"{here}:measure_order_shares", f"{here}:ORDERED[{method}]", on, *STUDY)
+            run = partial(measure_order_shares, problem, method, seed)
         else:
             rows = gp_rows(acquisition=METHODS[method].acquisition)
             sources = (f"{here}:measure_shares", f"{here}:METHODS[{method}]", on, *STUDY, *rows.values())
@@ -153,7 +187,7 @@ def shares_by_method(lines: Sequence[Line]) -> dict[str, Shares]:
     found: dict[str, Shares] = {}
     for line in lines:
         found.setdefault(line["method"], {})[line["problem"], line["seed"]] = line["shares"]
-    return {method: found[method] for method in (*METHODS, *PEERS) if method in found}
+    return {method: found[method] for method in (*METHODS, *PEERS, *ORDERED) if method in found}
 
 
 def mean_and_interval(values: Mapping[tuple[str, int], float]) -> tuple[float, float, float]:
@@ -213,9 +247,11 @@ def problem_table(found: Mapping[str, Shares]) -> str:
 
 
 def objectives_tables(ledger: Ledger) -> str:
-    """All three."""
+    """Methods, pairs, problems; and ASHA by its order."""
     found = shares_by_method(list(ledger.latest().values()))
-    return "\n\n".join([method_table(found), pair_table(found), problem_table(found)])
+    searched, ordered = ({name: shares for name, shares in found.items() if (name in ORDERED) == wanted} for wanted in (False, True))
+    parts = [method_table(searched), pair_table(found), problem_table(searched)] if searched else []
+    return "\n\n".join([*parts, *([method_table(ordered), problem_table(ordered)] if ordered else [])])
 
 
 # -- the figure --------------------------------------------------------------------------------------------------------

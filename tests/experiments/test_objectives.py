@@ -120,6 +120,16 @@ def test_shares_are_those_that_a_study_gives(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(objectives.measure_shares("dtlz2", "random", 1)["shares"], curve, atol=1e-6)
 
 
+def test_asha_is_measured_by_the_budget_that_it_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectives, "EVALUATIONS", 20)
+    found = [objectives.measure_order_shares("dtlz2", method, 0) for method in objectives.ORDERED]
+    for one in found:
+        shares = one["shares"]
+        assert len(shares) == 20 and shares == sorted(shares) and shares[0] == 0.0 < shares[-1] < 1.0
+        assert 40 < one["trials"] < 180, "most stop early, and all of them would cost one ninth"
+    assert found[0] != found[1] and found[0] == objectives.measure_order_shares("dtlz2", "ASHA, crowding", 0)
+
+
 def test_the_sphere_itself_is_the_whole() -> None:
     angles = np.linspace(0.0, 1.0, 8)
     every = [at("dtlz2", np.array([a, b, *MIDDLE])) for a in angles for b in angles]
@@ -172,7 +182,7 @@ def test_without_data_only_functions_are_measured(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HPO_DATA", str(tmp_path))
     ledger = objectives.open_objectives(tmp_path / "objectives.jsonl")
     asked = {one.key["problem"] for one in ledger.list_missing()}
-    assert asked == {"zdt1", "zdt3", "dtlz2", "branin_currin"} and len(ledger.measurements) == 600
+    assert asked == {"zdt1", "zdt3", "dtlz2", "branin_currin"} and len(ledger.measurements) == 720
 
 
 def test_every_method_and_problem_has_its_own_digest() -> None:
@@ -180,4 +190,4 @@ def test_every_method_and_problem_has_its_own_digest() -> None:
     for one in objectives.objectives_measurements():
         if one.key["seed"] == 0 and one.key["problem"] == "zdt1":
             found.setdefault(str(one.key["method"]), set()).add(one.digest)
-    assert len(set.union(*found.values())) == len(objectives.METHODS) + len(objectives.PEERS)
+    assert len(set.union(*found.values())) == len(objectives.METHODS) + len(objectives.PEERS) + len(objectives.ORDERED)
