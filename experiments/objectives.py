@@ -249,7 +249,8 @@ def problem_table(found: Mapping[str, Shares]) -> str:
 def objectives_tables(ledger: Ledger) -> str:
     """Methods, pairs, problems; and ASHA by its order."""
     found = shares_by_method(list(ledger.latest().values()))
-    searched, ordered = ({name: shares for name, shares in found.items() if (name in ORDERED) == wanted} for wanted in (False, True))
+    searched = {name: shares for name, shares in found.items() if name not in ORDERED}
+    ordered = {name: shares for name, shares in found.items() if name in ORDERED}
     parts = [method_table(searched), pair_table(found), problem_table(searched)] if searched else []
     return "\n\n".join([*parts, *([method_table(ordered), problem_table(ordered)] if ordered else [])])
 
