@@ -62,8 +62,29 @@ def test_fronts_grow_and_are_spread(transcript: Transcript) -> None:
     assert [line.partition(",")[0] for line in lines] == ["Study(NSGA2", "Study(TPE", "Study(GP"]
     for line in lines:
         volumes = [float(text) for text in line.partition("[")[2].rstrip("]").split(", ")]
-        assert len(volumes) == 4 and 0.0 < volumes[0] and volumes == sorted(volumes)
-    assert re.match(r"Study\(ASHA, \d+ results, 0 pending, front of \d+, best loss=\S+ width=", transcript.said["python spread.py"])
+        assert len(volumes) == 4 and volumes[0] > 0.0 and volumes == sorted(volumes)
+    said = transcript.said["python spread.py"]
+    assert re.match(r"Study\(ASHA, \d+ results, 0 pending, front of \d+, best loss=\S+ width=", said)
+
+
+def test_a_trainer_is_tuned(transcript: Transcript) -> None:
+    said = transcript.said["python trainer.py"].splitlines()[-1]
+    assert float(said.split()[0]) < 4.0, "guessing among 64 words costs 4.16 nats"
+
+
+def test_both_ways_to_optuna(transcript: Transcript) -> None:
+    said = transcript.said["python from_optuna.py"].split()
+    assert float(said[0]) < 6 and float(said[1]) < 6 and said[-1] == "20"
+
+
+def test_a_winner_of_a_population_is_trained_again(transcript: Transcript) -> None:
+    best = float(transcript.said["python population.py"])
+    lineage, schedule, same = transcript.said["python lineage.py"].splitlines()
+    assert lineage.startswith("((") and schedule.startswith("[(") and same == "True"
+    assert schedule.count("momentum") > 1, "it was trained with several configurations"
+    value, explored = transcript.said["python bandit.py"].split(maxsplit=1)
+    assert best < 1.0 and float(value) < 1.0 and explored.strip() == "['lr', 'momentum']"
+    assert (transcript.folder / "lineage.png").stat().st_size
 
 
 BEGIN, END = "<!-- optimizers -->", "<!-- end of optimizers -->"
