@@ -21,7 +21,7 @@ trial.py        Trial: one finished key in a form for people
 analysis/       what a history says: importance, figures, snapshot, the report's page
 ancestry.py     lineage and schedule of a trial: the checkpoints and the hyperparameters that made it
 retention.py    which checkpoints must stay, and which may be deleted
-pareto.py       fronts and crowding
+pareto.py       fronts; orders within a front: crowding, epsilon-nets
 stopping.py     when a search turns to its finals
 table.py        the rows and columns of the dataframe
 frames.py       which line of the user's code a warning points to

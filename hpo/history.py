@@ -350,11 +350,11 @@ class History:
         return any(loss == float("inf") for loss in self._losses[key])
 
     def rank(self, keys: Iterable[Key]) -> list[Key]:
-        """Finished keys, best first: by loss, or by Pareto front and crowding; failures last, ties by key."""
+        """Finished keys, best first: by loss, or by front and the header's order; failures last, ties by key."""
         ordered = sorted(keys)
         if len(self.header.objectives) == 1:
             return sorted(ordered, key=self._losses.__getitem__)  # the sort is stable, so ties stay in order of key
-        return [ordered[i] for i in pareto_order([self._losses[key] for key in ordered])]
+        return [ordered[i] for i in pareto_order([self._losses[key] for key in ordered], self.header.order)]
 
     def attempt(self, key: Key) -> int:
         """The number of a job's present or next attempt, which is how often it was lost."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpo.logs.base import VERSION
+from hpo.pareto import ORDERS
 from hpo.values import format_value, is_several, number, whole
 
 LONGEST = 140  # characters that a sentence spends on one of several differences
@@ -157,6 +158,7 @@ class Header:
     optimizer: Mapping[str, Any]
     seed: int
     lost_limit: int = 3  # how often one job may be lost before that is an error
+    order: str = "crowding"  # of several objectives within a front: one of hpo.pareto.ORDERS
     version: int = VERSION  # of the log; older headers are upgraded to this version when they are read
 
     def __post_init__(self) -> None:
@@ -169,6 +171,11 @@ class Header:
             raise ValueError(f"the horizon is {self.horizon!r}; allowed is an integer of at least 1")
         if self.lost_limit < 1:
             raise ValueError(f"lost_limit is {self.lost_limit!r}; allowed is an integer of at least 1")
+        if self.order not in (*ORDERS,):
+            raise ValueError(f"order is {format_value(self.order)}; allowed are {list(ORDERS)}")
+        if self.order != "crowding" and len(self.objectives) == 1:
+            raise ValueError(f"order is {self.order!r}, but {next(iter(self.objectives))!r} is the only objective; allowed is an "
+                             f"order of several")  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         # directions as a list of pairs: their order is the order of the losses, and JSON objects are sorted on disk

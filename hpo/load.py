@@ -90,7 +90,8 @@ def _study(log: Log, constraints: Sequence[Constraint] | None, optimizer: Optimi
     if optimizer is None:
         optimizer, refusal = _restore(header, name, constraints)
     objectives = dict(header.objectives)
-    rest: dict[str, Any] = {"unit": header.unit, "horizon": header.horizon, "lost_limit": header.lost_limit}
+    rest: dict[str, Any] = {"unit": header.unit, "horizon": header.horizon, "lost_limit": header.lost_limit,
+                            "order": header.order}  # fmt: skip
     study = Study(optimizer, objectives=objectives, log=log, **rest)
     if not isinstance(optimizer, Finals | Recorded) and (keep := _came_later(study.history)) is not None:
         study = Study(Finals(optimizer, keep), objectives=objectives, log=log, **rest)
@@ -114,7 +115,8 @@ def _is_writable(path: Path) -> bool:
 
 def read_header(found: Mapping[str, Any], name: str) -> Header:
     """The header of a log, its types checked. LogError names what is missing or wrong."""
-    types = {"space": dict, "objectives": list, "unit": str, "horizon": int, "optimizer": dict, "seed": int, "lost_limit": int}
+    types = {"space": dict, "objectives": list, "unit": str, "horizon": int, "optimizer": dict, "seed": int, "lost_limit": int,
+             "order": str}  # fmt: skip
     for field, kind in types.items():
         value = found.get(field)
         if not isinstance(value, kind) or isinstance(value, bool):
@@ -279,6 +281,7 @@ class Recorded(Sampler):
         unit: str = "evaluations",
         horizon: int | None = None,
         lost_limit: int = 3,
+        order: str = "crowding",
     ) -> Header:
         assert self.stored is not None
         return self.stored

@@ -138,6 +138,7 @@ class Optimizer(ABC):
         unit: str = "evaluations",
         horizon: int | None = None,
         lost_limit: int = 3,
+        order: str = "crowding",
     ) -> Header:
         """The header of a study by this optimizer."""
         return Header(
@@ -148,6 +149,7 @@ class Optimizer(ABC):
             optimizer=self.describe(),
             seed=self.seed,
             lost_limit=lost_limit,
+            order=order,
         )
 
     def decide(self, history: History) -> Job | None:

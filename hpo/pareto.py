@@ -1,9 +1,19 @@
-"""Orders for several objectives, all minimised: non-dominated fronts and crowding (Deb et al. 2002, NSGA-II)."""
+"""Orders for several objectives, all minimised: non-dominated fronts, and within a front one of ORDERS.
+
+    crowding   the loneliest first, by crowding distance (Deb et al. 2002, NSGA-II, section 3.B)
+    epsilon    the best of the first objective, then whatever is farthest from all before it: the first k are an epsilon-net
+               of the front, for every k (Salinas et al. 2021, "A multi-objective perspective on jointly tuning hardware and
+               hyperparameters"; Schmucker et al. 2021, MO-ASHA)
+
+Crowding prefers all ends of a front and then judges each point by its two neighbours, so that the first few may stand side by
+side; a net spreads the first few. Changed from the papers: a net measures distances in ranges of the front, so that bytes do
+not outweigh a loss, and begins with the best of the first objective rather than at random.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -67,10 +77,34 @@ def crowding(losses: Sequence[Sequence[float]]) -> np.ndarray:
     return distance
 
 
-def pareto_order(losses: Sequence[Sequence[float]]) -> list[int]:
-    """Indices by front, then by crowding distance (the largest first), then in the given order."""
-    order: list[int] = []
-    for front in fronts(losses):
-        lonely = crowding([losses[i] for i in front])
-        order += [front[i] for i in np.argsort(-lonely, kind="stable")]
+def epsilon_net(losses: Sequence[Sequence[float]]) -> list[int]:
+    """Indices of one front (n, m) of finite losses: the least first loss, then in turn what is farthest from all before.
+
+    Far is by Euclidean distance, each column divided by its range; of equal ones the first is taken. O(n^2 m).
+    """
+    values = np.asarray(losses, dtype=np.float64)
+    spread = values.max(axis=0) - values.min(axis=0)
+    scaled = (values - values.min(axis=0)) / np.where(spread > 0, spread, 1.0)
+    order, gap = [int(values[:, 0].argmin())], np.full(len(values), np.inf)
+    while len(order) < len(values):
+        gap = np.minimum(gap, ((scaled - scaled[order[-1]]) ** 2).sum(axis=1))
+        gap[order[-1]] = -1.0  # below every distance: it is taken
+        order.append(int(gap.argmax()))
     return order
+
+
+def _by_crowding(losses: Sequence[Sequence[float]]) -> list[int]:
+    return [int(i) for i in np.argsort(-crowding(losses), kind="stable")]
+
+
+ORDERS: dict[str, Callable[[Sequence[Sequence[float]]], list[int]]] = {"crowding": _by_crowding, "epsilon": epsilon_net}
+
+
+def pareto_order(losses: Sequence[Sequence[float]], by: str = "crowding") -> list[int]:
+    """Indices by front, within a front by one of ORDERS, then in the given order; rows that are not all finite come last."""
+    finite = [bool(np.isfinite(row).all()) for row in losses]
+    good = [i for i, one in enumerate(finite) if one]
+    order: list[int] = []
+    for front in fronts([losses[i] for i in good]):
+        order += [good[front[i]] for i in ORDERS[by]([losses[good[i]] for i in front])]
+    return order + [i for i, one in enumerate(finite) if not one]

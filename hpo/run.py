@@ -242,6 +242,7 @@ def minimize(
     seconds: float | None = None,
     stop: StopRule | Sequence[StopRule] = (),
     objectives: Mapping[str, str] | Sequence[str] | None = None,
+    order: str = "crowding",
     horizon: int | None = None,
     unit: str = "evaluations",
     executor: str = "inline",
@@ -259,6 +260,7 @@ def minimize(
     objective    f(config), f(config, report) or factory(config, seed, horizon) -> Run
     optimizer    a name of `hpo.OPTIMIZERS` or an instance over the same space (then the seed is its own)
     objectives   {"loss": "min", "accuracy": "max"}, or a list of names that are all minimised (default: "loss")
+    order        of several objectives, within a front: "crowding" or "epsilon"; see Study
     trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
     stop         a rule, or several, by which it stops before: Target(0.1), NoImprovement(patience=30), ...; see stop_rules.py
     executor     a name of `hpo.EXECUTORS`: "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
@@ -279,12 +281,13 @@ def minimize(
     chosen.take_horizon(horizon)
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
     for rule in limits.rules:
-        rule.refuse(chosen.header(objectives, unit, horizon), chosen)
+        rule.refuse(chosen.header(objectives, unit, horizon, order=order), chosen)
     executor_options(executor)  # refuses an unknown executor before anything is made
     options = {"workers": workers, "timeout": timeout, **renewal}
     trained = with_objects(objective, space)
     first = partial(_make_first, quiet, executor, trained, horizon or chosen.horizon, options)
-    study = _open_study(chosen, trained, first, log, {"objectives": objectives, "unit": unit, "horizon": horizon})
+    what = {"objectives": objectives, "order": order, "unit": unit, "horizon": horizon}
+    study = _open_study(chosen, trained, first, log, what)
     if trials is None and seconds is None and not limits.rules and chosen.is_endless:
         limits = Stop(50)
     given = log is not None and not isinstance(log, str | Path)  # its owner closes it, and may use it again

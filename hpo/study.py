@@ -32,6 +32,8 @@ class Study:
     """The header, the history and the optimizer of one search.
 
     objectives   name -> "min" or "max", or a list of names that are minimised; a result that is a plain number is the first one
+    order        of several objectives, by which everything that sorts goes within a front: "crowding" (NSGA-II) or "epsilon",
+                 which spreads the first few over the front (hpo/pareto.py)
     unit         the unit of every budget: "tokens", "steps", "epochs", "flops", "evaluations", ...
     horizon      the largest budget and the length of every training schedule (default: the optimizer's)
     log          where events are kept (default: in memory): a log, or the path of a SQLite file. An existing log is reopened;
@@ -44,6 +46,7 @@ class Study:
         optimizer: SupportsPropose | SupportsSample,
         *,
         objectives: Mapping[str, str] | Sequence[str] | None = None,
+        order: str = "crowding",
         unit: str = "evaluations",
         horizon: int | None = None,
         log: str | Path | Log | None = None,
@@ -61,7 +64,7 @@ class Study:
             if horizon < optimizer.horizon:
                 name = type(optimizer).__name__
                 raise ValueError(f"{name} trains up to {optimizer.horizon} {unit}, but the study's horizon is {horizon}")
-            self.header = optimizer.header(objectives, unit, horizon, lost_limit)
+            self.header = optimizer.header(objectives, unit, horizon, lost_limit, order)
             self.history = History(self.header, store)
             optimizer.bind(self.history)
         except BaseException:
@@ -110,13 +113,15 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The lowest loss at the highest budget reached; with several objectives the first of the Pareto front.
-
-        Raises ValueError if no trial has succeeded.
-        """
-        key = best_key(self.history)
+        """The lowest loss at the highest budget reached. Raises ValueError if no trial has succeeded, and with several
+        objectives, which have a front (`pareto`) instead."""
+        key, names = best_key(self.history), list(self.header.objectives)
         if key is None:
             raise ValueError(self._nothing())
+        if len(names) > 1:
+            size = quantity(len(self.history.front(key[1])), "trials")
+            raise ValueError(f"no single trial is the best in all of {names}: study.pareto holds the front of {size}, and "
+                             f"study.recommend() chooses one of it")  # fmt: skip
         return self.trial(key)
 
     @property
@@ -141,7 +146,8 @@ class Study:
 
     def recommend(self) -> Trial:
         """The trial to use: the best by the optimizer's model if there is noise, else the lowest loss observed at the highest
-        budget. Raises ValueError if no trial has succeeded, or if none meets the optimizer's constraints."""
+        budget; with several objectives the first of the front by the study's order. Raises ValueError if no trial has succeeded,
+        or if none meets the optimizer's constraints."""
         key = self.optimizer.recommend(self.history)
         if key is None:
             raise ValueError(self.optimizer.explain_none(self.history) or self._nothing())
@@ -169,7 +175,8 @@ class Study:
         return f"Study({name}, {quantity(done, 'results')}, {pending} pending, {self.summary()})"
 
     def summary(self) -> str:
-        """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives `front of 4`."""
+        """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives the size of the front and the best value
+        of each: `front of 4, best loss=0.1 size=96`."""
         return describe_best(self.history)
 
     @property

@@ -70,10 +70,18 @@ def best_key(history: History) -> Key | None:
 
 
 def describe_best(history: History) -> str:
-    """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives `front of 4`."""
+    """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives `front of 4, best loss=0.1 size=96`: the
+    best value of each, which are seldom of one trial."""
     key = best_key(history)
     if key is None:
         return "no success yet"
     if len(history.header.objectives) > 1:
-        return f"front of {len(history.front(key[1]))}"
+        return _describe_front(history, key[1])
     return f"best {history.results[key].metrics[first_objective(history)]:.4g} (trial {key[0]})"
+
+
+def _describe_front(history: History, until: int) -> str:
+    front = [history.results[key].metrics for key in history.front(until)]
+    pick = {"min": min, "max": max}
+    best = [f"{name}={pick[way](metrics[name] for metrics in front):.4g}" for name, way in history.header.objectives.items()]
+    return f"front of {len(front)}, best {' '.join(best)}"

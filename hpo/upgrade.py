@@ -24,6 +24,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "PBT": {"selection": "truncation", "changes": "all"},
     "PB2": {"selection": "truncation", "changes": "all"},
 }  # fmt: skip
+ADDED_TO_HEADERS = {"order": "crowding"}  # the same of the header itself
 # The parts of a job's note (see hpo.job.Note), and the part to which a key of a flat note belongs; all others are records.
 DRAWERS = ("study", "member", "record")
 FLAT = {"queued": "study", "added": "study", "finals": "study", "rung": "member", "bracket": "member", "slot": "member",
@@ -43,7 +44,7 @@ def upgrade_header(header: Mapping[str, Any], place: str) -> dict[str, Any]:
     version = header.get("version", VERSION)
     if type(version) is not int or version > VERSION:
         raise LogError(later_version(place, version))
-    found = dict(header)
+    found = {**ADDED_TO_HEADERS, **header}
     if "version" in found:
         found["version"] = VERSION
     if isinstance(found.get("optimizer"), Mapping):

@@ -20,7 +20,8 @@ def front_rows(record: Record) -> list[list[str]]:
     """A row for each member of the front by either measurement, the smallest first, and one for the default where it is none;
     cells as in HEAD."""
     usual = record.default
-    return [_row(point) for point in [*record.listed_points, *([usual] if usual is not None and usual not in record.listed_points else [])]]
+    points = record.listed_points
+    return [_row(point) for point in [*points, *([usual] if usual is not None and usual not in points else [])]]
 
 
 def show_table(record: Record) -> None:

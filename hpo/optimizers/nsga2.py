@@ -17,7 +17,8 @@ from hpo.values import is_finite
 
 @dataclass(eq=False)
 class NSGA2(Evolution):
-    """Elitist evolution of a front: parents and children together, the best by non-dominated front, then by crowding.
+    """Elitist evolution of a front: parents and children together, the best by non-dominated front, then by crowding (or by
+    another order, if the study's header has one).
 
     A child has two parents, each the better of two. With probability `crossover` numbers are crossed by SBX (`crossover_eta`),
     each with probability 1/2, and choices come from either parent; else the child is a copy of the first. Then every column is

@@ -57,6 +57,16 @@ def test_the_front_has_several_trials(transcript: Transcript) -> None:
     assert len(transcript.said["python pareto.py"].splitlines()) > 3
 
 
+def test_fronts_grow_and_are_spread(transcript: Transcript) -> None:
+    lines = transcript.said["python fronts.py"].splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["Study(NSGA2", "Study(TPE", "Study(GP"]
+    for line in lines:
+        volumes = [float(text) for text in line.partition("[")[2].rstrip("]").split(", ")]
+        assert len(volumes) == 4 and volumes[0] > 0.0 and volumes == sorted(volumes)
+    said = transcript.said["python spread.py"]
+    assert re.match(r"Study\(ASHA, \d+ results, 0 pending, front of \d+, best loss=\S+ width=", said)
+
+
 def test_a_trainer_is_tuned(transcript: Transcript) -> None:
     said = transcript.said["python trainer.py"].splitlines()[-1]
     assert float(said.split()[0]) < 4.0, "guessing among 64 words costs 4.16 nats"

@@ -53,7 +53,7 @@ def test_the_front_that_a_history_keeps_is_the_first(values: list[tuple[int, int
         optimizer.add({"x": 0.5}, {"a": a, "b": b})
     first = fronts([study.history.losses(key) for key in study.history.finished_keys])[0]
     assert [trial.key for trial in study.pareto] == [study.history.finished_keys[i] for i in first]
-    assert study.best.key == study.history.rank(study.history.finished_keys)[0]
+    assert study.recommend().key == study.history.rank(study.history.finished_keys)[0]
 
 
 FRONTS = st.lists(st.tuples(*[st.sampled_from([0.0, 1.0, 2.5, 7.0, np.inf])] * 2), min_size=1, max_size=12)

@@ -132,14 +132,18 @@ def test_the_first_of_several_numbers_is_the_curve() -> None:
             report(step, (1 / step, step))
 
     study = hpo.minimize(both, line(), "random", 2, objectives={"loss": "min", "cost": "min"}, horizon=3, quiet=True)
-    assert study.best.curve == ((1, 1.0), (2, 0.5), (3, 1 / 3)) and study.best.metrics == {"loss": 1 / 3, "cost": 3.0}
+    first = study.pareto[0]
+    assert first.curve == ((1, 1.0), (2, 0.5), (3, 1 / 3)) and first.metrics == {"loss": 1 / 3, "cost": 3.0}
 
 
-def test_the_live_line_says_front_of_several(capsys: pytest.CaptureFixture[str]) -> None:
-    study = hpo.minimize(lambda c: (c["x"], -c["x"]), line(), "random", 3, objectives={"a": "min", "b": "min"})
+def test_the_live_line_says_the_front_and_the_best_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    values = iter([(3.0, 1.0), (2.0, -5.0), (1.0, 0.5), (9.0, 0.0)])
+    study = hpo.minimize(lambda c: next(values), line(), "random", 4, objectives={"a": "min", "b": "max"})
     lines = capsys.readouterr().out.splitlines()
-    assert [text.rsplit("  ", 1)[1] for text in lines] == ["front of 1", "front of 2", "front of 3"]
-    assert repr(study) == "Study(Random, 3 results, 0 pending, front of 3)"
+    assert [text.rsplit("  ", 1)[1] for text in lines] == [
+        "front of 1, best a=3 b=1", "front of 2, best a=2 b=1", "front of 2, best a=1 b=1", "front of 2, best a=1 b=1",
+    ]  # fmt: skip
+    assert repr(study) == "Study(Random, 4 results, 0 pending, front of 2, best a=1 b=1)" and len(study.pareto) == 2
     failed = hpo.minimize(lambda c: (1, 2, 3), line(), "random", 2, objectives={"a": "min", "b": "min"}, quiet=True)
     with pytest.raises(ValueError, match=r"among 2 results; .* holds 3 numbers, but there are 2 objectives"):
         _ = failed.pareto

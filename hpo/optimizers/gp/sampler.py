@@ -51,6 +51,7 @@ from surrogates import (
 
 NOISY = 0.02  # a learned noise variance (of standardised losses) above which the model's opinion beats one observation
 TWINS = 4  # rows that may turn out to be of a configuration that was started, although their own keys are new
+PAREGO = "parego"  # of several objectives; the acquisition of the one that they become is log EI
 CHEBYSHEV = 0.05  # the share of the plain sum in ParEGO's augmented Chebyshev function
 
 
@@ -69,7 +70,10 @@ class GP(Sampler):
 
     An acquisition of your own sees standardised losses to be minimised: `posterior.mean` and `posterior.sd` (m,), and
     the incumbent; a higher score is better. "auto" is log EI; where noise was learned, noisy EI; with several objectives
-    (noisy) expected hypervolume improvement. An acquisition of one objective is used with several through ParEGO.
+    (noisy) expected hypervolume improvement. An acquisition of one objective is used with several through ParEGO (Knowles
+    2006): a model of one augmented Chebyshev function of the losses, with random weights anew every trial; "parego" is that
+    with log EI. Changed: weights are uniform on the simplex, not on a lattice; losses are standardised robustly, not by their
+    range.
 
     Above about 1000 results the model reads a subset of data, since an exact GP costs O(n^3): the best half of 1000, and as
     many of the others, evenly spaced in their order (fits.py).
@@ -112,7 +116,7 @@ class GP(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._acquisition = acquisition(self.acquisition)
+        self._acquisition = acquisition("logei" if self.acquisition == PAREGO else self.acquisition)
         self._recipe = Recipe(self.kernel, self.warp, self.samples)
         self._terms = TermModels(self.space, self.cost, self.constraints, self.prior, self.prior_weight)
         if self.initial is not None:
