@@ -55,7 +55,7 @@ def test_what_finishes_after_the_seconds_does_not_count(tmp_path: Path, monkeypa
             return outcome
 
     best = population.Best(tmp_path, 3.0)
-    study = hpo.Study(hpo.Manual({"x": (0.0, 9.0)}, configs=[{"x": float(x)} for x in range(1, 7)]))
+    study = hpo.Study(hpo.Manual(hpo.Space({"x": (0.0, 9.0)}), configs=[{"x": float(x)} for x in range(1, 7)]))
     hpo.run(study, Written(lambda config: -config["x"]), watch=best.observe)
     assert len(study.history.results) == 6 and best.finished < 6
     assert best.checkpoint.read_text() == str(best.key[0]) == str(best.finished - 1)  # type: ignore[index]
