@@ -1,6 +1,6 @@
 """Population-based training on real small GPTs: does it beat random search at equal seconds?
 
-    python -m experiments.population                    # measures what is missing; about twenty minutes on one idle core
+    python -m experiments.population                    # measures what is missing; about half an hour on one idle core
     python -m experiments.population --seconds 600      # begins nothing after ten minutes
     python -m experiments.population --table            # only prints, from experiments/results/population.jsonl
 
