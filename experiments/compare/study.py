@@ -12,7 +12,7 @@ BEGUN = time.perf_counter()  # before the imports: they are part of a study's mi
 import json  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable, Mapping  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -64,10 +64,16 @@ def judge_best(study: Study, folder: Path) -> dict[str, Any]:
     if not study.successes():
         return {"loss": None, "until": 0, "config": None}
     best = study.best
-    judge = GPTObjective(eval_tokens=JUDGED_ON)(best.config, best.seed, HORIZON)
-    judge.load(str(folder / checkpoint_name(best.key)))
-    metrics, _ = judge.advance(best.until)
-    return {"loss": metrics["loss"], "searched_loss": best.value, "until": best.until, "config": dict(best.config)}
+    loss = judge_checkpoint(folder / checkpoint_name(best.key), best.config, best.seed, HORIZON, best.until)
+    return {"loss": loss, "searched_loss": best.value, "until": best.until, "config": dict(best.config)}
+
+
+def judge_checkpoint(path: Path, config: Mapping[str, Any], seed: int, horizon: int, until: int) -> float:
+    """The loss of a checkpoint on many tokens; what it was trained with, and how far."""
+    judge = GPTObjective(eval_tokens=JUDGED_ON)(config, seed, horizon)
+    judge.load(str(path))
+    metrics, _ = judge.advance(until)
+    return metrics["loss"]
 
 
 def worker_seconds(study: Study) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments import events, large, mup, rungs, subsets
+from experiments import events, large, mup, population, rungs, subsets
 from experiments.benchmark import methods
 from experiments.compare import __main__ as compare
 from experiments.curves import __main__ as curves
@@ -31,7 +31,8 @@ def every_source() -> Iterator[tuple[str, ...]]:
     """What the measurements of every experiment and paper that is made with studies or trainings name as their sources."""
     listed: list[Measurement] = [
         *subsets.subsets_measurements(), *rungs.rungs_measurements(), *mup.mup_measurements(), *compare.compare_measurements(),
-        *curves.curves_measurements(), large.asks_measurement(10, 2, False), speed.speed_measurement({}),
+        *curves.curves_measurements(), *population.population_measurements(), large.asks_measurement(10, 2, False),
+        speed.speed_measurement({}),
         *(events.events_measurement("one", name, 10) for name in events.MAKERS),
         *(find_paper(name).measurements()[-1] for name in list_papers()),
     ]  # fmt: skip
