@@ -28,7 +28,7 @@ class Narrowing(Sampler):
     """Stages, one after the other: coarse, fine, local; then it has finished.
 
     By itself there are `stages` of them (3) with `points` trials each. The first spreads Sobol points over the whole space. In
-    every later one a range shrinks to `factor` of its width (on its own scale, inside of the space) around the best
+    every later one a range shrinks to `factor` (half) of its width (on its own scale, inside of the space) around the best
     configuration that is known when the stage begins, whichever stage or person it came from, and a choice is drawn anew
     with that probability: of its square in the third stage, and so on.
 
@@ -44,7 +44,7 @@ class Narrowing(Sampler):
     _: KW_ONLY
     stages: int | Sequence[Mapping[str, Any]] = 3
     points: int = 16
-    factor: float = 0.25
+    factor: float = 0.5
     is_endless = False
 
     def __post_init__(self) -> None:

@@ -1,0 +1,151 @@
+"""Coarse to fine: does `Narrowing` find better configurations than random search and Sobol's sequence of as many evaluations?
+
+    python -m experiments.narrowing               # measures what is missing (a few minutes), then prints the tables
+    python -m experiments.narrowing --table       # only prints them, from experiments/results/narrowing.jsonl
+
+Every task of the benchmark, and one that was made to mislead (`trap4`): a wide bowl that ends well above a narrow one. 48 and
+192 evaluations, twenty seeds. Regret is the true one of what a search recommends, which with noise is the lowest observed.
+Beside the defaults (three stages, each half as wide) other stages of the same number of evaluations, and stages that forget:
+each is around the best of the one before it alone, and the search recommends the best of the last, as tutorials do.
+
+The default was a quarter of the width until this was measured; half was chosen on the suite "all" (the fifteen first tasks),
+so the suite "fresh" has its say alone: the table of methods shows both.
+
+A score is log2 of a ratio of regrets, see experiments/paired.py: -1 is half the regret.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hpo
+from experiments.benchmark.functions import box_space
+from experiments.benchmark.tasks import SUITES, TASKS, Task
+from experiments.ledger import Measurement, command
+from experiments.ledger.markdown import markdown_table
+from experiments.ledger.sources import STUDY
+from experiments.paired import TaskLedger, count_clear, interval, over_tasks, scale_of, score
+from hpo import History, Key, Narrowing, Optimizer, Space, Study
+from hpo.optimizers.narrowing import Position
+
+RESULTS = Path(__file__).parent / "results" / "narrowing.jsonl"
+SIZES, SEEDS = (48, 192), 20
+LONG = ("random", "Sobol", "Narrowing")  # with 192 evaluations
+WIDE, NARROW, DEPTH = 0.25, 0.75, 0.2  # of trap4: where its bowls stand, and how much higher the wide one ends
+
+
+def trap4(config: Mapping[str, Any]) -> float:
+    """Zero at (0.75, ..), in a bowl of radius 0.25; elsewhere at least 0.2, and falling towards (0.25, ..)."""
+    x = np.array([config[f"x{i + 1}"] for i in range(4)])
+    wide = DEPTH + float(np.sqrt(np.mean((x - WIDE) ** 2)))
+    narrow = float(np.sqrt(np.mean((x - NARROW) ** 2))) * 4.0
+    return min(wide, narrow) if narrow < 1.0 else wide
+
+
+TRAP = Task("trap4", "classical", partial(box_space, 4, 0.0, 1.0), trap4, 0.0, about="4-d, a wide bowl beside a better one; ours")
+
+
+class ForgetfulNarrowing(Narrowing):
+    """Every stage is around the best of the one before it alone, and the last one's best is recommended."""
+
+    def recommend(self, history: History) -> Key | None:
+        stage = history.fold(self.owner, Position).stage
+        mine = [key for key in self.candidates(history) if self.is_of(history, key, stage) and not history.is_failure(key)]
+        return min(mine, key=lambda key: (history.losses(key)[0], key), default=None)
+
+    def is_of(self, history: History, key: Key, stage: int) -> bool:
+        found = history.jobs[key].note.record.get("narrowing")
+        return found is not None and found["stage"] == stage
+
+
+Make = Callable[[Space, int, int], Optimizer]  # of a space, a seed and the number of evaluations
+METHODS: dict[str, Make] = {
+    "random": lambda space, seed, n: hpo.Random(space, seed=seed),
+    "Sobol": lambda space, seed, n: hpo.Sobol(space, seed=seed),
+    "Narrowing": lambda space, seed, n: Narrowing(space, seed=seed, points=n // 3),
+    "Narrowing, 2 stages": lambda space, seed, n: Narrowing(space, seed=seed, stages=2, points=n // 2),
+    "Narrowing, 4 stages": lambda space, seed, n: Narrowing(space, seed=seed, stages=4, points=n // 4),
+    "Narrowing, 6 stages": lambda space, seed, n: Narrowing(space, seed=seed, stages=6, points=n // 6),
+    "Narrowing by a quarter": lambda space, seed, n: Narrowing(space, seed=seed, points=n // 3, factor=0.25),
+    "Narrowing that forgets": lambda space, seed, n: ForgetfulNarrowing(space, seed=seed, points=n // 3),
+}
+
+
+def measure_searches(task: Task, make: Make, n: int) -> dict[str, Any]:
+    """The regret of every seed's recommendation."""
+    found = []
+    for seed in range(SEEDS):
+        study = Study(make(task.space(), seed, n))
+        for i in range(n):
+            if (job := study.optimizer.ask()) is None:
+                break
+            study.optimizer.tell(job, task.observe(dict(job.config), i))
+        found.append(float(f"{task.true(dict(study.recommend().config)) - task.best:.6g}"))
+    return {"regret": found, "scale": float(f"{scale_of(task):.6g}")}
+
+
+def narrowing_measurements() -> Iterator[Measurement]:
+    """Method by method, on every task."""
+    pairs = [(n, method) for n in SIZES for method in (METHODS if n == SIZES[0] else LONG)]
+    for (n, method), task in itertools.product(pairs, all_tasks().values()):
+        sources = ("experiments.narrowing:measure_searches", f"experiments.narrowing:METHODS[{method}]", *STUDY)
+        key = {"task": task.name, "method": method, "evaluations": n}
+        yield Measurement(key, partial(measure_searches, task, METHODS[method], n), sources, task.digest, method)
+
+
+def all_tasks() -> dict[str, Task]:
+    return {**TASKS, TRAP.name: TRAP}
+
+
+# -- the tables --------------------------------------------------------------------------------------------------------
+
+Lines = Mapping[tuple[str, str, int], Any]  # by task, method, evaluations
+
+
+def scores(lines: Lines, method: str, other: str, n: int) -> dict[str, np.ndarray]:
+    """(seeds,) by task."""
+    tasks = [task for task, name, size in lines if name == method and size == n and (task, other, n) in lines]
+    return {task: score(lines[task, method, n]["regret"], lines[task, other, n]["regret"], lines[task, method, n]["scale"])
+            for task in tasks}  # fmt: skip
+
+
+def narrowing_tables(found: Sequence[Any]) -> str:
+    """Over all tasks by method, then by task the default against random search and Sobol."""
+    lines: Lines = {(line["task"], line["method"], line["evaluations"]): line for line in found}
+    return "\n\n".join([methods_table(lines), tasks_table(lines)])
+
+
+def methods_table(lines: Lines) -> str:
+    rows = []
+    for n, method in itertools.product(SIZES, METHODS):
+        by_task, other = scores(lines, method, "random", n), scores(lines, method, "Sobol", n)
+        if by_task and other and method != "random":
+            suites = [{task: by_task[task] for task in SUITES[suite] if task in by_task} for suite in ("all", "fresh")]
+            better, worse = count_clear(by_task)
+            cells = [interval(over_tasks(suite)) if suite else "" for suite in suites]
+            rows.append([f"{method}, {n}", *cells, f"{better}, {worse} of {len(by_task)}", interval(over_tasks(other))])
+    head = ["method, evaluations", "against random, all", "fresh", "tasks better, worse", "against Sobol, every task"]
+    return markdown_table(head, rows)
+
+
+def tasks_table(lines: Lines) -> str:
+    tasks = dict.fromkeys(task for task, _, _ in lines)
+    pairs = list(itertools.product(SIZES, ("random", "Sobol")))
+    rows = []
+    for task in tasks:
+        by = [scores(lines, "Narrowing", other, n).get(task) for n, other in pairs]
+        rows.append([task, *("" if values is None else interval(values) for values in by)])
+    return markdown_table(["task", *(f"{n}, against {other}" for n, other in pairs)], rows)
+
+
+app = command(__doc__, RESULTS, lambda path: TaskLedger(path, list(narrowing_measurements()), all_tasks()),
+              lambda ledger: narrowing_tables(list(ledger.latest().values())))  # fmt: skip
+
+if __name__ == "__main__":
+    app()
