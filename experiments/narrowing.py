@@ -27,7 +27,7 @@ import numpy as np
 import hpo
 from experiments.benchmark.functions import box_space
 from experiments.benchmark.tasks import SUITES, TASKS, Task
-from experiments.ledger import Measurement, command
+from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY
 from experiments.paired import TaskLedger, count_clear, interval, over_tasks, scale_of, score
@@ -144,8 +144,11 @@ def tasks_table(lines: Lines) -> str:
     return markdown_table(["task", *(f"{n}, against {other}" for n, other in pairs)], rows)
 
 
-app = command(__doc__, RESULTS, lambda path: TaskLedger(path, list(narrowing_measurements()), all_tasks()),
-              lambda ledger: narrowing_tables(list(ledger.latest().values())))  # fmt: skip
+def open_narrowing(path: Path) -> Ledger:
+    return TaskLedger(path, list(narrowing_measurements()), lambda task: all_tasks()[task].is_available)
+
+
+app = command(__doc__, RESULTS, open_narrowing, lambda ledger: narrowing_tables(list(ledger.latest().values())))
 
 if __name__ == "__main__":
     app()

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -61,17 +61,14 @@ def count_clear(by_task: Mapping[str, np.ndarray]) -> tuple[int, int]:
 
 
 class TaskLedger(Ledger):
-    """Shows every line; what needs a file that is not here is not measured."""
+    """Shows every line; what needs a file that is not here is not measured. is_here(task) says whether it is."""
 
-    def __init__(self, path: Path, measurements: Sequence[Measurement], tasks: Mapping[str, Task]) -> None:
+    def __init__(self, path: Path, measurements: Sequence[Measurement], is_here: Callable[[str], bool]) -> None:
         super().__init__(path, measurements)
-        self.tasks = tasks
-
-    def is_possible(self, one: Measurement) -> bool:
-        return self.tasks[one.key["task"]].is_available
+        self.is_here = is_here
 
     def list_missing(self) -> list[Measurement]:
-        return [one for one in super().list_missing() if self.is_possible(one)]
+        return [one for one in super().list_missing() if self.is_here(one.key["task"])]
 
     def samples(self) -> list[tuple[Measurement, Record]]:
-        return [(one, line) for one, line in super().samples() if self.is_possible(one)]
+        return [(one, line) for one, line in super().samples() if self.is_here(one.key["task"])]

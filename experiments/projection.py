@@ -31,7 +31,7 @@ import numpy as np
 import hpo
 from experiments.benchmark import functions
 from experiments.benchmark.tasks import HARTMANN6, TASKS, Task
-from experiments.ledger import Measurement, command
+from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
 from experiments.paired import TaskLedger, interval, scale_of, score
@@ -137,7 +137,7 @@ def ways_on(task: str) -> list[str]:
 
 
 def searches() -> Iterator[tuple[str, str, str, int]]:
-    """(task, sampler, way, seed) of all: first what is cheap, then the GP's, seed by seed, so that an interrupted run is of use."""
+    """(task, sampler, way, seed) of all: first what is cheap, then the GP's, seed by seed: an interrupted run is of use."""
     cheap = [name for name in SAMPLERS if name != "GP"]
     for seed, task, sampler in itertools.product(range(SEEDS), FUNCTIONS, cheap):
         yield from ((task, sampler, way, seed) for way in ways_on(task))
@@ -207,8 +207,11 @@ def compare_ways(by: Mapping[Any, Mapping[int, Any]], task: str, sampler: str, w
     return interval(score(regrets[0], regrets[1], mine[seeds[0]]["scale"]))
 
 
-app = command(__doc__, RESULTS, lambda path: TaskLedger(path, list(projection_measurements()), FUNCTIONS),
-              lambda ledger: projection_tables(list(ledger.latest().values())))  # fmt: skip
+def open_projection(path: Path) -> Ledger:
+    return TaskLedger(path, list(projection_measurements()), lambda task: FUNCTIONS[task].is_available)
+
+
+app = command(__doc__, RESULTS, open_projection, lambda ledger: projection_tables(list(ledger.latest().values())))
 
 if __name__ == "__main__":
     app()
