@@ -56,8 +56,8 @@ class ForgetfulNarrowing(Narrowing):
 
     def recommend(self, history: History) -> Key | None:
         stage = history.fold(self.owner, Position).stage
-        mine = [key for key in self.candidates(history) if self.is_of(history, key, stage) and not history.is_failure(key)]
-        return min(mine, key=lambda key: (history.losses(key)[0], key), default=None)
+        keys = [key for key in history.rank(history.at(history.header.horizon)) if self.is_of(history, key, stage)]
+        return next((key for key in keys if not history.is_failure(key)), None)
 
     def is_of(self, history: History, key: Key, stage: int) -> bool:
         found = history.jobs[key].note.record.get("narrowing")

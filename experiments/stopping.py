@@ -185,8 +185,10 @@ def stopping_tables(lines: Sequence[Any]) -> str:
 
 def lost_at(line: Any, n: int | None) -> float:
     """Regret after n evaluations less that at the end, in per cent of the scale."""
-    regret = [value for value in line["regret"] if value is not None]
-    return 0.0 if n is None else 100.0 * ((line["regret"][n - 1] or regret[0]) - regret[-1]) / line["scale"]
+    if n is None:
+        return 0.0
+    here = next(value for value in line["regret"][n - 1 :] if value is not None)  # the first there is
+    return float(100.0 * (here - line["regret"][-1]) / line["scale"])
 
 
 def mean_over_tasks(lines: Sequence[Any], values: Sequence[float]) -> np.ndarray:
