@@ -101,7 +101,7 @@ class Task:
 
 def _spread(n: int, d: int) -> np.ndarray:
     """(n, d) evenly spread positions in the unit cube, from no generator: multiples of square roots of primes."""
-    primes = [p for p in range(2, 600) if all(p % q for q in range(2, p))][:d]
+    primes = [p for p in range(2, 400) if all(p % q for q in range(2, p))][:d]
     return np.asarray(np.arange(1, n + 1)[:, None] * np.sqrt(primes) % 1)
 
 
