@@ -9,7 +9,7 @@ from experiments import narrowing
 from experiments.benchmark.tasks import TASKS
 from experiments.narrowing import (
     METHODS,
-    TRAP,
+    MISLEADING,
     ForgetfulNarrowing,
     measure_searches,
     narrowing_measurements,
@@ -18,13 +18,16 @@ from experiments.narrowing import (
 from hpo import Study
 
 
-def test_the_trap_is_least_in_the_narrow_bowl_and_falls_towards_the_wide_one_elsewhere() -> None:
-    rows = TRAP.space().domain.random(np.random.default_rng(0), 5000)
-    values = np.array([TRAP.true(TRAP.space().decode(row)) for row in rows])
-    narrow = np.sqrt(np.mean((rows - narrowing.NARROW) ** 2, axis=1)) < 0.25
-    assert TRAP.true({f"x{i}": narrowing.NARROW for i in (1, 2, 3, 4)}) == TRAP.best == 0.0
-    assert values[~narrow].min() >= narrowing.DEPTH and 0.0 < np.mean(narrow) < 0.2
-    assert np.corrcoef(np.mean((rows - narrowing.WIDE) ** 2, axis=1)[~narrow], values[~narrow])[0, 1] > 0.9
+@pytest.mark.parametrize(("name", "least", "most"), [("trap4", 0.05, 0.15), ("hole2", 0.02, 0.04)])
+def test_the_better_bowl_is_small_and_all_else_leads_to_the_other(name: str, least: float, most: float) -> None:
+    task = MISLEADING[name]
+    rows = task.space().domain.random(np.random.default_rng(0), 5000)
+    values = np.array([task.true(task.space().decode(row)) for row in rows])
+    wide, narrow = (np.sqrt(np.mean((rows - place) ** 2, axis=1)) for place in (narrowing.WIDE, narrowing.NARROW))
+    inside = values < narrowing.DEPTH + wide - 1e-12
+    assert task.true({x: narrowing.NARROW for x in task.space().parameters}) == task.best == 0.0
+    assert least < np.mean(inside) < most and narrow[inside].max() < 0.3
+    assert values[~inside].min() >= narrowing.DEPTH and np.corrcoef(wide[~inside], values[~inside])[0, 1] > 0.999
 
 
 def test_stages_that_forget_recommend_the_best_of_the_last_and_narrow_around_the_one_before() -> None:
@@ -66,4 +69,4 @@ def test_the_tables_compare_seeds_with_themselves() -> None:
 
 def test_measurements_have_keys_of_their_own() -> None:
     names = [one.name for one in narrowing_measurements()]
-    assert len({*names}) == len(names) == (len(TASKS) + 1) * (len(METHODS) + len(narrowing.LONG))
+    assert len({*names}) == len(names) == (len(TASKS) + 2) * (len(METHODS) + len(narrowing.LONG))
