@@ -124,10 +124,10 @@ def scores(lines: Lines, method: str, other: str, n: int) -> dict[str, np.ndarra
 def narrowing_tables(found: Sequence[Any]) -> str:
     """Over all tasks by method, then by task the default against random search and Sobol."""
     lines: Lines = {(line["task"], line["method"], line["evaluations"]): line for line in found}
-    return "\n\n".join([methods_table(lines), tasks_table(lines)])
+    return "\n\n".join([narrowing_by_method(lines), narrowing_by_task(lines)])
 
 
-def methods_table(lines: Lines) -> str:
+def narrowing_by_method(lines: Lines) -> str:
     rows = []
     for n, method in itertools.product(SIZES, METHODS):
         by_task, other = scores(lines, method, "random", n), scores(lines, method, "Sobol", n)
@@ -140,7 +140,7 @@ def methods_table(lines: Lines) -> str:
     return markdown_table(head, rows)
 
 
-def tasks_table(lines: Lines) -> str:
+def narrowing_by_task(lines: Lines) -> str:
     tasks = dict.fromkeys(task for task, _, _ in lines)
     pairs = list(itertools.product(SIZES, ("random", "Sobol")))
     rows = []

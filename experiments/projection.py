@@ -57,7 +57,7 @@ def hartmann6_among(config: Mapping[str, float]) -> float:
     return functions.hartmann6({f"x{k + 1}": config[f"x{i + 1}"] for k, i in enumerate(drawn_columns(len(config), 6))})
 
 
-def bowl(config: Mapping[str, float]) -> float:
+def shifted_bowl(config: Mapping[str, float]) -> float:
     """The mean square of the distance to a place that was drawn once."""
     place = np.random.default_rng(60).uniform(size=len(config))
     return float(np.mean((functions.vector(config) - place) ** 2))
@@ -92,7 +92,7 @@ FUNCTIONS: dict[str, Task] = {
     "hartmann6, 6 of 60": _task("hartmann6, 6 of 60", 60, hartmann6_among, HARTMANN6, "six columns matter"),
     "hartmann6, 6 of 75": _task("hartmann6, 6 of 75", 75, hartmann6_among, HARTMANN6, "six columns matter"),
     "knobs20": Task("knobs20", "mixed", knobs_space, knobs, 0.0, about="20 numbers, six with a special value"),
-    "bowl60": _task("bowl60", 60, bowl, 0.0, "all columns matter equally"),
+    "bowl60": _task("bowl60", 60, shifted_bowl, 0.0, "all columns matter equally"),
     "rosenbrock20": Task("rosenbrock20", "classical", partial(functions.box_space, 20, -5.0, 10.0), functions.rosenbrock, 0.0),
     **{name: TASKS[name] for name in ("hartmann6", "mixed8", "lm_pretrain")},
 }
@@ -145,7 +145,7 @@ def searches() -> Iterator[tuple[str, str, str, int]]:
         yield from ((task, "GP", way, seed) for way in ways_on(task) if WAYS[way].dimensions != 8)
 
 
-def measure_search(task: Task, sampler: Make, way: Way, seed: int) -> dict[str, Any]:
+def measure_projection(task: Task, sampler: Make, way: Way, seed: int) -> dict[str, Any]:
     """The true regret of the lowest observed value, after each of MARKS."""
     study, found = Study(way.make(sampler, task, seed)), {}
     least, chosen = math.inf, math.nan
@@ -166,9 +166,9 @@ def projection_measurements() -> Iterator[Measurement]:
     for task, sampler, way, seed in searches():
         rows = (f"experiments.projection:SAMPLERS[{sampler}]", f"experiments.projection:WAYS[{way}]")
         models = gp_rows().values() if sampler == "GP" else ()
-        sources = ("experiments.projection:measure_search", *rows, *STUDY, *models)
+        sources = ("experiments.projection:measure_projection", *rows, *STUDY, *models)
         key = {"task": task, "sampler": sampler, "way": way, "seed": seed}
-        run = partial(measure_search, FUNCTIONS[task], SAMPLERS[sampler], WAYS[way], seed)
+        run = partial(measure_projection, FUNCTIONS[task], SAMPLERS[sampler], WAYS[way], seed)
         yield Measurement(key, run, sources, FUNCTIONS[task].digest, f"{task} {sampler} {way}")
 
 

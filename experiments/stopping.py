@@ -51,7 +51,7 @@ SAMPLERS: dict[str, Callable[[Space, int], Optimizer]] = {
 }
 
 
-def measure_study(task: Task, make: Callable[[Space, int], Optimizer], seed: int) -> dict[str, Any]:
+def measure_rules(task: Task, make: Callable[[Space, int], Optimizer], seed: int) -> dict[str, Any]:
     """After every result: what was observed, the recommendation's regret and, of a GP, the figures that its rules read."""
     study = Study(make(task.space(), seed))
     series: dict[str, list[float | None]] = {name: [] for name in ("losses", "regret", "bound", "noise", "gain")}
@@ -164,7 +164,7 @@ def stopping_measurements() -> Iterator[Measurement]:
         for name, (sampler, make) in itertools.product(ON, SAMPLERS.items()):
             rows = (f"experiments.stopping:SAMPLERS[{sampler}]", *STUDY, *(gp_rows().values() if sampler == "GP" else ()))
             key = {"part": "study", "task": name, "method": sampler, "seed": seed}
-            run, sources = partial(measure_study, TASKS[name], make, seed), ("experiments.stopping:measure_study", *rows)
+            run, sources = partial(measure_rules, TASKS[name], make, seed), ("experiments.stopping:measure_rules", *rows)
             yield Measurement(key, run, sources, TASKS[name].digest, f"{name} {sampler}")
         for name, (method, make) in itertools.product(CURVES, SCHEDULERS.items()):
             row = f"experiments.stopping:SCHEDULERS[{method}]"
@@ -179,7 +179,7 @@ def stopping_measurements() -> Iterator[Measurement]:
 def stopping_tables(lines: Sequence[Any]) -> str:
     """By rule over all tasks; by rule and task; rules of trials."""
     studies = [line for line in lines if line["part"] == "study"]
-    tables = [rules_table(studies), tasks_table(studies), trials_table([line for line in lines if line["part"] == "trials"])]
+    tables = [rules_table(studies), rules_by_task(studies), trials_table([line for line in lines if line["part"] == "trials"])]
     return "\n\n".join(table for table in tables if table)
 
 
@@ -218,7 +218,7 @@ def rules_table(lines: Sequence[Any]) -> str:
     return markdown_table(head, rows)
 
 
-def tasks_table(lines: Sequence[Any]) -> str:
+def rules_by_task(lines: Sequence[Any]) -> str:
     """`41.2 saved, 0.10 % lost` by task, of the GP's searches."""
     rows = []
     for rule, stop in RULES.items():
@@ -249,12 +249,12 @@ def trials_table(lines: Sequence[Any]) -> str:
     return markdown_table(["rule of trials", "searches", "epochs saved, %", "regret lost", "lost the best"], rows) if rows else ""
 
 
-def is_here(task: str) -> bool:
+def has_file(task: str) -> bool:
     """Whether the file is there that a task reads."""
     return has_taskset() if task in CURVES else TASKS[task].is_available
 
 
-app = command(__doc__, RESULTS, lambda path: TaskLedger(path, list(stopping_measurements()), is_here),
+app = command(__doc__, RESULTS, lambda path: TaskLedger(path, list(stopping_measurements()), has_file),
               lambda ledger: stopping_tables(list(ledger.latest().values())))  # fmt: skip
 
 if __name__ == "__main__":

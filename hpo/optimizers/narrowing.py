@@ -38,7 +38,10 @@ class Narrowing(Sampler):
 
         Narrowing(space, stages=[{"lr": [1e-5, 1e-4, 1e-3], "batch": [8, 16, 32]}, {"lr": (1e-4, 3e-4), "batch": [14, 16, 18]}])
 
-    No result is lost when a stage ends: a coarse point outside of a fine range stays the best until something beats it.
+    No result is lost when a stage ends: a coarse point outside of a fine range stays the best until something beats it. The
+    defaults were measured (experiments/narrowing.py): half a range loses less than a quarter of one; three stages of half find
+    better configurations than random search on nearly every task of the benchmark, and nothing stops them from settling in the
+    wrong one of two valleys.
     """
 
     _: KW_ONLY

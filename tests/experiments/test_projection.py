@@ -17,7 +17,7 @@ from experiments.projection import (
     TOP,
     WAYS,
     drawn_columns,
-    measure_search,
+    measure_projection,
     projection_tables,
     searches,
 )
@@ -56,7 +56,7 @@ def test_knobs_are_best_off_where_they_should_be() -> None:
 
 def test_a_search_is_measured_and_told_values_are_tried() -> None:
     task = FUNCTIONS["knobs20"]
-    found = {way: measure_search(task, SAMPLERS["random"], WAYS[way], 0)["regret"]["50"] for way in WAYS}
+    found = {way: measure_projection(task, SAMPLERS["random"], WAYS[way], 0)["regret"]["50"] for way in WAYS}
     assert len({*found.values()}) == len(found)
     told, plain = (WAYS[way].make(SAMPLERS["random"], task, 3) for way in ("LlamaTune", "LlamaTune, not told"))
     zeros = [sum(sampler.ask().config[name] == 0 for _ in range(40) for name in SPECIAL["knobs20"]) for sampler in (told, plain)]

@@ -15,7 +15,7 @@ from experiments.stopping import (
     SAMPLERS,
     lost_at,
     mean_over_tasks,
-    measure_study,
+    measure_rules,
     measure_trials,
     stopping_tables,
 )
@@ -34,7 +34,7 @@ ENDS: dict[str, Any] = {
 def searched() -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stopping, "EVALUATIONS", 40)
-        return measure_study(TASKS["branin"], SAMPLERS["GP"], 0)
+        return measure_rules(TASKS["branin"], SAMPLERS["GP"], 0)
 
 
 @pytest.mark.parametrize("rule", ENDS)
