@@ -159,18 +159,17 @@ def measure_trials(task: str, make: Callable[[Space, int], Optimizer], seed: int
 
 
 def stopping_measurements() -> Iterator[Measurement]:
-    """Seed by seed, so that an interrupted run is of use."""
-    for seed in range(SEEDS):
-        for name, (sampler, make) in itertools.product(ON, SAMPLERS.items()):
-            rows = (f"experiments.stopping:SAMPLERS[{sampler}]", *STUDY, *(gp_rows().values() if sampler == "GP" else ()))
-            key = {"part": "study", "task": name, "method": sampler, "seed": seed}
-            run, sources = partial(measure_rules, TASKS[name], make, seed), ("experiments.stopping:measure_rules", *rows)
-            yield Measurement(key, run, sources, TASKS[name].digest, f"{name} {sampler}")
-        for name, (method, make) in itertools.product(CURVES, SCHEDULERS.items()):
-            row = f"experiments.stopping:SCHEDULERS[{method}]"
-            key = {"part": "trials", "task": name, "method": method, "seed": seed}
-            run, sources = partial(measure_trials, name, make, seed), ("experiments.stopping:measure_trials", row, *STUDY)
-            yield Measurement(key, run, sources, None, f"{name} {method}")
+    """First what is cheap, then the GP's searches, seed by seed, so that an interrupted run is of use."""
+    for seed, (name, method) in itertools.product(range(SEEDS), itertools.product(CURVES, SCHEDULERS)):
+        row = f"experiments.stopping:SCHEDULERS[{method}]"
+        key = {"part": "trials", "task": name, "method": method, "seed": seed}
+        sources = ("experiments.stopping:measure_trials", row, *STUDY)
+        yield Measurement(key, partial(measure_trials, name, SCHEDULERS[method], seed), sources, None, f"{name} {method}")
+    for sampler, seed, name in itertools.product(("random", "GP"), range(SEEDS), ON):
+        rows = (f"experiments.stopping:SAMPLERS[{sampler}]", *STUDY, *(gp_rows().values() if sampler == "GP" else ()))
+        key, sources = {"part": "study", "task": name, "method": sampler, "seed": seed}, ("experiments.stopping:measure_rules", *rows)
+        run = partial(measure_rules, TASKS[name], SAMPLERS[sampler], seed)
+        yield Measurement(key, run, sources, TASKS[name].digest, f"{name} {sampler}")
 
 
 # -- the tables --------------------------------------------------------------------------------------------------------
