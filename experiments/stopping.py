@@ -167,8 +167,8 @@ def stopping_measurements() -> Iterator[Measurement]:
         yield Measurement(key, partial(measure_trials, name, SCHEDULERS[method], seed), sources, None, f"{name} {method}")
     for sampler, seed, name in itertools.product(("random", "GP"), range(SEEDS), ON):
         rows = (f"experiments.stopping:SAMPLERS[{sampler}]", *STUDY, *(gp_rows().values() if sampler == "GP" else ()))
-        key, sources = {"part": "study", "task": name, "method": sampler, "seed": seed}, ("experiments.stopping:measure_rules", *rows)
-        run = partial(measure_rules, TASKS[name], SAMPLERS[sampler], seed)
+        key = {"part": "study", "task": name, "method": sampler, "seed": seed}
+        sources, run = ("experiments.stopping:measure_rules", *rows), partial(measure_rules, TASKS[name], SAMPLERS[sampler], seed)
         yield Measurement(key, run, sources, TASKS[name].digest, f"{name} {sampler}")
 
 

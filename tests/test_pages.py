@@ -68,7 +68,10 @@ def shown(page: Path) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.startswith("| ")]
 
 
-@pytest.mark.parametrize(("name", "count"), [("compare", 8), ("rungs", 3), ("events", 8), ("curves", 6), ("fidelity", 20)])
+PAIRED = [("narrowing", 38), ("projection", 28), ("stopping", 29)]  # all of their tables
+
+
+@pytest.mark.parametrize(("name", "count"), [("compare", 8), ("rungs", 3), ("events", 8), ("curves", 6), ("fidelity", 20), *PAIRED])
 def test_tables_are_those_of_the_stored_results(name: str, count: int) -> None:
     """Every row of the first table that a command prints has one on the page, whatever it is called there: all of its cells but
     the name are printed, in this order. The page may leave columns out."""
