@@ -63,8 +63,11 @@ def test_a_search_is_measured_and_told_values_are_tried() -> None:
     assert zeros[0] > 24 and zeros[1] < 4  # a fifth of 240 is 48
 
 
-def test_every_comparison_has_its_other_side() -> None:
+def test_every_comparison_has_its_other_side_and_differs_from_it() -> None:
     found = [*searches()]
+    for task in FUNCTIONS:
+        made = [WAYS[way].make(SAMPLERS["random"], FUNCTIONS[task], 0) for way in projection.ways_on(task)]
+        assert len({str(one.ask().config) for one in made}) == len(made) >= 2
     assert len({*found}) == len(found)
     assert all((task, sampler, "without", seed) in {*found} for task, sampler, _, seed in found)
 
