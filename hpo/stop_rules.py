@@ -178,9 +178,9 @@ class RegretBound(_ModelRule):
     confidence bound of all of the space, both mean +- sqrt(beta) sd of the GP at the horizon.
 
     threshold   in the objective's unit; None: the standard deviation of the noise that the GP has learned (the paper takes
-                that of cross-validation, which a study does not know). That takes long: noise is what a bound in six or more
-                dimensions comes down to last, and where there is none the GP learns next to none. In experiments/stopping.py no
-                search of 60 evaluations was stopped without a threshold; one of 1 % of the losses' spread cost nothing
+                that of cross-validation, which a study does not know). That takes long: the bound comes down to the noise
+                last, and where there is none the GP learns next to none. In experiments/stopping.py no search of 60 evaluations
+                was stopped without a threshold; one of 1 % of the median regret cost next to nothing
     delta       beta = 2 log(d t^2 pi^2 / (6 delta)) / 5 for d columns and t results, as in the paper's experiments
     warmup      results before which it is silent
 
