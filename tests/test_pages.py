@@ -83,6 +83,13 @@ def test_tables_are_those_of_the_stored_results(name: str, count: int) -> None:
         assert any(len(other) >= 3 and is_in_order(other, row) for other in rows), row
 
 
+@pytest.mark.parametrize(("name", "count"), [("narrowing", 36), ("projection", 26), ("stopping", 35)])
+def test_whole_tables_are_those_of_the_stored_results(name: str, count: int) -> None:
+    """The same of experiments of which the page shows all tables."""
+    test_tables_are_those_of_the_stored_results(name, count)
+    assert len(printed(name)) == count
+
+
 def is_in_order(few: list[str], many: list[str]) -> bool:
     """Whether the first are among the second, in the same order."""
     rest = iter(many)

@@ -39,6 +39,9 @@ class LlamaTune(BudgetSampler):
                  Each gets the share `bias` of its parameter's range
     buckets      how many values a dimension has
 
+    Measured (experiments/projection.py): to be told of special values helps; the projection by itself hardly ever does, also not
+    where few of 60 columns matter, and where all of them matter it hurts a GP.
+
     A trial that was pinned or added is learned from where a point stands for it up to two buckets. The default is always
     representable where the space has at most `dimensions` columns. Options of a sampler that are functions of a configuration
     (a GP's cost or prior) would be given points, and are refused.

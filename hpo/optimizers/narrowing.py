@@ -29,7 +29,7 @@ class Narrowing(DraftSampler):
     """Stages, one after the other: coarse, fine, local; then it has finished.
 
     By itself there are `stages` of them (3) with `points` trials each. The first spreads Sobol points over the whole space. In
-    every later one a range shrinks to `factor` of its width (on its own scale, inside of the space) around the best
+    every later one a range shrinks to `factor` (half) of its width (on its own scale, inside of the space) around the best
     configuration that is known when the stage begins, whichever stage or person it came from, and a choice is drawn anew
     with that probability: of its square in the third stage, and so on.
 
@@ -39,13 +39,16 @@ class Narrowing(DraftSampler):
 
         Narrowing(space, stages=[{"lr": [1e-5, 1e-4, 1e-3], "batch": [8, 16, 32]}, {"lr": (1e-4, 3e-4), "batch": [14, 16, 18]}])
 
-    No result is lost when a stage ends: a coarse point outside of a fine range stays the best until something beats it.
+    No result is lost when a stage ends: a coarse point outside of a fine range stays the best until something beats it. The
+    defaults were measured (experiments/narrowing.py): half a range loses less than a quarter of one; three stages of half find
+    better configurations than random search on nearly every task of the benchmark, and nothing stops them from settling in the
+    wrong one of two valleys.
     """
 
     _: KW_ONLY
     stages: int | Sequence[Mapping[str, Any]] = 3
     points: int = 16
-    factor: float = 0.25
+    factor: float = 0.5
     is_endless = False
 
     def __post_init__(self) -> None:

@@ -20,7 +20,8 @@ class PatienceStopping(EarlyStopping):
     The curve is that of the first objective: every evaluation that was reported on the way, and the results at rungs. Another
     `metric` is known at rungs alone; where it is no objective, `direction` says what is better, "min" or "max". A value that is
     NaN is no improvement. An evaluation counts as in Keras (EarlyStopping, `patience` and `min_delta`); what differs is that
-    a verdict falls at a rung, so that it is an event of the study. The last rung may be `max_resource`.
+    a verdict falls at a rung, so that it is an event of the study. The last rung may be `max_resource`. On curves of 50 epochs,
+    judged after each (experiments/stopping.py), three without a gain end most trials that would still have fallen, ten few.
 
         space = {"lr": (1e-3, 1.0, "log")}
         def objective(config, report):

@@ -21,11 +21,13 @@ def configs_of(study):
     return [job.config for job in study.history.jobs.values()]
 
 
-def test_each_stage_lies_around_the_best_that_was_known_when_it_began():
-    study = minimize(loss, Narrowing(space(), seed=1, points=12).space, Narrowing(space(), seed=1, points=12), quiet=True)
+@pytest.mark.parametrize("options", [{}, {"factor": 0.25}])
+def test_each_stage_lies_around_the_best_that_was_known_when_it_began(options):
+    optimizer, factor = Narrowing(space(), seed=1, points=12, **options), options.get("factor", 0.5)
+    study = minimize(loss, optimizer.space, optimizer, quiet=True)
     jobs = list(study.history.jobs.values())
     assert [job.note.record["narrowing"]["stage"] for job in jobs] == [0] * 12 + [1] * 12 + [2] * 12
-    for stage, share in ((1, 0.25), (2, 0.25**2)):
+    for stage, share in ((1, factor), (2, factor**2)):
         first = 12 * stage
         center = min((job.config for job in jobs[:first]), key=loss)
         assert jobs[first].note.record["narrowing"]["around"] == center
