@@ -10,6 +10,8 @@
     subsets.py    `python -m experiments.subsets`: what an exact GP should be made of when results are thousands
       subset_models.py  the models that it compares
     curves/       `python -m experiments.curves`: what a short training says of the whole, on real learning curves
+    fidelity.py   `python -m experiments.fidelity`: early stopping on real learning curves, how soon it reaches a target
+      fidelity_peers.py  the methods of other projects in it
     speed/        `python -m experiments.speed`: our training loop beside nanoGPT's and Hugging Face's Trainer
     objectives.py `python -m experiments.objectives`: several objectives beside Optuna, by hypervolume; problems.py: on what
     mup.py        `python -m experiments.mup`: does what was tuned on a narrow model hold on a wide one?

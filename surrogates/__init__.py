@@ -17,9 +17,11 @@
     posterior.py        covariances between rows, joint draws, gradients of both
     paths.py            functions drawn from the posterior
     parzen.py           Parzen estimators: densities over the rows of a domain, their logarithm and their draws
+    forest.py           a random forest, with its mean and variance
     subset_selection.py the best k of many points of several objectives: by non-domination rank, then by hypervolume
     acquisitions/       how much a point is worth: EI, PI, UCB, MES, KG, Thompson, noisy EI, hypervolume, or your own
     maximizer.py        the point with the highest acquisition
+    local_search.py     rows with a high score that has no gradient
     unused.py           a feasible row that is not excluded, where there is one
     linting/            what is wrong with an acquisition
     plotting.py         a picture of a posterior and an acquisition

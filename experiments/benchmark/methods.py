@@ -106,6 +106,7 @@ METHODS: dict[str, Method] = {
         Method("Nevergrad", 20, "nevergrad:Nevergrad", ("nevergrad",)),
         Method("TPE", 20, "ours:adapt_class", reference="hpo.optimizers.tpe:TPE"),
         Method("CMA-ES", 20, "ours:adapt_class", reference="hpo.optimizers.cma_es:CMAES"),
+        Method("random forest", 20, "ours:adapt_class", ("sklearn",), reference="hpo.optimizers.forest:RandomForest"),
         Method("GP", 20, "ours:gp"),
         Method("Optuna GP", 20, "optuna:gaussian_process", ("optuna", "torch")),
         Method("BoTorch", 10, "botorch:BoTorch", ("botorch",), shortcuts=True),

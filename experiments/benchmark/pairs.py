@@ -1,4 +1,4 @@
-"""Optimizers of ours beside the same method of a peer's: are they as good, whatever the others do?"""
+"""Two methods beside one another: ours and the same of a peer's, or two of ours. Is one as good, whatever the others do?"""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ import numpy as np
 from experiments.benchmark.collected import Collected, task_of
 from experiments.benchmark.ranking import Ranking
 
-# Ours, the peer's, and whether only tasks without choices count, which Optuna's CMA-ES draws at random.
-PAIRS = (("TPE", "Optuna TPE", False), ("CMA-ES", "Optuna CMA-ES", True))
+# The first, the other, and which tasks count (KINDS): Optuna's CMA-ES draws choices at random.
+PAIRS = (
+    ("TPE", "Optuna TPE", "tasks"),
+    ("CMA-ES", "Optuna CMA-ES", "tasks of numbers"),
+    ("random forest", "SMAC", "tasks"),
+    ("random forest", "TPE", "tables"),
+    ("random forest", "GP", "tables"),
+)
 MOST = 0.1  # the loss in mean rank that is to be excluded
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two methods ranked by themselves: the difference of their mean ranks (below 0: ours is better), and its 95 % interval.
+    """Two methods ranked by themselves: the difference of their mean ranks (below 0: the first is better), and its 95 % interval.
 
     Tasks are drawn for it, and seeds within them.
     """
 
     ours: str
     peer: str
+    kind: str
     tasks: int
     difference: float
     low: float
@@ -32,8 +39,8 @@ class Pair:
     def __str__(self) -> str:
         said = "excluded" if self.high <= MOST else "not excluded"
         return (
-            f"{self.ours} beside {self.peer}, ranked by themselves over {self.tasks} tasks: {self.difference:+.3f} "
-            f"[{self.low:+.3f}, {self.high:+.3f}] in mean rank (below 0 ours is better); a loss above {MOST} is {said}."
+            f"{self.ours} beside {self.peer}, ranked by themselves over {self.tasks} {self.kind}: {self.difference:+.3f} "
+            f"[{self.low:+.3f}, {self.high:+.3f}] in mean rank (below 0 the first is better); a loss above {MOST} is {said}."
         )
 
 
@@ -43,14 +50,23 @@ def is_numeric(name: str) -> bool:
     return task is not None and not (task.space().domain.categorical.any() or task.space().domain.is_conditional)
 
 
+def is_table(name: str) -> bool:
+    """Whether a task is a table of measured networks."""
+    task = task_of(name)
+    return task is not None and task.kind == "tabular"
+
+
+KINDS = {"tasks": lambda name: True, "tasks of numbers": is_numeric, "tables": is_table}
+
+
 def compare_pairs(found: Collected) -> Iterator[Pair]:
     """Every pair that has whole studies on a task of both."""
-    for ours, peer, numeric in PAIRS:
+    for ours, peer, kind in PAIRS:
         there = [all(len(found.regrets(task, method, found.checkpoints)) for method in (ours, peer)) for task in found.tasks]
-        tasks = [task for task, both in zip(found.tasks, there, strict=True) if both and (not numeric or is_numeric(task))]
+        tasks = [task for task, both in zip(found.tasks, there, strict=True) if both and KINDS[kind](task)]
         if not tasks:
             continue
         ranking = Ranking(found, [ours, peer], tasks, found.checkpoints)
         drawn = ranking.draws.tasks[:, 0]
         low, high = np.quantile(drawn[:, 0] - drawn[:, 1], [0.025, 0.975])
-        yield Pair(ours, peer, len(tasks), float(ranking.means[0, 0] - ranking.means[0, 1]), float(low), float(high))
+        yield Pair(ours, peer, kind, len(tasks), float(ranking.means[0, 0] - ranking.means[0, 1]), float(low), float(high))

@@ -82,7 +82,7 @@ def _colours(record: Record) -> Colours:
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, LogNorm
 
-    times = [TIME.value(point) for point in record.shown]
+    times = [TIME.value(point) for point in record.listed_points]
     low, high = min(times), max(times)
     if low == high:
         low, high = 0.9 * low, 1.1 * high
@@ -96,7 +96,7 @@ def _mappable(colours: Colours) -> Any:
 
 
 def _draw_panel(axes: Axes, record: Record, scale: Horizontal, colours: Colours) -> None:
-    shown = record.shown
+    shown = record.listed_points
     others = [one for one in record.points if one not in shown and not one.is_default]
     axes.set_xscale("log")
     axes.scatter([scale.value(one) for one in others], [one.loss for one in others], s=14, color=GREY, alpha=0.45, linewidths=0,
@@ -172,9 +172,9 @@ def _label_members(axes: Axes, record: Record, scale: Horizontal) -> None:
     """Trial and layers x width beside each member; a label that would cover others wherever it is put is left out."""
     everything = [(scale.value(one), one.loss) for one in record.points]
     marks = [(*axes.transData.transform(place), 6.0, 6.0) for place in everything]  # centre, half width and half height
-    marks += _line_boxes(axes, *staircase([(scale.value(one), one.loss) for one in record.shown]))
+    marks += _line_boxes(axes, *staircase([(scale.value(one), one.loss) for one in record.listed_points]))
     labels: list[Box] = []
-    chosen = [one for one in record.shown if not one.is_default][:MOST]
+    chosen = [one for one in record.listed_points if not one.is_default][:MOST]
     for point in sorted(chosen, key=lambda one: (one.dominated_by is not None, one.loss)):
         config = flat(point.config)
         text = f"{point.trial}: {config['layers']}×{config['hidden']}"

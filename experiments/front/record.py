@@ -78,10 +78,10 @@ class Record:
     @property
     def members(self) -> list[Point]:
         """The front by the search, the smallest first."""
-        return [point for point in self.shown if point.is_member]
+        return [point for point in self.listed_points if point.is_member]
 
     @property
-    def shown(self) -> list[Point]:
+    def listed_points(self) -> list[Point]:
         """Everything that is on the front by either measurement, the smallest first."""
         found = (point for point in self.points if point.is_member or point.is_missing)
         return sorted(found, key=lambda point: (point.bytes, point.trial))

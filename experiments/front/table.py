@@ -20,7 +20,8 @@ def front_rows(record: Record) -> list[list[str]]:
     """A row for each member of the front by either measurement, the smallest first, and one for the default where it is none;
     cells as in HEAD."""
     usual = record.default
-    return [_row(point) for point in [*record.shown, *([usual] if usual is not None and usual not in record.shown else [])]]
+    points = record.listed_points
+    return [_row(point) for point in [*points, *([usual] if usual is not None and usual not in points else [])]]
 
 
 def show_table(record: Record) -> None:
@@ -91,7 +92,7 @@ def _drift(record: Record) -> str:
 
 
 def _verdicts(record: Record) -> str:
-    members, more = record.members, [str(point.trial) for point in record.shown if not point.is_member]
+    members, more = record.members, [str(point.trial) for point in record.listed_points if not point.is_member]
     fallen = [point for point in members if point.dominated_by is not None]
     missed = f"; {inflect(len(more), 'trials')} {', '.join(more)} would be on it, too" if more else ""
     if not fallen:

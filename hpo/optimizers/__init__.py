@@ -14,6 +14,7 @@ from hpo.optimizers.cma_es import CMAES
 from hpo.optimizers.dehb import DEHB
 from hpo.optimizers.differential_evolution import DifferentialEvolution
 from hpo.optimizers.exploration import Factors, Steps
+from hpo.optimizers.forest import RandomForest
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.genetic import Genetic
 from hpo.optimizers.gp.sampler import GP
@@ -54,6 +55,7 @@ OPTIMIZERS: dict[str, type] = {
     "tpe": TPE,
     "kde": KDE,
     "bohb": BOHB,
+    "forest": RandomForest,
     "cmaes": CMAES,
     "llamatune": LlamaTune,
     "genetic": Genetic,
@@ -131,6 +133,6 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 __all__ = [
     "ASHA", "BOHB", "CMAES", "DEHB", "GP", "KDE", "NSGA2", "OPTIMIZERS", "PASHA", "PB2", "PBT", "TPE", "ASHAStopping",
     "DifferentialEvolution", "Factors", "FreezeThaw", "Genetic", "Grid", "Hyperband", "LlamaTune", "Manual", "MedianStopping",
-    "Narrowing", "PatienceStopping", "PercentileStopping", "Random", "RegularizedEvolution", "Replay", "SimplePBT",
-    "Sobol", "Steps", "SuccessiveHalving", "make", "register",
+    "Narrowing", "PatienceStopping", "PercentileStopping", "Random", "RandomForest", "RegularizedEvolution", "Replay",
+    "SimplePBT", "Sobol", "Steps", "SuccessiveHalving", "make", "register",
 ]  # fmt: skip

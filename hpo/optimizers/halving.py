@@ -11,7 +11,8 @@ from hpo.optimizers.rungs import Brackets, Ladder, check_rate, check_resources, 
 @dataclass(eq=False)
 class SuccessiveHalving(Brackets):
     """Brackets of one shape: `configs` trials at the lowest rung (default: reduction_factor^rungs, so that one reaches the
-    top; without the `min_early_stopping_rate` lowest rungs), repeated `rounds` times (default: until stopped)."""
+    top; without the `min_early_stopping_rate` lowest rungs), repeated `rounds` times (default: until stopped). Rungs are
+    max_resource / reduction_factor^k, so the lowest may lie above `min_resource`, as Hyperband's."""
 
     min_resource: int = 1
     max_resource: int | None = None

@@ -11,7 +11,16 @@ from hpo.optimizers.rungs import Brackets, Ladder, check_rate, check_resources, 
 @dataclass(eq=False)
 class Hyperband(Brackets):
     """All brackets s = s_max ... 0 in turn (Li et al. 2018, Algorithm 1), repeated `rounds` times (default: until stopped),
-    without the `min_early_stopping_rate` most aggressive. For R = 81 and eta = 3: (81, 1) (34, 3) (15, 9) (8, 27) (5, 81)."""
+    without the `min_early_stopping_rate` most aggressive. For R = 81 and eta = 3: (81, 1) (34, 3) (15, 9) (8, 27) (5, 81).
+
+    Rungs are R / eta^k, as published: the lowest one may lie up to eta times above `min_resource` (from 2 to 50 by 3: at 6), and
+    one bracket fewer fits in. Where R / min_resource is just below a power of eta, a lower `min_resource` makes the search much
+    cheaper a trial.
+
+        space = {"lr": (1e-4, 1e-1, "log")}
+        rungs = [[until for _, until in ladder] for ladder in hpo.Hyperband(hpo.Random(space), 1, 50).table()]
+        assert rungs == [[2, 6, 17, 50], [6, 17, 50], [17, 50], [50]]
+    """
 
     min_resource: int = 1
     max_resource: int | None = None

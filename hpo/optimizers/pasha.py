@@ -137,7 +137,9 @@ def is_soft_ranking(ranking: Sequence[int], below: Sequence[Entry], epsilon: flo
 
 def crossing_gap(curve: Curve, other: Curve) -> float | None:
     """How far two curves are apart at their last common step, if before it they stood the other way, and before that the
-    same way again; else None."""
+    same way again; else None. That takes three common steps."""
+    if min(len(curve), len(other)) < 3:
+        return None
     values = dict(other)
     differences = [value - values[step] for step, value in curve if step in values]
     if not differences:

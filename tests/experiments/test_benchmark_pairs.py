@@ -7,6 +7,7 @@ import pytest
 
 from experiments.benchmark import pairs, records
 from experiments.benchmark.collected import Collected, collect
+from experiments.benchmark.methods import METHODS
 from experiments.ledger.lines import append_line
 
 TASKS = ("branin", "hartmann6", "ackley5", "mixed8")
@@ -45,3 +46,11 @@ def test_tasks_without_both_are_left_out(tmp_path: Path) -> None:
     found = stored(tmp_path, 1.0)
     del found.traces["branin", "TPE"]
     assert next(pairs.compare_pairs(found)).tasks == 3
+
+
+def test_pairs_name_methods_and_kinds_of_tasks_that_there_are() -> None:
+    for first, other, kind in pairs.PAIRS:
+        assert first in METHODS and other in METHODS and first != other and kind in pairs.KINDS
+    counted = {kind: [name for name in ("branin", "mixed8", "svm_grid") if counts(name)] for kind, counts in pairs.KINDS.items()}
+    assert counted == {"tasks": ["branin", "mixed8", "svm_grid"], "tasks of numbers": ["branin", "svm_grid"],
+                       "tables": ["svm_grid"]}  # fmt: skip

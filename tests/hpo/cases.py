@@ -21,6 +21,7 @@ from hpo import (
     Int,
     MedianStopping,
     Optimizer,
+    RandomForest,
     Scheduler,
     Sobol,
     Space,
@@ -90,7 +91,7 @@ def build_over(name: str, space: str, seed: int) -> Optimizer:
 def learns(name: str) -> bool:
     """Whether a model chooses its configurations."""
     made = build(name, SPACES["plane"](), 0)
-    return isinstance(made.chooser, GP) or isinstance(made, PB2)
+    return isinstance(made.chooser, GP | RandomForest) or isinstance(made, PB2)
 
 
 FINISHED = ("random", "asha(gp)", "hyperband", "median", "freezethaw", "pbt", "grid")

@@ -45,7 +45,8 @@ for _name in CASES:
     enter("Test", _name, Case, laws_of(_name), **BY_LEARNING[learns(_name)])
 
 for _name, _more in (("gp", {}), ("asha(gp)", {}), ("median(gp)", {"jobs": 40}), ("tpe", {"jobs": 40}),
-                     ("asha(tpe)", {}), ("cmaes", {"jobs": 40}), ("asha(cmaes)", {"jobs": 40})):  # fmt: skip
+                     ("asha(tpe)", {}), ("cmaes", {"jobs": 40}), ("asha(cmaes)", {"jobs": 40}),
+                     ("forest", {"jobs": 40})):  # fmt: skip
     enter("TestLearner", _name, Learner, **_more)
 
 for _name in [*CASES, "freezethaw(gp)"]:
