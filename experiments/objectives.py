@@ -93,7 +93,7 @@ SLOW = ("Optuna GP", "GP, noisy EHVI")  # they take most of the time
 PAIRS = (
     ("NSGA2", "Optuna NSGA-II"), ("NSGA2", "Optuna NSGA-II, 20"), ("TPE", "Optuna TPE"), ("GP, EHVI", "Optuna GP"),
     ("GP, noisy EHVI", "Optuna GP"), ("GP, ParEGO", "Optuna GP"), ("GP, ParEGO", "GP, EHVI"),
-    ("ASHA, epsilon", "ASHA, crowding"),
+    ("GP, noisy EHVI", "GP, EHVI"), ("ASHA, epsilon", "ASHA, crowding"),
 )  # fmt: skip
 
 
