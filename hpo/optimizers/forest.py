@@ -13,7 +13,8 @@ One proposal in ten is random instead (SMAC 1: every second, SMAC3: every fifth)
 ten points a parameter, up to a quarter of the budget, here it is the GP's short one; SMAC's intensification runs a configuration
 on one instance after the other, which has no meaning here; SMAC3 takes logarithms of costs.
 
-It needs scikit-learn, and takes about 15 ms an ask. Beside our other samplers: experiments/benchmark.
+It needs scikit-learn, and takes about 15 ms an ask after 100 results and 34 ms after 480 of them. Beside our other samplers:
+experiments/benchmark.
 """
 
 from __future__ import annotations
