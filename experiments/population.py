@@ -35,11 +35,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.compare.study import judge_checkpoint
-from experiments.compare.table import format_interval
-from experiments.job import DEFAULT, MIN_RESOURCE, REDUCTION, SPACES, GPTObjective, divides
+from experiments.job import DEFAULT, MIN_RESOURCE, REDUCTION, SPACES, GPTObjective, divides, judge_checkpoint
 from experiments.ledger import Claim, Ledger, Measurement, Verdict, command
 from experiments.ledger.environment import environment
+from experiments.ledger.intervals import format_interval
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, training_rows
 from hpo import ASHA, PB2, PBT, Const, Inline, Optimizer, Random, Space, Stop, Study, run

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 import hpo
-from experiments import population
-from experiments.compare import study as compare
+from experiments import job, population
 from experiments.job import DEFAULT, GPTObjective
 from hpo.executors import checkpoint_name
 
@@ -23,7 +22,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings of 2,048 tokens that are judged on 1,024, and seconds without end."""
     for name, value in (("HORIZON", TOKENS), ("MIN_RESOURCE", 1024), ("SECONDS", float("inf"))):
         monkeypatch.setattr(population, name, value)
-    monkeypatch.setattr(compare, "JUDGED_ON", 1024)
+    monkeypatch.setattr(job, "JUDGED_ON", 1024)
     options: Any = {**population.USUAL, "population": 4, "generations": 2, "max_resource": TOKENS}
     monkeypatch.setitem(population.METHODS, "PBT", lambda space, seed: hpo.PBT(hpo.Random(space, seed=seed), **options))
 
