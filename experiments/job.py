@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.spaces import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 MIN_RESOURCE = 16_384  # tokens; the lowest rung takes a fraction of a second on one core
 HORIZON = 27 * MIN_RESOURCE  # tokens of a whole training
 REDUCTION = 3
+JUDGED_ON = 65_536  # tokens of the validation text
 
 __all__ = [
     "DEFAULT",
@@ -44,6 +46,7 @@ __all__ = [
     "divides",
     "flat",
     "job_grid",
+    "judge_checkpoint",
     "list_trainable",
     "space",
 ]  # fmt: skip
@@ -131,3 +134,11 @@ class GPTObjective:
 
         together = {**self.fixed_config, **flat(config)}
         return TrainRun(together, seed, horizon, corpus, self.unit, self.device, self.threads, self.engine)
+
+
+def judge_checkpoint(path: Path, config: Mapping[str, Any], seed: int, horizon: int, until: int) -> float:
+    """The loss of a checkpoint on many tokens; what it was trained with, and how far."""
+    judge = GPTObjective(eval_tokens=JUDGED_ON)(config, seed, horizon)
+    judge.load(str(path))
+    metrics, _ = judge.advance(until)
+    return metrics["loss"]

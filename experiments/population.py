@@ -35,11 +35,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.compare.study import judge_checkpoint
-from experiments.compare.table import format_interval
-from experiments.job import DEFAULT, MIN_RESOURCE, REDUCTION, SPACES, GPTObjective, divides
+from experiments.job import DEFAULT, MIN_RESOURCE, REDUCTION, SPACES, GPTObjective, divides, judge_checkpoint
 from experiments.ledger import Claim, Ledger, Measurement, Verdict, command
 from experiments.ledger.environment import environment
+from experiments.ledger.intervals import format_interval
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, training_rows
 from hpo import ASHA, PB2, PBT, Const, Inline, Optimizer, Random, Space, Stop, Study, run
@@ -120,7 +119,7 @@ class Best:
             os.link(self.folder / checkpoint_name(key), self.checkpoint)
 
 
-def measure_search(space: str, method: str, seed: int) -> dict[str, Any]:
+def measure_population(space: str, method: str, seed: int) -> dict[str, Any]:
     """One search, and its best checkpoint judged; without any success the loss is None."""
     objective = GPTObjective()
     objective.warm()
@@ -146,9 +145,9 @@ def population_measurements() -> Iterator[Measurement]:
         if space != chosen:
             continue
         row = f"experiments.population:METHODS[{method}]"
-        sources = ("experiments.population:measure_search", row, *STUDY, *training_rows("adamw", "sgd"))
+        sources = ("experiments.population:measure_population", row, *STUDY, *training_rows("adamw", "sgd"))
         key = {"space": space, "method": method, "seed": seed}
-        yield Measurement(key, partial(measure_search, space, method, seed), sources, group=f"{space} {method}")
+        yield Measurement(key, partial(measure_population, space, method, seed), sources, group=f"{space} {method}")
 
 
 # -- the table and the claims ------------------------------------------------------------------------------------------
@@ -210,9 +209,14 @@ CLAIMS = [
 ]
 
 
+def checkpoint_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recheck compares: the checkpoint, not the seconds."""
+    return {name: line[name] for name in ("loss", "searched_loss", "until", "config") if name in line}
+
+
 def open_population(path: Path) -> Ledger:
     """The ledger of this experiment."""
-    return Ledger(path, list(population_measurements()), claims=CLAIMS)
+    return Ledger(path, list(population_measurements()), checkpoint_of, CLAIMS)
 
 
 app = command(__doc__, RESULTS, open_population, lambda ledger: population_table(list(ledger.latest().values())))

@@ -12,11 +12,21 @@ BEGUN = time.perf_counter()  # before the imports: they are part of a study's mi
 import json  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
-from collections.abc import Callable, Mapping  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-from experiments.job import DEFAULT, HORIZON, MIN_RESOURCE, REDUCTION, TRAINABLE, GPTObjective, job_grid, space  # noqa: E402
+from experiments.job import (  # noqa: E402
+    DEFAULT,
+    HORIZON,
+    MIN_RESOURCE,
+    REDUCTION,
+    TRAINABLE,
+    GPTObjective,
+    job_grid,
+    judge_checkpoint,
+    space,
+)
 from experiments.ledger.environment import environment  # noqa: E402
 from hpo.executors import checkpoint_name  # noqa: E402
 from hpo.executors.processes import Processes  # noqa: E402
@@ -27,7 +37,6 @@ from hpo.space import Space  # noqa: E402
 from hpo.study import Study  # noqa: E402
 
 SECONDS = 60.0
-JUDGED_ON = 65_536  # tokens of the validation text
 LOW, HIGH, ETA = MIN_RESOURCE, HORIZON, REDUCTION
 METHODS: dict[str, Callable[[Space, int], Optimizer]] = {  # as a user of the main job would make them
     "default": lambda space, seed: Manual(space, seed=seed, configs=[DEFAULT]),
@@ -66,14 +75,6 @@ def judge_best(study: Study, folder: Path) -> dict[str, Any]:
     best = study.best
     loss = judge_checkpoint(folder / checkpoint_name(best.key), best.config, best.seed, HORIZON, best.until)
     return {"loss": loss, "searched_loss": best.value, "until": best.until, "config": dict(best.config)}
-
-
-def judge_checkpoint(path: Path, config: Mapping[str, Any], seed: int, horizon: int, until: int) -> float:
-    """The loss of a checkpoint on many tokens; what it was trained with, and how far."""
-    judge = GPTObjective(eval_tokens=JUDGED_ON)(config, seed, horizon)
-    judge.load(str(path))
-    metrics, _ = judge.advance(until)
-    return metrics["loss"]
 
 
 def worker_seconds(study: Study) -> dict[str, Any]:

@@ -7,6 +7,7 @@
     claims.py       sentences, each with a rule that decides whether it holds
     sources.py      rows of registries that measurements use
     markdown.py     tables for pages
+    intervals.py    means with bootstrap intervals
     environment.py  what numbers depend on besides the code: versions, machine
     children.py     measurements in separate processes
     command.py      the command line of every experiment

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from experiments import rungs
+from experiments import job, rungs
 from experiments.compare import __main__ as command
 from experiments.compare import study, table
 from experiments.job import HORIZON
 from experiments.ledger import Ledger
+from experiments.ledger.intervals import mean_interval
 
 
 def test_a_study_hands_over_its_best_and_says_where_its_seconds_went(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "JUDGED_ON", 1024)
+    monkeypatch.setattr(job, "JUDGED_ON", 1024)
     monkeypatch.setattr(study, "HORIZON", 2048)
     found = study.study_minute("default", 0)
     assert found["trials"] == found["jobs"] == 1 and found["until"] == 2048 and found["config"] == study.DEFAULT
@@ -44,8 +45,8 @@ def test_the_table_pairs_seeds_and_counts_a_study_without_success_as_the_worst()
     shown = table.compare_table([*default, *others, row("GP", 3, None)], ["default", "GP", "nobody"])
     assert "| default | 3.500 | 3.500 [" in shown and "nobody" not in shown
     assert "| GP | 4.000 | 3.500 [" in shown and "| 3 of 4 | 4.0 | 10.0 % |" in shown, "5 is the worst"
-    low, high = table.mean_interval([-1.0, 0.0, 1.0, 0.0])
-    assert low < 0 < high and np.isnan(table.mean_interval([1.0, 1.0, 1.0])).all()
+    low, high = mean_interval([-1.0, 0.0, 1.0, 0.0])
+    assert low < 0 < high and np.isnan(mean_interval([1.0, 1.0, 1.0])).all()
 
 
 def test_all_stored_studies_and_rungs_are_read() -> None:

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 import hpo
-from experiments import population
-from experiments.compare import study as compare
+from experiments import job, population
 from experiments.job import DEFAULT, GPTObjective
 from hpo.executors import checkpoint_name
 
@@ -23,21 +22,22 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings of 2,048 tokens that are judged on 1,024, and seconds without end."""
     for name, value in (("HORIZON", TOKENS), ("MIN_RESOURCE", 1024), ("SECONDS", float("inf"))):
         monkeypatch.setattr(population, name, value)
-    monkeypatch.setattr(compare, "JUDGED_ON", 1024)
+    monkeypatch.setattr(job, "JUDGED_ON", 1024)
     options: Any = {**population.USUAL, "population": 4, "generations": 2, "max_resource": TOKENS}
     monkeypatch.setitem(population.METHODS, "PBT", lambda space, seed: hpo.PBT(hpo.Random(space, seed=seed), **options))
 
 
 @pytest.mark.usefixtures("small")
 def test_a_search_hands_over_the_lowest_loss_of_all_its_jobs() -> None:
-    found = population.measure_search(population.FIXED, "PBT", 3)
+    found = population.measure_population(population.FIXED, "PBT", 3)
     assert found["jobs"] == 8 and found["whole"] == 4 and found["trials"] == 5, "one of four is a clone"
     assert [loss for _, _, loss in found["falls"]] == sorted((loss for _, _, loss in found["falls"]), reverse=True)
     assert found["falls"][-1][1:] == (found["until"], round(found["searched_loss"], 5))
     assert {name: found["config"][name] for name in population.SHAPE} == {name: DEFAULT[name] for name in population.SHAPE}
     assert 0 < found["loss"] < 5 and found["loss"] != found["searched_loss"]
-    again = population.measure_search(population.FIXED, "PBT", 3)
-    assert json.loads(json.dumps(again))["loss"] == found["loss"], "what does not depend on the clock comes out again"
+    again = population.measure_population(population.FIXED, "PBT", 3)
+    assert population.checkpoint_of(again) == population.checkpoint_of(found), "what does not depend on the clock comes out again"
+    assert json.loads(json.dumps(found))["loss"] == found["loss"] and {"used", "falls"} <= {*found}
 
 
 def test_what_finishes_after_the_seconds_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,10 +54,10 @@ def test_what_finishes_after_the_seconds_does_not_count(tmp_path: Path, monkeypa
             (tmp_path / checkpoint_name(outcome[0].key)).write_text(str(outcome[0].trial))
             return outcome
 
-    best = population.Best(tmp_path, 3.0)
+    best = population.Best(tmp_path, 3.0, begun=0.0)
     study = hpo.Study(hpo.Manual(hpo.Space({"x": (0.0, 9.0)}), configs=[{"x": float(x)} for x in range(1, 7)]))
     hpo.run(study, Written(lambda config: -config["x"]), watch=best.observe)
-    assert len(study.history.results) == 6 and best.finished < 6
+    assert len(study.history.results) == 6 and best.finished == 2
     assert best.checkpoint.read_text() == str(best.key[0]) == str(best.finished - 1)  # type: ignore[index]
     assert best.used <= 3.0 and best.loss == -float(best.finished)
 
