@@ -57,6 +57,11 @@ class ObjectiveHooks(Protocol):
         """Called first in every worker process, for imports and data that all jobs need."""
         ...
 
+    def bind_trial(self, number: int, seed: int) -> Objective:
+        """The objective of one trial, by its number and its training seed; called before the trial is built. For f(config) and
+        f(config, report) that want to know them."""
+        ...
+
 
 class RunHooks(Protocol):
     """What a Run may have beside its three methods. All are optional and are read by `hook`."""

@@ -8,7 +8,7 @@ whatever must be remembered is in the history, and whatever is random comes from
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
@@ -103,8 +103,15 @@ class Optimizer(ABC):
         described   the optimizer in the header of a log that is reopened: what it was set to then stays
         """
 
-    def adapt(self, objective: Any) -> Optimizer:
-        """This optimizer, with its open options set by what the objective declares. Called before the header is written."""
+    def adapt(
+        self, objective: Any, described: Mapping[str, Any] | None = None, pool: Callable[[], Any] | None = None
+    ) -> Optimizer:
+        """This optimizer, with its open options set by what the objective declares or can do. Called before the header is
+        written.
+
+        described   the optimizer in the header of a log that is reopened: what it was set to then stays
+        pool        makes an executor of the objective, on which it may be tried out (default: one in this process)
+        """
         return self
 
     # -- ask and tell ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from hpo.frames import stack_level
 from hpo.history import History
 from hpo.job import Job, Key, Result
 from hpo.lineage import Lineage
-from hpo.logs import Log
+from hpo.logs import Log, open_log
 from hpo.objective import Objective, kind
 from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
@@ -270,7 +270,6 @@ def minimize(
     """
     space = Space.of(space)
     objective, chosen = arguments.objective_over(space, objective), arguments.optimizer_over(space, optimizer, seed)
-    chosen = chosen.adapt(objective)
     limits = Stop(trials, seconds, rules=arguments.rules(stop))
     workers, timeout = arguments.count("workers", workers, 1), duration("timeout", timeout, zero=False)
     renewal = {"renew_after_jobs": renew_after_jobs, "renew_after_bytes": renew_after_bytes}
@@ -282,18 +281,41 @@ def minimize(
     for rule in limits.rules:
         rule.refuse(chosen.header(objectives, unit, horizon), chosen)
     executor_options(executor)  # refuses an unknown executor before anything is made
-    study = Study(chosen, objectives=objectives, unit=unit, horizon=horizon, log=log)
+    options = {"workers": workers, "timeout": timeout, **renewal}
+    trained = with_objects(objective, space)
+    first = partial(_make_first, quiet, executor, trained, horizon or chosen.horizon, options)
+    study = _open_study(chosen, trained, first, log, {"objectives": objectives, "unit": unit, "horizon": horizon})
     if trials is None and seconds is None and not limits.rules and chosen.is_endless:
         limits = Stop(50)
-    options = {"workers": workers, "timeout": timeout, **renewal}
     given = log is not None and not isinstance(log, str | Path)  # its owner closes it, and may use it again
     store = study.history.log
     if not given and store.path is not None and folder is None and kind(objective) == "run":
         folder = f"{store.path}.checkpoints"  # a resumed study needs its checkpoints as much as its log
     with explain_interrupts(None if given else store, study, store.place or ("the log that was given" if given else None)):
-        pool = make_executor(executor, with_objects(objective, space), study.header.horizon, folder, options)
+        pool = make_executor(executor, trained, study.header.horizon, folder, options)
         run(study, pool, limits, None if quiet else Lines(), catch=catch)
     return study
+
+
+def _make_first(quiet: bool, name: str, objective: Objective, horizon: int, options: Mapping[str, Any]) -> Executor:
+    """The executor on which clones are tried before a study begins."""
+    if not quiet:
+        print("clones are tried first, since the objective has no attribute `explore` that says what may change", flush=True)
+    return make_executor(name, objective, horizon, None, options)
+
+
+def _open_study(
+    optimizer: Optimizer, objective: Objective, pool: Callable[[], Executor], log: Any, header: Mapping[str, Any]
+) -> Study:
+    """The study, in which the optimizer is adapted to the objective; where the log has a header already, to that."""
+    store = None if log is None else open_log(log)
+    try:
+        described = None if store is None else (store.header() or {}).get("optimizer")
+        return Study(optimizer.adapt(objective, described, pool), log=store, **header)
+    except BaseException:
+        if store is not None and store is not log:  # opened here, so it must be closed here
+            store.close()
+        raise
 
 
 def maximize(

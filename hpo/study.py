@@ -199,7 +199,7 @@ class Study:
     @property
     def plot(self) -> Plots:
         """Pictures: `plot.history()`, `curves`, `importance`, `effects`, `slices`, `parallel` and, for several objectives,
-        `pareto`. Each returns a Matplotlib figure, and saves it if a path is given."""
+        `pareto`; `lineage` where trials were cloned. Each returns a Matplotlib figure, and saves it if a path is given."""
         return Plots(self._subject)
 
     def report(self, path: str | Path = "report.html", title: str | None = None) -> Path:

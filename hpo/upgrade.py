@@ -21,6 +21,8 @@ ADDED: dict[str, dict[str, Any]] = {
     "Random": {"replace": True},
     "SuccessiveHalving": {"min_early_stopping_rate": 0},
     "Hyperband": {"min_early_stopping_rate": 0},
+    "PBT": {"selection": "truncation", "changes": "all"},
+    "PB2": {"selection": "truncation", "changes": "all"},
 }  # fmt: skip
 # The parts of a job's note (see hpo.job.Note), and the part to which a key of a flat note belongs; all others are records.
 DRAWERS = ("study", "member", "record")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from models.data.batches import load_corpus as load_corpus
     from models.decoding import generate as generate
     from models.gpt import GPT as GPT
+    from models.inference import compare_inference as compare_inference
+    from models.inference import measure_inference as measure_inference
+    from models.inference import weight_bytes as weight_bytes
     from models.predict.cost import Cost as Cost
     from models.sample import sample_text as sample_text
     from models.train import TrainRun as TrainRun
@@ -29,6 +32,9 @@ HOMES = {
     "load_corpus": "data.batches",
     "GPT": "gpt",
     "generate": "decoding",
+    "compare_inference": "inference",
+    "measure_inference": "inference",
+    "weight_bytes": "inference",
     "sample_text": "sample",
     "TrainRun": "train",
 }

@@ -24,6 +24,7 @@ import typer
 
 from experiments.ledger import Data, Ledger, Measurement, Recheck, Results, Seconds, Table, conduct, new_app, use_data
 from experiments.ledger.command import keep_lines
+from experiments.ledger.environment import processor
 from experiments.ledger.sources import training_rows
 from experiments.speed.duel import Entry, duel
 from experiments.speed.sizes import CPU, CUDA, STEPS
@@ -51,15 +52,6 @@ def machine_name(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name(device)
-
-
-def processor() -> str:
-    """What the CPU calls itself, and the widest vectors that it says it has."""
-    file = Path("/proc/cpuinfo")
-    lines = dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line) if file.exists() else {}
-    known = {name.strip(): value.split() for name, value in lines.items()}
-    widest = next((flag for flag in ("amx_tile", "avx512f", "avx2") if flag in known.get("flags", [])), "")
-    return " ".join([*known.get("model name", [platform.processor() or platform.machine()]), widest]).strip()
 
 
 def measure_duel(key: dict[str, Any], nanogpt: Path | None, rounds: int) -> dict[str, Any]:

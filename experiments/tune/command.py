@@ -60,7 +60,7 @@ def tune(
         stored = read_toml(config)[0] if config is not None else {}
         work = prepare({**stored, **flags}, command)
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        return refuse(error)
+        return refuse(error, "tune")
     return carry_out(work)
 
 
@@ -70,22 +70,27 @@ def interpreter() -> str:
     return sys.executable.removeprefix(here) or "python"
 
 
-def refuse(error: Exception) -> int:
-    """Prints one sentence on stderr, and ends with the exit code."""
+def refuse(error: Exception, name: str) -> int:
+    """Prints one sentence of the command of a name on stderr, and ends with the exit code."""
     words = " ".join(str(error).split())
-    print(f"tune: {words}", file=sys.stderr)
+    print(f"{name}: {words}", file=sys.stderr)
     return 2
 
 
-def main() -> int:
-    """The command line; usage errors are one sentence, too."""
+def call(app: typer.Typer, name: str) -> int:
+    """Runs a command line, and returns its exit code; usage errors are one sentence, too."""
     try:
         code = typer.main.get_command(app)(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):  # before there was anything to finish
-        print("tune: interrupted before it began", file=sys.stderr)
+        print(f"{name}: interrupted before it began", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if not hasattr(error, "format_message"):  # every usage error has it, whatever package it comes from
             raise
-        return refuse(ValueError(error.format_message()))
+        return refuse(ValueError(error.format_message()), name)
     return int(code or 0)
+
+
+def main() -> int:
+    """The command line."""
+    return call(app, "tune")

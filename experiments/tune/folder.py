@@ -27,10 +27,10 @@ TEXT = "text_digest"  # the entry of `made_with` that must not change
 
 
 class Folder:
-    """The folder of a study. Anybody may read it; one process at a time may open it."""
+    """The folder of a study with settings of a kind. Anybody may read it; one process at a time may open it."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, kind: type[Settings] = Settings) -> None:
+        self.path, self.kind = Path(path), kind
         self._lock: TextIO | None = None
 
     def __truediv__(self, name: str) -> Path:
@@ -43,7 +43,7 @@ class Folder:
         if not (self / SETTINGS).exists():
             return None, {}
         values, versions = read_toml(self / SETTINGS)
-        return Settings.of(values), versions
+        return self.kind.of(values), versions
 
     def check(self, settings: Settings, made_with: Mapping[str, str]) -> None:
         """ValueError that names the differences from an earlier run."""

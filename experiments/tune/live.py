@@ -27,7 +27,7 @@ from hpo.history import History
 from hpo.job import Key
 from hpo.stopping import is_over, search_end, search_seconds
 from hpo.study import Study
-from hpo.trial import best_key
+from hpo.trial import best_key, describe_best
 from hpo.values import quantity
 
 LATEST = 5  # finished trials that are shown
@@ -43,6 +43,7 @@ class Finished:
     seconds: float
     error: str | None
     best: bool
+    others: str = ""  # values of further objectives
 
 
 def clock(seconds: float) -> str:
@@ -59,11 +60,12 @@ class View:
     now: Callable[[], float] = time.monotonic
     shown: Snapshot = field(default_factory=Snapshot)
     latest: tuple[Finished, ...] = ()
+    front: str = ""  # with several objectives, the front in a few words
     taken: float = 0.0  # when the snapshot was taken
 
-    def show(self, taken: Snapshot, done: Finished | None = None) -> None:
-        """Takes a newer snapshot, and the job that has just finished."""
-        self.shown, self.taken = taken, self.now()
+    def show(self, taken: Snapshot, done: Finished | None = None, front: str = "") -> None:
+        """Takes a newer snapshot, the job that has just finished, and the front in words if there are several objectives."""
+        self.shown, self.taken, self.front = taken, self.now(), front
         if done is not None:
             self.latest = (done, *self.latest)[:LATEST]
 
@@ -106,7 +108,9 @@ class View:
 
     def _best(self) -> RenderableType:
         lines = [Text()]
-        if self.shown.best is not None:
+        if self.front:
+            lines.append(Text(self.front, style="bold green"))
+        elif self.shown.best is not None:
             (trial, until), loss, config = self.shown.best
             lines.append(
                 Text.assemble(("best    ", "dim"), (f"{loss:.4f}", "bold green"), f" trial {trial} at {amount(until)}")
@@ -125,7 +129,7 @@ class View:
             said = Text(f"{done.loss:.4f}", style="bold green" if done.best else "") if done.error is None else None
             words = said if said is not None else Text(str(done.error)[:60], style="red")
             trial, until = done.key
-            table.add_row(f"trial {trial}", f"at {amount(until)}", words, f"{done.seconds:.1f} s")
+            table.add_row(f"trial {trial}", f"at {amount(until)}", words, done.others, f"{done.seconds:.1f} s")
         return Group(Text(), table)
 
 
@@ -187,9 +191,13 @@ class Display:
         if not self._said and type(chooser).__str__ is not object.__str__:
             self.console.print(str(chooser), markup=False, highlight=False)  # a grid prints its size
         self._said = True
-        self.view.show(snapshot(study.history, self.view.settings.workers), None if key is None else _finished(study, key))
+        done = None if key is None else _finished(study, key)
+        front = describe_best(study.history) if len(study.header.objectives) > 1 else ""
+        self.view.show(snapshot(study.history, self.view.settings.workers), done, front)
 
 
 def _finished(study: Study, key: Key) -> Finished:
-    trial = study.trial(key)
-    return Finished(key, trial.value, trial.system.get("seconds", 0.0), trial.error, best_key(study.history) == key)
+    trial, (_, *names) = study.trial(key), study.header.objectives
+    best = best_key(study.history) == key and not names
+    others = "  ".join(f"{name} {trial.metrics[name]:.4g}" for name in names if name in trial.metrics)
+    return Finished(key, trial.value, trial.system.get("seconds", 0.0), trial.error, best, others)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
 
+from experiments.tune.folder import Folder
 from experiments.tune.handover import Handover, is_before_finals, sentence
 from experiments.tune.live import Display, summary
 from experiments.tune.prepare import Search
@@ -21,21 +22,26 @@ INTERRUPTED = 130
 
 
 def carry_out(work: Search) -> int:
-    """Runs the whole job, and returns the exit code. After a Ctrl-C in the search or in the measurements a report is still
-    written; after a second one, or after SIGTERM, when there may be no time, only the log is left."""
+    """Runs the whole job, and returns the exit code."""
+    return end_cleanly(lambda: finish(work), lambda: conclude(work, hurry=True), work.command)
+
+
+def end_cleanly(finish: Callable[[], None], conclude: Callable[[], None], command: str) -> int:
+    """Runs a job to its end by `finish`, and returns the exit code. After a Ctrl-C in the search or in the measurements
+    `conclude` still writes a report; after a second one, or after SIGTERM, when there may be no time, only the log is left."""
     code = INTERRUPTED
     with handle_termination():
         try:
             try:
-                finish(work)
+                finish()
                 return 0
             except KeyboardInterrupt:
-                conclude(work, hurry=True)
+                conclude()
         except KeyboardInterrupt:
             pass
         except Terminated as end:
             code = int(end.code or 0)
-    typer.echo(f"interrupted; everything told is in the log, and this goes on: {work.command}")
+    typer.echo(f"interrupted; everything told is in the log, and this goes on: {command}")
     return code
 
 
@@ -45,7 +51,7 @@ def finish(work: Search) -> None:
     if late and work.study.history.results:
         typer.echo(f"the study in {str(work.folder.path)!r} comes from before there were finals, and ends with them now")
     if work.folder.is_complete(work.settings) and not late:
-        typer.echo(f"{completion_sentence(work)}; the report is written anew")
+        typer.echo(f"{completion_sentence(work.folder)}; the report is written anew")
     else:
         search(work)
     conclude(work, hurry=False)
@@ -97,10 +103,10 @@ def closing_sentence(work: Search, found: Handover) -> str:
     return sentence(found, work.study)
 
 
-def completion_sentence(work: Search) -> str:
-    """Says that nothing is left to search, and how to go on."""
-    used = work.folder.read_search()["complete"]
+def completion_sentence(folder: Folder) -> str:
+    """Says that nothing is left to search in a folder, and how to go on."""
+    used = folder.read_search()["complete"]
     more = f"--seconds {2 * used['seconds']:g}"
     if used["trials"] is not None:
         more += f" --trials {2 * used['trials']}"
-    return f"the study in {str(work.folder.path)!r} is finished; go on with more: {more}"
+    return f"the study in {str(folder.path)!r} is finished; go on with more: {more}"

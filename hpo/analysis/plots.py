@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from hpo.analysis.paths import check_picture
 from hpo.analysis.subject import Subject
+from hpo.ancestry import key_of
+from hpo.job import Key
 from hpo.values import quantity
 
 if TYPE_CHECKING:
@@ -82,6 +84,21 @@ class Plots:
         check_picture(path)
         subject = self._successful(objective)
         return _save(draw_parallel(self._comparable(subject), subject), path)
+
+    def lineage(
+        self, path: str | Path | None = None, *, trial: int | Key | None = None, objective: str | None = None
+    ) -> Figure:
+        """Whose weights came from whom, as a tree, and the jobs that made one trial: by default the best, else a number or a key.
+        ValueError if no trial was cloned."""
+        from hpo.analysis.tree import draw_lineage
+
+        check_picture(path)
+        subject = self._successful(objective)
+        if not subject.has_clones:
+            raise ValueError("a lineage needs clones, and no trial of this study was cloned")
+        winner = subject.leader if trial is None else key_of(subject.history, trial)
+        assert winner is not None  # there is a success
+        return _save(draw_lineage(subject, winner), path)
 
     def _successful(self, objective: str | None) -> Subject:
         subject = self.subject.select(objective)

@@ -15,6 +15,8 @@ from hpo.analysis.page import Cell, Code, Part, Picture, Section, Table, Words, 
 from hpo.analysis.parameters import PANELS, draw_effects, draw_importance, draw_parallel, draw_slices
 from hpo.analysis.progress import RungSummary, count_rungs, finish_times
 from hpo.analysis.subject import Subject
+from hpo.analysis.tree import draw_lineage
+from hpo.ancestry import schedule
 from hpo.job import Key
 from hpo.values import quantity
 
@@ -26,7 +28,8 @@ LITTLE = 0.3  # R² below which a model knows little
 
 
 def result_sections(subject: Subject) -> list[Section]:
-    """Best so far; learning curves if there are several budgets; the Pareto front if there are several objectives."""
+    """Best so far; learning curves if there are several budgets; the lineage if there are clones; the Pareto front if there are
+    several objectives."""
     history = subject.history
     if not subject.successes:
         return []
@@ -34,6 +37,8 @@ def result_sections(subject: Subject) -> list[Section]:
     if history.header.horizon > 1:
         curves = _picture(draw_curves(subject), "curves", "Learning curves of all trials")
         found.append(Section("Learning curves by rung", [Words(ABOUT_CURVES), curves, rungs_table(subject)]))
+    if subject.has_clones:
+        found.append(lineage_section(subject))
     if len(history.header.objectives) > 1:
         highest = quantity(history.highest_budget or 0, history.header.unit)
         words = f"Results at the highest budget, {highest}, and what no other dominates."
@@ -62,6 +67,23 @@ def _about_best(subject: Subject) -> str:
 
 def _picture(figure: Figure, name: str, title: str) -> Picture:
     return Picture(to_svg(figure, name, title))
+
+
+def lineage_section(subject: Subject) -> Section:
+    """The tree of clones, and what the leader was trained with, phase by phase. Needs a clone and a success."""
+    assert subject.leader is not None  # there is a success
+    phases = schedule(subject.history, subject.leader)
+    names = [name for name in subject.space.columns if len({repr(config.get(name)) for _, config in phases}) > 1]
+    several = f"{quantity(len(phases), 'configurations')}, one after the other" if len(phases) > 1 else "one configuration"
+    about = "Whose weights came from whom: a line that leaves another one began as its copy."
+    words = f"{about} The {subject.leads} was trained with {several}"
+    picture = _picture(draw_lineage(subject, subject.leader), "lineage", "Lineage")
+    parts: list[Part] = [Words(f"{words}{':' if names else '.'}"), picture]
+    if names:
+        rows = [plain_row(f"{until:,}", *(short(config[name]) if name in config else "–" for name in names))
+                for until, config in phases]  # fmt: skip
+        parts.append(Table([f"until {subject.history.header.unit}", *names], rows))
+    return Section("Lineage", parts)
 
 
 def rungs_table(subject: Subject) -> Table:

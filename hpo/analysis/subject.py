@@ -60,6 +60,11 @@ class Subject:
         """Every finished key without failure, sorted."""
         return [key for key in self.history.finished_keys if not self.history.is_failure(key)]
 
+    @property
+    def has_clones(self) -> bool:
+        """Whether the weights of any finished trial came from another one."""
+        return any(self.history.trials[trial][0] in self.history.results for trial in self.history.adopted)
+
     def value(self, key: Key) -> float:
         """The value of a success."""
         return objective_value(self.history, key, self.place)

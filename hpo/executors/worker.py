@@ -95,7 +95,8 @@ class Worker:
             raise MissingSource(
                 f"the checkpoint {self.checkpoints.path(job.source).name}, which the job starts from, is gone"
             )
-        run = build(self.objective, job.config, job.seed, self.horizon)
+        bind = hook(self.objective, "bind_trial")
+        run = build(bind(job.trial, job.seed) if bind else self.objective, job.config, job.seed, self.horizon)
         if job.source is not None and self.kind == "run":
             self._load(run, job)
         return run

@@ -13,6 +13,7 @@ from hpo.optimizers.bohb import BOHB
 from hpo.optimizers.cma_es import CMAES
 from hpo.optimizers.dehb import DEHB
 from hpo.optimizers.differential_evolution import DifferentialEvolution
+from hpo.optimizers.exploration import Factors, Steps
 from hpo.optimizers.forest import RandomForest
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.genetic import Genetic
@@ -131,7 +132,7 @@ def make(name: str, space: Space | Mapping[str, Any], seed: int = 0, **options: 
 
 __all__ = [
     "ASHA", "BOHB", "CMAES", "DEHB", "GP", "KDE", "NSGA2", "OPTIMIZERS", "PASHA", "PB2", "PBT", "TPE", "ASHAStopping",
-    "DifferentialEvolution", "FreezeThaw", "Genetic", "Grid", "Hyperband", "LlamaTune", "Manual", "MedianStopping",
+    "DifferentialEvolution", "Factors", "FreezeThaw", "Genetic", "Grid", "Hyperband", "LlamaTune", "Manual", "MedianStopping",
     "Narrowing", "PatienceStopping", "PercentileStopping", "Random", "RandomForest", "RegularizedEvolution", "Replay",
-    "SimplePBT", "Sobol", "SuccessiveHalving", "make", "register",
+    "SimplePBT", "Sobol", "Steps", "SuccessiveHalving", "make", "register",
 ]  # fmt: skip

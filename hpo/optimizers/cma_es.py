@@ -16,12 +16,12 @@ from functools import cached_property
 import numpy as np
 
 from hpo.history import History
-from hpo.optimizer import Draft, Sampler
+from hpo.optimizer import Draft
 from hpo.optimizers.cma.gaussian import LEAST
 from hpo.optimizers.cma.joint import Coordinates, Joint
 from hpo.optimizers.cma.paths import RECORD, RESTARTS, Path, Paths, Strategy
+from hpo.optimizers.drafting import BudgetSampler
 from hpo.rng import stream
-from hpo.space import Config
 from hpo.values import format_value, is_finite, whole
 
 DRAWS = 100  # points that may lie outside of the cube or break a constraint before one is moved
@@ -30,7 +30,7 @@ NEAR = 64  # feasible rows of which the nearest stands for a distribution that h
 
 
 @dataclass(eq=False)
-class CMAES(Sampler):
+class CMAES(BudgetSampler):
     """Draws generations from a normal distribution that learns the scale and the shape of the best results.
 
     sigma        the first step, as a share of the range; by default the range is six of them. The first mean is the middle of
@@ -90,13 +90,6 @@ class CMAES(Sampler):
         return history.fold(f"{self.owner} {self.seed}", self._begin).path(history, until)
 
     # -- what is drawn -----------------------------------------------------------------------------------------------
-
-    def sample(self, history: History, trial: int) -> Config | None:
-        draft = self.suggest(history, trial)
-        return None if draft is None else draft.config
-
-    def suggest(self, history: History, trial: int) -> Draft | None:
-        return self.suggest_at(history, trial, history.header.horizon)
 
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         path, rng = self.path(history, until), stream(self.seed, trial, "cma_es")

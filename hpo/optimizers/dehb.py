@@ -17,6 +17,7 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Job, Key, Note
 from hpo.optimizers.hyperband import hyperband_ladders
+from hpo.optimizers.operators import cross_binomially
 from hpo.optimizers.resources import ResourceScheduler
 from hpo.optimizers.rungs import Ladder, check_resources, least_of
 from hpo.pareto import dominates
@@ -148,7 +149,7 @@ class DEHB(ResourceScheduler):
         start = self.unit(history.jobs[target].config, rng)
         for _ in range(TRIES):
             a, b, c = (self.unit(config, rng) for config in self._three(history, pool, others, rng))
-            child = self.cross(start, self.mutate(a, b, c, rng), rng)
+            child = cross_binomially(start, self.mutate(a, b, c, rng), self.crossover, rng)
             row = domain.snap(np.where(domain.categorical, np.floor(child * np.array(domain.sizes)), child))
             if bool(domain.is_feasible(row)[0]):
                 return self.space.decode(row[0])
@@ -169,12 +170,6 @@ class DEHB(ResourceScheduler):
         """(d,) rand/1: a + F (b - c), drawn afresh where it lies beyond [0, 1]."""
         mutant = a + self.mutation * (b - c)
         return np.where((mutant < 0) | (mutant > 1), rng.random(len(mutant)), mutant)
-
-    def cross(self, target: np.ndarray, mutant: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(d,) bin: each column of the mutant with probability p, one of them for certain."""
-        taken = rng.random(len(target)) < self.crossover
-        taken[rng.integers(len(target))] = True
-        return np.where(taken, mutant, target)
 
     def unit(self, config: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
         """(d,) u; a random number where a parameter is not active."""

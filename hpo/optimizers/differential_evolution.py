@@ -10,18 +10,20 @@ import numpy as np
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.optimizer import Draft, Sampler
-from hpo.optimizers.operators import find_feasible, to_unit
+from hpo.optimizer import Draft
+from hpo.optimizers.drafting import BudgetSampler
+from hpo.optimizers.operators import cross_binomially, reflect, to_unit
+from hpo.optimizers.proposals import find_new
 from hpo.rng import stream
-from hpo.space import Config
 from hpo.values import is_finite
 
 RECORD = "slot"
 STRATEGIES = ("rand/1/bin", "current-to-best/1/bin")
+BELOW_ONE = np.nextafter(1.0, 0.0)  # positions that `Domain.from_unit` reads are below 1, as uniforms are
 
 
 @dataclass(eq=False)
-class DifferentialEvolution(Sampler):
+class DifferentialEvolution(BudgetSampler):
     """Every slot holds one configuration, and keeps the better of it and its trial.
 
     With x the slot's, a, b, c those of three others, and the best of all, a trial is, in the unit cube (numbers on the scale
@@ -31,9 +33,9 @@ class DifferentialEvolution(Sampler):
         current-to-best/1/bin    v = x + mutation (best - x) + mutation (a - b)
 
     A column beyond the cube is reflected at its wall. Each column comes from v with probability `crossover`, one at least, else
-    from x. A slot whose trial is in flight is passed over, and the least advanced is served first; when all are in flight, or
-    fewer than three others hold anything, configurations are random. Selection happens slot by slot, so no slot waits for
-    another: with one worker this is the asynchronous form that SciPy calls "immediate".
+    from x. What was tried before is drawn again. A slot whose trial is in flight is passed over, and the least advanced is
+    served first; when all are in flight, or fewer than three others hold anything, configurations are random. Selection happens
+    slot by slot, so no slot waits for another: with one worker this is the asynchronous form that SciPy calls "immediate".
 
         study = hpo.minimize(lambda config: (config["x"] - 0.3) ** 2, {"x": (0.0, 1.0)}, "de", 100, quiet=True)
         print(study.best.config)
@@ -43,6 +45,8 @@ class DifferentialEvolution(Sampler):
     mutation: float = 0.5
     crossover: float = 0.9
     strategy: str = "rand/1/bin"
+
+    repeats = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,23 +58,16 @@ class DifferentialEvolution(Sampler):
         if self.strategy not in STRATEGIES:
             raise ValueError(f"strategy is {self.strategy!r}; allowed are {', '.join(STRATEGIES)}")
 
-    def sample(self, history: History, trial: int) -> Config | None:
-        draft = self.suggest(history, trial)
-        return None if draft is None else draft.config
-
-    def suggest(self, history: History, trial: int) -> Draft | None:
-        return self.suggest_at(history, trial, history.header.horizon)
-
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         slots = history.fold(self.owner, partial(SlotPopulations, self.population)).of(until)
-        rng, domain, slot = stream(self.seed, trial, "differential evolution"), self.space.domain, slots.free_slot()
+        rng, slot = stream(self.seed, trial, "differential evolution"), slots.free_slot()
         target = None if slot is None else slots.individuals[slot]
         others = [key for place, key in enumerate(slots.individuals) if key is not None and place != slot]
-        if target is None or len(others) < 3 or not domain.d:
-            row = domain.random(rng, 1)[0]
+        if target is None or len(others) < 3:
+            row = find_new(history, self.space, rng)
         else:
             best = history.rank([target, *others])[0]
-            row = find_feasible(domain, rng, lambda: self.child(history, target, others, best, rng))
+            row = find_new(history, self.space, rng, lambda: self.child(history, target, others, best, rng))
         return Draft(self.space.decode(row), record={} if slot is None else {RECORD: {"budget": until, "place": slot}})
 
     def child(self, history: History, target: Key, others: Sequence[Key], best: Key, rng: np.random.Generator) -> np.ndarray:
@@ -78,23 +75,11 @@ class DifferentialEvolution(Sampler):
         chosen = [others[i] for i in rng.choice(len(others), 3, replace=False)]
         x, top, a, b, c = (self._unit(history, key, rng) for key in (target, best, *chosen))
         mutant = a + self.mutation * (b - c) if self.strategy == "rand/1/bin" else x + self.mutation * (top - x + a - b)
-        return np.asarray(self.space.domain.from_unit(cross_binomially(x, reflect(mutant), self.crossover, rng)[None])[0])
+        inside = np.minimum(reflect(mutant), BELOW_ONE)
+        return np.asarray(self.space.domain.from_unit(cross_binomially(x, inside, self.crossover, rng)[None])[0])
 
     def _unit(self, history: History, key: Key, rng: np.random.Generator) -> np.ndarray:
         return to_unit(self.space.domain, self.space.encode(history.jobs[key].config), rng)
-
-
-def reflect(v: np.ndarray) -> np.ndarray:
-    """Positions beyond [0, 1] reflected at its walls, as often as it takes; below 1, as uniforms are."""
-    folded = np.abs(v) % 2.0
-    return np.minimum(np.where(folded > 1.0, 2.0 - folded, folded), np.nextafter(1.0, 0.0))
-
-
-def cross_binomially(x: np.ndarray, v: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """(d,) each column from v with probability `rate`, one at least, else from x."""
-    from_v = rng.random(len(x)) < rate
-    from_v[rng.integers(len(x))] = True
-    return np.where(from_v, v, x)
 
 
 @dataclass(frozen=True)

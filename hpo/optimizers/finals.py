@@ -8,8 +8,8 @@ configuration with them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -66,6 +66,12 @@ class Finals(Optimizer):
         inner = (described or {}).get("optimizer", described)  # a study may have begun without finals
         self.optimizer.take_horizon(horizon, inner)
         self.__dict__.pop("owner", None)
+
+    def adapt(
+        self, objective: Any, described: Mapping[str, Any] | None = None, pool: Callable[[], Any] | None = None
+    ) -> Optimizer:
+        inner = self.optimizer.adapt(objective, (described or {}).get("optimizer", described), pool)
+        return self if inner is self.optimizer else replace(self, optimizer=inner)
 
     @property
     def chooser(self) -> Optimizer:

@@ -3,12 +3,13 @@
 A member is a trial that was drawn for a place; its job records {"generation": {"number": g, "place": p}}. Places are counted at
 the starts: asks beyond the population belong to the next generation. A generation closes behind the finish that completes it:
 over the first `population` members, by key, of those that have finished and have not counted yet; what finishes later counts in
-the next. Whoever asks meanwhile draws from the parents that there are. A lost job is pending; lost too often it is a failure,
-and failures rank last.
+the next. What survives is the method's own choice of the last parents and these members. Whoever asks meanwhile draws from
+the parents that there are. A lost job is pending; lost too often it is a failure, and failures rank last.
 
 There is one line of generations a first budget: under a scheduler a trial is judged by its first finished key, and only beside
 trials that were first trained as long. Results that were added or pinned have no place; those at a line's budget that are there
-when its first generation closes may be parents, the best `population` of them.
+when its first generation closes stand as the parents before it, the best `population` of them: as any parents they survive
+by the method's rule (of genetic search the best `elite`).
 """
 
 from __future__ import annotations

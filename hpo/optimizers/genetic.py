@@ -10,23 +10,23 @@ import numpy as np
 
 from hpo.history import History
 from hpo.job import Key
-from hpo.optimizer import Draft, Sampler
+from hpo.optimizer import Draft
+from hpo.optimizers.drafting import BudgetSampler
 from hpo.optimizers.generations import RECORD, Generations
 from hpo.optimizers.operators import (
     choose_by_tournament,
     complete,
     cross_uniformly,
-    find_feasible,
     mutate,
     mutate_normally,
 )
+from hpo.optimizers.proposals import find_new
 from hpo.rng import stream
-from hpo.space import Config
 from hpo.values import is_finite
 
 
 @dataclass(eq=False)
-class Evolution(Sampler):
+class Evolution(BudgetSampler):
     """What genetic search and NSGA-II share: generations of `population` trials, `generations` of them (None: until stopped).
 
     The first generation is random. A child of a later one comes from `breed`, over the parents, best first; what may be a
@@ -35,6 +35,8 @@ class Evolution(Sampler):
 
     population: int = 20
     generations: int | None = None
+
+    repeats = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,23 +59,16 @@ class Evolution(Sampler):
         """(d,) a child of the parents' rows (n, d), best first; it need not be feasible."""
         raise NotImplementedError
 
-    def sample(self, history: History, trial: int) -> Config | None:
-        draft = self.suggest(history, trial)
-        return None if draft is None else draft.config
-
-    def suggest(self, history: History, trial: int) -> Draft | None:
-        return self.suggest_at(history, trial, history.header.horizon)
-
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         state = history.fold(self.owner, partial(Generations, self.population, self.survive))
         if self.generations is not None and state.started >= self.population * self.generations:
             return None
-        line, domain, rng = state.line(until), self.space.domain, stream(self.seed, trial, "evolution")
+        line, rng = state.line(until), stream(self.seed, trial, "evolution")
         if line.closed:
             rows = np.array([self.space.encode(history.jobs[key].config) for key in line.parents])
-            row = find_feasible(domain, rng, lambda: self.breed(rows, rng))
+            row = find_new(history, self.space, rng, lambda: self.breed(rows, rng))
         else:
-            row = domain.random(rng, 1)[0]
+            row = find_new(history, self.space, rng)
         return Draft(self.space.decode(row), record={RECORD: {"number": line.number, "place": line.place}})
 
 
@@ -85,8 +80,8 @@ class Genetic(Evolution):
     either (uniform crossover), and is mutated with probability `mutation`: a number by a normal step of `step` of its range, on
     the scale that is searched, a choice to another one. The best `elite` parents stay parents beside the new generation
     without being trained again; with that the last generation's best is never lost. With several objectives the best are
-    those of history.rank. With few columns many children are not mutated (0.9^5 = 59 % of them in five), and of equal parents
-    a configuration then comes again.
+    those of history.rank. A child whose configuration was tried before is bred again: with few columns many are not mutated
+    (0.9^5 = 59 % of them in five).
 
         study = hpo.minimize(lambda config: (config["x"] - 0.3) ** 2, {"x": (0.0, 1.0)}, "genetic", quiet=True)
         print(len(study.history.trials))                     # 200: twenty trials in each of ten generations

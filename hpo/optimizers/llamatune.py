@@ -16,6 +16,7 @@ from typing import Any
 from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Draft, Optimizer, Sampler, adapt
+from hpo.optimizers.drafting import BudgetSampler
 from hpo.optimizers.gp.observations import RowTable
 from hpo.optimizers.hesbo import MOST, Projection
 from hpo.optimizers.views import View, view_of
@@ -29,7 +30,7 @@ RECORD = "llamatune"  # what its jobs record the point and the inner sampler's n
 TRIES = 56  # points near one whose configuration was started already: the last ones half of the range away
 
 
-class LlamaTune(Sampler):
+class LlamaTune(BudgetSampler):
     """A sampler over at most `dimensions` dimensions, from which configurations of its space are projected (HeSBO).
 
     sampler      such as GP(space); it is made again over the low space, with the same options
@@ -103,13 +104,6 @@ class LlamaTune(Sampler):
         return move_sampler(self.sampler, self.projection.low)
 
     # -- what is proposed --------------------------------------------------------------------------------------------
-
-    def sample(self, history: History, trial: int) -> Config | None:
-        draft = self.suggest(history, trial)
-        return None if draft is None else draft.config
-
-    def suggest(self, history: History, trial: int) -> Draft | None:
-        return self.suggest_at(history, trial, history.header.horizon)
 
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         draft = self.inner.suggest_at(self.view(history), trial, until)

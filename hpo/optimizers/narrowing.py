@@ -12,7 +12,8 @@ import numpy as np
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.optimizer import Draft, Sampler
+from hpo.optimizer import Draft
+from hpo.optimizers.drafting import DraftSampler
 from hpo.optimizers.sobol import Sobol
 from hpo.parameters import Categorical, Const, Float, Int, Parameter, parameter
 from hpo.rng import stream
@@ -24,7 +25,7 @@ PLACES = 100_000  # of a stage that is a grid
 
 
 @dataclass(eq=False)
-class Narrowing(Sampler):
+class Narrowing(DraftSampler):
     """Stages, one after the other: coarse, fine, local; then it has finished.
 
     By itself there are `stages` of them (3) with `points` trials each. The first spreads Sobol points over the whole space. In
@@ -84,10 +85,6 @@ class Narrowing(Sampler):
             return 0
         grid = self._grids[stage]
         return self.points if grid is None else len(grid)
-
-    def sample(self, history: History, trial: int) -> Config | None:
-        draft = self.suggest(history, trial)
-        return None if draft is None else draft.config
 
     def suggest(self, history: History, trial: int) -> Draft | None:
         now = history.fold(self.owner, Position)

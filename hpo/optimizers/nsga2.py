@@ -25,7 +25,8 @@ class NSGA2(Evolution):
     another one. Published settings. `constraints` are {metric: upper bound}: what breaks less is better, whatever its
     objectives are (constraint domination, section 6). With one objective it is a genetic algorithm with truncation selection.
 
-    Changed: generations overlap when several workers ask (see generations.py); failures rank last.
+    Changed: generations overlap when several workers ask (see generations.py); failures rank last; a child that was tried
+    before is bred again.
 
         study = hpo.minimize(lambda config: {"f": config["x"] ** 2, "g": (config["x"] - 2) ** 2}, {"x": (-3.0, 3.0)}, "nsga2", 60,
                              objectives={"f": "min", "g": "min"}, quiet=True)

@@ -1,11 +1,12 @@
-"""Operators of evolutionary methods on rows of a domain: complete, cross over, mutate, choose parents, stay feasible.
+"""Operators of evolutionary methods on rows of a domain: complete, cross over, mutate, choose parents.
 
 A row (d,) is as surrogates.domain has it: numbers as positions in [0, 1] on the search scale, choices as an index, NaN where
-a condition does not hold. Every operator takes and gives such rows; `find_feasible` makes children that satisfy the
-constraints. Random numbers come from the generator alone.
+a condition does not hold. Every operator takes and gives such rows, which need not satisfy the constraints. Random numbers
+come from the generator alone.
 
 Sources:
     uniform crossover       Syswerda 1989, "Uniform crossover in genetic algorithms"
+    binomial crossover      Storn and Price 1997, "Differential evolution", equation 6
     tournament              Goldberg and Deb 1991, "A comparative analysis of selection schemes"
     SBX                     Deb and Agrawal 1995, "Simulated binary crossover", in the bounded form of Deb's NSGA-II code
     polynomial mutation     Deb and Goyal 1996, "A combined genetic adaptive search", in the bounded form of the same code
@@ -19,7 +20,6 @@ import numpy as np
 
 from surrogates.domain import Domain
 
-TRIES = 100  # children that may break a constraint before a random feasible row stands for them
 CLOSE = 1e-14  # parents so near in a column have the same value
 
 Rng = np.random.Generator
@@ -59,15 +59,6 @@ def to_unit(domain: Domain, row: Array, rng: Rng) -> Array:
     return u
 
 
-def find_feasible(domain: Domain, rng: Rng, child: Callable[[], Array]) -> Array:
-    """The first feasible row that `child` draws, of TRIES; else a random feasible one. ValueError if none is found."""
-    for _ in range(TRIES if domain.d else 0):
-        row = child()
-        if bool(domain.is_feasible(row[None])[0]):
-            return row
-    return np.asarray(domain.random(rng, 1)[0])
-
-
 # -- crossover -------------------------------------------------------------------------------------------------------------
 
 
@@ -75,6 +66,13 @@ def cross_uniformly(a: Array, b: Array, rng: Rng) -> Array:
     """(d,) each column from either parent; from the one in which it is active where it is in one."""
     child = np.where(rng.random(len(a)) < 0.5, a, b)
     return np.where(np.isnan(child), np.where(np.isnan(a), b, a), child)
+
+
+def cross_binomially(x: Array, v: Array, rate: float, rng: Rng) -> Array:
+    """(d,) each column from v with probability `rate`, one at least, else from x: "bin" of differential evolution."""
+    from_v = rng.random(len(x)) < rate
+    from_v[rng.integers(len(x))] = True
+    return np.where(from_v, v, x)
 
 
 def simulate_binary_crossover(a: Array, b: Array, eta: float, rng: Rng) -> Array:
@@ -121,8 +119,14 @@ def mutate_polynomially(x: Array, eta: float, rng: Rng) -> Array:
 
 
 def mutate_normally(x: Array, sigma: float, rng: Rng) -> Array:
-    """(n,) positions x in [0, 1] with normal steps of standard deviation sigma; clipped to the bounds."""
-    return np.asarray(np.clip(x + rng.normal(0.0, sigma, len(x)), 0.0, 1.0))
+    """(n,) positions x in [0, 1] with normal steps of standard deviation sigma, reflected at the bounds."""
+    return reflect(x + rng.normal(0.0, sigma, len(x)))
+
+
+def reflect(x: Array) -> Array:
+    """Positions beyond [0, 1] reflected at its walls, as often as it takes: a clipped one would lie on the wall for ever."""
+    folded = np.abs(x) % 2.0
+    return np.asarray(np.where(folded > 1.0, 2.0 - folded, folded))
 
 
 def mutate(domain: Domain, row: Array, where: Array, step: Callable[[Array, Rng], Array], rng: Rng) -> Array:

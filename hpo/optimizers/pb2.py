@@ -17,8 +17,10 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import Draft
-from hpo.optimizers.pbt import PBT, TRIES, Slots
-from hpo.parameters import Const, Float, Int
+from hpo.optimizers.exploration import FIXED, USUAL
+from hpo.optimizers.pbt import PBT, TRIES
+from hpo.optimizers.population import Slots
+from hpo.parameters import Float, Int
 from hpo.space import Config
 from surrogates import standardise
 from surrogates.time_varying import Drift, TimeVaryingProcess, climb_bound, fit_drift
@@ -38,9 +40,10 @@ class PB2(PBT):
     started the new generation already are taken as observed at their mean, in order. Hyperparameters are fitted once a
     generation and recorded in the clone's note, {"pb2": {"generation": 3, "n": 16, "theta": [...]}}.
 
-    Choices follow PBT's rule, which the paper leaves open: drawn afresh with probability `resample`, else kept. So do numbers
-    (with `factors`) as long as no gain is known, at the first generation's end. What is `explore`d, `truncation` and `quorum`
-    are PBT's; at quorum 1 any number of workers gives the same trials. Changed: wide priors in the fit; the last 400 results
+    Choices follow PBT's rules, which the paper leaves open: drawn afresh with probability `resample`, else kept, or the rule
+    that `explore` gives. So do numbers (with `factors`) as long as no gain is known, at the first generation's end; they have no
+    rules but "usual" and "fixed". What is explored, the `selection` and the `quorum` are PBT's; at quorum 1 any number of
+    workers gives the same trials. Changed: wide priors in the fit; the last 400 results
     instead of a window that is fitted too. A clone costs O(n^3).
 
         space = {"lr": (1e-3, 1.0, "log"), "momentum": (0.0, 0.99)}
@@ -49,6 +52,15 @@ class PB2(PBT):
         study = hpo.Study(hpo.PB2(hpo.Random(space), population=4, generations=5, max_resource=10))
         hpo.run(study, hpo.Simulator(loss, workers=4))
     """
+
+    def _arrange(self, top: int) -> None:
+        super()._arrange(top)
+        if self.changes != "all":
+            raise ValueError(f"changes is {self.changes!r}, but PB2 chooses all numbers at once; allowed is 'all'")
+        ruled = [name for name in self._columns if self.rules[name] != USUAL]
+        if ruled:
+            raise ValueError(f"the rule of {ruled[0]!r} is {self.rules[ruled[0]]!r}, but PB2 chooses numbers by its model; "
+                             f"allowed are {USUAL!r} and {FIXED!r}")  # fmt: skip
 
     def perturb(self, history: History, mine: Key, donor: Key, rng: np.random.Generator) -> Draft:
         generation = int(history.jobs[donor].note.member["generation"])
@@ -71,8 +83,7 @@ class PB2(PBT):
     @property
     def _columns(self) -> list[str]:
         """Names of the numbers that are explored, active or not."""
-        names = self.explore if self.explore is not None else tuple(self.space.parameters)
-        return [name for name in self.space.parameters if name in names and isinstance(self.space.parameters[name], Float | Int)]
+        return [name for name, spec in self.space.parameters.items() if name in self.rules and isinstance(spec, Float | Int)]
 
     def _row(self, config: Mapping[str, Any]) -> np.ndarray:
         """(k,) positions of the explored numbers in [0, 1]; 0.5 where one is not active."""
@@ -83,15 +94,13 @@ class PB2(PBT):
         self, parent: Mapping[str, Any], names: Sequence[str], ranked: np.ndarray, rng: np.random.Generator
     ) -> Config:
         """The configuration with the best numbers that is feasible, and choices by PBT's rule; else the parent's."""
-        explored = self.explore if self.explore is not None else tuple(self.space.parameters)
+        choices = [name for name in self.rules if name in parent and name not in self._columns]
         for row in ranked[:TRIES]:
             fresh = self.space.decode(self.space.domain.random(rng, 1)[0])
             values = {**{n: v for n, v in fresh.items() if n not in parent}, **parent}
-            for name in explored:
-                spec = self.space.parameters[name]
-                choice = not isinstance(spec, Const | Float | Int) and name in parent and name in fresh
-                if choice and rng.random() < self.resample:
-                    values[name] = fresh[name]
+            for name in choices:
+                if self.rules[name] != USUAL or name in fresh:
+                    values[name] = self.explore_value(name, parent[name], fresh, rng)
             values |= {name: self.space.parameters[name].decode(float(u)) for name, u in zip(names, row, strict=True)}
             child = self._complete(values)
             if child is not None and self.space.is_feasible(child):

@@ -1,86 +1,181 @@
-"""Population-based training (Jaderberg et al. 2017): truncation selection, perturb and resample."""
+"""Population-based training (Jaderberg et al. 2017): truncation or tournament selection, perturb and resample."""
 
 from __future__ import annotations
 
 import math
-from bisect import insort
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpo.executors import Executor, Inline
 from hpo.history import History
 from hpo.job import Job, Key, Note
-from hpo.objective import hook
-from hpo.optimizer import Draft, Scheduler
+from hpo.objective import hook, kind
+from hpo.objects import with_objects
+from hpo.optimizer import Draft
+from hpo.optimizers.exploration import FIXED, RESAMPLE, USUAL, Rule, describe_rule, read_rule, resample_value, scale
+from hpo.optimizers.population import Slots
+from hpo.optimizers.random import Random
+from hpo.optimizers.resources import ResourceScheduler
+from hpo.optimizers.shape import list_changeable, warn_of_silence
 from hpo.parameters import Const, Float, Int
 from hpo.rng import stream, training_seed
-from hpo.space import Config
-from hpo.values import is_finite
+from hpo.space import Config, Space
+from hpo.values import format_value, is_finite
 
-ZERO = 0.1  # share of its range by which a number at zero is explored, since no factor moves it
 TRIES = 100  # explored configurations that may break a constraint before the donor's own is kept
+SELECTIONS, CHANGES = ("truncation", "tournament"), ("all", "one")
+TRUNCATION = 0.25
 
 
 @dataclass(eq=False)
-class PBT(Scheduler):
-    """A population of slots that trains in generations; between them the worst fraction copies the best.
+class PBT(ResourceScheduler):
+    """A population of slots that trains in generations; between them slots that fall behind copy others, and explore.
 
-    After every generation a slot in the worst `truncation` of its population becomes a new trial: it starts from the
-    checkpoint of a random one of the best `truncation` with that donor's configuration, explored. Exploring draws a
-    hyperparameter afresh with probability `resample`, and else multiplies it by one of `factors` (a choice is kept).
-    `explore` names what may change during training. Where it is left open, `minimize` takes what the objective declares in
-    an attribute `explore`, and without one everything may: then a space that also holds the model's shape makes clones that
-    cannot load. A slot waits for `quorum` of its population; with 1.0 any number of workers gives the same
-    trials. The last generation ends at `max_resource`.
+    selection    "truncation": a slot in the worst `truncation` of its generation copies a random one of the best `truncation`.
+                 "tournament": every slot meets a random other one, and copies it if that is better (the paper's binary
+                 tournament). A copy is a new trial from the checkpoint of its donor, with that donor's configuration, explored
+    explore      what may change during training, by name; or a mapping with a rule for each (exploration.py): Factors, Steps,
+                 "resample", "usual", "fixed". By the usual rule a hyperparameter is drawn afresh with probability `resample`,
+                 else a number is multiplied by one of `factors`, and a choice is kept. What is left open is settled before the
+                 header is written: by the objective's attribute `explore`, else by real clones, of which some cannot load
+                 (shape.py). A study that is made without an objective explores all that is open, unless it is given
+                 `PBT(space).adapt(objective)`
+    changes      "all" of what is explored at once, or "one" of it, at random
+    quorum       the share of the population that must have finished a generation before a slot goes on. At 1.0 slots wait for
+                 the slowest, and any number of workers gives the same trials; below, no worker waits, and a slot is judged
+                 among those that are as far
+    max_resource where the last generation ends; left open, the study's horizon, else 100
+
+    PBT(space) is PBT(Random(space)). Faithful: both selections, perturbing, resampling, and that weights and hyperparameters are
+    copied together. Changed: generations are synchronous at quorum 1, while in the paper a member is ready after steps of its
+    own; a factor is 0.8 or its inverse; a copy is a trial of its own, so that every trial has one configuration.
+
+        space = {"lr": (1e-3, 1.0, "log"), "momentum": (0.0, 0.99), "layers": [1, 2, 4]}
+        def loss(config, until, seed):
+            return (config["lr"] - 1 / until) ** 2 + config["momentum"] / until
+        rules = {"lr": hpo.Factors(0.5, 2.0), "momentum": hpo.Steps(-0.1, 0.1), "layers": "fixed"}
+        study = hpo.Study(hpo.PBT(space, population=4, generations=5, explore=rules, selection="tournament"), horizon=10)
+        hpo.run(study, hpo.Simulator(loss))
     """
+
+    if TYPE_CHECKING:
+        sampler: Any  # a space, too
 
     population: int = 8
     generations: int = 10
-    max_resource: int = 100
-    truncation: float = 0.25
+    max_resource: int | None = None
+    truncation: float = TRUNCATION
     resample: float = 0.25
     factors: Sequence[float] = (0.8, 1.25)
-    explore: Sequence[str] | None = None
+    explore: Sequence[str] | Mapping[str, Any] | None = None
     quorum: float = 1.0
+    selection: str = "truncation"
+    changes: str = "all"
     clones = True
     is_endless = False
+    usual_resource = 100
 
     def __post_init__(self) -> None:
+        if isinstance(self.sampler, Space | Mapping):
+            self.sampler = Random(Space.of(self.sampler))
         super().__post_init__()
-        for name in ("population", "generations", "max_resource"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} is {value!r}; allowed is an integer of at least 1")
-        if self.generations > self.max_resource:
-            raise ValueError(f"{self.generations} generations do not fit into max_resource {self.max_resource}")
-        for name, top in (("truncation", 0.5), ("resample", 1.0), ("quorum", 1.0)):
-            if not is_finite(getattr(self, name)) or not 0 <= getattr(self, name) <= top:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed is 0 to {top}")
-        for name in ("factors", "explore"):
-            if not isinstance(getattr(self, name), list | tuple | None):
-                raise TypeError(f"{name} is {getattr(self, name)!r}; allowed is a list")
-        if not self.factors or any(not is_finite(factor) or factor <= 0 for factor in self.factors):
-            raise ValueError(f"factors is {self.factors!r}; allowed are finite numbers above 0")
-        unknown = [name for name in self.explore or () if name not in self.space.parameters]
-        if unknown:
-            raise ValueError(f"explore names {unknown[0]!r}, which is not one of {list(self.space.parameters)}")
 
     @property
-    def horizon(self) -> int:
-        return self.max_resource
+    def _least(self) -> int:
+        return self.generations if type(self.generations) is int and self.generations > 0 else 1
 
-    def adapt(self, objective: Any) -> PBT:
-        declared = hook(objective, "explore")
-        if self.explore is not None or declared is None:
+    @property
+    def _demand(self) -> str:
+        return f"trains {self.generations} generations"
+
+    def _arrange(self, top: int) -> None:
+        for name, value in (("population", self.population), ("generations", self.generations), ("max_resource", top)):
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} is {value!r}; allowed is an integer of at least 1")
+        if self.generations > top:
+            raise ValueError(f"{self.generations} generations do not fit into max_resource {top}")
+        for name, most in (("truncation", 0.5), ("resample", 1.0), ("quorum", 1.0)):
+            if not is_finite(getattr(self, name)) or not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed is 0 to {most}")
+        for name, allowed in (("selection", SELECTIONS), ("changes", CHANGES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {format_value(getattr(self, name))}; allowed are {list(allowed)}")
+        if self.selection != "truncation" and self.truncation != TRUNCATION:
+            raise ValueError(f"truncation is {self.truncation!r}, but selection={self.selection!r} takes none")
+        if not isinstance(self.factors, list | tuple):
+            raise TypeError(f"factors is {self.factors!r}; allowed is a list")
+        if not self.factors or any(not is_finite(factor) or factor <= 0 for factor in self.factors):
+            raise ValueError(f"factors is {self.factors!r}; allowed are finite numbers above 0")
+        self._read_explore()
+
+    # -- what is explored --------------------------------------------------------------------------------------------
+
+    def _read_explore(self) -> None:
+        """Checks `explore`, writes its rules as the header does, and keeps them by name."""
+        explore, every = self.explore, self.space.parameters
+        if not isinstance(explore, list | tuple | Mapping | None):
+            raise TypeError(f"explore is {explore!r}; allowed is a list of names, or a mapping of names to rules")
+        unknown = [name for name in explore or () if name not in every]
+        if unknown:
+            raise ValueError(f"explore names {unknown[0]!r}, which is not one of {list(every)}")
+        rules: dict[str, Rule] = dict.fromkeys(every if explore is None else explore, USUAL)
+        if isinstance(explore, Mapping):
+            given = {name: read_rule(name, spec, explore[name]) for name, spec in every.items() if name in explore}
+            self.explore = {name: describe_rule(rule) for name, rule in given.items()}
+            rules = {name: given.get(name, USUAL) for name in every}
+        self.rules = {name: rule for name, rule in rules.items() if rule != FIXED and not isinstance(every[name], Const)}
+
+    def adapt(
+        self, objective: Any, described: Mapping[str, Any] | None = None, pool: Callable[[], Executor] | None = None
+    ) -> PBT:
+        given: Mapping[str, Any] = self.explore if isinstance(self.explore, Mapping) else {}
+        left = [name for name, spec in self.space.parameters.items() if name not in given and not isinstance(spec, Const)]
+        if not left or isinstance(self.explore, list | tuple):
             return self
-        return replace(self, explore=tuple(name for name in self.space.parameters if name in declared))
+        if described is not None and described.get("name") == type(self).__name__ and "explore" in described:
+            before = described["explore"]
+            if not given:
+                return self._explore_by(before)
+            return self._explore_by({**before, **given}) if isinstance(before, Mapping) else self
+        found = self._find_open(objective, pool, left)
+        if found is None:
+            return self
+        names = [name for name in self.space.parameters if name in found]
+        usual = {name: USUAL if name in names else FIXED for name in self.space.parameters}
+        return self._explore_by({**usual, **given} if given else tuple(names))
+
+    def _find_open(self, objective: Any, pool: Callable[[], Executor] | None, names: Sequence[str]) -> Collection[str] | None:
+        """Which of these may change: what the objective declares, else those whose clones load; None if nothing says."""
+        declared: Collection[str] | None = hook(objective, "explore")
+        if declared is not None or kind(objective) != "run" or self.generations == 1:
+            return declared
+        ends = [(1, 2), (self.budget(1), self.budget(2))]
+        executor = pool() if pool is not None else Inline(with_objects(objective, self.space), self.horizon)
+        try:
+            found = list_changeable(self.space, executor, names, ends, self.seed)
+        finally:
+            executor.close()
+        if found is None:
+            warn_of_silence(type(self).__name__)
+        return found
+
+    def _explore_by(self, explore: Sequence[str] | Mapping[str, Any] | None) -> PBT:
+        """This optimizer with another `explore`, and all that is open or settled elsewhere as it is."""
+        made = copy(self)
+        made.__dict__.pop("owner", None)  # it names the options
+        made.explore = explore
+        made._read_explore()
+        return made
+
+    # -- generations -------------------------------------------------------------------------------------------------
 
     def budget(self, generation: int) -> int:
         """Where generation 1, 2, ... ends."""
-        return round(self.max_resource * generation / self.generations)
+        return round(self.horizon * generation / self.generations)
 
     def propose(self, history: History) -> Job | None:
         slots = history.fold(self.owner, self._begin)
@@ -127,9 +222,27 @@ class PBT(Scheduler):
         best, worst: the two ends of its generation, without failures in `best`. What a subclass overrides that exploits in
         another way. Random numbers come from `rng` alone.
         """
+        if self.selection == "tournament":
+            return self._meet_rival(history, mine)
         if best and (history.is_failure(mine) or mine in worst):
             return best[int(rng.integers(len(best)))]
         return None
+
+    def _meet_rival(self, history: History, mine: Key) -> Key | None:
+        """A random other one of the generation if it is better, else None. What has failed meets one that has not.
+
+        The stream is the place's own, because slots that copy nothing start no trial: by the next trial's number they would
+        all draw alike.
+        """
+        place, slots = history.jobs[mine].note.member, history.fold(self.owner, self._begin)
+        ranked, dead = slots.order(history, place["generation"]), history.is_failure(mine)
+        others = [key for key in ranked if key != mine and not (dead and history.is_failure(key))]
+        if not others:
+            return None
+        rng = stream(self.seed, place["slot"], f"rival in generation {place['generation']}")
+        rival = others[int(rng.integers(len(others)))]
+        ahead = ranked.index(rival) < ranked.index(mine) and history.losses(rival) != history.losses(mine)
+        return rival if ahead else None
 
     def _clone(
         self, history: History, mine: Key, donor: Key, until: int, place: Mapping[str, Any], rng: np.random.Generator
@@ -157,17 +270,24 @@ class PBT(Scheduler):
         return {name: values[name] for name in active} if all(name in values for name in active) else None
 
     def _change(self, parent: Mapping[str, Any], fresh: Config, rng: np.random.Generator) -> Config:
-        names = self.explore if self.explore is not None else tuple(self.space.parameters)
-        child = dict(parent)
-        for name in names:
-            spec = self.space.parameters[name]
-            if name not in parent or isinstance(spec, Const):
-                continue
-            if rng.random() < self.resample and name in fresh:
-                child[name] = fresh[name]
-            elif isinstance(spec, Float | Int):
-                child[name] = _scale(spec, parent[name], self.factors[int(rng.integers(len(self.factors)))])
-        return child
+        names = [name for name in self.rules if name in parent]
+        if self.changes == "one" and names:
+            names = [names[int(rng.integers(len(names)))]]
+        return {**parent, **{name: self.explore_value(name, parent[name], fresh, rng) for name in names}}
+
+    def explore_value(self, name: str, value: Any, fresh: Config, rng: np.random.Generator) -> Any:
+        """What becomes of a hyperparameter's value by its rule. fresh: a random configuration."""
+        spec, rule = self.space.parameters[name], self.rules[name]
+        if rule == RESAMPLE:
+            return resample_value(spec, rng)
+        again = rng.random() < self.resample
+        if isinstance(rule, str):
+            if again and name in fresh:
+                return fresh[name]
+            if not isinstance(spec, Float | Int):
+                return value
+            return scale(spec, value, self.factors[int(rng.integers(len(self.factors)))])
+        return resample_value(spec, rng) if again else rule.move(spec, value, rng)
 
     def live(self, history: History) -> Sequence[Key]:
         """Every key of a generation in which some slot has not gone on; the most advanced first."""
@@ -184,99 +304,3 @@ class PBT(Scheduler):
 
     def released_keys(self, history: History) -> Sequence[Key] | None:
         return history.fold_at_start(self.owner, self._begin).released
-
-
-@dataclass
-class Slots:
-    """The fold of a population: the key of every slot and generation (a lineage may run over several trials).
-
-    length     by slot, how many generations it has started
-    at         by generation, how many slots stand in it
-    ready      by generation, the slots that have finished it and not gone on, sorted
-    finished   by generation, the finished keys of the population
-    slowest    the generation in which some slot still is; what is older was given up
-    """
-
-    population: int
-    generations: int
-    keys: dict[tuple[int, int], Key] = field(default_factory=dict)
-    length: dict[int, int] = field(default_factory=dict)
-    at: Counter[int] = field(default_factory=Counter)
-    ready: dict[int, list[int]] = field(default_factory=dict)
-    finished: dict[int, list[Key]] = field(default_factory=lambda: defaultdict(list))
-    slowest: int = 1
-    vacant: int = 0  # the first slot without a trial
-    released: list[Key] = field(default_factory=list)
-    judged: dict[int, tuple[list[Key], set[Key]]] = field(default_factory=dict)  # as far as it was asked for
-
-    def copy(self) -> Slots:
-        ready = {generation: slots.copy() for generation, slots in self.ready.items()}
-        finished = defaultdict(list, {generation: keys.copy() for generation, keys in self.finished.items()})
-        return Slots(
-            self.population, self.generations, self.keys.copy(), self.length.copy(), self.at.copy(), ready, finished,
-            self.slowest, self.vacant, self.released.copy(), self.judged.copy(),
-        )  # fmt: skip
-
-    def absorb(self, history: History, keys: Sequence[Key]) -> None:
-        for key in keys:
-            place = history.jobs[key].note.member
-            if "slot" not in place:
-                continue
-            slot, generation = place["slot"], place["generation"]
-            if self.keys[slot, generation] != key:  # of two drivers' trials in one place the first to start is the slot's
-                continue
-            self.finished[generation].append(key)
-            self.judged.pop(generation, None)
-            if self.length[slot] == generation < self.generations:
-                insort(self.ready.setdefault(generation, []), slot)
-
-    def enter(self, history: History, job: Job) -> None:
-        place = job.note.member
-        if "slot" not in place or (place["slot"], place["generation"]) in self.keys:
-            return  # a foreign trial, one that was lost and starts again, or what another driver proposed for the same place
-        slot, generation = place["slot"], place["generation"]
-        self.keys[slot, generation], self.length[slot] = job.key, generation
-        self.at[generation] += 1
-        while self.vacant in self.length:
-            self.vacant += 1
-        if generation > 1:
-            self.at[generation - 1] -= 1
-            self._leave(slot, generation - 1)
-        if len(self.length) == self.population:  # else a slot that is filled later may still clone the first generation
-            self._give_up()
-
-    def _leave(self, slot: int, generation: int) -> None:
-        waiting = self.ready.get(generation, [])
-        if slot in waiting:
-            waiting.remove(slot)
-        if not waiting:
-            self.ready.pop(generation, None)
-
-    def _give_up(self) -> None:
-        """Gives up the generations that every slot has left."""
-        while not self.at[self.slowest] and self.slowest < self.generations:
-            self.released += [self.keys[slot, self.slowest] for slot in sorted(self.length)]
-            self.slowest += 1
-
-    def judge(self, history: History, generation: int, truncation: float) -> tuple[list[Key], set[Key]]:
-        """The best fraction of what has finished a generation, as far as it succeeded, and the worst."""
-        if generation not in self.judged:
-            ranked = history.rank(self.finished[generation])
-            count = min(math.ceil(truncation * len(ranked) - 1e-9), len(ranked) // 2)
-            best = [key for key in ranked[: max(count, 1)] if not history.is_failure(key)]
-            self.judged[generation] = best, set(ranked[len(ranked) - count :])
-        return self.judged[generation]
-
-
-def _scale(spec: Float | Int, value: float, factor: float) -> float | int:
-    """A value times a factor, clipped to its range. Where there are steps it moves by at least one, and a number at zero,
-    which no factor moves, as if it were a tenth of its range away from it."""
-    scaled = value * factor
-    if isinstance(spec, Float) and value == 0.0:
-        scaled = (factor - 1.0) * ZERO * (spec.hi - spec.lo)
-    if spec.step is None:
-        return spec.nearest(scaled)
-    index, old = round((scaled - spec.lo) / spec.step), round((value - spec.lo) / spec.step)
-    if index == old:
-        index += 1 if factor > 1 else -1
-    return spec.nearest(spec.lo + index * spec.step)

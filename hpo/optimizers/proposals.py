@@ -1,4 +1,4 @@
-"""From the draws of a density to a configuration that may be proposed: feasible, and not started before."""
+"""From what a method draws to a configuration that may be proposed: feasible, and not started before."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
+from hpo.history import History
+from hpo.optimizers.gp.observations import RowTable
 from hpo.space import Space
 from surrogates import Domain, find_unused
 
+CHILDREN = 100  # that may break a constraint or repeat a configuration before a random row stands for them
 BATCHES = 16  # of draws, after which those that are feasible so far have to do
 
 
@@ -48,3 +51,25 @@ def first_unused(space: Space, rows: np.ndarray, exclude: Collection[bytes]) -> 
 def random_unused(domain: Domain, rng: np.random.Generator, exclude: Collection[bytes]) -> np.ndarray | None:
     """A random feasible row (d,) whose key is not among `exclude`; None where none is found."""
     return find_unused(domain, rng, exclude, lambda rows: rng.random(len(rows)))
+
+
+def find_new(
+    history: History, space: Space, rng: np.random.Generator, child: Callable[[], np.ndarray] | None = None
+) -> np.ndarray:
+    """A feasible row (d,) of a configuration that was not started: the first such that `child` draws, of CHILDREN; else, and
+    without `child`, a random one. Where every configuration was started it is any random one.
+
+    ValueError where nothing feasible is found.
+    """
+    domain = space.domain
+    if not domain.d:
+        return np.asarray(domain.random(rng, 1)[0])
+    exclude = RowTable.of(history, space).started_keys(history)
+    for _ in range(CHILDREN if len(exclude) < domain.size else 0):
+        row = first_unused(space, child()[None] if child else domain.random(rng, 1), exclude)
+        if row is not None:
+            return row
+        if child is None:
+            break
+    fresh = random_unused(domain, rng, exclude)
+    return np.asarray(domain.random(rng, 1)[0]) if fresh is None else fresh

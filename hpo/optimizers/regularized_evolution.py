@@ -10,17 +10,18 @@ import numpy as np
 
 from hpo.history import History
 from hpo.job import Job, Key
-from hpo.optimizer import Draft, Sampler
-from hpo.optimizers.operators import complete, find_feasible, mutate, mutate_normally
+from hpo.optimizer import Draft
+from hpo.optimizers.drafting import BudgetSampler
+from hpo.optimizers.operators import complete, mutate, mutate_normally
+from hpo.optimizers.proposals import find_new
 from hpo.rng import stream
-from hpo.space import Config
 from hpo.values import is_finite
 
 RECORD = "aging"
 
 
 @dataclass(eq=False)
-class RegularizedEvolution(Sampler):
+class RegularizedEvolution(BudgetSampler):
     """The population is the `population` youngest results, good or bad; the best of `sample_size` of them has the next child.
 
     A child is a copy of its parent in which one active parameter has changed: a number by a normal step of `step` of its range,
@@ -28,7 +29,8 @@ class RegularizedEvolution(Sampler):
     while fewer than `sample_size` have finished, configurations are random.
 
     Faithful: aging, tournament and mutation. Changed: 20 and 5 for the paper's 100 and 25, which are made for 20,000 trainings;
-    under a scheduler a trial is judged by its first finished key, beside those that were first trained as long.
+    under a scheduler a trial is judged by its first finished key, beside those that were first trained as long; a child that
+    was tried before is drawn again.
 
         study = hpo.minimize(lambda config: (config["x"] - 0.3) ** 2, {"x": (0.0, 1.0)}, "regularized", 100, quiet=True)
         print(study.best.config)
@@ -37,6 +39,8 @@ class RegularizedEvolution(Sampler):
     population: int = 20
     sample_size: int = 5
     step: float = 0.1
+
+    repeats = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,27 +51,22 @@ class RegularizedEvolution(Sampler):
         if not is_finite(self.step) or not 0 < self.step <= 1:
             raise ValueError(f"step is {self.step!r}; allowed are numbers above 0, up to 1")
 
-    def sample(self, history: History, trial: int) -> Config | None:
-        draft = self.suggest(history, trial)
-        return None if draft is None else draft.config
-
-    def suggest(self, history: History, trial: int) -> Draft | None:
-        return self.suggest_at(history, trial, history.header.horizon)
-
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         state = history.fold(self.owner, partial(Aging, self.population))
-        living, rng, domain = state.living.get(until, ()), stream(self.seed, trial, "aging"), self.space.domain
-        if len(state.started.get(until, ())) < self.population or len(living) < self.sample_size or not domain.d:
-            row = domain.random(rng, 1)[0]
+        living, rng = state.living.get(until, ()), stream(self.seed, trial, "aging")
+        if len(state.started.get(until, ())) < self.population or len(living) < self.sample_size:
+            row = find_new(history, self.space, rng)
         else:
             chosen = rng.choice(len(living), self.sample_size, replace=False)
             parent = history.rank([living[i] for i in chosen])[0]
-            row = find_feasible(domain, rng, partial(self.mutate, self.space.encode(history.jobs[parent].config), rng))
+            row = find_new(history, self.space, rng, partial(self.mutate, self.space.encode(history.jobs[parent].config), rng))
         return Draft(self.space.decode(row), record={RECORD: until})
 
     def mutate(self, row: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(d,) the row with one active column changed."""
-        where = np.arange(len(row)) == rng.choice(np.flatnonzero(~np.isnan(row)))
+        """(d,) the row with one active column changed, of those that have more than one value where there is one."""
+        active = ~np.isnan(row)
+        several = active & (np.array(self.space.domain.sizes) != 1)
+        where = np.arange(len(row)) == rng.choice(np.flatnonzero(several if several.any() else active))
         changed = mutate(self.space.domain, row, where, lambda x, rng: mutate_normally(x, self.step, rng), rng)
         return complete(self.space.domain, changed, rng)
 

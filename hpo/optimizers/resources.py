@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from hpo.optimizer import Scheduler
 
@@ -13,21 +13,23 @@ FAR = 3**20  # a largest budget above any lowest: with it the other options are 
 
 
 class ResourceScheduler(Scheduler):
-    """A scheduler with rungs up to `max_resource`: where that is left open, up to the study's horizon; without one, up to 81.
+    """A scheduler with rungs up to `max_resource`: where that is left open, up to the study's horizon; without one, up to
+    `usual_resource`, 81.
 
     It is settled before the header is written, so that a header always names a number. A study that is reopened with it left
     open keeps the number that its header has. A subclass has the field `max_resource`, and lays its rungs out in `_arrange`.
     """
 
     max_resource: int | None  # a field of the subclass, where it stands in its order
+    usual_resource: ClassVar[int] = USUAL
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._is_open = self.max_resource is None
         if not self._is_open:
             self._arrange(self.max_resource)  # type: ignore[arg-type]
-        elif self._least <= USUAL:
-            self._settle(USUAL)
+        elif self._least <= self.usual_resource:
+            self._settle(self.usual_resource)
         else:
             self._arrange(self._least * FAR)
 
@@ -35,6 +37,11 @@ class ResourceScheduler(Scheduler):
     @abstractmethod
     def _least(self) -> int:
         """The lowest budget that `max_resource` may be, by the other options; 1 where these are wrong."""
+
+    @property
+    def _demand(self) -> str:
+        """Why the largest budget must reach the lowest, in words that follow the scheduler's name."""
+        return f"begins at {self._least}"
 
     @abstractmethod
     def _arrange(self, top: int) -> None:
@@ -49,7 +56,7 @@ class ResourceScheduler(Scheduler):
     def horizon(self) -> int:
         if self.max_resource is None:
             raise ValueError(
-                f"{type(self).__name__} begins at {self._least} and has no max_resource; give it one, or give the study a "
+                f"{type(self).__name__} {self._demand} and has no max_resource; give it one, or give the study a "
                 f"horizon: minimize(..., horizon={self._least * 27})"
             )
         return self.max_resource
@@ -61,5 +68,5 @@ class ResourceScheduler(Scheduler):
         top = before if type(before) is int else horizon
         if top is not None:
             if top < self._least:
-                raise ValueError(f"{type(self).__name__} begins at {self._least}, but the study's horizon is {top}")
+                raise ValueError(f"{type(self).__name__} {self._demand}, but the study's horizon is {top}")
             self._settle(top)

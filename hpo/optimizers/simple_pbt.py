@@ -11,7 +11,8 @@ import numpy as np
 
 from hpo.history import History
 from hpo.job import Key
-from hpo.optimizer import Draft, Sampler
+from hpo.optimizer import Draft
+from hpo.optimizers.drafting import BudgetSampler
 from hpo.optimizers.generations import RECORD, Generations
 from hpo.parameters import Categorical, Const, Float, Int
 from hpo.rng import stream
@@ -23,7 +24,7 @@ TRIES = 100  # mutants that may break a constraint before the parent's own confi
 
 
 @dataclass(eq=False)
-class SimplePBT(Sampler):
+class SimplePBT(BudgetSampler):
     """A generation of `population` trials, `generations` times: the better half again, and a mutated copy of each of them.
 
     A mutation changes one random parameter: a choice is drawn anew; a number on a logarithmic scale is multiplied by
@@ -45,13 +46,6 @@ class SimplePBT(Sampler):
     def survive(self, history: History, parents: Sequence[Key], members: Sequence[Key]) -> Sequence[Key]:
         """A generation, best first."""
         return history.rank(members)
-
-    def sample(self, history: History, trial: int) -> Config | None:
-        draft = self.suggest(history, trial)
-        return None if draft is None else draft.config
-
-    def suggest(self, history: History, trial: int) -> Draft | None:
-        return self.suggest_at(history, trial, history.header.horizon)
 
     def suggest_at(self, history: History, trial: int, until: int) -> Draft | None:
         state = history.fold(self.owner, partial(Generations, self.population, self.survive))

@@ -36,13 +36,13 @@ import numpy as np
 
 from hpo.history import History
 from hpo.job import Key
-from hpo.optimizer import Draft, Sampler
+from hpo.optimizer import Draft
 from hpo.optimizers.bounds import Bounds
+from hpo.optimizers.drafting import DraftSampler
 from hpo.optimizers.proposals import draw_feasible, first_unused, random_unused
 from hpo.optimizers.rung_results import Reading, RungResults, choose_budget
 from hpo.optimizers.sobol import Sobol
 from hpo.rng import stream
-from hpo.space import Config
 from hpo.values import format_value, is_finite, whole
 from surrogates.parzen import ParzenEstimator, equal_weights, recency_weights
 from surrogates.subset_selection import select_by_rank
@@ -52,7 +52,7 @@ ROUNDS = 4  # times that configurations are drawn anew because all were started 
 
 
 @dataclass(eq=False)
-class TPE(Sampler):
+class TPE(DraftSampler):
     """Tree-structured Parzen estimators, over any space.
 
     gamma         the share of the results that is good, rounded up; of one objective at most 25 results. Or a rule: of n
@@ -85,10 +85,6 @@ class TPE(Sampler):
             raise ValueError(f"multivariate is {format_value(self.multivariate)}; allowed are True, False and None")
         self._bounds = Bounds(self.constraints)
         self._sobol = Sobol(self.space, seed=self.seed)
-
-    def sample(self, history: History, trial: int) -> Config | None:
-        draft = self.suggest(history, trial)
-        return None if draft is None else draft.config
 
     def suggest(self, history: History, trial: int) -> Draft | None:
         if not self.space.columns:

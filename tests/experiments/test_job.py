@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import hpo
 from experiments.job import DEFAULT, SPACES, GPTObjective, default, flat, job_grid, list_trainable, space
 from experiments.tune.memory import KINDS
 from hpo import PBT, Grid, Random
@@ -140,3 +141,28 @@ def test_the_objective_passes_on_how_a_step_is_carried_out(objective: GPTObjecti
     assert not objective(DEFAULT, 0, 1000).model.again
     with pytest.raises(ValueError, match="engine is 'graph', but CUDA graphs need a CUDA device"):
         GPTObjective(**{**fixed, "engine": "graph"})(DEFAULT, 0, 1000)
+
+
+class Silent(GPTObjective):
+    """Says nothing of what may change, so that its runs are asked."""
+
+    explore = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("cls", "options"), [(GPTObjective, {}), (Silent, {"population": 4, "generations": 4, "resample": 0.9})])
+def test_the_default_call_of_pbt_loses_no_clone(objective: GPTObjective, cls: type[GPTObjective], options: Any) -> None:
+    optimizer = hpo.make("pbt", space(), **options)
+    study = hpo.minimize(cls(**objective.__dict__), space(), optimizer, unit="tokens", horizon=10 * CONTEXT, quiet=True)
+    history, explored = study.history, set(study.header.optimizer["explore"])
+    assert history.adopted and not any(history.is_failure(history.trials[trial][0]) for trial in history.adopted)
+    assert not explored & {"layers", "hidden", "ff_ratio"} and {"lr", "weight_decay", "batch", "beta2"} <= explored
+    assert cls is Silent or explored == set(list_trainable())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_shape_that_is_explored_loses_clones(objective: GPTObjective) -> None:
+    """The error that the test above sees."""
+    optimizer = PBT(Random(space(), seed=0), explore=["layers", "hidden"], generations=3)
+    history = hpo.minimize(objective, space(), optimizer, unit="tokens", horizon=10 * CONTEXT, quiet=True).history
+    lost = [history.results[history.trials[trial][0]].error or "" for trial in history.adopted]
+    assert any("does not fit" in error for error in lost)

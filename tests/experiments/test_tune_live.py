@@ -91,5 +91,19 @@ def test_a_terminal_gets_a_panel_and_a_pipe_gets_lines() -> None:
         assert wanted in file.getvalue()
 
 
+def test_several_objectives_end_in_a_front_and_not_in_a_best() -> None:
+    study, file = Study(Random(SPACE, seed=0), objectives=["loss", "ms"], unit="tokens"), io.StringIO()
+    study.history.run()
+    with Display(SETTINGS, Console(file=file, width=100, force_terminal=True, color_system=None)) as display:
+        for told in ({"loss": 1.0, "ms": 7.25}, {"loss": 2.0, "ms": 0.5}):
+            job = study.optimizer.ask()
+            assert job is not None
+            study.optimizer.tell(job, told)
+            display(study, job.key)
+    text = shown(display.view)
+    assert "front of 2" in text and "1.0000    ms 7.25 " in text and "2.0000    ms 0.5 " in text
+    assert "best" not in text.replace("best loss", "")
+
+
 def test_seconds_are_minutes() -> None:
     assert clock(125.9) == "2:05"

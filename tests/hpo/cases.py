@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,20 @@ from hpo import (
     OPTIMIZERS,
     PB2,
     PBT,
+    Categorical,
+    Factors,
     Finals,
+    Float,
     Grid,
     Hyperband,
+    Int,
     MedianStopping,
     Optimizer,
     RandomForest,
     Scheduler,
     Sobol,
     Space,
+    Steps,
     make,
 )
 from hpo.testing.spaces import SPACES
@@ -30,6 +36,10 @@ TOP = 9  # the horizon of every scheduler under the laws
 # what keeps the laws short; a new optimizer needs no line here
 OPTIONS: dict[str, dict[str, Any]] = {
     "grid": {"points": 2},
+    "genetic": {"population": 4, "generations": None},  # several generations in the two dozen jobs of most laws
+    "de": {"population": 4},
+    "regularized": {"population": 6, "sample_size": 3},
+    "nsga2": {"population": 4},
     "halving": {"max_resource": TOP},
     "hyperband": {"max_resource": TOP},
     "bohb": {"max_resource": TOP},
@@ -45,12 +55,29 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+def mixed_rules(space: Space) -> dict[str, Any]:
+    """Every kind of rule, on whatever a space holds."""
+    rules: dict[type, list[Any]] = {Float: [Factors(0.5, 2.0), Steps(-0.1, 0.1), "usual"], Int: [Steps(-3, 3), Factors(0.8, 1.2)],
+                                    Categorical: [Steps(-1, 1), "resample", "usual"]}  # fmt: skip
+    return {name: rules[type(spec)][i % len(rules[type(spec)])] if type(spec) in rules else "fixed"
+            for i, (name, spec) in enumerate(space.parameters.items())}  # fmt: skip
+
+
+# options that a case has besides those of the name before its dash
+VARIANTS: dict[str, Callable[[Space], dict[str, Any]]] = {
+    "pbt-tournament": lambda space: {"selection": "tournament", "changes": "one"},
+    "pbt-rules": lambda space: {"explore": mixed_rules(space), "resample": 0.1, "quorum": 0.5},
+    "pb2-tournament": lambda space: {"selection": "tournament"},
+}
+
+
 def build(name: str, space: Space, seed: int) -> Optimizer:
-    """A case by name: one of OPTIMIZERS, "scheduler(sampler)", or "finals(...)" of these."""
+    """A case by name: one of OPTIMIZERS or of VARIANTS, "scheduler(sampler)", or "finals(...)" of these."""
     if name.startswith("finals("):
         return Finals(build(name.removeprefix("finals(").removesuffix(")"), space, seed), keep=2)
-    scheduler, _, sampler = name.rstrip(")").partition("(")
-    options = dict(OPTIONS.get(scheduler, {}))
+    case, _, sampler = name.rstrip(")").partition("(")
+    scheduler = case.partition("-")[0]
+    options = {**OPTIONS.get(scheduler, {}), **(VARIANTS[case](space) if case in VARIANTS else {})}
     if sampler:
         options["sampler"] = make(sampler, space, seed, **OPTIONS.get(sampler, {}))
     return make(scheduler, space, seed, **options)
@@ -69,8 +96,10 @@ def learns(name: str) -> bool:
 
 FINISHED = ("random", "asha(gp)", "hyperband", "median", "freezethaw", "pbt", "grid")
 CASES = [*OPTIMIZERS, "asha(gp)", "hyperband(sobol)", "pbt(gp)", "median(gp)", "asha(grid)"]
+CASES += VARIANTS
 CASES += ["asha(tpe)", "hyperband(tpe)"]
 CASES += ["asha(cmaes)", "hyperband(cmaes)", "pbt(cmaes)"]
+CASES += ["asha(genetic)", "hyperband(de)", "asha(regularized)", "pbt(nsga2)"]
 CASES += ["llamatune(gp)", "llamatune(cmaes)", "asha(llamatune)"]
 CASES += [f"finals({name})" for name in FINISHED]
 

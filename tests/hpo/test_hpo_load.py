@@ -37,7 +37,7 @@ from hpo import (
 )
 from hpo.logs import LogError
 from hpo.testing import Drive, changed_jobs
-from tests.hpo.cases import ROOT, build
+from tests.hpo.cases import ROOT, build, mixed_rules
 from tests.hpo.toys.sampler import Nearby
 from tests.hpo.toys.scheduler import Leaders
 
@@ -89,6 +89,7 @@ OPTIONS: dict[str, Callable[[], Optimizer]] = {
     "asha(gp)": lambda: ASHA(GP(SPACE, seed=1, initial=2), max_resource=9, reduction_factor=2.5),
     "median with rungs": lambda: make("median", SPACE, rungs=(1, 5), max_resource=10),
     "pbt that explores": lambda: make("pbt", SPACE, 2, explore=["x"], factors=(0.5, 2.0), max_resource=20),
+    "pbt with rules": lambda: make("pbt", SPACE, 2, explore=mixed_rules(SPACE), selection="tournament", max_resource=20),
 }
 
 

@@ -57,6 +57,26 @@ def test_the_front_has_several_trials(transcript: Transcript) -> None:
     assert len(transcript.said["python pareto.py"].splitlines()) > 3
 
 
+def test_a_trainer_is_tuned(transcript: Transcript) -> None:
+    said = transcript.said["python trainer.py"].splitlines()[-1]
+    assert float(said.split()[0]) < 4.0, "guessing among 64 words costs 4.16 nats"
+
+
+def test_both_ways_to_optuna(transcript: Transcript) -> None:
+    said = transcript.said["python from_optuna.py"].split()
+    assert float(said[0]) < 6 and float(said[1]) < 6 and said[-1] == "20"
+
+
+def test_a_winner_of_a_population_is_trained_again(transcript: Transcript) -> None:
+    best = float(transcript.said["python population.py"])
+    lineage, schedule, same = transcript.said["python lineage.py"].splitlines()
+    assert lineage.startswith("((") and schedule.startswith("[(") and same == "True"
+    assert schedule.count("momentum") > 1, "it was trained with several configurations"
+    value, explored = transcript.said["python bandit.py"].split(maxsplit=1)
+    assert best < 1.0 and float(value) < 1.0 and explored.strip() == "['lr', 'momentum']"
+    assert (transcript.folder / "lineage.png").stat().st_size
+
+
 BEGIN, END = "<!-- optimizers -->", "<!-- end of optimizers -->"
 
 

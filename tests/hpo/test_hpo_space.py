@@ -260,7 +260,7 @@ BAD_OPTIMIZERS: list[tuple[Any, str]] = [
     (lambda s: make("median", s, rungs=(3, 1)), r"rungs is \[3, 1\]; allowed are integers of at least 1 in rising"),
     (lambda s: make("median", s, rungs=(81,), max_resource=80), "the last rung 81 is above max_resource 80"),
     (lambda s: make("pbt", s, truncation=0.6), "truncation is 0.6; allowed is 0 to 0.5"),
-    (lambda s: make("pbt", s, generations=200), "200 generations do not fit into max_resource 100"),
+    (lambda s: make("pbt", s, generations=200, max_resource=100), "200 generations do not fit into max_resource 100"),
     (lambda s: make("pbt", s, explore=["z"]), "explore names 'z', which is not one of"),
     (lambda s: make("gp", s, kernel="cubic"), "kernel is 'cubic'; allowed are"),
     (lambda s: make("gp", s, acquisition="best"), "best"),

@@ -57,10 +57,12 @@ def space() -> Space:
 STUDIES: dict[str, Callable[[], Optimizer]] = {
     "hyperband": lambda: Hyperband(Sobol(space(), seed=1), max_resource=9),
     "pbt": lambda: PBT(Random(space(), seed=2), population=4, generations=6, max_resource=12),
+    "explorer": lambda: PBT(Random(space(), seed=5), population=4, generations=6, max_resource=12, explore=["kind", "x"],
+                            truncation=0.5, resample=0.4),
     "grid": lambda: ASHA(Grid(space(), points=3, seed=3), max_resource=9),
     # its code has moved since, and no model speaks in it: fits differ by a bit from processor to processor
     "finals": lambda: Finals(ASHA(GP(space(), prior=Around(space(), CONFIG), initial=30, seed=4), max_resource=9), 2),
-}
+}  # fmt: skip
 FILES = sorted(path.name for path in STORED.glob("*.sqlite"))
 
 

@@ -1,0 +1,234 @@
+"""TrainerRun: a transformers.Trainer as a Run. The unit of its budget is an optimizer step.
+
+It is trained by its own `train`, with a callback that stops it at a budget. There it evaluates and writes a Trainer's checkpoint
+(weights, optimizer, scheduler, position, random numbers), from which the next `train` resumes. So a trial that pauses at rungs
+ends with the weights of one that was trained at once. Evaluations draw no random numbers of the training.
+
+What a clone takes over from another trial's checkpoint: weights, moments, steps. What stays its own: learning rates, decay, betas
+and all else of the optimizer's groups, the schedule, the order of the data, the best metric.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+import hpo
+from hpo.objective import Curve
+from hpo.values import whole
+
+MakeTrainer = Callable[[dict[str, Any]], Trainer]
+STATE, OPTIMIZER, SCHEDULER = "trainer_state.json", "optimizer.pt", "scheduler.pt"
+LARGEST_SEED = 2**32  # numpy's seeds are below
+
+
+class TrainerRun:
+    """One trial: a trainer that is made for a configuration and trained up to `horizon` steps.
+
+    make_trainer   config -> a new Trainer, whose model is fresh; its arguments' max_steps, seed, output_dir and strategies of
+                   evaluating, saving and loading are set here, and what prints its progress is removed
+    seed           of the training, unless the configuration has a `seed`
+
+    Metrics are those of the trainer's `evaluate`, under their names (eval_loss, ...).
+    """
+
+    def __init__(self, make_trainer: MakeTrainer, config: Mapping[str, Any], seed: int, horizon: int) -> None:
+        transformers.set_seed(int(config.get("seed", seed)) % LARGEST_SEED)  # before the model is made
+        self.trainer = make_trainer(dict(config))
+        self.horizon, self.folder = horizon, Path(tempfile.mkdtemp(prefix="hpo-trainer-"))
+        self.checkpoint: Path | None = None
+        args = self.trainer.args
+        args.seed = int(config.get("seed", seed)) % LARGEST_SEED
+        args.output_dir, args.max_steps, args.load_best_model_at_end = str(self.folder), horizon, False
+        args.save_strategy = args.eval_strategy = transformers.trainer_utils.IntervalStrategy.NO
+        self._stop = StopAt()
+        self.trainer.add_callback(self._stop)
+        for callback in (PrinterCallback, ProgressCallback):  # the study says what happens
+            self.trainer.remove_callback(callback)
+
+    @property
+    def step(self) -> int:
+        """How many optimizer steps it has been trained."""
+        if self.checkpoint is None:
+            return 0
+        return int(json.loads((self.checkpoint / STATE).read_text())["global_step"])
+
+    def advance(self, until: int) -> tuple[dict[str, float], Curve]:
+        """Trains to a step. The metrics there, and no curve."""
+        if self.step < until:
+            self._stop.until, evaluate = until, self.trainer.evaluate
+            found: list[dict[str, float]] = []
+
+            def evaluate_quietly(*arguments: Any, **options: Any) -> dict[str, float]:
+                with keep_random_state():
+                    found.append(evaluate(*arguments, **options))
+                return found[-1]
+
+            self.trainer.evaluate = evaluate_quietly  # type: ignore[method-assign]
+            try:
+                with hide_progress_bars():
+                    self.trainer.train(resume_from_checkpoint=None if self.checkpoint is None else str(self.checkpoint))
+            finally:
+                del self.trainer.evaluate  # the method of the class again
+            self._take(get_last_checkpoint(str(self.folder)))
+            metrics = found[-1]
+        else:
+            with keep_random_state():
+                metrics = self.trainer.evaluate()
+        return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}, ()
+
+    def _take(self, path: str | None) -> None:
+        """Goes on from a checkpoint in the folder; the one before is deleted."""
+        assert path is not None
+        before, self.checkpoint = self.checkpoint, Path(path)
+        if before is not None and before != self.checkpoint:
+            shutil.rmtree(before)
+
+    def save(self, path: str) -> None:
+        """Writes the last checkpoint as a folder."""
+        if self.checkpoint is None:
+            raise ValueError("this run has not been trained yet, so it has no checkpoint; advance it first")
+        shutil.copytree(self.checkpoint, path)
+
+    def load(self, path: str) -> None:
+        """Goes on from a checkpoint of this trial."""
+        state = json.loads((Path(path) / STATE).read_text())
+        own = self.folder / f"checkpoint-{state['global_step']}"
+        shutil.copytree(path, own)
+        self._take(str(own))
+
+    def adopt(self, path: str) -> None:
+        """Goes on from another trial's checkpoint, with this trial's hyperparameters. ValueError where the optimizers differ."""
+        self.load(path)
+        assert self.checkpoint is not None
+        state = json.loads((self.checkpoint / STATE).read_text())
+        state |= {"best_metric": None, "best_model_checkpoint": None, "best_global_step": None, "log_history": []}
+        (self.checkpoint / STATE).write_text(json.dumps(state))
+        self._keep_own_groups(self.checkpoint)
+
+    def _keep_own_groups(self, checkpoint: Path) -> None:
+        """Writes this trial's options of the optimizer's groups, and rates of the schedule, into a checkpoint."""
+        mine, schedule = self._list_groups()
+        stored = torch.load(checkpoint / OPTIMIZER, map_location="cpu", weights_only=True)
+        groups = stored["param_groups"]
+        sizes = [len(group["params"]) for group in groups], [len(group["params"]) for group in mine]
+        options = [set(group) for group in groups], [set(group) for group in mine]
+        if sizes[0] != sizes[1] or options[0] != options[1]:
+            raise ValueError("the checkpoint is of another optimizer or of another model, so a clone cannot go on from it")
+        for group, own in zip(groups, mine, strict=True):
+            group |= {name: value for name, value in own.items() if name != "params"}
+        torch.save(stored, checkpoint / OPTIMIZER)
+        torch.save(schedule, checkpoint / SCHEDULER)
+
+    def _list_groups(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """The optimizer's groups and the scheduler's state that this trial would have at its step."""
+        trainer = self.trainer
+        optimizer = trainer.create_optimizer()
+        scheduler = trainer.create_scheduler(num_training_steps=self.horizon, optimizer=optimizer)
+        trainer.optimizer = trainer.lr_scheduler = None  # `train` makes them again
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that no step of the optimizer goes before
+            for _ in range(self.step):
+                scheduler.step()
+        return optimizer.state_dict()["param_groups"], scheduler.state_dict()
+
+    def close(self) -> None:
+        """Frees the model's memory and deletes the folder."""
+        del self.trainer
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class StopAt(TrainerCallback):
+    """Stops a training at a step, and evaluates and saves there."""
+
+    until = 0
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
+    ) -> TrainerControl:
+        if state.global_step >= self.until:
+            control.should_training_stop = control.should_evaluate = control.should_save = True
+        return control
+
+
+@contextmanager
+def hide_progress_bars() -> Iterator[None]:
+    """Hides transformers' bars, such as that of writing a checkpoint."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def keep_random_state() -> Iterator[None]:
+    """Gives the random states of Python, numpy and torch back as they were."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+@dataclass(frozen=True)
+class TrainerObjective:
+    """A Run factory of trainers; picklable where `make_trainer` is."""
+
+    make_trainer: MakeTrainer
+
+    def __call__(self, config: Mapping[str, Any], seed: int, horizon: int) -> TrainerRun:
+        return TrainerRun(self.make_trainer, config, seed, horizon)
+
+
+def tune(
+    make_trainer: MakeTrainer, space: Any, optimizer: Any = "gp", trials: int | None = None, *, steps: int, **options: Any
+) -> hpo.Study:
+    """Searches for the configuration whose trainer evaluates best after `steps` optimizer steps.
+
+    make_trainer   config -> a new transformers.Trainer; `set_arguments` sets fields of its arguments by name
+    optimizer      a name or an instance: ASHA pauses trials at rungs and resumes them, PBT clones them
+    options        of hpo.minimize: objectives (default {"eval_loss": "min"}), seconds, seed, executor, log, ...
+
+        def make_trainer(config):
+            args = TrainingArguments("runs", report_to=[])
+            set_arguments(args, config)
+            return Trainer(model_init=make_model, args=args, train_dataset=train, eval_dataset=valid)
+        study = tune(make_trainer, {"learning_rate": (1e-5, 1e-2, "log")}, "asha", 20, steps=200)
+    """
+    objectives = options.pop("objectives", {"eval_loss": "min"})
+    horizon = whole("steps", steps, 1)
+    return hpo.minimize(
+        TrainerObjective(make_trainer), space, optimizer, trials, objectives=objectives, horizon=horizon, unit="steps", **options
+    )
