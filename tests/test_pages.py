@@ -70,7 +70,7 @@ def shown(page: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("compare", 8), ("rungs", 3), ("events", 29), ("waiting", 29), ("curves", 6), ("fidelity", 36), ("objectives", 10),
+    [("compare", 8), ("rungs", 3), ("events", 29), ("waiting", 31), ("curves", 6), ("fidelity", 36), ("objectives", 10),
      ("front", 7), ("population", 10)],
 )  # fmt: skip
 def test_tables_are_those_of_the_stored_results(name: str, count: int) -> None:
