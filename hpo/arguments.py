@@ -62,8 +62,8 @@ def instance(optimizer: Any) -> Optimizer:
         name = optimizer.__name__
         raise TypeError(f"optimizer is the class {name}; allowed is an instance such as {_example(optimizer)}")
     raise TypeError(
-        f"optimizer is {_describe_other(optimizer)}; allowed are an instance such as GP(space) and, in minimize, a name of "
-        f"{list(OPTIMIZERS)}"
+        f"optimizer is {_describe_other(optimizer)}; allowed are an instance such as GP(space) and, in minimize, one of the "
+        f"{len(OPTIMIZERS)} names of hpo.OPTIMIZERS, such as 'gp' and 'asha'"
     )
 
 
