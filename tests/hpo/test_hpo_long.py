@@ -36,7 +36,8 @@ from hpo.optimizers import OPTIMIZERS
 from hpo.testing.spaces import plane
 from hpo.testing.spaces import rugged_loss as value
 
-LEARNERS = {"forest", "gp", "freezethaw", "tpe", "kde", "bohb", "pb2", "llamatune", "pasha"}  # a model reads all results, at a stated cost
+# a model reads all results, at a stated cost
+LEARNERS = {"forest", "gp", "freezethaw", "tpe", "kde", "bohb", "pb2", "llamatune", "pasha"}
 SPACE = plane()
 
 
