@@ -236,17 +236,19 @@ class Ordeal:
             log.close()
 
     def _check_told(self) -> None:
-        """Everything that was told, here or to any driver's watcher, stands in the log, once, as it was."""
+        """Everything that was told, here or to any driver's watcher, stands in the log, once, as it was. What the watchers were
+        told is read first: a driver that lives goes on meanwhile."""
+        path = self.folder / "told"
+        rows = path.read_text().splitlines() if path.exists() else []
         finishes = [event.body for event in self._read() if event.kind == "finish"]
         results = {f"{body['trial']}-{body['until']}": body["result"] for body in finishes}
         self.faults["twice"] += len(finishes) - len(results)
         self.faults["lost"] += sum(results.get(key) != result for key, result in self.results.items())
         told: Counter[str] = Counter()
-        if (self.folder / "told").exists():
-            for row in (self.folder / "told").read_text().splitlines():
-                trial, until, loss = json.loads(row)
-                told[f"{trial}-{until}"] += 1
-                self.faults["lost"] += results.get(f"{trial}-{until}", {}).get("metrics", {}).get("loss") != loss
+        for row in rows:
+            trial, until, loss = json.loads(row)
+            told[f"{trial}-{until}"] += 1
+            self.faults["lost"] += results.get(f"{trial}-{until}", {}).get("metrics", {}).get("loss") != loss
         self.faults["twice"] += sum(count > 1 for count in told.values())
         self.results = results
         self.faults += Counter()  # zeros go
