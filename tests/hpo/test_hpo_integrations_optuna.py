@@ -83,6 +83,58 @@ def test_running_trials_are_pending() -> None:
     assert {key[0] for key in replica.history.pending} == {8, 9, 10}, "the last one is in nobody's history yet"
 
 
+def test_an_enqueued_trial_is_pending_with_its_own_values() -> None:
+    study = optuna.create_study(sampler=Sampler("gp", seed=1))
+    study.optimize(bowl, 5)
+    study.enqueue_trial({"x": 4.0})
+    first, second = study.ask(), study.ask()
+    first.suggest_int("k", 1, 8)  # Optuna asks a sampler at the first value that was not enqueued
+    second.suggest_float("x", -5.0, 5.0)
+    replica = next(iter(study.sampler._replicas.values()))  # type: ignore[attr-defined]
+    assert replica.history.jobs[first.number, 1].config["x"] == 4.0
+    study.tell(first, bowl(first))  # type: ignore[arg-type]
+    study.ask().suggest_float("x", -5.0, 5.0)
+    assert dict(replica.history.jobs[first.number, 1].config) == first.params and (first.number, 1) in replica.history.results
+
+
+def events_of(sampler: Sampler, study: optuna.Study) -> list[Any]:
+    """What a sampler reads of a study."""
+    trials = study.get_trials(deepcopy=False)
+    space = {name: found for name, found in trials[0].distributions.items() if not found.single()}
+    return [event.canonical() for event in sampler._read_replica(study, trials, -1, space).history.events]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_history_hangs_on_the_study_and_not_on_who_reads_it_when(seed: int) -> None:
+    """Four workers with two samplers, trials that are told late, enqueued, pruned, half asked for or failing."""
+    rng, samplers = np.random.default_rng(seed), [Sampler("random", seed=7), Sampler("random", seed=7)]
+    study = optuna.create_study(sampler=samplers[0])
+    study.optimize(bowl, 1)
+    running: list[optuna.Trial] = []
+    for _ in range(40):
+        study.sampler = samplers[int(rng.integers(2))]
+        if rng.random() < 0.2:
+            study.enqueue_trial({"x": float(rng.uniform(-5, 5))} if rng.random() < 0.5 else {"x": 1.0, "k": 2, "kind": None})
+        if len(running) < 4 and rng.random() < 0.6:
+            running.append(study.ask())
+            if rng.random() < 0.5:
+                running[-1].suggest_float("x", -5.0, 5.0)
+        elif running:
+            trial = running.pop(int(rng.integers(len(running))))
+            if rng.random() < 0.1:
+                study.tell(trial, state=TrialState.FAIL)
+                continue
+            value = bowl(trial)
+            if rng.random() < 0.3:
+                trial.report(value, int(rng.integers(0 if seed % 2 else 1, 9)))
+                study.tell(trial, state=TrialState.PRUNED)
+            else:
+                study.tell(trial, value)
+        fresh = events_of(Sampler("random", seed=7), study)
+        assert all(events_of(sampler, study) == fresh for sampler in samplers)
+    assert len(fresh) > 20
+
+
 def test_it_searches_better_than_at_random() -> None:
     def best(name: str, seed: int) -> float:
         study = optuna.create_study(sampler=Sampler(name, seed=seed))
@@ -128,9 +180,20 @@ def test_a_pruner_prunes_by_its_rule(rule: str, options: dict[str, Any], expecte
         assert not trial.should_prune()
         values.append(float(rng.random()))
         trial.report(values[-1], 3)
-        assert trial.should_prune() == (not expected(values, values[-1]))
+        stopped = not expected(values, values[-1])
+        assert [trial.should_prune() for _ in range(2)] == [stopped] * 2
         trial.report(5.0, 4)
-        assert not trial.should_prune(), "it is judged once at a rung"
+        assert trial.should_prune() == stopped, "it is judged once at a rung, and the verdict stands"
+        study.tell(trial, 1.0)
+
+
+def test_rungs_are_judged_however_seldom_a_trial_asks() -> None:
+    study = optuna.create_study(pruner=Pruner("median", rungs=[3, 6], max_resource=9, grace_trials=1))
+    for value, stopped in ((1.0, False), (0.5, False), (2.0, True)):
+        trial = study.ask()
+        for step in range(1, 6):
+            trial.report(value if step == 3 else 0.0, step)
+        assert trial.should_prune() == stopped, "by its value at 3, although it asks at 5"
         study.tell(trial, 1.0)
 
 

@@ -16,6 +16,7 @@ from hpo.optimizers import OPTIMIZERS
 from hpo.optimizers.early_stopping import EarlyStopping
 from hpo.values import whole
 
+JUDGED = "hpo:rung"  # a trial's last rung, and whether it went on from there
 LONGEST = 2**31  # steps, of a study that does not say how long its trials are
 
 
@@ -26,8 +27,8 @@ class Pruner(BasePruner):
     max_resource   the last step of a whole trial, where nobody is judged
     options        of the rule: min_resource and reduction_factor, rungs, percentile, patience, min_delta, ...
 
-    A trial is judged once at each rung, by the first value that it reports there or beyond, beside all others that have come
-    as far. Steps count from 1, as epochs do; a step 0 is below every rung.
+    A trial is judged once at each rung, by the first value that it has reported there or beyond, beside all others that have
+    come as far; the verdict stands in its system attributes. Steps count from 1, as epochs do; a step 0 is below every rung.
 
         import optuna
         from hpo.integrations.optuna import Pruner, Sampler
@@ -45,25 +46,24 @@ class Pruner(BasePruner):
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         steps = sorted(trial.intermediate_values)
-        if not steps:
-            return False
-        before = steps[-2] if len(steps) > 1 else 0
-        reached = [rung for rung in self.scheduler._judged if before < rung <= steps[-1]]
-        return bool(reached) and not self._is_promising(study, trial, reached[-1])
+        judged, goes_on = trial.system_attrs.get(JUDGED, (0, True))
+        for rung in [rung for rung in self.scheduler._judged if steps and judged < rung <= steps[-1]] if goes_on else []:
+            goes_on = self._is_promising(study, trial, rung)
+            study._storage.set_trial_system_attr(trial._trial_id, JUDGED, [rung, goes_on])
+            if not goes_on:
+                break
+        return not goes_on
 
     def _is_promising(self, study: Study, trial: FrozenTrial, rung: int) -> bool:
-        """Whether a trial goes on from a rung that it has just reached."""
+        """Whether a trial goes on from a rung that it has reached."""
         history = History(self.scheduler.header(name_objectives(study.directions), horizon=self.scheduler.horizon))
-        job = None
         for other in study._get_trials(deepcopy=False, use_cache=False):
             values = trial.intermediate_values if other.number == trial.number else other.intermediate_values
             at = min((step for step in values if step >= rung), default=None)
-            if at is None:
-                continue
-            curve = tuple((max(step, 0), value) for step, value in sorted(values.items()) if step <= at)
-            made = hpo.Job(other.number, {"x": 0.0}, rung)
-            history.add(made, Result({"value": values[at]}, curve))
-            job = made if other.number == trial.number else job
-        assert job is not None
+            if at is not None:
+                curve = [(step, value) for step, value in sorted(values.items()) if 0 <= step <= at]
+                whole = curve if other.number == trial.number else ()  # rules read no other's
+                history.add(hpo.Job(other.number, {"x": 0.0}, rung), Result({"value": values[at]}, whole))
         members = sorted((history.losses(key), key) for key in history.at(rung))
-        return not history.is_failure(job.key) and self.scheduler.is_promising(history, job.key, members)
+        mine = trial.number, rung
+        return not history.is_failure(mine) and self.scheduler.is_promising(history, mine, members)

@@ -1,14 +1,17 @@
 """An Optuna study's trials as a History, so that a sampler of ours reads them as it reads its own.
 
-    RUNNING     a pending job, as far as its values are known
+    RUNNING     a pending job, as far as its values are known: those that it has, those that it was enqueued with, and what was
+                proposed for the others
     COMPLETE    a result at the horizon, infinite values included
     PRUNED      a result at the step that it reached: its last intermediate value. The horizon is then the last step of all
     FAIL        a failure
 
 A trial without a value for some parameter, or with one outside of its present range, is left out. What a proposal recorded
 travels with its trial in the system attribute ATTRIBUTE, so that another process, or the same one later, reads the same.
-Starts and finishes are in the order of their times. A history is kept while the study goes on, and only new events are added.
-It is read anew where the horizon grows, and where a trial that was pending until the horizon has been pruned before it.
+Starts and finishes are in the order of their times; a proposed trial has started when its proposal was recorded. A history is
+kept while the study goes on, and only new events are added. It is read anew where they do not fit to it: where the horizon
+grows, where a trial was pruned before the horizon or has ended with other values than it was pending with, and where something
+has become known that happened before what was read. So it hangs on the study alone, not on who has read it when.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from hpo.rng import training_seed
 
 ATTRIBUTE = "hpo:job"
 CONSTRAINTS = "constraints"  # where Optuna keeps the values of a trial's constraints
+ENQUEUED = "fixed_params"  # and those values that a trial was enqueued with
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -61,17 +65,24 @@ class Budgets:
     @classmethod
     def of(cls, trials: Sequence[FrozenTrial]) -> Budgets:
         """Those of a study's trials."""
-        if not any(trial.state == TrialState.PRUNED and trial.intermediate_values for trial in trials):
-            return cls()
         first = 0 if any(0 in trial.intermediate_values for trial in trials) else 1
+        if not any(trial.state == TrialState.PRUNED and trial.intermediate_values for trial in trials):
+            return cls(first)
         last = max(step for trial in trials if (step := trial.last_step) is not None)
         return cls(first, max(last + 1 - first, 1))
 
     def find_until(self, trial: FrozenTrial) -> int:
         """Where a trial's result stands, or will stand: at the horizon, or where it was pruned."""
         if trial.state == TrialState.PRUNED and trial.last_step is not None:
-            return min(max(trial.last_step + 1 - self.first, 1), self.horizon)
+            return min(max(self.shift(trial.last_step), 1), self.horizon)
         return self.horizon
+
+    def shift(self, step: int) -> int:
+        """The budget that a step of a trial's is: both count from 1."""
+        return step + 1 - self.first
+
+
+Moment = tuple[datetime, int, int]  # when, of which trial, and 0 for its start or 1 for its end
 
 
 @dataclass
@@ -82,71 +93,79 @@ class Replica:
     distributions: Mapping[str, BaseDistribution]
     objectives: Mapping[str, str]
     budgets: Budgets
+    bounds: int = 0  # how many constraints the sampler has
     started: dict[int, Job] = field(default_factory=dict)
     finished: set[int] = field(default_factory=set)
+    last: Moment = (datetime.min, 0, 0)  # of what was read
 
     def __post_init__(self) -> None:
         self.history = History(self.sampler.header(self.objectives, horizon=self.budgets.horizon))
-        self.by = self.digest(self.sampler)
+        described = canonical([self.sampler.describe(), self.sampler.space.describe()])
+        self.by = sha256(described.encode()).hexdigest()[:16]  # what another sampler recorded is not read
 
-    @staticmethod
-    def digest(sampler: hpo.Sampler) -> str:
-        """A short text for a sampler, its options and its space: what another one recorded is not read."""
-        return sha256(canonical([sampler.describe(), sampler.space.describe()]).encode()).hexdigest()[:16]
-
-    def is_contradicted(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Whether a trial has been pruned elsewhere than where its job was to end."""
-        return any(
-            trial.state == TrialState.PRUNED and trial.number in self.started
-            and self.started[trial.number].until != self.budgets.find_until(trial)
-            for trial in trials
-        )  # fmt: skip
-
-    def read(self, trials: Sequence[FrozenTrial], current: int) -> None:
-        """Adds what has happened since the last time to other trials than the current one."""
-        new: list[tuple[datetime, int, int, FrozenTrial]] = []
+    def read(self, trials: Sequence[FrozenTrial], current: int) -> bool:
+        """Adds what has happened since the last time to other trials than the current one; False, and nothing is added, where
+        it does not fit to what was read before."""
+        new: list[tuple[Moment, FrozenTrial]] = []
         for trial in trials:
             if trial.number == current or trial.number in self.finished or trial.state == TrialState.WAITING:
                 continue
-            begun = trial.datetime_start or datetime.min
-            if trial.number not in self.started:
-                new.append((begun, trial.number, 0, trial))
+            job = self._job(trial)
+            if trial.number in self.started and job != self.started[trial.number]:
+                return False
+            if trial.number not in self.started and job is not None:
+                new.append(((_begun(trial), trial.number, 0), trial))
             if trial.state in FINISHED:
-                new.append((trial.datetime_complete or begun, trial.number, 1, trial))
-        for _, number, ends, trial in sorted(new, key=lambda entry: entry[:3]):
-            if not ends:
-                self._start(trial)
-            else:
-                self.finished.add(number)
-                if number in self.started:
-                    self.history.finish(self.started[number], read_outcome(trial, self.objectives))
+                new.append(((trial.datetime_complete or _begun(trial), trial.number, 1), trial))
+        new.sort(key=lambda entry: entry[0])
+        if new and new[0][0] < self.last:
+            return False
+        for moment, trial in new:
+            self._add(trial, bool(moment[2]))
+            self.last = moment
+        return True
 
-    def _start(self, trial: FrozenTrial) -> None:
-        noted: Mapping[str, Any] = trial.system_attrs.get(ATTRIBUTE) or {}
-        config = read_params({**trial.params, **self._proposed(trial, noted)}, self.distributions, self.sampler.space)
-        if config is None:
+    def _add(self, trial: FrozenTrial, ends: bool) -> None:
+        if not ends:
+            job = self._job(trial)
+            assert job is not None
+            self.history.start(job, len(self.history))
+            self.started[trial.number] = job
             return
+        self.finished.add(trial.number)
+        if trial.number in self.started:
+            self.history.finish(self.started[trial.number], read_outcome(trial, self.objectives, self.budgets))
+
+    def _job(self, trial: FrozenTrial) -> Job | None:
+        """What a trial is or was asked to do, as far as it is known; None without a value for some parameter."""
+        noted: Mapping[str, Any] = trial.system_attrs.get(ATTRIBUTE) or {}
+        expected = {} if trial.state in FINISHED else self._expected(trial, noted)
+        config = read_params({**expected, **trial.params}, self.distributions, self.sampler.space)
+        if config is None:
+            return None
         note = Note(**noted["note"]) if noted.get("by") == self.by else Note()
-        until = self.budgets.find_until(trial)
-        job = Job(trial.number, config, until, seed=training_seed(self.sampler.seed, trial.number), note=note)
-        self.history.start(job, len(self.history))
-        self.started[trial.number] = job
+        seed = training_seed(self.sampler.seed, trial.number)
+        return Job(trial.number, config, self.budgets.find_until(trial), seed=seed, note=note)
 
-    def _proposed(self, trial: FrozenTrial, noted: Mapping[str, Any]) -> dict[str, Any]:
-        """Values that were proposed for a running trial and have not been asked for yet."""
-        if trial.state != TrialState.RUNNING:
-            return {}
+    def _expected(self, trial: FrozenTrial, noted: Mapping[str, Any]) -> dict[str, Any]:
+        """Values that a running trial has not asked for yet."""
         proposed: Mapping[str, Any] = noted.get("internal", {})
-        known = {name: found for name, found in self.distributions.items() if name in proposed and name not in trial.params}
-        return {name: found.to_external_repr(proposed[name]) for name, found in known.items()}
+        known = {name: found.to_external_repr(proposed[name]) for name, found in self.distributions.items() if name in proposed}
+        return {**known, **trial.system_attrs.get(ENQUEUED, {})}
 
 
-def read_outcome(trial: FrozenTrial, objectives: Mapping[str, str]) -> Result:
+def _begun(trial: FrozenTrial) -> datetime:
+    """When a trial became known: when what was proposed for it was recorded, else when it began."""
+    noted: Mapping[str, Any] = trial.system_attrs.get(ATTRIBUTE) or {}
+    return datetime.fromisoformat(noted["at"]) if "at" in noted else trial.datetime_start or datetime.min
+
+
+def read_outcome(trial: FrozenTrial, objectives: Mapping[str, str], budgets: Budgets) -> Result:
     """The result of a finished trial."""
     values = trial.values
     if trial.state == TrialState.PRUNED and trial.last_step is not None and len(objectives) == 1:
         values = [trial.intermediate_values[trial.last_step]]
-    curve = tuple(sorted(trial.intermediate_values.items()))
+    curve = tuple((budgets.shift(step), value) for step, value in sorted(trial.intermediate_values.items()))
     if trial.state == TrialState.FAIL or values is None:
         reason = trial.system_attrs.get("fail_reason")
         return Result(error=str(reason) if reason else f"the trial is {trial.state.name}", curve=curve)
@@ -158,5 +177,5 @@ def read_outcome(trial: FrozenTrial, objectives: Mapping[str, str]) -> Result:
 def record_proposal(study: Study, trial: FrozenTrial, replica: Replica, params: Mapping[str, Any], note: Note) -> None:
     """Keeps with the trial what was proposed and recorded."""
     internal = {name: float(found.to_internal_repr(params[name])) for name, found in replica.distributions.items()}
-    body: Any = {"by": replica.by, "note": note.to_json(), "internal": internal}
+    body: Any = {"by": replica.by, "note": note.to_json(), "internal": internal, "at": datetime.now().isoformat()}
     study._storage.set_trial_system_attr(trial._trial_id, ATTRIBUTE, body)

@@ -22,10 +22,9 @@ from hpo.integrations.optuna.replica import (
     name_objectives,
     record_proposal,
 )
-from hpo.integrations.optuna.spaces import list_distributions, list_params, read_distributions
+from hpo.integrations.optuna.spaces import draw_value, list_distributions, list_params, read_distributions
 from hpo.job import Note
 from hpo.optimizers import OPTIMIZERS
-from hpo.rng import stream
 from hpo.space import Space
 from hpo.values import format_value, whole
 
@@ -95,9 +94,8 @@ class Sampler(BaseSampler):
         if not search_space:
             return {}
         with self._lock:
-            trials = study._get_trials(deepcopy=False, use_cache=True)
-            replica = self._find_replica(study, trials, search_space)
-            replica.read(trials, trial.number)
+            trials = study.get_trials(deepcopy=False)  # not those that Optuna kept at the ask, since when others may have begun
+            replica = self._read_replica(study, trials, trial.number, search_space)
             draft = replica.sampler.draft(replica.history, trial.number, replica.budgets.horizon)
             if draft is None:  # a grid has come to its end
                 study.stop()
@@ -109,11 +107,7 @@ class Sampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        if param_distribution.single():
-            return param_distribution.to_external_repr(param_distribution.to_internal_repr(_only_value(param_distribution)))
-        space = read_distributions({param_name: param_distribution})
-        config = space.decode(space.domain.random(stream(self.seed, trial.number, f"optuna {param_name}"), 1)[0])
-        return list_params(config, {param_name: param_distribution})[param_name]
+        return draw_value(self.seed, trial.number, param_name, param_distribution)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
@@ -124,17 +118,18 @@ class Sampler(BaseSampler):
 
     # -- what is read ------------------------------------------------------------------------------------------------
 
-    def _find_replica(self, study: Study, trials: Sequence[FrozenTrial], search_space: Mapping[str, BaseDistribution]) -> Replica:
-        """The history of a study over a space: the one that is kept, or a new one where anything but the trials differs."""
+    def _read_replica(
+        self, study: Study, trials: Sequence[FrozenTrial], current: int, search_space: Mapping[str, BaseDistribution]
+    ) -> Replica:
+        """The history of a study over a space: the one that is kept, read on; or a new one where that does not fit any more."""
         budgets, bounds = Budgets.of(trials), count_constraints(trials)
         kept = self._replicas.get(study._study_id)
-        sampler = self._make(read_distributions(search_space), bounds)
-        same = kept is not None and (kept.by, kept.budgets, dict(kept.distributions)) == (
-            Replica.digest(sampler), budgets, dict(search_space)
-        ) and not kept.is_contradicted(trials)  # fmt: skip
-        if kept is not None and same:
+        known = None if kept is None else (kept.budgets, kept.bounds, kept.distributions)
+        if kept is not None and known == (budgets, bounds, search_space) and kept.read(trials, current):
             return kept
-        made = Replica(sampler, dict(search_space), name_objectives(study.directions), budgets)
+        sampler = self._make(read_distributions(search_space), bounds)
+        made = Replica(sampler, dict(search_space), name_objectives(study.directions), budgets, bounds)
+        made.read(trials, current)
         self._replicas[study._study_id] = made
         return made
 
@@ -157,9 +152,3 @@ def check_sampler(name: str) -> None:
         raise TypeError(f"{name!r} is a scheduler, which decides how long to train; as a sampler allowed are {samplers}")
     if name not in samplers:
         raise ValueError(f"sampler is {name!r}; allowed are {samplers}")
-
-
-def _only_value(found: BaseDistribution) -> Any:
-    """The value of a distribution that has one."""
-    choices = getattr(found, "choices", None)
-    return choices[0] if choices is not None else found.low  # type: ignore[attr-defined]

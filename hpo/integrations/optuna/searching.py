@@ -22,13 +22,14 @@ from hpo.executors import make_executor
 from hpo.history import History
 from hpo.integrations.optuna.spaces import (
     Known,
+    draw_value,
     extend_by,
     list_distributions,
     list_params,
     read_distributions,
     read_params,
 )
-from hpo.integrations.optuna.trial import MET, OptunaTrial, draw_value, read_met
+from hpo.integrations.optuna.trial import MET, OptunaTrial, read_met
 from hpo.job import Header, Job, Result
 from hpo.optimizer import Optimizer
 from hpo.parameters import Const
@@ -212,4 +213,4 @@ def _params_of(job: Job, result: Result, old: Known, known: Known) -> dict[str, 
     """The values of a trial for every known name: what it was given, what was drawn in it, and what its seed draws."""
     drawn = {name: value for name, (_, value) in read_met(result).items()}
     given = list_params(job.config, {name: old[name] for name in job.config if name in old})
-    return {name: drawn.get(name, given.get(name, draw_value(job.seed, name, found))) for name, found in known.items()}
+    return {name: drawn.get(name, given.get(name, draw_value(job.seed, 0, name, found))) for name, found in known.items()}

@@ -8,6 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hpo.parameters import Categorical, Const, Float, Int, Parameter
+from hpo.rng import stream
 from hpo.space import Config, Space
 
 Known = dict[str, BaseDistribution]
@@ -95,6 +96,13 @@ def _list_value(value: Any, found: BaseDistribution) -> Any:
     if isinstance(found, CategoricalDistribution):
         return value if has_plain_choices(found) else found.choices[int(value)]
     return float(min(max(value, found.low), found.high)) if isinstance(found, FloatDistribution) else int(value)
+
+
+def draw_value(seed: int, number: int, name: str, found: BaseDistribution) -> Any:
+    """A value of a distribution from a seed, a trial's number and the name: whoever draws it again gets the same."""
+    space = read_distributions({name: found})
+    config = space.decode(space.domain.random(stream(seed, number, f"optuna {name}"), 1)[0])
+    return list_params(config, {name: found})[name]
 
 
 # -- several distributions of a name -------------------------------------------------------------------------------------

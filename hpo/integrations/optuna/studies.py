@@ -21,8 +21,7 @@ import hpo
 from hpo.history import History
 from hpo.integrations.optuna.replica import Budgets, name_objectives, read_outcome
 from hpo.integrations.optuna.searching import take_optimizer
-from hpo.integrations.optuna.spaces import extend_by, make_distribution, read_distributions, read_params
-from hpo.integrations.optuna.trial import draw_value
+from hpo.integrations.optuna.spaces import draw_value, extend_by, make_distribution, read_distributions, read_params
 from hpo.job import Key
 from hpo.logs import Log
 
@@ -46,16 +45,16 @@ def import_study(
         raise ValueError(f"none of the {len(trials)} finished trials of {found.study_name!r} has a parameter")
     space, budgets = read_distributions(known), Budgets.of(trials)
     objectives, chosen = name_objectives(found.directions), take_optimizer(optimizer, space, seed)
-    horizon = budgets.horizon if budgets != Budgets() else None  # nothing was pruned: that of the optimizer
+    horizon = budgets.horizon if budgets.horizon > 1 else None  # nothing was pruned: that of the optimizer
     study = hpo.Study(chosen, objectives=objectives, horizon=horizon, log=log)
     if len(study.history):
         raise ValueError(f"the log {study.history.log.place!r} holds a study already; a study is imported into a new one")
     for trial in trials:
-        params = {name: trial.params.get(name, draw_value(trial.number, name, one)) for name, one in known.items()}
+        params = {name: trial.params.get(name, draw_value(seed, trial.number, name, one)) for name, one in known.items()}
         config = read_params(params, known, space)
         assert config is not None
         until = None if horizon is None else budgets.find_until(trial)
-        study.optimizer.add(config, read_outcome(trial, objectives), until)
+        study.optimizer.add(config, read_outcome(trial, objectives, budgets), until)
     return study
 
 

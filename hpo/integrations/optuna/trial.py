@@ -15,9 +15,8 @@ from optuna.distributions import (
     json_to_distribution,
 )
 
-from hpo.integrations.optuna.spaces import check_kinds, list_params, read_distributions, unite
+from hpo.integrations.optuna.spaces import check_kinds, draw_value, list_params, unite
 from hpo.job import Result
-from hpo.rng import stream
 from hpo.values import format_value, is_several, plain
 
 MET = "met "  # begins the names, among the metrics, of parameters that a trial has met and its space does not hold
@@ -58,7 +57,9 @@ class OptunaTrial:
         return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of the choices."""
+        """One of the choices, which JSON has to hold: they come back with the result."""
+        for choice in choices:
+            check_choice(name, choice)
         return self._suggest(name, CategoricalDistribution(choices))
 
     def _suggest(self, name: str, asked: BaseDistribution) -> Any:
@@ -69,7 +70,7 @@ class OptunaTrial:
         known = self._known.get(name)
         check_kinds(name, known, asked)
         found = find_value(self._values[name], asked) if name in self._values else None
-        value = draw_value(self.seed, name, asked) if found is None else found[0]
+        value = draw_value(self.seed, 0, name, asked) if found is None else found[0]
         if found is None or known is None or unite(known, asked) != known:
             self.met[name] = asked
         self.params[name], self.distributions[name] = value, asked
@@ -88,7 +89,8 @@ class OptunaTrial:
         return False
 
     def set_user_attr(self, key: str, value: Any) -> None:
-        """Keeps a number as a metric of the result, under this name. Anything else stays with this object."""
+        """Keeps a number as a metric of the result, under this name, unless that is an objective's. Anything else stays with
+        this object."""
         self.user_attrs[key] = value
 
     # -- what comes back ---------------------------------------------------------------------------------------------
@@ -98,26 +100,29 @@ class OptunaTrial:
         values = list(value) if is_several(value) else [value]
         if len(values) != len(self._names):
             raise ValueError(f"the objective returned {format_value(value)}; allowed are {len(self._names)} numbers")
-        metrics = dict(zip(self._names, values, strict=True))
-        numbers = {key: float(found) for key, found in ((key, plain(one)) for key, one in self.user_attrs.items())
-                   if type(found) in (int, float) and key not in metrics}  # fmt: skip
-        return Result({**metrics, **numbers, **self._list_met()})
+        return Result({**self._list_numbers(), **dict(zip(self._names, values, strict=True)), **self._list_met()})
 
     def pruned_result(self) -> Result:
         """The result of a trial that pruned itself: a failure that says where."""
         where = "before any report" if self._last is None else f"at step {self._last[0]}, with the value {self._last[1]:.6g}"
-        return Result(self._list_met(), error=f"TrialPruned: by the objective itself, {where}")
+        return Result({**self._list_numbers(), **self._list_met()}, error=f"TrialPruned: by the objective itself, {where}")
+
+    def _list_numbers(self) -> dict[str, float]:
+        found = {key: plain(value) for key, value in self.user_attrs.items() if key not in self._names}
+        return {key: float(value) for key, value in found.items() if type(value) in (int, float)}
 
     def _list_met(self) -> dict[str, float]:
         return {f"{MET}{json.dumps(name)} {distribution_to_json(found)}": float(found.to_internal_repr(self.params[name]))
                 for name, found in self.met.items()}  # fmt: skip
 
 
-def draw_value(seed: int, name: str, found: BaseDistribution) -> Any:
-    """A value of a distribution from a trial's seed and the name: whoever draws it again gets the same."""
-    space = read_distributions({name: found})
-    config = space.decode(space.domain.random(stream(seed, 0, f"optuna {name}"), 1)[0])
-    return list_params(config, {name: found})[name]
+def check_choice(name: str, choice: Any) -> None:
+    """TypeError for a choice that JSON does not hold."""
+    try:
+        json.dumps(choice)
+    except TypeError:
+        said = f"a choice of {name!r} is {format_value(choice)}; allowed is what JSON holds: give its name, and look it up"
+        raise TypeError(said) from None
 
 
 def find_value(value: Any, asked: BaseDistribution) -> tuple[Any] | None:
