@@ -10,6 +10,8 @@ from hpo.job import Job, Result
 from hpo.optimizer import Optimizer
 from hpo.optimizers import make
 from hpo.optimizers.gp.sampler import GP
+from hpo.optimizers.llamatune import LlamaTune
+from hpo.optimizers.narrowing import Narrowing
 from hpo.optimizers.random import Random
 from hpo.space import Config, Space
 
@@ -58,6 +60,16 @@ def gp(space: Space, seed: int, budget: int, **options: Any) -> Ours:
 def random(space: Space, seed: int, budget: int) -> Ours:
     """Independent uniform draws."""
     return Ours(Random(space, seed=seed))
+
+
+def narrowing(space: Space, seed: int, budget: int) -> Ours:
+    """Narrowing by three stages that divide the budget."""
+    return Ours(Narrowing(space, seed=seed, points=math.ceil(budget / 3)))
+
+
+def llamatune(space: Space, seed: int, budget: int) -> Ours:
+    """The Gaussian process over LlamaTune's projection, with all defaults."""
+    return Ours(LlamaTune(GP(space, seed=seed)))
 
 
 def adapt_class(space: Space, seed: int, budget: int, reference: str) -> Ours:
