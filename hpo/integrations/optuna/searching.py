@@ -10,7 +10,7 @@ for any value is right, since its result does not hang on it: it gets the one th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from hpo.stopping import STOP
 from hpo.values import format_value
 
 Make = Callable[[Space, int], Any]  # (space, seed) -> an optimizer
+MakeObjective = Callable[[Known, hpo.Study], Any]  # what an executor runs for a study over known distributions
 UNKNOWN = "unknown"  # the only parameter of the first space
 MOST = 1000  # studies in a chain; an objective that asks for new names for ever is ended there
 
@@ -76,13 +77,23 @@ def minimize(
         study = hpo.integrations.optuna.minimize(objective, "tpe", 30)
         print(study.best.value, study.best.config)
     """
-    names = {"minimize": "min", "min": "min", "maximize": "max", "max": "max"}
-    said = ["minimize"] if directions is None else list(directions)
-    if not said or any(direction not in names for direction in said):
-        raise ValueError(f"directions is {format_value(directions)}; allowed are minimize and maximize, one an objective")
-    objectives = {("value" if len(said) == 1 else f"value{i}"): names[direction] for i, direction in enumerate(said)}
-    chain = _Chain(objective, optimizer, objectives, seed, reports, executor, workers, log)
+    objectives = read_directions("value", ["minimize"] if directions is None else directions)
+
+    def make(known: Known, study: hpo.Study) -> Any:
+        pauses = isinstance(study.optimizer, hpo.Scheduler | hpo.Finals) if reports is None else reports
+        return (ReportAdapter if pauses else Adapter)(objective, known, list(objectives))
+
+    chain = Chain(make, optimizer, objectives, seed=seed, executor=executor, workers=workers, log=log)
     return chain.run(list_distributions(space) if space is not None else {}, trials, seconds)
+
+
+def read_directions(name: str, directions: Sequence[str]) -> dict[str, str]:
+    """Objectives with their directions: the name itself, or name0, name1, ... of several."""
+    known = {"minimize": "min", "min": "min", "maximize": "max", "max": "max"}
+    said = list(directions)
+    if not said or any(direction not in known for direction in said):
+        raise ValueError(f"directions is {format_value(directions)}; allowed are minimize and maximize, one an objective")
+    return {(name if len(said) == 1 else f"{name}{i}"): known[direction] for i, direction in enumerate(said)}
 
 
 @dataclass(frozen=True)
@@ -101,17 +112,22 @@ class NewParameter(StopRule):
 
 
 @dataclass
-class _Chain:
-    objective: Callable[[Any], Any]
+class Chain:
+    """Studies one after the other, each over what those before have met."""
+
+    make_objective: MakeObjective
     optimizer: str | Make
     objectives: Mapping[str, str]
-    seed: int
-    reports: bool | None
-    executor: str
-    workers: int | None
-    log: str | Path | None
+    _: KW_ONLY
+    seed: int = 0
+    horizon: int | None = None
+    unit: str = "evaluations"
+    executor: str = "inline"
+    workers: int | None = None
+    log: str | Path | None = None
 
     def run(self, known: Known, trials: int | None, seconds: float | None) -> hpo.Study:
+        """The last study of the chain, which begins with what is known."""
         if trials is None and seconds is None:
             trials = 50
         before: hpo.Study | None = None
@@ -121,7 +137,7 @@ class _Chain:
             if before is not None:
                 _take_over(study, before, old, known)
             asked = 0 if before is None else before.history.next_trial
-            self._run(study, known, None if trials is None else max(trials - asked, 0), seconds)
+            self._run(study, known, place, None if trials is None else max(trials - asked, 0), seconds)
             limit = study.history.last_limit
             if limit.get("rule") != STOP or limit["value"]["name"] != NewParameter.__name__:
                 return study
@@ -133,16 +149,19 @@ class _Chain:
     def _open(self, known: Known, place: int) -> hpo.Study:
         space = read_distributions(known) if known else Space({UNKNOWN: Const(0)})  # a space has a parameter
         chosen: Any = take_optimizer(self.optimizer, space, self.seed) if known else hpo.Random(space, seed=self.seed)
-        log = self.log
-        if log is not None and place:
-            path = Path(log)
-            log = path.with_name(f"{path.stem}-{place + 1}{path.suffix}")
-        return hpo.Study(chosen, objectives=self.objectives, log=log)
+        log = self._find_log(place)
+        return hpo.Study(chosen, objectives=self.objectives, horizon=self.horizon, unit=self.unit, log=log)
 
-    def _run(self, study: hpo.Study, known: Known, trials: int | None, seconds: float | None) -> None:
-        reports = isinstance(study.optimizer, hpo.Scheduler | hpo.Finals) if self.reports is None else self.reports
-        made = (ReportAdapter if reports else Adapter)(self.objective, known, list(self.objectives))
-        pool = make_executor(self.executor, made, study.header.horizon, None, {"workers": self.workers})
+    def _find_log(self, place: int) -> Path | None:
+        if self.log is None:
+            return None
+        path = Path(self.log)
+        return path.with_name(f"{path.stem}-{place + 1}{path.suffix}") if place else path
+
+    def _run(self, study: hpo.Study, known: Known, place: int, trials: int | None, seconds: float | None) -> None:
+        made, log = self.make_objective(known, study), self._find_log(place)
+        folder = None if log is None else f"{log}.checkpoints"
+        pool = make_executor(self.executor, made, study.header.horizon, folder, {"workers": self.workers})
         hpo.run(study, pool, hpo.Stop(trials, seconds, rules=[NewParameter()]))
 
 

@@ -82,7 +82,7 @@ class OptunaTrial:
         """The value at a step. Waits where a scheduler pauses the trial."""
         self._last = step, float(value)
         if self._report is not None:
-            self._report(step, {self._names[0]: float(value), **self._list_met()})
+            self._report(step, {self._names[0]: float(value), **self.list_met()})
 
     def should_prune(self) -> bool:
         """False: a trial that is not continued is ended within `report`."""
@@ -100,18 +100,19 @@ class OptunaTrial:
         values = list(value) if is_several(value) else [value]
         if len(values) != len(self._names):
             raise ValueError(f"the objective returned {format_value(value)}; allowed are {len(self._names)} numbers")
-        return Result({**self._list_numbers(), **dict(zip(self._names, values, strict=True)), **self._list_met()})
+        return Result({**self._list_numbers(), **dict(zip(self._names, values, strict=True)), **self.list_met()})
 
     def pruned_result(self) -> Result:
         """The result of a trial that pruned itself: a failure that says where."""
         where = "before any report" if self._last is None else f"at step {self._last[0]}, with the value {self._last[1]:.6g}"
-        return Result({**self._list_numbers(), **self._list_met()}, error=f"TrialPruned: by the objective itself, {where}")
+        return Result({**self._list_numbers(), **self.list_met()}, error=f"TrialPruned: by the objective itself, {where}")
 
     def _list_numbers(self) -> dict[str, float]:
         found = {key: plain(value) for key, value in self.user_attrs.items() if key not in self._names}
         return {key: float(value) for key, value in found.items() if type(value) in (int, float)}
 
-    def _list_met(self) -> dict[str, float]:
+    def list_met(self) -> dict[str, float]:
+        """What the trial has met, as metrics: `read_met` reads them."""
         return {f"{MET}{json.dumps(name)} {distribution_to_json(found)}": float(found.to_internal_repr(self.params[name]))
                 for name, found in self.met.items()}  # fmt: skip
 

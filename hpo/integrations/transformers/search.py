@@ -1,0 +1,236 @@
+"""register: `trainer.hyperparameter_search` on our optimizers.
+
+Transformers' backends are a closed list, so ours takes the row of Optuna's while it is registered, and gives it back.
+A search is a study whose budget counts the evaluations of a training, and whose Run is a trial of the one trainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from transformers import Trainer, TrainingArguments
+from transformers.hyperparameter_search import ALL_HYPERPARAMETER_SEARCH_BACKENDS, HyperParamSearchBackendBase
+from transformers.trainer_utils import (
+    BestRun,
+    HPSearchBackend,
+    IntervalStrategy,
+    SaveStrategy,
+    default_hp_space_optuna,
+    has_length,
+)
+
+import hpo
+from hpo.integrations.optuna.searching import Chain, read_directions
+from hpo.integrations.optuna.spaces import Known
+from hpo.integrations.optuna.trial import OptunaTrial
+from hpo.integrations.transformers.hp_space import SearchSpace
+from hpo.integrations.transformers.shared import EVALUATION, SharedTrainer, Winner, find_checkpoint
+from hpo.integrations.transformers.trial_run import TrialFactory
+from hpo.space import Space
+from hpo.values import whole
+
+ELSEWHERE = {  # arguments of the stock backends, and what there is instead
+    "timeout": "seconds",
+    "storage": "log",
+    "pruner": "scheduler",
+    "study_name": "log",
+    "load_if_exists": "log, whose study goes on",
+    "catch": "nothing: a trial that raises has failed, and the search goes on",
+    "gc_after_trial": "nothing: memory is freed after every part of a trial",
+    "n_jobs": "nothing: one trainer trains one trial at a time",
+}
+
+
+class Registration:
+    """What `register` gives back. `undo` gives Optuna its row again; so does the end of a `with` block."""
+
+    def __init__(self, before: type[HyperParamSearchBackendBase]) -> None:
+        self.before = before
+
+    def undo(self) -> None:
+        """Gives the row back that was replaced."""
+        ALL_HYPERPARAMETER_SEARCH_BACKENDS[HPSearchBackend.OPTUNA] = self.before
+
+    def __enter__(self) -> Registration:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.undo()
+
+
+def register() -> Registration:
+    """Makes `trainer.hyperparameter_search(...)` search by our optimizers, in this process, until it is undone.
+
+        from hpo.integrations.transformers import register
+        register()
+        best = trainer.hyperparameter_search(n_trials=10, sampler="gp", scheduler="asha")
+
+    Its arguments are transformers' own (`hp_space`, which may also be a Space or what stands for one, `compute_objective`,
+    `n_trials`, `direction`, `hp_name`) and those of `search`.
+    """
+    before = ALL_HYPERPARAMETER_SEARCH_BACKENDS[HPSearchBackend.OPTUNA]
+    ALL_HYPERPARAMETER_SEARCH_BACKENDS[HPSearchBackend.OPTUNA] = Backend
+    return Registration(before)
+
+
+class Backend(HyperParamSearchBackendBase):
+    """Ours in the row of Optuna's."""
+
+    name = "optuna"
+
+    @staticmethod
+    def is_available() -> bool:
+        return True
+
+    def run(self, trainer: Trainer, n_trials: int, direction: str | list[str], **options: Any) -> BestRun | list[BestRun]:
+        for name in options:
+            if name in ELSEWHERE:
+                raise TypeError(f"{name} is an argument of Optuna's backend; here there is {ELSEWHERE[name]}")
+        return search(trainer, n_trials, direction, **options)
+
+    def default_hp_space(self, trial: OptunaTrial) -> dict[str, float]:
+        return default_hp_space_optuna(trial)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of a best run beside its hyperparameters: `BestRun.run_summary`."""
+
+    seed: int  # of its training
+    checkpoint: str | None  # with the weights that its objective is of; None where the trainer saves none
+    metrics: Mapping[str, float]  # of that evaluation
+    study: hpo.Study | None  # in the first process
+
+
+def search(
+    trainer: Trainer,
+    n_trials: int | None = 20,
+    direction: str | Sequence[str] = "minimize",
+    *,
+    sampler: Any = "gp",
+    scheduler: Any = None,
+    seconds: float | None = None,
+    log: str | Path | None = None,
+    seed: int = 0,
+    evaluations: int | None = None,
+) -> BestRun | list[BestRun]:
+    """A search of a trainer that has `hp_space`, `hp_name` and `compute_objective`: the best run, or the Pareto front.
+
+    direction    "minimize" or "maximize", or a list of them, one a value of `compute_objective`
+    sampler      a name of hpo.OPTIMIZERS, or a function of (space, seed) that makes one
+    scheduler    None: every trial is trained to its end. Or a name, or a function of a sampler that makes one; its budgets count
+                 the trainer's evaluations. A trial that ends before it has so many stays as it is
+    seconds      when to stop, beside n_trials
+    log          the path of the study's file; the same call again goes on
+    seed         of the search. A training's is the trainer's, or a hyperparameter
+    evaluations  of the longest training; by default as many as the longest one of 64 drawn at random
+
+    The objective of a trial is its last evaluation's, or its best one's where `load_best_model_at_end` is set. Afterwards the
+    trainer holds the best model (of several best runs, the first's), if checkpoints were saved, and its own arguments.
+    """
+    objectives = read_directions("objective", [direction] if isinstance(direction, str) else list(direction))
+    shared = SharedTrainer(trainer, SearchSpace.of(trainer.hp_space, list(objectives), seed))
+    trainer.hp_search_backend = None  # what transformers would do by it for a trial is done here
+    study, winners = None, []
+    try:
+        if trainer.args.process_index > 0:
+            winners = shared.follow()
+        else:
+            try:
+                optimizer = partial(make_optimizer, sampler, scheduler)
+                horizon = find_horizon(shared, scheduler, seed, evaluations)
+                study, known = run_study(shared, optimizer, objectives, horizon, n_trials, seconds, log, seed)
+                winners = list_winners(study, known)
+            finally:
+                shared.end(winners)
+    finally:
+        shared.release()
+    runs = [describe(shared, winner, study, is_first=not place) for place, winner in enumerate(winners)]
+    return runs if len(objectives) > 1 else runs[0]
+
+
+def find_horizon(shared: SharedTrainer, scheduler: Any, seed: int, evaluations: int | None) -> int:
+    """How many evaluations the longest training has. ValueError for a scheduler that could not stop a trial."""
+    args = shared.args
+    if scheduler is not None and args.eval_strategy == IntervalStrategy.NO:
+        raise ValueError("a scheduler decides at evaluations, and eval_strategy is 'no'; allowed are 'epoch' and 'steps'")
+    if scheduler is not None and args.save_strategy == SaveStrategy.BEST:
+        raise ValueError("save_strategy is 'best', and a scheduler needs a checkpoint where it stops; allowed are the others")
+    if evaluations is not None:
+        return whole("evaluations", evaluations, 1)
+    size = len(shared.trainer.train_dataset) if has_length(shared.trainer.train_dataset) else None
+    probes = [shared.make_arguments(trial) for trial in shared.space.probe(seed)]
+    return max(count_evaluations(one, size) for one in probes)
+
+
+def count_evaluations(args: TrainingArguments, size: int | None) -> int:
+    """How often a training on a set of so many examples is evaluated. ValueError where that cannot be said."""
+    if args.eval_strategy == IntervalStrategy.NO:
+        return 1
+    if size is None:
+        raise ValueError("the training set has no length, so the search cannot count evaluations; give `evaluations=`, the most")
+    batches = ceil(size / (args.train_batch_size * args.world_size))
+    updates = max(ceil(batches / args.gradient_accumulation_steps), 1)
+    steps = args.max_steps if args.max_steps > 0 else ceil(args.num_train_epochs * updates)
+    if args.eval_strategy == IntervalStrategy.EPOCH:
+        return ceil(steps / updates)
+    every = float(args.eval_steps or args.logging_steps)
+    every = every if every >= 1 else ceil(steps * every)
+    return ceil(steps / every)
+
+
+def make_optimizer(sampler: Any, scheduler: Any, space: Space, seed: int) -> Any:
+    """The sampler, or a scheduler over it."""
+    made = hpo.make(sampler, space, seed) if isinstance(sampler, str) else sampler(space, seed)
+    if scheduler is None:
+        return made
+    return hpo.make(scheduler, space, seed, sampler=made) if isinstance(scheduler, str) else scheduler(made)
+
+
+def run_study(
+    shared: SharedTrainer, optimizer: Callable[[Space, int], Any], objectives: Mapping[str, str], horizon: int,
+    trials: int | None, seconds: float | None, log: str | Path | None, seed: int,
+) -> tuple[hpo.Study, Known]:  # fmt: skip
+    """A study of the trainer's trials, and the distributions that its space is made of."""
+    if (space := shared.space.space) is not None:
+        study = hpo.minimize(
+            TrialFactory(shared, {}), space, optimizer(space, seed), trials, seconds=seconds, objectives=objectives,
+            horizon=horizon, executor="inline", log=log, quiet=True,
+        )  # fmt: skip
+        return study, {}
+    known: Known = {}
+
+    def make(found: Known, study: hpo.Study) -> TrialFactory:
+        known.clear()
+        known.update(found)
+        return TrialFactory(shared, found)
+
+    chain = Chain(make, optimizer, objectives, seed=seed, horizon=horizon, log=log)
+    return chain.run(shared.space.known, trials, seconds), known
+
+
+def list_winners(study: hpo.Study, known: Known) -> list[Winner]:
+    """The best trial, or the Pareto front of several objectives."""
+    names, winners = list(study.header.objectives), []
+    for one in [study.best] if len(names) == 1 else study.pareto:
+        objective = one.value if len(names) == 1 else [one.metrics[name] for name in names]
+        winners.append(Winner(one.number, one.seed, one.config, known, objective, one.metrics))
+    return winners
+
+
+def describe(shared: SharedTrainer, winner: Winner, study: hpo.Study | None, is_first: bool) -> BestRun:
+    """A best run; the first one's model becomes the trainer's."""
+    trial = shared.space.make_trial(winner.number, winner.seed, winner.config, winner.known)
+    args, values = shared.make_arguments(trial), shared.space.read_values(trial)
+    checkpoint = find_checkpoint(shared.find_folder(trial), args)
+    shared.load(trial, checkpoint if is_first else None)
+    metrics = {name: value for name, value in winner.metrics.items() if name.startswith(EVALUATION)}
+    return BestRun(
+        str(winner.number), winner.objective, {**trial.params, **values}, Summary(args.seed, checkpoint, metrics, study)
+    )

@@ -1,0 +1,273 @@
+"""SharedTrainer: one Trainer that trains all trials of a search, each from scratch or from where it was stopped.
+
+A trial's arguments are a copy of the trainer's with the trial's values; then its seed is set, and its model is made by the
+trainer's `model_init`. It is trained by the trainer's own `train` up to an evaluation, and its checkpoint holds all that the next
+part needs. Between two parts the trainer holds no model. Where several processes train together, the first leads and the others
+follow it, each with the same order.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import inspect
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy
+
+from hpo.integrations.optuna.spaces import Known
+from hpo.integrations.optuna.trial import OptunaTrial
+from hpo.integrations.transformers.hp_space import SearchSpace
+from hpo.integrations.transformers.names import GONE, RENAMED, set_arguments
+
+STATE = "trainer_state.json"
+EVALUATION = "eval_"  # begins the names of an evaluation's metrics
+
+
+@dataclass(frozen=True)
+class Order:
+    """A part of a trial's training: up to `until` evaluations, or to its end where `until` is the horizon."""
+
+    number: int
+    seed: int
+    config: Mapping[str, Any]
+    known: Known
+    until: int
+    horizon: int
+    checkpoint: str | None = None  # to go on from
+    is_clone: bool = False  # whether that is another trial's
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the trial may go on after this part."""
+        return self.until < self.horizon
+
+
+@dataclass(frozen=True)
+class Winner:
+    """A best trial of a search."""
+
+    number: int
+    seed: int
+    config: Mapping[str, Any]
+    known: Known
+    objective: float | list[float]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What came of it."""
+
+    trial: OptunaTrial
+    state: TrainerState
+    checkpoint: Path | None  # at its end, if one was written
+    is_own: bool  # whether only this search wanted the checkpoint
+    ended: bool  # whether there is nothing left to train
+
+
+class SharedTrainer:
+    """A Trainer in the hands of a search. `release` gives it back as it was, but without a model."""
+
+    def __init__(self, trainer: Trainer, space: SearchSpace) -> None:
+        self.trainer, self.space = trainer, space
+        self.args, self.model_init = trainer.args, trainer.model_init
+        self.takes_trial = bool(inspect.signature(self.model_init).parameters)
+
+    # -- a trial -----------------------------------------------------------------------------------------------------
+
+    def make_arguments(self, trial: OptunaTrial) -> TrainingArguments:
+        """The trainer's arguments with a trial's values, in the folder of the trial.
+
+        ValueError for a value that is no field's, unless `model_init` takes the trial.
+        """
+        values, args = self.space.read_values(trial), copy.copy(self.args)
+        known = {one.name for one in fields(args)} | set(RENAMED) | set(GONE)
+        foreign = [name for name in values if name not in known]
+        if foreign and not self.takes_trial:
+            raise ValueError(f"{foreign[0]!r} is no field of TrainingArguments, and model_init does not take the trial")
+        set_arguments(args, {name: value for name, value in values.items() if name in known})
+        args.output_dir = str(self.find_folder(trial))
+        return args
+
+    def find_folder(self, trial: OptunaTrial) -> Path:
+        """Where a trial's checkpoints are."""
+        name = self.trainer.hp_name
+        return Path(self.args.output_dir or ".") / (f"run-{trial.number}" if name is None else name(trial))
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def lead(self, order: Order) -> Part:
+        """Carries out an order, in all processes. RuntimeError for what another one raised."""
+        self._send(order)
+        part = self._try(order)
+        assert part is not None
+        return part
+
+    def follow(self) -> list[Winner]:
+        """Carries out the orders of the first process until it ends the search; what it has found."""
+        while isinstance(said := self._send(None), Order):
+            with suppress(Exception):  # the first process tells what was raised
+                self._try(said)
+        if not said:
+            raise RuntimeError("the search has failed in the first process")
+        return said
+
+    def end(self, winners: list[Winner]) -> None:
+        """Lets the other processes go, with what was found."""
+        self._send(winners)
+
+    def _send(self, said: Order | list[Winner] | None) -> Any:
+        """What the first process says."""
+        if self.args.world_size == 1:
+            return said
+        box = [said]
+        torch.distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def _try(self, order: Order) -> Part | None:
+        """Carries out an order, and raises what this process or another one has raised by it."""
+        part, error = None, None
+        try:
+            part = self.train(order)
+        except Exception as raised:
+            error = raised
+        said = [None if error is None else f"{type(error).__name__}: {error}"]
+        if self.args.world_size > 1:
+            mine, said = said[0], [None] * self.args.world_size
+            torch.distributed.all_gather_object(said, mine)
+        if error is not None:
+            raise error
+        for rank, other in enumerate(said):
+            if other is not None:
+                raise RuntimeError(f"process {rank} raised {other}")
+        return part
+
+    def train(self, order: Order) -> Part:
+        """Carries out an order in this process."""
+        trainer = self.trainer
+        trial = self.space.make_trial(order.number, order.seed, order.config, order.known)
+        stop = StopAtEvaluation(trial, order)
+        trainer.args = args = self.make_arguments(trial)
+        if order.pauses:
+            args.save_only_model = False
+            if args.save_total_limit == 1:
+                args.save_total_limit = 2  # at 1 transformers deletes the last one, which the next part goes on from
+        try:
+            trainer._train_batch_size = args.train_batch_size
+            trainer.create_accelerator_and_postprocess()
+            trainer.model_init = (lambda: self.model_init(trial)) if self.takes_trial else self.model_init
+            with first_callback(trainer, stop):
+                trainer.train(resume_from_checkpoint=order.checkpoint)
+                if not list_evaluations(trainer.state):
+                    trainer.evaluate()
+            return self._read(order, trial, stop)
+        finally:
+            self.drop_model()
+            trainer.model_init = self.model_init
+
+    def _read(self, order: Order, trial: OptunaTrial, stop: StopAtEvaluation) -> Part:
+        state = copy.deepcopy(self.trainer.state)
+        found = self.find_folder(trial) / f"checkpoint-{state.global_step}"
+        ended = not stop.stopped or state.global_step >= state.max_steps
+        return Part(trial, state, found if found.is_dir() else None, stop.forced, ended)
+
+    def drop_model(self) -> None:
+        """Frees the memory of the model and its optimizer, wherever the trainer keeps them."""
+        trainer = self.trainer
+        trainer.model = trainer.model_wrapped = trainer.optimizer = trainer.lr_scheduler = None  # type: ignore[assignment]
+        for name in ("model", "optimizer", "lr_scheduler", "train_dataloader", "eval_dataloader"):
+            setattr(trainer.callback_handler, name, None)
+        trainer.accelerator.free_memory()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def load(self, trial: OptunaTrial, checkpoint: str | None) -> None:
+        """Gives the trainer a trial's model: with the weights of a checkpoint. Without one, the trial is asked all the same for
+        what `model_init` wants to know, and the trainer has no model until it trains again."""
+        if checkpoint is None and not self.takes_trial:
+            return
+        trainer = self.trainer
+        model = self.model_init(trial) if self.takes_trial else self.model_init()
+        if checkpoint is not None:
+            trainer.model = trainer.model_wrapped = model.to(trainer.args.device)  # type: ignore[arg-type]
+            trainer._load_from_checkpoint(checkpoint)
+
+    def release(self) -> None:
+        """Gives the trainer its own arguments again."""
+        self.trainer.args, self.trainer.model_init = self.args, self.model_init
+        self.trainer._train_batch_size = self.args.train_batch_size
+        self.trainer.create_accelerator_and_postprocess()
+
+
+@contextmanager
+def first_callback(trainer: Trainer, callback: TrainerCallback) -> Iterator[None]:
+    """A callback before all others but the one that says what is due, while the block lasts."""
+    callbacks = trainer.callback_handler.callbacks
+    callbacks.insert(1, callback)
+    try:
+        yield
+    finally:
+        callbacks.remove(callback)
+
+
+class StopAtEvaluation(TrainerCallback):
+    """Stops a training at an evaluation, with a checkpoint, and tells other callbacks which trial it is."""
+
+    def __init__(self, trial: OptunaTrial, order: Order) -> None:
+        self.trial, self.order = trial, order
+        self.stopped = self.forced = False
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
+        state.is_hyper_param_search, state.trial_params = True, dict(self.trial.params)
+        state.trial_name = Path(str(args.output_dir)).name
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
+        if args.eval_strategy == IntervalStrategy.NO and state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
+        if not self.order.pauses:
+            return
+        is_last = state.global_step >= state.max_steps
+        if len(list_evaluations(state)) >= self.order.until or is_last:
+            self.forced = self.forced or not control.should_save
+            self.stopped = control.should_training_stop = control.should_save = True
+
+
+def list_evaluations(state: TrainerState) -> dict[int, dict[str, float]]:
+    """The evaluations of a training, by step, but for one before it. Those of several data sets at a step are one."""
+    found: dict[int, dict[str, float]] = {}
+    for entry in state.log_history:
+        if entry["step"] and any(name.startswith(EVALUATION) for name in entry):
+            found.setdefault(int(entry["step"]), {}).update({name: value for name, value in entry.items() if name != "step"})
+    return found
+
+
+def find_best_step(evaluations: Mapping[int, Mapping[str, float]], args: TrainingArguments) -> int:
+    """The step of the evaluation that counts: the best one where the best model is loaded at the end, else the last one."""
+    if not args.load_best_model_at_end or args.metric_for_best_model is None:
+        return max(evaluations)
+    name = args.metric_for_best_model
+    name = name if name.startswith(EVALUATION) else EVALUATION + name
+    sign = -1 if args.greater_is_better else 1
+    return min(evaluations, key=lambda step: (sign * evaluations[step][name], step))
+
+
+def find_checkpoint(folder: Path, args: TrainingArguments) -> str | None:
+    """The checkpoint of a trial's folder that holds the weights which its objective is of; None where none does."""
+    saved = {int(one.name.split("-")[1]): one for one in folder.glob("checkpoint-*") if (one / STATE).exists()}
+    if not saved:
+        return None
+    last = json.loads((saved[max(saved)] / STATE).read_text())
+    best = last["best_model_checkpoint"] if args.load_best_model_at_end else str(saved[max(saved)])
+    return best if best is not None and os.path.isdir(best) else None

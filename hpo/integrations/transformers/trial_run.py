@@ -1,0 +1,111 @@
+"""TrialRun: a trial of a shared Trainer as a Run. The unit of its budget is an evaluation of its training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerState
+
+from hpo.integrations.optuna.spaces import Known
+from hpo.integrations.transformers.shared import STATE, Order, SharedTrainer, find_best_step, list_evaluations
+from hpo.job import Curve
+from hpo.values import is_several
+
+ENDED = "ended.json"  # beside a checkpoint: whether its training has come to its end
+
+
+@dataclass(frozen=True)
+class TrialFactory:
+    """A Run factory of a shared trainer, over known distributions."""
+
+    shared: SharedTrainer
+    known: Known
+    number: int = 0
+
+    def bind_trial(self, number: int, seed: int) -> TrialFactory:
+        """The factory of one trial."""
+        return TrialFactory(self.shared, self.known, number)
+
+    def __call__(self, config: Mapping[str, Any], seed: int, horizon: int) -> TrialRun:
+        return TrialRun(self, config, seed, horizon)
+
+
+class TrialRun:
+    """A trial: parts of a training that follow one another, and between them a checkpoint in a folder of its own."""
+
+    def __init__(self, factory: TrialFactory, config: Mapping[str, Any], seed: int, horizon: int) -> None:
+        self.factory, self.config, self.seed, self.horizon = factory, config, seed, horizon
+        self.folder = Path(tempfile.mkdtemp(prefix="hpo-trial-"))
+        self.state: TrainerState | None = None
+        self.checkpoint: Path | None = None
+        self.ended = self.is_clone = False
+        self.met: dict[str, float] = {}
+
+    def advance(self, until: int) -> tuple[dict[str, float], Curve]:
+        """Trains to the evaluation `until`, or to the end. The metrics of the one that counts, and the objective at each."""
+        if not self.ended:
+            self._train(until)
+        assert self.state is not None
+        shared, evaluations = self.factory.shared, list_evaluations(self.state)
+        best = evaluations[find_best_step(evaluations, shared.args)]
+        found = {name: float(value) for name, value in best.items() if isinstance(value, int | float)}
+        curve = tuple((k, self._judge(one)[0]) for k, one in enumerate(evaluations.values(), 1) if k <= until)
+        return {**found, **dict(zip(shared.space.names, self._judge(best), strict=True)), **self.met}, curve
+
+    def _train(self, until: int) -> None:
+        start = None if self.checkpoint is None else str(self.checkpoint)
+        order = Order(
+            self.factory.number, self.seed, self.config, self.factory.known, until, self.horizon, start, self.is_clone
+        )
+        part = self.factory.shared.lead(order)
+        self.state, self.ended, self.is_clone = part.state, part.ended, False
+        self.met = part.trial.list_met()
+        if part.checkpoint is not None:
+            self._take(part.checkpoint, moves=part.is_own)
+
+    def _judge(self, metrics: Mapping[str, float]) -> list[float]:
+        """The objectives of an evaluation."""
+        value: Any = self.factory.shared.trainer.compute_objective(dict(metrics))
+        return [float(one) for one in value] if is_several(value) else [float(value)]
+
+    # -- checkpoints -------------------------------------------------------------------------------------------------
+
+    def _take(self, path: Path, moves: bool) -> None:
+        """Goes on from a checkpoint. It stays where it is if the trainer wanted it there; else it moves out of the way."""
+        if moves:
+            path = Path(shutil.move(path, self.folder / path.name))
+        before, self.checkpoint = self.checkpoint, path
+        if before is not None and before != path and before.parent == self.folder:
+            shutil.rmtree(before)
+
+    def save(self, path: str) -> None:
+        """Writes the checkpoint as a folder; of a training at its end without one, only what it has found."""
+        assert self.state is not None, "the Run was not advanced"
+        if self.checkpoint is not None and self.checkpoint.is_dir():
+            shutil.copytree(self.checkpoint, path)
+        Path(path).mkdir(exist_ok=True)
+        self.state.save_to_json(str(Path(path) / STATE))
+        (Path(path) / ENDED).write_text(json.dumps(self.ended))
+
+    def load(self, path: str) -> None:
+        """Goes on from a checkpoint of this trial."""
+        self.state = TrainerState.load_from_json(str(Path(path) / STATE))
+        self.ended = json.loads((Path(path) / ENDED).read_text())
+        self.checkpoint = self.folder / f"checkpoint-{self.state.global_step}"
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        shutil.copytree(path, self.checkpoint)
+
+    def adopt(self, path: str) -> None:
+        """Goes on from another trial's checkpoint, with this trial's hyperparameters: its learning rates, decay and schedule."""
+        self.load(path)
+        self.is_clone, self.ended = True, False
+
+    def close(self) -> None:
+        """Deletes the Run's own folder; what the trainer saved stays."""
+        shutil.rmtree(self.folder, ignore_errors=True)
