@@ -1,5 +1,6 @@
 """What every test stands on: one thread, no network, settled random examples, and where the shared data lie."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -48,3 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.data)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so the collections of garbage in tests (a Trainer asks for several) need not look through it."""
+    gc.collect()
+    gc.freeze()

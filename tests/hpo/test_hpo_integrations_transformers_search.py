@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
+import socket
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -49,15 +53,6 @@ def make_trainer(folder: Path, model_init: Callable[..., Any] = lambda: make_mod
 
 def rates(trial: Trial) -> dict[str, Any]:
     return {"learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True), "seed": trial.suggest_int("seed", 1, 40)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def frozen() -> Iterator[None]:
-    """A training collects garbage several times, and there are many modules to look through."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
@@ -332,3 +327,20 @@ def test_registering_is_undone(tmp_path: Path) -> None:
         assert type(make_trainer(tmp_path / "a").hyperparameter_search(rates, n_trials=1).run_summary.study) is hpo.Study
     assert stock(make_trainer(tmp_path / "b"), rates, 1).run_summary is None
     assert os.path.isdir(tmp_path)
+
+
+def test_two_processes_agree_about_every_trial(tmp_path: Path) -> None:
+    """Also about those that a scheduler stops: what is trained, with which values, and with which weights."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.hpo.distributed_search", str(tmp_path)]
+    both = [subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.DEVNULL)
+            for rank in range(2)]  # fmt: skip
+    assert [process.wait(240) for process in both] == [0, 0]
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert (first.pop("leads"), second.pop("leads"), first["world"]) == (True, False, 2)
+    assert first == second and len({part[0] for part in first["seen"]}) == 5
+    assert len(first["seen"]) > 5, "some trials were paused and went on"
+    assert {len(part) - 4 for part in first["seen"]} == {1, 2}
