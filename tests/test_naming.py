@@ -26,14 +26,14 @@ IRREGULAR = {  # participles that end in no suffix of the above
 }  # fmt: skip
 # Verbs in the infinitive, and nouns, that only end like a participle.
 WORDS = {
-    "breed", "crowding", "embed", "feed", "finding", "flatten", "need", "offspring", "open", "ranking", "seed", "shed", "shorten",
-    "speed", "string", "tighten", "token", "warning",
+    "breed", "crowding", "embed", "feed", "finding", "flatten", "narrowing", "need", "offspring", "open", "ranking", "seed", "shed",
+    "shorten", "speed", "string", "tighten", "token", "warning",
 }  # fmt: skip
 EXCEPTIONS: dict[str, str] = {
     "nothing": "papers.paper: the rules of stored claims reach it, and a rule's digest must not change after a look",
 }
 # A function that returns whether something holds has is, has, can or may in front; these verbs do something, and return whether.
-ACTIONS = {"check", "draw", "fill", "finish", "lose", "obey", "tell"}
+ACTIONS = {"check", "draw", "fill", "finish", "lose", "obey", "read", "tell"}
 FIELD = {
     "divides": "a constraint of spaces: headers of stored studies name it",
     "shares": "a constraint of spaces: headers of stored studies name it",
@@ -45,7 +45,10 @@ FIELD = {
     "kernels": "a machine's field, under which calibrations are stored",
 }
 # Names that an integration has because people know them from the library that it stands in: by module.
-FOREIGN = {"hpo.integrations.optuna": {"Sampler", "minimize", "prune", "should_prune"}}
+FOREIGN = {
+    "hpo.integrations.optuna": {"Sampler", "minimize", "prune", "should_prune"},
+    "hpo.integrations.transformers": {"register"},
+}
 PROTOCOLS = {"papers": {"draw", "measure", "measurements"}}  # functions that every paper has
 
 

@@ -338,7 +338,7 @@ def test_two_processes_agree_about_every_trial(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.hpo.distributed_search", str(tmp_path)]
     both = [subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.DEVNULL)
             for rank in range(2)]  # fmt: skip
-    assert [process.wait(240) for process in both] == [0, 0]
+    assert [process.wait(900) for process in both] == [0, 0]
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert (first.pop("leads"), second.pop("leads"), first["world"]) == (True, False, 2)
     assert first == second and len({part[0] for part in first["seen"]}) == 5

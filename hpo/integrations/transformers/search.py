@@ -151,7 +151,7 @@ def search(
                 shared.end(winners)
     finally:
         shared.release()
-    runs = [describe(shared, winner, study, is_first=not place) for place, winner in enumerate(winners)]
+    runs = [make_best_run(shared, winner, study, is_first=not place) for place, winner in enumerate(winners)]
     return runs if len(objectives) > 1 else runs[0]
 
 
@@ -224,7 +224,7 @@ def list_winners(study: hpo.Study, known: Known) -> list[Winner]:
     return winners
 
 
-def describe(shared: SharedTrainer, winner: Winner, study: hpo.Study | None, is_first: bool) -> BestRun:
+def make_best_run(shared: SharedTrainer, winner: Winner, study: hpo.Study | None, is_first: bool) -> BestRun:
     """A best run; the first one's model becomes the trainer's."""
     trial = shared.space.make_trial(winner.number, winner.seed, winner.config, winner.known)
     args, values = shared.make_arguments(trial), shared.space.read_values(trial)

@@ -46,7 +46,7 @@ class Order:
     is_clone: bool = False  # whether that is another trial's
 
     @property
-    def pauses(self) -> bool:
+    def may_pause(self) -> bool:
         """Whether the trial may go on after this part."""
         return self.until < self.horizon
 
@@ -64,7 +64,7 @@ class Winner:
 
 
 @dataclass(frozen=True)
-class Part:
+class TrainedPart:
     """What came of it."""
 
     trial: OptunaTrial
@@ -105,7 +105,7 @@ class SharedTrainer:
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def lead(self, order: Order) -> Part:
+    def lead(self, order: Order) -> TrainedPart:
         """Carries out an order, in all processes. RuntimeError for what another one raised."""
         self._send(order)
         part = self._try(order)
@@ -133,7 +133,7 @@ class SharedTrainer:
         torch.distributed.broadcast_object_list(box, src=0)
         return box[0]
 
-    def _try(self, order: Order) -> Part | None:
+    def _try(self, order: Order) -> TrainedPart | None:
         """Carries out an order, and raises what this process or another one has raised by it."""
         part, error = None, None
         try:
@@ -151,13 +151,13 @@ class SharedTrainer:
                 raise RuntimeError(f"process {rank} raised {other}")
         return part
 
-    def train(self, order: Order) -> Part:
+    def train(self, order: Order) -> TrainedPart:
         """Carries out an order in this process."""
         trainer = self.trainer
         trial = self.space.make_trial(order.number, order.seed, order.config, order.known)
         stop = StopAtEvaluation(trial, order)
         trainer.args = args = self.make_arguments(trial)
-        if order.pauses:
+        if order.may_pause:
             args.save_only_model = False
             if args.save_total_limit == 1:
                 args.save_total_limit = 2  # at 1 transformers deletes the last one, which the next part goes on from
@@ -174,11 +174,11 @@ class SharedTrainer:
             self.drop_model()
             trainer.model_init = self.model_init
 
-    def _read(self, order: Order, trial: OptunaTrial, stop: StopAtEvaluation) -> Part:
+    def _read(self, order: Order, trial: OptunaTrial, stop: StopAtEvaluation) -> TrainedPart:
         state = copy.deepcopy(self.trainer.state)
         found = self.find_folder(trial) / f"checkpoint-{state.global_step}"
         ended = not stop.stopped or state.global_step >= state.max_steps
-        return Part(trial, state, found if found.is_dir() else None, stop.forced, ended)
+        return TrainedPart(trial, state, found if found.is_dir() else None, stop.forced, ended)
 
     def drop_model(self) -> None:
         """Frees the memory of the model and its optimizer, wherever the trainer keeps them."""
@@ -236,7 +236,7 @@ class StopAtEvaluation(TrainerCallback):
             control.should_evaluate = True
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
-        if not self.order.pauses:
+        if not self.order.may_pause:
             return
         is_last = state.global_step >= state.max_steps
         if len(list_evaluations(state)) >= self.order.until or is_last:
