@@ -26,8 +26,8 @@ IRREGULAR = {  # participles that end in no suffix of the above
 }  # fmt: skip
 # Verbs in the infinitive, and nouns, that only end like a participle.
 WORDS = {
-    "breed", "crowding", "embed", "feed", "finding", "flatten", "narrowing", "need", "offspring", "open", "ranking", "seed", "shed",
-    "shorten", "speed", "string", "tighten", "token", "warning",
+    "breed", "crowding", "embed", "feed", "finding", "flatten", "narrowing", "need", "offspring", "open", "ranking", "seed",
+    "shed", "shorten", "speed", "string", "tighten", "token", "warning",
 }  # fmt: skip
 EXCEPTIONS: dict[str, str] = {
     "nothing": "papers.paper: the rules of stored claims reach it, and a rule's digest must not change after a look",
