@@ -21,7 +21,15 @@ pytest.importorskip("optuna")
 
 import optuna
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 import hpo
 from hpo.integrations.transformers import register
@@ -214,6 +222,31 @@ def make_watched(models: list[weakref.ref[Any]], counts: list[int]) -> Any:
     model = make_model()
     models.append(weakref.ref(model))
     return model
+
+
+@pytest.mark.usefixtures("ours")
+def test_patience_is_a_trials_own_and_survives_a_pause(tmp_path: Path) -> None:
+    """A training of one's own with early stopping ends where the trial did."""
+    def make() -> Trainer:
+        trainer = make_trainer(tmp_path / "x", num_train_epochs=6, save_strategy="epoch", load_best_model_at_end=True,
+                               metric_for_best_model="loss", warmup_steps=30)  # fmt: skip
+        trainer.add_callback(EarlyStoppingCallback(2))
+        return trainer
+
+    paused = make().hyperparameter_search(far, n_trials=5, sampler="random", seed=3, evaluations=6,
+                                          scheduler=lambda one: hpo.ASHA(one, max_resource=6, reduction_factor=2))  # fmt: skip
+    study = paused.run_summary.study
+    ends = {}
+    for key, result in study.history.results.items():
+        ends[key[0]] = max(ends.get(key[0], ((), 0.0)), (key, len(result.curve)))
+    assert any(len(keys) > 1 for keys in study.history.trials.values())
+    stopped = 0
+    for number, (key, evaluations) in ends.items():
+        trainer = make()
+        losses = train_by(trainer, dict(study.history.jobs[key].config))
+        assert evaluations == min(len(losses), key[1]), number
+        stopped += len(losses) < 6
+    assert stopped > 1
 
 
 def test_no_model_is_kept_between_trials(tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import CallbackHandler, ExportableState
 from transformers.trainer_utils import IntervalStrategy
 
 from hpo.integrations.optuna.spaces import Known
@@ -155,17 +157,17 @@ class SharedTrainer:
         """Carries out an order in this process."""
         trainer = self.trainer
         trial = self.space.make_trial(order.number, order.seed, order.config, order.known)
-        stop = StopAtEvaluation(trial, order)
+        stop = StopAtEvaluation(order)
         trainer.args = args = self.make_arguments(trial)
         if order.may_pause:
-            args.save_only_model = False
+            args.save_only_model, args.restore_callback_states_from_checkpoint = False, True
             if args.save_total_limit == 1:
                 args.save_total_limit = 2  # at 1 transformers deletes the last one, which the next part goes on from
         try:
             trainer._train_batch_size = args.train_batch_size
             trainer.create_accelerator_and_postprocess()
             trainer.model_init = (lambda: self.model_init(trial)) if self.takes_trial else self.model_init
-            with first_callback(trainer, stop):
+            with own_callbacks(trainer, trial, stop):
                 trainer.train(resume_from_checkpoint=order.checkpoint)
                 if not list_evaluations(trainer.state):
                     trainer.evaluate()
@@ -177,8 +179,7 @@ class SharedTrainer:
     def _read(self, order: Order, trial: OptunaTrial, stop: StopAtEvaluation) -> TrainedPart:
         state = copy.deepcopy(self.trainer.state)
         found = self.find_folder(trial) / f"checkpoint-{state.global_step}"
-        ended = not stop.stopped or state.global_step >= state.max_steps
-        return TrainedPart(trial, state, found if found.is_dir() else None, stop.forced, ended)
+        return TrainedPart(trial, state, found if found.is_dir() else None, stop.forced, not stop.stopped)
 
     def drop_model(self) -> None:
         """Frees the memory of the model and its optimizer, wherever the trainer keeps them."""
@@ -210,26 +211,44 @@ class SharedTrainer:
 
 
 @contextmanager
-def first_callback(trainer: Trainer, callback: TrainerCallback) -> Iterator[None]:
-    """A callback before all others but the one that says what is due, while the block lasts."""
-    callbacks = trainer.callback_handler.callbacks
-    callbacks.insert(1, callback)
+def own_callbacks(trainer: Trainer, trial: OptunaTrial, stop: StopAtEvaluation) -> Iterator[None]:
+    """A trainer's callbacks as they were before any training, and ours around them, while the block lasts: so patience is not
+    handed on from trial to trial."""
+    handler = trainer.callback_handler
+    callbacks = list(handler.callbacks)
+    states = [(one, one.state()) for one in callbacks if isinstance(one, ExportableState)]
+    handler.callbacks = [TellTrial(trial, stop, handler), *callbacks, stop]
     try:
         yield
     finally:
-        callbacks.remove(callback)
+        handler.callbacks = callbacks
+        for one, state in states:
+            vars(one).update(state["attributes"])
 
 
-class StopAtEvaluation(TrainerCallback):
-    """Stops a training at an evaluation, with a checkpoint, and tells other callbacks which trial it is."""
+class TellTrial(TrainerCallback):
+    """Tells other callbacks, such as trackers, which trial it is; and puts `stop` behind those that a checkpoint has brought."""
 
-    def __init__(self, trial: OptunaTrial, order: Order) -> None:
-        self.trial, self.order = trial, order
-        self.stopped = self.forced = False
+    def __init__(self, trial: OptunaTrial, stop: StopAtEvaluation, handler: CallbackHandler) -> None:
+        self.trial, self.stop, self.handler = trial, stop, handler
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
         state.is_hyper_param_search, state.trial_params = True, dict(self.trial.params)
         state.trial_name = Path(str(args.output_dir)).name
+        self.handler.callbacks.remove(self.stop)
+        self.handler.callbacks.append(self.stop)
+
+
+class StopAtEvaluation(TrainerCallback):
+    """Stops a training at an evaluation, with a checkpoint.
+
+    stopped   whether it did, and nothing else
+    forced    whether nothing else wanted the last checkpoint
+    """
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.stopped = self.forced = False
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
         if args.eval_strategy == IntervalStrategy.NO and state.global_step >= state.max_steps:
@@ -238,10 +257,11 @@ class StopAtEvaluation(TrainerCallback):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
         if not self.order.may_pause:
             return
-        is_last = state.global_step >= state.max_steps
-        if len(list_evaluations(state)) >= self.order.until or is_last:
-            self.forced = self.forced or not control.should_save
-            self.stopped = control.should_training_stop = control.should_save = True
+        ends = control.should_training_stop or state.global_step >= state.max_steps
+        if self.stopped or (not ends and len(list_evaluations(state)) < self.order.until):
+            return
+        self.stopped, self.forced = not ends, not control.should_save
+        control.should_training_stop = control.should_save = True
 
 
 def list_evaluations(state: TrainerState) -> dict[int, dict[str, float]]:
@@ -260,7 +280,7 @@ def find_best_step(evaluations: Mapping[int, Mapping[str, float]], args: Trainin
     name = args.metric_for_best_model
     name = name if name.startswith(EVALUATION) else EVALUATION + name
     sign = -1 if args.greater_is_better else 1
-    return min(evaluations, key=lambda step: (sign * evaluations[step][name], step))
+    return min(evaluations, key=lambda step: (isnan(evaluations[step][name]), sign * evaluations[step][name], step))
 
 
 def find_checkpoint(folder: Path, args: TrainingArguments) -> str | None:

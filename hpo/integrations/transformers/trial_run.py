@@ -17,6 +17,7 @@ from hpo.integrations.transformers.shared import STATE, Order, SharedTrainer, fi
 from hpo.job import Curve
 from hpo.values import is_several
 
+MEASURED = ("_runtime", "_per_second", "_time")  # ends of metrics that are another's at every run
 ENDED = "ended.json"  # beside a checkpoint: whether its training has come to its end
 
 
@@ -54,7 +55,7 @@ class TrialRun:
         assert self.state is not None
         shared, evaluations = self.factory.shared, list_evaluations(self.state)
         best = evaluations[find_best_step(evaluations, shared.args)]
-        found = {name: float(value) for name, value in best.items() if isinstance(value, int | float)}
+        found = {name: float(value) for name, value in best.items() if not name.endswith(MEASURED)}
         curve = tuple((k, self._judge(one)[0]) for k, one in enumerate(evaluations.values(), 1) if k <= until)
         return {**found, **dict(zip(shared.space.names, self._judge(best), strict=True)), **self.met}, curve
 
