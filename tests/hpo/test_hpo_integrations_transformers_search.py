@@ -225,7 +225,8 @@ def make_watched(models: list[weakref.ref[Any]], counts: list[int]) -> Any:
 
 
 @pytest.mark.usefixtures("ours")
-def test_patience_is_a_trials_own_and_survives_a_pause(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheduler", [None, lambda sampler: hpo.ASHA(sampler, max_resource=6, reduction_factor=2)])
+def test_patience_is_a_trials_own_and_survives_a_pause(scheduler: Any, tmp_path: Path) -> None:
     """A training of one's own with early stopping ends where the trial did."""
     def make() -> Trainer:
         trainer = make_trainer(tmp_path / "x", num_train_epochs=6, save_strategy="epoch", load_best_model_at_end=True,
@@ -233,13 +234,12 @@ def test_patience_is_a_trials_own_and_survives_a_pause(tmp_path: Path) -> None:
         trainer.add_callback(EarlyStoppingCallback(2))
         return trainer
 
-    paused = make().hyperparameter_search(far, n_trials=5, sampler="random", seed=3, evaluations=6,
-                                          scheduler=lambda one: hpo.ASHA(one, max_resource=6, reduction_factor=2))  # fmt: skip
-    study = paused.run_summary.study
+    found = make().hyperparameter_search(far, n_trials=5, sampler="random", scheduler=scheduler, seed=3)
+    study = found.run_summary.study
     ends = {}
     for key, result in study.history.results.items():
         ends[key[0]] = max(ends.get(key[0], ((), 0.0)), (key, len(result.curve)))
-    assert any(len(keys) > 1 for keys in study.history.trials.values())
+    assert any(len(keys) > 1 for keys in study.history.trials.values()) == (scheduler is not None)
     stopped = 0
     for number, (key, evaluations) in ends.items():
         trainer = make()
