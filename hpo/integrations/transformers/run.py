@@ -5,7 +5,8 @@ It is trained by its own `train`, with a callback that stops it at a budget. The
 ends with the weights of one that was trained at once. Evaluations draw no random numbers of the training.
 
 What a clone takes over from another trial's checkpoint: weights, moments, steps. What stays its own: learning rates, decay, betas
-and all else of the optimizer's groups, the schedule, the order of the data, the best metric.
+and all else of the optimizer's groups, the schedule, the batch size, the order of the data, the best metric, the patience of
+callbacks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import random
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,15 +35,20 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_callback import ExportableState
 
 import hpo
+from hpo.integrations.transformers.names import find_field
 from hpo.objective import Curve
 from hpo.values import whole
 
 MakeTrainer = Callable[[dict[str, Any]], Trainer]
 STATE, OPTIMIZER, SCHEDULER = "trainer_state.json", "optimizer.pt", "scheduler.pt"
 LARGEST_SEED = 2**32  # numpy's seeds are below
+CHECKPOINT = "checkpoint-{}"  # the folder that a Trainer writes at a step
+LENGTHS = ("num_train_epochs", "max_steps")  # fields that say how long a training is
+LEARNED = ("global_step", "epoch", "total_flos", "num_input_tokens_seen")  # of a trainer's state; all else is a trial's own
+ON_METRICS = {"reduce_lr_on_plateau": "ReduceLROnPlateau", "greedy": "GreedyLR"}  # schedules that hang on metrics: type, class
 
 
 class TrainerRun:
@@ -52,18 +58,24 @@ class TrainerRun:
                    evaluating, saving and loading are set here, and what prints its progress is removed
     seed           of the training, unless the configuration has a `seed`
 
-    Metrics are those of the trainer's `evaluate`, under their names (eval_loss, ...).
+    Metrics are those of the trainer's `evaluate`, under their names (eval_loss, ...). ValueError for a configuration that says
+    how long to train, and for a learning rate that hangs on evaluations.
     """
 
     def __init__(self, make_trainer: MakeTrainer, config: Mapping[str, Any], seed: int, horizon: int) -> None:
+        refuse_lengths(config)
         transformers.set_seed(int(config.get("seed", seed)) % LARGEST_SEED)  # before the model is made
         self.trainer = make_trainer(dict(config))
+        refuse_schedules_on_metrics(self.trainer)
+        self.has_own_optimizer = self.trainer.optimizer is not None or self.trainer.lr_scheduler is not None
         self.horizon, self.folder = horizon, Path(tempfile.mkdtemp(prefix="hpo-trainer-"))
         self.checkpoint: Path | None = None
+        self._is_loaded = True  # whether the model has the checkpoint's weights
         args = self.trainer.args
         args.seed = int(config.get("seed", seed)) % LARGEST_SEED
         args.output_dir, args.max_steps, args.load_best_model_at_end = str(self.folder), horizon, False
         args.save_strategy = args.eval_strategy = transformers.trainer_utils.IntervalStrategy.NO
+        args.save_only_model, args.ignore_data_skip, args.save_total_limit = False, False, None
         self._stop = StopAt()
         self.trainer.add_callback(self._stop)
         for callback in (PrinterCallback, ProgressCallback):  # the study says what happens
@@ -72,40 +84,41 @@ class TrainerRun:
     @property
     def step(self) -> int:
         """How many optimizer steps it has been trained."""
-        if self.checkpoint is None:
-            return 0
-        return int(json.loads((self.checkpoint / STATE).read_text())["global_step"])
+        return 0 if self.checkpoint is None else int(read_state(self.checkpoint)["global_step"])
 
     def advance(self, until: int) -> tuple[dict[str, float], Curve]:
-        """Trains to a step. The metrics there, and no curve."""
-        if self.step < until:
-            self._stop.until, evaluate = until, self.trainer.evaluate
-            found: list[dict[str, float]] = []
-
-            def evaluate_quietly(*arguments: Any, **options: Any) -> dict[str, float]:
-                with keep_random_state():
-                    found.append(evaluate(*arguments, **options))
-                return found[-1]
-
-            self.trainer.evaluate = evaluate_quietly  # type: ignore[method-assign]
-            try:
-                with hide_progress_bars():
-                    self.trainer.train(resume_from_checkpoint=None if self.checkpoint is None else str(self.checkpoint))
-            finally:
-                del self.trainer.evaluate  # the method of the class again
-            self._take(get_last_checkpoint(str(self.folder)))
-            metrics = found[-1]
-        else:
-            with keep_random_state():
-                metrics = self.trainer.evaluate()
+        """Trains to a step. The metrics there, and no curve. RuntimeError where the training ends before."""
+        metrics = self._train(until) if self.step < until else self._evaluate()
         return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}, ()
 
-    def _take(self, path: str | None) -> None:
-        """Goes on from a checkpoint in the folder; the one before is deleted."""
-        assert path is not None
-        before, self.checkpoint = self.checkpoint, Path(path)
-        if before is not None and before != self.checkpoint:
-            shutil.rmtree(before)
+    def _train(self, until: int) -> dict[str, float]:
+        self._stop.until, evaluate = until, self.trainer.evaluate
+        found: list[dict[str, float]] = []
+
+        def evaluate_quietly(*arguments: Any, **options: Any) -> dict[str, float]:
+            with keep_random_state():
+                found.append(evaluate(*arguments, **options))
+            return found[-1]
+
+        self.trainer.evaluate = evaluate_quietly  # type: ignore[method-assign]
+        try:
+            with hide_progress_bars():
+                self.trainer.train(resume_from_checkpoint=None if self.checkpoint is None else str(self.checkpoint))
+        finally:
+            del self.trainer.evaluate  # the method of the class again
+        reached = self.trainer.state.global_step
+        if reached < until:
+            raise RuntimeError(f"the training ended at step {reached} of {until}: its data ended, or another callback stopped it")
+        self._take(self.folder / CHECKPOINT.format(reached))
+        self._is_loaded = True
+        return found[-1]
+
+    def _evaluate(self) -> dict[str, float]:
+        if not self._is_loaded:
+            self.trainer._load_from_checkpoint(str(self.checkpoint))
+            self._is_loaded = True
+        with keep_random_state():
+            return self.trainer.evaluate()
 
     def save(self, path: str) -> None:
         """Writes the last checkpoint as a folder."""
@@ -115,23 +128,50 @@ class TrainerRun:
 
     def load(self, path: str) -> None:
         """Goes on from a checkpoint of this trial."""
-        state = json.loads((Path(path) / STATE).read_text())
-        own = self.folder / f"checkpoint-{state['global_step']}"
-        shutil.copytree(path, own)
-        self._take(str(own))
+        self._take(self._copy(path))
 
     def adopt(self, path: str) -> None:
-        """Goes on from another trial's checkpoint, with this trial's hyperparameters. ValueError where the optimizers differ."""
-        self.load(path)
-        assert self.checkpoint is not None
-        state = json.loads((self.checkpoint / STATE).read_text())
-        state |= {"best_metric": None, "best_model_checkpoint": None, "best_global_step": None, "log_history": []}
-        (self.checkpoint / STATE).write_text(json.dumps(state))
-        self._keep_own_groups(self.checkpoint)
+        """Goes on from another trial's checkpoint, with this trial's hyperparameters. ValueError where the optimizers differ, and
+        where the trainer was given its own: their options cannot be told from the other trial's."""
+        if self.has_own_optimizer:
+            raise ValueError("the trainer was given its own optimizer or scheduler, so a clone cannot keep its hyperparameters; "
+                             "allowed are those that the trainer makes of its arguments")  # fmt: skip
+        copy = self._copy(path)
+        try:
+            self._keep_own_state(copy)
+            self._keep_own_groups(copy)
+        except BaseException:
+            shutil.rmtree(copy)
+            raise
+        self._take(copy)
+
+    def _copy(self, path: str) -> Path:
+        """A checkpoint's copy in the folder, under a name of its own: the checkpoint may be this run's."""
+        return Path(shutil.copytree(path, tempfile.mkdtemp(dir=self.folder), dirs_exist_ok=True))
+
+    def _take(self, path: Path) -> None:
+        """Goes on from a checkpoint in the folder, under the name that it has at its step; all others are deleted."""
+        for other in self.folder.iterdir():
+            if other != path:
+                shutil.rmtree(other)
+        self.checkpoint = path.rename(self.folder / CHECKPOINT.format(read_state(path)["global_step"]))
+        self._is_loaded = False
+
+    def _keep_own_state(self, checkpoint: Path) -> None:
+        """Writes this trial's state of a training into a checkpoint, at the checkpoint's place."""
+        trainer, donor = self.trainer, read_state(checkpoint)
+        callbacks: list[Any] = [*trainer.callback_handler.callbacks, trainer.control]
+        state = TrainerState(
+            train_batch_size=trainer.args.train_batch_size,
+            stateful_callbacks=[one for one in callbacks if isinstance(one, ExportableState)],  # type: ignore[misc]
+            **{name: donor[name] for name in LEARNED},
+        )
+        state.compute_steps(trainer.args, self.horizon)
+        state.save_to_json(str(checkpoint / STATE))
 
     def _keep_own_groups(self, checkpoint: Path) -> None:
         """Writes this trial's options of the optimizer's groups, and rates of the schedule, into a checkpoint."""
-        mine, schedule = self._list_groups()
+        mine, schedule = self._list_groups(read_state(checkpoint)["global_step"])
         stored = torch.load(checkpoint / OPTIMIZER, map_location="cpu", weights_only=True)
         groups = stored["param_groups"]
         sizes = [len(group["params"]) for group in groups], [len(group["params"]) for group in mine]
@@ -143,25 +183,49 @@ class TrainerRun:
         torch.save(stored, checkpoint / OPTIMIZER)
         torch.save(schedule, checkpoint / SCHEDULER)
 
-    def _list_groups(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """The optimizer's groups and the scheduler's state that this trial would have at its step."""
-        trainer = self.trainer
-        optimizer = trainer.create_optimizer()
-        scheduler = trainer.create_scheduler(num_training_steps=self.horizon, optimizer=optimizer)
+    def _list_groups(self, step: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """The optimizer's groups and the scheduler's state that this trial would have at a step."""
+        trainer: Any = self.trainer
+        trainer.optimizer = trainer.lr_scheduler = None  # those of its last training are not fresh
+        trainer.create_optimizer()
+        trainer.create_scheduler(num_training_steps=self.horizon)
+        optimizer, scheduler = trainer.optimizer, trainer.lr_scheduler
         trainer.optimizer = trainer.lr_scheduler = None  # `train` makes them again
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that no step of the optimizer goes before
-            for _ in range(self.step):
+            for _ in range(step):
                 scheduler.step()
         return optimizer.state_dict()["param_groups"], scheduler.state_dict()
 
     def close(self) -> None:
         """Frees the model's memory and deletes the folder."""
-        del self.trainer
+        vars(self).pop("trainer", None)  # nothing is left to free the second time
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """The trainer's state of a checkpoint."""
+    state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    return state
+
+
+def refuse_lengths(names: Iterable[str]) -> None:
+    """ValueError for a hyperparameter that says how long to train."""
+    for name in names:
+        if find_field(name) in LENGTHS:
+            raise ValueError(f"{name!r} is in the configuration, but the study's horizon decides how long a trial is trained")
+
+
+def refuse_schedules_on_metrics(trainer: Trainer) -> None:
+    """ValueError for a learning rate that hangs on evaluations, which are made where a trial pauses."""
+    kind, given = str(getattr(trainer.args.lr_scheduler_type, "value", trainer.args.lr_scheduler_type)), trainer.lr_scheduler
+    if kind in ON_METRICS or type(given).__name__ in ON_METRICS.values():
+        shown = kind if given is None else type(given).__name__
+        raise ValueError(f"the learning rate of {shown!r} hangs on evaluations, so it would differ with the budgets at which a "
+                         "trial pauses; allowed are schedules of the step")  # fmt: skip
 
 
 class StopAt(TrainerCallback):
@@ -227,6 +291,7 @@ def tune(
             return Trainer(model_init=make_model, args=args, train_dataset=train, eval_dataset=valid)
         study = tune(make_trainer, {"learning_rate": (1e-5, 1e-2, "log")}, "asha", 20, steps=200)
     """
+    refuse_lengths(hpo.Space.of(space).parameters)
     objectives = options.pop("objectives", {"eval_loss": "min"})
     horizon = whole("steps", steps, 1)
     return hpo.minimize(
