@@ -3,6 +3,7 @@
     run.py        TrainerRun: a Trainer as a Run, which pauses, resumes and is cloned; tune: a search over such runs
     search.py     register: `trainer.hyperparameter_search` on our optimizers
     hp_space.py, shared.py, trial_run.py   what it searches, the one trainer of all trials, and a trial of it as a Run
+    cloning.py    a checkpoint made another trial's
     names.py      hyperparameters as fields of TrainingArguments, with names that older guides use
 """
 

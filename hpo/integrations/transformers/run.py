@@ -12,11 +12,9 @@ callbacks.
 from __future__ import annotations
 
 import gc
-import json
 import random
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,19 +33,17 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_callback import ExportableState
 
 import hpo
+from hpo.integrations.transformers.cloning import read_state, take_over
 from hpo.integrations.transformers.names import find_field
 from hpo.objective import Curve
 from hpo.values import whole
 
 MakeTrainer = Callable[[dict[str, Any]], Trainer]
-STATE, OPTIMIZER, SCHEDULER = "trainer_state.json", "optimizer.pt", "scheduler.pt"
 LARGEST_SEED = 2**32  # numpy's seeds are below
 CHECKPOINT = "checkpoint-{}"  # the folder that a Trainer writes at a step
 LENGTHS = ("num_train_epochs", "max_steps")  # fields that say how long a training is
-LEARNED = ("global_step", "epoch", "total_flos", "num_input_tokens_seen")  # of a trainer's state; all else is a trial's own
 ON_METRICS = {"reduce_lr_on_plateau": "ReduceLROnPlateau", "greedy": "GreedyLR"}  # schedules that hang on metrics: type, class
 
 
@@ -138,8 +134,7 @@ class TrainerRun:
                              "allowed are those that the trainer makes of its arguments")  # fmt: skip
         copy = self._copy(path)
         try:
-            self._keep_own_state(copy)
-            self._keep_own_groups(copy)
+            take_over(self.trainer, copy, self.horizon)
         except BaseException:
             shutil.rmtree(copy)
             raise
@@ -157,46 +152,6 @@ class TrainerRun:
         self.checkpoint = path.rename(self.folder / CHECKPOINT.format(read_state(path)["global_step"]))
         self._is_loaded = False
 
-    def _keep_own_state(self, checkpoint: Path) -> None:
-        """Writes this trial's state of a training into a checkpoint, at the checkpoint's place."""
-        trainer, donor = self.trainer, read_state(checkpoint)
-        callbacks: list[Any] = [*trainer.callback_handler.callbacks, trainer.control]
-        state = TrainerState(
-            train_batch_size=trainer.args.train_batch_size,
-            stateful_callbacks=[one for one in callbacks if isinstance(one, ExportableState)],  # type: ignore[misc]
-            **{name: donor[name] for name in LEARNED},
-        )
-        state.compute_steps(trainer.args, self.horizon)
-        state.save_to_json(str(checkpoint / STATE))
-
-    def _keep_own_groups(self, checkpoint: Path) -> None:
-        """Writes this trial's options of the optimizer's groups, and rates of the schedule, into a checkpoint."""
-        mine, schedule = self._list_groups(read_state(checkpoint)["global_step"])
-        stored = torch.load(checkpoint / OPTIMIZER, map_location="cpu", weights_only=True)
-        groups = stored["param_groups"]
-        sizes = [len(group["params"]) for group in groups], [len(group["params"]) for group in mine]
-        options = [set(group) for group in groups], [set(group) for group in mine]
-        if sizes[0] != sizes[1] or options[0] != options[1]:
-            raise ValueError("the checkpoint is of another optimizer or of another model, so a clone cannot go on from it")
-        for group, own in zip(groups, mine, strict=True):
-            group |= {name: value for name, value in own.items() if name != "params"}
-        torch.save(stored, checkpoint / OPTIMIZER)
-        torch.save(schedule, checkpoint / SCHEDULER)
-
-    def _list_groups(self, step: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """The optimizer's groups and the scheduler's state that this trial would have at a step."""
-        trainer: Any = self.trainer
-        trainer.optimizer = trainer.lr_scheduler = None  # those of its last training are not fresh
-        trainer.create_optimizer()
-        trainer.create_scheduler(num_training_steps=self.horizon)
-        optimizer, scheduler = trainer.optimizer, trainer.lr_scheduler
-        trainer.optimizer = trainer.lr_scheduler = None  # `train` makes them again
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that no step of the optimizer goes before
-            for _ in range(step):
-                scheduler.step()
-        return optimizer.state_dict()["param_groups"], scheduler.state_dict()
-
     def close(self) -> None:
         """Frees the model's memory and deletes the folder."""
         vars(self).pop("trainer", None)  # nothing is left to free the second time
@@ -204,12 +159,6 @@ class TrainerRun:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def read_state(checkpoint: Path) -> dict[str, Any]:
-    """The trainer's state of a checkpoint."""
-    state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    return state
 
 
 def refuse_lengths(names: Iterable[str]) -> None:

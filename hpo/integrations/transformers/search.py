@@ -22,7 +22,6 @@ from transformers.trainer_utils import (
     IntervalStrategy,
     SaveStrategy,
     default_hp_space_optuna,
-    has_length,
 )
 
 import hpo
@@ -30,7 +29,14 @@ from hpo.integrations.optuna.searching import Chain, read_directions
 from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.optuna.trial import OptunaTrial
 from hpo.integrations.transformers.hp_space import SearchSpace
-from hpo.integrations.transformers.shared import EVALUATION, SharedTrainer, Winner, find_checkpoint
+from hpo.integrations.transformers.shared import (
+    EVALUATION,
+    SharedTrainer,
+    Winner,
+    count_examples,
+    count_steps,
+    find_checkpoint,
+)
 from hpo.integrations.transformers.trial_run import TrialFactory
 from hpo.space import Space
 from hpo.values import whole
@@ -149,9 +155,11 @@ def search(
                 winners = list_winners(study, known)
             finally:
                 shared.end(winners)
+        runs = [make_best_run(shared, winner, study) for winner in winners]
     finally:
         shared.release()
-    runs = [make_best_run(shared, winner, study, is_first=not place) for place, winner in enumerate(winners)]
+    first: Any = runs[0].run_summary
+    shared.load(winners[0], first.checkpoint)
     return runs if len(objectives) > 1 else runs[0]
 
 
@@ -164,22 +172,17 @@ def find_horizon(shared: SharedTrainer, scheduler: Any, seed: int, evaluations: 
         raise ValueError("save_strategy is 'best', and a scheduler needs a checkpoint where it stops; allowed are the others")
     if evaluations is not None:
         return whole("evaluations", evaluations, 1)
-    size = len(shared.trainer.train_dataset) if has_length(shared.trainer.train_dataset) else None
-    probes = [shared.make_arguments(trial) for trial in shared.space.probe(seed)]
-    return max(count_evaluations(one, size) for one in probes)
+    examples = count_examples(shared.trainer)
+    return max(count_evaluations(shared.make_arguments(trial), examples) for trial in shared.space.probe(seed))
 
 
-def count_evaluations(args: TrainingArguments, size: int | None) -> int:
+def count_evaluations(args: TrainingArguments, examples: int | None) -> int:
     """How often a training on a set of so many examples is evaluated. ValueError where that cannot be said."""
     if args.eval_strategy == IntervalStrategy.NO:
         return 1
-    if size is None:
-        raise ValueError("the training set has no length, so the search cannot count evaluations; give `evaluations=`, the most")
-    batches = ceil(size / (args.train_batch_size * args.world_size))
-    updates = max(ceil(batches / args.gradient_accumulation_steps), 1)
-    steps = args.max_steps if args.max_steps > 0 else ceil(args.num_train_epochs * updates)
+    steps, epoch = count_steps(args, examples)
     if args.eval_strategy == IntervalStrategy.EPOCH:
-        return ceil(steps / updates)
+        return ceil(steps / epoch)
     every = float(args.eval_steps or args.logging_steps)
     every = every if every >= 1 else ceil(steps * every)
     return ceil(steps / every)
@@ -224,12 +227,13 @@ def list_winners(study: hpo.Study, known: Known) -> list[Winner]:
     return winners
 
 
-def make_best_run(shared: SharedTrainer, winner: Winner, study: hpo.Study | None, is_first: bool) -> BestRun:
-    """A best run; the first one's model becomes the trainer's."""
+def make_best_run(shared: SharedTrainer, winner: Winner, study: hpo.Study | None) -> BestRun:
+    """What transformers returns of a best trial."""
     trial = shared.space.make_trial(winner.number, winner.seed, winner.config, winner.known)
     args, values = shared.make_arguments(trial), shared.space.read_values(trial)
     checkpoint = find_checkpoint(shared.find_folder(trial), args)
-    shared.load(trial, checkpoint if is_first else None)
+    if shared.takes_trial:
+        shared.model_init(trial)  # which may ask it for more
     metrics = {name: value for name, value in winner.metrics.items() if name.startswith(EVALUATION)}
     return BestRun(
         str(winner.number), winner.objective, {**trial.params, **values}, Summary(args.seed, checkpoint, metrics, study)

@@ -11,26 +11,25 @@ from __future__ import annotations
 import copy
 import gc
 import inspect
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
-from math import isnan
+from math import ceil, isnan
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler, ExportableState
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import IntervalStrategy, has_length
 
 from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.optuna.trial import OptunaTrial
+from hpo.integrations.transformers.cloning import STATE, read_state, take_over
 from hpo.integrations.transformers.hp_space import SearchSpace
 from hpo.integrations.transformers.names import GONE, RENAMED, set_arguments
 
-STATE = "trainer_state.json"
 EVALUATION = "eval_"  # begins the names of an evaluation's metrics
 
 
@@ -45,7 +44,7 @@ class Order:
     until: int
     horizon: int
     checkpoint: str | None = None  # to go on from
-    is_clone: bool = False  # whether that is another trial's
+    adopted: int = 0  # evaluations of another trial, before this one's
 
     @property
     def may_pause(self) -> bool:
@@ -181,6 +180,17 @@ class SharedTrainer:
         found = self.find_folder(trial) / f"checkpoint-{state.global_step}"
         return TrainedPart(trial, state, found if found.is_dir() else None, stop.forced, not stop.stopped)
 
+    def adopt(self, trial: OptunaTrial, checkpoint: Path) -> None:
+        """Makes another trial's checkpoint this trial's, by `take_over`."""
+        trainer, args = self.trainer, self.make_arguments(trial)
+        steps, _ = count_steps(args, count_examples(trainer))
+        try:
+            trainer.args, model = args, self.model_init(trial) if self.takes_trial else self.model_init()
+            trainer.model = trainer.model_wrapped = model
+            take_over(trainer, checkpoint, steps)
+        finally:
+            self.drop_model()
+
     def drop_model(self) -> None:
         """Frees the memory of the model and its optimizer, wherever the trainer keeps them."""
         trainer = self.trainer
@@ -192,16 +202,15 @@ class SharedTrainer:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def load(self, trial: OptunaTrial, checkpoint: str | None) -> None:
-        """Gives the trainer a trial's model: with the weights of a checkpoint. Without one, the trial is asked all the same for
-        what `model_init` wants to know, and the trainer has no model until it trains again."""
-        if checkpoint is None and not self.takes_trial:
+    def load(self, winner: Winner, checkpoint: str | None) -> None:
+        """Gives the trainer a best trial's model, with the weights of a checkpoint; without one it has none until it trains."""
+        if checkpoint is None:
             return
-        trainer = self.trainer
+        trial, trainer = self.space.make_trial(winner.number, winner.seed, winner.config, winner.known), self.trainer
+        self.space.read_values(trial)  # as before every training
         model = self.model_init(trial) if self.takes_trial else self.model_init()
-        if checkpoint is not None:
-            trainer.model = trainer.model_wrapped = model.to(trainer.args.device)  # type: ignore[arg-type]
-            trainer._load_from_checkpoint(checkpoint)
+        trainer.model = trainer.model_wrapped = model.to(trainer.args.device)  # type: ignore[arg-type]
+        trainer._load_from_checkpoint(checkpoint)
 
     def release(self) -> None:
         """Gives the trainer its own arguments again."""
@@ -258,7 +267,7 @@ class StopAtEvaluation(TrainerCallback):
         if not self.order.may_pause:
             return
         ends = control.should_training_stop or state.global_step >= state.max_steps
-        if self.stopped or (not ends and len(list_evaluations(state)) < self.order.until):
+        if self.stopped or (not ends and self.order.adopted + len(list_evaluations(state)) < self.order.until):
             return
         self.stopped, self.forced = not ends, not control.should_save
         control.should_training_stop = control.should_save = True
@@ -271,6 +280,20 @@ def list_evaluations(state: TrainerState) -> dict[int, dict[str, float]]:
         if entry["step"] and any(name.startswith(EVALUATION) for name in entry):
             found.setdefault(int(entry["step"]), {}).update({name: value for name, value in entry.items() if name != "step"})
     return found
+
+
+def count_examples(trainer: Trainer) -> int | None:
+    """Those of the training set; None where it does not say."""
+    return len(trainer.train_dataset) if has_length(trainer.train_dataset) else None  # type: ignore[arg-type]
+
+
+def count_steps(args: TrainingArguments, examples: int | None) -> tuple[int, int]:
+    """(steps of a training, steps of an epoch). ValueError where that cannot be said."""
+    if examples is None:
+        raise ValueError("the training set has no length, so the search cannot count evaluations; give `evaluations=`, the most")
+    batches = ceil(examples / (args.train_batch_size * args.world_size))
+    epoch = max(ceil(batches / args.gradient_accumulation_steps), 1)
+    return (args.max_steps if args.max_steps > 0 else ceil(args.num_train_epochs * epoch)), epoch
 
 
 def find_best_step(evaluations: Mapping[int, Mapping[str, float]], args: TrainingArguments) -> int:
@@ -288,6 +311,6 @@ def find_checkpoint(folder: Path, args: TrainingArguments) -> str | None:
     saved = {int(one.name.split("-")[1]): one for one in folder.glob("checkpoint-*") if (one / STATE).exists()}
     if not saved:
         return None
-    last = json.loads((saved[max(saved)] / STATE).read_text())
+    last = read_state(saved[max(saved)])
     best = last["best_model_checkpoint"] if args.load_best_model_at_end else str(saved[max(saved)])
     return best if best is not None and os.path.isdir(best) else None

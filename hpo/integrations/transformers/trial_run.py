@@ -13,12 +13,13 @@ from typing import Any
 from transformers import TrainerState
 
 from hpo.integrations.optuna.spaces import Known
-from hpo.integrations.transformers.shared import STATE, Order, SharedTrainer, find_best_step, list_evaluations
+from hpo.integrations.transformers.cloning import STATE
+from hpo.integrations.transformers.shared import Order, SharedTrainer, find_best_step, list_evaluations
 from hpo.job import Curve
 from hpo.values import is_several
 
 MEASURED = ("_runtime", "_per_second", "_time")  # ends of metrics that are another's at every run
-ENDED = "ended.json"  # beside a checkpoint: whether its training has come to its end
+RUN = "trial_run.json"  # beside a checkpoint: whether its training has come to its end, and what was adopted
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class TrialRun:
         self.folder = Path(tempfile.mkdtemp(prefix="hpo-trial-"))
         self.state: TrainerState | None = None
         self.checkpoint: Path | None = None
-        self.ended = self.is_clone = False
+        self.ended, self.adopted = False, 0
         self.met: dict[str, float] = {}
 
     def advance(self, until: int) -> tuple[dict[str, float], Curve]:
@@ -56,16 +57,17 @@ class TrialRun:
         shared, evaluations = self.factory.shared, list_evaluations(self.state)
         best = evaluations[find_best_step(evaluations, shared.args)]
         found = {name: float(value) for name, value in best.items() if not name.endswith(MEASURED)}
-        curve = tuple((k, self._judge(one)[0]) for k, one in enumerate(evaluations.values(), 1) if k <= until)
+        places = range(self.adopted + 1, until + 1)
+        curve = tuple((k, self._judge(one)[0]) for k, one in zip(places, evaluations.values(), strict=False))
         return {**found, **dict(zip(shared.space.names, self._judge(best), strict=True)), **self.met}, curve
 
     def _train(self, until: int) -> None:
         start = None if self.checkpoint is None else str(self.checkpoint)
         order = Order(
-            self.factory.number, self.seed, self.config, self.factory.known, until, self.horizon, start, self.is_clone
+            self.factory.number, self.seed, self.config, self.factory.known, until, self.horizon, start, self.adopted
         )
         part = self.factory.shared.lead(order)
-        self.state, self.ended, self.is_clone = part.state, part.ended, False
+        self.state, self.ended = part.state, part.ended
         self.met = part.trial.list_met()
         if part.checkpoint is not None:
             self._take(part.checkpoint, moves=part.is_own)
@@ -92,12 +94,13 @@ class TrialRun:
             shutil.copytree(self.checkpoint, path)
         Path(path).mkdir(exist_ok=True)
         self.state.save_to_json(str(Path(path) / STATE))
-        (Path(path) / ENDED).write_text(json.dumps(self.ended))
+        (Path(path) / RUN).write_text(json.dumps({"ended": self.ended, "adopted": self.adopted}))
 
     def load(self, path: str) -> None:
         """Goes on from a checkpoint of this trial."""
         self.state = TrainerState.load_from_json(str(Path(path) / STATE))
-        self.ended = json.loads((Path(path) / ENDED).read_text())
+        run = json.loads((Path(path) / RUN).read_text())
+        self.ended, self.adopted = run["ended"], run["adopted"]
         self.checkpoint = self.folder / f"checkpoint-{self.state.global_step}"
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         shutil.copytree(path, self.checkpoint)
@@ -105,7 +108,10 @@ class TrialRun:
     def adopt(self, path: str) -> None:
         """Goes on from another trial's checkpoint, with this trial's hyperparameters: its learning rates, decay and schedule."""
         self.load(path)
-        self.is_clone, self.ended = True, False
+        assert self.state is not None and self.checkpoint is not None
+        shared, factory = self.factory.shared, self.factory
+        shared.adopt(shared.space.make_trial(factory.number, self.seed, self.config, factory.known), self.checkpoint)
+        self.ended, self.adopted = False, self.adopted + len(list_evaluations(self.state))
 
     def close(self) -> None:
         """Deletes the Run's own folder; what the trainer saved stays."""
