@@ -80,6 +80,19 @@ def test_schedulers_pause_and_stop_trials_at_their_reports() -> None:
     assert 2 <= len(whole) < 12 and len(steps) < 0.7 * 9 * 20
 
 
+def test_a_trial_that_was_trained_to_its_end_before_the_space_was_known_stands_at_the_horizon() -> None:
+    """The first trial is the best one here, and it stays that beside those that a scheduler trains."""
+
+    def objective(trial: Any) -> float:
+        rate = trial.suggest_float("rate", 0.1, 1.0)
+        for step in range(1, 10):
+            trial.report(rate + trial.number, step)
+        return float(rate + trial.number)
+
+    study = minimize(objective, lambda space, seed: hpo.ASHA(hpo.Random(space, seed=seed), max_resource=9), 8)
+    assert (0, 9) in study.history.results and study.best.number == 0 and study.best.value < 1.0 + 1e-9
+
+
 def test_ranges_that_change_are_held_by_one_space() -> None:
     def objective(trial: Any) -> float:
         high = 10 if trial.number < 5 else 20

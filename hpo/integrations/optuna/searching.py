@@ -225,7 +225,9 @@ def _take_over(study: hpo.Study, before: hpo.Study, old: Known, known: Known) ->
         config = read_params(params, known, study.optimizer.space)
         assert config is not None
         metrics = {name: value for name, value in result.metrics.items() if not name.startswith(MET)}  # in config by now
-        study.optimizer.add(config, replace(result, metrics=metrics), min(job.until, history.header.horizon), job.seed)
+        horizon = history.header.horizon
+        until = horizon if job.until == before.history.header.horizon else min(job.until, horizon)  # a whole trial stays whole
+        study.optimizer.add(config, replace(result, metrics=metrics), until, job.seed)
 
 
 def _params_of(job: Job, result: Result, old: Known, known: Known) -> dict[str, Any]:
