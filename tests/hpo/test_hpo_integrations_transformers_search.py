@@ -320,6 +320,21 @@ def test_a_space_and_several_objectives(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("ours")
+@pytest.mark.parametrize("space", [rates, {"learning_rate": (1e-4, 1e-1, "log"), "seed": hpo.Int(1, 40)}])
+def test_what_is_known_is_tried_first(space: Any, tmp_path: Path) -> None:
+    default = {"learning_rate": 0.02, "seed": 7}
+    trainer = make_trainer(tmp_path)
+    best = trainer.hyperparameter_search(space, n_trials=2, sampler="random", first=[default], log=tmp_path / "log.sqlite")
+    jobs = list(best.run_summary.study.history.jobs.values())
+    assert [dict(job.config) == default for job in jobs] == [True, False]
+    assert best.objective <= train_by(make_trainer(tmp_path), default)[-1]
+    again = trainer.hyperparameter_search(space, n_trials=2, sampler="random", first=[default], log=tmp_path / "log.sqlite")
+    assert len(again.run_summary.study.history.jobs) == 2
+    with pytest.raises(ValueError, match="learning_rate"):
+        trainer.hyperparameter_search(space, n_trials=2, sampler="random", first=[{"learning_rate": 3.0, "seed": 1}])
+
+
+@pytest.mark.usefixtures("ours")
 def test_the_default_space_and_a_log_that_goes_on(tmp_path: Path) -> None:
     def search(folder: str, trials: int) -> Any:
         trainer = make_trainer(tmp_path / folder, eval_strategy="no")

@@ -125,6 +125,7 @@ class Chain:
     executor: str = "inline"
     workers: int | None = None
     log: str | Path | None = None
+    first: Sequence[Mapping[str, Any]] = ()  # what is tried first, over the distributions that are known from the beginning
 
     def run(self, known: Known, trials: int | None, seconds: float | None) -> hpo.Study:
         """The last study of the chain, which begins with what is known."""
@@ -134,6 +135,8 @@ class Chain:
         old = known
         for place in range(MOST):
             study = self._open(known, place)
+            if not place and not len(study.history):
+                enqueue_first(study, self.first, known)
             if before is not None:
                 _take_over(study, before, old, known)
             asked = 0 if before is None else before.history.next_trial
@@ -163,6 +166,15 @@ class Chain:
         folder = None if log is None else f"{log}.checkpoints"
         pool = make_executor(self.executor, made, study.header.horizon, folder, {"workers": self.workers})
         hpo.run(study, pool, hpo.Stop(trials, seconds, rules=[NewParameter()]))
+
+
+def enqueue_first(study: hpo.Study, first: Sequence[Mapping[str, Any]], known: Known) -> None:
+    """Has a study try these values first. ValueError where one is missing or is not in its range."""
+    for params in first:
+        config = read_params(params, known, study.space)
+        if config is None:
+            raise ValueError(f"first has {format_value(dict(params))}; allowed are values of {list(known)}, in their ranges")
+        study.optimizer.enqueue(config)
 
 
 def take_optimizer(optimizer: str | Make, space: Space, seed: int) -> Any:

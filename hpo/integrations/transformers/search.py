@@ -25,6 +25,7 @@ from transformers.trainer_utils import (
 )
 
 import hpo
+from hpo.executors import make_executor
 from hpo.integrations.optuna.searching import Chain, read_directions
 from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.optuna.trial import OptunaTrial
@@ -125,6 +126,7 @@ def search(
     log: str | Path | None = None,
     seed: int = 0,
     evaluations: int | None = None,
+    first: Sequence[Mapping[str, Any]] = (),
 ) -> BestRun | list[BestRun]:
     """A search of a trainer that has `hp_space`, `hp_name` and `compute_objective`: the best run, or the Pareto front.
 
@@ -135,6 +137,7 @@ def search(
     seconds      when to stop, beside n_trials
     log          the path of the study's file; the same call again goes on
     seed         of the search. A training's is the trainer's, or a hyperparameter
+    first        hyperparameters that are tried first, such as the default's: each a mapping from all names
     evaluations  of the longest training; by default as many as the longest one of 64 drawn at random
 
     The objective of a trial is its last evaluation's, or its best one's where `load_best_model_at_end` is set. Afterwards the
@@ -151,15 +154,15 @@ def search(
             try:
                 optimizer = partial(make_optimizer, sampler, scheduler)
                 horizon = find_horizon(shared, scheduler, seed, evaluations)
-                study, known = run_study(shared, optimizer, objectives, horizon, n_trials, seconds, log, seed)
+                study, known = run_study(shared, optimizer, objectives, horizon, first, n_trials, seconds, log, seed)
                 winners = list_winners(study, known)
             finally:
                 shared.end(winners)
         runs = [make_best_run(shared, winner, study) for winner in winners]
     finally:
         shared.release()
-    first: Any = runs[0].run_summary
-    shared.load(winners[0], first.checkpoint)
+    summary: Any = runs[0].run_summary
+    shared.load(winners[0], summary.checkpoint)
     return runs if len(objectives) > 1 else runs[0]
 
 
@@ -198,14 +201,15 @@ def make_optimizer(sampler: Any, scheduler: Any, space: Space, seed: int) -> Any
 
 def run_study(
     shared: SharedTrainer, optimizer: Callable[[Space, int], Any], objectives: Mapping[str, str], horizon: int,
-    trials: int | None, seconds: float | None, log: str | Path | None, seed: int,
+    first: Sequence[Mapping[str, Any]], trials: int | None, seconds: float | None, log: str | Path | None, seed: int,
 ) -> tuple[hpo.Study, Known]:  # fmt: skip
     """A study of the trainer's trials, and the distributions that its space is made of."""
     if (space := shared.space.space) is not None:
-        study = hpo.minimize(
-            TrialFactory(shared, {}), space, optimizer(space, seed), trials, seconds=seconds, objectives=objectives,
-            horizon=horizon, executor="inline", log=log, quiet=True,
-        )  # fmt: skip
+        study = hpo.Study(optimizer(space, seed), objectives=objectives, horizon=horizon, log=log)
+        for config in first if not len(study.history) else ():
+            study.optimizer.enqueue(config)
+        folder = None if log is None else f"{log}.checkpoints"
+        hpo.run(study, make_executor("inline", TrialFactory(shared, {}), horizon, folder), hpo.Stop(trials, seconds))
         return study, {}
     known: Known = {}
 
@@ -214,7 +218,7 @@ def run_study(
         known.update(found)
         return TrialFactory(shared, found)
 
-    chain = Chain(make, optimizer, objectives, seed=seed, horizon=horizon, log=log)
+    chain = Chain(make, optimizer, objectives, seed=seed, horizon=horizon, log=log, first=first)
     return chain.run(shared.space.known, trials, seconds), known
 
 
