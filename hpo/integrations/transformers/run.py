@@ -151,7 +151,7 @@ class TrainerRun:
 
     def _take(self, path: Path) -> None:
         """Goes on from a checkpoint in the folder, under the name that it has at its step; all others are deleted."""
-        for other in self.folder.iterdir():
+        for other in self.folder.glob(CHECKPOINT.format("*")):
             if other != path:
                 shutil.rmtree(other)
         self.checkpoint = path.rename(self.folder / CHECKPOINT.format(read_state(path)["global_step"]))
