@@ -101,6 +101,8 @@ class TrainerRun:
             return found[-1]
 
         self.trainer.evaluate = evaluate_quietly  # type: ignore[method-assign]
+        if self.checkpoint is None:  # a Trainer without model_init goes on with the random numbers of what ran before
+            transformers.set_seed(self.trainer.args.seed)
         try:
             with hide_progress_bars():
                 self.trainer.train(resume_from_checkpoint=None if self.checkpoint is None else str(self.checkpoint))
