@@ -31,6 +31,13 @@ class Lines(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return {"input_ids": self.rows[place], "labels": self.rows[place]}
 
 
+def make_model(width: int = 16) -> GPT2LMHeadModel:
+    return GPT2LMHeadModel(
+        GPT2Config(vocab_size=WORDS, n_positions=CONTEXT, n_embd=width, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0,
+                   loss_type="ForCausalLMLoss")
+    )  # fmt: skip
+
+
 def make_trainer(config: dict[str, Any]) -> Trainer:
     """A GPT-2 of a few thousand weights, with dropout."""
     args = TrainingArguments(
@@ -39,6 +46,4 @@ def make_trainer(config: dict[str, Any]) -> Trainer:
     )  # fmt: skip
     width = config.get("width", 16)
     set_arguments(args, {name: value for name, value in config.items() if name != "width"})
-    shape = GPT2Config(vocab_size=WORDS, n_positions=CONTEXT, n_embd=width, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0,
-                       loss_type="ForCausalLMLoss")  # fmt: skip
-    return Trainer(model_init=lambda: GPT2LMHeadModel(shape), args=args, train_dataset=Lines(40, 0), eval_dataset=Lines(16, 1))
+    return Trainer(model_init=lambda: make_model(width), args=args, train_dataset=Lines(40, 0), eval_dataset=Lines(16, 1))

@@ -97,6 +97,8 @@ class TrainerRun:
             return found[-1]
 
         self.trainer.evaluate = evaluate_quietly  # type: ignore[method-assign]
+        if self.checkpoint is None:  # a Trainer without model_init goes on with the random numbers of what ran before
+            transformers.set_seed(self.trainer.args.seed)
         try:
             with hide_progress_bars():
                 self.trainer.train(resume_from_checkpoint=None if self.checkpoint is None else str(self.checkpoint))
@@ -146,7 +148,7 @@ class TrainerRun:
 
     def _take(self, path: Path) -> None:
         """Goes on from a checkpoint in the folder, under the name that it has at its step; all others are deleted."""
-        for other in self.folder.iterdir():
+        for other in self.folder.glob(CHECKPOINT.format("*")):
             if other != path:
                 shutil.rmtree(other)
         self.checkpoint = path.rename(self.folder / CHECKPOINT.format(read_state(path)["global_step"]))
