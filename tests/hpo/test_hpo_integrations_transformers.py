@@ -249,6 +249,30 @@ def test_a_training_that_ends_before_its_budget_says_so(reason: str) -> None:
     assert "the training ended at step 5 of 24" in str(result.error)
 
 
+class Endless(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
+    """Five batches of four lines, as often as one likes; without a length."""
+
+    def __iter__(self) -> Any:
+        return iter([Lines(20, 0)[place] for place in range(20)])
+
+
+def test_a_stream_is_resumed_in_its_first_pass_alone() -> None:
+    def make(config: dict[str, Any]) -> Trainer:
+        trainer = make_trainer(config)
+        trainer.train_dataset = Endless()
+        trainer.accelerator.dataloader_config.dispatch_batches = False
+        return trainer
+
+    whole, paused, late = (TrainerRun(make, {}, 3, STEPS) for _ in range(3))
+    whole.advance(12)
+    for until in (4, 12):
+        paused.advance(until)
+    assert distance(weights(whole), weights(paused)) < 1e-6
+    late.advance(7)
+    with pytest.raises(RuntimeError, match="the training data has no length and ended before step 7"):
+        late.advance(12)
+
+
 def test_loading_again_does_no_harm(tmp_path: Path) -> None:
     """Its own checkpoint, one of the same step, an earlier one; what was loaded is what is evaluated."""
     run = train({}, 5)

@@ -33,6 +33,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_utils import has_length
 
 import hpo
 from hpo.integrations.transformers.cloning import read_state, take_over
@@ -87,7 +88,16 @@ class TrainerRun:
         metrics = self._train(until) if self.step < until else self._evaluate()
         return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}, ()
 
+    def _refuse_lost_place(self) -> None:
+        """RuntimeError where a resumed training would go through its data in another order: a stream was read to its end, and
+        nobody has counted how long it was."""
+        again = self.checkpoint is not None and read_state(self.checkpoint)["epoch"] > 1
+        if again and not has_length(self.trainer.get_train_dataloader()):
+            raise RuntimeError(f"the training data has no length and ended before step {self.step}, so a training that pauses "
+                               "there cannot find its place again; allowed are data with a length, or longer ones")  # fmt: skip
+
     def _train(self, until: int) -> dict[str, float]:
+        self._refuse_lost_place()
         self._stop.until, evaluate = until, self.trainer.evaluate
         found: list[dict[str, float]] = []
 
