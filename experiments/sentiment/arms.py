@@ -28,9 +28,10 @@ LOWEST_RUNG = 31  # optimizer steps; an epoch of batches of 64 has 32
 class Learner(Protocol):
     """What can be trained and searched on a corpus: Encoder, Reader."""
 
-    corpus: Corpus
-    space: SearchSpace
-
+    @property
+    def corpus(self) -> Corpus: ...
+    @property
+    def space(self) -> SearchSpace: ...
     @property
     def truth(self) -> np.ndarray: ...
     def warm(self) -> None: ...
@@ -101,11 +102,12 @@ def measure_search(learner: Learner, arm: Arm, seed: int, seconds: float) -> dic
         return score_predictions(corpus, learner.truth, np.full(len(learner.truth), corpus.majority))
     with suppress(BudgetSpent):
         arm.search(learner, judge, seed)
+    elapsed = judge.elapsed
     if judge.best is None:
         raise RuntimeError(f"nothing was evaluated within {judge.seconds:.0f} CPU seconds")
     return {
         **score_predictions(corpus, learner.truth, learner.predict(judge.weights)),
-        "seconds": round(judge.elapsed, 1),
+        "seconds": round(elapsed, 1),
         "best": judge.best,
         "first": judge.first,
         "configurations": len(judge.configs),

@@ -10,6 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import hpo
+from hpo.executors import Inline
+from hpo.history import History
+from hpo.objective import Objective
+
 Weights = Mapping[str, Any]  # tensors by name
 
 
@@ -52,9 +57,25 @@ class Judge:
         """Hears of an evaluation: of which configuration, after how many steps; a higher score is better. The first of equals
         is kept. Copies the weights of a new best."""
         self.check_time()
-        said = {"config": dict(config), "steps": steps, "score": float(f"{score:.6g}")}
-        self.evaluations.append((round(self.elapsed, 2), steps, said["score"]))
+        score = float(f"{score:.6g}")
+        said = {"config": dict(config), "steps": steps, "score": score}
+        self.evaluations.append((round(self.elapsed, 2), steps, score))
         self.configs[str(said["config"])] = self.configs.get(str(said["config"]), 0) + 1
         self.first = self.first or said
-        if self.best is None or said["score"] > self.best["score"]:
+        if self.best is None or score > self.best["score"]:
             self.best, self.weights = said, {name: weight.detach().clone() for name, weight in weights.items()}
+
+
+def search_within(judge: Judge, build: Objective, optimizer: hpo.Optimizer, score: str, horizon: int) -> hpo.Study:
+    """A search of ours, in optimizer steps, for the highest score, until the judge's seconds are over.
+
+    build   a Run factory whose runs tell the judge of every step; the one in flight at the end is a failed result
+    """
+
+    def is_over(history: History) -> bool:
+        return judge.elapsed >= judge.seconds
+
+    optimizer.take_horizon(horizon)
+    study = hpo.Study(optimizer, objectives={score: "max"}, unit="steps", horizon=horizon)
+    hpo.run(study, Inline(build, horizon), hpo.Stop(when=is_over), catch=BudgetSpent)
+    return study

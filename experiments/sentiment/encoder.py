@@ -27,7 +27,7 @@ from transformers import (
 )
 
 import hpo
-from experiments.sentiment.budget import Judge, Weights
+from experiments.sentiment.budget import Judge, Weights, search_within
 from experiments.sentiment.corpora import Corpus, Labelled
 from experiments.sentiment.scores import count_confusions, macro_f1
 from experiments.sentiment.spaces import PRETRAINED, WEIGHT_DECAY, most_steps, whole_steps
@@ -126,8 +126,8 @@ class Encoder:
     def make_trainer(self, judge: Judge, config: Mapping[str, Any], **more: Any) -> Trainer:
         """A trainer with the guide's settings, that tells the judge what it does; `more` are of TrainingArguments."""
         args = TrainingArguments(
-            tempfile.gettempdir(), weight_decay=WEIGHT_DECAY, per_device_eval_batch_size=EVAL_BATCH, save_strategy="no", logging_strategy="no",
-            report_to=[], disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False, **more,
+            tempfile.gettempdir(), weight_decay=WEIGHT_DECAY, per_device_eval_batch_size=EVAL_BATCH, save_strategy="no",
+            logging_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False, **more,
         )  # fmt: skip
         set_arguments(args, config)
         trainer = Trainer(
@@ -165,8 +165,7 @@ class Encoder:
         def build(config: Mapping[str, Any], seed: int, horizon: int) -> EpochRun:
             return EpochRun(make, len(self.train), config, seed, horizon)
 
-        hpo.minimize(build, optimizer.space, optimizer, 10**6, objectives={SCORE: "max"}, horizon=self.horizon, unit="steps",
-                     quiet=True)  # fmt: skip
+        search_within(judge, build, optimizer, SCORE, self.horizon)
 
     def predict(self, weights: Weights, rows: Sequence[Row] | None = None) -> np.ndarray:
         """(N,) the classes that a model with these weights gives test texts."""

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import hpo
-from experiments.sentiment.budget import Judge, Weights
+from experiments.sentiment.budget import Judge, Weights, search_within
 from experiments.sentiment.corpora import Corpus, Labelled
 from experiments.sentiment.scores import count_confusions, macro_f1
 from experiments.sentiment.spaces import BATCH, SCRATCH, WEIGHT_DECAY, most_steps, whole_steps
@@ -231,8 +231,7 @@ class Reader:
         def build(config: Mapping[str, Any], seed: int, horizon: int) -> ReviewRun:
             return ReviewRun(self, judge, config, seed, horizon)
 
-        hpo.minimize(build, optimizer.space, optimizer, 10**6, objectives={SCORE: "max"}, horizon=self.horizon, unit="steps",
-                     quiet=True)  # fmt: skip
+        search_within(judge, build, optimizer, SCORE, self.horizon)
 
     def predict(self, weights: Weights) -> np.ndarray:
         """(N,) the classes that a model with these weights gives the test texts."""
