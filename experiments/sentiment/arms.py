@@ -16,7 +16,7 @@ import numpy as np
 
 import hpo
 from experiments.ledger.environment import environment
-from experiments.sentiment.budget import BudgetSpent, Judge, Weights
+from experiments.sentiment.budget import BudgetSpent, Monitor, Weights
 from experiments.sentiment.corpora import CORPORA, Corpus
 from experiments.sentiment.scores import accuracy, count_confusions, f1_by_class, macro_f1, write_outcomes
 from experiments.sentiment.spaces import SearchSpace
@@ -35,13 +35,13 @@ class Learner(Protocol):
     @property
     def truth(self) -> np.ndarray: ...
     def warm(self) -> None: ...
-    def train_default(self, judge: Judge, seed: int) -> None: ...
-    def search_stock(self, judge: Judge, seed: int) -> None: ...
-    def search_ours(self, judge: Judge, optimizer: hpo.Optimizer) -> None: ...
+    def train_default(self, monitor: Monitor, seed: int) -> None: ...
+    def search_stock(self, monitor: Monitor, seed: int) -> None: ...
+    def search_ours(self, monitor: Monitor, optimizer: hpo.Optimizer) -> None: ...
     def predict(self, weights: Weights) -> np.ndarray: ...
 
 
-Search = Callable[[Learner, Judge, int], None]  # of a learner, the judge and a seed
+Search = Callable[[Learner, Monitor, int], None]  # of a learner, the monitor and a seed
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,18 @@ class Arm:
     limited: bool = True
 
 
-def search_gp(learner: Learner, judge: Judge, seed: int) -> None:
-    learner.search_ours(judge, hpo.GP(learner.space.ours(), seed=seed))
+def search_gp(learner: Learner, monitor: Monitor, seed: int) -> None:
+    learner.search_ours(monitor, hpo.GP(learner.space.ours(), seed=seed))
 
 
-def search_asha(learner: Learner, judge: Judge, seed: int) -> None:
-    learner.search_ours(judge, hpo.ASHA(hpo.GP(learner.space.ours(), seed=seed), min_resource=LOWEST_RUNG))
+def search_asha(learner: Learner, monitor: Monitor, seed: int) -> None:
+    learner.search_ours(monitor, hpo.ASHA(hpo.GP(learner.space.ours(), seed=seed), min_resource=LOWEST_RUNG))
 
 
 ARMS: Mapping[str, Arm] = {
     "majority": Arm(None, limited=False),
-    "default": Arm(lambda learner, judge, seed: learner.train_default(judge, seed), limited=False),
-    "Optuna": Arm(lambda learner, judge, seed: learner.search_stock(judge, seed)),
+    "default": Arm(lambda learner, monitor, seed: learner.train_default(monitor, seed), limited=False),
+    "Optuna": Arm(lambda learner, monitor, seed: learner.search_stock(monitor, seed)),
     "GP": Arm(search_gp),
     "ASHA(GP)": Arm(search_asha),
 }
@@ -92,27 +92,27 @@ def measure_arm(task: str, arm: str, seed: int, seconds: float = SECONDS) -> dic
     corpus = CORPORA[task]()
     learner = LEARNERS[task](corpus)
     learner.warm()
-    return {**measure_search(learner, ARMS[arm], seed, seconds), "versions": environment("torch", "transformers", "optuna")}
+    return {**measure_learner(learner, ARMS[arm], seed, seconds), "versions": environment("torch", "transformers", "optuna")}
 
 
-def measure_search(learner: Learner, arm: Arm, seed: int, seconds: float) -> dict[str, Any]:
+def measure_learner(learner: Learner, arm: Arm, seed: int, seconds: float) -> dict[str, Any]:
     """What `measure_arm` does, for any learner. RuntimeError if the seconds were over before anything was evaluated."""
-    judge, corpus = Judge(seconds if arm.limited else float("inf")), learner.corpus
+    monitor, corpus = Monitor(seconds if arm.limited else float("inf")), learner.corpus
     if arm.search is None:
         return score_predictions(corpus, learner.truth, np.full(len(learner.truth), corpus.majority))
     with suppress(BudgetSpent):
-        arm.search(learner, judge, seed)
-    elapsed = judge.elapsed
-    if judge.best is None:
-        raise RuntimeError(f"nothing was evaluated within {judge.seconds:.0f} CPU seconds")
+        arm.search(learner, monitor, seed)
+    elapsed = monitor.elapsed_seconds
+    if monitor.best is None:
+        raise RuntimeError(f"nothing was evaluated within {monitor.seconds:.0f} CPU seconds")
     return {
-        **score_predictions(corpus, learner.truth, learner.predict(judge.weights)),
+        **score_predictions(corpus, learner.truth, learner.predict(monitor.weights)),
         "seconds": round(elapsed, 1),
-        "best": judge.best,
-        "first": judge.first,
-        "configurations": len(judge.configs),
-        "steps": judge.steps,
-        "evaluations": judge.evaluations,
+        "best": monitor.best,
+        "first": monitor.first,
+        "configurations": len(monitor.configs),
+        "steps": monitor.steps,
+        "evaluations": monitor.evaluations,
     }
 
 

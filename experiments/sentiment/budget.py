@@ -22,7 +22,7 @@ class BudgetSpent(BaseException):
     """Ends a search. A BaseException, so that no library takes it for the failure of one trial."""
 
 
-class Judge:
+class Monitor:
     """Hears of every step and every evaluation of a search, and keeps the weights of the best model.
 
     seconds   of the CPU, from the making of this object on
@@ -39,13 +39,13 @@ class Judge:
         self.weights: Weights = {}
 
     @property
-    def elapsed(self) -> float:
+    def elapsed_seconds(self) -> float:
         """CPU seconds so far."""
         return self._clock() - self._start
 
     def check_time(self) -> None:
         """Raises BudgetSpent when the seconds are used up."""
-        if self.elapsed >= self.seconds:
+        if self.elapsed_seconds >= self.seconds:
             raise BudgetSpent
 
     def count_step(self) -> None:
@@ -59,21 +59,21 @@ class Judge:
         self.check_time()
         score = float(f"{score:.6g}")
         said = {"config": dict(config), "steps": steps, "score": score}
-        self.evaluations.append((round(self.elapsed, 2), steps, score))
+        self.evaluations.append((round(self.elapsed_seconds, 2), steps, score))
         self.configs[str(said["config"])] = self.configs.get(str(said["config"]), 0) + 1
         self.first = self.first or said
         if self.best is None or score > self.best["score"]:
             self.best, self.weights = said, {name: weight.detach().clone() for name, weight in weights.items()}
 
 
-def search_within(judge: Judge, build: Objective, optimizer: hpo.Optimizer, score: str, horizon: int) -> hpo.Study:
-    """A search of ours, in optimizer steps, for the highest score, until the judge's seconds are over.
+def search_within(monitor: Monitor, build: Objective, optimizer: hpo.Optimizer, score: str, horizon: int) -> hpo.Study:
+    """A search of ours, in optimizer steps, for the highest score, until the monitor's seconds are over.
 
-    build   a Run factory whose runs tell the judge of every step; the one in flight at the end is a failed result
+    build   a Run factory whose runs tell the monitor of every step; the one in flight at the end is a failed result
     """
 
     def is_over(history: History) -> bool:
-        return judge.elapsed >= judge.seconds
+        return monitor.elapsed_seconds >= monitor.seconds
 
     optimizer.take_horizon(horizon)
     study = hpo.Study(optimizer, objectives={score: "max"}, unit="steps", horizon=horizon)

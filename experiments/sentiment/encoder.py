@@ -27,7 +27,7 @@ from transformers import (
 )
 
 import hpo
-from experiments.sentiment.budget import Judge, Weights, search_within
+from experiments.sentiment.budget import Monitor, Weights, search_within
 from experiments.sentiment.corpora import Corpus, Labelled
 from experiments.sentiment.scores import count_confusions, macro_f1
 from experiments.sentiment.spaces import PRETRAINED, WEIGHT_DECAY, most_steps, whole_steps
@@ -52,18 +52,18 @@ def load_minilm(folder: Path, classes: int) -> Any:
 
 
 class Hearing(TrainerCallback):
-    """Tells a judge of every step and of every evaluation of a trainer."""
+    """Tells a monitor of every step and of every evaluation of a trainer."""
 
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        self.judge.count_step()
+        self.monitor.count_step()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, model: Any = None, **others: Any) -> None:
         config = {name: getattr(args, name) for name in PRETRAINED.default_of(0)}
         config["optim"] = str(getattr(config["optim"], "value", config["optim"]))
-        self.judge.take(config, state.global_step, metrics[SCORE], model.state_dict())
+        self.monitor.take(config, state.global_step, metrics[SCORE], model.state_dict())
 
 
 class EpochRun(TrainerRun):
@@ -123,8 +123,8 @@ class Encoder:
         rows = self.encode([text for text, _ in part])
         return [{**row, "labels": label} for row, (_, label) in zip(rows, part, strict=True)]
 
-    def make_trainer(self, judge: Judge, config: Mapping[str, Any], **more: Any) -> Trainer:
-        """A trainer with the guide's settings, that tells the judge what it does; `more` are of TrainingArguments."""
+    def make_trainer(self, monitor: Monitor, config: Mapping[str, Any], **more: Any) -> Trainer:
+        """A trainer with the guide's settings, that tells the monitor what it does; `more` are of TrainingArguments."""
         args = TrainingArguments(
             tempfile.gettempdir(), weight_decay=WEIGHT_DECAY, per_device_eval_batch_size=EVAL_BATCH, save_strategy="no",
             logging_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False, **more,
@@ -132,7 +132,7 @@ class Encoder:
         set_arguments(args, config)
         trainer = Trainer(
             model_init=self.make_model, args=args, train_dataset=self.train, eval_dataset=self.valid,  # type: ignore[arg-type]
-            data_collator=self.pad, compute_metrics=self.measure_logits, callbacks=[Hearing(judge)],
+            data_collator=self.pad, compute_metrics=self.measure_logits, callbacks=[Hearing(monitor)],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         return trainer
@@ -143,29 +143,29 @@ class Encoder:
 
     # -- the arms ------------------------------------------------------------------------------------------------------
 
-    def train_default(self, judge: Judge, seed: int) -> None:
+    def train_default(self, monitor: Monitor, seed: int) -> None:
         """One training with the defaults, evaluated after every epoch."""
-        self.make_trainer(judge, self.space.default_of(seed), eval_strategy="epoch").train()
+        self.make_trainer(monitor, self.space.default_of(seed), eval_strategy="epoch").train()
 
-    def search_stock(self, judge: Judge, seed: int) -> None:
+    def search_stock(self, monitor: Monitor, seed: int) -> None:
         """transformers' own search on its Optuna backend, with Optuna's default sampler and pruner, until the budget ends it."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        trainer = self.make_trainer(judge, {}, eval_strategy="epoch")
+        trainer = self.make_trainer(monitor, {}, eval_strategy="epoch")
         trainer.hyperparameter_search(
             hp_space=self.space.suggest_all, compute_objective=lambda metrics: metrics[SCORE], n_trials=10**6,
             direction="maximize", backend="optuna", sampler=optuna.samplers.TPESampler(seed=seed),
         )  # fmt: skip
 
-    def search_ours(self, judge: Judge, optimizer: hpo.Optimizer) -> None:
+    def search_ours(self, monitor: Monitor, optimizer: hpo.Optimizer) -> None:
         """A search of ours in optimizer steps, until the budget ends it."""
-        make = partial(self.make_trainer, judge)
+        make = partial(self.make_trainer, monitor)
 
         def build(config: Mapping[str, Any], seed: int, horizon: int) -> EpochRun:
             return EpochRun(make, len(self.train), config, seed, horizon)
 
-        search_within(judge, build, optimizer, SCORE, self.horizon)
+        search_within(monitor, build, optimizer, SCORE, self.horizon)
 
     def predict(self, weights: Weights, rows: Sequence[Row] | None = None) -> np.ndarray:
         """(N,) the classes that a model with these weights gives test texts."""

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import hpo
-from experiments.sentiment.budget import Judge, Weights, search_within
+from experiments.sentiment.budget import Monitor, Weights, search_within
 from experiments.sentiment.corpora import Corpus, Labelled
 from experiments.sentiment.scores import count_confusions, macro_f1
 from experiments.sentiment.spaces import BATCH, SCRATCH, WEIGHT_DECAY, most_steps, whole_steps
@@ -81,8 +81,8 @@ class ReviewRun:
     """One training as a Run, in optimizer steps. Its whole length is its own: so many epochs at its batch; a budget beyond it
     leaves it as it is. The schedule falls linearly to zero over that length."""
 
-    def __init__(self, reader: Reader, judge: Judge, config: Mapping[str, Any], seed: int = 0, horizon: int = 2**31) -> None:
-        self.reader, self.judge, self.config = reader, judge, dict(config)
+    def __init__(self, reader: Reader, monitor: Monitor, config: Mapping[str, Any], seed: int = 0, horizon: int = 2**31) -> None:
+        self.reader, self.monitor, self.config = reader, monitor, dict(config)
         self.seed, self.step = int(config.get("seed", seed)), 0
         self.batch = int(config[BATCH])
         self.whole = min(horizon, whole_steps(config, len(reader.train[1])))
@@ -98,9 +98,9 @@ class ReviewRun:
         """Trains to a step. Macro-F1 on the validation texts there."""
         while self.step < min(until, self.whole):
             self._train_step()
-            self.judge.count_step()
+            self.monitor.count_step()
         score = self.reader.score(self.model)
-        self.judge.take(self.config, self.step, score, self.model.state_dict())
+        self.monitor.take(self.config, self.step, score, self.model.state_dict())
         return {SCORE: score}, ()
 
     def _train_step(self) -> None:
@@ -173,7 +173,7 @@ class Reader:
     def warm(self) -> None:
         """Does what must not count as seconds of a search: encodes texts, makes a step and an evaluation."""
         _ = self.train, self.valid, self.test
-        ReviewRun(self, Judge(), self.space.default_of(0)).advance(1)
+        ReviewRun(self, Monitor(), self.space.default_of(0)).advance(1)
 
     def encode_texts(self, part: Sequence[Labelled]) -> Part:
         ids = np.stack([self.alphabet.encode(text) for text, _ in part])
@@ -195,20 +195,20 @@ class Reader:
 
     # -- the arms ------------------------------------------------------------------------------------------------------
 
-    def train_epochs(self, judge: Judge, config: Mapping[str, Any], report: Any = None) -> float:
+    def train_epochs(self, monitor: Monitor, config: Mapping[str, Any], report: Any = None) -> float:
         """A whole training, evaluated after every epoch and reported as report(score, epoch). The last score."""
-        run, score = ReviewRun(self, judge, config), 0.0
+        run, score = ReviewRun(self, monitor, config), 0.0
         for epoch in range(1, int(config["num_train_epochs"]) + 1):
             score = run.advance(epoch * run.whole // int(config["num_train_epochs"]))[0][SCORE]
             if report is not None:
                 report(score, epoch)
         return score
 
-    def train_default(self, judge: Judge, seed: int) -> None:
+    def train_default(self, monitor: Monitor, seed: int) -> None:
         """One training with the defaults, evaluated after every epoch."""
-        self.train_epochs(judge, self.space.default_of(seed))
+        self.train_epochs(monitor, self.space.default_of(seed))
 
-    def search_stock(self, judge: Judge, seed: int) -> None:
+    def search_stock(self, monitor: Monitor, seed: int) -> None:
         """Optuna's TPE with its default pruner, which hears of every epoch, until the budget ends it."""
         import optuna
 
@@ -220,18 +220,18 @@ class Reader:
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
-            return self.train_epochs(judge, self.space.suggest_all(trial), report)
+            return self.train_epochs(monitor, self.space.suggest_all(trial), report)
 
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         study.optimize(objective, n_trials=10**6)
 
-    def search_ours(self, judge: Judge, optimizer: hpo.Optimizer) -> None:
+    def search_ours(self, monitor: Monitor, optimizer: hpo.Optimizer) -> None:
         """A search of ours in optimizer steps, until the budget ends it."""
 
         def build(config: Mapping[str, Any], seed: int, horizon: int) -> ReviewRun:
-            return ReviewRun(self, judge, config, seed, horizon)
+            return ReviewRun(self, monitor, config, seed, horizon)
 
-        search_within(judge, build, optimizer, SCORE, self.horizon)
+        search_within(monitor, build, optimizer, SCORE, self.horizon)
 
     def predict(self, weights: Weights) -> np.ndarray:
         """(N,) the classes that a model with these weights gives the test texts."""

@@ -51,7 +51,7 @@ def read_outcomes(text: str) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Draws:
+class ScoreDraws:
     """Bootstrap confusions (D, C, C), each the mean over drawn seeds; those of two arms pair by their draws."""
 
     values: Mapping[str, np.ndarray]  # (D,) by score
@@ -62,13 +62,13 @@ class Draws:
         low, high = np.quantile(self.values[score], [0.025, 0.975])
         return float(low), float(high)
 
-    def difference(self, other: Draws, score: str = "macro_f1") -> tuple[float, float, float]:
+    def difference(self, other: ScoreDraws, score: str = "macro_f1") -> tuple[float, float, float]:
         """Mean and 95 % interval of this less the other, on the same draws."""
         low, high = np.quantile(self.values[score] - other.values[score], [0.025, 0.975])
         return self.means[score] - other.means[score], float(low), float(high)
 
 
-def draw_scores(outcomes: np.ndarray, classes: int, positive: int, draws: int = DRAWS) -> Draws:
+def draw_scores(outcomes: np.ndarray, classes: int, positive: int, draws: int = DRAWS) -> ScoreDraws:
     """Scores of bootstrap draws from outcomes (S, N). Equal S and N give equal draws, so that differences pair."""
     seeds, texts = outcomes.shape
     rng = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def draw_scores(outcomes: np.ndarray, classes: int, positive: int, draws: int = 
             values = {score: np.einsum("sd,ds->d", one, chosen) / seeds for score, one in scores.items()}
         else:
             means = {score: float(one.mean()) for score, one in scores.items()}
-    return Draws(values, means)
+    return ScoreDraws(values, means)
 
 
 def learned_nothing(outcomes: np.ndarray, classes: int, majority: int) -> str | None:

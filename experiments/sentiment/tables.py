@@ -12,7 +12,7 @@ import numpy as np
 from experiments.ledger.markdown import markdown_table
 from experiments.sentiment.arms import ARMS
 from experiments.sentiment.corpora import CORPORA
-from experiments.sentiment.scores import Draws, draw_scores, learned_nothing, read_outcomes
+from experiments.sentiment.scores import ScoreDraws, draw_scores, learned_nothing, read_outcomes
 from hpo.values import quantity
 
 Lines = Mapping[tuple[str, str], Mapping[int, Any]]  # by task and arm, then by seed
@@ -35,7 +35,7 @@ def outcomes_of(lines: Mapping[int, Any], seeds: Sequence[int]) -> np.ndarray:
     return np.stack([read_outcomes(lines[seed]["outcomes"]) for seed in seeds])
 
 
-def draws_of(lines: Mapping[int, Any], seeds: Sequence[int]) -> Draws:
+def draws_of(lines: Mapping[int, Any], seeds: Sequence[int]) -> ScoreDraws:
     one = lines[seeds[0]]
     return draw_scores(outcomes_of(lines, seeds), len(one["classes"]), one["positive"])
 

@@ -14,7 +14,7 @@ import torch
 import hpo
 from experiments.sentiment import arms, corpora, scores, spaces, tables
 from experiments.sentiment.__main__ import compare_lines, order_arms, sentiment_measurements
-from experiments.sentiment.budget import BudgetSpent, Judge, search_within
+from experiments.sentiment.budget import BudgetSpent, Monitor, search_within
 from experiments.sentiment.corpora import Corpus
 from experiments.sentiment.reviews import LENGTH, Reader, ReviewRun
 
@@ -133,15 +133,15 @@ def test_a_model_that_learned_nothing_is_found() -> None:
     rng = np.random.default_rng(0)
     truth = (rng.random(500) < 0.7).astype(int)
 
-    def judge(*predicted: np.ndarray) -> str | None:
+    def explain(*predicted: np.ndarray) -> str | None:
         return scores.learned_nothing(np.stack([truth * 2 + one for one in predicted]), 2, 1)
 
     ones, coin = np.ones(500, dtype=int), np.where(rng.random(500) < 0.02, 0, 1)
     learner = np.where(rng.random(500) < 0.2, 1 - truth, truth)
-    assert judge(ones) == "one class predicted" == judge(0 * ones)
-    assert "not above the majority class" in str(judge(coin))
-    assert judge(learner) is None
-    assert judge(ones, ones, learner) is not None  # the seeds are few, and most learned nothing
+    assert explain(ones) == "one class predicted" == explain(0 * ones)
+    assert "not above the majority class" in str(explain(coin))
+    assert explain(learner) is None
+    assert explain(ones, ones, learner) is not None  # the seeds are few, and most learned nothing
 
 
 # -- the budget --------------------------------------------------------------------------------------------------------
@@ -152,25 +152,25 @@ def test_a_search_ends_with_its_cpu_seconds(reader: Reader) -> None:
     pytest.importorskip("optuna")
     reader.warm()
     for name in ("Optuna", "GP", "ASHA(GP)"):
-        found = arms.measure_search(reader, arms.ARMS[name], 0, 1.5)
+        found = arms.measure_learner(reader, arms.ARMS[name], 0, 1.5)
         assert 1.5 <= found["seconds"] < 6.0, name
         assert found["evaluations"] and all(seconds <= 1.5 for seconds, _, _ in found["evaluations"]), name
         assert found["best"]["score"] == max(score for _, _, score in found["evaluations"])
 
 
 def test_what_is_in_flight_at_the_end_does_not_count() -> None:
-    judge = Judge(5.5, count_seconds())  # read once at the start, once a step, twice an evaluation
-    judge.count_step()
-    judge.take({"a": 1}, 1, 0.5, {"w": torch.ones(1)})
-    judge.take({"a": 2}, 1, 0.4, {"w": torch.zeros(1)})
+    monitor = Monitor(5.5, count_seconds())  # read once at the start, once a step, twice an evaluation
+    monitor.count_step()
+    monitor.take({"a": 1}, 1, 0.5, {"w": torch.ones(1)})
+    monitor.take({"a": 2}, 1, 0.4, {"w": torch.zeros(1)})
     with pytest.raises(BudgetSpent):
-        judge.take({"a": 3}, 1, 0.9, {"w": torch.zeros(1)})
-    assert judge.best == judge.first == {"config": {"a": 1}, "steps": 1, "score": 0.5} and judge.weights["w"] == 1
-    assert len(judge.evaluations) == len(judge.configs) == 2
+        monitor.take({"a": 3}, 1, 0.9, {"w": torch.zeros(1)})
+    assert monitor.best == monitor.first == {"config": {"a": 1}, "steps": 1, "score": 0.5} and monitor.weights["w"] == 1
+    assert len(monitor.evaluations) == len(monitor.configs) == 2
 
 
 def test_a_search_of_ours_keeps_what_was_told_before_the_end() -> None:
-    judge = Judge(40, count_seconds())
+    monitor = Monitor(40, count_seconds())
 
     class Counting:
         """Scores the number of its steps."""
@@ -181,8 +181,8 @@ def test_a_search_of_ours_keeps_what_was_told_before_the_end() -> None:
         def advance(self, until: int) -> tuple[dict[str, float], Sequence[Any]]:
             while self.step < until:
                 self.step += 1
-                judge.count_step()
-            judge.take(self.config, self.step, self.step * self.config["x"], {})
+                monitor.count_step()
+            monitor.take(self.config, self.step, self.step * self.config["x"], {})
             return {"score": self.step * self.config["x"]}, ()
 
         def save(self, path: str) -> None:
@@ -191,8 +191,8 @@ def test_a_search_of_ours_keeps_what_was_told_before_the_end() -> None:
         def load(self, path: str) -> None:
             self.step = int(Path(path).read_text())
 
-    study = search_within(judge, Counting, hpo.Random({"x": (0.0, 1.0)}, seed=0), "score", 8)
-    assert judge.best is not None and study.best.metrics["score"] == pytest.approx(judge.best["score"], rel=1e-5)
+    study = search_within(monitor, Counting, hpo.Random({"x": (0.0, 1.0)}, seed=0), "score", 8)
+    assert monitor.best is not None and study.best.metrics["score"] == pytest.approx(monitor.best["score"], rel=1e-5)
     ended = [found.error for found in study.history.results.values() if found.error]
     assert len(ended) == 1 and "BudgetSpent" in ended[0]
 
@@ -222,7 +222,7 @@ def test_filling_changes_nothing_and_no_letter_is_unknown(reader: Reader) -> Non
 
 def test_a_training_that_pauses_gives_the_same_weights(reader: Reader, tmp_path: Path) -> None:
     config = {**spaces.SCRATCH.default_of(2), spaces.BATCH: 8, "num_train_epochs": 2}
-    whole, first, second = (ReviewRun(reader, Judge(), config) for _ in range(3))
+    whole, first, second = (ReviewRun(reader, Monitor(), config) for _ in range(3))
     metrics = whole.advance(99)[0]
     assert whole.step == whole.whole == 8  # 30 texts: four batches an epoch
     first.advance(3)
@@ -234,11 +234,11 @@ def test_a_training_that_pauses_gives_the_same_weights(reader: Reader, tmp_path:
 
 
 def test_our_model_learns(reader: Reader) -> None:
-    judge = Judge()
+    monitor = Monitor()
     config = {**spaces.SCRATCH.default_of(0), spaces.BATCH: 4, "learning_rate": 1e-2, "num_train_epochs": 10}
-    reader.train_epochs(judge, config)
-    assert judge.best is not None and judge.best["score"] > 0.9 and len(judge.evaluations) == 10
-    predicted = reader.predict(judge.weights)
+    reader.train_epochs(monitor, config)
+    assert monitor.best is not None and monitor.best["score"] > 0.9 and len(monitor.evaluations) == 10
+    predicted = reader.predict(monitor.weights)
     assert scores.macro_f1(scores.count_confusions(reader.truth, predicted, 2)) > 0.8
 
 
@@ -246,7 +246,7 @@ def test_our_model_learns(reader: Reader) -> None:
 
 
 def test_the_majority_class(reader: Reader) -> None:
-    found = arms.measure_search(reader, arms.ARMS["majority"], 0, 1.0)
+    found = arms.measure_learner(reader, arms.ARMS["majority"], 0, 1.0)
     share = float(np.mean(reader.truth == 1))
     assert found["accuracy"] == pytest.approx(share) and found["f1"] == pytest.approx(2 * share / (1 + share), abs=1e-5)
     assert found["macro_f1"] == pytest.approx(found["f1"] / 2, abs=1e-5)
@@ -254,7 +254,7 @@ def test_the_majority_class(reader: Reader) -> None:
 
 
 def test_the_default_is_one_training_whatever_the_budget(reader: Reader) -> None:
-    found = [arms.measure_search(reader, arms.ARMS["default"], 4, 1e-9) for _ in range(2)]
+    found = [arms.measure_learner(reader, arms.ARMS["default"], 4, 1e-9) for _ in range(2)]
     assert found[0]["steps"] == found[0]["evaluations"][-1][1] == 6 and found[0]["configurations"] == 1
     assert found[0]["best"]["config"] == spaces.SCRATCH.default_of(4)
     for one in found:
@@ -265,7 +265,7 @@ def test_the_default_is_one_training_whatever_the_budget(reader: Reader) -> None
 
 def test_a_budget_too_small_for_one_evaluation_says_so(reader: Reader) -> None:
     with pytest.raises(RuntimeError, match="nothing was evaluated"):
-        arms.measure_search(reader, arms.ARMS["GP"], 0, 1e-9)
+        arms.measure_learner(reader, arms.ARMS["GP"], 0, 1e-9)
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def encoder(corpus: Corpus) -> Any:
 @pytest.mark.parametrize("arm", [name for name, one in arms.ARMS.items() if one.limited])
 def test_searches_around_the_trainer(encoder: Any, arm: str) -> None:
     pytest.importorskip("optuna")
-    found = arms.measure_search(encoder, arms.ARMS[arm], 0, 3.0)
+    found = arms.measure_learner(encoder, arms.ARMS[arm], 0, 3.0)
     assert found["configurations"] > 1 and found["seconds"] < 12.0
     best = found["best"]
     assert {*best["config"]} == {*spaces.PRETRAINED.default_of(0)}
@@ -307,11 +307,11 @@ def test_searches_around_the_trainer(encoder: Any, arm: str) -> None:
 
 
 def test_the_default_around_the_trainer(encoder: Any) -> None:
-    judge = Judge()
-    encoder.train_default(judge, 7)
-    assert [steps for _, steps, _ in judge.evaluations] == [1, 2, 3] and judge.steps == 3  # epochs of one batch
-    assert judge.best is not None and judge.best["config"] == spaces.PRETRAINED.default_of(7)
-    weights = encoder.make_model().load_state_dict(judge.weights)
+    monitor = Monitor()
+    encoder.train_default(monitor, 7)
+    assert [steps for _, steps, _ in monitor.evaluations] == [1, 2, 3] and monitor.steps == 3  # epochs of one batch
+    assert monitor.best is not None and monitor.best["config"] == spaces.PRETRAINED.default_of(7)
+    weights = encoder.make_model().load_state_dict(monitor.weights)
     assert not weights.missing_keys and not weights.unexpected_keys
 
 
