@@ -66,12 +66,16 @@ class Hearing(TrainerCallback):
         self.monitor.take(config, state.global_step, metrics[SCORE], model.state_dict())
 
 
+EPOCHS = "num_train_epochs"
+
+
 class EpochRun(TrainerRun):
     """A TrainerRun whose whole length is its own: so many epochs at its batch, in optimizer steps. A budget beyond it leaves it
     as it is."""
 
     def __init__(self, make: Any, texts: int, config: Mapping[str, Any], seed: int, horizon: int) -> None:
-        super().__init__(make, config, seed, min(horizon, whole_steps(config, texts)))
+        rest = {name: value for name, value in config.items() if name != EPOCHS}  # the length is given in steps
+        super().__init__(lambda some: make({**some, EPOCHS: config[EPOCHS]}), rest, seed, min(horizon, whole_steps(config, texts)))
 
     def advance(self, until: int) -> tuple[dict[str, float], Curve]:
         return super().advance(min(until, self.horizon))
