@@ -75,7 +75,8 @@ class EpochRun(TrainerRun):
 
     def __init__(self, make: Any, texts: int, config: Mapping[str, Any], seed: int, horizon: int) -> None:
         rest = {name: value for name, value in config.items() if name != EPOCHS}  # the length is given in steps
-        super().__init__(lambda some: make({**some, EPOCHS: config[EPOCHS]}), rest, seed, min(horizon, whole_steps(config, texts)))
+        steps = min(horizon, whole_steps(config, texts))
+        super().__init__(lambda some: make({**some, EPOCHS: config[EPOCHS]}), rest, seed, steps)
 
     def advance(self, until: int) -> tuple[dict[str, float], Curve]:
         return super().advance(min(until, self.horizon))
