@@ -11,6 +11,7 @@ from experiments.curves import __main__ as curves
 from experiments.ledger import Measurement
 from experiments.ledger.digest import OURS, ROOT, Sources
 from experiments.ledger.sources import gp_rows, training_rows
+from experiments.sentiment import __main__ as sentiment
 from experiments.speed import __main__ as speed
 from papers.paper import find_paper, list_papers
 
@@ -32,7 +33,7 @@ def every_source() -> Iterator[tuple[str, ...]]:
     listed: list[Measurement] = [
         *subsets.subsets_measurements(), *rungs.rungs_measurements(), *mup.mup_measurements(), *compare.compare_measurements(),
         *curves.curves_measurements(), *population.population_measurements(), large.asks_measurement(10, 2, False),
-        speed.speed_measurement({}),
+        speed.speed_measurement({}), *(one for one in sentiment.sentiment_measurements() if one.key["arm"] == "ASHA(GP)"),
         *(events.events_measurement("one", name, 10) for name in events.MAKERS),
         *(find_paper(name).measurements()[-1] for name in list_papers()),
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import hpo
+from experiments.ledger.digest import OURS, Sources, is_aside
 from experiments.sentiment import arms, corpora, scores, spaces, tables
 from experiments.sentiment.__main__ import compare_lines, order_arms, sentiment_measurements
 from experiments.sentiment.budget import BudgetSpent, Monitor, search_within
@@ -336,6 +338,24 @@ def test_what_is_cheap_is_measured_first_then_seed_by_seed() -> None:
     assert len({*found}) == len(found) == 50 == len([*sentiment_measurements()])
     assert {arm for _, arm, _ in found[:10]} == {"majority", "default"} and {task for task, *_ in found[:13]} == {"english"}
     assert [seed for *_, seed in found[26:]] == sorted(seed for *_, seed in found[26:])
+
+
+@pytest.mark.parametrize(("task", "arm"), [("chinese", "ASHA(GP)"), ("chinese", "Optuna"), ("english", "GP")])
+def test_nothing_of_ours_is_executed_that_the_digest_does_not_cover(
+    reader: Reader, encoder: Any, task: str, arm: str
+) -> None:
+    pytest.importorskip("optuna")
+    sources = next(one.sources for one in sentiment_measurements() if (one.key["task"], one.key["arm"]) == (task, arm))
+    reached, learner = {module for module, _ in Sources().reach(*sources)}, reader if task == "chinese" else encoder
+    learner.warm()
+    run: set[str] = set()
+    sys.setprofile(lambda frame, event, _: run.add(frame.f_globals.get("__name__", "")))
+    try:
+        arms.measure_learner(learner, arms.ARMS[arm], 0, 4.0)
+    finally:
+        sys.setprofile(None)
+    ours = {module for module in run if module.partition(".")[0] in OURS and not is_aside(module)}
+    assert len(ours) > 6 and ours - reached == set()
 
 
 def test_a_recheck_compares_what_no_speed_changes() -> None:
