@@ -47,5 +47,6 @@ def format_number(value: float) -> str:
 
 
 def format_config(config: Mapping[str, Any]) -> str:
-    """A configuration on one line."""
-    return ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in config.items())
+    """A configuration on one line, without the seed that all have."""
+    shown = {name: value for name, value in config.items() if name != "seed"}
+    return ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in shown.items())

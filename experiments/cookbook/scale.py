@@ -27,8 +27,8 @@ class Scale:
     """
 
     width: int = 16
-    texts: int = 128
-    steps: int = 20
+    texts: int = 64
+    steps: int = 25
     trials: int | None = None
     seed: int = 0
 
