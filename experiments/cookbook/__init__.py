@@ -1,0 +1,14 @@
+"""Programs of tuning guides, rewritten on ours: `python -m experiments.cookbook median_pruning`; README.md lists them.
+
+    programs.py   the list: a name, the guide's number, the stated size
+    scale.py      how much smaller than in the guides everything is
+    outcome.py    what a program found, beside what it is compared with
+    space.py      the hyperparameters that a guide searches, as ranges and as `trial.suggest_*`
+    text.py       the text, its tokens, what is trained on and what is evaluated
+    trainer.py    a Trainer of Hugging Face for a configuration
+    gpt.py        a training of our own GPT for a configuration
+    measure.py    every program at its stated size, once, as lines of the ledger
+    command.py    the command
+
+All others are programs, one a file; each is a function of a scale that returns an outcome.
+"""

@@ -1,0 +1,64 @@
+"""Every program at its stated size, once, as lines of the ledger; and the table of README.md."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.cookbook.outcome import Outcome, format_number
+from experiments.cookbook.programs import PROGRAMS, find_scale, run_program
+from experiments.cookbook.text import find_text
+from experiments.ledger import Ledger, Measurement
+from experiments.ledger.environment import environment
+from experiments.ledger.markdown import markdown_table
+from experiments.ledger.measurement import result
+from experiments.ledger.sources import STUDY, gp_rows, training_rows
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "cookbook.jsonl"
+SAMPLERS = {"tpe": "tpe", "gp_sampler": "gp", "optuna_study": "gp", "three_objectives": "gp"}  # that programs make by name
+
+
+def measure_program(name: str) -> dict[str, Any]:
+    """What a program found, on which text, in how many seconds."""
+    started = time.monotonic()
+    outcome = run_program(name, find_scale(name))
+    found = {"outcome": asdict(outcome), "text": Path(find_text()).stem, "scale": asdict(find_scale(name))}
+    return {**found, "seconds": round(time.monotonic() - started, 1), **environment()}
+
+
+def program_measurements() -> Iterator[Measurement]:
+    """One of each program."""
+    for name, (guide, _) in PROGRAMS.items():
+        rows = [f"hpo.optimizers:OPTIMIZERS[{SAMPLERS[name]}]"] if name in SAMPLERS else []
+        models = gp_rows().values() if SAMPLERS.get(name) == "gp" else ()
+        code = (f"experiments.cookbook.{name}:{name}", "experiments.cookbook.programs:find_scale")
+        yield Measurement({"program": name, "guide": guide}, partial(measure_program, name),
+                          (*code, *rows, *models, *STUDY, *training_rows("adamw")), group=name)  # fmt: skip
+
+
+def compare_outcomes(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What must come out the same again: all but seconds; of a program that measures times, nothing but its size."""
+    kept = {name: value for name, value in result(line).items() if name != "seconds"}
+    return {**kept, "outcome": None} if line["program"] == "three_objectives" else kept
+
+
+def open_cookbook(path: Path = RESULTS) -> Ledger:
+    """The ledger of this experiment."""
+    return Ledger(path, list(program_measurements()), compare_outcomes)
+
+
+def tabulate_programs(lines: list[Mapping[str, Any]]) -> str:
+    """The program, its number in the guide, the trials, the result, and what is beside it."""
+    rows = []
+    for line in lines:
+        outcome, name = Outcome(**line["outcome"]), line["program"]
+        beside = "; ".join(f"{other} {format_number(value)}" for other, value in outcome.beside.items())
+        worse = [other for other in outcome.beside if not outcome.is_no_worse(other)]
+        verdict = f"worse than {', '.join(worse)}" if worse else "no worse"
+        found = f"{outcome.measure} {format_number(outcome.value)}"
+        rows.append([line["guide"], f"[{name}]({name}.py)", PROGRAMS[name][1], found, beside, verdict, f"{line['seconds']:.0f} s"])
+    return markdown_table(["guide", "program", "what it does", "result", "beside", "verdict", "took"], rows)

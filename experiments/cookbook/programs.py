@@ -1,0 +1,40 @@
+"""The programs by name: the number in the guide, what it is, and the stated size. Imports none of them until one is run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from experiments.cookbook.outcome import Outcome
+from experiments.cookbook.scale import Scale
+
+PROGRAMS: dict[str, tuple[str, str]] = {
+    "parameter_count": ("A1", "a causal LM of any shape; GPT-2's parameters"),
+    "manual_search": ("A2", "three shapes by hand, with the Trainer"),
+    "random_search": ("A3", "random shapes, with the Trainer"),
+    "grid_search": ("A4", "81 shapes, of which 63 can be built, with the Trainer"),
+    "random_nine": ("A5", "random search over nine hyperparameters, with the Trainer"),
+    "tpe": ("A6", "TPE over the nine, `trial.suggest_*`, with the Trainer"),
+    "simplified_pbt": ("A7", "population-based training without weights"),
+    "pbt": ("A7", "the real one, with the Trainer's checkpoints"),
+    "three_objectives": ("A8", "loss, megabytes and measured time; the Pareto front"),
+    "median_pruning": ("A9", "median pruning at 100, 500 and 2000 steps"),
+    "asha": ("A10", "ASHA(100, 3, 0)"),
+    "gp_sampler": ("A11", "a Gaussian process as the sampler"),
+    "optuna_study": ("A9, A11", "our GP and our median rule in Optuna's study"),
+}
+
+
+TRIALS = {"three_objectives": 25, "gp_sampler": 25, "optuna_study": 25}  # at the stated size, of 50; all others as the guide
+
+
+def find_scale(name: str) -> Scale:
+    """The stated size of a program."""
+    return Scale(trials=TRIALS.get(name))
+
+
+def run_program(name: str, scale: Scale) -> Outcome:
+    """What a program finds at a scale. ValueError for a name that is none."""
+    if name not in PROGRAMS:
+        raise ValueError(f"program is {name!r}; allowed are {', '.join(PROGRAMS)}")
+    found: Outcome = getattr(import_module(f"experiments.cookbook.{name}"), name)(scale)
+    return found
