@@ -52,12 +52,15 @@ class NSGA2(Evolution):
         return self.order(history, [*parents, *members])[: self.population]
 
     def order(self, history: History, keys: Sequence[Key]) -> list[Key]:
-        """Finished keys, best first: those that keep every bound by front and crowding, the others by how much they break."""
-        ranked = history.rank(keys)
+        """Finished keys, best first: those that keep every bound, by front and crowding among themselves; then the others, by how
+        much they break; then failures."""
         if not self.constraints:
-            return ranked
-        excess = self._bounds.violations(history, ranked)
-        return [ranked[i] for i in sorted(range(len(ranked)), key=lambda i: (history.is_failure(ranked[i]), excess[i]))]
+            return history.rank(keys)
+        good, failed = [key for key in keys if not history.is_failure(key)], [key for key in keys if history.is_failure(key)]
+        excess = dict(zip(good, self._bounds.violations(history, good).tolist(), strict=True))
+        kept = history.rank(key for key in good if excess[key] == 0.0)  # what breaks a bound dominates none of them
+        others = sorted(history.rank(key for key in good if excess[key] > 0.0), key=excess.__getitem__)
+        return [*kept, *others, *history.rank(failed)]
 
     def breed(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         domain = self.space.domain

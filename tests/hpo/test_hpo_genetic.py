@@ -12,8 +12,9 @@ import pytest
 from pymoo.algorithms.moo.nsga2 import NSGA2 as PymooNSGA2
 from pymoo.optimize import minimize as pymoo_minimize
 from pymoo.problems import get_problem
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from hpo import Float, Space, Study, minimize
+from hpo import Float, Result, Space, Study, minimize
 from hpo.optimizers.generations import Generations
 from hpo.optimizers.genetic import Genetic
 from hpo.optimizers.nsga2 import NSGA2
@@ -152,6 +153,32 @@ def test_constraint_domination() -> None:
     order = [key[0] for key in optimizer.order(study.history, study.history.finished_keys)]
     assert set(order[:2]) == {1, 2} and order[2:] == [3, 4, 0]
     assert optimizer.candidates(study.history)[0][0] in (1, 2)
+
+
+def test_what_breaks_a_bound_dominates_nothing_that_keeps_it() -> None:
+    """Fronts are those of what keeps every bound, as pymoo sorts them: trial 0 is on the first, although 1 and 2 dominate it."""
+    optimizer = NSGA2(cube(1), population=6, constraints={"bytes": 10.0})
+    study = Study(optimizer, objectives={"f": "min", "g": "min"})
+    rows = [(1.0, 9.0, 5.0), (0.5, 8.5, 50.0), (0.8, 8.8, 50.0), (5.0, 1.0, 5.0), (6.0, 2.0, 5.0)]
+    for f, g, size in rows:
+        optimizer.tell(optimizer.ask(), {"f": f, "g": g, "bytes": size})  # type: ignore[arg-type]
+    order = [key[0] for key in optimizer.order(study.history, study.history.finished_keys)]
+    kept = [trial for trial, row in enumerate(rows) if row[2] <= 10.0]
+    theirs = NonDominatedSorting().do(np.array([rows[trial][:2] for trial in kept]))
+    assert {*order[:2]} == {kept[i] for i in theirs[0]} == {0, 3} and order[2] == 4 and {*order[3:]} == {1, 2}
+
+
+@pytest.mark.parametrize("objectives", [{"f": "min"}, {"f": "min", "g": "min"}])
+def test_constraints_of_what_only_failed(objectives: dict[str, Any]) -> None:
+    """A failure reports no metric, and is asked for none: a generation of failures alone closes like any other."""
+    optimizer = NSGA2(cube(2), population=4, constraints={"bytes": 10.0})
+    study = Study(optimizer, objectives=objectives)
+    for _ in range(9):
+        job = optimizer.ask()
+        assert job is not None
+        optimizer.tell(job, Result({}, error="out of memory"))
+    job = optimizer.ask()
+    assert job is not None and job.note.record["generation"]["number"] == 2 and optimizer.candidates(study.history) == []
 
 
 def volumes(seed: int) -> dict[str, float]:
