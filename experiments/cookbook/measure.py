@@ -19,7 +19,9 @@ from experiments.ledger.measurement import result
 from experiments.ledger.sources import STUDY, gp_rows, training_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "cookbook.jsonl"
-SAMPLERS = {"tpe": "tpe", "gp_sampler": "gp", "optuna_study": "gp", "three_objectives": "gp"}  # that programs make by name
+SAMPLERS = {  # that programs make by name
+    "tpe": "tpe", "gp_sampler": "gp", "optuna_study": "gp", "three_objectives": "gp", "hotel_reviews": "gp",
+}  # fmt: skip
 
 
 def measure_program(name: str) -> dict[str, Any]:

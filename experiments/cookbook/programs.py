@@ -21,6 +21,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
     "asha": ("A10", "ASHA(100, 3, 0)"),
     "gp_sampler": ("A11", "a Gaussian process as the sampler"),
     "optuna_study": ("A9, A11", "our GP and our median rule in Optuna's study"),
+    "hotel_reviews": ("E1, E2", "reviews classified with the Trainer, and its `hyperparameter_search` on our GP"),
 }
 
 
@@ -29,7 +30,7 @@ TRIALS = {"three_objectives": 25, "gp_sampler": 25, "optuna_study": 25}  # at th
 
 def find_scale(name: str) -> Scale:
     """The stated size of a program."""
-    return Scale(trials=TRIALS.get(name))
+    return Scale(trials=TRIALS.get(name), texts=900 if name == "hotel_reviews" else 128)
 
 
 def run_program(name: str, scale: Scale) -> Outcome:
