@@ -1,8 +1,8 @@
 """The budget of a search in CPU seconds of this process, and the best model that it has evaluated.
 
-CPU seconds of one thread depend little on what else the machine does: waiting does not count, only a shared cache or core is felt.
-When they are used up the search ends where it is: at the next step of a training, or at an evaluation, whose result does not
-count. So it is for every arm.
+CPU seconds of one thread depend little on what else the machine does: waiting does not count, only a shared cache is felt. When
+they are used up the search ends where it is: at the next step of a training, or at an evaluation, whose result does not count. So
+it is for every arm.
 """
 
 from __future__ import annotations
