@@ -21,7 +21,8 @@ def start_training(config: Mapping[str, Any], scale: Scale, steps: int) -> Train
     trained = {
         **scale.build_shape(config), "context": LENGTH, "bias": True, "activation": "gelu_tanh", "schedule": "linear",
         "final_lr": 0.0, "eval_tokens": EVALUATED_TOKENS, "lr": config["lr"], "batch": config["batch_size"],
-        "weight_decay": config["weight_decay"], "warmup": scale.count_steps(config["warmup_steps"]) if config["warmup_steps"] else 0,
+        "weight_decay": config["weight_decay"],
+        "warmup": scale.count_steps(config["warmup_steps"]) if config["warmup_steps"] else 0,
     }  # fmt: skip
     return TrainRun(trained, scale.seed, scale.count_steps(steps), load_stream(), unit="steps")
 

@@ -1,7 +1,7 @@
 """Median pruning at 100, 500 and 2000 steps, 30 trials of TPE, written for Optuna (guide A, 9).
 
-The last rung is the end. What the guide's pruner says by `should_prune`, ours does within `report`, from which a trial that is worse
-than the median does not come back. Beside the default, and random search of as many steps in all, trained to the end.
+The last rung is the end. What the guide's pruner says by `should_prune`, ours does within `report`, from which a trial that is
+worse than the median does not come back. Beside the default, and random search of as many steps in all, trained to the end.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from hpo.integrations.transformers import tune
 def pbt(scale: Scale) -> Outcome:
     space = build_space({name: NINE[name] for name in (*SHAPES, "lr", "weight_decay")}, scale.seed)
     generations = max(scale.count_trials(20) // 4, 1)
-    rules: dict[str, Any] = {**dict.fromkeys(SHAPES, "fixed"), "lr": hpo.Factors(0.8, 1.25), "weight_decay": hpo.Steps(-0.05, 0.05)}
+    rules: dict[str, Any] = {"lr": hpo.Factors(0.8, 1.25), "weight_decay": hpo.Steps(-0.05, 0.05)}
+    rules |= dict.fromkeys(SHAPES, "fixed")
     search = hpo.PBT(hpo.Random(space, seed=scale.seed), population=4, generations=generations, explore=rules)
     make, steps = partial(make_trainer, scale=scale), count_trainer_steps(scale, epochs=3 * generations)
     study = tune(make, space, search, steps=steps, quiet=True)

@@ -1,7 +1,7 @@
 """Random search over nine hyperparameters with the Trainer, 20 trials (guide A, 5).
 
-The shape, a rate of 10^U(-5, -3), batch size, epochs, warm-up steps, weight decay. Beside GPT-2's shape with what the Trainer takes
-where nothing is said.
+The shape, a rate of 10^U(-5, -3), batch size, epochs, warm-up steps, weight decay. Beside GPT-2's shape with what the Trainer
+takes where nothing is said.
 """
 
 from __future__ import annotations

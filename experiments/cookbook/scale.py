@@ -1,7 +1,7 @@
 """How much smaller than in the guides models, data and searches are. Ranges, rules and rates are the guides' own.
 
-A configuration always has a guide's own values, such as 768 for the hidden width; they become smaller where a model is built and a
-training is set up, and nowhere else.
+A configuration always has a guide's own values, such as 768 for the hidden width; they become smaller where a model is built and
+a training is set up, and nowhere else.
 """
 
 from __future__ import annotations

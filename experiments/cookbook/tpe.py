@@ -1,7 +1,7 @@
 """TPE over nine hyperparameters with the Trainer, 20 trials, written for Optuna with `trial.suggest_*` (guide A, 6).
 
-A shape that cannot be built counts as a trial, as in Optuna: that is why random search, which draws only shapes that can be built,
-is not quite the same without the model. Beside the default, and random search of as many trials.
+A shape that cannot be built is a failed trial, as in Optuna. Beside the default, and random search of as many trials, which draws
+only shapes that can be built.
 """
 
 from __future__ import annotations

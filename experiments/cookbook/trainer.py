@@ -23,7 +23,7 @@ def make_trainer(config: Mapping[str, Any], scale: Scale) -> Trainer:
     shape = scale.build_shape(config)
     model = GPT2Config(
         vocab_size=VOCABULARY, n_positions=LENGTH, n_layer=shape["layers"], n_embd=shape["hidden"], n_head=shape["heads"],
-        n_inner=shape["ff"], bos_token_id=0, eos_token_id=0, loss_type="ForCausalLMLoss",
+        n_inner=shape["ff"], bos_token_id=0, eos_token_id=0, loss_type="ForCausalLMLoss",  # type: ignore[call-arg]
     )  # fmt: skip
     args = TrainingArguments(
         tempfile.gettempdir(), report_to=[], use_cpu=True, disable_tqdm=True, logging_strategy="no", save_strategy="no",
