@@ -7,6 +7,7 @@
     text.py       the text, its tokens, what is trained on and what is evaluated
     trainer.py    a Trainer of Hugging Face for a configuration
     gpt.py        a training of our own GPT for a configuration
+    reviews.py    reviews, and a Trainer that classifies them
     measure.py    every program at its stated size, once, as lines of the ledger
     command.py    the command
 

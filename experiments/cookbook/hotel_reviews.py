@@ -8,22 +8,12 @@ the best is never worse; and beside always saying "positive".
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from typing import Any
 
-import numpy as np
-import transformers
-from transformers import BertConfig, BertForSequenceClassification, EvalPrediction, Trainer, TrainingArguments
-
 from experiments.cookbook.outcome import Outcome, format_config
+from experiments.cookbook.reviews import ONCE, find_corpus, make_classifier, name_texts, score_positive, suggest_values
 from experiments.cookbook.scale import Scale
-from experiments.sentiment.corpora import Corpus, cut_corpus, read_reviews, read_tweets, reviews_file, tweets_file
-from experiments.sentiment.reviews import FILLING, UNKNOWN, Alphabet
-from experiments.sentiment.scores import accuracy, count_confusions, f1_by_class
 from hpo.integrations.transformers import register
-
-LENGTH = 128  # characters
-ONCE = {"learning_rate": 2e-5, "num_train_epochs": 3, "seed": 1, "per_device_train_batch_size": 64, "optim": "adamw"}
 
 
 def hotel_reviews(scale: Scale) -> Outcome:
@@ -36,63 +26,7 @@ def hotel_reviews(scale: Scale) -> Outcome:
             suggest_values, lambda metrics: metrics["eval_f1"], scale.count_trials(10), "maximize",
             sampler="gp", seed=scale.seed, first=[ONCE],
         )  # fmt: skip
-    labels = np.array([label for _, label in corpus.test])
-    positive = float(f1_by_class(count_confusions(labels, np.ones_like(labels), 2))[1])
-    beside = {"trained once": once["eval_f1"], 'always "positive"': positive}
+    beside = {"trained once": once["eval_f1"], 'always "positive"': score_positive(corpus)}
     chosen = f"run {best.run_id}: {format_config(best.hyperparameters)}"
-    texts = reviews_file().stem if reviews_file().exists() else tweets_file().stem
-    facts = {"texts": texts, "best": chosen, "its accuracy": f"{best.run_summary.metrics['eval_accuracy']:.3f}"}
+    facts = {"texts": name_texts(), "best": chosen, "its accuracy": f"{best.run_summary.metrics['eval_accuracy']:.3f}"}
     return Outcome("F1", best.objective, beside, is_higher_better=True, facts=facts)
-
-
-def suggest_values(trial: Any) -> dict[str, Any]:
-    """Transformers' default space, and the optimizer."""
-    return {
-        "learning_rate": trial.suggest_float("learning_rate", 1e-6, 1e-4, log=True),
-        "num_train_epochs": trial.suggest_int("num_train_epochs", 1, 5),
-        "seed": trial.suggest_int("seed", 1, 40),
-        "per_device_train_batch_size": trial.suggest_categorical("per_device_train_batch_size", [4, 8, 16, 32, 64]),
-        "optim": trial.suggest_categorical("optim", ["sgd", "adamw"]),
-    }
-
-
-def find_corpus(scale: Scale) -> Corpus:
-    """Reviews where they are, else tweets (positive ones or not): so many to train on, and a tenth of all to test."""
-    is_there = reviews_file().exists()
-    tweets = [] if is_there else [(text, int(label == 2)) for text, label in read_tweets(tweets_file())]
-    texts = read_reviews(reviews_file()) if is_there else tweets
-    return cut_corpus(texts, ("negative", "positive"), (scale.texts, 0, -(-scale.texts // 9)))
-
-
-def make_classifier(corpus: Corpus, scale: Scale, folder: str) -> Trainer:
-    """The guide's Trainer around a small encoder."""
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    alphabet = Alphabet(text for text, _ in corpus.train)
-    shape = BertConfig(
-        vocab_size=alphabet.characters.vocabulary, hidden_size=768 // scale.width, intermediate_size=3072 // scale.width,
-        num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=LENGTH, num_labels=2, pad_token_id=alphabet.filling,
-    )  # fmt: skip
-    args = TrainingArguments(  # the guide's
-        folder, per_device_train_batch_size=64, per_device_eval_batch_size=128, learning_rate=ONCE["learning_rate"], seed=1,
-        weight_decay=0.01, eval_strategy="epoch", save_strategy="epoch", save_total_limit=3, load_best_model_at_end=True,
-        metric_for_best_model="f1", report_to=[], use_cpu=True, disable_tqdm=True, logging_strategy="no",
-    )  # fmt: skip
-    train, test = ([make_row(alphabet, text, label) for text, label in part] for part in (corpus.train, corpus.test))
-    trainer = Trainer(model_init=partial(BertForSequenceClassification, shape), args=args, train_dataset=train, eval_dataset=test,
-                      compute_metrics=compute_scores)  # type: ignore[arg-type]  # fmt: skip
-    trainer.remove_callback(transformers.PrinterCallback)
-    return trainer
-
-
-def make_row(alphabet: Alphabet, text: str, label: int) -> dict[str, Any]:
-    """A text as ids, cut and filled up to LENGTH, where it has characters, and its class."""
-    letters = [letter if letter in alphabet.letters else UNKNOWN for letter in text[:LENGTH]]
-    ids = alphabet.characters.encode("".join(letters).ljust(LENGTH, FILLING))
-    return {"input_ids": ids.tolist(), "attention_mask": (ids != alphabet.filling).astype(int).tolist(), "labels": label}
-
-
-def compute_scores(found: EvalPrediction) -> dict[str, float]:
-    """Accuracy, and F1 of the positive texts."""
-    confusions = count_confusions(np.asarray(found.label_ids), np.asarray(found.predictions).argmax(-1), 2)
-    return {"accuracy": float(accuracy(confusions)), "f1": float(f1_by_class(confusions)[1])}
