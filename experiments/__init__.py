@@ -15,6 +15,7 @@
     speed/        `python -m experiments.speed`: our training loop beside nanoGPT's and Hugging Face's Trainer
     objectives.py `python -m experiments.objectives`: several objectives beside Optuna, by hypervolume; problems.py: on what
     sentiment/    `python -m experiments.sentiment`: what a search gains on two sentiment tasks, beside stock Optuna
+    cookbook/     `python -m experiments.cookbook`: programs of tuning guides, for the Trainer and for Optuna, rewritten on ours
     mup.py        `python -m experiments.mup`: does what was tuned on a narrow model hold on a wide one?
     events.py     `python -m experiments.events`: what a job costs in a long study
     large.py      `python -m experiments.large`: what an ask of a GP costs in a large study

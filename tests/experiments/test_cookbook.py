@@ -26,7 +26,8 @@ from experiments.ledger import read_lines
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "cookbook"
 SMALL = Scale(width=32, texts=16, steps=50, trials=8)
 # One file runs every program; those that take longest are run by `make test-all`.
-SLOW = {"grid_search", "tpe", "simplified_pbt", "gp_sampler", "three_objectives"}
+SLOW = {"grid_search", "tpe", "simplified_pbt", "pbt", "gp_sampler", "three_objectives"}
+FEWER = {"random_search": 4, "random_nine": 4, "median_pruning": 6}  # trials, so that a test takes few seconds
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def same_text(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PROGRAMS])
 def test_a_program_is_no_worse_than_the_default(name: str) -> None:
-    outcome = run_program(name, SMALL)
+    outcome = run_program(name, replace(SMALL, trials=FEWER.get(name, SMALL.trials)))
     assert outcome.is_no_worse(), outcome.describe()
     assert any("no worse" in line or "the same" in line for line in outcome.describe())
 
