@@ -408,3 +408,32 @@ def test_clones_go_on_with_their_own_values(tmp_path: Path) -> None:
     stock.args.learning_rate = 0.5
     stock.train(resume_from_checkpoint=str(checkpoint))
     assert all(rate < 0.5 for _, _, rate in seen[before:])
+
+
+@pytest.mark.usefixtures("ours")
+@pytest.mark.parametrize(
+    ("options", "before", "saved"),
+    [
+        ({"save_strategy": "epoch", "num_train_epochs": 2}, {"num_train_epochs": 4}, True),  # an earlier search left newer ones
+        ({"save_strategy": "best", "metric_for_best_model": "loss", "warmup_steps": 15, "learning_rate": 3.0}, None, False),
+        ({"save_strategy": "steps", "save_steps": 2, "scheduler": asha, "num_train_epochs": 4}, None, False),  # stopped at 15
+        ({"save_strategy": "steps", "save_steps": 5, "eval_strategy": "steps", "eval_steps": 99}, None, True),
+    ],
+)
+def test_a_checkpoint_holds_the_weights_of_the_objective_or_there_is_none(
+    options: dict[str, Any], before: dict[str, Any] | None, saved: bool, tmp_path: Path
+) -> None:
+    def search(options: dict[str, Any]) -> tuple[Trainer, Any]:
+        fields = dict(options)
+        scheduler, rate = fields.pop("scheduler", None), fields.pop("learning_rate", None)
+        trainer = make_trainer(tmp_path, **fields)
+        space = rates if rate is None else lambda trial: {"learning_rate": trial.suggest_float("learning_rate", rate, rate + 1)}
+        return trainer, trainer.hyperparameter_search(space, n_trials=3, sampler="random", scheduler=scheduler, evaluations=4)
+
+    if before is not None:
+        search({**options, **before})
+    trainer, best = search(options)
+    assert (best.run_summary.checkpoint is not None) == saved
+    assert (trainer.model is not None) == saved
+    if saved:
+        assert trainer.evaluate()["eval_loss"] == pytest.approx(best.objective, rel=1e-6)

@@ -138,7 +138,7 @@ def search(
     evaluations  of the longest training; by default as many as the longest one of 64 drawn at random
 
     The objective of a trial is its last evaluation's, or its best one's where `load_best_model_at_end` is set. Afterwards the
-    trainer holds the best model (of several best runs, the first's), if checkpoints were saved, and its own arguments.
+    trainer holds the best model (of several best runs, the first's), if a checkpoint has its weights, and its own arguments.
     """
     objectives = read_directions("objective", [direction] if isinstance(direction, str) else list(direction))
     shared = SharedTrainer(trainer, SearchSpace.of(trainer.hp_space, list(objectives), seed))
@@ -231,10 +231,10 @@ def make_best_run(shared: SharedTrainer, winner: Winner, study: hpo.Study | None
     """What transformers returns of a best trial."""
     trial = shared.space.make_trial(winner.number, winner.seed, winner.config, winner.known)
     args, values = shared.make_arguments(trial), shared.space.read_values(trial)
-    checkpoint = find_checkpoint(shared.find_folder(trial), args)
+    metrics = {name: value for name, value in winner.metrics.items() if name.startswith(EVALUATION)}
+    checkpoint = find_checkpoint(shared.find_folder(trial), metrics)
     if shared.takes_trial:
         shared.model_init(trial)  # which may ask it for more
-    metrics = {name: value for name, value in winner.metrics.items() if name.startswith(EVALUATION)}
     return BestRun(
         str(winner.number), winner.objective, {**trial.params, **values}, Summary(args.seed, checkpoint, metrics, study)
     )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import gc
 import inspect
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
@@ -26,7 +25,7 @@ from transformers.trainer_utils import IntervalStrategy, has_length
 
 from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.optuna.trial import OptunaTrial
-from hpo.integrations.transformers.cloning import STATE, read_state, take_over
+from hpo.integrations.transformers.cloning import STATE, take_over
 from hpo.integrations.transformers.hp_space import SearchSpace
 from hpo.integrations.transformers.names import GONE, RENAMED, set_arguments
 
@@ -260,8 +259,9 @@ class StopAtEvaluation(TrainerCallback):
         self.stopped = self.forced = False
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
-        if args.eval_strategy == IntervalStrategy.NO and state.global_step >= state.max_steps:
-            control.should_evaluate = True
+        if state.global_step < state.max_steps or args.eval_strategy == IntervalStrategy.EPOCH or list_evaluations(state):
+            return
+        control.should_evaluate = True  # a training has one, and its last checkpoint holds it
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
         if not self.order.may_pause:
@@ -306,11 +306,16 @@ def find_best_step(evaluations: Mapping[int, Mapping[str, float]], args: Trainin
     return min(evaluations, key=lambda step: (isnan(evaluations[step][name]), sign * evaluations[step][name], step))
 
 
-def find_checkpoint(folder: Path, args: TrainingArguments) -> str | None:
-    """The checkpoint of a trial's folder that holds the weights which its objective is of; None where none does."""
-    saved = {int(one.name.split("-")[1]): one for one in folder.glob("checkpoint-*") if (one / STATE).exists()}
-    if not saved:
-        return None
-    last = read_state(saved[max(saved)])
-    best = last["best_model_checkpoint"] if args.load_best_model_at_end else str(saved[max(saved)])
-    return best if best is not None and os.path.isdir(best) else None
+def find_checkpoint(folder: Path, metrics: Mapping[str, float]) -> str | None:
+    """The checkpoint of a trial's folder with the weights of an evaluation, known by all its metrics; None where none has them.
+
+    The newest does not do: it may be of another evaluation, or of an earlier search in the same folder.
+    """
+    for path in sorted(folder.glob("checkpoint-*")):
+        if not (path / STATE).exists():
+            continue
+        state = TrainerState.load_from_json(str(path / STATE))
+        found = list_evaluations(state).get(state.global_step)
+        if found is not None and all(found.get(name) == value or isnan(value) for name, value in metrics.items()):
+            return str(path)
+    return None
