@@ -344,6 +344,9 @@ def test_the_default_space_and_a_log_that_goes_on(tmp_path: Path) -> None:
         ({"scheduler": "asha", "eval_strategy": "no"}, "eval_strategy is 'no'"),
         ({"scheduler": "asha", "save_strategy": "best", "metric_for_best_model": "loss"}, "save_strategy is 'best'"),
         ({"direction": "down"}, "allowed are minimize and maximize"),
+        ({"directions": ["minimize"]}, "here there is direction, which may be a list"),
+        ({"sampler": optuna.samplers.RandomSampler()}, "a name of hpo.OPTIMIZERS and a function of (space, seed)"),
+        ({"scheduler": optuna.pruners.MedianPruner()}, "a name of hpo.OPTIMIZERS and a function of a sampler"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_trained(options: dict[str, Any], expected: str, tmp_path: Path) -> None:
@@ -437,3 +440,26 @@ def test_a_checkpoint_holds_the_weights_of_the_objective_or_there_is_none(
     assert (trainer.model is not None) == saved
     if saved:
         assert trainer.evaluate()["eval_loss"] == pytest.approx(best.objective, rel=1e-6)
+
+
+@pytest.mark.usefixtures("ours")
+def test_what_is_to_be_caught_does_not_end_the_search_of_a_trainer(tmp_path: Path) -> None:
+    def make() -> Trainer:
+        trainer, steps = make_trainer(tmp_path, max_steps=1), []
+        step = trainer.training_step
+
+        def training_step(*arguments: Any, **options: Any) -> Any:
+            steps.append(1)
+            if len(steps) < 4:
+                raise ValueError("a bad batch")
+            return step(*arguments, **options)
+
+        trainer.training_step = training_step  # type: ignore[method-assign]
+        return trainer
+
+    with pytest.raises(RuntimeError, match="catch=ValueError goes on"):
+        make().hyperparameter_search(rates, n_trials=5, sampler="random")
+    for space in (rates, {"learning_rate": (1e-4, 1e-1, "log")}):
+        best = make().hyperparameter_search(space, n_trials=5, sampler="random", catch=ValueError)
+        errors = [result.error for result in best.run_summary.study.history.results.values()]
+        assert errors == ["ValueError: a bad batch"] * 3 + [None] * 2

@@ -25,7 +25,8 @@ from transformers.trainer_utils import (
 )
 
 import hpo
-from hpo.integrations.optuna.searching import Chain, read_directions
+from hpo.failures import Caught
+from hpo.integrations.optuna.searching import Chain, read_directions, take_optimizer
 from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.optuna.trial import OptunaTrial
 from hpo.integrations.transformers.hp_space import SearchSpace
@@ -47,7 +48,7 @@ ELSEWHERE = {  # arguments of the stock backends, and what there is instead
     "pruner": "scheduler",
     "study_name": "log",
     "load_if_exists": "log, whose study goes on",
-    "catch": "nothing: a trial that raises has failed, and the search goes on",
+    "directions": "direction, which may be a list",
     "gc_after_trial": "nothing: memory is freed after every part of a trial",
     "n_jobs": "nothing: one trainer trains one trial at a time",
 }
@@ -125,6 +126,7 @@ def search(
     log: str | Path | None = None,
     seed: int = 0,
     evaluations: int | None = None,
+    catch: Caught = (),
 ) -> BestRun | list[BestRun]:
     """A search of a trainer that has `hp_space`, `hp_name` and `compute_objective`: the best run, or the Pareto front.
 
@@ -136,6 +138,8 @@ def search(
     log          the path of the study's file; the same call again goes on
     seed         of the search. A training's is the trainer's, or a hyperparameter
     evaluations  of the longest training; by default as many as the longest one of 64 drawn at random
+    catch        exceptions that do not end the search even if its first three trials raise them. All others fail a trial alone, and
+                 end the search if the first three raise them at one line, unless memory ran out or the training diverged
 
     The objective of a trial is its last evaluation's, or its best one's where `load_best_model_at_end` is set. Afterwards the
     trainer holds the best model (of several best runs, the first's), if a checkpoint has its weights, and its own arguments.
@@ -151,7 +155,7 @@ def search(
             try:
                 optimizer = partial(make_optimizer, sampler, scheduler)
                 horizon = find_horizon(shared, scheduler, seed, evaluations)
-                study, known = run_study(shared, optimizer, objectives, horizon, n_trials, seconds, log, seed)
+                study, known = run_study(shared, optimizer, objectives, horizon, n_trials, seconds, log, seed, catch)
                 winners = list_winners(study, known)
             finally:
                 shared.end(winners)
@@ -190,21 +194,23 @@ def count_evaluations(args: TrainingArguments, examples: int | None) -> int:
 
 def make_optimizer(sampler: Any, scheduler: Any, space: Space, seed: int) -> Any:
     """The sampler, or a scheduler over it."""
-    made = hpo.make(sampler, space, seed) if isinstance(sampler, str) else sampler(space, seed)
+    made = take_optimizer(sampler, space, seed)
     if scheduler is None:
         return made
+    if not isinstance(scheduler, str) and not callable(scheduler):
+        raise TypeError(f"the scheduler is {scheduler!r}; allowed are a name of hpo.OPTIMIZERS and a function of a sampler")
     return hpo.make(scheduler, space, seed, sampler=made) if isinstance(scheduler, str) else scheduler(made)
 
 
 def run_study(
     shared: SharedTrainer, optimizer: Callable[[Space, int], Any], objectives: Mapping[str, str], horizon: int,
-    trials: int | None, seconds: float | None, log: str | Path | None, seed: int,
+    trials: int | None, seconds: float | None, log: str | Path | None, seed: int, catch: Caught,
 ) -> tuple[hpo.Study, Known]:  # fmt: skip
     """A study of the trainer's trials, and the distributions that its space is made of."""
     if (space := shared.space.space) is not None:
         study = hpo.minimize(
             TrialFactory(shared, {}), space, optimizer(space, seed), trials, seconds=seconds, objectives=objectives,
-            horizon=horizon, executor="inline", log=log, quiet=True,
+            horizon=horizon, executor="inline", log=log, quiet=True, catch=catch,
         )  # fmt: skip
         return study, {}
     known: Known = {}
@@ -214,7 +220,7 @@ def run_study(
         known.update(found)
         return TrialFactory(shared, found)
 
-    chain = Chain(make, optimizer, objectives, seed=seed, horizon=horizon, log=log)
+    chain = Chain(make, optimizer, objectives, seed=seed, horizon=horizon, log=log, catch=catch)
     return chain.run(shared.space.known, trials, seconds), known
 
 
