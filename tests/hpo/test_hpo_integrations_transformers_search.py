@@ -463,3 +463,57 @@ def test_what_is_to_be_caught_does_not_end_the_search_of_a_trainer(tmp_path: Pat
         best = make().hyperparameter_search(space, n_trials=5, sampler="random", catch=ValueError)
         errors = [result.error for result in best.run_summary.study.history.results.values()]
         assert errors == ["ValueError: a bad batch"] * 3 + [None] * 2
+
+
+class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
+    """Forty lines without a length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        rows = Lines(40, 0)
+        return (rows[place] for place in range(40))
+
+
+@pytest.mark.usefixtures("ours")
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (Lines(40, 0), {"dataloader_drop_last": True, "per_device_train_batch_size": 16, "num_train_epochs": 4}),
+        (Stream(), {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 8}),
+        (Lines(40, 0), {"lr_scheduler_type": "reduce_lr_on_plateau", "num_train_epochs": 4}),
+        (Lines(40, 0), {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 12, "eval_delay": 6, "lr_scheduler_type": "cosine"}),
+    ],
+)
+def test_clones_have_the_schedule_of_their_own_training(data: Any, options: dict[str, Any], tmp_path: Path) -> None:
+    """At every step the rate is that of a training of one's own, and nothing is counted that is not evaluated."""
+    seen: list[tuple[int, float]] = []  # the step, and which part of its rate the optimizer has
+
+    class Look(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            seen.append((state.global_step, round(others["optimizer"].param_groups[0]["lr"] / args.learning_rate, 6)))
+
+    def make(folder: str) -> Trainer:
+        trainer = make_trainer(tmp_path / folder, **options)
+        trainer.train_dataset = data
+        trainer.add_callback(Look())
+        return trainer
+
+    alone = make("alone")
+    alone.train()
+    expected = set(seen)
+    best = make("pbt").hyperparameter_search(
+        {"learning_rate": (1e-4, 1e-2, "log")}, n_trials=None, sampler="random",
+        scheduler=lambda sampler: hpo.PBT(sampler, population=4, generations=4, max_resource=4),
+    )  # fmt: skip
+    study = best.run_summary.study
+    assert {result.error for result in study.history.results.values()} == {None}
+    assert any(job.source is not None and job.source[0] != job.trial for job in study.history.jobs.values())
+    assert study.header.horizon == len(list_evaluations(alone.state)) == 4
+    assert set(seen) == expected
+
+
+@pytest.mark.usefixtures("ours")
+def test_epochs_that_nobody_can_count_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, max_steps=8)
+    trainer.train_dataset = Stream()
+    with pytest.raises(ValueError, match="no length, so its epochs cannot be counted; give `evaluations=`"):
+        trainer.hyperparameter_search(rates, n_trials=1)

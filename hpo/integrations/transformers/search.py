@@ -185,11 +185,15 @@ def count_evaluations(args: TrainingArguments, examples: int | None) -> int:
     if args.eval_strategy == IntervalStrategy.NO:
         return 1
     steps, epoch = count_steps(args, examples)
-    if args.eval_strategy == IntervalStrategy.EPOCH:
-        return ceil(steps / epoch)
-    every = float(args.eval_steps or args.logging_steps)
-    every = every if every >= 1 else ceil(steps * every)
-    return ceil(steps / every)
+    if args.eval_strategy == IntervalStrategy.EPOCH and examples is None:
+        raise ValueError("the training set has no length, so its epochs cannot be counted; give `evaluations=`, the most of a trial")
+    every: float = epoch
+    if args.eval_strategy == IntervalStrategy.STEPS:
+        every = float(args.eval_steps or args.logging_steps)
+        every = every if every >= 1 else ceil(steps * every)
+    delay = args.eval_delay * (epoch if args.eval_strategy == IntervalStrategy.EPOCH else 1)  # in steps
+    early = max(ceil(delay / every) - 1, 0)  # before it
+    return max(ceil(steps / every) - early, 1)
 
 
 def make_optimizer(sampler: Any, scheduler: Any, space: Space, seed: int) -> Any:

@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
-from math import ceil, isnan
+from math import ceil, floor, isnan
 from pathlib import Path
 from typing import Any
 
@@ -288,10 +288,13 @@ def count_examples(trainer: Trainer) -> int | None:
 
 
 def count_steps(args: TrainingArguments, examples: int | None) -> tuple[int, int]:
-    """(steps of a training, steps of an epoch). ValueError where that cannot be said."""
+    """(steps of a training, steps of an epoch), as the trainer counts them. ValueError where that cannot be said."""
     if examples is None:
-        raise ValueError("the training set has no length, so the search cannot count evaluations; give `evaluations=`, the most")
-    batches = ceil(examples / (args.train_batch_size * args.world_size))
+        if args.max_steps <= 0:
+            raise ValueError("the training set has no length; allowed is max_steps above 0, which says how long a training is")
+        return args.max_steps, args.max_steps
+    batches = examples / (args.train_batch_size * args.world_size)
+    batches = floor(batches) if args.dataloader_drop_last else ceil(batches)
     epoch = max(ceil(batches / args.gradient_accumulation_steps), 1)
     return (args.max_steps if args.max_steps > 0 else ceil(args.num_train_epochs * epoch)), epoch
 
