@@ -168,8 +168,12 @@ def search(
 
 
 def find_horizon(shared: SharedTrainer, scheduler: Any, seed: int, evaluations: int | None) -> int:
-    """How many evaluations the longest training has. ValueError for a scheduler that could not stop a trial."""
+    """How many evaluations the longest training has. ValueError where there are none, or none where a scheduler could stop."""
     args = shared.args
+    kind = type(shared.trainer)
+    own = kind.evaluate is not Trainer.evaluate or kind.get_eval_dataloader is not Trainer.get_eval_dataloader
+    if shared.trainer.eval_dataset is None and not own:
+        raise ValueError("the trainer has no eval_dataset, and a search compares trials by their evaluations")
     if scheduler is not None and args.eval_strategy == IntervalStrategy.NO:
         raise ValueError("a scheduler decides at evaluations, and eval_strategy is 'no'; allowed are 'epoch' and 'steps'")
     if scheduler is not None and args.save_strategy == SaveStrategy.BEST:

@@ -87,13 +87,16 @@ class SharedTrainer:
     def make_arguments(self, trial: OptunaTrial) -> TrainingArguments:
         """The trainer's arguments with a trial's values, in the folder of the trial.
 
-        ValueError for a value that is no field's, unless `model_init` takes the trial.
+        ValueError for a value that is no field's, unless `model_init` takes the trial and can ask it for this name.
         """
         values, args = self.space.read_values(trial), copy.copy(self.args)
         known = {one.name for one in fields(args)} | set(RENAMED) | set(GONE)
         foreign = [name for name in values if name not in known]
-        if foreign and not self.takes_trial:
-            raise ValueError(f"{foreign[0]!r} is no field of TrainingArguments, and model_init does not take the trial")
+        for name in foreign:
+            if not self.takes_trial:
+                raise ValueError(f"{name!r} is no field of TrainingArguments, and model_init does not take the trial")
+            if name not in trial.params:
+                raise ValueError(f"{name!r} is no field of TrainingArguments, and no name that hp_space has asked the trial for")
         set_arguments(args, {name: value for name, value in values.items() if name in known})
         args.output_dir = str(self.find_folder(trial))
         return args
