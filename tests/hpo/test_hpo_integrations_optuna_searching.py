@@ -193,3 +193,22 @@ def test_a_killed_search_goes_on_to_the_same_end(tmp_path: Path) -> None:
 
 def test_the_example() -> None:
     assert run_example(minimize)["study"].history.trials
+
+
+def test_what_is_to_be_caught_does_not_end_the_search() -> None:
+    def objective(trial: Any) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        if trial.number < 4:
+            raise ValueError("no")
+        return float(x)
+
+    with pytest.raises(RuntimeError, match="catch=ValueError goes on"):
+        minimize(objective, "random", 6)
+    study = minimize(objective, "random", 6, catch=ValueError)
+    assert [result.error for result in study.history.results.values()] == ["ValueError: no"] * 4 + [None] * 2
+
+
+@pytest.mark.parametrize("optimizer", [optuna.samplers.RandomSampler(), hpo.Random({"x": (0.0, 1.0)})])
+def test_an_optimizer_that_is_made_already_is_refused_in_a_sentence(optimizer: Any) -> None:
+    with pytest.raises(TypeError, match="allowed are a name of hpo.OPTIMIZERS and a function of"):
+        minimize(branching, optimizer, 3, space={"x": (-5.0, 5.0)})

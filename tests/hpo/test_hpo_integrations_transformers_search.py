@@ -359,6 +359,9 @@ def test_the_default_space_and_a_log_that_goes_on(tmp_path: Path) -> None:
         ({"scheduler": "asha", "eval_strategy": "no"}, "eval_strategy is 'no'"),
         ({"scheduler": "asha", "save_strategy": "best", "metric_for_best_model": "loss"}, "save_strategy is 'best'"),
         ({"direction": "down"}, "allowed are minimize and maximize"),
+        ({"directions": ["minimize"]}, "here there is direction, which may be a list"),
+        ({"sampler": optuna.samplers.RandomSampler()}, "a name of hpo.OPTIMIZERS and a function of (space, seed)"),
+        ({"scheduler": optuna.pruners.MedianPruner()}, "a name of hpo.OPTIMIZERS and a function of a sampler"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_trained(options: dict[str, Any], expected: str, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from optuna.distributions import BaseDistribution
 
 import hpo
 from hpo.executors import make_executor
+from hpo.failures import Caught
 from hpo.history import History
 from hpo.integrations.optuna.spaces import (
     Known,
@@ -57,6 +58,7 @@ def minimize(
     executor: str = "inline",
     workers: int | None = None,
     log: str | Path | None = None,
+    catch: Caught = (),
 ) -> hpo.Study:
     """Searches for the values with which `objective(trial)` is lowest; the last study of the chain.
 
@@ -67,6 +69,7 @@ def minimize(
     space        what is known of the space from the beginning; None: nothing
     reports      whether the objective calls `trial.report`, so that schedulers may pause it; by default it is so for schedulers
     log          the path of the first study's file; those that follow are beside it. The same call again goes on
+    catch        exceptions that do not end the search even if its first three trials raise them, as in hpo.minimize
 
     The objectives are called value, or value0, value1, ... A trial that raises TrialPruned has failed; exceptions fail a trial
     as in hpo.minimize. Attributes that are numbers are metrics.
@@ -83,7 +86,8 @@ def minimize(
         pauses = isinstance(study.optimizer, hpo.Scheduler | hpo.Finals) if reports is None else reports
         return (ReportAdapter if pauses else Adapter)(objective, known, list(objectives))
 
-    chain = Chain(make, optimizer, objectives, seed=seed, executor=executor, workers=workers, log=log)
+    chain = Chain(make, optimizer, objectives, seed=seed, executor=executor, workers=workers, log=log,
+                  catch=catch)  # fmt: skip
     return chain.run(list_distributions(space) if space is not None else {}, trials, seconds)
 
 
@@ -126,6 +130,7 @@ class Chain:
     workers: int | None = None
     log: str | Path | None = None
     first: Sequence[Mapping[str, Any]] = ()  # what is tried first, over the distributions that are known from the beginning
+    catch: Caught = ()
 
     def run(self, known: Known, trials: int | None, seconds: float | None) -> hpo.Study:
         """The last study of the chain, which begins with what is known."""
@@ -165,7 +170,7 @@ class Chain:
         made, log = self.make_objective(known, study), self._find_log(place)
         folder = None if log is None else f"{log}.checkpoints"
         pool = make_executor(self.executor, made, study.header.horizon, folder, {"workers": self.workers})
-        hpo.run(study, pool, hpo.Stop(trials, seconds, rules=[NewParameter()]))
+        hpo.run(study, pool, hpo.Stop(trials, seconds, rules=[NewParameter()]), catch=self.catch)
 
 
 def enqueue_first(study: hpo.Study, first: Sequence[Mapping[str, Any]], known: Known) -> None:
@@ -178,8 +183,12 @@ def enqueue_first(study: hpo.Study, first: Sequence[Mapping[str, Any]], known: K
 
 
 def take_optimizer(optimizer: str | Make, space: Space, seed: int) -> Any:
-    """An optimizer over a space, by its name or by a function of (space, seed)."""
-    return hpo.make(optimizer, space, seed) if isinstance(optimizer, str) else optimizer(space, seed)
+    """An optimizer over a space, by its name or by a function of (space, seed). TypeError for anything else."""
+    if isinstance(optimizer, str):
+        return hpo.make(optimizer, space, seed)
+    if not callable(optimizer):
+        raise TypeError(f"the optimizer is {optimizer!r}; allowed are a name of hpo.OPTIMIZERS and a function of (space, seed)")
+    return optimizer(space, seed)
 
 
 class Adapter:

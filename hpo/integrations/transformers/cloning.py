@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import Trainer, TrainerState
 from transformers.trainer_callback import ExportableState
 
@@ -61,8 +62,9 @@ def _list_groups(trainer: Any, step: int, steps: int) -> tuple[list[dict[str, An
     trainer.create_scheduler(num_training_steps=steps)
     optimizer, scheduler = trainer.optimizer, trainer.lr_scheduler
     trainer.optimizer = trainer.lr_scheduler = None  # `train` makes them again
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that no step of the optimizer goes before
-        for _ in range(step):
-            scheduler.step()
+    if not isinstance(scheduler, ReduceLROnPlateau):  # which follows evaluations and not steps, and begins anew
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that no step of the optimizer goes before
+            for _ in range(step):
+                scheduler.step()
     return optimizer.state_dict()["param_groups"], scheduler.state_dict()

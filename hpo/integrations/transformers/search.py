@@ -26,7 +26,8 @@ from transformers.trainer_utils import (
 
 import hpo
 from hpo.executors import make_executor
-from hpo.integrations.optuna.searching import Chain, read_directions
+from hpo.failures import Caught
+from hpo.integrations.optuna.searching import Chain, read_directions, take_optimizer
 from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.optuna.trial import OptunaTrial
 from hpo.integrations.transformers.hp_space import SearchSpace
@@ -48,7 +49,7 @@ ELSEWHERE = {  # arguments of the stock backends, and what there is instead
     "pruner": "scheduler",
     "study_name": "log",
     "load_if_exists": "log, whose study goes on",
-    "catch": "nothing: a trial that raises has failed, and the search goes on",
+    "directions": "direction, which may be a list",
     "gc_after_trial": "nothing: memory is freed after every part of a trial",
     "n_jobs": "nothing: one trainer trains one trial at a time",
 }
@@ -127,6 +128,7 @@ def search(
     seed: int = 0,
     evaluations: int | None = None,
     first: Sequence[Mapping[str, Any]] = (),
+    catch: Caught = (),
 ) -> BestRun | list[BestRun]:
     """A search of a trainer that has `hp_space`, `hp_name` and `compute_objective`: the best run, or the Pareto front.
 
@@ -139,9 +141,11 @@ def search(
     seed         of the search. A training's is the trainer's, or a hyperparameter
     first        hyperparameters that are tried first, such as the default's: each a mapping from all names
     evaluations  of the longest training; by default as many as the longest one of 64 drawn at random
+    catch        exceptions that do not end the search even if its first three trials raise them. All others fail a trial alone, and
+                 end the search if the first three raise them at one line, unless memory ran out or the training diverged
 
     The objective of a trial is its last evaluation's, or its best one's where `load_best_model_at_end` is set. Afterwards the
-    trainer holds the best model (of several best runs, the first's), if checkpoints were saved, and its own arguments.
+    trainer holds the best model (of several best runs, the first's), if a checkpoint has its weights, and its own arguments.
     """
     objectives = read_directions("objective", [direction] if isinstance(direction, str) else list(direction))
     shared = SharedTrainer(trainer, SearchSpace.of(trainer.hp_space, list(objectives), seed))
@@ -154,7 +158,7 @@ def search(
             try:
                 optimizer = partial(make_optimizer, sampler, scheduler)
                 horizon = find_horizon(shared, scheduler, seed, evaluations)
-                study, known = run_study(shared, optimizer, objectives, horizon, first, n_trials, seconds, log, seed)
+                study, known = run_study(shared, optimizer, objectives, horizon, first, n_trials, seconds, log, seed, catch)
                 winners = list_winners(study, known)
             finally:
                 shared.end(winners)
@@ -167,8 +171,12 @@ def search(
 
 
 def find_horizon(shared: SharedTrainer, scheduler: Any, seed: int, evaluations: int | None) -> int:
-    """How many evaluations the longest training has. ValueError for a scheduler that could not stop a trial."""
+    """How many evaluations the longest training has. ValueError where there are none, or none where a scheduler could stop."""
     args = shared.args
+    kind = type(shared.trainer)
+    own = kind.evaluate is not Trainer.evaluate or kind.get_eval_dataloader is not Trainer.get_eval_dataloader
+    if shared.trainer.eval_dataset is None and not own:
+        raise ValueError("the trainer has no eval_dataset, and a search compares trials by their evaluations")
     if scheduler is not None and args.eval_strategy == IntervalStrategy.NO:
         raise ValueError("a scheduler decides at evaluations, and eval_strategy is 'no'; allowed are 'epoch' and 'steps'")
     if scheduler is not None and args.save_strategy == SaveStrategy.BEST:
@@ -184,24 +192,31 @@ def count_evaluations(args: TrainingArguments, examples: int | None) -> int:
     if args.eval_strategy == IntervalStrategy.NO:
         return 1
     steps, epoch = count_steps(args, examples)
-    if args.eval_strategy == IntervalStrategy.EPOCH:
-        return ceil(steps / epoch)
-    every = float(args.eval_steps or args.logging_steps)
-    every = every if every >= 1 else ceil(steps * every)
-    return ceil(steps / every)
+    if args.eval_strategy == IntervalStrategy.EPOCH and examples is None:
+        raise ValueError("the training set has no length, so its epochs cannot be counted; give `evaluations=`, the most of a trial")
+    every: float = epoch
+    if args.eval_strategy == IntervalStrategy.STEPS:
+        every = float(args.eval_steps or args.logging_steps)
+        every = every if every >= 1 else ceil(steps * every)
+    delay = args.eval_delay * (epoch if args.eval_strategy == IntervalStrategy.EPOCH else 1)  # in steps
+    early = max(ceil(delay / every) - 1, 0)  # before it
+    return max(ceil(steps / every) - early, 1)
 
 
 def make_optimizer(sampler: Any, scheduler: Any, space: Space, seed: int) -> Any:
     """The sampler, or a scheduler over it."""
-    made = hpo.make(sampler, space, seed) if isinstance(sampler, str) else sampler(space, seed)
+    made = take_optimizer(sampler, space, seed)
     if scheduler is None:
         return made
+    if not isinstance(scheduler, str) and not callable(scheduler):
+        raise TypeError(f"the scheduler is {scheduler!r}; allowed are a name of hpo.OPTIMIZERS and a function of a sampler")
     return hpo.make(scheduler, space, seed, sampler=made) if isinstance(scheduler, str) else scheduler(made)
 
 
 def run_study(
     shared: SharedTrainer, optimizer: Callable[[Space, int], Any], objectives: Mapping[str, str], horizon: int,
     first: Sequence[Mapping[str, Any]], trials: int | None, seconds: float | None, log: str | Path | None, seed: int,
+    catch: Caught,
 ) -> tuple[hpo.Study, Known]:  # fmt: skip
     """A study of the trainer's trials, and the distributions that its space is made of."""
     if (space := shared.space.space) is not None:
@@ -209,7 +224,8 @@ def run_study(
         for config in first if not len(study.history) else ():
             study.optimizer.enqueue(config)
         folder = None if log is None else f"{log}.checkpoints"
-        hpo.run(study, make_executor("inline", TrialFactory(shared, {}), horizon, folder), hpo.Stop(trials, seconds))
+        pool = make_executor("inline", TrialFactory(shared, {}), horizon, folder)
+        hpo.run(study, pool, hpo.Stop(trials, seconds), catch=catch)
         return study, {}
     known: Known = {}
 
@@ -218,7 +234,7 @@ def run_study(
         known.update(found)
         return TrialFactory(shared, found)
 
-    chain = Chain(make, optimizer, objectives, seed=seed, horizon=horizon, log=log, first=first)
+    chain = Chain(make, optimizer, objectives, seed=seed, horizon=horizon, log=log, first=first, catch=catch)
     return chain.run(shared.space.known, trials, seconds), known
 
 
@@ -235,10 +251,10 @@ def make_best_run(shared: SharedTrainer, winner: Winner, study: hpo.Study | None
     """What transformers returns of a best trial."""
     trial = shared.space.make_trial(winner.number, winner.seed, winner.config, winner.known)
     args, values = shared.make_arguments(trial), shared.space.read_values(trial)
-    checkpoint = find_checkpoint(shared.find_folder(trial), args)
+    metrics = {name: value for name, value in winner.metrics.items() if name.startswith(EVALUATION)}
+    checkpoint = find_checkpoint(shared.find_folder(trial), metrics)
     if shared.takes_trial:
         shared.model_init(trial)  # which may ask it for more
-    metrics = {name: value for name, value in winner.metrics.items() if name.startswith(EVALUATION)}
     return BestRun(
         str(winner.number), winner.objective, {**trial.params, **values}, Summary(args.seed, checkpoint, metrics, study)
     )

@@ -11,11 +11,10 @@ from __future__ import annotations
 import copy
 import gc
 import inspect
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
-from math import ceil, isnan
+from math import ceil, floor, isnan
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from transformers.trainer_utils import IntervalStrategy, has_length
 
 from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.optuna.trial import OptunaTrial
-from hpo.integrations.transformers.cloning import STATE, read_state, take_over
+from hpo.integrations.transformers.cloning import STATE, take_over
 from hpo.integrations.transformers.hp_space import SearchSpace
 from hpo.integrations.transformers.names import GONE, RENAMED, set_arguments
 
@@ -88,13 +87,16 @@ class SharedTrainer:
     def make_arguments(self, trial: OptunaTrial) -> TrainingArguments:
         """The trainer's arguments with a trial's values, in the folder of the trial.
 
-        ValueError for a value that is no field's, unless `model_init` takes the trial.
+        ValueError for a value that is no field's, unless `model_init` takes the trial and can ask it for this name.
         """
         values, args = self.space.read_values(trial), copy.copy(self.args)
         known = {one.name for one in fields(args)} | set(RENAMED) | set(GONE)
         foreign = [name for name in values if name not in known]
-        if foreign and not self.takes_trial:
-            raise ValueError(f"{foreign[0]!r} is no field of TrainingArguments, and model_init does not take the trial")
+        for name in foreign:
+            if not self.takes_trial:
+                raise ValueError(f"{name!r} is no field of TrainingArguments, and model_init does not take the trial")
+            if name not in trial.params:
+                raise ValueError(f"{name!r} is no field of TrainingArguments, and no name that hp_space has asked the trial for")
         set_arguments(args, {name: value for name, value in values.items() if name in known})
         args.output_dir = str(self.find_folder(trial))
         return args
@@ -260,8 +262,9 @@ class StopAtEvaluation(TrainerCallback):
         self.stopped = self.forced = False
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
-        if args.eval_strategy == IntervalStrategy.NO and state.global_step >= state.max_steps:
-            control.should_evaluate = True
+        if state.global_step < state.max_steps or args.eval_strategy == IntervalStrategy.EPOCH or list_evaluations(state):
+            return
+        control.should_evaluate = True  # a training has one, and its last checkpoint holds it
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
         if not self.order.may_pause:
@@ -288,10 +291,13 @@ def count_examples(trainer: Trainer) -> int | None:
 
 
 def count_steps(args: TrainingArguments, examples: int | None) -> tuple[int, int]:
-    """(steps of a training, steps of an epoch). ValueError where that cannot be said."""
+    """(steps of a training, steps of an epoch), as the trainer counts them. ValueError where that cannot be said."""
     if examples is None:
-        raise ValueError("the training set has no length, so the search cannot count evaluations; give `evaluations=`, the most")
-    batches = ceil(examples / (args.train_batch_size * args.world_size))
+        if args.max_steps <= 0:
+            raise ValueError("the training set has no length; allowed is max_steps above 0, which says how long a training is")
+        return args.max_steps, args.max_steps
+    batches = examples / (args.train_batch_size * args.world_size)
+    batches = floor(batches) if args.dataloader_drop_last else ceil(batches)
     epoch = max(ceil(batches / args.gradient_accumulation_steps), 1)
     return (args.max_steps if args.max_steps > 0 else ceil(args.num_train_epochs * epoch)), epoch
 
@@ -306,11 +312,16 @@ def find_best_step(evaluations: Mapping[int, Mapping[str, float]], args: Trainin
     return min(evaluations, key=lambda step: (isnan(evaluations[step][name]), sign * evaluations[step][name], step))
 
 
-def find_checkpoint(folder: Path, args: TrainingArguments) -> str | None:
-    """The checkpoint of a trial's folder that holds the weights which its objective is of; None where none does."""
-    saved = {int(one.name.split("-")[1]): one for one in folder.glob("checkpoint-*") if (one / STATE).exists()}
-    if not saved:
-        return None
-    last = read_state(saved[max(saved)])
-    best = last["best_model_checkpoint"] if args.load_best_model_at_end else str(saved[max(saved)])
-    return best if best is not None and os.path.isdir(best) else None
+def find_checkpoint(folder: Path, metrics: Mapping[str, float]) -> str | None:
+    """The checkpoint of a trial's folder with the weights of an evaluation, known by all its metrics; None where none has them.
+
+    The newest does not do: it may be of another evaluation, or of an earlier search in the same folder.
+    """
+    for path in sorted(folder.glob("checkpoint-*")):
+        if not (path / STATE).exists():
+            continue
+        state = TrainerState.load_from_json(str(path / STATE))
+        found = list_evaluations(state).get(state.global_step)
+        if found is not None and all(found.get(name) == value or isnan(value) for name, value in metrics.items()):
+            return str(path)
+    return None

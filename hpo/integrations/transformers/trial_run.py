@@ -16,7 +16,7 @@ from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.transformers.cloning import STATE
 from hpo.integrations.transformers.shared import Order, SharedTrainer, find_best_step, list_evaluations
 from hpo.job import Curve
-from hpo.values import is_several
+from hpo.values import format_value, is_several, plain
 
 MEASURED = ("_runtime", "_per_second", "_time")  # ends of metrics that are another's at every run
 RUN = "trial_run.json"  # beside a checkpoint: whether its training has come to its end, and what was adopted
@@ -73,9 +73,15 @@ class TrialRun:
             self._take(part.checkpoint, moves=part.is_own)
 
     def _judge(self, metrics: Mapping[str, float]) -> list[float]:
-        """The objectives of an evaluation."""
-        value: Any = self.factory.shared.trainer.compute_objective(dict(metrics))
-        return [float(one) for one in value] if is_several(value) else [float(value)]
+        """The objectives of an evaluation. ValueError where `compute_objective` returns others than the directions say."""
+        shared = self.factory.shared
+        value: Any = shared.trainer.compute_objective(dict(metrics))
+        several, count = list(value) if is_several(value) else [value], len(shared.space.names)
+        found = [plain(one) for one in several]
+        if len(found) != count or not all(isinstance(one, int | float) for one in found):
+            allowed = "a number" if count == 1 else f"{count} numbers, one a direction"
+            raise ValueError(f"compute_objective returned {format_value(value)}; allowed is {allowed}")
+        return [float(one) for one in found]
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
