@@ -114,7 +114,7 @@ def test_the_command_lists_runs_and_refuses() -> None:
 
 
 def test_the_page_shows_what_was_measured() -> None:
-    """Every program has a line, at the stated size, no worse than the default, within five minutes, and the page has the table."""
+    """Every program has a line, at the stated size, no worse than the default, within five minutes; the page has the table."""
     ledger = open_cookbook()
     lines = list(ledger.latest().values())
     assert {line["program"] for line in lines} == {*PROGRAMS} and len(list(read_lines(RESULTS))) >= len(PROGRAMS)

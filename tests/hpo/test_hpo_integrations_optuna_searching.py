@@ -210,5 +210,5 @@ def test_what_is_to_be_caught_does_not_end_the_search() -> None:
 
 @pytest.mark.parametrize("optimizer", [optuna.samplers.RandomSampler(), hpo.Random({"x": (0.0, 1.0)})])
 def test_an_optimizer_that_is_made_already_is_refused_in_a_sentence(optimizer: Any) -> None:
-    with pytest.raises(TypeError, match="allowed are a name of hpo.OPTIMIZERS and a function of"):
+    with pytest.raises(TypeError, match=r"allowed are a name of hpo\.OPTIMIZERS and a function of"):
         minimize(branching, optimizer, 3, space={"x": (-5.0, 5.0)})
