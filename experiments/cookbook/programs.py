@@ -30,7 +30,7 @@ TRIALS = {"three_objectives": 25, "gp_sampler": 25, "optuna_study": 25}  # at th
 
 def find_scale(name: str) -> Scale:
     """The stated size of a program."""
-    return Scale(trials=TRIALS.get(name), texts=900 if name == "hotel_reviews" else 128)
+    return Scale(trials=TRIALS.get(name))
 
 
 def run_program(name: str, scale: Scale) -> Outcome:

@@ -14,6 +14,7 @@ from experiments.sentiment.reviews import FILLING, UNKNOWN, Alphabet
 from experiments.sentiment.scores import accuracy, count_confusions, f1_by_class
 
 LENGTH = 128  # characters
+MORE = 8
 ONCE: dict[str, Any] = {
     "learning_rate": 2e-5, "num_train_epochs": 3, "seed": 1, "per_device_train_batch_size": 64, "optim": "adamw",
 }  # fmt: skip
@@ -31,11 +32,12 @@ def suggest_values(trial: Any) -> dict[str, Any]:
 
 
 def find_corpus(scale: Scale) -> Corpus:
-    """Reviews where they are, else tweets (positive ones or not): so many to train on, and a tenth of all to test."""
+    """Reviews where they are, else tweets (positive ones or not): MORE times as many to train on as a language model has, and
+    of all a tenth to test."""
     is_there = reviews_file().exists()
     tweets = [] if is_there else [(text, int(label == 2)) for text, label in read_tweets(tweets_file())]
     texts = read_reviews(reviews_file()) if is_there else tweets
-    return cut_corpus(texts, ("negative", "positive"), (scale.texts, 0, -(-scale.texts // 9)))
+    return cut_corpus(texts, ("negative", "positive"), (MORE * scale.texts, 0, -(-MORE * scale.texts // 9)))
 
 
 def make_classifier(corpus: Corpus, scale: Scale, folder: str) -> Trainer:
