@@ -96,7 +96,7 @@ class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
         (Lines(40, 0), {"dataloader_drop_last": True, "per_device_train_batch_size": 16, "num_train_epochs": 4}),
         (Stream(), {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 8}),
         (Lines(40, 0), {"lr_scheduler_type": "reduce_lr_on_plateau", "num_train_epochs": 4}),
-        (Lines(40, 0), {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 12, "eval_delay": 6, "lr_scheduler_type": "cosine"}),
+        (Lines(40, 0), {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 12, "eval_delay": 6}),
     ],
 )
 def test_clones_have_the_schedule_of_their_own_training(data: Any, options: dict[str, Any], tmp_path: Path) -> None:

@@ -138,11 +138,11 @@ def search(
     log          the path of the study's file; the same call again goes on
     seed         of the search. A training's is the trainer's, or a hyperparameter
     evaluations  of the longest training; by default as many as the longest one of 64 drawn at random
-    catch        exceptions that do not end the search even if its first three trials raise them. All others fail a trial alone, and
+    catch        exceptions that do not end the search even if its first three trials raise them. Others fail a trial alone, and
                  end the search if the first three raise them at one line, unless memory ran out or the training diverged
 
     The objective of a trial is its last evaluation's, or its best one's where `load_best_model_at_end` is set. Afterwards the
-    trainer holds the best model (of several best runs, the first's), if a checkpoint has its weights, and its own arguments.
+    trainer holds the best model (of several, the first), if a checkpoint has its weights, and its own arguments.
     """
     objectives = read_directions("objective", [direction] if isinstance(direction, str) else list(direction))
     shared = SharedTrainer(trainer, SearchSpace.of(trainer.hp_space, list(objectives), seed))
@@ -190,7 +190,7 @@ def count_evaluations(args: TrainingArguments, examples: int | None) -> int:
         return 1
     steps, epoch = count_steps(args, examples)
     if args.eval_strategy == IntervalStrategy.EPOCH and examples is None:
-        raise ValueError("the training set has no length, so its epochs cannot be counted; give `evaluations=`, the most of a trial")
+        raise ValueError("the training set has no length, so its epochs cannot be counted; give `evaluations=`, the most")
     every: float = epoch
     if args.eval_strategy == IntervalStrategy.STEPS:
         every = float(args.eval_steps or args.logging_steps)
