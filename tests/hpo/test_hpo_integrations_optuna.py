@@ -284,3 +284,25 @@ def test_budgets_and_failures_of_ours_are_states_there() -> None:
 def test_an_empty_study_is_refused() -> None:
     with pytest.raises(ValueError, match="none of the 0 finished trials"):
         import_study(optuna.create_study())
+
+
+def test_what_was_pruned_and_reported_comes_back() -> None:
+    """The value of a pruned trial, the values on the way (steps count from 1 here), and attributes that are numbers."""
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        trial.set_user_attr("size", 3)
+        trial.set_user_attr("host", "a")
+        for step in range(5):
+            trial.report(x + step, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return x  # and not the last that was reported
+
+    source = optuna.create_study(sampler=optuna.samplers.RandomSampler(0), pruner=optuna.pruners.MedianPruner(2, 0))
+    source.optimize(objective, 12)
+    back = export_study(import_study(source, "random", seed=1))
+    assert {trial.state for trial in source.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for old, new in zip(source.trials, back.trials, strict=True):
+        assert (old.state, old.values) == (new.state, new.values)
+        assert {step + 1: value for step, value in old.intermediate_values.items()} == new.intermediate_values
+        assert new.user_attrs["size"] == 3 and "host" not in new.user_attrs

@@ -212,3 +212,17 @@ def test_what_is_to_be_caught_does_not_end_the_search() -> None:
 def test_an_optimizer_that_is_made_already_is_refused_in_a_sentence(optimizer: Any) -> None:
     with pytest.raises(TypeError, match=r"allowed are a name of hpo\.OPTIMIZERS and a function of"):
         minimize(branching, optimizer, 3, space={"x": (-5.0, 5.0)})
+
+
+def test_older_names_ask_for_the_same() -> None:
+    def older(trial: Any) -> float:
+        a, b = trial.suggest_uniform("a", 0, 1), trial.suggest_loguniform("b", 1e-3, 1)
+        return float(a + b + trial.suggest_discrete_uniform("c", 0, 1, 0.25))
+
+    def newer(trial: Any) -> float:
+        a, b = trial.suggest_float("a", 0, 1), trial.suggest_float("b", 1e-3, 1, log=True)
+        return float(a + b + trial.suggest_float("c", 0, 1, step=0.25))
+
+    studies = [minimize(one, "random", 5) for one in (older, newer)]
+    assert studies[0].space.describe() == studies[1].space.describe()
+    assert [job.config for job in studies[0].history.jobs.values()] == [job.config for job in studies[1].history.jobs.values()]

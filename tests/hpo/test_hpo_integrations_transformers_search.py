@@ -395,34 +395,3 @@ def test_two_processes_agree_about_every_trial(tmp_path: Path) -> None:
     assert first == second and len({part[0] for part in first["seen"]}) == 5
     assert len(first["seen"]) > 5, "some trials were paused and went on"
     assert {len(part) - 4 for part in first["seen"]} == {1, 2}
-
-
-@pytest.mark.usefixtures("ours")
-def test_clones_go_on_with_their_own_values(tmp_path: Path) -> None:
-    """Beside it: a Trainer that resumes from a checkpoint goes on at the checkpoint's rate, whatever it was told."""
-    seen: list[tuple[int, float, float]] = []  # the step, the rate that was told, and the optimizer's
-
-    class Look(TrainerCallback):
-        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-            seen.append((state.global_step, args.learning_rate, others["optimizer"].param_groups[0]["lr"]))
-
-    def make(folder: str) -> Trainer:
-        trainer = make_trainer(tmp_path / folder, num_train_epochs=4, lr_scheduler_type="constant", save_strategy="epoch")
-        trainer.add_callback(Look())
-        return trainer
-
-    best = make("pbt").hyperparameter_search(
-        {"learning_rate": (1e-4, 1e-1, "log")}, n_trials=None, sampler="random",
-        scheduler=lambda sampler: hpo.PBT(sampler, population=4, generations=4, max_resource=4),
-    )  # fmt: skip
-    study = best.run_summary.study
-    clones = [job for job in study.history.jobs.values() if job.source is not None and job.source[0] != job.trial]
-    assert clones and not any(result.error for result in study.history.results.values())
-    assert {round(told / rate, 6) for _, told, rate in seen} == {1.0}
-    assert {job.config["learning_rate"] for job in clones} <= {told for step, told, _ in seen if step}, "and they were trained"
-    assert best.objective == min(result.metrics["eval_loss"] for key, result in study.history.results.items() if key[1] == 4)
-    checkpoint = next((tmp_path / "pbt").glob("run-*/checkpoint-5"))
-    stock, before = make("stock"), len(seen)
-    stock.args.learning_rate = 0.5
-    stock.train(resume_from_checkpoint=str(checkpoint))
-    assert all(rate < 0.5 for _, _, rate in seen[before:])

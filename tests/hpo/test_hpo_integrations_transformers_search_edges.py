@@ -96,8 +96,7 @@ class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
         (Lines(40, 0), {"dataloader_drop_last": True, "per_device_train_batch_size": 16, "num_train_epochs": 4}),
         (Stream(), {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 8}),
         (Lines(40, 0), {"lr_scheduler_type": "reduce_lr_on_plateau", "num_train_epochs": 4}),
-        (Lines(40, 0), {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 12, "eval_delay": 6,
-                        "lr_scheduler_type": "cosine"}),
+        (Lines(40, 0), {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 12, "eval_delay": 6}),
     ],
 )
 def test_clones_have_the_schedule_of_their_own_training(data: Any, options: dict[str, Any], tmp_path: Path) -> None:
@@ -174,3 +173,34 @@ def test_what_is_no_objective_is_told_in_a_sentence(objective: Any, direction: A
     trainer = make_trainer(tmp_path, max_steps=1)
     with pytest.raises(ValueError, match=f"compute_objective returned .*; allowed is {allowed}"):
         trainer.hyperparameter_search(rates, objective, 2, direction, sampler="random")
+
+
+@pytest.mark.usefixtures("ours")
+def test_clones_go_on_with_their_own_values(tmp_path: Path) -> None:
+    """Beside it: a Trainer that resumes from a checkpoint goes on at the checkpoint's rate, whatever it was told."""
+    seen: list[tuple[int, float, float]] = []  # the step, the rate that was told, and the optimizer's
+
+    class Look(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            seen.append((state.global_step, args.learning_rate, others["optimizer"].param_groups[0]["lr"]))
+
+    def make(folder: str) -> Trainer:
+        trainer = make_trainer(tmp_path / folder, num_train_epochs=4, lr_scheduler_type="constant", save_strategy="epoch")
+        trainer.add_callback(Look())
+        return trainer
+
+    best = make("pbt").hyperparameter_search(
+        {"learning_rate": (1e-4, 1e-1, "log")}, n_trials=None, sampler="random",
+        scheduler=lambda sampler: hpo.PBT(sampler, population=4, generations=4, max_resource=4),
+    )  # fmt: skip
+    study = best.run_summary.study
+    clones = [job for job in study.history.jobs.values() if job.source is not None and job.source[0] != job.trial]
+    assert clones and not any(result.error for result in study.history.results.values())
+    assert {round(told / rate, 6) for _, told, rate in seen} == {1.0}
+    assert {job.config["learning_rate"] for job in clones} <= {told for step, told, _ in seen if step}, "and they were trained"
+    assert best.objective == min(result.metrics["eval_loss"] for key, result in study.history.results.items() if key[1] == 4)
+    checkpoint = next((tmp_path / "pbt").glob("run-*/checkpoint-5"))
+    stock, before = make("stock"), len(seen)
+    stock.args.learning_rate = 0.5
+    stock.train(resume_from_checkpoint=str(checkpoint))
+    assert all(rate < 0.5 for _, _, rate in seen[before:])

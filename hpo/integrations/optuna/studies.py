@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hpo.history import History
 from hpo.integrations.optuna.replica import Budgets, name_objectives, read_outcome
 from hpo.integrations.optuna.searching import take_optimizer
 from hpo.integrations.optuna.spaces import draw_value, extend_by, make_distribution, read_distributions, read_params
+from hpo.integrations.optuna.trial import list_numbers
 from hpo.job import Key
 from hpo.logs import Log
 
@@ -35,7 +37,7 @@ def import_study(
     log          where the study is kept, a file that does not exist yet
 
     A parameter that a trial does not have gets a random value: its result does not hang on it. Of ranges that differ from trial
-    to trial the space holds all. ValueError where no trial has a parameter.
+    to trial the space holds all. User attributes that are numbers are metrics. ValueError where no trial has a parameter.
     """
     trials = [trial for trial in found.get_trials(deepcopy=False) if trial.state.is_finished()]
     known: dict[str, BaseDistribution] = {}
@@ -54,7 +56,8 @@ def import_study(
         config = read_params(params, known, space)
         assert config is not None
         until = None if horizon is None else budgets.find_until(trial)
-        study.optimizer.add(config, read_outcome(trial, objectives, budgets), until)
+        result = read_outcome(trial, objectives, budgets)
+        study.optimizer.add(config, replace(result, metrics={**list_numbers(trial.user_attrs), **result.metrics}), until)
     return study
 
 
@@ -78,12 +81,12 @@ def _export_trial(study: hpo.Study, keys: list[Key]) -> FrozenTrial:
     state, values = TrialState.RUNNING, None
     if result is not None and told[-1] == keys[-1]:
         state = _state(history, told[-1])
-        values = [result.metrics[name] for name in objectives] if state == TrialState.COMPLETE else None
+        values = None if state == TrialState.FAIL else [result.metrics[name] for name in objectives]  # of a pruned one the last
     specs = {name: space.parameters[name] for name in job.config}
     first = next(iter(objectives))
-    steps = {step: value for key in told for step, value in history.results[key].curve}
+    steps = {key[1]: history.results[key].metrics[first] for key in told if first in history.results[key].metrics}
     single = len(objectives) == 1
-    steps |= {key[1]: history.results[key].metrics[first] for key in told if first in history.results[key].metrics}
+    steps |= {step: value for key in told for step, value in history.results[key].curve}  # what was reported counts
     attributes = {"seed": job.seed, **({} if result is None else _list_others(result.metrics, objectives))}
     return optuna.create_trial(
         state=state, values=values, params=dict(job.config), user_attrs=attributes,

@@ -62,6 +62,18 @@ class OptunaTrial:
             check_choice(name, choice)
         return self._suggest(name, CategoricalDistribution(choices))
 
+    def suggest_uniform(self, name: str, low: float, high: float) -> float:
+        """A float in [low, high], by an older name."""
+        return self.suggest_float(name, low, high)
+
+    def suggest_loguniform(self, name: str, low: float, high: float) -> float:
+        """A float in [low, high] on a log scale, by an older name."""
+        return self.suggest_float(name, low, high, log=True)
+
+    def suggest_discrete_uniform(self, name: str, low: float, high: float, q: float) -> float:
+        """A float in [low, high] in steps of q, by an older name."""
+        return self.suggest_float(name, low, high, step=q)
+
     def _suggest(self, name: str, asked: BaseDistribution) -> Any:
         if name in self.params:
             if type(asked) is not type(self.distributions[name]):
@@ -108,13 +120,18 @@ class OptunaTrial:
         return Result({**self._list_numbers(), **self.list_met()}, error=f"TrialPruned: by the objective itself, {where}")
 
     def _list_numbers(self) -> dict[str, float]:
-        found = {key: plain(value) for key, value in self.user_attrs.items() if key not in self._names}
-        return {key: float(value) for key, value in found.items() if type(value) in (int, float)}
+        return {key: value for key, value in list_numbers(self.user_attrs).items() if key not in self._names}
 
     def list_met(self) -> dict[str, float]:
         """What the trial has met, as metrics: `read_met` reads them."""
         return {f"{MET}{json.dumps(name)} {distribution_to_json(found)}": float(found.to_internal_repr(self.params[name]))
                 for name, found in self.met.items()}  # fmt: skip
+
+
+def list_numbers(attributes: Mapping[str, Any]) -> dict[str, float]:
+    """Those attributes that are numbers; a truth value is none."""
+    found = {key: plain(value) for key, value in attributes.items()}
+    return {key: float(value) for key, value in found.items() if type(value) in (int, float)}
 
 
 def check_choice(name: str, choice: Any) -> None:

@@ -141,11 +141,11 @@ def search(
     seed         of the search. A training's is the trainer's, or a hyperparameter
     first        hyperparameters that are tried first, such as the default's: each a mapping from all names
     evaluations  of the longest training; by default as many as the longest one of 64 drawn at random
-    catch        exceptions that do not end the search even if its first three trials raise them. All others fail a trial alone,
-                 and end the search if the first three raise them at one line, unless memory ran out or the training diverged
+    catch        exceptions that do not end the search even if its first three trials raise them. Others fail a trial alone, and
+                 end the search if the first three raise them at one line, unless memory ran out or the training diverged
 
     The objective of a trial is its last evaluation's, or its best one's where `load_best_model_at_end` is set. Afterwards the
-    trainer holds the best model (of several best runs, the first's), if a checkpoint has its weights, and its own arguments.
+    trainer holds the best model (of several, the first), if a checkpoint has its weights, and its own arguments.
     """
     objectives = read_directions("objective", [direction] if isinstance(direction, str) else list(direction))
     shared = SharedTrainer(trainer, SearchSpace.of(trainer.hp_space, list(objectives), seed))
