@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import hpo
-from experiments.cookbook.gpt import advance_training, count_spent_steps, search_randomly, start_training, default_loss
+from experiments.cookbook.gpt import advance_training, count_spent_steps, default_loss, search_randomly, start_training
 from experiments.cookbook.outcome import Outcome, format_config
 from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import suggest_shape, suggest_training

@@ -11,7 +11,7 @@ from typing import Any
 from optuna import TrialPruned
 
 import hpo
-from experiments.cookbook.gpt import advance_training, count_spent_steps, search_randomly, start_training, default_loss
+from experiments.cookbook.gpt import advance_training, count_spent_steps, default_loss, search_randomly, start_training
 from experiments.cookbook.outcome import Outcome, format_config
 from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import suggest_shape, suggest_training

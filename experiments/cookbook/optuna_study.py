@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 
-from experiments.cookbook.gpt import advance_training, search_randomly, start_training, default_loss
+from experiments.cookbook.gpt import advance_training, default_loss, search_randomly, start_training
 from experiments.cookbook.outcome import Outcome, format_config
 from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import suggest_shape, suggest_training
