@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import hpo
-from experiments.cookbook.gpt import advance_training, count_spent_steps, search_randomly, start_training, train_default
+from experiments.cookbook.gpt import advance_training, count_spent_steps, default_loss, search_randomly, start_training
 from experiments.cookbook.outcome import Outcome, format_config
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import suggest_shape, suggest_training
 from hpo.integrations.optuna import minimize
 
 END = 2000
 
 
-def asha(scale: Scale) -> Outcome:
+def asha(scale: Reduction) -> Outcome:
     def objective(trial: Any) -> float:
         run = start_training({**suggest_shape(trial), **suggest_training(trial)}, scale, END)
         for steps in range(100, END + 1, 100):
@@ -32,6 +32,6 @@ def asha(scale: Scale) -> Outcome:
 
     study = minimize(objective, make, scale.count_trials(100), seed=scale.seed)
     whole = max(count_spent_steps(study) // END, 1)
-    beside = {"default": train_default(scale, END), "random": search_randomly(scale, END, whole)}
+    beside = {"default": default_loss(scale, END), "random": search_randomly(scale, END, whole)}
     facts = {"trials to the end": len(study.successes()), "as many steps as": f"{whole} whole trainings"}
     return Outcome("loss", study.best.value, beside, facts={**facts, "best": format_config(study.best.config)})

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from experiments.cookbook.programs import PROGRAMS, find_scale, run_program
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.ledger import Data, Results, Seconds, new_app, use_data
 
 app = new_app()
@@ -43,7 +43,7 @@ def main(
     given = {"width": width, "texts": texts, "steps": steps, "trials": trials, "seed": seed}
     for name in programs:
         try:
-            scale = Scale(**{**vars(find_scale(name)), **{one: value for one, value in given.items() if value is not None}})
+            scale = Reduction(**{**vars(find_scale(name)), **{one: value for one, value in given.items() if value is not None}})
             outcome = run_program(name, scale)
         except ValueError as error:
             typer.echo(str(error), err=True)

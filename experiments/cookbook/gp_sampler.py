@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.cookbook.gpt import advance_training, search_randomly, start_training, train_default
+from experiments.cookbook.gpt import advance_training, default_loss, search_randomly, start_training
 from experiments.cookbook.outcome import Outcome, format_config
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import suggest_shape, suggest_training
 from hpo.integrations.optuna import minimize
 
 END = 2000
 
 
-def gp_sampler(scale: Scale) -> Outcome:
+def gp_sampler(scale: Reduction) -> Outcome:
     def objective(trial: Any) -> float:
         run = start_training({**suggest_shape(trial), **suggest_training(trial)}, scale, END)
         return advance_training(run, scale, END)
 
     trials = scale.count_trials(50)
     study = minimize(objective, "gp", trials, seed=scale.seed)
-    beside = {"default": train_default(scale, END), "random": search_randomly(scale, END, trials)}
+    beside = {"default": default_loss(scale, END), "random": search_randomly(scale, END, trials)}
     return Outcome("loss", study.best.value, beside, facts={"best": format_config(study.best.config)})

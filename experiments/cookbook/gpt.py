@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import hpo
-from experiments.cookbook.scale import LENGTH, Scale
+from experiments.cookbook.scale import LENGTH, Reduction
 from experiments.cookbook.space import DEFAULT, NINE, build_space
 from experiments.cookbook.text import load_stream
 from models.train import TrainRun
@@ -16,7 +16,7 @@ EVALUATED_TOKENS = 3072
 RANGES = {**{name: spec for name, spec in NINE.items() if name != "epochs"}, "layers": hpo.Int(6, 24)}
 
 
-def start_training(config: Mapping[str, Any], scale: Scale, steps: int) -> TrainRun:
+def start_training(config: Mapping[str, Any], scale: Reduction, steps: int) -> TrainRun:
     """A run that has not begun, of so many steps of the guide's: `scale.count_steps(steps)` of ours."""
     trained = {
         **scale.build_shape(config), "context": LENGTH, "bias": True, "activation": "gelu_tanh", "schedule": "linear",
@@ -27,17 +27,17 @@ def start_training(config: Mapping[str, Any], scale: Scale, steps: int) -> Train
     return TrainRun(trained, scale.seed, scale.count_steps(steps), load_stream(), unit="steps")
 
 
-def advance_training(run: TrainRun, scale: Scale, steps: int) -> float:
+def advance_training(run: TrainRun, scale: Reduction, steps: int) -> float:
     """Trains to so many steps of the guide's. The loss there, in nats a token."""
     return float(run.advance(scale.count_steps(steps))[0]["loss"])
 
 
-def train_default(scale: Scale, steps: int) -> float:
+def default_loss(scale: Reduction, steps: int) -> float:
     """The loss of the default configuration after so many steps of the guide's."""
     return advance_training(start_training(DEFAULT, scale, steps), scale, steps)
 
 
-def search_randomly(scale: Scale, steps: int, trials: int) -> float:
+def search_randomly(scale: Reduction, steps: int, trials: int) -> float:
     """The lowest loss that random search finds in so many trainings to the end."""
 
     def train(config: Mapping[str, Any]) -> float:

@@ -11,13 +11,13 @@ from math import prod
 
 import hpo
 from experiments.cookbook.outcome import Outcome, format_config
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import DEFAULT, SHAPES, build_space
 from experiments.cookbook.trainer import count_trainer_steps, make_trainer, train_steps
 from hpo.integrations.transformers import tune
 
 
-def grid_search(scale: Scale) -> Outcome:
+def grid_search(scale: Reduction) -> Outcome:
     search, steps = hpo.Grid(build_space(SHAPES, scale.seed)), count_trainer_steps(scale)
     trials = scale.count_trials(prod(map(len, SHAPES.values())))  # it ends by itself where no more can be built
     study = tune(partial(make_trainer, scale=scale), search.space, search, trials, steps=steps, quiet=True)

@@ -12,11 +12,11 @@ from typing import Any
 
 from experiments.cookbook.outcome import Outcome, format_config
 from experiments.cookbook.reviews import ONCE, find_corpus, make_classifier, name_texts, score_positive, suggest_values
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from hpo.integrations.transformers import register
 
 
-def hotel_reviews(scale: Scale) -> Outcome:
+def hotel_reviews(scale: Reduction) -> Outcome:
     corpus = find_corpus(scale)
     with tempfile.TemporaryDirectory() as folder, register():
         trainer = make_classifier(corpus, scale, folder)

@@ -9,13 +9,13 @@ from functools import partial
 
 import hpo
 from experiments.cookbook.outcome import Outcome, format_config
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import SHAPES, build_space
 from experiments.cookbook.trainer import count_trainer_steps, make_trainer
 from hpo.integrations.transformers import tune
 
 
-def manual_search(scale: Scale) -> Outcome:
+def manual_search(scale: Reduction) -> Outcome:
     rows = [(6, 512, 8, 2048), (12, 768, 12, 3072), (24, 1024, 16, 4096)]
     configs = [{**dict(zip(SHAPES, row, strict=True)), "seed": scale.seed} for row in rows]
     search = hpo.Manual(build_space(SHAPES, scale.seed), configs=configs)

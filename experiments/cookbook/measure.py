@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from experiments.cookbook.outcome import Outcome, format_number
+from experiments.cookbook.outcome import Outcome, write_number
 from experiments.cookbook.programs import PROGRAMS, find_scale, run_program
 from experiments.cookbook.text import find_text
 from experiments.ledger import Ledger, Measurement
@@ -21,7 +21,7 @@ from experiments.ledger.sources import STUDY, gp_rows, training_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "cookbook.jsonl"
 SAMPLERS = {  # that programs make by name
-    "tpe": "tpe", "gp_sampler": "gp", "optuna_study": "gp", "three_objectives": "gp", "hotel_reviews": "gp",
+    "tpe_nine": "tpe", "gp_sampler": "gp", "optuna_study": "gp", "three_objectives": "gp", "hotel_reviews": "gp",
 }  # fmt: skip
 
 
@@ -61,10 +61,10 @@ def tabulate_programs(lines: list[Mapping[str, Any]]) -> str:
     rows = []
     for line in lines:
         outcome, name = Outcome(**line["outcome"]), line["program"]
-        beside = "; ".join(f"{other} {format_number(value)}" for other, value in outcome.beside.items())
+        beside = "; ".join(f"{other} {write_number(value)}" for other, value in outcome.beside.items())
         worse = [other for other in outcome.beside if not outcome.is_no_worse(other)]
         verdict = f"worse than {', '.join(worse)}" if worse else "no worse"
-        found = f"{outcome.measure} {format_number(outcome.value)}"
+        found = f"{outcome.measure} {write_number(outcome.value)}"
         took = f"{line['seconds']:.0f} s"
         rows.append([line["guide"], f"[{name}]({name}.py)", PROGRAMS[name][1], found, beside, verdict, took])
     return markdown_table(["guide", "program", "what it does", "result", "beside", "verdict", "took"], rows)

@@ -10,9 +10,9 @@ from typing import Any
 
 import optuna
 
-from experiments.cookbook.gpt import advance_training, search_randomly, start_training, train_default
+from experiments.cookbook.gpt import advance_training, default_loss, search_randomly, start_training
 from experiments.cookbook.outcome import Outcome, format_config
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import suggest_shape, suggest_training
 from hpo.integrations.optuna import Pruner, Sampler
 
@@ -20,7 +20,7 @@ RUNGS = (100, 500, 2000)
 END = RUNGS[-1]
 
 
-def optuna_study(scale: Scale) -> Outcome:
+def optuna_study(scale: Reduction) -> Outcome:
     def objective(trial: Any) -> float:
         run = start_training({**suggest_shape(trial), **suggest_training(trial)}, scale, END)
         for steps in RUNGS:
@@ -35,7 +35,7 @@ def optuna_study(scale: Scale) -> Outcome:
     study = optuna.create_study(sampler=Sampler("gp", seed=scale.seed), pruner=pruner)
     study.optimize(objective, n_trials=scale.count_trials(50))
     whole = max(sum(trial.last_step or 0 for trial in study.trials) // END, 1)
-    beside = {"default": train_default(scale, END), "random": search_randomly(scale, END, whole)}
+    beside = {"default": default_loss(scale, END), "random": search_randomly(scale, END, whole)}
     ended = len([trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE])
     facts = {"trials to the end": ended, "as many steps as": f"{whole} whole trainings"}
     return Outcome("loss", study.best_value, beside, facts={**facts, "best": format_config(study.best_params)})

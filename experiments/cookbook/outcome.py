@@ -31,8 +31,8 @@ class Outcome:
 
     def describe(self) -> list[str]:
         """Sentences: the value, each comparison with its verdict, the facts."""
-        lines = [f"{self.measure}: {format_number(self.value)}"]
-        lines += [f"  {name}: {format_number(other)}, {self._judge(name)}" for name, other in self.beside.items()]
+        lines = [f"{self.measure}: {write_number(self.value)}"]
+        lines += [f"  {name}: {write_number(other)}, {self._judge(name)}" for name, other in self.beside.items()]
         return lines + [f"  {name}: {fact}" for name, fact in self.facts.items()]
 
     def _judge(self, name: str) -> str:
@@ -41,7 +41,7 @@ class Outcome:
         return "so no worse" if self.is_no_worse(name) else "so WORSE"
 
 
-def format_number(value: float) -> str:
+def write_number(value: float) -> str:
     """A number as it is printed: whole ones in full, others with four decimals."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}"
 

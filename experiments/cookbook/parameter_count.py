@@ -10,13 +10,13 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from experiments.cookbook.outcome import Outcome
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from models.config import GPTConfig
 from models.gpt import GPT
 from models.predict.cost import parameters
 
 
-def parameter_count(scale: Scale) -> Outcome:
+def parameter_count(scale: Reduction) -> Outcome:
     config = GPTConfig(layers=12, hidden=768, heads=12, ff=3072, vocabulary=50257, context=1024, bias=True)
     with torch.device("meta"):
         ours, theirs = GPT(config), GPT2LMHeadModel(GPT2Config(n_layer=12, n_embd=768, n_head=12, n_inner=3072))

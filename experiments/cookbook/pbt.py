@@ -12,13 +12,13 @@ from typing import Any
 
 import hpo
 from experiments.cookbook.outcome import Outcome, format_config
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import DEFAULT, NINE, SHAPES, build_space
 from experiments.cookbook.trainer import count_trainer_steps, make_trainer, train_steps
 from hpo.integrations.transformers import tune
 
 
-def pbt(scale: Scale) -> Outcome:
+def pbt(scale: Reduction) -> Outcome:
     space = build_space({name: NINE[name] for name in (*SHAPES, "lr", "weight_decay")}, scale.seed)
     generations = max(scale.count_trials(20) // 4, 1)
     rules: dict[str, Any] = {"lr": hpo.Factors(0.8, 1.25), "weight_decay": hpo.Steps(-0.05, 0.05)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from experiments.cookbook.outcome import Outcome
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 
 PROGRAMS: dict[str, tuple[str, str]] = {
     "parameter_count": ("A1", "a causal LM of any shape; GPT-2's parameters"),
@@ -13,7 +13,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
     "random_search": ("A3", "random shapes, with the Trainer"),
     "grid_search": ("A4", "81 shapes, of which 63 can be built, with the Trainer"),
     "random_nine": ("A5", "random search over nine hyperparameters, with the Trainer"),
-    "tpe": ("A6", "TPE over the nine, `trial.suggest_*`, with the Trainer"),
+    "tpe_nine": ("A6", "TPE over the nine, `trial.suggest_*`, with the Trainer"),
     "simplified_pbt": ("A7", "population-based training without weights"),
     "pbt": ("A7", "the real one, with the Trainer's checkpoints"),
     "three_objectives": ("A8", "loss, megabytes and measured time; the Pareto front"),
@@ -28,12 +28,12 @@ PROGRAMS: dict[str, tuple[str, str]] = {
 TRIALS = {"three_objectives": 25, "gp_sampler": 25, "optuna_study": 25}  # at the stated size, of 50; all others as the guide
 
 
-def find_scale(name: str) -> Scale:
+def find_scale(name: str) -> Reduction:
     """The stated size of a program."""
-    return Scale(trials=TRIALS.get(name))
+    return Reduction(trials=TRIALS.get(name))
 
 
-def run_program(name: str, scale: Scale) -> Outcome:
+def run_program(name: str, scale: Reduction) -> Outcome:
     """What a program finds at a scale. ValueError for a name that is none."""
     if name not in PROGRAMS:
         raise ValueError(f"program is {name!r}; allowed are {', '.join(PROGRAMS)}")

@@ -10,12 +10,12 @@ from functools import partial
 
 import hpo
 from experiments.cookbook.outcome import Outcome, format_config
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import DEFAULT, NINE, build_space
 from experiments.cookbook.trainer import train_and_evaluate
 
 
-def random_nine(scale: Scale) -> Outcome:
+def random_nine(scale: Reduction) -> Outcome:
     train, space = partial(train_and_evaluate, scale=scale), build_space(NINE, scale.seed)
     study = hpo.minimize(train, space, "random", scale.count_trials(20), seed=scale.seed, quiet=True)
     return Outcome("loss", study.best.value, {"default": train(DEFAULT)}, facts={"best": format_config(study.best.config)})

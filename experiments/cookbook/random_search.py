@@ -8,13 +8,13 @@ from __future__ import annotations
 from functools import partial
 
 from experiments.cookbook.outcome import Outcome, format_config
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import DEFAULT, SHAPES, build_space
 from experiments.cookbook.trainer import count_trainer_steps, make_trainer, train_steps
 from hpo.integrations.transformers import tune
 
 
-def random_search(scale: Scale) -> Outcome:
+def random_search(scale: Reduction) -> Outcome:
     space, steps = build_space(SHAPES, scale.seed), count_trainer_steps(scale)
     trials = scale.count_trials(10)
     study = tune(partial(make_trainer, scale=scale), space, "random", trials, steps=steps, seed=scale.seed, quiet=True)

@@ -8,7 +8,7 @@ import numpy as np
 import transformers
 from transformers import BertConfig, BertForSequenceClassification, EvalPrediction, Trainer, TrainingArguments
 
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.sentiment.corpora import Corpus, cut_corpus, read_reviews, read_tweets, reviews_file, tweets_file
 from experiments.sentiment.reviews import FILLING, UNKNOWN, Alphabet
 from experiments.sentiment.scores import accuracy, count_confusions, f1_by_class
@@ -31,7 +31,7 @@ def suggest_values(trial: Any) -> dict[str, Any]:
     }
 
 
-def find_corpus(scale: Scale) -> Corpus:
+def find_corpus(scale: Reduction) -> Corpus:
     """Reviews where they are, else tweets (positive ones or not): MORE times as many to train on as a language model has, and
     of all a tenth to test."""
     is_there = reviews_file().exists()
@@ -40,7 +40,7 @@ def find_corpus(scale: Scale) -> Corpus:
     return cut_corpus(texts, ("negative", "positive"), (MORE * scale.texts, 0, -(-MORE * scale.texts // 9)))
 
 
-def make_classifier(corpus: Corpus, scale: Scale, folder: str) -> Trainer:
+def make_classifier(corpus: Corpus, scale: Reduction, folder: str) -> Trainer:
     """The guide's Trainer around a small encoder."""
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

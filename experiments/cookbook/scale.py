@@ -16,7 +16,7 @@ TEXTS = 23_767  # lines of WikiText-2's train part that are not empty: what an e
 
 
 @dataclass(frozen=True)
-class Scale:
+class Reduction:
     """The size of a program.
 
     width   what widths are divided by: hidden and ff

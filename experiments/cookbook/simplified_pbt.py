@@ -11,12 +11,12 @@ from functools import partial
 
 import hpo
 from experiments.cookbook.outcome import Outcome, format_config
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import DEFAULT, NINE, build_space
 from experiments.cookbook.trainer import train_and_evaluate
 
 
-def simplified_pbt(scale: Scale) -> Outcome:
+def simplified_pbt(scale: Reduction) -> Outcome:
     train = partial(train_and_evaluate, scale=scale)  # a configuration without epochs is trained for three
     ranges = {name: spec for name, spec in NINE.items() if name not in ("epochs", "warmup_steps")}
     space, generations = build_space(ranges, scale.seed), max(scale.count_trials(20) // 4, 1)

@@ -67,10 +67,10 @@ def load_parts(name: str) -> tuple[list[str], list[str], BPE]:
 def load_rows(texts: int) -> tuple[Rows, Rows]:
     """Texts for a Trainer, to train on and to evaluate: cut to LENGTH tokens, and filled up with what counts in no loss."""
     train, valid, tokenizer = load_parts(find_text())
-    return [make_row(line, tokenizer) for line in train[:texts]], [make_row(line, tokenizer) for line in valid[:EVALUATED]]
+    return [cut_row(line, tokenizer) for line in train[:texts]], [cut_row(line, tokenizer) for line in valid[:EVALUATED]]
 
 
-def make_row(line: str, tokenizer: BPE) -> dict[str, list[int]]:
+def cut_row(line: str, tokenizer: BPE) -> dict[str, list[int]]:
     """One text as input_ids, attention_mask and labels."""
     ids = tokenizer.encode(line).tolist()[:LENGTH]
     left = LENGTH - len(ids)

@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.cookbook.gpt import advance_training, start_training
 from experiments.cookbook.outcome import Outcome
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import DEFAULT, suggest_shape, suggest_training
 from hpo.integrations.optuna import minimize
 from models.inference import measure_inference, weight_bytes
@@ -20,7 +20,7 @@ from models.inference import measure_inference, weight_bytes
 STEPS = 500
 
 
-def three_objectives(scale: Scale) -> Outcome:
+def three_objectives(scale: Reduction) -> Outcome:
     def train(config: dict[str, Any]) -> tuple[float, float, float]:
         run = start_training(config, scale, STEPS)
         loss = advance_training(run, scale, STEPS)

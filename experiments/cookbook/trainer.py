@@ -10,13 +10,13 @@ from typing import Any
 import transformers
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
-from experiments.cookbook.scale import LENGTH, VOCABULARY, Scale
+from experiments.cookbook.scale import LENGTH, VOCABULARY, Reduction
 from experiments.cookbook.space import DEFAULT, SHAPES
 from experiments.cookbook.text import load_rows
 from hpo.integrations.transformers import TrainerRun, set_arguments
 
 
-def make_trainer(config: Mapping[str, Any], scale: Scale) -> Trainer:
+def make_trainer(config: Mapping[str, Any], scale: Reduction) -> Trainer:
     """A new Trainer; what the configuration does not have is the default's."""
     transformers.logging.set_verbosity_error()
     config = {**DEFAULT, **config}
@@ -35,12 +35,12 @@ def make_trainer(config: Mapping[str, Any], scale: Scale) -> Trainer:
     return Trainer(model_init=lambda: GPT2LMHeadModel(model), args=args, train_dataset=train, eval_dataset=valid)  # type: ignore[arg-type]
 
 
-def count_trainer_steps(scale: Scale, epochs: int = 3, batch: int = 8) -> int:
+def count_trainer_steps(scale: Reduction, epochs: int = 3, batch: int = 8) -> int:
     """The optimizer steps of so many epochs."""
     return epochs * -(-scale.texts // batch)
 
 
-def train_and_evaluate(config: Mapping[str, Any], scale: Scale) -> float:
+def train_and_evaluate(config: Mapping[str, Any], scale: Reduction) -> float:
     """The loss that a Trainer has after all epochs of a configuration, in nats a token."""
     transformers.set_seed(scale.seed)
     trainer = make_trainer({**config, "seed": scale.seed}, scale)
@@ -49,7 +49,7 @@ def train_and_evaluate(config: Mapping[str, Any], scale: Scale) -> float:
     return float(trainer.evaluate()["eval_loss"])
 
 
-def train_steps(config: Mapping[str, Any], scale: Scale, steps: int) -> float:
+def train_steps(config: Mapping[str, Any], scale: Reduction, steps: int) -> float:
     """The same after so many steps, as `tune` trains it."""
     run = TrainerRun(partial(make_trainer, scale=scale), config, scale.seed, steps)
     loss = run.advance(steps)[0]["eval_loss"]

@@ -18,15 +18,15 @@ from experiments.cookbook.command import app
 from experiments.cookbook.measure import RESULTS, open_cookbook, tabulate_programs
 from experiments.cookbook.outcome import Outcome
 from experiments.cookbook.programs import PROGRAMS, find_scale, run_program
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import NINE, SHAPES, build_space
 from experiments.cookbook.trainer import make_trainer
 from experiments.ledger import read_lines
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "cookbook"
-SMALL = Scale(width=32, texts=16, steps=50, trials=8)
+SMALL = Reduction(width=32, texts=16, steps=50, trials=8)
 # One file runs every program; those that take longest are run by `make test-all`.
-SLOW = {"grid_search", "tpe", "simplified_pbt", "pbt", "gp_sampler", "three_objectives"}
+SLOW = {"grid_search", "tpe_nine", "simplified_pbt", "pbt", "gp_sampler", "three_objectives"}
 FEWER = {"random_search": 4, "random_nine": 4, "median_pruning": 6}  # trials, so that a test takes few seconds
 
 
@@ -59,7 +59,7 @@ def test_of_81_shapes_63_can_be_built_at_every_width() -> None:
     built = [space.is_feasible(shape) for shape in shapes]
     assert (len(built), sum(built)) == (81, 63)
     for width in (16, 32, 64):
-        small = [Scale(width=width).build_shape(shape) for shape in shapes]
+        small = [Reduction(width=width).build_shape(shape) for shape in shapes]
         assert [one["hidden"] % one["heads"] == 0 for one in small] == built
 
 
@@ -73,7 +73,7 @@ def test_ranges_are_the_guides() -> None:
 def test_a_trainer_has_what_the_configuration_says() -> None:
     config = {"layers": 24, "hidden": 1024, "heads": 16, "ff": 4096, "lr": 3e-4, "batch_size": 32, "epochs": 5,
               "warmup_steps": 1000, "weight_decay": 0.1, "seed": 7}  # fmt: skip
-    trainer = make_trainer(config, Scale(width=16, texts=64))
+    trainer = make_trainer(config, Reduction(width=16, texts=64))
     args, model = trainer.args, trainer.model.config  # type: ignore[union-attr]
     assert (model.n_layer, model.n_embd, model.n_head, model.n_inner) == (4, 64, 4, 256)
     assert (args.learning_rate, args.per_device_train_batch_size, args.num_train_epochs) == (3e-4, 32, 5)
@@ -85,7 +85,7 @@ def test_rows_are_texts_with_their_labels() -> None:
     train, valid = text.load_rows(16)
     assert len(train) == 16 and len(valid) == text.EVALUATED and train != valid[:16]
     _, _, tokenizer = text.load_parts("shakespeare")
-    row = text.make_row("the king", tokenizer)
+    row = text.cut_row("the king", tokenizer)
     count = sum(row["attention_mask"])
     assert tokenizer.decode(row["input_ids"][:count]) == "the king"
     assert row["labels"] == row["input_ids"][:count] + [text.IGNORED] * (len(row["labels"]) - count)
@@ -119,7 +119,7 @@ def test_the_page_shows_what_was_measured() -> None:
     lines = list(ledger.latest().values())
     assert {line["program"] for line in lines} == {*PROGRAMS} and len(list(read_lines(RESULTS))) >= len(PROGRAMS)
     for line in lines:
-        assert Scale(**line["scale"]) == find_scale(line["program"]) and line["seconds"] < 300, line["program"]
+        assert Reduction(**line["scale"]) == find_scale(line["program"]) and line["seconds"] < 300, line["program"]
         assert Outcome(**line["outcome"]).is_no_worse(), line["program"]
     table = tabulate_programs(lines)
     assert table in (FOLDER / "README.md").read_text(encoding="utf-8")

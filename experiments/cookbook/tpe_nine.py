@@ -11,13 +11,13 @@ from typing import Any
 
 import hpo
 from experiments.cookbook.outcome import Outcome, format_config
-from experiments.cookbook.scale import Scale
+from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import DEFAULT, NINE, build_space, suggest_shape, suggest_training
 from experiments.cookbook.trainer import train_and_evaluate
 from hpo.integrations.optuna import minimize
 
 
-def tpe(scale: Scale) -> Outcome:
+def tpe_nine(scale: Reduction) -> Outcome:
     def objective(trial: Any) -> float:
         epochs = trial.suggest_int("epochs", 2, 5)
         return train_and_evaluate({**suggest_shape(trial), **suggest_training(trial), "epochs": epochs}, scale)
