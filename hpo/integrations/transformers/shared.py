@@ -28,6 +28,7 @@ from hpo.integrations.optuna.trial import OptunaTrial
 from hpo.integrations.transformers.cloning import STATE, take_over
 from hpo.integrations.transformers.hp_space import SearchSpace
 from hpo.integrations.transformers.names import GONE, RENAMED, set_arguments
+from hpo.integrations.transformers.run import hide_progress_bars
 
 EVALUATION = "eval_"  # begins the names of an evaluation's metrics
 
@@ -168,7 +169,7 @@ class SharedTrainer:
             trainer._train_batch_size = args.train_batch_size
             trainer.create_accelerator_and_postprocess()
             trainer.model_init = (lambda: self.model_init(trial)) if self.takes_trial else self.model_init
-            with own_callbacks(trainer, trial, stop):
+            with own_callbacks(trainer, trial, stop), hide_progress_bars():
                 trainer.train(resume_from_checkpoint=order.checkpoint)
                 if not list_evaluations(trainer.state):
                     trainer.evaluate()
