@@ -15,6 +15,16 @@ from hpo.space import Space
 PROBES = 64  # trials that only `hp_space` sees, from whose questions the space is read
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a trial is made of: its number, its seed, its configuration and the distributions that were known for it."""
+
+    number: int
+    seed: int
+    config: Mapping[str, Any]
+    known: Known
+
+
 @dataclass
 class SearchSpace:
     """The trials of a search, and the values that each gives to the trainer.
@@ -46,20 +56,21 @@ class SearchSpace:
         for number in range(PROBES):
             space, random = self.space, stream(seed, number, "probe")
             config = {} if space is None else space.decode(space.domain.random(random, 1)[0])
-            made.append(self.make_trial(number, training_seed(seed, number), config, {}))
+            made.append(self.make_trial(Source(number, training_seed(seed, number), config, {})))
             self.read_values(made[-1])
         return made
 
-    def make_trial(self, number: int, seed: int, config: Mapping[str, Any], known: Known) -> OptunaTrial:
+    def make_trial(self, source: Source) -> OptunaTrial:
         """The trial that `hp_space`, `model_init` and `hp_name` see."""
+        known = source.known
         if self.space is not None:
             kinds = Float | Int | Categorical | Const
             specs = {name: spec for name, spec in self.space.parameters.items() if isinstance(spec, kinds)}
             known = {name: make_distribution(name, spec) for name, spec in specs.items()}
-        trial = OptunaTrial(number, seed, config, known, self.names, None)
+        trial = OptunaTrial(source.number, source.seed, source.config, known, self.names, None)
         if self.space is not None:  # whatever is asked for
-            trial.params.update(config)
-            trial.distributions.update({name: known[name] for name in config if name in known})
+            trial.params.update(source.config)
+            trial.distributions.update({name: known[name] for name in source.config if name in known})
         return trial
 
     def read_values(self, trial: OptunaTrial) -> dict[str, Any]:

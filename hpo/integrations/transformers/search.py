@@ -30,7 +30,7 @@ from hpo.failures import Caught
 from hpo.integrations.optuna.searching import Chain, read_directions, take_optimizer
 from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.optuna.trial import OptunaTrial
-from hpo.integrations.transformers.hp_space import SearchSpace
+from hpo.integrations.transformers.hp_space import SearchSpace, Source
 from hpo.integrations.transformers.shared import (
     EVALUATION,
     SharedTrainer,
@@ -243,18 +243,18 @@ def list_winners(study: hpo.Study, known: Known) -> list[Winner]:
     names, winners = list(study.header.objectives), []
     for one in [study.best] if len(names) == 1 else study.pareto:
         objective = one.value if len(names) == 1 else [one.metrics[name] for name in names]
-        winners.append(Winner(one.number, one.seed, one.config, known, objective, one.metrics))
+        winners.append(Winner(Source(one.number, one.seed, one.config, known), objective, one.metrics))
     return winners
 
 
 def make_best_run(shared: SharedTrainer, winner: Winner, study: hpo.Study | None) -> BestRun:
     """What transformers returns of a best trial."""
-    trial = shared.space.make_trial(winner.number, winner.seed, winner.config, winner.known)
+    trial = shared.space.make_trial(winner.source)
     args, values = shared.make_arguments(trial), shared.space.read_values(trial)
     metrics = {name: value for name, value in winner.metrics.items() if name.startswith(EVALUATION)}
     checkpoint = find_checkpoint(shared.find_folder(trial), metrics)
     if shared.takes_trial:
         shared.model_init(trial)  # which may ask it for more
     return BestRun(
-        str(winner.number), winner.objective, {**trial.params, **values}, Summary(args.seed, checkpoint, metrics, study)
+        str(trial.number), winner.objective, {**trial.params, **values}, Summary(args.seed, checkpoint, metrics, study)
     )

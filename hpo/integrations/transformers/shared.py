@@ -23,10 +23,9 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import CallbackHandler, ExportableState
 from transformers.trainer_utils import IntervalStrategy, has_length
 
-from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.optuna.trial import OptunaTrial
 from hpo.integrations.transformers.cloning import STATE, take_over
-from hpo.integrations.transformers.hp_space import SearchSpace
+from hpo.integrations.transformers.hp_space import SearchSpace, Source
 from hpo.integrations.transformers.names import GONE, RENAMED, set_arguments
 from hpo.integrations.transformers.run import hide_progress_bars
 
@@ -37,10 +36,7 @@ EVALUATION = "eval_"  # begins the names of an evaluation's metrics
 class Order:
     """A part of a trial's training: up to `until` evaluations, or to its end where `until` is the horizon."""
 
-    number: int
-    seed: int
-    config: Mapping[str, Any]
-    known: Known
+    source: Source
     until: int
     horizon: int
     checkpoint: str | None = None  # to go on from
@@ -56,10 +52,7 @@ class Order:
 class Winner:
     """A best trial of a search."""
 
-    number: int
-    seed: int
-    config: Mapping[str, Any]
-    known: Known
+    source: Source
     objective: float | list[float]
     metrics: Mapping[str, float]
 
@@ -158,7 +151,7 @@ class SharedTrainer:
     def train(self, order: Order) -> TrainedPart:
         """Carries out an order in this process."""
         trainer = self.trainer
-        trial = self.space.make_trial(order.number, order.seed, order.config, order.known)
+        trial = self.space.make_trial(order.source)
         stop = StopAtEvaluation(order)
         trainer.args = args = self.make_arguments(trial)
         if order.may_pause:
@@ -209,7 +202,7 @@ class SharedTrainer:
         """Gives the trainer a best trial's model, with the weights of a checkpoint; without one it has none until it trains."""
         if checkpoint is None:
             return
-        trial, trainer = self.space.make_trial(winner.number, winner.seed, winner.config, winner.known), self.trainer
+        trial, trainer = self.space.make_trial(winner.source), self.trainer
         self.space.read_values(trial)  # as before every training
         model = self.model_init(trial) if self.takes_trial else self.model_init()
         trainer.model = trainer.model_wrapped = model.to(trainer.args.device)  # type: ignore[arg-type]

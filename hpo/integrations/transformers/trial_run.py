@@ -14,6 +14,7 @@ from transformers import TrainerState
 
 from hpo.integrations.optuna.spaces import Known
 from hpo.integrations.transformers.cloning import STATE
+from hpo.integrations.transformers.hp_space import Source
 from hpo.integrations.transformers.shared import Order, SharedTrainer, find_best_step, list_evaluations
 from hpo.job import Curve
 from hpo.values import format_value, is_several, plain
@@ -42,7 +43,8 @@ class TrialRun:
     """A trial: parts of a training that follow one another, and between them a checkpoint in a folder of its own."""
 
     def __init__(self, factory: TrialFactory, config: Mapping[str, Any], seed: int, horizon: int) -> None:
-        self.factory, self.config, self.seed, self.horizon = factory, config, seed, horizon
+        self.factory, self.horizon = factory, horizon
+        self.source = Source(factory.number, seed, config, factory.known)
         self.folder = Path(tempfile.mkdtemp(prefix="hpo-trial-"))
         self.state: TrainerState | None = None
         self.checkpoint: Path | None = None
@@ -63,14 +65,10 @@ class TrialRun:
 
     def _train(self, until: int) -> None:
         start = None if self.checkpoint is None else str(self.checkpoint)
-        order = Order(
-            self.factory.number, self.seed, self.config, self.factory.known, until, self.horizon, start, self.adopted
-        )
-        part = self.factory.shared.lead(order)
+        part = self.factory.shared.lead(Order(self.source, until, self.horizon, start, self.adopted))
         self.state, self.ended = part.state, part.ended
         self.met = part.trial.list_met()
-        if part.checkpoint is not None:
-            self._take(part.checkpoint, moves=part.is_own)
+        self._take(part.checkpoint, moves=part.is_own)
 
     def _judge(self, metrics: Mapping[str, float]) -> list[float]:
         """The objectives of an evaluation. ValueError where `compute_objective` returns others than the directions say."""
@@ -85,9 +83,10 @@ class TrialRun:
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
-    def _take(self, path: Path, moves: bool) -> None:
-        """Goes on from a checkpoint. It stays where it is if the trainer wanted it there; else it moves out of the way."""
-        if moves:
+    def _take(self, path: Path | None, moves: bool) -> None:
+        """Goes on from a checkpoint; None where a training came to its end without one. It stays where it is if the trainer
+        wanted it there; else it moves out of the way."""
+        if path is not None and moves:
             path = Path(shutil.move(path, self.folder / path.name))
         before, self.checkpoint = self.checkpoint, path
         if before is not None and before != path and before.parent == self.folder:
@@ -96,7 +95,7 @@ class TrialRun:
     def save(self, path: str) -> None:
         """Writes the checkpoint as a folder; of a training at its end without one, only what it has found."""
         assert self.state is not None, "the Run was not advanced"
-        if self.checkpoint is not None and self.checkpoint.is_dir():
+        if self.checkpoint is not None:
             shutil.copytree(self.checkpoint, path)
         Path(path).mkdir(exist_ok=True)
         self.state.save_to_json(str(Path(path) / STATE))
@@ -115,8 +114,8 @@ class TrialRun:
         """Goes on from another trial's checkpoint, with this trial's hyperparameters: its learning rates, decay and schedule."""
         self.load(path)
         assert self.state is not None and self.checkpoint is not None
-        shared, factory = self.factory.shared, self.factory
-        shared.adopt(shared.space.make_trial(factory.number, self.seed, self.config, factory.known), self.checkpoint)
+        shared = self.factory.shared
+        shared.adopt(shared.space.make_trial(self.source), self.checkpoint)
         self.ended, self.adopted = False, self.adopted + len(list_evaluations(self.state))
 
     def close(self) -> None:
