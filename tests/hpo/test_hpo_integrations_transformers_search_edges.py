@@ -204,3 +204,11 @@ def test_clones_go_on_with_their_own_values(tmp_path: Path) -> None:
     stock.args.learning_rate = 0.5
     stock.train(resume_from_checkpoint=str(checkpoint))
     assert all(rate < 0.5 for _, _, rate in seen[before:])
+
+
+def test_a_training_without_an_evaluation_has_one_before_its_last_checkpoint(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, eval_strategy="steps", eval_steps=5, eval_delay=100, save_strategy="steps", save_steps=15)
+    with register():
+        best = trainer.hyperparameter_search(rates, n_trials=1, sampler="random")
+    assert best.run_summary.checkpoint is not None
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(best.objective, rel=1e-6)
