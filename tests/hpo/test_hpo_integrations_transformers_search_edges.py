@@ -13,11 +13,12 @@ pytest.importorskip("optuna")
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 import hpo
 from hpo.integrations.transformers import register
 from hpo.integrations.transformers.shared import list_evaluations
-from tests.hpo.test_hpo_integrations_transformers_search import asha, make_model, make_trainer, rates
+from tests.hpo.test_hpo_integrations_transformers_search import asha, make_model, make_trainer, rates, stock
 from tests.hpo.trainers import Lines
 
 Trial = Any
@@ -212,3 +213,35 @@ def test_a_training_without_an_evaluation_has_one_before_its_last_checkpoint(tmp
         best = trainer.hyperparameter_search(rates, n_trials=1, sampler="random")
     assert best.run_summary.checkpoint is not None
     assert trainer.evaluate()["eval_loss"] == pytest.approx(best.objective, rel=1e-6)
+
+
+class CountEvaluations(TrainerCallback, ExportableState):
+    """A callback that never begins anew by itself."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seen: list[int] = []
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": {"count": self.count}}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        self.seen.append(self.count)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        self.count += 1
+
+
+def test_a_callback_begins_anew_with_every_trial(tmp_path: Path) -> None:
+    """With the stock backend it goes on where the trial before ended."""
+    seen = []
+    for mine in (False, True):
+        trainer, callback = make_trainer(tmp_path / str(mine)), CountEvaluations()
+        trainer.add_callback(callback)
+        if mine:
+            with register():
+                trainer.hyperparameter_search(rates, n_trials=3, sampler="random")
+        else:
+            stock(trainer, rates, 3)
+        seen.append(callback.seen)
+    assert seen == [[0, 3, 6], [0, 0, 0]]
