@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from optuna import TrialPruned
 
 import hpo
 from experiments.cookbook.scale import LENGTH, Reduction
@@ -30,6 +32,18 @@ def start_training(config: Mapping[str, Any], scale: Reduction, steps: int) -> T
 def advance_training(run: TrainRun, scale: Reduction, steps: int) -> float:
     """Trains to so many steps of the guide's. The loss there, in nats a token."""
     return float(run.advance(scale.count_steps(steps))[0]["loss"])
+
+
+def train_by_rungs(config: Mapping[str, Any], scale: Reduction, rungs: Sequence[int], trial: Any) -> float:
+    """Trains to each of the guide's rungs, reports the loss there to a trial of Optuna's, and asks whether to go on. The last
+    loss; TrialPruned where it is not to."""
+    run = start_training(config, scale, rungs[-1])
+    for steps in rungs:
+        loss = advance_training(run, scale, steps)
+        trial.report(loss, steps)
+        if trial.should_prune():
+            raise TrialPruned
+    return loss
 
 
 def default_loss(scale: Reduction, steps: int) -> float:

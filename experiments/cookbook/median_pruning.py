@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from optuna import TrialPruned
-
 import hpo
-from experiments.cookbook.gpt import advance_training, count_spent_steps, default_loss, search_randomly, start_training
+from experiments.cookbook.gpt import count_spent_steps, default_loss, search_randomly, train_by_rungs
 from experiments.cookbook.outcome import Outcome, format_config
 from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import suggest_shape, suggest_training
@@ -23,13 +21,7 @@ END = RUNGS[-1]
 
 def median_pruning(scale: Reduction) -> Outcome:
     def objective(trial: Any) -> float:
-        run = start_training({**suggest_shape(trial), **suggest_training(trial)}, scale, END)
-        for steps in RUNGS:
-            loss = advance_training(run, scale, steps)
-            trial.report(loss, steps)
-            if trial.should_prune():
-                raise TrialPruned
-        return loss
+        return train_by_rungs({**suggest_shape(trial), **suggest_training(trial)}, scale, RUNGS, trial)
 
     def make(space: hpo.Space, seed: int) -> hpo.MedianStopping:
         return hpo.MedianStopping(hpo.TPE(space, seed=seed), rungs=RUNGS, max_resource=END)

@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 
-from experiments.cookbook.gpt import advance_training, default_loss, search_randomly, start_training
+from experiments.cookbook.gpt import default_loss, search_randomly, train_by_rungs
 from experiments.cookbook.outcome import Outcome, format_config
 from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import suggest_shape, suggest_training
@@ -22,13 +22,7 @@ END = RUNGS[-1]
 
 def optuna_study(scale: Reduction) -> Outcome:
     def objective(trial: Any) -> float:
-        run = start_training({**suggest_shape(trial), **suggest_training(trial)}, scale, END)
-        for steps in RUNGS:
-            loss = advance_training(run, scale, steps)
-            trial.report(loss, steps)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-        return loss
+        return train_by_rungs({**suggest_shape(trial), **suggest_training(trial)}, scale, RUNGS, trial)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner = Pruner("median", rungs=RUNGS, max_resource=END)

@@ -14,7 +14,7 @@ from experiments.sentiment.reviews import FILLING, UNKNOWN, Alphabet
 from experiments.sentiment.scores import accuracy, count_confusions, f1_by_class
 
 LENGTH = 128  # characters
-MORE = 8
+MORE = 8  # times as many reviews as a language model has texts: they are short, and have one label each
 ONCE: dict[str, Any] = {
     "learning_rate": 2e-5, "num_train_epochs": 3, "seed": 1, "per_device_train_batch_size": 64, "optim": "adamw",
 }  # fmt: skip
