@@ -116,7 +116,7 @@ class Best:
             self.key, self.loss = key, loss
             self.falls.append((self.used, key[1], round(loss, 5)))
             self.checkpoint.unlink(missing_ok=True)
-            os.link(self.folder / checkpoint_name(key), self.checkpoint)
+            os.link(self.folder / checkpoint_name(key, study.history.attempts.standing(key)), self.checkpoint)
 
 
 def measure_population(space: str, method: str, seed: int) -> dict[str, Any]:

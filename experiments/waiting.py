@@ -17,7 +17,7 @@ from __future__ import annotations
 import heapq
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,7 +67,7 @@ class Queue(Simulator):
         spent = self.clock() - self.mark
         self.driver, self.worked = self.driver + spent, self.worked + spent
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, attempts: Mapping[Key, int] | None = None) -> None:
         self._work()
         begin = 0 if job.source is None else job.source[1]
         stretch = float(stream(0, job.trial, f"waiting {job.until}").uniform(0.5, 1.5))
@@ -92,7 +92,10 @@ class Queue(Simulator):
         self.mark = self.clock()
         return outcome
 
-    def keep(self, keys: Iterable[Key]) -> None:
+    def refuse(self, key: Key, attempt: int) -> None:
+        pass  # it tells no attempts apart
+
+    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
         self.kept &= {*keys, *(outcome[0].key for _, _, outcome in self.results)}
 
     def drop(self, keys: Collection[Key]) -> None:

@@ -46,6 +46,7 @@ from hpo.history import History
 from hpo.job import Header, Job, Key, Note, Result
 from hpo.load import load
 from hpo.logs import LOGS, Collision, Event, Log, MemoryLog, SQLiteLog, open_log
+from hpo.loop import Stop
 from hpo.objective import Run
 from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
 from hpo.optimizers import (
@@ -89,7 +90,7 @@ from hpo.optimizers.finals import Finals
 from hpo.parameters import Integer, Real
 from hpo.priors import Around
 from hpo.rng import stream
-from hpo.run import Stop, maximize, minimize, run
+from hpo.run import maximize, minimize, run
 from hpo.searches import BayesianSearch, GeneticSearch, GridSearch, RandomSearch
 from hpo.shortcuts import llamatune, simple_pbt
 from hpo.space import Categorical, Const, Float, Int, Space, Vectorised

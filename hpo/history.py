@@ -20,16 +20,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hpo.attempts import Attempts
 from hpo.clock import Clock
 from hpo.fold import Fold, S
 from hpo.job import Header, Job, Key, Result, differences, join_differences
+from hpo.limits import check_phase, is_lifted
 from hpo.logs import Collision, Event, Log, MemoryLog
 from hpo.logs.base import canonical, encode_json
 from hpo.pareto import dominates, pareto_order
 from hpo.upgrade import upgrade_event, upgrade_header
 from hpo.values import quantity
-
-PHASES = ("search", "finals")
 
 
 class History:
@@ -56,6 +56,9 @@ class History:
         self.by_hand = False  # whether jobs are asked for by hand, outside of a run: then no limit applies
         self.phase = "search"  # in "finals" only the chosen trials go on, to the end
         self.last_limit: Mapping[str, Any] = {}  # why `limited` is set: rule, value, phase, detail; else empty
+        self.driver: int | None = None  # of the run that works with this object; None while jobs are asked for by hand
+        self.runs = 0  # how many have begun
+        self.attempts = Attempts(header.lost_limit)
         self.clock = Clock()
         self._at: dict[int, list[Key]] = {}  # finished keys by budget, sorted
         self._ranked: dict[int, list[tuple[tuple[float, ...], Key]]] = {}  # successes by budget, sorted by losses, then key
@@ -64,8 +67,6 @@ class History:
         self._finished: list[Key] = []  # finished keys, sorted
         self._losses: dict[Key, tuple[float, ...]] = {}
         self._epoch: dict[Key, int] = {}  # number of starts before a key's finish
-        self._lost: dict[Key, int] = {}  # how often a key was lost: the number of its next attempt
-        self._deaths: dict[Key, int] = {}  # how often by a worker's death, which counts towards the limit
         self._queue: dict[int, Mapping[str, Any]] = {}  # enqueued configurations by the position of their event
         self._steps: list[tuple[Job, tuple[Key, ...]]] = []  # every start, with the keys finished since the one before
         self._tail: list[Key] = []  # what has finished since the last start, sorted
@@ -91,19 +92,23 @@ class History:
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def start(self, job: Job, seen: int) -> None:
-        """Records that a job was given out; its proposal had read `seen` events. Raises Collision if another driver was first."""
+        """Records that a job was given out after `seen` events were read. Raises Collision if another driver was first."""
         if not 1 <= job.until <= self.header.horizon:
             raise ValueError(f"job {job.key} has until={job.until}; allowed is 1 to the horizon {self.header.horizon}")
-        self._append("start", {"job": job.to_json(), "seen": seen, "attempt": self.attempt(job.key)})
+        body = {"job": job.to_json(), "seen": seen, "attempt": self.attempt(job.key)}
+        self._append("start", body if self.driver is None else {**body, "driver": self.driver})
 
-    def finish(self, job: Job, result: Result) -> bool:
-        """Records a result. False, and nothing changes, if the key has a result already: the first result stands."""
+    def finish(self, job: Job, result: Result, attempt: int | None = None) -> bool:
+        """Records a result of an attempt (by default the present one). False, and nothing changes, if the key has a result
+        already: the first result stands, with the checkpoint of its attempt."""
         if job.key not in self.jobs:
             raise ValueError(f"job {job.key} was never started here; a result that was not asked is given with add()")
         if job.key in self.results:
             return False
+        body = {"trial": job.trial, "until": job.until, "result": result.to_json()}
+        attempt = self.attempt(job.key) if attempt is None else attempt
         try:
-            self._append("finish", {"trial": job.trial, "until": job.until, "result": result.to_json()})
+            self._append("finish", {**body, "attempt": attempt} if attempt else body)
         except Collision:
             self.refresh()
             return False
@@ -139,14 +144,14 @@ class History:
         """Pins a configuration: the next fresh trial takes it."""
         self._append("enqueue", {"config": dict(config)})
 
-    def run(self, allowed: Mapping[str, Any] | None = None) -> None:
-        """Records that a driver begins to work; `elapsed_seconds` counts from here.
+    def run(self, allowed: Mapping[str, Any] | None = None) -> int:
+        """Records that a driver begins to work; `elapsed_seconds` counts from here. The event's position, which names the driver.
 
         allowed: this driver's limits by rule, {"trials": 50, "seconds": None, "when": the name of a predicate}; None is no
         limit. A limit that was reached before is lifted only if its rule now allows more, or names another predicate.
         """
         self.by_hand = False
-        self._append("run", dict(allowed or {}))
+        return self._append("run", dict(allowed or {}))
 
     def lift(self) -> None:
         """Records that jobs are asked for by hand: the limit of an earlier run does not apply to them."""
@@ -164,17 +169,17 @@ class History:
         phase: "finals" if the best trials are now trained to the end (see optimizers/finals.py).
         detail: whatever else the rule decided.
         """
-        if phase not in PHASES:
-            raise ValueError(f"phase is {phase!r}; allowed are {list(PHASES)}")
+        check_phase(phase)
         body = {"rule": rule, "value": value, "phase": phase}
         self._append("limit", body if detail is None else {**body, "detail": dict(detail)})
 
-    def _append(self, kind: str, body: dict[str, Any]) -> None:
+    def _append(self, kind: str, body: dict[str, Any]) -> int:
         self.refuse_readers()
         plain = json.loads(encode_json(body))  # memory holds exactly what a reader of the log will hold
         with self.lock:
-            self.log.append(Event(kind, plain, self._began + time.monotonic()))  # a clock that is set meanwhile has no effect
+            position = self.log.append(Event(kind, plain, self._began + time.monotonic()))  # setting a clock has no effect
             self.refresh()
+        return position
 
     def refresh(self) -> None:
         """Reads the events of the log that are not in memory yet: own appends, and those of other drivers."""
@@ -187,10 +192,10 @@ class History:
     def _apply(self, event: Event) -> None:
         body = event.body
         if event.kind in ("start", "add"):
-            self._apply_start(Job.from_json(body["job"]), event.kind == "add")
+            self._apply_start(Job.from_json(body["job"]), event.kind == "add", body.get("driver"))
         if event.kind in ("finish", "add"):
             key = (body["trial"], body["until"]) if event.kind == "finish" else Job.from_json(body["job"]).key
-            self._apply_finish(key, Result.from_json(body["result"]))
+            self._apply_finish(key, Result.from_json(body["result"]), body.get("attempt", 0))
         elif event.kind == "lost":
             self._apply_lost((body["trial"], body["until"]), body.get("cause", "worker"), body.get("message"))
         elif event.kind == "run":
@@ -204,16 +209,11 @@ class History:
         self._digest.update(event.canonical().encode())
 
     def _apply_run(self, allowed: Mapping[str, Any]) -> None:
-        """Lifts a limit if this run allows more by its rule or has another predicate; one without a rule (version 1) always."""
-        rule = self.last_limit.get("rule")
-        if not self.limited or (rule is not None and rule not in allowed):
-            return
-        now, value = (None if rule is None else allowed[rule]), self.last_limit.get("value")
-        amounts = isinstance(value, int | float) and isinstance(now, int | float)
-        if now is None or (now > value if amounts else value not in now if isinstance(now, list) else now != value):
+        self.runs += 1
+        if self.limited and is_lifted(self.last_limit, allowed):
             self.limited, self.last_limit, self.phase = False, {}, "search"
 
-    def _apply_start(self, job: Job, added: bool) -> None:
+    def _apply_start(self, job: Job, added: bool, driver: int | None) -> None:
         key = job.key
         if job.trial not in self.trials:
             self.trials[job.trial] = []
@@ -225,6 +225,7 @@ class History:
         self.jobs[key] = job
         if key not in self.results:  # else another driver has finished it meanwhile
             self.pending[key] = job
+            self.attempts.start(key, driver)
             if job.source is not None:
                 self.sources[job.source] += 1
         if added:
@@ -248,11 +249,12 @@ class History:
                 del self.sources[job.source]
         return job
 
-    def _apply_finish(self, key: Key, result: Result) -> None:
+    def _apply_finish(self, key: Key, result: Result, attempt: int) -> None:
         self._wait_no_more(key)
         if key in self.results:  # lost too often here, finished by another driver there: the first event stands
             return
         self.results[key] = result
+        self.attempts.finish(key, attempt)
         self._losses[key] = losses = self.header.losses(result)
         self._epoch[key] = len(self._steps)
         insort(self._finished, key)
@@ -275,11 +277,10 @@ class History:
     def _apply_lost(self, key: Key, cause: str, message: str | None) -> None:
         if key not in self.pending:  # finished meanwhile by another driver
             return
-        self._lost[key] = self._lost.get(key, 0) + 1
-        self._deaths[key] = self._deaths.get(key, 0) + (cause == "worker")
-        if self._deaths[key] >= self.header.lost_limit:
+        deaths = self.attempts.lose(key, cause)
+        if deaths is not None:
             said = f": {message}" if message else ""
-            self._apply_finish(key, Result(error=f"lost {self._deaths[key]} times{said}"))
+            self._apply_finish(key, Result(error=f"lost {deaths} times{said}"), 0)
         else:
             self.retries[key] = self.pending.pop(key)  # its source is still needed
 
@@ -358,7 +359,7 @@ class History:
 
     def attempt(self, key: Key) -> int:
         """The number of a job's present or next attempt, which is how often it was lost."""
-        return self._lost.get(key, 0)
+        return self.attempts.next(key)
 
     def is_own(self, key: Key) -> bool:
         """Whether a key's trial trained its weights itself, without a checkpoint of another trial."""

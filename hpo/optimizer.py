@@ -158,9 +158,10 @@ class Optimizer(ABC):
             return next(iter(history.retries.values()))
         return self.propose(history)
 
-    def ask(self) -> Job | None:
+    def ask(self, check: Callable[[History], None] | None = None) -> Job | None:
         """The next job, recorded as started; None if there is none before the next tell.
 
+        check: called before every decision with the history as it will be read, so that a limit can be recorded in time.
         The limit of a run applies to that run only: an ask by hand after it, or after `hpo.load`, returns the next job, except
         in the finals. Raises PermissionError if the log is read-only.
         """
@@ -169,6 +170,8 @@ class Optimizer(ABC):
         for _ in range(COLLISIONS):
             with history.lock:
                 history.refresh()
+                if check is not None:
+                    check(history)
                 seen = len(history)
                 job = self.decide(history)
                 if job is None and history.by_hand and history.limited and history.phase == "search":

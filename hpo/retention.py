@@ -45,10 +45,13 @@ class Retention:
         sources = [job.source for job in (history.jobs[key] for key in finished) if job.source is not None]
         suspects = {*finished, *sources, *self._best.difference(best), *given_up[self._given_up :]}
         self._best, self._given_up = set(best), len(given_up)
-        return sorted(key for key in suspects if key not in self._best and self._is_dead(key))
+        return sorted(key for key in suspects if self.is_dead(key))
 
-    def _is_dead(self, key: Key) -> bool:
+    def is_dead(self, key: Key) -> bool:
+        """Whether nothing names a key's checkpoint now: not a job, not the optimizer, and it is not among the best."""
         history = self.history
+        if key in self._best:
+            return False
         waits = key in history.pending or key in history.retries or key in history.sources
         return not waits and not self.optimizer.may_name(history, key)
 

@@ -8,11 +8,12 @@ from typing import Any
 from hpo.analysis.lines import join_config
 from hpo.executors import make_executor
 from hpo.job import Key
+from hpo.loop import Stop
 from hpo.objects import with_objects
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.llamatune import LlamaTune
 from hpo.optimizers.simple_pbt import SimplePBT
-from hpo.run import Stop, minimize, run
+from hpo.run import minimize, run
 from hpo.space import Config, Space
 from hpo.study import Study
 from hpo.values import format_value, whole

@@ -232,6 +232,10 @@ class Study:
         from what has finished meanwhile, so a finish costs no more in a long study."""
         return self._retention.release()
 
+    def is_dead(self, key: Key) -> bool:
+        """Whether a finished key's checkpoint is of no use now."""
+        return self._retention.is_dead(key)
+
     def check_result(self, result: Result) -> Result:
         """Checks a result from an executor; a malformed one becomes an error of its configuration."""
         try:

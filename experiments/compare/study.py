@@ -30,9 +30,10 @@ from experiments.job import (  # noqa: E402
 from experiments.ledger.environment import environment  # noqa: E402
 from hpo.executors import checkpoint_name  # noqa: E402
 from hpo.executors.processes import Processes  # noqa: E402
+from hpo.loop import Stop  # noqa: E402
 from hpo.optimizer import Optimizer  # noqa: E402
 from hpo.optimizers import ASHA, GP, PBT, Grid, Hyperband, Manual, Random  # noqa: E402
-from hpo.run import Stop, run  # noqa: E402
+from hpo.run import run  # noqa: E402
 from hpo.space import Space  # noqa: E402
 from hpo.study import Study  # noqa: E402
 
@@ -73,7 +74,8 @@ def judge_best(study: Study, folder: Path) -> dict[str, Any]:
     if not study.successes():
         return {"loss": None, "until": 0, "config": None}
     best = study.best
-    loss = judge_checkpoint(folder / checkpoint_name(best.key), best.config, best.seed, HORIZON, best.until)
+    path = folder / checkpoint_name(best.key, study.history.attempts.standing(best.key))
+    loss = judge_checkpoint(path, best.config, best.seed, HORIZON, best.until)
     return {"loss": loss, "searched_loss": best.value, "until": best.until, "config": dict(best.config)}
 
 

@@ -21,12 +21,13 @@ from experiments.curves.data import EPOCHS, RUNGS, Curves, curves_of
 from hpo.executors import Simulator
 from hpo.history import History
 from hpo.job import Key
+from hpo.loop import Stop
 from hpo.optimizer import Optimizer
 from hpo.optimizers.asha import ASHA
 from hpo.optimizers.freezethaw import FreezeThaw
 from hpo.optimizers.gp.sampler import GP
 from hpo.optimizers.random import Random
-from hpo.run import Stop, run
+from hpo.run import run
 from hpo.space import Space
 from hpo.study import Study
 

@@ -28,8 +28,9 @@ from experiments.tune.search import completion_sentence, end_cleanly, ignore_int
 from hpo.executors import Inline, Processes
 from hpo.executors.base import Lost
 from hpo.job import Job
+from hpo.loop import Stop
 from hpo.rng import training_seed
-from hpo.run import Stop, run
+from hpo.run import run
 from hpo.study import Study
 
 if TYPE_CHECKING:

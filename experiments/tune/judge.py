@@ -71,7 +71,7 @@ class Judge:
                 self.work.folder.update_search(judgements=[*entries, entry])
 
     def _checkpoint(self, key: Key) -> Path:
-        return self.work.folder / "checkpoints" / checkpoint_name(key)
+        return self.work.folder / "checkpoints" / checkpoint_name(key, self.work.study.history.attempts.standing(key))
 
     def _judge(self, key: Key) -> Judged:
         """A checkpoint's losses on JUDGED_ON tokens of validation text, cut into parts that are the same for every checkpoint."""

@@ -13,7 +13,8 @@ from experiments.tune.handover import Handover, is_before_finals, sentence
 from experiments.tune.live import Display, summary
 from experiments.tune.prepare import Search
 from hpo.executors.processes import Processes
-from hpo.run import Stop, run
+from hpo.loop import Stop
+from hpo.run import run
 from hpo.signals import Terminated, handle_termination
 from hpo.stopping import Turn, search_end
 from hpo.values import quantity

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,8 +48,11 @@ class Executor(Protocol):
         """How many jobs it takes now."""
         ...
 
-    def submit(self, job: Job) -> None:
-        """Takes a job; never waits for it."""
+    def submit(self, job: Job, attempts: Mapping[Key, int] | None = None) -> None:
+        """Takes a job; never waits for it.
+
+        attempts: which attempt the job is, and which made the checkpoint that it starts from, by key; 0 for what is not named
+        """
         ...
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
@@ -57,12 +60,17 @@ class Executor(Protocol):
         ...
 
     def drop(self, keys: Collection[Key]) -> None:
-        """Gives up these checkpoints and held Runs, those of jobs in flight excepted. Costs what `keys` are, however long
-        the study: called after a finish, with what no later job will name."""
+        """Gives up these checkpoints (of first attempts; `refuse` those of others) and held Runs, those of jobs in flight
+        excepted. Costs what `keys` are, however long the study: called after a finish, with what no later job will name."""
         ...
 
-    def keep(self, keys: Iterable[Key]) -> None:
-        """Deletes every checkpoint but those of `keys` and of jobs in flight. Looks through the whole folder: called at
+    def refuse(self, key: Key, attempt: int) -> None:
+        """Gives up the checkpoint and the held Run that one attempt at a key made."""
+        ...
+
+    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
+        """Deletes every checkpoint but those of `keys` and of jobs in flight; of finished keys, those of other attempts than
+        the `standing` one, too. Looks through the whole folder: called at
         the start of a run, for what an earlier one left, and at its end."""
         ...
 

@@ -6,24 +6,27 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hpo.executors.locks import FolderLock
 from hpo.job import Key
 
-NAME = re.compile(r"(\d+-\d+\.ckpt)(\.\d+\.half)?(\.[0-9a-f]{8}\.tmp)?")  # what a dead process left of it, too
+# trial, budget, attempt; and what a dead process left of it
+NAME = re.compile(r"(\d+)-(\d+)(?:\.(\d+))?\.ckpt(\.\d+\.half)?(\.[0-9a-f]{8}\.tmp)?")
 TEMPORARY = "hpo-checkpoints-"  # first part of a temporary folder's name
 
 
-def checkpoint_name(key: Key) -> str:
-    """The name of a key's file in the folder of checkpoints."""
-    return f"{key[0]}-{key[1]}.ckpt"
+def checkpoint_name(key: Key, attempt: int = 0) -> str:
+    """The name of a key's file in the folder of checkpoints. Every attempt has its own, so that one which was given up, and goes
+    on all the same, overwrites nothing; `history.attempts.standing(key)` is the one whose result was recorded."""
+    return f"{key[0]}-{key[1]}.ckpt" if not attempt else f"{key[0]}-{key[1]}.{attempt}.ckpt"
 
 
 class Checkpoints:
-    """`<trial>-<until>.ckpt` in one folder; a temporary folder, gone with `close`, if none is given.
+    """`<trial>-<until>.ckpt`, and `<trial>-<until>.<attempt>.ckpt` of later attempts, in one folder; a temporary folder, gone with
+    `close`, if none is given.
 
     If no other living process uses the folder, half-written files in it are deleted at the start; and so are the
     temporary folders that dead processes of this user left.
@@ -59,36 +62,44 @@ class Checkpoints:
         """In another process: the names of the files; the folder stays the sender's to lock and to delete."""
         return {"folder": self.folder, "temporary": False, "_lock": None}
 
-    def path(self, key: Key) -> Path:
-        """Where the checkpoint of a key stands."""
-        return self.folder / checkpoint_name(key)
+    def path(self, key: Key, attempt: int) -> Path:
+        """Where the checkpoint that an attempt makes of a key stands."""
+        return self.folder / checkpoint_name(key, attempt)
 
-    def half(self, key: Key, process: int) -> Path:
+    def half(self, key: Key, attempt: int, process: int) -> Path:
         """Where a process writes the checkpoint of a key before it is published."""
-        return self.folder / f"{checkpoint_name(key)}.{process}.half"
+        return self.folder / f"{checkpoint_name(key, attempt)}.{process}.half"
 
     def drop(self, keys: Iterable[Key]) -> None:
-        """Deletes the checkpoints of these keys, where there are any."""
+        """Deletes the checkpoints that the first attempts at these keys made, where there are any."""
         for key in keys:
-            remove(self.path(key))
+            remove(self.path(key, 0))
 
-    def discard(self, key: Key, process: int) -> None:
+    def refuse(self, key: Key, attempt: int) -> None:
+        """Deletes the checkpoint that one attempt made."""
+        remove(self.path(key, attempt))
+
+    def discard(self, key: Key, attempt: int, process: int) -> None:
         """Deletes the half-written checkpoint of a process that died."""
-        for path in self.folder.glob(f"{self.half(key, process).name}*"):
+        for path in self.folder.glob(f"{self.half(key, attempt, process).name}*"):
             remove(path)
 
-    def keep(self, keys: Iterable[Key]) -> None:
-        """Deletes every checkpoint of another key, and what a dead process left half-written of one."""
-        wanted = set(map(checkpoint_name, keys))
+    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int]) -> None:
+        """Deletes every checkpoint of another key, with what a dead process left half-written of one, and those of other attempts
+        than the `standing` one, which is known of finished keys."""
+        wanted = set(keys)
         for entry in os.scandir(self.folder):
             match = NAME.fullmatch(entry.name)
-            if match is not None and match[1] not in wanted:
+            if match is None:
+                continue
+            key, attempt = (int(match[1]), int(match[2])), int(match[3] or 0)
+            if key not in wanted or standing.get(key, attempt) != attempt:
                 remove(Path(entry.path))
 
     def _clear_half(self) -> None:
         for entry in os.scandir(self.folder):
             match = NAME.fullmatch(entry.name)
-            if match is not None and (match[2] or match[3]):
+            if match is not None and (match[4] or match[5]):
                 remove(Path(entry.path))
 
     def close(self) -> None:

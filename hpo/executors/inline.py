@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from hpo.executors.base import Outcome
@@ -19,32 +19,36 @@ class Inline:
         self.kind = kind(objective)
         self._checkpoints = Checkpoints(folder)
         self._worker = Worker(objective, horizon, self._checkpoints)
-        self._jobs: list[Job] = []
+        self._jobs: list[tuple[Job, Mapping[Key, int]]] = []
 
     @property
     def free(self) -> int:
         return 1 - len(self._jobs)
 
-    def submit(self, job: Job) -> None:
-        self._jobs.append(job)
+    def submit(self, job: Job, attempts: Mapping[Key, int] | None = None) -> None:
+        self._jobs.append((job, attempts or {}))
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         if not self._jobs:
             return None
-        job = self._jobs[0]
-        result = self._worker.execute(job)
+        job, attempts = self._jobs[0]
+        result = self._worker.execute(job, attempts)
         self._jobs.pop(0)
         return job, result
 
     def drop(self, keys: Collection[Key]) -> None:
-        flying = {job.key for job in self._jobs}
+        flying = {job.key for job, _ in self._jobs}
         self._worker.drop(keys)
         self._checkpoints.drop(key for key in keys if key not in flying)
 
-    def keep(self, keys: Iterable[Key]) -> None:
-        kept = {*keys, *(job.key for job in self._jobs)}
+    def refuse(self, key: Key, attempt: int) -> None:
+        self._worker.drop([key])
+        self._checkpoints.refuse(key, attempt)
+
+    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
+        kept = {*keys, *(job.key for job, _ in self._jobs)}
         self._worker.keep(kept)
-        self._checkpoints.keep(kept)
+        self._checkpoints.keep(kept, standing or {})
 
     def close(self) -> None:
         self._worker.close()

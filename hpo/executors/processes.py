@@ -10,7 +10,7 @@ import multiprocessing
 import queue
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
 from pickle import PicklingError, dumps
@@ -95,6 +95,7 @@ class Processes:
         self._backlog: list[Job] = []
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()  # None: see _broken
         self._taken: dict[Key, Job] = {}  # submitted and not yet out of `wait`
+        self._attempts: dict[Key, Mapping[Key, int]] = {}  # theirs, and those that made the checkpoints they start from
         self._broken: BaseException | None = None  # why the pool cannot go on
         self._worked = False  # whether any worker was ever ready
         self._failed = 0  # starts that failed in a row
@@ -123,9 +124,9 @@ class Processes:
             self._refuse_broken()
             return [slot.pid for slot in self._slots]
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, attempts: Mapping[Key, int] | None = None) -> None:
         with self._lock:
-            self._taken[job.key] = job
+            self._taken[job.key], self._attempts[job.key] = job, attempts or {}
             self._backlog.append(job)
             self._dispatch()
         self._ring.send_bytes(b"job")  # a timeout may begin
@@ -141,7 +142,7 @@ class Processes:
             others = [job for job in self._backlog if job.trial not in elsewhere]
             job = (mine or others or self._backlog)[0]
             try:
-                slot.give(job)
+                slot.give(job, self._attempts[job.key])
             except OSError:  # dead while it was idle; no job was lost with it, and the listener will see it
                 continue
             self._backlog.remove(job)
@@ -225,7 +226,7 @@ class Processes:
         how = slot.close()
         job, slot.job = slot.job, None
         if job is not None:
-            self._checkpoints.discard(job.key, slot.pid)
+            self._checkpoints.discard(job.key, self._attempts[job.key].get(job.key, 0), slot.pid)
             error = f"timeout: still running after {self.timeout or 0:g} s"
             late = Result(error=error, system={"seconds": slot.elapsed_seconds()})
             self._outcomes.put((job, late if slot.late else Lost("worker", f"the worker {how}")))
@@ -289,23 +290,32 @@ class Processes:
             if outcome is None:
                 self._refuse_broken()
                 continue
-            del self._taken[outcome[0].key]
+            del self._taken[outcome[0].key], self._attempts[outcome[0].key]
             return outcome
         return None
 
     def drop(self, keys: Collection[Key]) -> None:
         with self._lock:
             dead = [key for key in keys if key not in self._taken]
-            for slot in self._slots:
-                slot.dropped += [key for key in dead if key[0] in slot.holds or slot.job is not None]
+            self._forget(dead)
             self._checkpoints.drop(dead)
 
-    def keep(self, keys: Iterable[Key]) -> None:
+    def _forget(self, dead: Collection[Key]) -> None:
+        """Lets the workers drop held Runs, with their next job."""
+        for slot in self._slots:
+            slot.dropped += [key for key in dead if key[0] in slot.holds or slot.job is not None]
+
+    def refuse(self, key: Key, attempt: int) -> None:
+        with self._lock:
+            self._forget([key])
+            self._checkpoints.refuse(key, attempt)
+
+    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
         with self._lock:
             kept = {*keys, *self._taken}
             for slot in self._slots:  # a busy one holds one Run too many at most until it is told
                 slot.dropped += [key for key in slot.holds.values() if key not in kept and key not in slot.dropped]
-            self._checkpoints.keep(kept)
+            self._checkpoints.keep(kept, standing or {})
 
     def close(self) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -49,7 +49,7 @@ class Simulator:
     def free(self) -> int:
         return self.workers - len(self._running)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, attempts: Mapping[Key, int] | None = None) -> None:
         if job.source is not None and job.source not in self.kept:
             raise AssertionError(f"job {job.key} starts from {job.source}, a checkpoint that is not there")
         rng = stream(self.seed, job.trial, f"simulator {job.until} {self._attempts[job.key]}")
@@ -88,7 +88,10 @@ class Simulator:
     def drop(self, keys: Collection[Key]) -> None:
         self.kept.difference_update(keys)
 
-    def keep(self, keys: Iterable[Key]) -> None:
+    def refuse(self, key: Key, attempt: int) -> None:
+        pass  # it tells no attempts apart
+
+    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
         self.kept &= {*keys, *(job.key for _, _, job, _ in self._running)}
 
     def close(self) -> None:

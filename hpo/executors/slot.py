@@ -8,6 +8,7 @@ import pickletools
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.spawn import get_executable, get_preparation_data
 from pathlib import Path
@@ -53,9 +54,9 @@ class Slot:
     def pid(self) -> int:
         return self.process.pid
 
-    def give(self, job: Job) -> None:
-        """Sends a job with what was dropped since the last one. OSError if the process is dead."""
-        self.connection.send((job, self.dropped))
+    def give(self, job: Job, attempts: Mapping[Key, int]) -> None:
+        """Sends a job with its attempts and what was dropped since the last one. OSError if the process is dead."""
+        self.connection.send((job, attempts, self.dropped))
         self.dropped = []
         self.job, self.since = job, time.monotonic()
 

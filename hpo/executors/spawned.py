@@ -35,9 +35,9 @@ def main(descriptor: int, driver: int) -> None:
     try:
         connection.send(("ready", memory()))
         while True:
-            job, dropped = connection.recv()
+            job, attempts, dropped = connection.recv()
             worker.drop(dropped)
-            _send(connection, _execute(worker, job), worker)
+            _send(connection, _execute(worker, job, attempts), worker)
     except (EOFError, OSError):  # the driver is gone, or this is a fork that an objective has let return
         os._exit(1)
 
@@ -68,11 +68,11 @@ def _begin(connection: Connection, preparation: dict[str, Any], arguments: bytes
         os._exit(1)
 
 
-def _execute(worker: Worker, job: Any) -> Any:
+def _execute(worker: Worker, job: Any, attempts: Any) -> Any:
     from hpo.executors.faults import failed_result
 
     try:
-        return worker.execute(job)
+        return worker.execute(job, attempts)
     except BaseException as error:  # KeyboardInterrupt raised by the objective
         return failed_result(error, {})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from hpo.executors.base import Lost, Outcome
@@ -45,16 +45,16 @@ class Threads:
     def free(self) -> int:
         return len(self._idle)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, attempts: Mapping[Key, int] | None = None) -> None:
         holds = [worker for worker in self._idle if job.trial in worker.held]
         worker = holds[0] if holds else self._idle[0]
         self._idle.remove(worker)
         self._running[job.key] = job, worker, time.monotonic()
-        threading.Thread(target=self._execute, args=(worker, job), daemon=True).start()
+        threading.Thread(target=self._execute, args=(worker, job, attempts or {}), daemon=True).start()
 
-    def _execute(self, worker: Worker, job: Job) -> None:
+    def _execute(self, worker: Worker, job: Job, attempts: Mapping[Key, int]) -> None:
         try:
-            result: Result | Lost = worker.execute(job)
+            result: Result | Lost = worker.execute(job, attempts)
         except BaseException as error:  # KeyboardInterrupt raised by the objective: `wait` must not wait for ever
             result = failed_result(error, {})
         self._outcomes.put((worker, job, result))
@@ -94,17 +94,25 @@ class Threads:
 
     def drop(self, keys: Collection[Key]) -> None:
         dead = [key for key in keys if key not in self._running]
+        self._forget(dead)
+        self._checkpoints.drop(dead)
+
+    def _forget(self, dead: Collection[Key]) -> None:
+        """Drops held Runs."""
         for worker in self._idle:
             worker.drop(dead)
         for _, worker, _ in self._running.values():  # its thread is at work with what it holds
             self._owed.setdefault(worker, []).extend(dead)
-        self._checkpoints.drop(dead)
 
-    def keep(self, keys: Iterable[Key]) -> None:
+    def refuse(self, key: Key, attempt: int) -> None:
+        self._forget([key])
+        self._checkpoints.refuse(key, attempt)
+
+    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
         kept = {*keys, *self._running}
         for worker in self._idle:  # a busy one holds one Run too many at most until it is told
             worker.keep(kept)
-        self._checkpoints.keep(kept)
+        self._checkpoints.keep(kept, standing or {})
 
     def close(self) -> None:
         for worker in self._idle:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hpo.executors.base import Lost
@@ -41,13 +42,16 @@ class Worker:
         self.kind = kind(objective)
         self.held: OrderedDict[int, tuple[Key, Any]] = OrderedDict()  # by trial, the least recently trained first
 
-    def execute(self, job: Job) -> Result | Lost:
-        """The job's result; whatever the objective raises is its error. Lost if its checkpoint cannot be written or read."""
+    def execute(self, job: Job, attempts: Mapping[Key, int]) -> Result | Lost:
+        """The job's result; whatever the objective raises is its error. Lost if its checkpoint cannot be written or read.
+
+        attempts: as `Executor.submit` has them
+        """
         start = time.perf_counter()
         times = {"idle_seconds": start - self.rested, "birth_seconds": self.birth}
         self.birth = 0.0
         try:
-            result: Result | Lost = self._execute(job, start)
+            result: Result | Lost = self._execute(job, attempts, start)
         except (KeyboardInterrupt, Terminated):
             raise
         except MissingSource as error:
@@ -59,16 +63,16 @@ class Worker:
         self.rested = time.perf_counter()
         return result if isinstance(result, Lost) else replace(result, system={**times, **result.system})
 
-    def _execute(self, job: Job, start: float) -> Result:
+    def _execute(self, job: Job, attempts: Mapping[Key, int], start: float) -> Result:
         with one_process():
-            run = self._run(job)
+            run = self._run(job, attempts)
         try:
             ready = time.perf_counter()
             with one_process():
                 value, curve = run.advance(job.until)
             trained = time.perf_counter()
             if self.kind == "run":
-                self._save(run, job.key)
+                self._save(run, job.key, attempts.get(job.key, 0))
         except BaseException:
             with suppress(Exception):  # what it raised first is what is told
                 _close(run)
@@ -82,7 +86,7 @@ class Worker:
             return Result(value, curve, system=times)
         return Result({"": value}, curve, system=times)  # the executor's caller knows the objective's name
 
-    def _run(self, job: Job) -> Any:
+    def _run(self, job: Job, attempts: Mapping[Key, int]) -> Any:
         """The Run at the job's source: held, loaded, or (for f(config, report)) run again from its beginning."""
         key, run = self.held.pop(job.trial, (None, None))
         if run is not None and key == job.source:
@@ -91,28 +95,26 @@ class Worker:
             _close(run)
         if job.source is not None and self.kind == "report" and job.source[0] != job.trial:
             raise TypeError("f(config, report) cannot be cloned; give a Run factory(config, seed, horizon)")
-        if job.source is not None and self.kind == "run" and not self.checkpoints.path(job.source).exists():
-            raise MissingSource(
-                f"the checkpoint {self.checkpoints.path(job.source).name}, which the job starts from, is gone"
-            )
+        path = None if job.source is None else self.checkpoints.path(job.source, attempts.get(job.source, 0))
+        if path is not None and self.kind == "run" and not path.exists():
+            raise MissingSource(f"the checkpoint {path.name}, which the job starts from, is gone")
         bind = hook(self.objective, "bind_trial")
         run = build(bind(job.trial, job.seed) if bind else self.objective, job.config, job.seed, self.horizon)
-        if job.source is not None and self.kind == "run":
-            self._load(run, job)
+        if path is not None and self.kind == "run":
+            self._load(run, job, path)
         return run
 
-    def _load(self, run: Any, job: Job) -> None:
+    def _load(self, run: Any, job: Job, path: Path) -> None:
         """Loads the job's own trial, or adopts another trial's weights, without what judges hyperparameters (see Run.adopt)."""
         assert job.source is not None
-        path = self.checkpoints.path(job.source)
         own = job.source[0] == job.trial
         with storage(f"loading {path.name}"):
             adopt = None if own else hook(run, "adopt")
             (adopt or run.load)(str(path))
 
-    def _save(self, run: Any, key: Key) -> None:
-        path = self.checkpoints.path(key)
-        half = self.checkpoints.half(key, os.getpid())
+    def _save(self, run: Any, key: Key, attempt: int) -> None:
+        path = self.checkpoints.path(key, attempt)
+        half = self.checkpoints.half(key, attempt, os.getpid())
         try:
             with storage(f"saving {path.name}"):
                 remove(half)
@@ -120,7 +122,7 @@ class Worker:
                 publish(half, path)
         except BaseException:
             with suppress(OSError):
-                self.checkpoints.discard(key, os.getpid())  # gives its space back
+                self.checkpoints.discard(key, attempt, os.getpid())  # gives its space back
             raise
 
     def _hold(self, job: Job, run: Any) -> None:

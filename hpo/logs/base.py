@@ -53,6 +53,24 @@ class Event:
         return canonical([self.kind, self.body])
 
 
+@dataclass(frozen=True)
+class Driver:
+    """The row by which a driver says that it lives. Rows are no events: they are replaced, and no proposal reads them.
+
+    number    the position of the driver's `run` event
+    process   which process it is, on which machine (`hpo.leases.this_process`)
+    beats     how often the row was renewed
+    seen      how many events its proposals have read
+    lease     seconds without a beat after which it counts as dead
+    """
+
+    number: int
+    process: str
+    beats: int
+    seen: int
+    lease: float
+
+
 def encode_json(value: Any) -> str:
     """JSON as a log stores it: exact floats, names in their order; NaN and the infinities as Python writes them."""
     return json.dumps(value, separators=(",", ":"))
@@ -90,9 +108,9 @@ class Log(Protocol):
         should, and still can be read, says so in a warning; else LogError."""
         ...
 
-    def append(self, event: Event) -> None:
-        """Makes the event durable, or raises and changes nothing: Collision where its identity stands already, ValueError
-        where no reader would take it or the log is closed, OSError where it cannot be written."""
+    def append(self, event: Event) -> int:
+        """Makes the event durable and returns its position, or raises and changes nothing: Collision where its identity stands
+        already, ValueError where no reader would take it or the log is closed, OSError where it cannot be written."""
         ...
 
     def read(self, after: int) -> Sequence[Event]:
@@ -102,3 +120,17 @@ class Log(Protocol):
     def close(self) -> None:
         """Releases files and connections; appending afterwards is an error."""
         ...
+
+    # A log that keeps no drivers leaves these three as they are: then whoever runs a study takes all that is pending.
+
+    def beat(self, driver: Driver) -> None:
+        """Writes or replaces the row of a driver."""
+        return None
+
+    def drivers(self) -> Sequence[tuple[Driver, float | None]]:
+        """Every driver's row, with the seconds since its last beat by the log's own clock, None where it has none."""
+        return ()
+
+    def leave(self, number: int) -> None:
+        """Deletes the row of a driver, where there is one."""
+        return None

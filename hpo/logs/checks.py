@@ -93,11 +93,14 @@ def _start(body: Mapping[str, Any]) -> None:
     _job(body["job"])
     _integer("seen", body["seen"])
     _integer("attempt", body.get("attempt", 0))
+    if body.get("driver") is not None:
+        _integer("driver", body["driver"])
 
 
 def _finish(body: Mapping[str, Any]) -> None:
     _key(body)
     _result(body["result"])
+    _integer("attempt", body.get("attempt", 0))
 
 
 def _lost(body: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ class MemoryLog(Log):
                 self._header = header
             return self._header
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Event) -> int:
         check_event(event)
         with self._lock:
             if self._closed:
@@ -49,6 +49,7 @@ class MemoryLog(Log):
             if identity is not None:
                 self._identities.add(identity)
             self._events.append(event)
+            return len(self._events) - 1
 
     def read(self, after: int) -> Sequence[Event]:
         return self._events[after:]

@@ -19,8 +19,9 @@ from secrets import token_hex
 from typing import Any, Self
 
 from hpo.frames import stack_level
-from hpo.logs.base import VERSION, Event, Log, LogError, encode_json, later_version
+from hpo.logs.base import VERSION, Driver, Event, Log, LogError, encode_json, later_version
 from hpo.logs.checks import check_event
+from hpo.logs.drivers import NAME, SQL, delete_driver, read_drivers, write_driver
 from hpo.logs.tables import APPLICATION, TABLES, Digests, Plain, Tables
 
 PATIENCE = 60.0  # seconds, for others who hold the file
@@ -103,7 +104,7 @@ class SQLiteLog(Log):
             _said.add(note)
             warnings.warn(note, stacklevel=stack_level())
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Event) -> int:
         check_event(event)
         with self._lock:
             if self._closed:
@@ -111,7 +112,7 @@ class SQLiteLog(Log):
             if self.refusal is not None:
                 raise PermissionError(self.refusal)
             with self._sentences():
-                self.tables.append(event)
+                return self.tables.append(event)
 
     def read(self, after: int) -> Sequence[Event]:
         with self._lock, self._sentences():
@@ -124,6 +125,18 @@ class SQLiteLog(Log):
                 self._db.close()
 
     # -- beside it ---------------------------------------------------------------------------------------------------
+
+    def beat(self, driver: Driver) -> None:
+        with self._lock, self._sentences():
+            write_driver(self.tables.db, driver)
+
+    def drivers(self) -> Sequence[tuple[Driver, float | None]]:
+        with self._lock, self._sentences():
+            return [(driver, None) for driver in read_drivers(self.tables.db)]  # the clock of one machine says nothing on another
+
+    def leave(self, number: int) -> None:
+        with self._lock, self._sentences():
+            delete_driver(self.tables.db, number)
 
     def header(self) -> Mapping[str, Any] | None:
         with self._lock, self._sentences():
@@ -183,6 +196,8 @@ class SQLiteLog(Log):
         application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         db.execute("COMMIT")
         made = {name: sql for name, sql in found.items() if not name.startswith("sqlite_stat")}  # left by ANALYZE
+        if made.get(NAME) == SQL:
+            del made[NAME]  # who works with it now; a file in which nobody has worked is without it
         if application == APPLICATION and version > VERSION:
             raise LogError(later_version(self.name, version))
         if application == APPLICATION:

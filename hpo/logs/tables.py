@@ -52,8 +52,8 @@ class Tables(ABC):
         """Writes the header of a new log."""
 
     @abstractmethod
-    def append(self, event: Event) -> None:
-        """Inserts in one transaction. Raises Collision."""
+    def append(self, event: Event) -> int:
+        """Inserts in one transaction; the event's position. Raises Collision."""
 
     @abstractmethod
     def read(self, after: int) -> list[Event]:
@@ -168,7 +168,7 @@ class Digests(Tables):
         missing = f"the last {count - found} are missing"
         return [f"the log {self.name} is cut: it held {count} events and holds the first {found}; {missing}"]
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Event) -> int:
         identity, body, time = event.identity, encode_json(event.body), float(event.time)
         with self.transaction():  # no other driver inserts meanwhile, so a position cannot clash
             position = self._next()
@@ -184,6 +184,7 @@ class Digests(Tables):
                 raise self._clash(error, identity) from None
             count = position + 1
             self.db.execute("UPDATE header SET count = ?, seal = ?", (count, self._seal(self._key, count)))
+        return position
 
     def read(self, after: int) -> list[Event]:
         query = "SELECT position, identity, kind, body, timestamp, digest FROM events WHERE position >= ? ORDER BY position"
@@ -230,7 +231,7 @@ class Plain(Tables):
             f"the log {self.name} is of version 1: its events carry no digests, so changed and missing ones cannot be seen"
         ]
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Event) -> int:
         row = (event.identity, event.kind, encode_json(event.body), float(event.time))
         with self.transaction():
             (last,) = self.db.execute("SELECT max(id) FROM events").fetchone()  # no fewer than the events, and not counted
@@ -239,6 +240,9 @@ class Plain(Tables):
                 self.db.execute("INSERT INTO events (identity, kind, body, time) VALUES (?, ?, ?, ?)", row)
             except sqlite3.IntegrityError as error:
                 raise self._clash(error, event.identity) from None
+            read, last = self._last
+            (more,) = self.db.execute("SELECT count(*) FROM events WHERE id > ?", (last,)).fetchone()  # ids have gaps
+        return int(read + more) - 1
 
     def read(self, after: int) -> list[Event]:
         if after != self._last[0]:  # a reader that begins elsewhere than the last one ended: counted, once

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hpo.executors.simulator import Simulator
 from hpo.history import History
-from hpo.run import Stop, run
+from hpo.loop import Stop
+from hpo.run import run
 from hpo.study import Study
 from hpo.testing.optimizer import OptimizerLaws
 from hpo.testing.replay import changed_jobs

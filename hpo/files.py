@@ -1,0 +1,57 @@
+"""Deleting checkpoints: when they are of no use any more, and when every driver that lives has read that they are not."""
+
+from __future__ import annotations
+
+from hpo.executors import Executor
+from hpo.job import Key
+from hpo.leases import Leases
+from hpo.study import Study
+
+
+class Files:
+    """What one driver deletes.
+
+    A proposal that another driver is computing may still name a checkpoint that died by an event which this proposal has not
+    read. So while others live, dead checkpoints wait until all have read on.
+    """
+
+    def __init__(self, study: Study, executor: Executor, leases: Leases) -> None:
+        self.study, self.executor, self.leases = study, executor, leases
+        self._postponed: dict[Key, int] = {}  # dead checkpoints, by how many events stood when they were found dead
+
+    def release(self) -> None:
+        """After a finish: deletes what has become useless, now or once the others have read it."""
+        dead = self.study.release()
+        if self.leases.living():
+            self._postponed.update(dict.fromkeys(dead, len(self.study.history)))
+            self.clear_postponed()
+        else:
+            self._drop([*dead, *self._postponed])
+            self._postponed.clear()
+
+    def clear_postponed(self) -> None:
+        """Deletes what every driver knows to be dead, unless a job has come to start from it meanwhile."""
+        read = self.leases.read_by_all() if self._postponed else 0
+        found = [key for key, count in self._postponed.items() if count <= read]
+        self._drop([key for key in found if self.study.is_dead(key)])
+        for key in found:
+            del self._postponed[key]
+
+    def _drop(self, keys: list[Key]) -> None:
+        self.executor.drop(keys)
+        for key in keys:
+            for attempt in range(1, self.study.history.attempt(key) + 1):
+                self.executor.refuse(key, attempt)
+
+    def clear(self) -> None:
+        """Looks through the whole folder, and deletes all that is of no use. Nothing happens while other drivers live: each
+        deletes what it finds dead, and the last one looks through the folder."""
+        if not self.leases.living():
+            keys, history = self.study.keep(), self.study.history
+            self.executor.keep(keys, {key: history.attempts.standing(key) for key in keys if key in history.results})
+
+    def refuse(self, key: Key, attempt: int) -> None:
+        """Deletes what an attempt left whose result came too late, unless its file is the one that stands."""
+        history = self.study.history
+        if key in history.results and history.attempts.standing(key) != attempt:
+            self.executor.refuse(key, attempt)

@@ -1,0 +1,115 @@
+"""Leases: which drivers of a study live. Each renews a row beside the events, and nobody runs what a living driver has in flight.
+
+A driver counts as dead
+
+- at once, if it ran on this machine and its process is gone;
+- else if its last beat is longer ago than its lease: by the clock of the database, where the log is in one, or by how long its
+  row has not changed by this process's own clock. So it does not matter how the clocks of machines are set.
+
+What a dead driver had in flight is lost, by an event, and given out again. A driver that was only stopped may come back: then its
+results are recorded where nobody else has one of the same job, and refused elsewhere.
+
+No proposal reads any of this, so a study replays whoever lived.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+
+from hpo.history import History
+from hpo.job import Job
+from hpo.logs.base import Driver
+from hpo.processes import is_gone, this_process
+
+LEASE = 60.0  # seconds
+BEATS = 4  # in a lease
+LOOK = 1.0  # seconds between two looks at the rows of the others
+
+_working: set[tuple[str, int]] = set()  # (place of the log, driver) of what runs in this process
+
+
+class Leases:
+    """The lease of one driver, which a thread renews until `close`, and what this driver knows of the others.
+
+    driver   the position of its `run` event
+    lease    seconds without a beat after which others take over what it has in flight
+    """
+
+    def __init__(self, history: History, driver: int, lease: float = LEASE) -> None:
+        self.history, self.number = history, driver
+        self.log = history.log
+        self._process, self._lease = this_process(), lease
+        self._seen, self._beats = len(history), 0
+        self._heard: dict[int, tuple[int, float]] = {}  # beats of every other driver, and since when by this process's clock
+        self._living: dict[int, Driver] = {}
+        self._looked = (-1, 0.0)  # how many runs had begun at the last look, and when it was
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        if self.log.shared:
+            _working.add((self.log.place, driver))
+            self._beat()
+            self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Ends the lease: whatever is still in flight may be taken over at once."""
+        if self._thread is None or self._ended.is_set():
+            return
+        self._ended.set()
+        self._thread.join()
+        _working.discard((self.log.place, self.number))
+        with suppress(Exception):  # the log may be closed or gone; then the process's end tells it
+            self.log.leave(self.number)
+
+    def note_seen(self) -> None:
+        """Between two proposals: none that has read less than the present events is still to come."""
+        self._seen = len(self.history)
+
+    def living(self) -> dict[int, Driver]:
+        """The other drivers that live, by number. Their rows are read at most once a second, and when another run has begun."""
+        runs, now = self.history.runs, time.monotonic()
+        if not self.log.shared or runs < 2:
+            return {}
+        if runs != self._looked[0] or now - self._looked[1] >= LOOK:
+            rows = [(row, age) for row, age in self.log.drivers() if row.number != self.number]
+            self._living = {row.number: row for row, age in rows if self._is_alive(row, age)}
+            self._looked = (runs, now)
+        return self._living
+
+    def orphans(self, joining: bool = False) -> list[Job]:
+        """What is in flight with a driver that does not live; while `joining` a study, also what was asked for by hand."""
+        living, holders = {self.number, *self.living()}, self.history.attempts.holders
+        alone = [] if joining else [None]
+        return [job for key, job in self.history.pending.items() if holders.get(key) not in (*living, *alone)]
+
+    def has_others_work(self) -> bool:
+        """Whether another driver that lives has something in flight."""
+        living, holders = self.living(), self.history.attempts.holders
+        return bool(living) and any(holders.get(key) in living for key in self.history.pending)
+
+    def read_by_all(self) -> int:
+        """How many events every living driver's next proposal will have read."""
+        return min([len(self.history), *(driver.seen for driver in self.living().values())])
+
+    def _is_alive(self, row: Driver, age: float | None) -> bool:
+        if row.process == self._process:
+            return (self.log.place, row.number) in _working
+        if is_gone(row.process):
+            return False
+        now = time.monotonic()
+        beats, since = self._heard.get(row.number, (None, now))
+        if beats != row.beats:
+            self._heard[row.number] = row.beats, now
+            since = now
+        return (now - since if age is None else age) <= row.lease
+
+    def _beat(self) -> None:
+        self.log.beat(Driver(self.number, self._process, self._beats, self._seen, self._lease))
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._lease / BEATS):
+            self._beats += 1
+            with suppress(Exception):  # what ails the log is told where events are appended
+                self._beat()
