@@ -42,7 +42,7 @@ from experiments.ledger.intervals import format_interval
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, training_rows
 from hpo import ASHA, PB2, PBT, Const, Inline, Optimizer, Random, Space, Stop, Study, run
-from hpo.executors import checkpoint_name
+from hpo.executors import standing_name
 from hpo.job import Key
 
 RESULTS = Path(__file__).parent / "results" / "population.jsonl"
@@ -116,7 +116,7 @@ class Best:
             self.key, self.loss = key, loss
             self.falls.append((self.used, key[1], round(loss, 5)))
             self.checkpoint.unlink(missing_ok=True)
-            os.link(self.folder / checkpoint_name(key, study.history.attempts.standing(key)), self.checkpoint)
+            os.link(self.folder / standing_name(study.history, key), self.checkpoint)
 
 
 def measure_population(space: str, method: str, seed: int) -> dict[str, Any]:

@@ -38,8 +38,9 @@ class Leases:
     """
 
     def __init__(self, history: History, driver: int, lease: float = LEASE) -> None:
-        self.history, self.number = history, driver
-        self.log = history.log
+        self.history, self.log, self.number = history, history.log, driver
+        if type(driver) is not int:
+            raise TypeError(f"append of the log {self.log!r:.60} returned {driver!r:.60}; it must return the event's position")
         self._process, self._lease = this_process(), lease
         self._seen, self._beats = len(history), 0
         self._heard: dict[int, tuple[int, float]] = {}  # beats of every other driver, and since when by this process's clock

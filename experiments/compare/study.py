@@ -28,7 +28,7 @@ from experiments.job import (  # noqa: E402
     space,
 )
 from experiments.ledger.environment import environment  # noqa: E402
-from hpo.executors import checkpoint_name  # noqa: E402
+from hpo.executors import standing_name  # noqa: E402
 from hpo.executors.processes import Processes  # noqa: E402
 from hpo.loop import Stop  # noqa: E402
 from hpo.optimizer import Optimizer  # noqa: E402
@@ -74,8 +74,7 @@ def judge_best(study: Study, folder: Path) -> dict[str, Any]:
     if not study.successes():
         return {"loss": None, "until": 0, "config": None}
     best = study.best
-    path = folder / checkpoint_name(best.key, study.history.attempts.standing(best.key))
-    loss = judge_checkpoint(path, best.config, best.seed, HORIZON, best.until)
+    loss = judge_checkpoint(folder / standing_name(study.history, best.key), best.config, best.seed, HORIZON, best.until)
     return {"loss": loss, "searched_loss": best.value, "until": best.until, "config": dict(best.config)}
 
 

@@ -11,7 +11,7 @@ from experiments.job import default, flat
 from experiments.tune.folder import copy_file, write_file
 from experiments.tune.handover import Handover, Judged, decide_handover
 from experiments.tune.prepare import Search
-from hpo.executors import checkpoint_name
+from hpo.executors import standing_name
 from hpo.job import Key
 
 JUDGED_ON = 65_536  # tokens of validation text; fewer if the text has fewer
@@ -71,7 +71,7 @@ class Judge:
                 self.work.folder.update_search(judgements=[*entries, entry])
 
     def _checkpoint(self, key: Key) -> Path:
-        return self.work.folder / "checkpoints" / checkpoint_name(key, self.work.study.history.attempts.standing(key))
+        return self.work.folder / "checkpoints" / standing_name(self.work.study.history, key)
 
     def _judge(self, key: Key) -> Judged:
         """A checkpoint's losses on JUDGED_ON tokens of validation text, cut into parts that are the same for every checkpoint."""

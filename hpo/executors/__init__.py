@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.executors.base import Executor, Lost
-from hpo.executors.checkpoints import checkpoint_name
+from hpo.executors.checkpoints import standing_name
 from hpo.executors.inline import Inline
 from hpo.executors.processes import Processes
 from hpo.executors.simulator import Simulator
@@ -43,6 +43,6 @@ def make_executor(
 
 
 __all__ = [
-    "EXECUTORS", "Executor", "Inline", "Lost", "Processes", "Simulator", "Threads", "checkpoint_name", "executor_options",
-    "make_executor",
+    "EXECUTORS", "Executor", "Inline", "Lost", "Processes", "Simulator", "Threads", "executor_options",
+    "make_executor", "standing_name",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.executors.locks import FolderLock
+from hpo.history import History
 from hpo.job import Key
 
 # trial, budget, attempt; and what a dead process left of it
@@ -20,12 +21,17 @@ TEMPORARY = "hpo-checkpoints-"  # first part of a temporary folder's name
 
 def checkpoint_name(key: Key, attempt: int = 0) -> str:
     """The name of a key's file in the folder of checkpoints. Every attempt has its own, so that one which was given up, and goes
-    on all the same, overwrites nothing; `history.attempts.standing(key)` is the one whose result was recorded."""
+    on all the same, overwrites nothing."""
     return f"{key[0]}-{key[1]}.ckpt" if not attempt else f"{key[0]}-{key[1]}.{attempt}.ckpt"
 
 
+def standing_name(history: History, key: Key) -> str:
+    """The name of the file that holds a finished key's weights: that of the attempt whose result was recorded."""
+    return checkpoint_name(key, history.attempts.standing(key))
+
+
 class Checkpoints:
-    """`<trial>-<until>.ckpt`, and `<trial>-<until>.<attempt>.ckpt` of later attempts, in one folder; a temporary folder, gone with
+    """`<trial>-<until>.ckpt`, of later attempts `<trial>-<until>.<attempt>.ckpt`, in one folder; a temporary one, gone with
     `close`, if none is given.
 
     If no other living process uses the folder, half-written files in it are deleted at the start; and so are the
@@ -84,10 +90,10 @@ class Checkpoints:
         for path in self.folder.glob(f"{self.half(key, attempt, process).name}*"):
             remove(path)
 
-    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int]) -> None:
+    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
         """Deletes every checkpoint of another key, with what a dead process left half-written of one, and those of other attempts
         than the `standing` one, which is known of finished keys."""
-        wanted = set(keys)
+        wanted, standing = set(keys), standing or {}
         for entry in os.scandir(self.folder):
             match = NAME.fullmatch(entry.name)
             if match is None:

@@ -48,7 +48,7 @@ class Inline:
     def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
         kept = {*keys, *(job.key for job, _ in self._jobs)}
         self._worker.keep(kept)
-        self._checkpoints.keep(kept, standing or {})
+        self._checkpoints.keep(kept, standing)
 
     def close(self) -> None:
         self._worker.close()

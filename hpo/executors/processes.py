@@ -315,7 +315,7 @@ class Processes:
             kept = {*keys, *self._taken}
             for slot in self._slots:  # a busy one holds one Run too many at most until it is told
                 slot.dropped += [key for key in slot.holds.values() if key not in kept and key not in slot.dropped]
-            self._checkpoints.keep(kept, standing or {})
+            self._checkpoints.keep(kept, standing)
 
     def close(self) -> None:
         with self._lock:

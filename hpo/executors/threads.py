@@ -112,7 +112,7 @@ class Threads:
         kept = {*keys, *self._running}
         for worker in self._idle:  # a busy one holds one Run too many at most until it is told
             worker.keep(kept)
-        self._checkpoints.keep(kept, standing or {})
+        self._checkpoints.keep(kept, standing)
 
     def close(self) -> None:
         for worker in self._idle:

@@ -42,7 +42,7 @@ class Worker:
         self.kind = kind(objective)
         self.held: OrderedDict[int, tuple[Key, Any]] = OrderedDict()  # by trial, the least recently trained first
 
-    def execute(self, job: Job, attempts: Mapping[Key, int]) -> Result | Lost:
+    def execute(self, job: Job, attempts: Mapping[Key, int] | None = None) -> Result | Lost:
         """The job's result; whatever the objective raises is its error. Lost if its checkpoint cannot be written or read.
 
         attempts: as `Executor.submit` has them
@@ -51,7 +51,7 @@ class Worker:
         times = {"idle_seconds": start - self.rested, "birth_seconds": self.birth}
         self.birth = 0.0
         try:
-            result: Result | Lost = self._execute(job, attempts, start)
+            result: Result | Lost = self._execute(job, attempts or {}, start)
         except (KeyboardInterrupt, Terminated):
             raise
         except MissingSource as error:

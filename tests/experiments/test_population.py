@@ -12,7 +12,7 @@ import pytest
 import hpo
 from experiments import job, population
 from experiments.job import DEFAULT, GPTObjective
-from hpo.executors import checkpoint_name
+from hpo.executors.checkpoints import checkpoint_name
 
 TOKENS = 2048
 

@@ -25,7 +25,7 @@ from experiments.tune.memory import memory_room
 from experiments.tune.optimizer import make_optimizer
 from experiments.tune.prepare import complete
 from experiments.tune.settings import Settings
-from hpo.executors import checkpoint_name
+from hpo.executors.checkpoints import checkpoint_name
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ["--context", "16", "--min-resource", "512", "--horizon", "4608", "--workers", "1", "--sampler", "random"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import hpo.executors.worker as worker
 from hpo import ASHA, GP, PBT, History, Hyperband, Inline, Optimizer, Random, SQLiteLog, Stop, Study, run
-from hpo.executors.checkpoints import Checkpoints, checkpoint_name
+from hpo.executors.checkpoints import Checkpoints, standing_name
 from hpo.logs.base import canonical
 from tests.hpo.objectives import Traces, line
 
@@ -56,21 +56,22 @@ def drive(case: str, folder: Path) -> dict[str, Any]:
     """Runs the study to its end; every source of every job must stand when the job begins."""
     real = worker.Worker._run
 
-    def run_checked(self: worker.Worker, job: Any) -> Any:
+    def run_checked(self: worker.Worker, job: Any, attempts: Any) -> Any:
         if job.source is not None:
-            path = self.checkpoints.path(job.source)
+            path = self.checkpoints.path(job.source, attempts[job.source])
             assert path.exists(), f"{path.name} is gone"
-        return real(self, job)
+        return real(self, job, attempts)
 
     worker.Worker._run = run_checked  # type: ignore[method-assign]
     study = Study(CASES[case](), log=SQLiteLog(folder / "log.db"))
     told = {str(key): result.metrics for key, result in study.history.results.items()}
     executor = Inline(Traces(folder / "journal"), study.header.horizon, folder / "checkpoints")
     history = run(study, executor, Stop(trials=TRIALS.get(case)))
-    kept = [checkpoint_name(key) for key in study.keep()]
+    kept = [standing_name(history, key) for key in study.keep()]
     return {
         "told": told,
-        "starts": [canonical(event.body["job"]) for event in history.events if event.kind == "start"],
+        # without those of a job that was in flight at a death, and was started again under its next attempt
+        "starts": [canonical(e.body["job"]) for e in history.events if e.kind == "start" and not e.body["attempt"]],
         "results": {str(k): (r.metrics.get("loss"), r.error) for k, r in history.results.items()},
         "all": {str(key): result.metrics for key, result in history.results.items()},
         "open": len(history.pending) + len(history.retries),

@@ -30,7 +30,7 @@ from typing import Any
 from uuid import uuid4
 
 from hpo import History, SQLiteLog, Study
-from hpo.executors import checkpoint_name
+from hpo.executors import standing_name
 from hpo.job import Job
 from hpo.logs import MemoryLog
 from tests.hpo.victims import DONE, FULL, HORIZON, LIMIT, MAKERS, SIZE, drive, follow, note
@@ -269,7 +269,7 @@ class Ordeal:
             for key in study.history.results
         )
         self.faults["prefix"] += prefixes(self.name, self.seed, events)
-        kept = set() if self.temporary else set(map(checkpoint_name, study.keep()))
+        kept = set() if self.temporary else {standing_name(study.history, key) for key in study.keep()}
         files = {path.name for path in self.disk.iterdir()} - {"ballast"}
         self.faults["file left"] += len(files - kept) + len(list((self.folder / "tmp").iterdir()))
         self.faults["file missing"] += len(kept - files)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hpo import ASHA, EXECUTORS, Executor, Float, Job, Manual, Random, Result, Space, Stop, Study, run
-from hpo.executors import Lost, checkpoint_name, executor_options, make_executor
+from hpo.executors import Lost, executor_options, make_executor, standing_name
 from tests.hpo.objectives import ODD, Reports, Traces, odd, sleeps, square
 
 
@@ -198,9 +198,9 @@ class ExecutorLaws:
         run(again, make("inline", Traces(tmp_path / "other"), 9), Stop(trials=9))
         assert found == {key: result.metrics["loss"] for key, result in again.history.results.items()}
         assert max(until for _, until in found) == 9
-        best = checkpoint_name(study.best.key)
+        best = standing_name(study.history, study.best.key)
         left = {path.name for path in (tmp_path / "c").iterdir()}
-        assert best in left and left == set(map(checkpoint_name, study.keep()))
+        assert best in left and left == {standing_name(study.history, key) for key in study.keep()}
 
 
 def test_an_option_that_an_executor_lacks_is_refused() -> None:

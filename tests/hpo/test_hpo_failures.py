@@ -11,7 +11,7 @@ import pytest
 
 import hpo
 from hpo import ASHA, PBT, Inline, MemoryLog, Random, Result, Simulator, SQLiteLog, Stop, Study, Threads, run
-from hpo.executors import Lost, checkpoint_name
+from hpo.executors import Lost, standing_name
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.worker import Worker
 from hpo.job import Job
@@ -49,9 +49,9 @@ class Refused(Trace):
 class Forgetting(Inline):
     """Holds no Run in memory, so that every job with a source loads it."""
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, attempts: Any = None) -> None:
         self._worker.close()
-        super().submit(job)
+        super().submit(job, attempts)
 
 
 class Refusing:
@@ -101,7 +101,7 @@ def test_what_the_system_refuses_is_lost_and_comes_again(call: str, error: BaseE
     assert len(lost) >= 4 and {body["cause"] for body in lost} == {"disk"}
     assert losses(study) == whole(tmp_path, asha(), Stop(trials=9))
     assert not history.pending and not history.retries
-    assert {path.name for path in (tmp_path / "c").iterdir()} == set(map(checkpoint_name, study.keep()))
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {standing_name(study.history, key) for key in study.keep()}
 
 
 def test_loads_that_are_refused_are_lost(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_three_in_a_row_end_the_run_with_the_jobs_pending(tmp_path: Path) -> Non
     log = SQLiteLog(tmp_path / "log.db")
     study = Study(asha(), log=log)
     full = Refusing(tmp_path / "j", {f"save {n}": FULL for n in (5, 6, 7)})
-    with pytest.raises(RuntimeError, match=r"3 jobs in a row were lost.*saving \d-\d.ckpt.*No space left.*pending"):
+    with pytest.raises(RuntimeError, match=r"3 jobs in a row were lost.*saving \d-\d.2.ckpt.*No space left.*pending"):
         run(study, Inline(full, 9, tmp_path / "c"), Stop(trials=9))
     assert len(study.history.results) == 4 and all(result.error is None for result in study.history.results.values())
     assert len(study.history.pending) + len(study.history.retries) == 1
@@ -152,12 +152,12 @@ class Losing(Inline):
         super().__init__(*arguments)
         self.at = at
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, attempts: Any = None) -> None:
         self.at -= job.source is not None
         if self.at == 0 and job.source is not None:
             self._checkpoints.keep([])
             self._worker.close()
-        super().submit(job)
+        super().submit(job, attempts)
 
 
 def pbt() -> PBT:

@@ -75,10 +75,10 @@ class Timed(Simulator):
         self.cold -= 1
         return Result({"loss": quadratic(config, until)}, system={"seconds": seconds, "birth_seconds": first})
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, attempts: Any = None) -> None:
         self.begun[job.seed, job.until] = job.source[1] if job.source else 0
         self.now = max(self.now, self.birth)  # before, nobody was there to take it
-        super().submit(job)
+        super().submit(job, attempts)
 
 
 def drive(machine: Timed, turn: Turn, name: str = "asha(random)", seed: int = 0) -> Study:

@@ -62,9 +62,9 @@ class Watched(Simulator):
             return math.nan
         return value(config, until, seed)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, attempts: Any = None) -> None:
         assert self.free > 0
-        super().submit(job)
+        super().submit(job, attempts)
         if self.chance.random() < self.foreign:
             job_ = Random(self.study.optimizer.space, seed=self.chance.randrange(999)).ask()
             assert job_ is not None

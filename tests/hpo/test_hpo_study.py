@@ -9,7 +9,7 @@ import pytest
 
 import hpo
 from hpo import ASHA, PBT, Inline, MedianStopping, Random, Result, SQLiteLog, Stop, Study, run
-from hpo.executors import checkpoint_name
+from hpo.executors import standing_name
 from tests.hpo.objectives import Reports, Traces, line, square, two_names, waits
 
 
@@ -63,7 +63,7 @@ def test_reports_and_runs_through_minimize(executor: str, tmp_path: Path) -> Non
     asha = ASHA(Random(line(), seed=0), max_resource=9)
     study = hpo.minimize(Traces(tmp_path / "runs"), line(), asha, folder=tmp_path / "c", **options)
     assert [step for step, _ in study.best.curve] == list(range(1, 10))
-    assert (tmp_path / "c" / checkpoint_name(study.best.key)).exists()
+    assert (tmp_path / "c" / standing_name(study.history, study.best.key)).exists()
 
 
 def test_the_thread_of_a_stopped_report_ends(tmp_path: Path) -> None:

@@ -135,10 +135,11 @@ def drive(folder: Path, disk: Path | None, name: str, seed: int) -> int:
 def pause_at_appends(log: Any, folder: Path) -> None:
     real = log.append
 
-    def append(event: Event) -> None:
+    def append(event: Event) -> int:
         pause(folder, "appending before")
-        real(event)
+        position = real(event)
         pause(folder, "appending after")
+        return int(position)
 
     log.append = append
     log._db.set_trace_callback(lambda sql: pause(folder, "appending commit") if sql.startswith("COMMIT") else None)
