@@ -127,8 +127,9 @@ class Loop:
     # -- other drivers -----------------------------------------------------------------------------------------------
 
     def _wait_for_others(self) -> bool:
-        """Waits a moment while another driver has something in flight, since it may come to need help. False if none has."""
-        if not self.leases.has_others_work() and not self.leases.orphans():
+        """Waits a moment while another driver has something in flight, since it may come to need help. False if none has, and
+        where a rule has ended the search, so that no help is needed."""
+        if is_over(self.history) or not self.leases.has_others_work() and not self.leases.orphans():
             return False
         time.sleep(PAUSE)
         self._look()

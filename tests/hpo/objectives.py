@@ -170,8 +170,8 @@ class DiesOnce:
             if self.point == "named":
                 end()
 
-        def executing(self_: Any, job: Any) -> Any:
-            result = execute(self_, job)
+        def executing(self_: Any, job: Any, attempts: Any) -> Any:
+            result = execute(self_, job, attempts)
             if self.point == "done":
                 end()
             seen[0] += 1
