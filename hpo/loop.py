@@ -17,7 +17,7 @@ from hpo.files import Files
 from hpo.frames import stack_level
 from hpo.history import History
 from hpo.job import Job, Key, Result
-from hpo.leases import LEASE, LOOK, Leases
+from hpo.leases import LOOK, Leases
 from hpo.lineage import Lineage
 from hpo.optimizer import Sampler
 from hpo.registry import METHODS
@@ -79,7 +79,9 @@ class Stop:
 class Loop:
     """One driver's work on a study, from the jobs that nobody runs to the last one that it may help with."""
 
-    def __init__(self, study: Study, executor: Executor, stop: Stop, watch: Watch | None, failures: Failures) -> None:
+    def __init__(
+        self, study: Study, executor: Executor, stop: Stop, watch: Watch | None, failures: Failures, lease: float
+    ) -> None:
         self.study, self.history, self.executor, self.stop = study, study.history, executor, stop
         self.watch: Watch = watch if watch is not None else lambda study, key: None
         self.waiting: list[Job] = []  # trained again for their checkpoints, and what waits for them
@@ -89,7 +91,7 @@ class Loop:
         self.end = time.monotonic() + stop.seconds - self.history.elapsed_seconds() if stop.seconds is not None else None
         driver = self.history.run(stop.limits)
         self.history.driver = driver if self.history.log.shared else None
-        self.leases = Leases(self.history, driver, LEASE)
+        self.leases = Leases(self.history, driver, lease)
         self.files = Files(study, executor, self.leases)
 
     def run(self) -> History:
@@ -129,7 +131,7 @@ class Loop:
     def _wait_for_others(self) -> bool:
         """Waits a moment while another driver has something in flight, since it may come to need help. False if none has, and
         where a rule has ended the search, so that no help is needed."""
-        if is_over(self.history) or not self.leases.has_others_work() and not self.leases.orphans():
+        if is_over(self.history) or (not self.leases.has_others_work() and not self.leases.orphans()):
             return False
         time.sleep(PAUSE)
         self._look()

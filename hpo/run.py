@@ -12,6 +12,7 @@ from hpo.display import Lines
 from hpo.executors import Executor, executor_options, make_executor
 from hpo.failures import Caught, Failures, explain_interrupts
 from hpo.history import History
+from hpo.leases import LEASE
 from hpo.logs import Log, open_log
 from hpo.loop import Loop, Stop, Watch
 from hpo.objective import Objective, kind
@@ -26,9 +27,13 @@ from hpo.values import duration, format_value
 
 
 def run(
-    study: Study, executor: Executor, stop: Stop | None = None, watch: Watch | None = None, *, catch: Caught = ()
+    study: Study, executor: Executor, stop: Stop | None = None, watch: Watch | None = None, *, catch: Caught = (),
+    lease: float = LEASE,
 ) -> History:
-    """Drives a study until it is finished or `stop` says so; resumes what is pending; closes the executor.
+    """Drives a study until it is finished or `stop` says so, beside any number of other drivers of the same log; takes over what
+    dead ones had in flight; closes the executor.
+
+    lease   seconds without a sign of life after which the other drivers take over what this one has in flight (hpo/leases.py)
 
     Raises RuntimeError if three jobs in a row are lost to the disk, if the first three trials raise the same exception at the
     same line of the objective (and `catch` does not name it, as in `except`), or if they return values that are malformed in
@@ -38,6 +43,7 @@ def run(
     """
     stop = stop if stop is not None else Stop()
     _refuse_others(study, executor, stop, watch)
+    lease = duration("lease", lease, zero=False) or LEASE
     with handle_termination():
         try:
             if study.optimizer.history is not study.history:
@@ -45,7 +51,7 @@ def run(
             refuse(study.optimizer, executor.kind, study.header.horizon)
             for rule in stop.rules:
                 rule.refuse(study.header, study.optimizer)
-            return Loop(study, executor, stop, watch, Failures(catch)).run()
+            return Loop(study, executor, stop, watch, Failures(catch), lease).run()
         except Terminated:
             study.history.log.close()
             raise
