@@ -23,9 +23,9 @@ import numpy as np
 from hpo.history import History
 from hpo.job import Header, Key
 from hpo.logs.base import canonical
+from hpo.metrics import metric_column
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import FINALS, Finals
-from hpo.optimizers.gp.metrics import metric_values
 from hpo.optimizers.gp.observations import AtHorizon, Observations
 from hpo.optimizers.gp.sampler import GP
 from hpo.rng import stream
@@ -257,8 +257,8 @@ class ExpectedImprovementPerCost(_ModelRule):
         top = history.highest_budget
         keys = [] if top is None else [key for key in history.at(top) if not history.is_failure(key)]
         done = [[key for key in history.trials[trial] if key in history.results] for trial, _ in keys]
-        spent = [metric_values(history, jobs, self.cost) for jobs in done]
-        known = [sum(value for value in values if value is not None) for values in spent if any(v is not None for v in values)]
+        spent = [metric_column(history, jobs, self.cost) for jobs in done]
+        known = [float(np.nansum(values)) for values in spent if not np.isnan(values).all()]
         return mean(known) if known and mean(known) > 0 else None
 
 
