@@ -52,12 +52,12 @@ class OutcomeLaws:
         """The optimizer, new, with these bounds. A subclass writes this one."""
         raise NotImplementedError(f"{type(self).__name__} says how it is made: def make(self, space, seed, constraints)")
 
-    def drive(self, objectives: int, seed: int, **constraints: float) -> Drive:
-        """A search whose results hold a size in two of four cases."""
+    def drive(self, objectives: int, seed: int, times: int = 1, **constraints: float) -> Drive:
+        """A search whose results hold a size in two of four cases, of `times` as many jobs."""
         made = adapt(self.make(plane(), seed, constraints))
         drive = Drive(made, patchy_metrics, seed=seed, objectives=NAMES[:objectives])
-        drive.run(self.jobs)
-        assert drive.asked == self.jobs or may_end(drive.optimizer), "a result without the metric ended the run"
+        drive.run(times * self.jobs)
+        assert drive.asked == times * self.jobs or may_end(drive.optimizer), "a result without the metric ended the run"
         return drive
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -104,4 +104,4 @@ class OutcomeLaws:
 
     def test_a_name_that_no_result_has_is_refused(self, objectives: int) -> None:
         with pytest.raises(ValueError, match=r"no result has the metric 'weight'; allowed are .*'loss', 'other'"):
-            self.drive(objectives, 4, weight=1.0)
+            self.drive(objectives, 4, times=6, weight=1.0)
