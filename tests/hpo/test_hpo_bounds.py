@@ -20,11 +20,13 @@ from hpo import (
     History,
     Hyperband,
     LlamaTune,
+    NoImprovement,
     Optimizer,
     Random,
     Result,
     Space,
     Study,
+    Target,
 )
 from hpo.bounds import Bounds, bounds_of, explain_infeasible, feasible
 from hpo.optimizer import Sampler
@@ -148,6 +150,14 @@ def test_it_is_the_same_however_often_it_was_read_before() -> None:
             study.optimizer.tell(job, metrics)
         feasible(often.history)
     assert feasible(often.history).at(1) == feasible(once.history).at(1) and 5 < len(feasible(once.history)) < 35
+
+
+def test_a_search_stops_for_what_keeps_them_only() -> None:
+    """The size grows with the gain, and the fifth result is the last within the bound."""
+    space = {"x": (0.0, 1.0)}
+    for rule, results in ((NoImprovement(3), 8), (Target(-0.4), 5), (Target(-0.5), 40)):
+        study = hpo.minimize(lambda c: {"loss": -c["x"], "size": c["x"]}, space, Small(space), 40, stop=rule, quiet=True)
+        assert len(study.history.results) == results and study.best.value == -0.45
 
 
 def test_the_report_and_its_pictures_say_that_nothing_keeps_them(tmp_path: Path) -> None:
