@@ -59,9 +59,9 @@ def bounds_of(described: Mapping[str, Any]) -> Bounds:
     for name, value in described.items():
         if not isinstance(value, Mapping):
             continue
-        inner = bounds_of(value).constraints if "name" in value else value if name == "constraints" else {}
-        if all(is_finite(bound) for bound in inner.values()):  # else it is an option of somebody's own that means something else
-            found.update({metric: min(bound, found.get(metric, math.inf)) for metric, bound in inner.items()})
+        inner = value if name == "constraints" else bounds_of(value).constraints
+        if all(map(is_finite, inner.values())):  # else it is an option of somebody's own that means something else
+            found |= {metric: min(bound, found.get(metric, math.inf)) for metric, bound in inner.items()}
     return Bounds(found)
 
 
@@ -115,6 +115,6 @@ def explain_infeasible(history: History) -> str:
     state, good = FeasibleResults.of(history), len(history.successes)
     if not good or len(state.found):
         return ""
-    said = [f"the least {name} is {least:g}" if least < math.inf else f"no result has the metric {name!r}"
+    said = [f"the least {name} is {least:g}" if least < math.inf else f"no result has a finite {name}"
             for name, least in state.least.items()]  # fmt: skip
     return f"none of {good} successful results keeps {state.bounds}; {', '.join(said)}"
