@@ -76,7 +76,8 @@ class OutcomeLaws:
             assert study.best.key in front and f"(trial {study.best.number})" in study.summary()
         else:
             assert study.summary().startswith(f"front of {len(front)}, ")
-        assert {*study.keep()} >= (front if objectives > 1 else {study.best.key})
+        stays = {*study.keep()}
+        assert stays >= (front if objectives > 1 else {study.best.key}) and stays <= {*good, *study.optimizer.live(history)}
 
     def test_every_volume_and_picture_is_of_what_keeps_them(self, objectives: int) -> None:
         study = self.drive(objectives, 2, size=BOUND).study
