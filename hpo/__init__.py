@@ -21,6 +21,9 @@ trial.py        Trial: one finished key in a form for people
 analysis/       what a history says: importance, figures, snapshot, the report's page
 ancestry.py     lineage and schedule of a trial: the checkpoints and the hyperparameters that made it
 retention.py    which checkpoints must stay, and which may be deleted
+ranking.py      Ranking: successes by budget, in order, with the front of each
+bounds.py       bounds on what results report (an option `constraints`); the successes that keep them
+metrics.py      what results report under a name
 pareto.py       fronts; orders within a front: crowding, epsilon-nets
 stopping.py     when a search turns to its finals
 table.py        the rows and columns of the dataframe

@@ -10,7 +10,6 @@ is updated with the events. State that depends on their order beyond that is fol
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import threading
 import time
@@ -27,7 +26,8 @@ from hpo.job import Header, Job, Key, Result, differences, join_differences
 from hpo.limits import check_phase, is_lifted
 from hpo.logs import Collision, Event, Log, MemoryLog
 from hpo.logs.base import canonical, encode_json
-from hpo.pareto import dominates, pareto_order
+from hpo.pareto import pareto_order
+from hpo.ranking import Ranking
 from hpo.upgrade import upgrade_event, upgrade_header
 from hpo.values import quantity
 
@@ -61,11 +61,10 @@ class History:
         self.attempts = Attempts(header.lost_limit)
         self.clock = Clock()
         self._at: dict[int, list[Key]] = {}  # finished keys by budget, sorted
-        self._ranked: dict[int, list[tuple[tuple[float, ...], Key]]] = {}  # successes by budget, sorted by losses, then key
-        self._fronts: dict[int, list[Key]] = {}  # by budget, the first Pareto front
         self._budgets: list[int] = []  # budgets at which anything has finished, sorted
         self._finished: list[Key] = []  # finished keys, sorted
         self._losses: dict[Key, tuple[float, ...]] = {}
+        self.successes = Ranking(self.losses, self.rank)
         self._epoch: dict[Key, int] = {}  # number of starts before a key's finish
         self._queue: dict[int, Mapping[str, Any]] = {}  # enqueued configurations by the position of their event
         self._steps: list[tuple[Job, tuple[Key, ...]]] = []  # every start, with the keys finished since the one before
@@ -255,7 +254,7 @@ class History:
             return
         self.results[key] = result
         self.attempts.finish(key, attempt)
-        self._losses[key] = losses = self.header.losses(result)
+        self._losses[key] = self.header.losses(result)
         self._epoch[key] = len(self._steps)
         insort(self._finished, key)
         insort(self._tail, key)
@@ -263,16 +262,7 @@ class History:
             insort(self._budgets, key[1])
         insort(self._at.setdefault(key[1], []), key)
         if not self.is_failure(key):
-            insort(self._ranked.setdefault(key[1], []), (losses, key))
-            if len(losses) > 1:
-                self._apply_front(key, losses)
-
-    def _apply_front(self, key: Key, losses: tuple[float, ...]) -> None:
-        front = self._fronts.setdefault(key[1], [])
-        if not any(dominates(self._losses[other], losses) for other in front):
-            kept = [other for other in front if not dominates(losses, self._losses[other])]
-            insort(kept, key)
-            self._fronts[key[1]] = kept
+            self.successes.add(key)
 
     def _apply_lost(self, key: Key, cause: str, message: str | None) -> None:
         if key not in self.pending:  # finished meanwhile by another driver
@@ -303,23 +293,12 @@ class History:
     @property
     def highest_budget(self) -> int | None:
         """The highest budget that has a success; None without one."""
-        return next((until for until in reversed(self._budgets) if self._ranked.get(until)), None)
+        return self.successes.highest_budget
 
     def ranking(self, until: int) -> Iterator[Key]:
         """Successes at a budget, best first, as `rank` orders them. With several objectives only the first front, which
         saves sorting all of them."""
-        if len(self.header.objectives) > 1:
-            yield from self.rank(self._fronts.get(until, ()))
-        else:
-            yield from (key for _, key in self._ranked.get(until, ()))
-
-    def front(self, until: int) -> Sequence[Key]:
-        """Successes at a budget that no other dominates, sorted by key; with one objective, the best and its ties."""
-        if len(self.header.objectives) > 1:
-            return self._fronts.get(until, ())
-        ranked = self._ranked.get(until, [])
-        least = ranked[0][0] if ranked else ()
-        return [key for _, key in itertools.takewhile(lambda entry: entry[0] == least, ranked)]
+        return self.successes.order(until)
 
     def fold(self, owner: str, begin: Callable[[], S]) -> S:
         """The owner's present state: made by `begin`, updated by the events. Read it, do not change it.

@@ -301,9 +301,6 @@ class Recorded(Sampler):
     def recommend(self, history: History) -> Key | None:
         return self._asked.recommend(history)
 
-    def explain_none(self, history: History) -> str:
-        return self._asked.explain_none(history)
-
     @property
     def _asked(self) -> Optimizer:
         if self.inner is None:

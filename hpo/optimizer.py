@@ -16,6 +16,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self
 
+from hpo.bounds import feasible
 from hpo.history import History
 from hpo.job import Header, Job, Key, Note, Result
 from hpo.logs import Collision
@@ -25,7 +26,7 @@ from hpo.registry import has_fields
 from hpo.rng import training_seed
 from hpo.space import Config, Space, code_name
 from hpo.upgrade import refuse_renamed
-from hpo.values import quantity, whole
+from hpo.values import plain, quantity, whole
 
 CANDIDATES = 3  # results that may be recommended
 COLLISIONS = 1000  # so many proposals in a row taken by other drivers are an error
@@ -43,7 +44,8 @@ class Optimizer(ABC):
     """Ask and tell over a pure `propose`.
 
     Its options are written into the header. They are the fields of a dataclass, else what `options()` returns, else the public
-    attributes.
+    attributes. An option `constraints` that maps metrics to numbers bounds what results report: only such as keep the bounds
+    are the best, on the front or recommended (hpo/bounds.py).
     """
 
     space: Space
@@ -229,18 +231,14 @@ class Optimizer(ABC):
         self.history.enqueue(self.space.check(config))
 
     def recommend(self, history: History) -> Key | None:
-        """The key to use: the lowest loss observed at the highest budget that has a success; None without a success."""
+        """The key to use: the first of the `candidates`, the lowest loss observed; None without one."""
         return next(iter(self.candidates(history)), None)
 
     def candidates(self, history: History) -> list[Key]:
-        """The few best successes at the highest budget that has any. `recommend` chooses from them, so `run` keeps their
-        checkpoints."""
-        until = history.highest_budget
-        return [] if until is None else list(islice(history.ranking(until), CANDIDATES))
-
-    def explain_none(self, history: History) -> str:
-        """Why nothing is recommended although trials have succeeded, in a sentence; empty if something is."""
-        return ""
+        """The few best successes at the highest budget that has any; with bounds (hpo/bounds.py) of those that keep them.
+        `recommend` chooses from them, so `run` keeps their checkpoints."""
+        kept = feasible(history)
+        return [] if kept.highest_budget is None else list(islice(kept.order(kept.highest_budget), CANDIDATES))
 
     # -- description -------------------------------------------------------------------------------------------------
 
@@ -261,6 +259,7 @@ class Optimizer(ABC):
 
 def describe_option(value: Any) -> Any:
     """An option as the header writes it."""
+    value = plain(value)
     if isinstance(value, Optimizer):
         return value.describe()
     if isinstance(value, Mapping):
@@ -367,9 +366,6 @@ class Scheduler(Optimizer):
 
     def recommend(self, history: History) -> Key | None:
         return self.sampler.recommend(history)
-
-    def explain_none(self, history: History) -> str:
-        return self.sampler.explain_none(history)
 
 
 def adapt(value: Any) -> Any:

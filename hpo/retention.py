@@ -5,6 +5,7 @@ from __future__ import annotations
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import Optimizer
+from hpo.trial import best_front
 
 
 class Retention:
@@ -57,9 +58,8 @@ class Retention:
 
     def _recommendable(self) -> list[Key]:
         """The keys that may be recommended: the Pareto front, or the few best."""
-        history, until = self.history, self.history.highest_budget
-        front = list(history.front(until)) if until is not None and len(history.header.objectives) > 1 else []
-        return [*front, *self.optimizer.candidates(history)]
+        front = best_front(self.history) if len(self.history.header.objectives) > 1 else ()
+        return [*front, *self.optimizer.candidates(self.history)]
 
     def _finished_keys(self) -> list[Key]:
         """Keys that finished since the last call, in this driver or another."""

@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from hpo.bounds import feasible
 from hpo.history import History
 from hpo.job import Header, Key
 from hpo.logs.base import canonical
+from hpo.metrics import metric_column
 from hpo.optimizer import Optimizer
 from hpo.optimizers.finals import FINALS, Finals
-from hpo.optimizers.gp.metrics import metric_values
 from hpo.optimizers.gp.observations import AtHorizon, Observations
 from hpo.optimizers.gp.sampler import GP
 from hpo.rng import stream
@@ -73,9 +74,9 @@ def obey_rules(rules: Sequence[StopRule], history: History, optimizer: Optimizer
 
 @dataclass(frozen=True)
 class Target(StopRule):
-    """A result, at any budget, is as good as `value`, in the objective's own unit.
+    """A result within the optimizer's bounds, at any budget, is as good as `value`, in the objective's own unit.
 
-    Its direction is the objective's: a loss is at most as high, what is maximised at least.
+    The direction is the objective's: a loss is at most as high, what is maximised at least.
 
         study = hpo.minimize(lambda c: c["x"] ** 2, {"x": (-1.0, 1.0)}, "random", 500, stop=hpo.Target(0.01))
     """
@@ -88,9 +89,10 @@ class Target(StopRule):
     def measure(self, history: History, optimizer: Optimizer) -> dict[str, Any] | None:
         name, direction = next(iter(history.header.objectives.items()))
         goal = self.value if direction == "min" else -self.value
-        for until in history.budgets:
-            best = next(history.ranking(until), None)
-            if best is not None and history.losses(best)[0] <= goal:
+        kept = feasible(history)
+        for until in kept.budgets:
+            best = next(kept.order(until))
+            if history.losses(best)[0] <= goal:
                 found = history.results[best].metrics[name]
                 said = f"{name} {found:.6g} of trial {best[0]} at {best[1]} has reached the target {self.value:g}"
                 return {"trial": best[0], "until": best[1], "reached": found, "reason": said}
@@ -101,9 +103,10 @@ class Target(StopRule):
 class NoImprovement(StopRule):
     """The last `patience` new trials have not lowered the best loss by more than `min_delta`.
 
-    The best is that at the highest budget that has a success; that a higher budget is reached for the first time counts as a
-    gain. A trial counts with its first result, a failure included; foreign results may gain, and do not count. Gains are
-    measured from the best at the last one, so many small ones add up. What was read is kept, so that a finish costs a constant.
+    The best is that at the highest budget that has a success within the optimizer's bounds; that a higher budget is reached for
+    the first time counts as a gain. A trial counts with its first result, a failure included; foreign results may gain, and do
+    not count. Gains are measured from the best at the last one, so many small ones add up. What was read is kept, so that a
+    finish costs a constant.
     A lucky draw of a noisy loss is not beaten for long, and a sampler that looks elsewhere for ten trials may find something:
     a patience of 10 was measured to lose more than a fixed number of trials (experiments/stopping.py); take 30 where noise is.
 
@@ -146,8 +149,7 @@ class Progress:
         self.position = len(history.events)
 
     def _count(self, history: History, key: Key, first: bool) -> None:
-        loss = history.losses(key)[0]
-        success = not history.is_failure(key)
+        loss, success = history.losses(key)[0], key in feasible(history)
         gains = self.best is None or loss < self.best - self.min_delta
         if success and (key[1] > self.top or (key[1] == self.top and gains)):
             self.top, self.best, self.stale = key[1], loss, 0
@@ -257,8 +259,8 @@ class ExpectedImprovementPerCost(_ModelRule):
         top = history.highest_budget
         keys = [] if top is None else [key for key in history.at(top) if not history.is_failure(key)]
         done = [[key for key in history.trials[trial] if key in history.results] for trial, _ in keys]
-        spent = [metric_values(history, jobs, self.cost) for jobs in done]
-        known = [sum(value for value in values if value is not None) for values in spent if any(v is not None for v in values)]
+        spent = [metric_column(history, jobs, self.cost) for jobs in done]
+        known = [float(np.nansum(values)) for values in spent if not np.isnan(values).all()]
         return mean(known) if known and mean(known) > 0 else None
 
 

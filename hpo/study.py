@@ -11,6 +11,7 @@ from hpo.analysis.hypervolume import Reference, front_volume, volume_curve
 from hpo.analysis.paths import check_file
 from hpo.analysis.plots import Plots
 from hpo.analysis.subject import Subject
+from hpo.bounds import explain_infeasible
 from hpo.history import History
 from hpo.job import Key, Result
 from hpo.logs import Log, open_log
@@ -19,7 +20,7 @@ from hpo.plain import SupportsPropose, SupportsSample
 from hpo.retention import Retention
 from hpo.space import Space
 from hpo.stopping import explain_stop
-from hpo.trial import Trial, best_key, describe_best, first_objective, learning_curve
+from hpo.trial import Trial, best_front, best_key, describe_best, first_objective, learning_curve
 from hpo.values import quantity, whole
 
 if TYPE_CHECKING:
@@ -113,27 +114,28 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The lowest loss at the highest budget reached. Raises ValueError if no trial has succeeded, and with several
-        objectives, which have a front (`pareto`) instead."""
+        """The lowest loss at the highest budget reached, of what meets the optimizer's constraints. Raises ValueError if no trial
+        has succeeded or none meets them, and with several objectives, which have a front (`pareto`) instead."""
         key, names = best_key(self.history), list(self.header.objectives)
         if key is None:
             raise ValueError(self._nothing())
         if len(names) > 1:
-            size = quantity(len(self.history.front(key[1])), "trials")
+            size = quantity(len(best_front(self.history)), "trials")
             raise ValueError(f"no single trial is the best in all of {names}: study.pareto holds the front of {size}, and "
                              f"study.recommend() chooses one of it")  # fmt: skip
         return self.trial(key)
 
     @property
     def pareto(self) -> list[Trial]:
-        """The non-dominated trials at the highest budget reached. Raises ValueError if no trial has succeeded."""
-        until = self.history.highest_budget
-        if until is None:
+        """The non-dominated trials at the highest budget reached, of what meets the optimizer's constraints. Raises ValueError if
+        no trial has succeeded, or if none meets them."""
+        front = best_front(self.history)
+        if not front:
             raise ValueError(self._nothing())
-        return [self.trial(key) for key in self.history.front(until)]
+        return [self.trial(key) for key in front]
 
     def hypervolume(self, reference: Reference) -> float:
-        """What the front at the highest budget dominates, below a reference (for a maximised objective: above it).
+        """What the front (`pareto`) dominates, below a reference (for a maximised objective: above it); 0 without a front.
 
         reference: a value of each objective, as they are reported: by name, or in their order. Exact for up to four objectives,
         from five on an estimate (surrogates/hypervolume.py). Results that are not better than it in all objectives add nothing.
@@ -150,10 +152,13 @@ class Study:
         or if none meets the optimizer's constraints."""
         key = self.optimizer.recommend(self.history)
         if key is None:
-            raise ValueError(self.optimizer.explain_none(self.history) or self._nothing())
+            raise ValueError(self._nothing())
         return self.trial(key)
 
     def _nothing(self) -> str:
+        """Why there is no best: nothing has succeeded, or nothing that did keeps the optimizer's bounds."""
+        if said := explain_infeasible(self.history):
+            return said
         errors = [result.error for result in self.history.results.values() if result.error]
         last = f"; the last error was: {errors[-1]}" if errors else ""
         return f"no trial has succeeded among {quantity(len(self.history.results), 'results')}{last}"
@@ -176,7 +181,7 @@ class Study:
 
     def summary(self) -> str:
         """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives the size of the front and the best value
-        of each: `front of 4, best loss=0.1 size=96`."""
+        of each: `front of 4, best loss=0.1 size=96`; where nothing meets the optimizer's constraints, that."""
         return describe_best(self.history)
 
     @property

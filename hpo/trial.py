@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from hpo.bounds import explain_infeasible, feasible
 from hpo.history import History
 from hpo.job import Key
 from hpo.values import format_value
@@ -63,25 +64,32 @@ def learning_curve(history: History, key: Key) -> tuple[tuple[int, float], ...]:
 
 
 def best_key(history: History) -> Key | None:
-    """The key with the lowest loss at the highest budget reached, with several objectives the first of the front; None without
-    a success."""
-    until = history.highest_budget
-    return None if until is None else next(history.ranking(until))
+    """The key with the lowest loss at the highest budget reached, with several objectives the first of the front, of the
+    successes that keep the optimizer's bounds; None without one."""
+    kept = feasible(history)
+    return None if kept.highest_budget is None else next(kept.order(kept.highest_budget))
+
+
+def best_front(history: History) -> Sequence[Key]:
+    """Of the successes that keep the optimizer's bounds, those at the highest budget reached that no other dominates, sorted by
+    key; with one objective the best and its ties; empty without one."""
+    kept = feasible(history)
+    return () if kept.highest_budget is None else kept.front(kept.highest_budget)
 
 
 def describe_best(history: History) -> str:
     """The best so far in a few words: `best 0.1 (trial 3)`, with several objectives `front of 4, best loss=0.1 size=96`: the
-    best value of each, which are seldom of one trial."""
+    best value of each, which are seldom of one trial. Where there is none, why."""
     key = best_key(history)
     if key is None:
-        return "no success yet"
+        return explain_infeasible(history) or "no success yet"
     if len(history.header.objectives) > 1:
-        return _describe_front(history, key[1])
+        return _describe_front(history)
     return f"best {history.results[key].metrics[first_objective(history)]:.4g} (trial {key[0]})"
 
 
-def _describe_front(history: History, until: int) -> str:
-    front = [history.results[key].metrics for key in history.front(until)]
+def _describe_front(history: History) -> str:
+    front = [history.results[key].metrics for key in best_front(history)]
     pick = {"min": min, "max": max}
     best = [f"{name}={pick[way](metrics[name] for metrics in front):.4g}" for name, way in history.header.objectives.items()]
     return f"front of {len(front)}, best {' '.join(best)}"

@@ -11,6 +11,7 @@ from hpo.analysis.lines import amount
 from hpo.analysis.progress import best_so_far, objective_value
 from hpo.analysis.subject import Subject
 from hpo.job import Key
+from hpo.trial import best_front
 from surrogates.style import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ DASHED = (0, (5, 3))
 
 def draw_history(subject: Subject) -> Figure:
     """Best so far, with every finished key, over the seconds of the search; over the number of results if no seconds were
-    counted. Needs a success."""
+    counted; only the results where none is the best, since none keeps the optimizer's bounds. Needs a success."""
     history, good = subject.history, subject.successes
     times, unit = subject.finish_positions()
     with house_style():
@@ -33,8 +34,9 @@ def draw_history(subject: Subject) -> Figure:
         default = subject.default_end()
         always = [] if default is None else [subject.value(default)]
         worst = limit_values(axes, subject.sign, [subject.value(key) for key in good], values, always)
-        shown = [min(value, worst) if subject.sign > 0 else max(value, worst) for value in (*values, values[-1])]
-        axes.step([*(times[key] for key in steps), end], shown, where="post", color=BLUE, linewidth=2.2, label="best so far")
+        shown = [min(value, worst) if subject.sign > 0 else max(value, worst) for value in (*values, *values[-1:])]
+        if steps:
+            axes.step([*(times[key] for key in steps), end], shown, where="post", color=BLUE, linewidth=2.2, label="best so far")
         if default is not None:
             words = "default" if history.header.horizon == 1 else f"default, {amount(default[1])} {history.header.unit}"
             axes.axhline(always[0], color=ORANGE, linewidth=1.6, linestyle=DASHED, label=words)
@@ -93,17 +95,18 @@ def _limit_curves(axes: Axes, subject: Subject, *lines: list[tuple[int, float]])
 
 
 def draw_pareto(subject: Subject) -> Figure:
-    """Every success at the highest budget by two objectives, with the Pareto front; one panel for each pair. Needs a success,
+    """Every success at the front's budget by two objectives, with the Pareto front; one panel for each pair. Needs a success,
     and several objectives."""
     history, names = subject.history, list(subject.history.header.objectives)
-    until = history.highest_budget
+    front = best_front(history)
+    until = front[0][1] if front else history.highest_budget  # no front: what succeeded breaks the optimizer's bounds
     assert until is not None
     pairs = list(combinations(range(len(names)), 2))
     with house_style():
         columns = min(2, len(pairs))
         rows = -(-len(pairs) // columns)
         figure, every = new_figure(0.5 + (2.8 if columns == 1 else 2.2) * rows, rows, columns, share=False)
-        keys, front = [key for key in history.at(until) if not history.is_failure(key)], history.front(until)
+        keys = history.successes.at(until)
         for axes, (a, b) in zip(every, pairs, strict=False):
             for some, colour, size, words in ((keys, GREY, 16, "every result"), (front, BLUE, 30, "Pareto front")):
                 x, y = [objective_value(history, key, a) for key in some], [objective_value(history, key, b) for key in some]

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hpo.bounds import feasible
 from hpo.history import History
 from hpo.job import Key
+from hpo.trial import best_front
 from hpo.values import format_value, is_finite
 from surrogates.hypervolume import hypervolume
 
@@ -15,25 +17,25 @@ Reference = Mapping[str, float] | Sequence[float]
 
 
 def front_volume(history: History, reference: Reference) -> float:
-    """What the successes at the highest budget dominate below the reference; see Study.hypervolume."""
-    bound = read_reference(history, reference)
-    until = history.highest_budget
-    return 0.0 if until is None else _volume([history.losses(key) for key in history.front(until)], bound)
+    """What the front dominates below the reference; see Study.hypervolume."""
+    bound, front = read_reference(history, reference), best_front(history)
+    return _volume([history.losses(key) for key in front], bound) if front else 0.0
 
 
 def volume_curve(history: History, reference: Reference) -> list[float]:
-    """After each result, in the order of their arrival, the hypervolume of those at the highest budget so far.
+    """After each result, in the order of their arrival, the hypervolume of those so far that are at the budget of the front and
+    keep the optimizer's bounds.
 
     Only a result that enters the front makes it be computed anew.
     """
-    bound, until, curve = read_reference(history, reference), history.highest_budget, [0.0]
+    bound, kept, curve = read_reference(history, reference), feasible(history), [0.0]
     front: list[tuple[float, ...]] = []
     for event in history.events:
         if event.kind not in ("finish", "add"):
             continue
         body = event.body["job"] if event.kind == "add" else event.body
         key: Key = body["trial"], body["until"]
-        if key[1] != until or history.is_failure(key) or _is_covered(history.losses(key), front):
+        if key[1] != kept.highest_budget or key not in kept or _is_covered(history.losses(key), front):
             curve.append(curve[-1])
             continue
         front = [*(row for row in front if not _is_covered(row, [history.losses(key)])), history.losses(key)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hpo.analysis.paths import check_picture
 from hpo.analysis.subject import Subject
 from hpo.ancestry import key_of
+from hpo.bounds import explain_infeasible
 from hpo.job import Key
 from hpo.values import quantity
 
@@ -89,7 +90,7 @@ class Plots:
         self, path: str | Path | None = None, *, trial: int | Key | None = None, objective: str | None = None
     ) -> Figure:
         """Whose weights came from whom, as a tree, and the jobs that made one trial: by default the best, else a number or a key.
-        ValueError if no trial was cloned."""
+        ValueError if no trial was cloned, or if none is the best."""
         from hpo.analysis.tree import draw_lineage
 
         check_picture(path)
@@ -97,7 +98,8 @@ class Plots:
         if not subject.has_clones:
             raise ValueError("a lineage needs clones, and no trial of this study was cloned")
         winner = subject.leader if trial is None else key_of(subject.history, trial)
-        assert winner is not None  # there is a success
+        if winner is None:
+            raise ValueError(f"no trial is the best, {explain_infeasible(subject.history)}; trial= names one of them")
         return _save(draw_lineage(subject, winner), path)
 
     def _successful(self, objective: str | None) -> Subject:

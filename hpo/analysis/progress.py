@@ -6,13 +6,15 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+from hpo.bounds import feasible
 from hpo.history import History
 from hpo.job import Job, Key
 
 
 @dataclass(frozen=True)
 class RungSummary:
-    """One budget: how many trials have finished or failed there, how many are running or wait for a worker, the lowest loss."""
+    """One budget: how many trials have finished or failed there, how many are running or wait for a worker, the lowest loss of
+    those that keep the optimizer's bounds."""
 
     until: int
     finished: int
@@ -33,11 +35,9 @@ def count_rungs(history: History, workers: int) -> list[RungSummary]:
 
 
 def _rung(history: History, until: int, running: int, waiting: int) -> RungSummary:
-    keys = history.at(until)
-    good = [key for key in keys if not history.is_failure(key)]
-    best = min(good, key=lambda key: history.losses(key)[0], default=None)
-    value = None if best is None else objective_value(history, best)
-    return RungSummary(until, len(keys), len(keys) - len(good), running, waiting, value)
+    keys, best = history.at(until), feasible(history).at(until)[:1]
+    failed = sum(map(history.is_failure, keys))
+    return RungSummary(until, len(keys), failed, running, waiting, objective_value(history, best[0]) if best else None)
 
 
 def objective_value(history: History, key: Key, place: int = 0) -> float:
@@ -95,13 +95,15 @@ def _start_times(history: History) -> list[float]:
 
 
 def best_so_far(history: History, place: int = 0) -> list[Key]:
-    """Every key that was the best for a while, in order: the lowest loss at the highest budget reached until then.
+    """Every key that was the best for a while, in order: the lowest loss at the highest budget reached until then, of the
+    successes that keep the optimizer's bounds.
 
     place: the position of the objective in the header
     """
     found: list[Key] = []
+    kept = feasible(history)
     for key in finish_times(history):
-        if not history.is_failure(key) and (not found or _better(history, key, found[-1], place)):
+        if key in kept and (not found or _better(history, key, found[-1], place)):
             found.append(key)
     return found
 

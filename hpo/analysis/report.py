@@ -60,11 +60,16 @@ def _subtitle(subject: Subject, now: Snapshot) -> str:
 def _lead(subject: Subject, now: Snapshot) -> list[str]:
     if now.best is None:
         errors = [result.error for result in subject.history.results.values() if result.error]
+        if subject.successes:  # none keeps the optimizer's bounds
+            return [f"{_capital(describe_best(subject.history))}."]
         return ["No trial has succeeded yet.", *([f"The last error was: {errors[-1]}."] if errors else [])]
     (trial, until), _, config = now.best
     there = f" at {quantity(until, subject.history.header.unit)}" if subject.history.header.horizon > 1 else ""
-    said = describe_best(subject.history)
-    return [f"{said[0].upper()}{said[1:]}{there}.", f"Trial {trial}: {join_config(config)}."]
+    return [f"{_capital(describe_best(subject.history))}{there}.", f"Trial {trial}: {join_config(config)}."]
+
+
+def _capital(said: str) -> str:
+    return f"{said[0].upper()}{said[1:]}"
 
 
 def _cards(now: Snapshot, subject: Subject) -> list[Card]:

@@ -17,6 +17,8 @@ from hpo.analysis.progress import RungSummary, count_rungs, finish_times
 from hpo.analysis.subject import Subject
 from hpo.analysis.tree import draw_lineage
 from hpo.ancestry import schedule
+from hpo.bounds import bounds_of, explain_infeasible, feasible
+from hpo.history import History
 from hpo.job import Key
 from hpo.values import quantity
 
@@ -37,11 +39,10 @@ def result_sections(subject: Subject) -> list[Section]:
     if history.header.horizon > 1:
         curves = _picture(draw_curves(subject), "curves", "Learning curves of all trials")
         found.append(Section("Learning curves by rung", [Words(ABOUT_CURVES), curves, rungs_table(subject)]))
-    if subject.has_clones:
+    if subject.has_clones and subject.leader is not None:
         found.append(lineage_section(subject))
     if len(history.header.objectives) > 1:
-        highest = quantity(history.highest_budget or 0, history.header.unit)
-        words = f"Results at the highest budget, {highest}, and what no other dominates."
+        words = _about_front(history)
         front = _picture(draw_pareto(subject), "pareto", "Pareto front")
         found.append(Section("Pareto front", [Words(words), front]))
     return found
@@ -65,13 +66,22 @@ def _about_best(subject: Subject) -> str:
     return f"{said}{others}."
 
 
+def _about_front(history: History) -> str:
+    kept, bounds = feasible(history), bounds_of(history.header.optimizer)
+    highest = quantity(kept.highest_budget or history.highest_budget or 0, history.header.unit)
+    bounded = f" of those that keep {bounds}" if bounds.constraints else ""
+    nothing = explain_infeasible(history)
+    found = f". There is no front: {nothing}" if nothing else f", and what no other{bounded} dominates"
+    return f"Results at the highest budget, {highest}{found}."
+
+
 def _picture(figure: Figure, name: str, title: str) -> Picture:
     return Picture(to_svg(figure, name, title))
 
 
 def lineage_section(subject: Subject) -> Section:
-    """The tree of clones, and what the leader was trained with, phase by phase. Needs a clone and a success."""
-    assert subject.leader is not None  # there is a success
+    """The tree of clones, and what the leader was trained with, phase by phase. Needs a clone and a leader."""
+    assert subject.leader is not None
     phases = schedule(subject.history, subject.leader)
     names = [name for name in subject.space.columns if len({repr(config.get(name)) for _, config in phases}) > 1]
     several = f"{quantity(len(phases), 'configurations')}, one after the other" if len(phases) > 1 else "one configuration"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from hpo.bounds import feasible
 from hpo.history import History
 from hpo.job import Job, Key, Note
 from hpo.optimizer import Optimizer, adapt
@@ -128,9 +129,6 @@ class Finals(Optimizer):
         ends = [furthest(history, trial) for trial in finalists(history, self.keep)]
         return list(dict.fromkeys([*self.optimizer.candidates(history), *(key for key in ends if key is not None)]))
 
-    def explain_none(self, history: History) -> str:
-        return self.optimizer.explain_none(history)
-
 
 def places(history: History, most: int) -> int:
     """How many trials the finals have room for beside the default: what the event that began them says, at most `most`."""
@@ -157,13 +155,15 @@ def furthest(history: History, trial: int) -> Key | None:
 
 
 def finalists(history: History, count: int) -> list[int]:
-    """The default's trial, then the best `count` others, by how far they have come and then by loss."""
-    default = default_trial(history)
+    """The default's trial, then the best `count` others, by how far they have come and then by loss; of those that keep the
+    optimizer's bounds, as long as any does."""
+    default, kept = default_trial(history), feasible(history)
+    good = kept if len(kept) else history.successes
     found: dict[int, None] = {}
-    for until in reversed(history.budgets):
+    for until in reversed(good.budgets):
         if len(found) >= count:
             break
-        for key in history.ranking(until):
+        for key in good.order(until):
             if len(found) >= count:
                 break
             if key[0] not in history.added and key[0] != default:

@@ -38,8 +38,8 @@ class Hyperband(Brackets):
         self._ladders = hyperband_ladders(self.min_resource, top, self.reduction_factor)[self.min_early_stopping_rate :]
 
     def table(self) -> list[Ladder]:
-        """The ladder of every bracket, the most aggressive first."""
-        return hyperband_ladders(self.min_resource, self.horizon, self.reduction_factor)
+        """The ladder of every bracket of a round, the most aggressive first: `ladder(0)`, `ladder(1)`, ..."""
+        return hyperband_ladders(self.min_resource, self.horizon, self.reduction_factor)[self.min_early_stopping_rate :]
 
     def ladder(self, bracket: int) -> Ladder | None:
         turn, shape = divmod(bracket, len(self._ladders))

@@ -162,9 +162,6 @@ class LlamaTune(BudgetSampler):
         """The inner sampler's, of all results, whether a point stands for them or not."""
         return self.inner.candidates(history)
 
-    def explain_none(self, history: History) -> str:
-        return self.inner.explain_none(history)
-
 
 def move_sampler(sampler: Sampler, space: Space) -> Sampler:
     """A sampler with the same options over another space. ValueError where an option is a function of a configuration."""

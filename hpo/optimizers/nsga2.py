@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hpo.bounds import Bounds
 from hpo.history import History
 from hpo.job import Key
-from hpo.optimizers.bounds import Bounds
 from hpo.optimizers.genetic import Evolution
 from hpo.optimizers.operators import choose_by_tournament, complete, cross_numbers, mutate, mutate_polynomially
 from hpo.values import is_finite
@@ -56,8 +56,9 @@ class NSGA2(Evolution):
         much they break; then failures."""
         if not self.constraints:
             return history.rank(keys)
+        self._bounds.check(history)
         good, failed = [key for key in keys if not history.is_failure(key)], [key for key in keys if history.is_failure(key)]
-        excess = dict(zip(good, self._bounds.violations(history, good).tolist(), strict=True))
+        excess = dict(zip(good, self._bounds.excess(history, good).tolist(), strict=True))
         kept = history.rank(key for key in good if excess[key] == 0.0)  # what breaks a bound dominates none of them
         others = sorted(history.rank(key for key in good if excess[key] > 0.0), key=excess.__getitem__)
         return [*kept, *others, *history.rank(failed)]
@@ -69,9 +70,3 @@ class NSGA2(Evolution):
         where = rng.random(domain.d) < 1.0 / max(domain.d, 1)
         child = mutate(domain, child, where, lambda x, rng: mutate_polynomially(x, self.mutation_eta, rng), rng)
         return complete(domain, child, rng)
-
-    def candidates(self, history: History) -> list[Key]:
-        return self._bounds.candidates(history) if self.constraints else super().candidates(history)
-
-    def explain_none(self, history: History) -> str:
-        return self._bounds.explain_none(history) if self.constraints else ""

@@ -28,9 +28,10 @@ class RegularizedEvolution(BudgetSampler):
     on the scale that is searched, a choice to another one. Until as many trials have started as the population has places, and
     while fewer than `sample_size` have finished, configurations are random.
 
-    Faithful: aging, tournament and mutation. Changed: 20 and 5 for the paper's 100 and 25, which are made for 20,000 trainings;
-    under a scheduler a trial is judged by its first finished key, beside those that were first trained as long; a child that
-    was tried before is drawn again.
+    Faithful: aging, the best of a sample as the parent, one mutation a child. Changed: 20 and 5 for the paper's 100 and 25, which
+    are made for 20,000 trainings; the results of a sample are different ones, where the paper draws with replacement (there four
+    samples in ten, of 5 out of 20, hold one twice, so that selection is a little weaker); under a scheduler a trial is judged by
+    its first finished key, beside those that were first trained as long; a child that was tried before is drawn again.
 
         study = hpo.minimize(lambda config: (config["x"] - 0.3) ** 2, {"x": (0.0, 1.0)}, "regularized", 100, quiet=True)
         print(study.best.config)

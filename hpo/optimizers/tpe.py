@@ -34,10 +34,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hpo.bounds import Bounds
 from hpo.history import History
-from hpo.job import Key
 from hpo.optimizer import Draft
-from hpo.optimizers.bounds import Bounds
 from hpo.optimizers.drafting import DraftSampler
 from hpo.optimizers.proposals import draw_feasible, first_unused, random_unused
 from hpo.optimizers.rung_results import Reading, RungResults, choose_budget
@@ -114,7 +113,8 @@ class TPE(DraftSampler):
         """(n,) bool: which of the successes read are good."""
         n, objectives = read.losses.shape
         good, room = np.zeros(n, dtype=bool), min(self._count(n, objectives), n)
-        excess = self._bounds.violations(history, read.keys) if self.constraints else np.zeros(n)
+        self._bounds.check(history)
+        excess = self._bounds.excess(history, read.keys) if self.constraints else np.zeros(n)
         if objectives == 1:
             good[np.lexsort((read.losses[:, 0], excess))[:room]] = True  # stable: of equal ones the older
             return good
@@ -186,13 +186,3 @@ class TPE(DraftSampler):
                 ratio = np.where(domain.is_feasible(domain.snap(moved)), ratio, -np.inf)
             row[block] = values[int(np.argmax(ratio)), block]
         return domain.snap(row[None])
-
-    # -- what is recommended -----------------------------------------------------------------------------------------
-
-    def candidates(self, history: History) -> list[Key]:
-        """With constraints, only results that kept them."""
-        return self._bounds.candidates(history) if self.constraints else super().candidates(history)
-
-    def explain_none(self, history: History) -> str:
-        """Says that no success kept every bound, and the least value of each constrained metric."""
-        return self._bounds.explain_none(history)

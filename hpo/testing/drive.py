@@ -20,7 +20,7 @@ from hpo.testing.spaces import Loss, rugged_loss
 class Drive:
     """Asks and tells an optimizer: `workers` at a time, finishing in random order, with everything checked.
 
-    loss    of a configuration, a budget and a seed; an ArithmeticError is the configuration's failure
+    loss    of a configuration, a budget and a seed, or a mapping of metrics; an ArithmeticError is the configuration's failure
     study   what Study takes: objectives, horizon, log
     """
 
@@ -49,7 +49,7 @@ class Drive:
     def fill(self, jobs: int) -> bool:
         """Asks until all workers have a job; whether any has."""
         if isinstance(self.optimizer, Finals) and self.history.phase == "search" and 2 * self.asked >= max(jobs, 12):
-            self.history.limit("half of the jobs", {"jobs": jobs}, phase="finals")
+            self.history.limit("half of the jobs", {"jobs": jobs}, "finals", {"keep": self.optimizer.keep})
         while len(self.running) < self.workers and self.asked < jobs:
             job = self.ask()
             if job is None:
@@ -108,7 +108,7 @@ class Drive:
     def result(self, job: Job) -> Result:
         """What the loss says of a job."""
         try:
-            return Result({"loss": self.loss(job.config, job.until, job.seed)})
+            return Result.of(self.loss(job.config, job.until, job.seed), self.study.header.objectives)
         except ArithmeticError as error:
             return Result(error=str(error))
 

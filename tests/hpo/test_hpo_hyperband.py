@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from hpo import Hyperband, Random, Simulator, Stop, Study, run
+from hpo import OPTIMIZERS, Hyperband, Random, Simulator, Stop, Study, make, run
 from hpo.optimizers import hyperband
 from hpo.testing.spaces import plane
 from tests.hpo.examples import run_example
@@ -76,3 +77,19 @@ def test_the_lowest_rung_is_the_highest_budget_over_a_power_of_eta() -> None:
     run_example(Hyperband)
     assert epochs_a_trial(2) == (6, pytest.approx(388 / 17))
     assert epochs_a_trial(1) == (2, pytest.approx(673 / 49))
+
+
+@pytest.mark.parametrize("rate", [0, 1, 2])
+@pytest.mark.parametrize("name", [name for name, cls in OPTIMIZERS.items() if hasattr(cls, "table")])
+def test_the_table_is_what_a_round_trains(name: str, rate: int) -> None:
+    """Whatever the options are: by its own account, bracket by bracket, and by the results of a run."""
+    optimizer = make(name, plane(), min_resource=2, max_resource=54, min_early_stopping_rate=rate, rounds=1)
+    assert isinstance(optimizer, Hyperband)
+    table = optimizer.table()
+    assert [optimizer.ladder(i) for i in range(len(table) + 1)] == [*table, None]
+    study = Study(optimizer)
+    run(study, Simulator(loss_of), Stop(when=lambda history: False))
+    expected = Counter[int]()
+    for ladder in table:
+        expected.update({until: count for count, until in ladder})
+    assert Counter(until for _, until in study.history.results) == expected

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hpo import ASHA, PBT, TPE, Categorical, Float, History, Int, Job, MedianStopping, Random, Result, Space
+from hpo.bounds import explain_infeasible
 from hpo.optimizers import tpe
 from hpo.optimizers.proposals import draw_feasible
 from hpo.testing import Drive, changed_jobs
@@ -85,9 +86,8 @@ def test_constraints_are_learned_and_kept_in_what_is_recommended() -> None:
 def test_why_nothing_is_recommended() -> None:
     optimizer = bounded_study({"size": -5.0}, seed=0, jobs=12)
     assert optimizer.recommend(optimizer.history) is None
-    said = optimizer.explain_none(optimizer.history)
-    assert said.startswith("none of 12 successful results keeps size <= -5; the least size is -")
-    with pytest.raises(ValueError, match=r"no result has the metric 'weight'; the last ones hold \['loss', 'size'"):
+    assert explain_infeasible(optimizer.history).startswith("none of 12 successful results keeps size <= -5; the least size is -")
+    with pytest.raises(ValueError, match=r"no result has the metric 'weight'; allowed are \['loss', 'size'"):
         bounded_study({"weight": 1.0}, seed=0, jobs=12)
 
 

@@ -2,8 +2,9 @@
 
 Source: Hansen 2016, "The CMA evolution strategy: a tutorial", arXiv:1604.00772; equation numbers are the tutorial's, and so
 are the names of what is adapted. Faithful: every default of Table 1, negative weights included (active CMA-ES).
-What differs: `shorten` (Hansen 2011, "Injecting external solutions into CMA-ES", arXiv:1110.4181), which callers apply to
-points that were not drawn from the present distribution.
+What differs: the exponent in h_sigma is 2 (g + 2) behind g generations, as in the library cmaes, where the tutorial has
+2 (g + 1): in the first generations p_c is stalled a little less often. And there is `shorten` (Hansen 2011, "Injecting external
+solutions into CMA-ES", arXiv:1110.4181), which callers apply to points that were not drawn from the present distribution.
 
 Notation     n coordinates, lam points a generation, mu = lam // 2 of them recombined
     mean (n,), sigma, C (n, n)     points are drawn from N(mean, sigma^2 C);  C = B diag(D^2) B'
@@ -125,7 +126,7 @@ class Gaussian:
         p_sigma = p_sigma + math.sqrt(rates.c_sigma * (2 - rates.c_sigma) * rates.mu_eff) * whiten @ y_w
         length = float(np.linalg.norm(p_sigma))
         sigma = min(self.sigma * math.exp(rates.c_sigma / rates.d_sigma * (length / rates.chi - 1)), LARGEST)  # eq. 44
-        past = 1 - (1 - rates.c_sigma) ** (2 * (self.generation + 2))
+        past = 1 - (1 - rates.c_sigma) ** (2 * (self.generation + 2))  # the library's; the tutorial's is generation + 1
         h = 1.0 if length / math.sqrt(past) < (1.4 + 2 / (n + 1)) * rates.chi else 0.0
         p_c = (1 - rates.c_c) * self.p_c + h * math.sqrt(rates.c_c * (2 - rates.c_c) * rates.mu_eff) * y_w  # eq. 45
         C, B, D = decompose(self._covariance(rates, Y, whiten, p_c, h))

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from hpo.bounds import Bounds
 from hpo.history import History
 from hpo.job import Key
-from hpo.optimizer import CANDIDATES, Draft, Sampler
+from hpo.optimizer import Draft, Sampler
 from hpo.optimizers.gp.fits import MOST, Recipe, check_count, posteriors, select_subset
-from hpo.optimizers.gp.metrics import metric_values
 from hpo.optimizers.gp.observations import AtHorizon, Observations
 from hpo.optimizers.gp.regions import Part, another_part
 from hpo.optimizers.gp.term_models import TermModels
@@ -118,7 +118,7 @@ class GP(Sampler):
         super().__post_init__()
         self._acquisition = acquisition("logei" if self.acquisition == PAREGO else self.acquisition)
         self._recipe = Recipe(self.kernel, self.warp, self.samples)
-        self._terms = TermModels(self.space, self.cost, self.constraints, self.prior, self.prior_weight)
+        self._terms = TermModels(self.space, self.cost, Bounds(self.constraints), self.prior, self.prior_weight)
         if self.initial is not None:
             check_count("initial", self.initial, 1)
         check_count("explore_every", self.explore_every, 0)
@@ -288,29 +288,6 @@ class GP(Sampler):
         return combine(self._acquisition, scores, seed), plain[order], part
 
     # -- what is recommended -----------------------------------------------------------------------------------------
-
-    def candidates(self, history: History) -> list[Key]:
-        """With constraints, only results that kept them."""
-        if not self.constraints:
-            return super().candidates(history)
-        for until in reversed(history.budgets):
-            good = [key for key in history.at(until) if not history.is_failure(key) and self._terms.is_feasible(history, key)]
-            if good:
-                return history.rank(good)[:CANDIDATES]
-        return []
-
-    def explain_none(self, history: History) -> str:
-        """Says that no success kept every bound, and the least value of each constrained metric."""
-        good = [key for key in history.finished_keys if not history.is_failure(key)]
-        if not good or any(self._terms.is_feasible(history, key) for key in good):
-            return ""
-        bounds = " and ".join(f"{name} <= {bound:g}" for name, bound in self.constraints.items())
-        least = ", ".join(f"the least {name} is {self._least(history, good, name):g}" for name in self.constraints)
-        return f"none of {len(good)} successful results keeps {bounds}; {least}"
-
-    @staticmethod
-    def _least(history: History, keys: Sequence[Key], name: str) -> float:
-        return min(float("inf") if value is None else value for value in metric_values(history, keys, name))
 
     def recommend(self, history: History) -> Key | None:
         """By the model where it has learned that the results are noisy, else the lowest observed."""

@@ -7,17 +7,16 @@ recorded and extended like that of the loss; known ones are functions of a confi
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from hpo.history import History
-from hpo.job import Key
+from hpo.bounds import Bounds
+from hpo.metrics import check_metric, finite_metric, metric_values
 from hpo.optimizers.gp.fits import Recipe, posteriors
-from hpo.optimizers.gp.metrics import finite_metric, metric_values, squeeze
 from hpo.optimizers.gp.observations import Observations
 from hpo.optimizers.gp.terms import ConfigFunction, Terms
 from hpo.space import Config, Space
@@ -34,7 +33,7 @@ class TermModels:
 
     space: Space
     cost: str | Callable[[Config], float] | None
-    constraints: Mapping[str, float]
+    bounds: Bounds
     prior: Callable[[Config], float] | None
     weight: float
     _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
@@ -42,11 +41,6 @@ class TermModels:
     def __post_init__(self) -> None:
         if not (self.cost is None or isinstance(self.cost, str) or callable(self.cost)):
             raise ValueError(f"cost is {self.cost!r}; allowed are the name of a metric and a function of a configuration")
-        if not isinstance(self.constraints, Mapping):
-            raise ValueError(f"constraints is {self.constraints!r}; allowed is {{metric: bound}}")
-        for name, bound in self.constraints.items():
-            if not isinstance(name, str) or not _number(bound):
-                raise ValueError(f"the bound of the constraint {name!r} is {bound!r}; allowed is a finite number")
         if not (self.prior is None or callable(self.prior)):
             raise ValueError(f"prior is {self.prior!r}; allowed is a function of a configuration, its log density")
         if not _number(self.weight) or self.weight <= 0:
@@ -62,31 +56,13 @@ class TermModels:
     @property
     def has_terms(self) -> bool:
         """Whether there is any term."""
-        return self.cost is not None or bool(self.constraints) or self.prior is not None
-
-    def is_feasible(self, history: History, key: Key) -> bool:
-        """Whether a finished key kept every bound; a metric that is missing did not."""
-        return bool(self.mask_feasible(history, [key])[0])
-
-    def mask_feasible(self, history: History, keys: Sequence[Key]) -> np.ndarray:
-        """(n,) whether finished keys kept every bound."""
-        kept = np.ones(len(keys), dtype=bool)
-        for name, bound in self.constraints.items():
-            kept &= np.array([value is not None and value <= bound for value in metric_values(history, keys, name)], dtype=bool)
-        return kept
-
-    def _check(self, history: History, keys: Sequence[Key]) -> None:
-        """ValueError for a metric that no success has."""
-        good = [key for key in keys if not history.is_failure(key)]
-        for name in [*self.constraints, *([self.cost] if isinstance(self.cost, str) else [])]:
-            if good and not any(name in history.results[key].metrics or name in history.results[key].system for key in good):
-                first = history.results[good[0]]
-                there = sorted({*first.metrics, *first.system})
-                raise ValueError(f"no result has the metric {name!r}; the last ones hold {there}")
+        return self.cost is not None or bool(self.bounds.constraints) or self.prior is not None
 
     def fit_terms(self, read: Observations, recipe: Recipe, seed: int) -> Terms:
         """The models of what is measured."""
-        self._check(read.history, read.keys)
+        self.bounds.check(read.history)
+        if isinstance(self.cost, str):
+            check_metric(read.history, self.cost)
         cost: ScoreFunction | None = None
         note: dict[str, Any] = {}
         if isinstance(self.cost, str):
@@ -94,11 +70,11 @@ class TermModels:
         elif self.cost is not None:
             cost = Known(ConfigFunction(self.space, "cost", self.cost, _positive, "a finite number above 0", np.log), read.domain)
         gps: list[GaussianProcess] = []
-        for name in self.constraints:
+        for name in self.bounds.constraints:
             more, found = self._excess(name, read, recipe, seed)
             gps, note = gps + more, note | found
-        seen = self.mask_feasible(read.history, read.keys)
-        if read.has_budgets and self.constraints:  # what a short training kept may be exceeded by a long one
+        seen = self.bounds.excess(read.history, read.keys) == 0.0
+        if read.has_budgets and self.bounds.constraints:  # what a short training kept may be exceeded by a long one
             told = read.lift(read.configs)
             seen = np.all([gp.mean(told) <= 0.0 for gp in gps], axis=0) if gps else np.zeros(len(read.keys), dtype=bool)
         prior: ScoreFunction | None = None
@@ -114,7 +90,7 @@ class TermModels:
         keys, values = finite_metric(read.history, read.keys, name)
         if not keys:
             return [], {}
-        return posteriors(read.select(keys), recipe, f"{name} bound", squeeze(values - self.constraints[name]), seed)
+        return posteriors(read.select(keys), recipe, f"{name} bound", squeeze(values - self.bounds.constraints[name]), seed)
 
     def _cost(
         self, name: str, read: Observations, recipe: Recipe, seed: int
@@ -143,3 +119,9 @@ def _positive(value: float) -> bool:
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def squeeze(excess: np.ndarray) -> np.ndarray:
+    """How far a metric exceeds its bound, on a scale on which 0 stays 0 and no value is far from the others."""
+    scale = float(np.median(np.abs(excess))) or float(np.abs(excess).max()) or 1.0
+    return np.asarray(np.arcsinh(excess / scale))
