@@ -63,17 +63,19 @@ class Leases:
         _working.discard((self.log.place, self.number))
         with suppress(Exception):  # the log may be closed or gone; then the process's end tells it
             self.log.leave(self.number)
+        self._looked = (-1, 0.0)
 
     def note_seen(self) -> None:
         """Between two proposals: none that has read less than the present events is still to come."""
         self._seen = len(self.history)
 
-    def living(self) -> dict[int, Driver]:
-        """The other drivers that live, by number. Their rows are read at most once a second, and when another run has begun."""
+    def living(self, anew: bool = False) -> dict[int, Driver]:
+        """The other drivers that live, by number. Unless it is to be `anew`, their rows are read at most once a second, and when
+        another run has begun."""
         runs, now = self.history.runs, time.monotonic()
         if not self.log.shared or runs < 2:
             return {}
-        if runs != self._looked[0] or now - self._looked[1] >= LOOK:
+        if anew or runs != self._looked[0] or now - self._looked[1] >= LOOK:
             rows = [(row, age) for row, age in self.log.drivers() if row.number != self.number]
             self._living = {row.number: row for row, age in rows if self._is_alive(row, age)}
             self._looked = (runs, now)
@@ -81,14 +83,20 @@ class Leases:
 
     def orphans(self, joining: bool = False) -> list[Job]:
         """What is in flight with a driver that does not live; while `joining` a study, also what was asked for by hand."""
-        living, holders = {self.number, *self.living()}, self.history.attempts.holders
-        alone = [] if joining else [None]
-        return [job for key, job in self.history.pending.items() if holders.get(key) not in (*living, *alone)]
+        known = {*self._known_holders(), *([] if joining else [None])}
+        return [job for key, job in self.history.pending.items() if self.history.attempts.holders.get(key) not in known]
 
     def has_others_work(self) -> bool:
         """Whether another driver that lives has something in flight."""
-        living, holders = self.living(), self.history.attempts.holders
-        return bool(living) and any(holders.get(key) in living for key in self.history.pending)
+        known = self._known_holders() - {self.number}
+        return any(self.history.attempts.holders.get(key) in known for key in self.history.pending)
+
+    def _known_holders(self) -> set[int | None]:
+        """This driver and the others that live. A driver has its row before its first job, so where a job has an unknown holder
+        the rows are read anew."""
+        holders = {self.history.attempts.holders.get(key) for key in self.history.pending}
+        anew = not holders <= {self.number, None, *self.living()}
+        return {self.number, *self.living(anew)}
 
     def read_by_all(self) -> int:
         """How many events every living driver's next proposal will have read."""

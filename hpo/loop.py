@@ -102,6 +102,7 @@ class Loop:
             self.files.clear()  # an earlier driver may have been killed between a finish and its deletions
             while self._step():
                 pass
+            self.leases.close()  # first: of several that end together the last one to leave sees nobody, and clears up
             self.files.clear()
         finally:
             self.history.driver = None
