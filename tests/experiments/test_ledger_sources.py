@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from experiments import events, large, mup, population, rungs, subsets
 from experiments.benchmark import methods
 from experiments.compare import __main__ as compare
@@ -58,6 +60,7 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+@pytest.mark.slow
 def test_what_is_listed_beside_makes_nothing_stale(tmp_path: Path) -> None:
     root, sources = copied(tmp_path), [*every_source()]
     before = digests(root, sources)

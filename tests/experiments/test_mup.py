@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 @pytest.mark.parametrize(
     ("optimizer", "widest", "standard"),  # the slope of logits under the standard parametrisation, at least
     [
-        ("adamw", 1024, 0.5), ("lion", 1024, 0.5), ("muon", 512, 0.4),
+        ("adamw", 1024, 0.5), ("lion", 1024, 0.5), pytest.param("muon", 512, 0.4, marks=pytest.mark.slow),
         pytest.param("muon", 1024, 0.5, marks=pytest.mark.slow),
     ],
 )  # fmt: skip

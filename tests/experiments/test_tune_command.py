@@ -269,7 +269,7 @@ def before_there_were_finals(folder: Path, text: Path, searched: bool) -> tuple[
     return key
 
 
-@pytest.mark.parametrize("searched", [True, False])
+@pytest.mark.parametrize("searched", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_folder_from_before_there_were_finals_gets_them(tmp_path: Path, text: Path, searched: bool) -> None:
     before_there_were_finals(tmp_path / "run", text, searched)
     told = results(tmp_path / "run")
@@ -309,6 +309,7 @@ class Leaders:
 """
 
 
+@pytest.mark.slow
 def test_classes_of_ones_own_tune_and_go_on(tmp_path: Path, text: Path) -> None:
     """The second run has more trials, and asks what one run would have asked: the classes read the log alone."""
     (tmp_path / "mine.py").write_text(OWN)

@@ -131,8 +131,11 @@ REACHED: dict[tuple[str, ...], tuple[Space, Callable[[Any], float], float, dict[
 }
 
 
-@pytest.mark.parametrize("case", [case if "rosenbrock" not in case else pytest.param(case, marks=pytest.mark.slow)
-                                  for case in REACHED], ids="-".join)  # fmt: skip
+QUICK = (("genetic", "mixed"), ("de", "sphere"))
+
+
+@pytest.mark.parametrize("case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in REACHED],
+                         ids="-".join)  # fmt: skip
 def test_it_reaches_what_is_stated_over_twenty_seeds(case: tuple[str, ...]) -> None:
     space, f, most, options = REACHED[case]
     best = [f(minimize(f, space, make(case[0], space, seed, **options), 400, quiet=True).best.config) for seed in range(20)]

@@ -42,6 +42,7 @@ from tests.hpo.cases import TOP, build, build_over
 from tests.hpo.objectives import line
 
 
+@pytest.mark.slow
 class TestLearner(LearnerLaws):
     def make(self, space: Space, seed: int) -> Optimizer:
         return build("freezethaw(gp)", space, seed)

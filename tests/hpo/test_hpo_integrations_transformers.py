@@ -19,6 +19,8 @@ from tests.hpo.trainers import Lines, make_model, make_trainer
 
 STEPS = 24  # two and a half epochs of ten steps
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 
 def weights(run: TrainerRun) -> list[torch.Tensor]:
     return [value.detach().clone() for value in run.trainer.model.parameters()]

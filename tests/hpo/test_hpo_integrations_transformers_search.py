@@ -39,6 +39,8 @@ from tests.hpo.trainers import CONTEXT, WORDS, Lines
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 Trial = Any
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 
 def make_model(trial: Trial = None) -> GPT2LMHeadModel:
     width = 16 if trial is None else trial.suggest_categorical("width", [8, 16])

@@ -23,6 +23,8 @@ from tests.hpo.trainers import Lines
 
 Trial = Any
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 
 @pytest.fixture
 def ours() -> Iterator[None]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from hpo import OPTIMIZERS, Optimizer, Sampler, Scheduler, Space
 from hpo.testing import LearnerLaws, NewnessLaws, OptimizerLaws, SamplerLaws, SchedulerLaws
 from hpo.testing.spaces import SPACES
@@ -30,9 +32,16 @@ def laws_of(name: str) -> type[OptimizerLaws]:
     return SamplerLaws if issubclass(cls, Sampler) else SchedulerLaws if issubclass(cls, Scheduler) else OptimizerLaws
 
 
+# Minutes of laws over what the parts of these, and other compositions, are held to as well.
+HEAVY = ("Testllamatune(gp)", "Testmedian(gp)", "Testpbt(gp)", "Testfinals(freezethaw)", "Testfinals(asha(gp))",
+         "TestLearnerforest", "TestLearnermedian(gp)", "TestNewnessllamatune(gp)", "TestNewnessfreezethaw")  # fmt: skip
+
+
 def enter(prefix: str, name: str, *bases: type, **attributes: Any) -> None:
     """A test class of this module, which any process finds here."""
     title = prefix + "".join(part.capitalize() for part in name.replace(")", "").split("("))
+    if prefix + name in HEAVY:
+        attributes["pytestmark"] = pytest.mark.slow
     globals()[title] = type(title, bases, {"__module__": __name__, "name": name, **attributes})
 
 

@@ -43,6 +43,7 @@ def test_constraints_and_what_somebody_else_asked_for_are_left_out():
     assert sorted(config["n"] for config in exhaust(optimizer)) == [1, 2, 3, 4, 6, 12]
 
 
+@pytest.mark.slow
 def test_what_is_left_is_equally_probable():
     """The last of eight, over 800 seeds: a chi-square of seven degrees of freedom stays below 26 (0.1 per cent)."""
     last = Counter(exhaust(Random(Space({"n": Int(1, 8)}), seed=seed, replace=False))[-1]["n"] for seed in range(800))
