@@ -181,6 +181,7 @@ def surroundings() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
+@pytest.mark.slow
 def test_own_results_are_shown_beside_them_and_miss_only_what_was_asked_for(tmp_path: Path) -> None:
     for options in (("--seeds", 2, "--n", 5), ("--table",)):
         done = subprocess.run(
@@ -234,6 +235,7 @@ def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_option_of_ours_is_a_method_beside_it_on_the_seeds_that_are_named(tmp_path: Path) -> None:
     arguments = [
         "--method", "GP", "--option", "power=True", "--option", "explore_every=0", "--task", "branin", "--n", "8",

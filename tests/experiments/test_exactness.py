@@ -284,6 +284,7 @@ def test_a_case_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(command.app, ["--case", "-1"]).exit_code == 2
 
 
+@pytest.mark.slow
 def test_the_command_stores_prints_and_says_what_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, call = tmp_path / "results" / "exactness.jsonl", CliRunner().invoke
     monkeypatch.setattr(command, "QUICK", SMALL)

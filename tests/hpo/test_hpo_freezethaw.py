@@ -274,6 +274,7 @@ def weighed(history: History) -> list[Job]:
     return found
 
 
+@pytest.mark.slow
 def test_forty_jobs_on_four_workers_in_a_fresh_process(tmp_path: Path) -> None:
     """How many of them go on hangs on the last bits of a fit, and so on the processor; that the model chose does not."""
     drive = Drive(build("freezethaw", mixed_space(), 7), workers=4, seed=7, log=SQLiteLog(tmp_path / "log.db"))

@@ -239,6 +239,7 @@ def test_it_wraps_a_plain_class() -> None:
     assert all(abs(job.config["x"]) == pytest.approx(1 - 0.2 * i) for i, job in enumerate(jobs))
 
 
+@pytest.mark.slow
 def test_few_dimensions_help_where_few_count() -> None:
     """A function of three of sixty columns: the median loss of a Gaussian process over eight dimensions is below a tenth of
     that over all sixty. In some projections two of the three collide, and then it stays above."""

@@ -33,8 +33,10 @@ def laws_of(name: str) -> type[OptimizerLaws]:
 
 
 # Minutes of laws over what the parts of these, and other compositions, are held to as well.
-HEAVY = ("Testllamatune(gp)", "Testmedian(gp)", "Testpbt(gp)", "Testfinals(freezethaw)", "Testfinals(asha(gp))",
-         "TestLearnerforest", "TestLearnermedian(gp)", "TestNewnessllamatune(gp)", "TestNewnessfreezethaw")  # fmt: skip
+HEAVY = (
+    "Testllamatune(gp)", "Testmedian(gp)", "Testpbt(gp)", "Testfinals(freezethaw)", "Testfinals(asha(gp))", "TestLearnerforest",
+    "TestLearnermedian(gp)", "TestLearnerasha(gp)", "TestNewnessllamatune(gp)", "TestNewnessfreezethaw",
+)  # fmt: skip
 
 
 def enter(prefix: str, name: str, *bases: type, **attributes: Any) -> None:
