@@ -194,6 +194,9 @@ class SQLiteLog(Log):
         raise LogError(f"the file {self.name} is not a log of this framework: {self._contents(db, found)}")
 
     def _contents(self, db: sqlite3.Connection, tables: Mapping[str, str]) -> str:
+        if "hpo_studies" in tables:
+            url = f"sqlite:///{self.path}?study=NAME"
+            return f"it is a database of several studies; name one, as {url!r}"
         if tables:
             return f"it is a database that holds {list(tables)}"
         if db.execute("PRAGMA journal_mode").fetchone()[0] == b"wal":

@@ -45,37 +45,47 @@ class Place:
 
     url: str = field(repr=False)  # for the driver: with the password, without what is ours
     study: str
-    pool_size: int | None = None
-    max_overflow: int | None = None
+    pool_size: int
+    max_overflow: int
 
     @classmethod
-    def of(cls, url: str) -> Place:
-        """ValueError for a number that is none, or the name of a study that none could have."""
+    def of(cls, url: str, pool_size: int = 5, max_overflow: int = 10) -> Place:
+        """The numbers are those where the URL has none. ValueError for a number that is none, or a name no study can have."""
         query = read_query(url)
         study = check_study(query.pop("study", STUDY))
-        sizes = [_whole(name, query.pop(name, None), least) for name, least in (("pool_size", 1), ("max_overflow", 0))]
+        pool_size = _whole("pool_size", query.pop("pool_size", pool_size), 1)
+        max_overflow = _whole("max_overflow", query.pop("max_overflow", max_overflow), 0)
         scheme, _, rest = url.partition("?")[0].partition("://")
         base, _, driver = scheme.partition("+")
         base = {"mariadb": "mysql"}.get(base, base)  # one dialect for both
+        if base not in DRIVERS:
+            allowed = [f"{name}://" for name in DRIVERS]
+            raise ValueError(f"the log {hide_password(url)!r} has an unknown scheme; allowed are {allowed}")
         kept = f"?{urlencode(query)}" if query else ""
-        return cls(f"{base}+{driver or DRIVERS[base]}://{rest}{kept}", study, *sizes)
+        return cls(f"{base}+{driver or DRIVERS[base]}://{rest}{kept}", study, pool_size, max_overflow)
+
+    @property
+    def scheme(self) -> str:
+        return find_scheme(self.url)
+
+    @property
+    def path(self) -> str | None:
+        """The file of SQLite; None where the URL names none."""
+        host, _, path = self.url.partition("?")[0].partition("://")[2].partition("/")
+        return None if self.scheme != "sqlite" or host or not path else path
 
     @property
     def database(self) -> str:
         """The database, as people are told: no password, and nothing of the query, where one could stand too."""
-        scheme, _, rest = self.url.partition("?")[0].partition("://")
-        user, at, host = rest.rpartition("@")
-        return f"{scheme.partition('+')[0]}://{user.partition(':')[0]}{at}{host}"
+        user, at, host = self.url.partition("?")[0].partition("://")[2].rpartition("@")
+        return f"{self.scheme}://{user.partition(':')[0]}{at}{host}"
 
-    @property
-    def shown(self) -> str:
-        """The study's URL, as people are told."""
-        return f"{self.database}?study={quote(self.study, safe='')}"
+    def show(self, study: str) -> str:
+        """The URL of a study, as people are told."""
+        return f"{self.database}?study={quote(study, safe='')}"
 
 
-def _whole(name: str, value: str | None, least: int) -> int | None:
-    if value is None:
-        return None
-    if not value.isdecimal() or int(value) < least:
-        raise ValueError(f"{name} in the URL of a log is {value!r}; allowed is a whole number of at least {least}")
+def _whole(name: str, value: str | int, least: int) -> int:
+    if not str(value).isdecimal() or int(value) < least:
+        raise ValueError(f"{name} of a log is {value!r:.60}; allowed is a whole number of at least {least}")
     return int(value)

@@ -6,16 +6,18 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hpo import LOGS, Job, MemoryLog, Random, Result, SQLiteLog, Study
-from hpo.logs import Collision, Event, Log, open_log
+from hpo import Job, MemoryLog, Random, Result, SQLiteLog, Study
+from hpo.logs import Collision, Event, Log
 from hpo.testing import Drive, started_jobs
 from tests.hpo.cases import ROOT, build, build_over
 from tests.hpo.objectives import line
+from tests.hpo.servers import NAMES, SHARED, at, home, url
 
 HEADER = {"space": {}, "seed": 0, "horizon": 1}
 RESULT = Result({"loss": 1.0}).to_json()
@@ -69,23 +71,21 @@ WRONG: dict[str, tuple[Event, str]] = {
 }
 
 
-def url(scheme: str, folder: Path) -> str:
-    """Where the log of a row stands in a test."""
-    return f"{scheme}:///{folder / 'log'}" if LOGS[scheme].shared else f"{scheme}://"
-
-
-def at(scheme: str, folder: Path) -> Log:
-    return open_log(url(scheme, folder))
-
-
 class LogLaws:
     """What every log keeps."""
 
     name: str
 
+    @pytest.fixture(autouse=True)
+    def house(self, tmp_path: Path) -> Iterator[None]:
+        with home(self.name, tmp_path):
+            yield
+
     @pytest.fixture
-    def log(self, tmp_path: Path) -> Log:
-        return at(self.name, tmp_path)
+    def log(self, tmp_path: Path) -> Iterator[Log]:
+        log = at(self.name, tmp_path)
+        yield log
+        log.close()
 
     def test_the_first_header_stands(self, log: Log) -> None:
         assert log.open(HEADER) == HEADER
@@ -308,8 +308,8 @@ class SharedLogLaws(LogLaws):
         assert list(again.read(1)) == events[1:]
 
 
-for _name in LOGS:
-    _laws = SharedLogLaws if LOGS[_name].shared else LogLaws
+for _name in NAMES:
+    _laws = SharedLogLaws if _name in SHARED else LogLaws
     globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (_laws,), {"name": _name})
 
 
