@@ -67,14 +67,14 @@ class SQLLog(Log):
         return cls(url, readonly=readonly)
 
     def header(self) -> Mapping[str, Any] | None:
-        return None if self._is_absent() else self._rows.header()
+        if self._file is not None and not self._file.exists():
+            return None  # nothing is made by looking
+        return self._rows.header()
 
     def open(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
         body = encode_json(header)
         if self.refusal is None:
             self._rows.begin(body)
-        elif self._is_absent():
-            raise FileNotFoundError(f"there is no log {self.name}")
         found, notes = self._rows.open()
         for note in notes:
             warnings.warn(note, stacklevel=stack_level())
@@ -94,16 +94,11 @@ class SQLLog(Log):
     def close(self) -> None:
         self._database.close()
 
-    def _is_absent(self) -> bool:
-        return self._file is not None and not self._file.exists()
-
 
 def list_studies(url: str) -> dict[str, int]:
     """How many events every study of a database has, by name. Nothing is written. FileNotFoundError without the file."""
     place = Place.of(url)
-    file = _check_file(place, repr(place.database), readonly=True)
-    if file is not None and not file.exists():
-        raise FileNotFoundError(f"there is no database {place.database!r}")
+    _check_file(place, repr(place.database), readonly=True)
     with closing(_connect(place, repr(place.database), None, readonly=True)) as database:
         from hpo.logs.studies import read_studies
 
@@ -145,7 +140,7 @@ def _check_file(place: Place, name: str, readonly: bool) -> Path | None:
     if path.is_dir():
         raise LogError(f"the log {name} is a folder; allowed is the path of a file")
     if not path.exists() and readonly:
-        return path
+        raise FileNotFoundError(f"there is no log {name}")
     if path.exists() and path.stat().st_size:
         tables = _list_tables(path, name)
         if "hpo_studies" not in tables and {"header", "events"} <= tables:

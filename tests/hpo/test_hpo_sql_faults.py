@@ -1,0 +1,249 @@
+"""Connections that break, servers that are killed and started again, and many drivers: nothing twice, nothing dropped."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from hpo import GP, Random, Study
+from hpo.logs import Collision, database, open_log
+from tests.hpo.cases import ROOT
+from tests.hpo.objectives import line
+from tests.hpo.own_servers import OWN, Line, OwnMariaDB, free_port, processes
+from tests.hpo.servers import IN_TABLES, SEVERAL, SERVERS, at, home, server, url
+from tests.hpo.test_hpo_logs import HEADER, start
+
+SERVER = list(SERVERS)
+
+
+@pytest.fixture
+def place(name: str, tmp_path: Path) -> Iterator[Path]:
+    with home(name, tmp_path):
+        yield tmp_path
+
+
+def through(where: str, cable: Line) -> str:
+    """A URL by way of a line."""
+    return sa.make_url(where).set(host="127.0.0.1", port=cable.port).render_as_string(hide_password=False)
+
+
+def cable_to(name: str) -> Line:
+    engine, absence = server(name)
+    if engine is None:
+        pytest.skip(absence)
+    return Line(engine.url.host or "127.0.0.1", engine.url.port or {"postgresql": 5432, "mysql": 3306}[name])
+
+
+@pytest.mark.parametrize("name", SERVER)
+@pytest.mark.parametrize("arrives", [True, False], ids=["committed", "rolled back"])
+@pytest.mark.parametrize("text", [b"COMMIT", b"FOR UPDATE", b"INSERT INTO hpo_events", b"UPDATE hpo_studies"])
+def test_a_line_that_breaks_at_any_statement(name: str, place: Path, arrives: bool, text: bytes) -> None:
+    """Whether the server has done it or not, the event is there once, and no collision is made up."""
+    cable = cable_to(name)
+    log = open_log(through(url(name, place), cable))
+    log.open(HEADER)
+    for i in range(3):
+        cable.cut_at(text, arrives)
+        log.append(start(i))
+        with pytest.raises(Collision):
+            log.append(start(i))
+        assert list(log.read(0)) == [start(k) for k in range(i + 1)]
+    assert cable.cuts >= 1, "the text was sent"
+    log.close(), cable.close()
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_a_line_that_breaks_while_reading_and_opening(name: str, place: Path) -> None:
+    cable = cable_to(name)
+    for i, text in enumerate((b"CREATE TABLE", b"FROM hpo_schema", b"INSERT INTO hpo_studies", b"FROM hpo_events")):
+        log = open_log(through(url(name, place, f"study {i}"), cable))
+        cable.cut_at(text, False)
+        assert log.open(HEADER) == HEADER and len(log.read(0)) == 0
+        assert cable.cuts == i + 1, text
+        log.close()
+    cable.close()
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_a_server_that_is_not_there_is_named_without_the_password(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "FIRST", 0.2)
+    port, begun = free_port(), time.monotonic()
+    log = open_log(f"{name}://me:s3cret@127.0.0.1:{port}/test?study=a&connect_timeout=2")
+    assert log.place == f"{name}://me@127.0.0.1:{port}/test?study=a" and "s3cret" not in repr(vars(log))
+    with pytest.raises(ConnectionError, match=rf"127.0.0.1:{port}/test\?study=a' has not answered for 0.2 seconds") as caught:
+        log.open(HEADER)
+    assert "s3cret" not in str(caught.value) and "\n" not in str(caught.value) and time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_a_database_or_a_user_that_is_not_there_is_refused_at_once(name: str) -> None:
+    engine, absence = server(name)
+    if engine is None:
+        pytest.skip(absence)
+    base = engine.url.set(drivername=name)
+    wrong = base.set(username="nobody_at_all", password="s3cret") if name == "mysql" else base.set(username="nobody_at_all")
+    for where in (base.set(database="no_such_database"), wrong):
+        begun = time.monotonic()
+        with pytest.raises(PermissionError, match="may not be used so") as caught:
+            open_log(where.render_as_string(hide_password=False)).open(HEADER)
+        assert time.monotonic() - begun < 4 and "s3cret" not in str(caught.value)
+
+
+def test_a_password_is_not_shown_where_the_url_is_wrong() -> None:
+    for wrong in ("mysqll://root:s3cret@host/a", "postgresql://root:s3cret@host:port/a?study=x", "mysql://u:s3cret@h/a?pool_size=x",
+                  "mysql+nodriver://u:s3cret@h/a", "mysql://u:s3cret@h/a?study=%00"):  # fmt: skip
+        with pytest.raises((ValueError, ModuleNotFoundError)) as caught:
+            open_log(wrong)
+        assert "s3cret" not in str(caught.value) and caught.value.__cause__ is None
+
+
+def test_what_mariadb_cannot_take_at_once_is_refused_in_a_sentence() -> None:
+    """With a server that takes a megabyte at once; what was told before stands, and the log goes on."""
+    from hpo.logs import Event
+
+    class Narrow(OwnMariaDB):
+        packet = "--max-allowed-packet=1M"
+
+    with Narrow() as own:
+        log = open_log(f"{own.url}?study=a")
+        log.open(HEADER)
+        log.append(start(0))
+        begun = time.monotonic()
+        with pytest.raises(ValueError, match="more than the log .* can take at once .*max_allowed_packet"):
+            log.append(Event("enqueue", {"config": {"x": "a" * 5_000_000}}, 0.0))
+        assert time.monotonic() - begun < 5
+        log.append(start(1))
+        assert len(log.read(0)) == 2
+        log.close()
+
+
+APPENDER = """
+import sys
+from hpo import Job
+from hpo.logs import Collision, Event, open_log
+from tests.hpo.test_hpo_logs import HEADER, start
+log = open_log(sys.argv[1])
+log.open(HEADER)
+me, n, read = int(sys.argv[2]), int(sys.argv[3]), 0
+for i in range(n):
+    log.append(start(1000 * me + i))
+    print(1000 * me + i, flush=True)
+    if i % 10 == 0:
+        read += len(log.read(read))
+log.close()
+"""
+
+
+def appenders(where: str, count: int, events: int) -> list[list[str]]:
+    return [[sys.executable, "-c", APPENDER, where, str(k), str(events)] for k in range(count)]
+
+
+def told(outputs: list[str]) -> list[list[int]]:
+    return [[int(text) for text in output.split()] for output in outputs]
+
+
+def check_whole(where: str, mine: list[list[int]]) -> None:
+    """Every told event is there once, and each driver's are in its order."""
+    log = open_log(where)
+    log.open({})
+    found = [event.body["job"]["trial"] for event in log.read(0)]
+    log.close()
+    assert len(found) == len(set(found)) and set(found) >= {trial for one in mine for trial in one}
+    for k, one in enumerate(mine):
+        assert [trial for trial in found if trial // 1000 == k][: len(one)] == one
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_a_server_that_is_killed_while_three_drivers_append(name: str) -> None:
+    """kill -9 of the whole server, three times, and started again: the drivers go on by themselves."""
+    with OWN[name]() as own, processes(appenders(f"{own.url}?study=a", 3, 300), ROOT) as drivers:
+        log = open_log(f"{own.url}?study=a")
+        log.open(HEADER)
+        for part in (100, 300, 500):
+            while len(log.read(0)) < part:
+                assert all(driver.poll() in (None, 0) for driver in drivers), [driver.communicate()[1] for driver in drivers]
+                time.sleep(0.02)
+            own.kill()
+            time.sleep(0.5)
+            own.start()
+        outputs = [driver.communicate(timeout=300) for driver in drivers]
+        assert [driver.returncode for driver in drivers] == [0, 0, 0], outputs
+        mine = told([out for out, _ in outputs])
+        assert [len(one) for one in mine] == [300, 300, 300]
+        check_whole(f"{own.url}?study=a", mine)
+        assert len(log.read(0)) == 900
+        log.close()
+
+
+@pytest.mark.parametrize("name", [SEVERAL, *SERVER])
+def test_drivers_that_are_killed_leave_whole_events(name: str, place: Path) -> None:
+    where = url(name, place)
+    with processes(appenders(where, 4, 400), ROOT) as drivers:
+        log = at(name, place)
+        log.open(HEADER)
+        while len(log.read(0)) < 200:
+            time.sleep(0.02)
+        for driver in drivers[:3]:
+            driver.kill()
+        outputs = [driver.communicate(timeout=300)[0] for driver in drivers]
+        assert drivers[3].returncode == 0
+        check_whole(where, told(outputs))
+        log.close()
+
+
+@pytest.mark.parametrize("name", [SEVERAL, *SERVER])
+def test_eight_drivers_append_two_hundred_events_each(name: str, place: Path) -> None:
+    """Dense, none twice, no deadlock, and nobody waits for ever."""
+    where = url(name, place)
+    with processes(appenders(where, 8, 200), ROOT) as drivers:
+        outputs = [driver.communicate(timeout=300) for driver in drivers]
+        assert [driver.returncode for driver in drivers] == [0] * 8, outputs
+    mine = told([out for out, _ in outputs])
+    assert sum(map(len, mine)) == 1600
+    check_whole(where, mine)
+
+
+STUDY = """
+import json, sys
+from hpo import GP, Random, Study
+from tests.hpo.objectives import line
+study = Study({"random": Random, "gp": GP}[sys.argv[2]](line()), log=sys.argv[1])
+mine = []
+for _ in range(int(sys.argv[3])):
+    job = study.optimizer.ask()
+    mine.append(job.key)
+    assert study.optimizer.tell(job, (job.config["x"] - 0.3) ** 2)
+study.history.log.close()
+print(json.dumps(mine))
+"""
+
+
+@pytest.mark.parametrize("name", [SEVERAL, *SERVER])
+@pytest.mark.parametrize("method", ["random", "gp"])
+def test_a_study_with_three_drivers(name: str, place: Path, method: str) -> None:
+    """No job twice, none lost, and every proposal follows from what it had read."""
+    number, where = (40, url(name, place)) if method == "random" else (8, url(name, place))
+    make: Any = {"random": Random, "gp": GP}[method]
+    with processes([[sys.executable, "-c", STUDY, where, method, str(number)] for _ in range(3)], ROOT) as drivers:
+        outputs = [driver.communicate(timeout=300) for driver in drivers]
+        assert [driver.returncode for driver in drivers] == [0] * 3, outputs
+    keys = [tuple(key) for out, _ in outputs for key in json.loads(out)]
+    study = Study(make(line()), log=where)
+    assert sorted(keys) == sorted(study.history.results) == [(trial, 1) for trial in range(3 * number)]
+    assert not study.history.pending
+    for event in study.history.events:
+        if event.kind == "start":
+            job = make(line()).decide(study.history.prefix(event.body["seen"]))
+            assert job is not None and job.to_json() == event.body["job"]
+    study.history.log.close()
+
+
+def test_every_kind_of_server_is_tried() -> None:
+    assert set(OWN) == set(SERVERS) == {*IN_TABLES} - {SEVERAL, "mariadb"}
