@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ Work = Callable[[sa.Connection, bool], T]  # with a connection, and whether an e
 PATIENCE = 60.0  # seconds, for a database that was there before, or that others hold
 FIRST = 5.0  # seconds, for one that was never there: it is more likely that its URL is wrong
 STOPPED = 10  # seconds that a driver may be stopped within a transaction before the others go on without it
+ROOM = 4096  # bytes of a statement around its text
 BEGIN = {"postgresql": "BEGIN ISOLATION LEVEL READ COMMITTED", "sqlite": "BEGIN IMMEDIATE"}
 USUAL: dict[str, dict[str, Any]] = {  # arguments of connections that neither the URL nor the caller gives
     "psycopg": {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3},
@@ -61,6 +63,7 @@ class Database:
         self._arguments = {"connect_args": {**usual, **(connect_args or {})}, **pool}
         self._reader = READERS.get(self.dialect, lambda error: "other")
         self._met = False  # whether it ever answered
+        self._packet = sys.maxsize  # bytes that a message to the server may have
         self.is_closed = False
         self._process, self._engine = os.getpid(), self._connect()
 
@@ -88,7 +91,18 @@ class Database:
             except Exception as error:
                 if self._reader(error) == LOST:
                     raise
+        if self.dialect == "mysql":
+            cursor.execute("SELECT @@max_allowed_packet")
+            self._packet = int(cursor.fetchone()[0])
         cursor.close()
+
+    def check_size(self, text: str) -> None:
+        """ValueError for a text that MySQL would not take in one message: it would only hang up."""
+        if len(text) + ROOM > self._packet // 2 and len(text) + sum(map(text.count, "\"'\\")) + ROOM > self._packet:
+            raise ValueError(
+                f"an event of {len(text):,} bytes is more than the log {self.name} can take at once; its server's "
+                f"max_allowed_packet is {self._packet:,}"
+            )
 
     @property
     def file(self) -> Path | None:

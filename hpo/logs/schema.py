@@ -116,7 +116,8 @@ def _under_name(db: sa.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        db.execute(sa.select(sa.func.release_lock(name)))
+        if not db.invalidated:  # with the connection its locks are gone
+            db.execute(sa.select(sa.func.release_lock(name)))
 
 
 def _add_tokens(db: sa.Connection) -> None:

@@ -104,6 +104,7 @@ class StudyRows:
     def _begin(self, db: sa.Connection, body: str) -> None:
         schema.prepare(db, self.name)
         if self._find(db) is None:
+            self.database.check_size(body)
             key = token_hex(8)
             digest, count, seal = Rows(self.name).begin(key, body)
             row = {"name": self.study, "key": key, "body": body, "digest": digest, "count": count, "seal": seal}
@@ -120,6 +121,7 @@ class StudyRows:
             last = db.execute(LAST_OF_STUDY, {"_study": self.id}).scalar()
             position = min(position, 0 if last is None else last + 1)
         at, identity, kind, body, time, digest = self.rows.encode(position, event)
+        self.database.check_size(body)
         row = {"study": self.id, "position": at, "identity": identity, "kind": kind, "body": body, "time": time}
         db.execute(INSERT, {**row, "digest": digest, "token": token})
         db.execute(COUNT, {"_study": self.id, "_count": position + 1, "_seal": self.rows.seal(position + 1)})

@@ -143,10 +143,10 @@ class OwnMariaDB(OwnServer):
     user, scheme, account = "mysql", "mysql", "tester"
 
     def install(self) -> None:
-        options = ["--datadir=data", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+        options = [f"--datadir={self.folder}/data", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
         self.call(_program("mariadb-install-db"), "--no-defaults", *options)
         (self.folder / "begin.sql").write_text(
-            "CREATE DATABASE IF NOT EXISTS test; CREATE USER IF NOT EXISTS tester@'127.0.0.1'; "
+            "CREATE DATABASE IF NOT EXISTS test;\nCREATE USER IF NOT EXISTS tester@'127.0.0.1';\n"
             "GRANT ALL ON *.* TO tester@'127.0.0.1';\n"
         )
 
