@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import glob
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import pytest
 
@@ -143,17 +145,18 @@ class OwnMariaDB(OwnServer):
     user, scheme, account = "mysql", "mysql", "tester"
 
     def install(self) -> None:
-        options = [f"--datadir={self.folder}/data", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
-        self.call(_program("mariadb-install-db"), "--no-defaults", *options)
+        where, options = f"--datadir={self.folder}/data", ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        self.call(_program("mariadb-install-db"), "--no-defaults", where, *options, "--skip-name-resolve")
         (self.folder / "begin.sql").write_text(
             "CREATE DATABASE IF NOT EXISTS test;\nCREATE USER IF NOT EXISTS tester@'127.0.0.1';\n"
             "GRANT ALL ON *.* TO tester@'127.0.0.1';\n"
         )
 
     def command(self) -> list[str]:
-        where = [f"--datadir={self.folder}/data", f"--port={self.port}", f"--socket={self.folder}/s", f"--pid-file={self.folder}/p"]
-        options = ["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-buffer-pool-size=32M", *self.packet.split()]
-        return [_program("mariadbd", "/usr/sbin/mariadbd"), "--no-defaults", *where, *options, f"--init-file={self.folder}/begin.sql"]
+        home, options = self.folder, ["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-buffer-pool-size=32M"]
+        where = [f"--datadir={home}/data", f"--port={self.port}", f"--socket={home}/s", f"--pid-file={home}/p"]
+        program = _program("mariadbd", "/usr/sbin/mariadbd")
+        return [program, "--no-defaults", *where, *options, f"--init-file={home}/begin.sql", *self.packet.split()]
 
 
 OWN: dict[str, type[OwnServer]] = {"postgresql": OwnPostgres, "mysql": OwnMariaDB}
@@ -205,15 +208,21 @@ class Line:
 
 
 @contextmanager
-def processes(commands: Sequence[Sequence[str]], folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes of a test, killed at its end if they still run."""
-    started = [
-        subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for command in commands
-    ]
+def drivers(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> Iterator[list[ForkProcess]]:
+    """Processes of a test, one for each tuple of arguments, killed at its end if they still run."""
+    found = [get_context("fork").Process(target=work, args=given) for given in arguments]
+    for one in found:
+        one.start()
     try:
-        yield started
+        yield found
     finally:
-        for one in started:
-            if one.poll() is None:
-                one.kill()
-            one.communicate()
+        for one in found:
+            one.kill()
+            one.join()
+
+
+def join(at_work: Sequence[ForkProcess]) -> None:
+    """Waits until all have done their work."""
+    for one in at_work:
+        one.join(300)
+    assert [one.exitcode for one in at_work] == [0] * len(at_work)

@@ -60,7 +60,7 @@ def test_studies_stand_beside_each_other(name: str, place: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["", " a", "a\n", "a\0b", "x" * 256, "\ud800"])
 def test_names_that_a_database_would_change_are_refused(wrong: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="the name of a study is .*; allowed are 1 to 255 characters"):
+    with pytest.raises(ValueError, match=r"the name of a study is .*; allowed are 1 to 255 characters"):
         SQLLog(f"sqlite:///{tmp_path}/a.db", wrong)
 
 
@@ -88,7 +88,8 @@ def test_large_bodies_and_exact_times(name: str, place: Path) -> None:
     assert again.open({}) == {**HEADER, "text": "\u5b66\U0001f600" * 100_000}
     large, *events = again.read(0)
     assert [event.time for event in events] == times
-    assert large.body["config"]["text"] == "\u5b66\U0001f600\0'\\" * 150_000 and str(large.body["config"]["x"]) == "[nan, inf, -0.0]"
+    assert large.body["config"]["text"] == "\u5b66\U0001f600\0'\\" * 150_000
+    assert str(large.body["config"]["x"]) == "[nan, inf, -0.0]"
     again.close()
 
 
@@ -102,7 +103,8 @@ def test_what_another_driver_told_is_read_at_once(name: str, place: Path) -> Non
         assert len(one.read(0)) == len(two.read(0)) == i + 1
         with pytest.raises(Collision):
             (two, one)[i % 2].append(start(i))
-    one.close(), two.close()
+    one.close()
+    two.close()
 
 
 @each
@@ -183,12 +185,13 @@ def test_tables_of_version_1_become_those_of_version_2(name: str, place: Path) -
     Drive(build("asha", line(), 0), log=log).run(30)
     before = list(log.read(0))
     log.close()
-    drop = {"mysql": "DROP INDEX hpo_events_token ON hpo_events", "postgresql": "ALTER TABLE hpo_events DROP CONSTRAINT hpo_events_token"}
+    drop = {"mysql": "DROP INDEX hpo_events_token ON hpo_events",
+            "postgresql": "ALTER TABLE hpo_events DROP CONSTRAINT hpo_events_token"}  # fmt: skip
     if name == SEVERAL:  # SQLite drops no column that is unique
         old = "CREATE TABLE old AS SELECT study, position, identity, kind, body, time, digest FROM hpo_events"
-        first = ("CREATE TABLE hpo_events (study INTEGER NOT NULL, position INTEGER NOT NULL, identity VARCHAR(255), kind VARCHAR(32) "
-                 "NOT NULL, body TEXT NOT NULL, time DOUBLE NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (study, position), "
-                 "CONSTRAINT hpo_events_identity UNIQUE (study, identity))")  # fmt: skip
+        first = ("CREATE TABLE hpo_events (study INTEGER NOT NULL, position INTEGER NOT NULL, identity VARCHAR(255), "
+                 "kind VARCHAR(32) NOT NULL, body TEXT NOT NULL, time DOUBLE NOT NULL, digest BLOB NOT NULL, "
+                 "PRIMARY KEY (study, position), CONSTRAINT hpo_events_identity UNIQUE (study, identity))")  # fmt: skip
         statements(name, place, old, "DROP TABLE hpo_events", first, "INSERT INTO hpo_events SELECT * FROM old", "DROP TABLE old")
     else:
         statements(name, place, drop[name], "ALTER TABLE hpo_events DROP COLUMN token")
@@ -267,7 +270,10 @@ def test_threads_share_one_connection(name: str, place: Path) -> None:
             failed.append(error)
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
-    [thread.start() for thread in threads], [thread.join() for thread in threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert not failed and len(log.read(0)) == 60
     log.close()
 
@@ -287,5 +293,5 @@ def test_one_study_in_a_file_and_several_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database at all, and long enough for a header of one\n" * 10)
     with pytest.raises(LogError, match="is not a database"):
         open_log(f"sqlite:///{tmp_path}/text.db?study=a")
-    with pytest.raises(FileNotFoundError, match="folder of the log .* does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"folder of the log .* does not exist"):
         open_log(f"sqlite:///{tmp_path}/no/a.db?study=a")
