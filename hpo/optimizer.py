@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
@@ -167,7 +168,7 @@ class Optimizer(ABC):
         history = self.history
         history.refuse_readers()
         for _ in range(COLLISIONS):
-            with history.lock:
+            with suppress(Collision), history.turns.take():
                 history.refresh()
                 seen = len(history)
                 job = self.decide(history)
@@ -177,10 +178,7 @@ class Optimizer(ABC):
                 if job is None:
                     return None
                 self._check(job, history)
-                try:
-                    history.start(job, seen)
-                except Collision:
-                    continue
+                history.start(job, seen)
                 started = history.jobs[job.key]
                 return replace(started, config=deepcopy(started.config))  # a copy, which the caller may change
         raise RuntimeError(f"{COLLISIONS} proposals in a row were taken by other drivers of the same log")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,13 +26,14 @@ T = TypeVar("T")
 Work = Callable[[sa.Connection, bool], T]  # with a connection, and whether an earlier attempt may have been committed
 PATIENCE = 60.0  # seconds, for a database that was there before, or that others hold
 FIRST = 5.0  # seconds, for one that was never there: it is more likely that its URL is wrong
+STEP = 0.05  # seconds, for others who hold a file: in equal steps, so that nobody waits for ever (sqlite.py)
 STOPPED = 10  # seconds that a driver may be stopped within a transaction before the others go on without it
 ROOM = 4096  # bytes of a statement around its text
 BEGIN = {"postgresql": "BEGIN ISOLATION LEVEL READ COMMITTED", "sqlite": "BEGIN IMMEDIATE"}
 USUAL: dict[str, dict[str, Any]] = {  # arguments of connections that neither the URL nor the caller gives
     "psycopg": {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3},
     "pymysql": {"connect_timeout": 10, "read_timeout": 120, "charset": "utf8mb4"},
-    "pysqlite": {"timeout": 5.0, "check_same_thread": False},
+    "pysqlite": {"timeout": STEP, "check_same_thread": False},
 }
 SETTINGS = {  # of every connection, where the server knows them
     "postgresql": [f"SET idle_in_transaction_session_timeout = '{STOPPED}s'", "SET lock_timeout = '30s'"],
@@ -40,6 +42,13 @@ SETTINGS = {  # of every connection, where the server knows them
     "sqlite": ["PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"],
 }
 READING = {**SETTINGS, "sqlite": ["PRAGMA query_only=1"]}  # of a connection that only reads
+FAILURES = (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError)
+
+
+class Turn(threading.local):
+    """A thread's connection while it has its turn; it is in a transaction."""
+
+    db: sa.Connection | None = None
 
 
 class Database:
@@ -65,6 +74,7 @@ class Database:
         self._met = False  # whether it ever answered
         self._packet = sys.maxsize  # bytes that a message to the server may have
         self.is_closed = False
+        self._turn = Turn()
         self._process, self._engine = os.getpid(), self._connect()
 
     @property
@@ -123,23 +133,80 @@ class Database:
         """What a writer returns, in one transaction, durable at the return."""
 
         def transact(db: sa.Connection, again: bool) -> T:
-            with self._transaction(db):
-                return work(db, again)
+            in_turn = db is self._turn.db
+            if not in_turn:
+                self._begin(db)
+            try:
+                found = work(db, again)
+                db.exec_driver_sql("COMMIT")
+            except BaseException:
+                self._roll_back(db)
+                raise
+            if in_turn:
+                self._end_turn()
+            return found
 
         return self._try(transact)
 
     @contextmanager
-    def _transaction(self, db: sa.Connection) -> Iterator[None]:
-        db.exec_driver_sql(BEGIN.get(self.dialect, "START TRANSACTION"))
+    def turn(self, lock: Callable[[sa.Connection], object]) -> Iterator[None]:
+        """A transaction with a lock for the reads of this thread and its first write, which commits it. A courtesy: where the
+        lock is not to be had soon, they go as usual."""
+        self._begin_turn(lock)
         try:
             yield
-            db.exec_driver_sql("COMMIT")
-        except BaseException:
+        finally:
+            if self._turn.db is not None:
+                self._roll_back(self._turn.db)
+                self._end_turn()
+
+    def _begin_turn(self, lock: Callable[[sa.Connection], object]) -> None:
+        until, fault = time.monotonic() + STOPPED, BUSY
+        while fault == BUSY and time.monotonic() < until:
             try:
-                db.exec_driver_sql("ROLLBACK")
-            except Exception:
-                with suppress(Exception):
-                    db.invalidate()
+                db = self.engine.connect()
+                try:
+                    self._begin(db)
+                    lock(db)
+                except BaseException:
+                    self._roll_back(db)
+                    db.close()
+                    raise
+                self._turn.db = db
+                return
+            except FAILURES as error:
+                fault = self._fault(error)
+            time.sleep(random.random() * STEP)
+
+    def _end_turn(self) -> None:
+        db, self._turn.db = self._turn.db, None
+        if db is not None:
+            db.close()
+
+    def _begin(self, db: sa.Connection) -> None:
+        db.exec_driver_sql(BEGIN.get(self.dialect, "START TRANSACTION"))
+
+    def _roll_back(self, db: sa.Connection) -> None:
+        try:
+            db.exec_driver_sql("ROLLBACK")
+        except Exception:  # it broke, or was left in the middle of a statement: it is used no more
+            with suppress(Exception):
+                db.invalidate()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sa.Connection]:
+        """The turn's, up to its first failure, or one of the pool."""
+        if self._turn.db is None:
+            with self.engine.connect() as db:
+                self._met = True
+                yield db
+            return
+        try:
+            yield self._turn.db
+        except BaseException:
+            if self._turn.db is not None:
+                self._roll_back(self._turn.db)
+            self._end_turn()
             raise
 
     def _try(self, work: Work[T]) -> T:
@@ -148,14 +215,13 @@ class Database:
             if self.is_closed:
                 raise ValueError(f"the log {self.name} is closed")
             try:
-                with self.engine.connect() as db:
-                    self._met = True
+                with self._connection() as db:
                     return work(db, tries > 0)
-            except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            except FAILURES as error:
                 fault, patience = self._fault(error), PATIENCE if self._met else FIRST
                 if fault not in (LOST, BUSY) or time.monotonic() - begun > patience:
                     raise self._explain(error, fault, patience) from None
-            time.sleep(random.random() * min(2.0, 0.005 * 2 ** min(tries, 10)))
+            time.sleep(random.random() * (STEP if self.dialect == "sqlite" else min(2.0, 0.005 * 2 ** min(tries, 10))))
             tries += 1
 
     def _fault(self, error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from secrets import token_bytes, token_hex
 from typing import Any
 
@@ -87,6 +87,10 @@ class StudyRows:
             if stands is not None:
                 raise Collision(event.identity)
         raise self.rows.damage("an event that was never counted stands behind the last one")
+
+    def turn(self) -> AbstractContextManager[None]:
+        """The study's row is locked up to the first append within, by which it is committed."""
+        return self.database.turn(lambda db: db.execute(LOCK, {"_study": self.id}))
 
     def read(self, after: int) -> list[Event]:
         """Events from position `after` on, proved."""

@@ -58,8 +58,10 @@ class Tables(ABC):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """A transaction that holds the write lock from the beginning, so that no other writes between its reads and writes."""
-        self.db.execute("BEGIN IMMEDIATE")
+        """A transaction that holds the write lock from the beginning, so that no other writes between its reads and writes.
+        Within a turn, the turn's: it ends with it."""
+        if not self.db.in_transaction:
+            self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self.db.execute("COMMIT")

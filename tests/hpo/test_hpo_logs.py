@@ -193,6 +193,24 @@ class LogLaws:
             log.append(start(1))
         log.close()
 
+    def test_a_turn_ends_with_its_first_append_or_with_nothing(self, log: Log) -> None:
+        log.open(HEADER)
+        with log.turn():
+            assert list(log.read(0)) == []
+            log.append(start(0))
+            log.append(start(1))
+            assert list(log.read(1)) == [start(1)]
+        with log.turn():
+            pass
+        for wrong in (ValueError, Collision):
+            with pytest.raises(wrong), log.turn():
+                assert len(log.read(0)) == 2
+                log.append(start(0) if wrong is Collision else start(-1))
+        with log.turn(), pytest.raises(Collision):
+            log.append(start(0))
+        log.append(start(2))
+        assert list(log.read(0)) == [start(0), start(1), start(2)]
+
     def test_threads_append_without_loss(self, log: Log) -> None:
         log.open(HEADER)
         collisions = []
@@ -292,6 +310,19 @@ class SharedLogLaws(LogLaws):
         log = self.another(tmp_path)
         log.open(HEADER)
         assert {event.body["job"]["trial"]: event.time for event in log.read(0)} == told and len(log.read(0)) == 200
+
+    def test_in_a_turn_nobody_else_appends(self, tmp_path: Path) -> None:
+        one, two = self.another(tmp_path), self.another(tmp_path)
+        one.open(HEADER), two.open(HEADER)
+        late = threading.Thread(target=lambda: two.append(start(1)))
+        with one.turn():
+            late.start()
+            late.join(0.3)
+            assert late.is_alive() and list(one.read(0)) == []
+            one.append(start(0))
+            late.join(30)
+            assert list(one.read(0)) == [start(0), start(1)]
+        one.close(), two.close()
 
     def test_reopened_it_is_the_same(self, tmp_path: Path) -> None:
         events = [start(0), FINISH, start(1), Event("run", {}, 1e9 + 1 / 3)]

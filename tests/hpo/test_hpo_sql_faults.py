@@ -59,6 +59,26 @@ def test_a_line_that_breaks_at_any_statement(name: str, place: Path, arrives: bo
 
 
 @pytest.mark.parametrize("name", SERVER)
+@pytest.mark.parametrize("text", [b"COMMIT", b"INSERT INTO hpo_events", b"FROM hpo_events"])
+def test_a_line_that_breaks_in_a_turn(name: str, place: Path, text: bytes) -> None:
+    """The turn is lost, the append is not; a lock that is not to be had is done without."""
+    cable = cable_to(name)
+    log, other = open_log(through(url(name, place), cable)), at(name, place)
+    log.open(HEADER), other.open(HEADER)
+    for i in range(2):
+        with log.turn():
+            cable.cut_at(text, i == 0)
+            assert len(log.read(0)) == 2 * i
+            log.append(start(2 * i))
+        other.append(start(2 * i + 1))
+        assert list(log.read(0)) == [start(k) for k in range(2 * i + 2)]
+    assert cable.cuts == 2
+    for one in (log, other):
+        one.close()
+    cable.close()
+
+
+@pytest.mark.parametrize("name", SERVER)
 def test_a_line_that_breaks_while_reading_and_opening(name: str, place: Path) -> None:
     cable = cable_to(name)
     for i, text in enumerate((b"CREATE TABLE", b"FROM hpo_schema", b"INSERT INTO hpo_studies", b"FROM hpo_events")):
