@@ -26,7 +26,6 @@ from hpo.job import Header, Job, Key, Result, differences, join_differences
 from hpo.logs import Collision, Event, Log, MemoryLog
 from hpo.logs.base import canonical, encode_json
 from hpo.pareto import dominates, pareto_order
-from hpo.turns import Turns
 from hpo.upgrade import upgrade_event, upgrade_header
 from hpo.values import quantity
 
@@ -40,7 +39,6 @@ class History:
         self.header = header
         self.log: Log = log if log is not None else MemoryLog()
         self.lock = threading.RLock()  # threads of one driver append, read and propose one at a time
-        self.turns = Turns(self.log, self.lock)
         self.events: list[Event] = []
         self.jobs: dict[Key, Job] = {}  # every job ever started, by key
         self.results: dict[Key, Result] = {}  # every finished key
@@ -156,7 +154,8 @@ class History:
 
     def refuse_readers(self) -> None:
         """Raises PermissionError in one sentence if the log is read-only."""
-        if (refusal := self.refusal or self.log.refusal) is not None:
+        refusal = self.refusal or self.log.refusal
+        if refusal is not None:
             raise PermissionError(refusal)
 
     def limit(self, rule: str, value: Any, phase: str = "search", detail: Mapping[str, Any] | None = None) -> None:
@@ -391,9 +390,10 @@ class History:
         return History(self.header, log)
 
     def __repr__(self) -> str:
-        aims = ", ".join(map(" ".join, self.header.objectives.items()))
-        results = f"{quantity(len(self.results), 'results')}, {len(self.pending) + len(self.retries)} pending"
-        return f"History({quantity(len(self), 'events')}: {results}; {aims})"
+        aims = ", ".join(f"{name} {direction}" for name, direction in self.header.objectives.items())
+        pending = len(self.pending) + len(self.retries)
+        events, results = quantity(len(self), "events"), quantity(len(self.results), "results")
+        return f"History({events}: {results}, {pending} pending; {aims})"
 
     def __len__(self) -> int:
         return len(self.events)

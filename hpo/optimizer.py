@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
@@ -168,7 +167,7 @@ class Optimizer(ABC):
         history = self.history
         history.refuse_readers()
         for _ in range(COLLISIONS):
-            with suppress(Collision), history.turns.take():
+            with history.lock:
                 history.refresh()
                 seen = len(history)
                 job = self.decide(history)
@@ -178,7 +177,10 @@ class Optimizer(ABC):
                 if job is None:
                     return None
                 self._check(job, history)
-                history.start(job, seen)
+                try:
+                    history.start(job, seen)
+                except Collision:
+                    continue
                 started = history.jobs[job.key]
                 return replace(started, config=deepcopy(started.config))  # a copy, which the caller may change
         raise RuntimeError(f"{COLLISIONS} proposals in a row were taken by other drivers of the same log")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -95,11 +94,6 @@ class Log(Protocol):
         """Makes the event durable, or raises and changes nothing: Collision where its identity stands already, ValueError
         where no reader would take it or the log is closed, OSError where it cannot be written."""
         ...
-
-    def turn(self) -> AbstractContextManager[None]:
-        """Up to the first append within, or to its end, no other driver appends: others wait, so it must be short. It is a
-        courtesy that saves collisions; nothing depends on it, and a log may leave it out."""
-        return nullcontext()
 
     def read(self, after: int) -> Sequence[Event]:
         """Every event after the first `after` ones, in order. LogError names the first damaged one."""

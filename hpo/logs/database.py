@@ -13,14 +13,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from hpo.logs.base import LogError
+from hpo.logs.base import Collision, LogError
 from hpo.logs.faults import BUSY, FULL, LARGE, LOST, READERS, REFUSED, UNIQUE, sentence
+from hpo.logs.turns import Turn, Turns
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection, bool], T]  # with a connection, and whether an earlier attempt may have been committed
@@ -45,10 +46,11 @@ READING = {**SETTINGS, "sqlite": ["PRAGMA query_only=1"]}  # of a connection tha
 FAILURES = (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError)
 
 
-class Turn(threading.local):
-    """A thread's connection while it has its turn; it is in a transaction."""
+class Local(threading.local):
+    """What a thread keeps from one call to the next."""
 
-    db: sa.Connection | None = None
+    kept: sa.Connection | None = None  # in the transaction of its turn
+    turn: Turn | None = None
 
 
 class Database:
@@ -74,7 +76,7 @@ class Database:
         self._met = False  # whether it ever answered
         self._packet = sys.maxsize  # bytes that a message to the server may have
         self.is_closed = False
-        self._turn = Turn()
+        self._turns, self._local = Turns(), Local()
         self._process, self._engine = os.getpid(), self._connect()
 
     @property
@@ -82,6 +84,7 @@ class Database:
         """The connections of this process. A child leaves its parent's alone: it would speak on the same line."""
         if self._process != os.getpid():
             self._engine.dispose(close=False)
+            self._local = Local()
             self._process, self._engine = os.getpid(), self._connect()
         return self._engine
 
@@ -129,62 +132,38 @@ class Database:
         """What a reader returns, tried until the database answers."""
         return self._try(lambda db, again: work(db))
 
-    def write(self, work: Work[T]) -> T:
-        """What a writer returns, in one transaction, durable at the return."""
+    def write(self, work: Work[T], may_keep: bool = False) -> T:
+        """What a writer returns, in one transaction, durable at the return. Where that is a Collision, nothing was written, and
+        the transaction may stay open as this thread's turn, for its next reads and write (turns.py)."""
 
         def transact(db: sa.Connection, again: bool) -> T:
-            in_turn = db is self._turn.db
-            if not in_turn:
-                self._begin(db)
+            kept = self._local.kept is db
+            if not kept:
+                db.exec_driver_sql(BEGIN.get(self.dialect, "START TRANSACTION"))
             try:
                 found = work(db, again)
-                db.exec_driver_sql("COMMIT")
+                if not isinstance(found, Collision):
+                    db.exec_driver_sql("COMMIT")
             except BaseException:
                 self._roll_back(db)
                 raise
-            if in_turn:
-                self._end_turn()
+            if isinstance(found, Collision) and not (may_keep and not kept and self._keep(db)):
+                self._roll_back(db)
+            if kept:
+                self._local.kept = None
             return found
 
         return self._try(transact)
 
-    @contextmanager
-    def turn(self, lock: Callable[[sa.Connection], object]) -> Iterator[None]:
-        """A transaction with a lock for the reads of this thread and its first write, which commits it. A courtesy: where the
-        lock is not to be had soon, they go as usual."""
-        self._begin_turn(lock)
-        try:
-            yield
-        finally:
-            if self._turn.db is not None:
-                self._roll_back(self._turn.db)
-                self._end_turn()
-
-    def _begin_turn(self, lock: Callable[[sa.Connection], object]) -> None:
-        until, fault = time.monotonic() + STOPPED, BUSY
-        while fault == BUSY and time.monotonic() < until:
-            try:
-                db = self.engine.connect()
-                try:
-                    self._begin(db)
-                    lock(db)
-                except BaseException:
-                    self._roll_back(db)
-                    db.close()
-                    raise
-                self._turn.db = db
-                return
-            except FAILURES as error:
-                fault = self._fault(error)
-            time.sleep(random.random() * STEP)
-
-    def _end_turn(self) -> None:
-        db, self._turn.db = self._turn.db, None
-        if db is not None:
+    def _keep(self, db: sa.Connection) -> bool:
+        def leave() -> None:
+            self._roll_back(db)
             db.close()
 
-    def _begin(self, db: sa.Connection) -> None:
-        db.exec_driver_sql(BEGIN.get(self.dialect, "START TRANSACTION"))
+        turn = self._turns.begin(leave, threading.Lock())
+        if turn is not None:
+            self._local.kept, self._local.turn = db, turn
+        return turn is not None
 
     def _roll_back(self, db: sa.Connection) -> None:
         try:
@@ -195,19 +174,25 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[sa.Connection]:
-        """The turn's, up to its first failure, or one of the pool."""
-        if self._turn.db is None:
-            with self.engine.connect() as db:
-                self._met = True
+        """That of this thread's turn, or one of the pool."""
+        engine, turn = self.engine, self._local.turn
+        with turn.lock if turn is not None else nullcontext():
+            if turn is None or turn.is_over:
+                self._local.kept = self._local.turn = turn = None
+            db = self._local.kept or engine.connect()
+            self._met = True
+            try:
                 yield db
-            return
-        try:
-            yield self._turn.db
-        except BaseException:
-            if self._turn.db is not None:
-                self._roll_back(self._turn.db)
-            self._end_turn()
-            raise
+            except BaseException:
+                self._local.kept = None
+                self._roll_back(db)
+                raise
+            finally:
+                if self._local.kept is not db:
+                    db.close()
+                    self._local.turn = None
+                    if turn is not None:
+                        turn.end()
 
     def _try(self, work: Work[T]) -> T:
         begun, tries = time.monotonic(), 0

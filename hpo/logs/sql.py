@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -87,9 +87,6 @@ class SQLLog(Log):
         if self.refusal is not None:
             raise PermissionError(self.refusal)
         self._rows.append(event)
-
-    def turn(self) -> AbstractContextManager[None]:
-        return self._rows.turn()
 
     def read(self, after: int) -> Sequence[Event]:
         return self._rows.read(after)

@@ -20,9 +20,10 @@ from secrets import token_hex
 from typing import Any, Self, TypeVar
 
 from hpo.frames import stack_level
-from hpo.logs.base import VERSION, Event, Log, LogError, encode_json, later_version
+from hpo.logs.base import VERSION, Collision, Event, Log, LogError, encode_json, later_version
 from hpo.logs.checks import check_event
 from hpo.logs.tables import APPLICATION, TABLES, Digests, Plain, Tables
+from hpo.logs.turns import Turn, Turns
 
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds, for others who hold the file
@@ -63,12 +64,14 @@ class SQLiteLog(Log):
         self.path: Path = Path(path)
         self.place = str(self.path)
         self.name = repr(self.place)
-        self._lock = threading.RLock()  # one connection may serve several threads, one at a time
+        self._lock = threading.Lock()  # one connection may serve several threads, one at a time
         self._db: sqlite3.Connection | None = None
         self._tables: Tables | None = None
         # why nothing can be told to it, if so
         self.refusal = f"the log {self.name} was opened for reading; nothing can be told to it" if readonly else None
         self._readonly, self._closed = readonly, False
+        self._turns = Turns()
+        self._turn: Turn | None = None
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"the folder of the log {self.name} does not exist")
         if self.path.is_dir():
@@ -121,19 +124,20 @@ class SQLiteLog(Log):
             if self.refusal is not None:
                 raise PermissionError(self.refusal)
             with self._sentences():
-                self._wait(lambda: self.tables.append(event))
+                self._append(event)
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        with self._lock:
-            with self._sentences():
-                db = self.tables.db
-                self._wait(lambda: db.execute("BEGIN IMMEDIATE"))
-            try:
-                yield
-            finally:
-                if not self._closed and db.in_transaction:
-                    db.execute("ROLLBACK")
+    def _append(self, event: Event) -> None:
+        if self._turn is not None:
+            self._turn.end()
+            self._turn = None
+        try:
+            self._wait(lambda: self.tables.append(event))
+        except Collision:
+            if event.kind == "start":
+                self._turn = self._turns.begin(self.tables.roll_back, self._lock)
+            if self._turn is None:
+                self.tables.roll_back()
+            raise
 
     def read(self, after: int) -> Sequence[Event]:
         with self._lock, self._sentences():
@@ -142,6 +146,8 @@ class SQLiteLog(Log):
     def close(self) -> None:
         with self._lock:
             self._closed = True
+            if self._turn is not None:
+                self._turn.end()
             if self._db is not None:
                 self._db.close()
 
@@ -284,6 +290,9 @@ class SQLiteLog(Log):
     @contextmanager
     def _moment(self, db: sqlite3.Connection) -> Iterator[None]:
         """What is read within belongs together, whatever others write meanwhile."""
+        if db.in_transaction:  # of a turn
+            yield
+            return
         db.execute("BEGIN")
         try:
             yield

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from secrets import token_bytes, token_hex
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
 from hpo.logs import schema
@@ -28,15 +29,18 @@ FIND = sa.select(
 ).where(STUDIES.c.name == sa.bindparam("_name"))  # fmt: skip
 LOCK = sa.select(STUDIES.c.count, STUDIES.c.seal).where(STUDIES.c.id == STUDY).with_for_update()
 LAST_OF_STUDY = LAST.where(EVENTS.c.study == STUDY)
-INSERT = sa.insert(EVENTS)
+INSERT = sa.insert(EVENTS).execution_options(preserve_rowcount=True)
+# A statement that fails ends a transaction of PostgreSQL, so that one must not.
+UNLESS_THERE = postgresql.insert(EVENTS).on_conflict_do_nothing(index_elements=[EVENTS.c.study, EVENTS.c.identity])
+INSERTS: dict[str, sa.Insert] = {"postgresql": UNLESS_THERE.execution_options(preserve_rowcount=True)}
 COUNT = sa.update(STUDIES).where(STUDIES.c.id == STUDY).values(count=sa.bindparam("_count"), seal=sa.bindparam("_seal"))
 READ = (
     sa.select(EVENTS.c.position, EVENTS.c.identity, EVENTS.c.kind, EVENTS.c.body, EVENTS.c.time, EVENTS.c.digest)
     .where(EVENTS.c.study == STUDY, EVENTS.c.position >= sa.bindparam("_after"))
     .order_by(EVENTS.c.position)
 )
-BY_IDENTITY = sa.select(EVENTS.c.token).where(EVENTS.c.study == STUDY, EVENTS.c.identity == IDENTITY)
-BY_TOKEN = sa.select(EVENTS.c.token).where(EVENTS.c.study == STUDY, EVENTS.c.token == TOKEN)
+BY_IDENTITY = sa.select(EVENTS.c.position).where(EVENTS.c.study == STUDY, EVENTS.c.identity == IDENTITY)
+BY_TOKEN = sa.select(EVENTS.c.position).where(EVENTS.c.study == STUDY, EVENTS.c.token == TOKEN)
 
 
 class StudyRows:
@@ -78,19 +82,12 @@ class StudyRows:
         """Inserts in one transaction. Raises Collision. A clash of position is tried again."""
         token = token_bytes(16)
         for _ in range(CLASHES):
-            try:
-                return self.database.write(lambda db, again: self._insert(db, event, token, again))
-            except IntegrityError:
-                stands = self.database.read(lambda db: self._token(db, event.identity, token))
-            if stands is not None and bytes(stands[0] or b"") == token:
-                return None
-            if stands is not None:
-                raise Collision(event.identity)
+            with suppress(IntegrityError):  # of a position
+                collision = self.database.write(lambda db, again: self._insert(db, event, token, again), event.kind == "start")
+                if collision is not None:
+                    raise collision
+                return
         raise self.rows.damage("an event that was never counted stands behind the last one")
-
-    def turn(self) -> AbstractContextManager[None]:
-        """The study's row is locked up to the first append within, by which it is committed."""
-        return self.database.turn(lambda db: db.execute(LOCK, {"_study": self.id}))
 
     def read(self, after: int) -> list[Event]:
         """Events from position `after` on, proved."""
@@ -114,12 +111,13 @@ class StudyRows:
             row = {"name": self.study, "key": key, "body": body, "digest": digest, "count": count, "seal": seal}
             db.execute(sa.insert(STUDIES), row)
 
-    def _insert(self, db: sa.Connection, event: Event, token: bytes, again: bool) -> None:
+    def _insert(self, db: sa.Connection, event: Event, token: bytes, again: bool) -> Collision | None:
+        """Inserts an event behind the last one; what it collides with, if it does."""
         counted = db.execute(LOCK, {"_study": self.id}).fetchone()
         if counted is None:
             raise LogError(f"the study of the log {self.name} was deleted")
-        if again and self._token(db, None, token) is not None:
-            return
+        if again and db.execute(BY_TOKEN, {"_study": self.id, "_token": token}).fetchone() is not None:
+            return None
         position = self.rows.count(counted)
         if self._is_cut:
             last = db.execute(LAST_OF_STUDY, {"_study": self.id}).scalar()
@@ -127,14 +125,19 @@ class StudyRows:
         at, identity, kind, body, time, digest = self.rows.encode(position, event)
         self.database.check_size(body)
         row = {"study": self.id, "position": at, "identity": identity, "kind": kind, "body": body, "time": time}
-        db.execute(INSERT, {**row, "digest": digest, "token": token})
+        try:
+            done = db.execute(INSERTS.get(db.dialect.name, INSERT), {**row, "digest": digest, "token": token}).rowcount
+        except IntegrityError:
+            if db.dialect.name == "postgresql" or not self._has(db, identity):  # there a failure ends the transaction
+                raise
+            done = 0
+        if not done:
+            return Collision(identity)
         db.execute(COUNT, {"_study": self.id, "_count": position + 1, "_seal": self.rows.seal(position + 1)})
+        return None
 
-    def _token(self, db: sa.Connection, identity: str | None, token: bytes) -> Any:
-        """The token, in a row, of the event with an identity or, without one, of this append; None where it is not there."""
-        if identity is None:
-            return db.execute(BY_TOKEN, {"_study": self.id, "_token": token}).fetchone()
-        return db.execute(BY_IDENTITY, {"_study": self.id, "_identity": identity}).fetchone()
+    def _has(self, db: sa.Connection, identity: str | None) -> bool:
+        return db.execute(BY_IDENTITY, {"_study": self.id, "_identity": identity}).fetchone() is not None
 
 
 def read_studies(database: Database) -> list[tuple[str, int]]:

@@ -59,16 +59,21 @@ class Tables(ABC):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """A transaction that holds the write lock from the beginning, so that no other writes between its reads and writes.
-        Within a turn, the turn's: it ends with it."""
+        After a Collision it is still open, for the next one or `roll_back` (turns.py)."""
         if not self.db.in_transaction:
             self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self.db.execute("COMMIT")
-        except BaseException:
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
+        except Collision:
             raise
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def roll_back(self) -> None:
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
 
 
 class Digests(Tables):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hpo import Job, MemoryLog, Random, Result, SQLiteLog, Study
-from hpo.logs import Collision, Event, Log
+from hpo.logs import Collision, Event, Log, turns
 from hpo.testing import Drive, started_jobs
 from tests.hpo.cases import ROOT, build, build_over
 from tests.hpo.objectives import line
@@ -193,24 +193,6 @@ class LogLaws:
             log.append(start(1))
         log.close()
 
-    def test_a_turn_ends_with_its_first_append_or_with_nothing(self, log: Log) -> None:
-        log.open(HEADER)
-        with log.turn():
-            assert list(log.read(0)) == []
-            log.append(start(0))
-            log.append(start(1))
-            assert list(log.read(1)) == [start(1)]
-        with log.turn():
-            pass
-        for wrong in (ValueError, Collision):
-            with pytest.raises(wrong), log.turn():
-                assert len(log.read(0)) == 2
-                log.append(start(0) if wrong is Collision else start(-1))
-        with log.turn(), pytest.raises(Collision):
-            log.append(start(0))
-        log.append(start(2))
-        assert list(log.read(0)) == [start(0), start(1), start(2)]
-
     def test_threads_append_without_loss(self, log: Log) -> None:
         log.open(HEADER)
         collisions = []
@@ -311,18 +293,34 @@ class SharedLogLaws(LogLaws):
         log.open(HEADER)
         assert {event.body["job"]["trial"]: event.time for event in log.read(0)} == told and len(log.read(0)) == 200
 
-    def test_in_a_turn_nobody_else_appends(self, tmp_path: Path) -> None:
+    def test_whoever_has_lost_is_next(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another driver that appends meanwhile waits for its next append, but not for one that never comes."""
+        monkeypatch.setattr(turns, "LIMIT", 30.0)
         one, two = self.another(tmp_path), self.another(tmp_path)
         one.open(HEADER), two.open(HEADER)
-        late = threading.Thread(target=lambda: two.append(start(1)))
-        with one.turn():
+        one.append(start(0))
+        for i, lost in enumerate([start(0), FINISH, start(0), FINISH]):
+            with pytest.raises(Collision):
+                two.append(start(0))
+            late = threading.Thread(target=one.append, args=(start(10 + i),))
             late.start()
             late.join(0.3)
-            assert late.is_alive() and list(one.read(0)) == []
-            one.append(start(0))
+            assert late.is_alive() and len(two.read(0)) == 1 + 2 * i
+            two.append(start(20 + i) if lost.kind == "start" else Event("run", {}, 1.0))
             late.join(30)
-            assert list(one.read(0)) == [start(0), start(1)]
-        one.close(), two.close()
+            assert len(two.read(0)) == len(one.read(0)) == 3 + 2 * i
+        for i in range(3):
+            monkeypatch.setattr(turns, "LIMIT", 0.1)
+            with pytest.raises(Collision):
+                two.append(start(0))
+            one.append(start(30 + i))
+            two.append(start(40 + i))
+        with pytest.raises(Collision):
+            two.append(start(0))
+        two.close()
+        one.append(start(50))
+        assert len(one.read(0)) == 16
+        one.close()
 
     def test_reopened_it_is_the_same(self, tmp_path: Path) -> None:
         events = [start(0), FINISH, start(1), Event("run", {}, 1e9 + 1 / 3)]
