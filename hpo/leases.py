@@ -86,6 +86,12 @@ class Leases:
         known = {*self._known_holders(), *([] if joining else [None])}
         return [job for key, job in self.history.pending.items() if self.history.attempts.holders.get(key) not in known]
 
+    def forget(self, driver: int | None) -> None:
+        """Deletes the row of a driver that was taken for dead. If it comes back, its next beat writes it again."""
+        if driver is not None and self.log.shared:
+            with suppress(Exception):  # it does no harm
+                self.log.leave(driver)
+
     def has_others_work(self) -> bool:
         """Whether another driver that lives has something in flight."""
         known = self._known_holders() - {self.number}

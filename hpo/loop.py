@@ -147,7 +147,9 @@ class Loop:
     def _take_over(self, joining: bool = False) -> None:
         for job in self.leases.orphans(joining):
             if job.key not in self.running:
+                holder = self.history.attempts.holders.get(job.key)
                 self.history.lose(job, "driver")
+                self.leases.forget(holder)
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 

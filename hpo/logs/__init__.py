@@ -8,10 +8,12 @@ from typing import Any
 
 from hpo.logs.base import Collision, Event, Log, LogError
 from hpo.logs.memory import MemoryLog
+from hpo.logs.sql import SQLLog, delete_study, list_studies
 from hpo.logs.sqlite import SQLiteLog
+from hpo.logs.urls import find_scheme, hide_password, read_query
 from hpo.values import format_value
 
-LOGS: dict[str, type[Log]] = {"memory": MemoryLog, "sqlite": SQLiteLog}
+LOGS: dict[str, type[Log]] = {"memory": MemoryLog, "sqlite": SQLiteLog, "postgresql": SQLLog, "mysql": SQLLog, "mariadb": SQLLog}
 METHODS = ("header", "open", "append", "read", "close")
 FIELDS = ("place", "path", "refusal")
 
@@ -19,13 +21,18 @@ FIELDS = ("place", "path", "refusal")
 def open_log(log: Any, readonly: bool = False) -> Log:
     """A log by the path of its SQLite file, by a URL whose scheme stands in LOGS, or the log itself.
 
+    A scheme may name the driver too: mysql+pymysql://. An SQLite file holds one study, unless the URL names one among several:
+    sqlite:///all.db?study=a.
+
     ValueError for an unknown scheme, TypeError for what is no log. The log itself reports errors of the file or server.
     """
     if isinstance(log, str) and "://" in log:
-        scheme = log.partition("://")[0]
+        scheme = find_scheme(log)
         if scheme not in LOGS:
-            raise ValueError(f"the log {format_value(log)} has an unknown scheme; allowed are {[f'{name}://' for name in LOGS]}")
-        return LOGS[scheme].from_url(log, readonly)
+            allowed = [f"{name}://" for name in LOGS]
+            raise ValueError(f"the log {hide_password(log)!r:.120} has an unknown scheme; allowed are {allowed}")
+        several = scheme == "sqlite" and "study" in read_query(log)
+        return (SQLLog if several else LOGS[scheme]).from_url(log, readonly)
     if isinstance(log, str | Path):
         return SQLiteLog(log, readonly)
     if isinstance(log, type) or not all(callable(getattr(log, name, None)) for name in METHODS):
@@ -40,4 +47,7 @@ def open_log(log: Any, readonly: bool = False) -> Log:
     return found
 
 
-__all__ = ["LOGS", "Collision", "Event", "Log", "LogError", "MemoryLog", "SQLiteLog", "open_log"]
+__all__ = [
+    "LOGS", "Collision", "Event", "Log", "LogError", "MemoryLog", "SQLLog", "SQLiteLog", "delete_study", "list_studies",
+    "open_log",
+]  # fmt: skip

@@ -11,22 +11,29 @@ import glob
 import os
 import sqlite3
 import threading
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from hpo.frames import stack_level
-from hpo.logs.base import VERSION, Driver, Event, Log, LogError, encode_json, later_version
+from hpo.logs.base import VERSION, Collision, Driver, Event, Log, LogError, encode_json, later_version
 from hpo.logs.checks import check_event
 from hpo.logs.drivers import NAME, SQL, delete_driver, read_drivers, write_driver
 from hpo.logs.tables import APPLICATION, TABLES, Digests, Plain, Tables
+from hpo.logs.turns import Turn, Turns
 
+T = TypeVar("T")
 PATIENCE = 60.0  # seconds, for others who hold the file
+# Seconds of these after which SQLite is asked anew: the longer a driver has waited the more seldom SQLite itself looks, so that
+# whoever came last goes first, and among eight drivers some wait for many seconds.
+STEP = 0.05
 SYNCHRONOUS = "EXTRA"  # how far every append is driven; "OFF" survives the death of processes but not of the machine
 _said: set[str] = set()
+HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 REFUSED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN)  # what the system does not allow
 
 
@@ -64,6 +71,8 @@ class SQLiteLog(Log):
         # why nothing can be told to it, if so
         self.refusal = f"the log {self.name} was opened for reading; nothing can be told to it" if readonly else None
         self._readonly, self._closed = readonly, False
+        self._turns = Turns()
+        self._turn: Turn | None = None
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"the folder of the log {self.name} does not exist")
         if self.path.is_dir():
@@ -87,16 +96,20 @@ class SQLiteLog(Log):
         with self._lock, self._sentences():
             if self._tables is None:
                 self._create(header)
-            found, notes = self._prove()
+            found, notes = self._wait(self._prove)
             if found is None:
-                with self.tables.transaction():
-                    if self.tables.header() is None:
-                        self.tables.write(header)
-                found = self.tables.header()
+                self._wait(lambda: self._write(header))
+                found = self._wait(self.tables.header)
         assert found is not None
         for note in notes:
             self._warn(note)
         return found
+
+    def _write(self, header: Mapping[str, Any]) -> None:
+        """Writes the header, unless another driver came first."""
+        with self.tables.transaction():
+            if self.tables.header() is None:
+                self.tables.write(header)
 
     def _warn(self, note: str) -> None:
         """Shows the caller's line, not one of ours; what is said of version 1 is said once a process and file."""
@@ -112,35 +125,58 @@ class SQLiteLog(Log):
             if self.refusal is not None:
                 raise PermissionError(self.refusal)
             with self._sentences():
-                return self.tables.append(event)
+                return self._append(event)
+
+    def _append(self, event: Event) -> int:
+        if self._turn is not None:
+            self._turn.end()
+            self._turn = None
+        try:
+            return self._wait(lambda: self.tables.append(event))
+        except Collision:
+            if event.kind == "start":
+                self._turn = self._turns.begin(self.tables.roll_back, self._lock)
+            if self._turn is None:
+                self.tables.roll_back()
+            raise
 
     def read(self, after: int) -> Sequence[Event]:
         with self._lock, self._sentences():
-            return self.tables.read(after)
+            return self._wait(lambda: self.tables.read(after))
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
+            if self._turn is not None:
+                self._turn.end()
             if self._db is not None:
                 self._db.close()
 
     # -- beside it ---------------------------------------------------------------------------------------------------
 
     def beat(self, driver: Driver) -> None:
-        with self._lock, self._sentences():
-            write_driver(self.tables.db, driver)
+        self._write_beside(lambda db: write_driver(db, driver))
 
     def drivers(self) -> Sequence[tuple[Driver, float | None]]:
         with self._lock, self._sentences():
-            return [(driver, None) for driver in read_drivers(self.tables.db)]  # the clock of one machine says nothing on another
+            found = self._wait(lambda: read_drivers(self.tables.db))
+            return [(driver, None) for driver in found]  # the clock of one machine says nothing on another
 
     def leave(self, number: int) -> None:
+        self._write_beside(lambda db: delete_driver(db, number))
+
+    def _write_beside(self, write: Callable[[sqlite3.Connection], None]) -> None:
+        """What is no event is written outside of a turn, whose transaction may be rolled back."""
         with self._lock, self._sentences():
-            delete_driver(self.tables.db, number)
+            if self._turn is not None:
+                self._turn.end()
+                self._turn = None
+                self.tables.roll_back()
+            self._wait(lambda: write(self.tables.db))
 
     def header(self) -> Mapping[str, Any] | None:
         with self._lock, self._sentences():
-            return None if self._tables is None else self._tables.header()
+            return None if self._tables is None else self._wait(self._tables.header)
 
     @property
     def tables(self) -> Tables:
@@ -152,11 +188,21 @@ class SQLiteLog(Log):
 
     def _connect(self, path: Path, mode: str) -> sqlite3.Connection:
         db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{mode}", timeout=PATIENCE, check_same_thread=False, isolation_level=None, uri=True
+            f"{path.absolute().as_uri()}?{mode}", timeout=STEP, check_same_thread=False, isolation_level=None, uri=True
         )
         db.text_factory = bytes  # so that damaged text is found by its digest, not by its decoding
-        db.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
+        self._wait(lambda: db.execute(f"PRAGMA synchronous={SYNCHRONOUS}"))
         return db
+
+    def _wait(self, call: Callable[[], T]) -> T:
+        """What a call returns that may find the file held by others: tried again for PATIENCE seconds."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return call()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in HELD or time.monotonic() > until:
+                    raise
 
     def _identify(self) -> None:
         """Connects, and finds the version of the file by its tables. LogError if it is none of ours."""
@@ -164,8 +210,8 @@ class SQLiteLog(Log):
             raise LogError(f"the log {self.name} is an empty file, whatever it held; remove it to begin a new study there")
         with self._sentences():
             try:
-                self._db = self._connect(self.path, "mode=ro" if self._readonly else "mode=rw")
-                self._tables = self._recognize(self._db)
+                self._db = db = self._connect(self.path, "mode=ro" if self._readonly else "mode=rw")
+                self._tables = self._wait(lambda: self._recognize(db))
             except sqlite3.OperationalError as error:
                 if not self._readonly or error.sqlite_errorcode & 0xFF not in REFUSED:
                     raise
@@ -176,7 +222,7 @@ class SQLiteLog(Log):
                 self._db = self._connect(self.path, "mode=ro&immutable=1")
                 self._tables = self._recognize(self._db)
             if not self._readonly:
-                self._leave_wal(self._db)
+                self._wait(lambda: self._leave_wal(db))
 
     def _unread(self, suffix: str) -> str:
         beside = f"{self.path.name}{suffix}"
@@ -190,11 +236,10 @@ class SQLiteLog(Log):
         return beside.exists() and beside.stat().st_size > 0
 
     def _recognize(self, db: sqlite3.Connection) -> Tables:
-        db.execute("BEGIN")  # what is read here belongs together, whatever others write meanwhile
-        with closing(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")) as rows:
-            found = {_text(name): " ".join(_text(sql).split()) for name, sql in rows}
-        application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-        db.execute("COMMIT")
+        with self._moment(db):
+            with closing(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")) as rows:
+                found = {_text(name): " ".join(_text(sql).split()) for name, sql in rows}
+            application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         made = {name: sql for name, sql in found.items() if not name.startswith("sqlite_stat")}  # left by ANALYZE
         if made.get(NAME) == SQL:
             del made[NAME]  # who works with it now; a file in which nobody has worked is without it
@@ -209,6 +254,9 @@ class SQLiteLog(Log):
         raise LogError(f"the file {self.name} is not a log of this framework: {self._contents(db, found)}")
 
     def _contents(self, db: sqlite3.Connection, tables: Mapping[str, str]) -> str:
+        if "hpo_studies" in tables:
+            url = f"sqlite:///{self.path}?study=NAME"
+            return f"it is a database of several studies; name one, as {url!r}"
         if tables:
             return f"it is a database that holds {list(tables)}"
         if db.execute("PRAGMA journal_mode").fetchone()[0] == b"wal":
@@ -222,7 +270,7 @@ class SQLiteLog(Log):
             db.execute("PRAGMA busy_timeout=0")
             with suppress(sqlite3.OperationalError):  # then it stays as it is: as good for drivers, worse for copies
                 db.execute("PRAGMA journal_mode=DELETE")
-            db.execute(f"PRAGMA busy_timeout={PATIENCE * 1000:.0f}")
+            db.execute(f"PRAGMA busy_timeout={STEP * 1000:.0f}")
 
     def _create(self, header: Mapping[str, Any]) -> None:
         """Makes a whole log under another name and then gives it its own, unless another driver came first: nobody ever
@@ -254,17 +302,26 @@ class SQLiteLog(Log):
     def _prove(self) -> tuple[Mapping[str, Any] | None, list[str]]:
         """The header and the warnings to give, after the file as a whole was checked."""
         assert self._db is not None
-        self._db.execute("BEGIN")
-        try:
+        with self._moment(self._db):
             found = self.tables.header()
             said = _text(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0])
             if said != "ok":
                 self.tables.read(0)  # names the first event that is wrong, if one is
                 raise LogError(f"the log {self.name} is damaged: {' '.join(said.split())}")
             return found, self.tables.notes()
+
+    @contextmanager
+    def _moment(self, db: sqlite3.Connection) -> Iterator[None]:
+        """What is read within belongs together, whatever others write meanwhile."""
+        if db.in_transaction:  # of a turn
+            yield
+            return
+        db.execute("BEGIN")
+        try:
+            yield
         finally:
-            if self._db.in_transaction:
-                self._db.execute("COMMIT")
+            if db.in_transaction:
+                db.execute("COMMIT")
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:
@@ -284,7 +341,7 @@ class SQLiteLog(Log):
         if self._closed:
             return ValueError(f"the log {name} is closed")
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if code in HELD:
             return TimeoutError(f"the log {name} was held by others for {PATIENCE:g} seconds: {error}")
         if code == sqlite3.SQLITE_FULL:
             return OSError(f"the log {name} cannot grow, the disk is full; {kept}")

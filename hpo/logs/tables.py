@@ -1,9 +1,6 @@
 """How a log is stored in the tables of an SQLite file: `Digests` since version 2, and `Plain`, which is how version 1 did.
 
-Since version 2 every event has a position, dense from 0 and given in the transaction that inserts it, and a digest over the
-study, position, identity, kind, time and body. The header has a digest, and beside it stands how many events there were
-at the last append, with a digest of its own. So an event that was changed, moved, removed or inserted by hand is found, and
-missing events at the end are counted. No digest depends on the event before it: drivers append without reading.
+Since version 2 events have positions and digests; what these prove stands in rows.py.
 
     header   study (random; no other file's events fit), body, count, seal
     events   position, identity, kind, body, timestamp, digest
@@ -13,26 +10,18 @@ Version 1 has neither positions nor digests. Its files stay what they are, and a
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import blake2b
 from secrets import token_hex
 from typing import Any
 
-from hpo.logs.base import Collision, Event, LogError, encode_json
-from hpo.logs.checks import check_event, check_position
+from hpo.logs.base import Collision, Event, encode_json
+from hpo.logs.checks import check_position
+from hpo.logs.rows import Rows
 
 APPLICATION = int.from_bytes(b"hpo\n", "big")  # what SQLite keeps for telling whose file it is
-SIZE = 16  # bytes of a digest
-
-
-def digest_of(*parts: bytes | str | int, key: bytes = b"") -> bytes:
-    """A digest over parts of which only the last one may hold a line's end."""
-    texts = [part if type(part) is bytes else str(part).encode() for part in parts]
-    return blake2b(b"\n".join(texts), digest_size=SIZE, key=key).digest()
 
 
 class Tables(ABC):
@@ -41,7 +30,7 @@ class Tables(ABC):
     sql: Mapping[str, str]  # table -> how it was made
 
     def __init__(self, db: sqlite3.Connection, name: str) -> None:
-        self.db, self.name = db, name
+        self.db, self.name, self.rows = db, name, Rows(name)
 
     @abstractmethod
     def header(self) -> Mapping[str, Any] | None:
@@ -63,51 +52,28 @@ class Tables(ABC):
     def notes(self) -> list[str]:
         """What a user of this file should know, a sentence each. LogError where what is missing cannot be counted."""
 
-    def damage(self, what: str) -> LogError:
-        return LogError(f"the log {self.name} is damaged: {what}")
-
-    def parse_mapping(self, text: Any, what: str) -> Mapping[str, Any]:
-        try:
-            value = json.loads(text.decode() if isinstance(text, bytes) else text)  # json would look for the encoding
-        except (ValueError, TypeError, RecursionError) as error:
-            raise self.damage(f"{what} is no JSON ({error})") from None
-        if not isinstance(value, dict):
-            raise self.damage(f"{what} is {value!r:.60}, which is no mapping")
-        return value
-
-    def event(self, position: int, identity: Any, kind: Any, body: Any, time: Any) -> Event:
-        """A row as an Event, its types checked."""
-        where = f"the log {self.name} cannot be read at event {position}"
-        try:
-            found = Event(kind.decode() if isinstance(kind, bytes) else kind, self.parse_mapping(body, f"event {position}"), time)
-            check_event(found, where)
-            said = identity.decode() if isinstance(identity, bytes) else identity
-            if said != found.identity:
-                raise ValueError(f"{where}: it is registered as {said!r:.60} and says {found.identity!r}")
-            check_position(found, position, where)
-        except UnicodeDecodeError as error:
-            raise self.damage(f"event {position} is no text ({error})") from None
-        except LogError:
-            raise
-        except ValueError as error:
-            raise LogError(str(error)) from None
-        return found
-
     def _clash(self, error: sqlite3.IntegrityError, identity: str | None) -> Exception:
         unique = error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE  # the primary key, a position, has a code of its own
-        return Collision(identity) if unique else self.damage(str(error))
+        return Collision(identity) if unique else self.rows.damage(str(error))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """A transaction that holds the write lock from the beginning, so that no other writes between its reads and writes."""
-        self.db.execute("BEGIN IMMEDIATE")
+        """A transaction that holds the write lock from the beginning, so that no other writes between its reads and writes.
+        After a Collision it is still open, for the next one or `roll_back` (turns.py)."""
+        if not self.db.in_transaction:
+            self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self.db.execute("COMMIT")
-        except BaseException:
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
+        except Collision:
             raise
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def roll_back(self) -> None:
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
 
 
 class Digests(Tables):
@@ -120,84 +86,42 @@ class Digests(Tables):
         "body TEXT NOT NULL, timestamp REAL NOT NULL, digest BLOB NOT NULL)",
     }
 
-    def __init__(self, db: sqlite3.Connection, name: str) -> None:
-        super().__init__(db, name)
-        self._key = b""  # of the digests of this study's events; known with its header
-
     def write(self, header: Mapping[str, Any]) -> None:
         study, body = token_hex(8), encode_json(header)
-        key = digest_of(study, body)
-        row = (study, body, key, 0, self._seal(key, 0))
+        row = (study, body, *self.rows.begin(study, body))
         self.db.execute("INSERT INTO header (one, study, body, digest, count, seal) VALUES (1, ?, ?, ?, ?, ?)", row)
 
     def header(self) -> Mapping[str, Any] | None:
-        row = self.db.execute("SELECT study, body, digest FROM header WHERE one = 1").fetchone()
-        if row is None:
-            raise self.damage("its header is missing")
-        study, body, digest = row
-        if not isinstance(study, bytes) or not isinstance(body, bytes) or digest_of(study, body) != digest:
-            raise self.damage("its header is not as it was written")
-        self._key = digest
-        return self.parse_mapping(body, "its header")
-
-    @staticmethod
-    def _seal(key: bytes, count: int) -> bytes:
-        return digest_of("count", count, key=key)
+        return self.rows.header(self.db.execute("SELECT study, body, digest FROM header WHERE one = 1").fetchone())
 
     def _count(self) -> int:
         """How many events there were at the last append."""
-        row = self.db.execute("SELECT count, seal FROM header WHERE one = 1").fetchone()
-        count, seal = row if row is not None else (-1, None)
-        if self._seal(self._key, count) != seal:
-            raise self.damage("the number of events that is kept with its header is not as it was written")
-        return int(count)
+        return self.rows.count(self.db.execute("SELECT count, seal FROM header WHERE one = 1").fetchone())
 
     def _next(self) -> int:
         (last,) = self.db.execute("SELECT max(position) FROM events").fetchone()
         return 0 if last is None else int(last) + 1
 
-    def _digest(self, position: int, identity: bytes | None, kind: bytes, body: bytes, time: float) -> bytes:
-        return digest_of(position, identity or b"", kind, repr(time), body, key=self._key)
-
     def notes(self) -> list[str]:
-        count, found = self._count(), self._next()
-        if found > count:
-            raise self.damage(f"event {count} was never counted")
-        if found == count:
-            return []
-        missing = f"the last {count - found} are missing"
-        return [f"the log {self.name} is cut: it held {count} events and holds the first {found}; {missing}"]
+        return self.rows.notes(self._count(), self._next())
 
     def append(self, event: Event) -> int:
-        identity, body, time = event.identity, encode_json(event.body), float(event.time)
         with self.transaction():  # no other driver inserts meanwhile, so a position cannot clash
             position = self._next()
-            check_position(event, position)
+            row = self.rows.encode(position, event)
             if self._count() < position:
-                raise self.damage(f"event {position - 1} was never counted")
-            encoded = None if identity is None else identity.encode()
-            digest = self._digest(position, encoded, event.kind.encode(), body.encode(), time)
+                raise self.rows.damage(f"event {position - 1} was never counted")
             try:
-                row = (position, identity, event.kind, body, time, digest)
                 self.db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
             except sqlite3.IntegrityError as error:
-                raise self._clash(error, identity) from None
+                raise self._clash(error, event.identity) from None
             count = position + 1
-            self.db.execute("UPDATE header SET count = ?, seal = ?", (count, self._seal(self._key, count)))
+            self.db.execute("UPDATE header SET count = ?, seal = ?", (count, self.rows.seal(count)))
         return position
 
     def read(self, after: int) -> list[Event]:
         query = "SELECT position, identity, kind, body, timestamp, digest FROM events WHERE position >= ? ORDER BY position"
-        found, position = [], after
-        for at, identity, kind, body, time, digest in self.db.execute(query, (after,)):
-            if at != position:
-                raise self.damage(f"event {position} is missing")
-            texts = type(kind) is bytes and type(body) is bytes and (identity is None or type(identity) is bytes)
-            if not texts or self._digest(position, identity, kind, body, time) != digest:
-                raise self.damage(f"event {position} is not as it was written")
-            found.append(self.event(position, identity, kind, body, time))
-            position += 1
-        return found
+        return self.rows.decode(self.db.execute(query, (after,)), after)
 
 
 class Plain(Tables):
@@ -220,10 +144,10 @@ class Plain(Tables):
     def header(self) -> Mapping[str, Any] | None:
         row = self.db.execute("SELECT body FROM header WHERE one = 1").fetchone()
         if row is not None:
-            return self.parse_mapping(row[0], "its header")
+            return self.rows.parse_mapping(row[0], "its header")
         (events,) = self.db.execute("SELECT count(*) FROM events").fetchone()
         if events:
-            raise self.damage(f"its header is missing, and {events} events stand without one")
+            raise self.rows.damage(f"its header is missing, and {events} events stand without one")
         return None
 
     def notes(self) -> list[str]:
@@ -254,7 +178,7 @@ class Plain(Tables):
         query = "SELECT id, identity, kind, body, time FROM events WHERE id > ? ORDER BY id"
         found, (position, last) = [], self._last
         for at, identity, kind, body, time in self.db.execute(query, (last,)):
-            found.append(self.event(position, identity, kind, body, time))
+            found.append(self.rows.event(position, identity, kind, body, time))
             position, last = position + 1, at
         self._last = (position, last)
         return found

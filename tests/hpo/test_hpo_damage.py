@@ -16,7 +16,8 @@ import pytest
 
 from hpo import ASHA, History, Random, SQLiteLog, Study, load
 from hpo.logs import Collision, Event, LogError
-from hpo.logs.tables import Plain, digest_of
+from hpo.logs.rows import digest_of
+from hpo.logs.tables import Plain
 from hpo.testing import Drive, changed_jobs
 from tests.hpo.cases import build
 from tests.hpo.damaging import DAMAGES, OUTCOMES, Whole, damaged, main, outcome, wholes
@@ -119,10 +120,10 @@ def test_forged_events_are_refused_by_their_types(tmp_path: Path, change: str) -
     log.close()
     body = json.dumps(event.body)
     identity = None if change in ("no job", "a body of text") else event.identity
-    digest = tables._digest(0, None if identity is None else identity.encode(), event.kind.encode(), body.encode(), event.time)
+    digest = tables.rows.digest(0, identity, event.kind, body, event.time)
     row = (0, identity, event.kind, body, event.time, digest)
     rows(path, also=lambda db: db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row))
-    rows(path, also=lambda db: db.execute("UPDATE header SET count = 1, seal = ?", (tables._seal(tables._key, 1),)))
+    rows(path, also=lambda db: db.execute("UPDATE header SET count = 1, seal = ?", (tables.rows.seal(1),)))
     with pytest.raises(LogError, match=said) as caught:
         Study(asha(), log=SQLiteLog(path))
     assert repr(str(path)) in str(caught.value) and "event 0" in str(caught.value)

@@ -304,24 +304,7 @@ def test_a_checkpoint_waits_until_every_driver_has_read_of_its_death(tmp_path: P
     executor.close()
 
 
-# -- the row in a file ---------------------------------------------------------------------------------------------------------
-
-
-def test_rows_of_drivers_are_no_events(tmp_path: Path) -> None:
-    path = tmp_path / "s.sqlite"
-    study = Study(Random(line()), log=SQLiteLog(path))
-    rows = [Driver(3, "m/1/2", 0, 5, 60.0), Driver(7, "ä/1/2", 1, 6, 0.5)]
-    log = study.history.log
-    for row in rows:
-        log.beat(row)
-    log.beat(Driver(3, "m/1/2", 9, 8, 60.0))
-    other = SQLiteLog(path)
-    other.open(study.header.to_json())
-    assert [row for row, _ in other.drivers()] == [Driver(3, "m/1/2", 9, 8, 60.0), rows[1]]
-    assert other.read(0) == [] and {age for _, age in other.drivers()} == {None}
-    other.leave(3)
-    other.leave(4)
-    assert [row.number for row, _ in log.drivers()] == [7]
+# -- the row in a log ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_leaves_no_row(tmp_path: Path) -> None:

@@ -6,16 +6,18 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hpo import LOGS, Job, MemoryLog, Random, Result, SQLiteLog, Study
-from hpo.logs import Collision, Event, Log, open_log
+from hpo import Job, MemoryLog, Random, Result, SQLiteLog, Study
+from hpo.logs import Collision, Event, Log, turns
 from hpo.testing import Drive, started_jobs
 from tests.hpo.cases import ROOT, build, build_over
 from tests.hpo.objectives import line
+from tests.hpo.servers import NAMES, SHARED, at, home, url
 
 HEADER = {"space": {}, "seed": 0, "horizon": 1}
 RESULT = Result({"loss": 1.0}).to_json()
@@ -69,23 +71,21 @@ WRONG: dict[str, tuple[Event, str]] = {
 }
 
 
-def url(scheme: str, folder: Path) -> str:
-    """Where the log of a row stands in a test."""
-    return f"{scheme}:///{folder / 'log'}" if LOGS[scheme].shared else f"{scheme}://"
-
-
-def at(scheme: str, folder: Path) -> Log:
-    return open_log(url(scheme, folder))
-
-
 class LogLaws:
     """What every log keeps."""
 
     name: str
 
+    @pytest.fixture(autouse=True)
+    def house(self, tmp_path: Path) -> Iterator[None]:
+        with home(self.name, tmp_path):
+            yield
+
     @pytest.fixture
-    def log(self, tmp_path: Path) -> Log:
-        return at(self.name, tmp_path)
+    def log(self, tmp_path: Path) -> Iterator[Log]:
+        log = at(self.name, tmp_path)
+        yield log
+        log.close()
 
     def test_the_first_header_stands(self, log: Log) -> None:
         assert log.open(HEADER) == HEADER
@@ -293,6 +293,35 @@ class SharedLogLaws(LogLaws):
         log.open(HEADER)
         assert {event.body["job"]["trial"]: event.time for event in log.read(0)} == told and len(log.read(0)) == 200
 
+    def test_whoever_has_lost_is_next(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another driver that appends meanwhile waits for its next append, but not for one that never comes."""
+        monkeypatch.setattr(turns, "LIMIT", 30.0)
+        one, two = self.another(tmp_path), self.another(tmp_path)
+        one.open(HEADER), two.open(HEADER)
+        one.append(start(0))
+        for i, lost in enumerate([start(0), FINISH, start(0), FINISH]):
+            with pytest.raises(Collision):
+                two.append(start(0))
+            late = threading.Thread(target=one.append, args=(start(10 + i),))
+            late.start()
+            late.join(0.3)
+            assert late.is_alive() and len(two.read(0)) == 1 + 2 * i
+            two.append(start(20 + i) if lost.kind == "start" else Event("run", {}, 1.0))
+            late.join(30)
+            assert len(two.read(0)) == len(one.read(0)) == 3 + 2 * i
+        for i in range(3):
+            monkeypatch.setattr(turns, "LIMIT", 0.1)
+            with pytest.raises(Collision):
+                two.append(start(0))
+            one.append(start(30 + i))
+            two.append(start(40 + i))
+        with pytest.raises(Collision):
+            two.append(start(0))
+        two.close()
+        one.append(start(50))
+        assert len(one.read(0)) == 16
+        one.close()
+
     def test_reopened_it_is_the_same(self, tmp_path: Path) -> None:
         events = [start(0), FINISH, start(1), Event("run", {}, 1e9 + 1 / 3)]
         log = self.another(tmp_path)
@@ -308,8 +337,8 @@ class SharedLogLaws(LogLaws):
         assert list(again.read(1)) == events[1:]
 
 
-for _name in LOGS:
-    _laws = SharedLogLaws if LOGS[_name].shared else LogLaws
+for _name in NAMES:
+    _laws = SharedLogLaws if _name in SHARED else LogLaws
     globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (_laws,), {"name": _name})
 
 
