@@ -45,7 +45,7 @@ from hpo.executors import EXECUTORS, Executor, Inline, Lost, Processes, Simulato
 from hpo.history import History
 from hpo.job import Header, Job, Key, Note, Result
 from hpo.load import load
-from hpo.logs import LOGS, Collision, Event, Log, MemoryLog, SQLiteLog, open_log
+from hpo.logs import LOGS, Collision, Event, Log, MemoryLog, SQLiteLog, SQLLog, open_log
 from hpo.objective import Run
 from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
 from hpo.optimizers import (
@@ -105,7 +105,7 @@ __all__ = [
     "GeneticSearch", "Grid", "GridSearch", "Header", "History", "Hyperband", "Importance", "Inline", "Int", "Integer",
     "Job", "Key", "LlamaTune", "Log", "Lost", "Manual", "MedianStopping", "MemoryLog", "Narrowing", "NoImprovement",
     "Note", "Optimizer", "PatienceStopping", "PercentileStopping", "Processes", "Random", "RandomForest", "RandomSearch", "Real",
-    "RegretBound", "RegularizedEvolution", "Replay", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "SimplePBT",
+    "RegretBound", "RegularizedEvolution", "Replay", "Result", "Run", "SQLLog", "SQLiteLog", "Sampler", "Scheduler", "SimplePBT",
     "Simulator", "Sobol", "Space", "Steps", "Stop", "StopRule", "Study", "SuccessiveHalving", "Target", "Threads", "Trial",
     "Turn", "Vectorised", "llamatune", "load", "make", "maximize", "minimize", "open_log", "register", "run",
     "simple_pbt", "stream",
