@@ -11,7 +11,7 @@ fold.py         state that depends on the order of events (rungs, slots, generat
 optimizer.py    Optimizer (ask, tell, a pure propose), Sampler, Scheduler
 optimizers/     one file an optimizer; OPTIMIZERS, make, register; Finals wraps any of them
 registry.py     resolve: a class by "package.module:Class" or "./file.py:Class"
-logs/           where events live: memory, SQLite; open_log by path, URL or log
+logs/           where events live: memory, SQLite, PostgreSQL, MySQL; open_log by path, URL or log
 objective.py    f(config), f(config, report) or a Run factory, as one Run protocol
 executors/      where jobs run: inline, threads, processes, a simulated clock
 forks.py        ends a child process that an objective has forked as soon as the objective returns in it
@@ -26,12 +26,6 @@ bounds.py       bounds on what results report (an option `constraints`); the suc
 metrics.py      what results report under a name
 pareto.py       fronts; orders within a front: crowding, epsilon-nets
 stopping.py     when a search turns to its finals
-table.py        the rows and columns of the dataframe
-frames.py       which line of the user's code a warning points to
-arguments.py    brings the arguments that people type into one form, or refuses them in a sentence
-failures.py     when failures end a run
-lineage.py      trains a missing source checkpoint again
-signals.py      ends a run cleanly after Ctrl-C or SIGTERM
 stop_rules.py   rules by which a study stops itself: a target, no improvement, what a model says is left to gain
 table.py        the rows and columns of the dataframe; frames.py finds the line that a warning shows
 arguments.py    what people type, brought into one form or refused in a sentence
@@ -39,7 +33,11 @@ failures.py     when a run ends because of what fails; lineage.py trains a missi
 display.py      prints a line after every finish of a run
 shortcuts.py    llamatune, simple_pbt: a whole search in one call, as guides have it
 searches.py     grid, random, Bayesian and genetic search as small classes with run(objective)
-run.py          run: the one loop; minimize, maximize
+run.py          run, minimize, maximize
+loop.py         the one loop of a driver, beside any number of others; Stop: when it ends
+leases.py       which drivers live; processes.py tells whether the process of one is gone
+attempts.py     which attempt of a job is in flight with which driver, and whose checkpoint stands; limits.py what ends a search
+files.py        deletes checkpoints once no driver can name them any more
 load.py         load: a study from its file alone
 """
 
@@ -48,7 +46,7 @@ from hpo.executors import EXECUTORS, Executor, Inline, Lost, Processes, Simulato
 from hpo.history import History
 from hpo.job import Header, Job, Key, Note, Result
 from hpo.load import load
-from hpo.logs import LOGS, Collision, Event, Log, MemoryLog, SQLiteLog, open_log
+from hpo.logs import LOGS, Collision, Event, Log, MemoryLog, SQLiteLog, SQLLog, open_log
 from hpo.loop import Stop
 from hpo.objective import Run
 from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
@@ -109,7 +107,7 @@ __all__ = [
     "GeneticSearch", "Grid", "GridSearch", "Header", "History", "Hyperband", "Importance", "Inline", "Int", "Integer",
     "Job", "Key", "LlamaTune", "Log", "Lost", "Manual", "MedianStopping", "MemoryLog", "Narrowing", "NoImprovement",
     "Note", "Optimizer", "PatienceStopping", "PercentileStopping", "Processes", "Random", "RandomForest", "RandomSearch", "Real",
-    "RegretBound", "RegularizedEvolution", "Replay", "Result", "Run", "SQLiteLog", "Sampler", "Scheduler", "SimplePBT",
+    "RegretBound", "RegularizedEvolution", "Replay", "Result", "Run", "SQLLog", "SQLiteLog", "Sampler", "Scheduler", "SimplePBT",
     "Simulator", "Sobol", "Space", "Steps", "Stop", "StopRule", "Study", "SuccessiveHalving", "Target", "Threads", "Trial",
     "Turn", "Vectorised", "llamatune", "load", "make", "maximize", "minimize", "open_log", "register", "run",
     "simple_pbt", "stream",

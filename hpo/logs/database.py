@@ -124,6 +124,13 @@ class Database:
 
     def close(self) -> None:
         self.is_closed = True
+        turn, db = self._local.turn, self._local.kept
+        if turn is not None and db is not None and self._process == os.getpid():
+            with turn.lock:
+                if not turn.is_over:
+                    turn.end()
+                    self._roll_back(db)
+                    db.close()
         self._engine.dispose(close=self._process == os.getpid())
 
     # -- work --------------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +145,60 @@ def test_what_mariadb_cannot_take_at_once_is_refused_in_a_sentence() -> None:
         log.append(start(1))
         assert len(log.read(0)) == 2
         log.close()
+
+
+def lose_and_stop(where: str) -> None:
+    """Loses a trial, keeps the lock for its next proposal, and is stopped before it comes to that."""
+    log = open_log(where)
+    log.open(HEADER)
+    with pytest.raises(Collision):
+        log.append(start(0))
+    os.kill(os.getpid(), signal.SIGSTOP)
+    log.append(start(1))
+    log.close()
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_a_driver_that_is_stopped_with_a_lock_holds_nobody_up(
+    name: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes its connection away; when it goes on, it makes another, and what it tells is there once."""
+    settings = [line.replace("10", "1") for line in database.SETTINGS[name]]
+    assert settings != database.SETTINGS[name]
+    monkeypatch.setitem(database.SETTINGS, name, settings)
+    log = at(name, place)
+    log.open(HEADER)
+    log.append(start(0))
+    with drivers(lose_and_stop, [(url(name, place),)]) as at_work:
+        os.waitid(os.P_PID, at_work[0].pid or 0, os.WSTOPPED)
+        begun = time.monotonic()
+        log.append(start(2))
+        assert 0.2 < time.monotonic() - begun < 8
+        os.kill(at_work[0].pid or 0, signal.SIGCONT)
+        join(at_work)
+    assert list(log.read(0)) == [start(0), start(2), start(1)]
+    log.close()
+
+
+def test_a_closed_log_leaves_no_connection(tmp_path: Path) -> None:
+    """Also in the middle of a turn. What is not ours in the URL reaches the driver: here the name of the program."""
+    with home("postgresql", tmp_path):
+        log = open_log(url("postgresql", tmp_path) + "&application_name=hpo_here")
+        log.open(HEADER)
+        log.append(start(0))
+        with pytest.raises(Collision):
+            log.append(start(0))
+        engine, _ = server("postgresql")
+        assert engine is not None
+        with engine.connect() as db:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hpo_here'"
+            assert db.exec_driver_sql(query).scalar() == 1
+            log.close()
+            for _ in range(100):  # the server needs a moment to see it
+                if (count := db.exec_driver_sql(query).scalar()) == 0:
+                    break
+                time.sleep(0.02)
+            assert count == 0
 
 
 def append_all(where: str, me: int, number: int, folder: Path) -> None:
