@@ -224,5 +224,5 @@ def drivers(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> 
 def join(at_work: Sequence[ForkProcess]) -> None:
     """Waits until all have done their work."""
     for one in at_work:
-        one.join(300)
+        one.join(900)
     assert [one.exitcode for one in at_work] == [0] * len(at_work)
