@@ -1,6 +1,6 @@
 """How many drivers does a study in a database bear, beside Optuna's RDBStorage, and what does a long one cost?
 
-    python -m experiments.storage                       # every database that answers; half an hour on two busy cores
+    python -m experiments.storage                       # every database that answers; six minutes
     python -m experiments.storage --only postgresql --trials 1000
     python -m experiments.storage --table               # only prints what experiments/results/storage.jsonl holds
 
