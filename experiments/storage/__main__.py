@@ -1,6 +1,6 @@
 """How many drivers does a study in a database bear, beside Optuna's RDBStorage, and what does a long one cost?
 
-    python -m experiments.storage                       # every database that answers; half an hour on two busy cores
+    python -m experiments.storage                       # every database that answers; six minutes
     python -m experiments.storage --only postgresql --trials 1000
     python -m experiments.storage --table               # only prints what experiments/results/storage.jsonl holds
 
@@ -26,17 +26,17 @@ from experiments.ledger.environment import environment
 from experiments.ledger.markdown import markdown_table
 from experiments.storage.drivers import compare_drivers
 from experiments.storage.places import DATABASES, name_server, place
-from experiments.storage.writing import measure_study
+from experiments.storage.writing import measure_long_study
 
 RESULTS = Path(__file__).parent.parent / "results" / "storage.jsonl"
 KEY = ("part", "database", "trials", "peer_trials", "processes")
 LOGS = ("hpo.logs.studies", "hpo.logs.database", "hpo.logs.rows", "hpo.logs.sqlite", "hpo.logs.tables", "hpo.logs.turns")
-SOURCES = {"drivers": "experiments.storage.drivers:compare_drivers", "writing": "experiments.storage.writing:measure_study"}
+SOURCES = {"drivers": "experiments.storage.drivers:compare_drivers", "writing": "experiments.storage.writing:measure_long_study"}
 
 
 def measure(part: str, database: str, trials: int, peer_trials: int, processes: int) -> dict[str, Any]:
     """One comparison of drivers, or one long study."""
-    work: Callable[[tuple[str, str]], dict[str, Any]] = partial(measure_study, trials=trials)
+    work: Callable[[tuple[str, str]], dict[str, Any]] = partial(measure_long_study, trials=trials)
     if part == "drivers":
         work = partial(compare_drivers, trials=trials, peer_trials=peer_trials, processes=processes)
     with place(database) as urls:

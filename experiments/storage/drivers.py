@@ -16,7 +16,7 @@ Keys = Sequence[Any]  # what a driver was told to be its own trials
 PART = 2  # Optuna's trials are made in so many parts around ours, so that a machine that grows busy favours nobody
 
 
-def bowl(x: float, y: float) -> float:
+def parabola(x: float, y: float) -> float:
     return (x - 0.3) ** 2 + (y - 0.7) ** 2
 
 
@@ -31,7 +31,7 @@ def drive_ours(url: str, trials: int, barrier: Any, answers: Any) -> None:
         slowest = max(slowest, time.perf_counter() - at)
         assert job is not None
         at = time.perf_counter()
-        study.optimizer.tell(job, bowl(job.config["x"], job.config["y"]))
+        study.optimizer.tell(job, parabola(job.config["x"], job.config["y"]))
         slowest = max(slowest, time.perf_counter() - at)
         mine.append(job.trial)
     answers.put((mine, begun, time.time(), slowest, time.process_time()))
@@ -52,7 +52,7 @@ def drive_optuna(url: str, trials: int, barrier: Any, answers: Any) -> None:
         x, y = trial.suggest_float("x", 0.0, 1.0), trial.suggest_float("y", 0.0, 1.0)
         slowest = max(slowest, time.perf_counter() - at)
         at = time.perf_counter()
-        study.tell(trial, bowl(x, y))
+        study.tell(trial, parabola(x, y))
         slowest = max(slowest, time.perf_counter() - at)
         mine.append(trial.number)
     answers.put((mine, begun, time.time(), slowest, time.process_time()))
@@ -63,11 +63,16 @@ def start_drivers(work: Callable[..., None], url: str, trials: int, processes: i
     context = get_context("fork")
     barrier, answers = context.Barrier(processes), context.Queue()
     drivers = [context.Process(target=work, args=(url, trials, barrier, answers)) for _ in range(processes)]
-    for driver in drivers:
-        driver.start()
-    found = [answers.get(timeout=3600) for _ in drivers]
-    for driver in drivers:
-        driver.join()
+    try:
+        for driver in drivers:
+            driver.start()
+        found = [answers.get(timeout=3600) for _ in drivers]
+        for driver in drivers:
+            driver.join()
+    finally:  # after Ctrl-C nobody may use the database any more, or it could not be dropped
+        for driver in drivers:
+            if driver.pid is not None:
+                driver.kill()
     seconds = max(end for _, _, end, _, _ in found) - min(begun for _, begun, _, _, _ in found)
     mine = [keys for keys, *_ in found]
     done = sum(map(len, mine))
@@ -78,7 +83,7 @@ def start_drivers(work: Callable[..., None], url: str, trials: int, processes: i
     }  # fmt: skip
 
 
-def measure_ours(url: str, trials: int, processes: int) -> dict[str, Any]:
+def measure_log(url: str, trials: int, processes: int) -> dict[str, Any]:
     """Ours, with what was told and does not stand there (lost), stands there and was told to two (twice), or has a gap."""
     Study(Random(SPACE), log=url).history.log.close()
     mine, found = start_drivers(drive_ours, url, trials, processes)
@@ -103,7 +108,7 @@ def measure_optuna(url: str, trials: int, processes: int) -> dict[str, Any]:
 def compare_drivers(urls: tuple[str, str], trials: int, peer_trials: int, processes: int) -> dict[str, Any]:
     """Ours, between two halves of Optuna's."""
     first = measure_optuna(urls[1], peer_trials // PART, processes)
-    ours = measure_ours(urls[0], trials, processes)
+    ours = measure_log(urls[0], trials, processes)
     last = measure_optuna(urls[1], peer_trials // PART, processes)
     seconds, done = first["seconds"] + last["seconds"], first["trials"] + last["trials"]
     theirs = {

@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from experiments.storage.drivers import SPACE, bowl
+from experiments.storage.drivers import SPACE, parabola
 from hpo import Random, Study
 
 WINDOW = 300  # trials whose median is looked at
@@ -22,7 +22,7 @@ def write_study(url: str, trials: int) -> dict[str, Any]:
         study.optimizer.enqueue({"x": i / trials, "y": 0.5})
         job = study.optimizer.ask()
         assert job is not None
-        study.optimizer.tell(job, bowl(job.config["x"], job.config["y"]))
+        study.optimizer.tell(job, parabola(job.config["x"], job.config["y"]))
         stamps.append((time.process_time(), time.perf_counter()))
     events = len(study.history)
     study.history.log.close()
@@ -53,5 +53,5 @@ def read_study(url: str) -> dict[str, Any]:
     return {"read_seconds": round(median(seconds), 2), "read_cpu": round(median(cpu), 2)}
 
 
-def measure_study(urls: tuple[str, str], trials: int) -> dict[str, Any]:
+def measure_long_study(urls: tuple[str, str], trials: int) -> dict[str, Any]:
     return {**write_study(urls[0], trials), **read_study(urls[0])}

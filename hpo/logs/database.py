@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from hpo.logs.base import Collision, LogError
 from hpo.logs.faults import BUSY, FULL, LARGE, LOST, READERS, REFUSED, UNIQUE, sentence
-from hpo.logs.turns import Turn, Turns
+from hpo.logs.turns import Reservation, Reservations
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection, bool], T]  # with a connection, and whether an earlier attempt may have been committed
@@ -50,7 +50,7 @@ class Local(threading.local):
     """What a thread keeps from one call to the next."""
 
     kept: sa.Connection | None = None  # in the transaction of its turn
-    turn: Turn | None = None
+    turn: Reservation | None = None
 
 
 class Database:
@@ -76,7 +76,7 @@ class Database:
         self._met = False  # whether it ever answered
         self._packet = sys.maxsize  # bytes that a message to the server may have
         self.is_closed = False
-        self._turns, self._local = Turns(), Local()
+        self._turns, self._local = Reservations(), Local()
         self._process, self._engine = os.getpid(), self._connect()
 
     @property

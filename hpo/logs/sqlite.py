@@ -24,7 +24,7 @@ from hpo.logs.base import VERSION, Collision, Driver, Event, Log, LogError, enco
 from hpo.logs.checks import check_event
 from hpo.logs.drivers import NAME, SQL, delete_driver, read_drivers, write_driver
 from hpo.logs.tables import APPLICATION, TABLES, Digests, Plain, Tables
-from hpo.logs.turns import Turn, Turns
+from hpo.logs.turns import Reservation, Reservations
 
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds, for others who hold the file
@@ -71,8 +71,8 @@ class SQLiteLog(Log):
         # why nothing can be told to it, if so
         self.refusal = f"the log {self.name} was opened for reading; nothing can be told to it" if readonly else None
         self._readonly, self._closed = readonly, False
-        self._turns = Turns()
-        self._turn: Turn | None = None
+        self._turns = Reservations()
+        self._turn: Reservation | None = None
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"the folder of the log {self.name} does not exist")
         if self.path.is_dir():

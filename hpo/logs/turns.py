@@ -15,10 +15,10 @@ LIMIT = 0.25  # seconds that others wait for a proposal at most
 REST = 100  # collisions without a turn, after one that was too long
 
 
-class Turn:
-    """A transaction that stays open after a collision. Whoever uses it has its lock, and looks whether it is over."""
+class Reservation:
+    """A transaction that stays open after a collision. Whoever uses it has the lock, and looks whether it is over."""
 
-    def __init__(self, turns: Turns, leave: Callable[[], None], lock: threading.Lock) -> None:
+    def __init__(self, turns: Reservations, leave: Callable[[], None], lock: threading.Lock) -> None:
         """leave: ends the transaction, of a driver that is too late."""
         self._turns, self._leave, self.lock = turns, leave, lock
         self.is_over = False
@@ -38,15 +38,15 @@ class Turn:
                 self._leave()
 
 
-class Turns:
+class Reservations:
     """The turns of one log in one process."""
 
     def __init__(self) -> None:
         self.rest = 0  # collisions before the next turn
 
-    def begin(self, leave: Callable[[], None], lock: threading.Lock) -> Turn | None:
+    def begin(self, leave: Callable[[], None], lock: threading.Lock) -> Reservation | None:
         """A turn, if this driver is quick."""
         if self.rest:
             self.rest -= 1
             return None
-        return Turn(self, leave, lock)
+        return Reservation(self, leave, lock)

@@ -77,7 +77,8 @@ class Place:
     @property
     def database(self) -> str:
         """The database, as people are told: no password, and nothing of the query, where one could stand too."""
-        user, at, host = self.url.partition("?")[0].partition("://")[2].rpartition("@")
+        rest = self.url.partition("?")[0].partition("://")[2]
+        user, at, host = rest.rpartition("@") if self.scheme != "sqlite" else ("", "", rest)
         return f"{self.scheme}://{user.partition(':')[0]}{at}{host}"
 
     def show(self, study: str) -> str:

@@ -88,7 +88,7 @@ class OwnServer:
             self.command(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True, **options
         )  # type: ignore[call-overload]
         log.close()
-        for _ in range(600):
+        for _ in range(6000):
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return
             time.sleep(0.1)
@@ -133,7 +133,7 @@ class OwnPostgres(OwnServer):
 
     def create(self) -> None:
         options = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
-        for _ in range(100):
+        for _ in range(6000):
             done = subprocess.run([self._path("createdb"), *options, "test"], capture_output=True, text=True)
             if done.returncode == 0:
                 return
@@ -224,5 +224,5 @@ def drivers(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> 
 def join(at_work: Sequence[ForkProcess]) -> None:
     """Waits until all have done their work."""
     for one in at_work:
-        one.join(300)
+        one.join(900)
     assert [one.exitcode for one in at_work] == [0] * len(at_work)

@@ -307,7 +307,7 @@ class SharedLogLaws(LogLaws):
             late.join(0.3)
             assert late.is_alive() and len(two.read(0)) == 1 + 2 * i
             two.append(start(20 + i) if lost.kind == "start" else Event("run", {}, 1.0))
-            late.join(30)
+            late.join(900)
             assert len(two.read(0)) == len(one.read(0)) == 3 + 2 * i
         for i in range(3):
             monkeypatch.setattr(turns, "LIMIT", 0.1)

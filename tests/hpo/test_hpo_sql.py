@@ -278,6 +278,16 @@ def test_threads_share_one_connection(name: str, place: Path) -> None:
     log.close()
 
 
+def test_a_file_is_shown_as_it_is_called(tmp_path: Path) -> None:
+    """An @ in a path is no end of a password."""
+    (tmp_path / "me:a@b").mkdir()
+    log = open_log(f"sqlite:///{tmp_path}/me:a@b/all.db?study=a")
+    log.open(HEADER)
+    log.close()
+    assert log.place == f"sqlite:///{tmp_path}/me:a@b/all.db?study=a" and os.listdir(tmp_path / "me:a@b") == ["all.db"]
+    assert list_studies(log.place) == {"a": 0}
+
+
 def test_one_study_in_a_file_and_several_are_told_apart(tmp_path: Path) -> None:
     SQLiteLog(tmp_path / "one.db").open(HEADER)
     with pytest.raises(LogError, match=r"one\.db' is the log of one study; open it without \?study="):
