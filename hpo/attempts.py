@@ -38,6 +38,6 @@ class Attempts:
         """The number of a job's present or next attempt."""
         return self._lost.get(key, 0)
 
-    def standing(self, key: Key) -> int:
+    def accepted_attempt(self, key: Key) -> int:
         """The number of the attempt whose result and checkpoint stand, for a finished key."""
         return self._standing.get(key, 0)

@@ -22,7 +22,7 @@ class Files:
     def release(self) -> None:
         """After a finish: deletes what has become useless, now or once the others have read it."""
         dead = self.study.release()
-        if self.leases.living():
+        if self.leases.list_living():
             self._postponed.update(dict.fromkeys(dead, len(self.study.history)))
             self.clear_postponed()
         else:
@@ -46,12 +46,12 @@ class Files:
     def clear(self) -> None:
         """Looks through the whole folder, and deletes all that is of no use. Nothing happens while other drivers live: each
         deletes what it finds dead, and the last one looks through the folder."""
-        if not self.leases.living():
+        if not self.leases.list_living():
             keys, history = self.study.keep(), self.study.history
-            self.executor.keep(keys, {key: history.attempts.standing(key) for key in keys if key in history.results})
+            self.executor.keep(keys, {key: history.attempts.accepted_attempt(key) for key in keys if key in history.results})
 
     def refuse(self, key: Key, attempt: int) -> None:
         """Deletes what an attempt left whose result came too late, unless its file is the one that stands."""
         history = self.study.history
-        if key in history.results and history.attempts.standing(key) != attempt:
+        if key in history.results and history.attempts.accepted_attempt(key) != attempt:
             self.executor.refuse(key, attempt)

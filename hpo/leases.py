@@ -69,7 +69,7 @@ class Leases:
         """Between two proposals: none that has read less than the present events is still to come."""
         self._seen = len(self.history)
 
-    def living(self, anew: bool = False) -> dict[int, Driver]:
+    def list_living(self, anew: bool = False) -> dict[int, Driver]:
         """The other drivers that live, by number. Unless it is to be `anew`, their rows are read at most once a second, and when
         another run has begun."""
         runs, now = self.history.runs, time.monotonic()
@@ -101,12 +101,12 @@ class Leases:
         """This driver and the others that live. A driver has its row before its first job, so where a job has an unknown holder
         the rows are read anew."""
         holders = {self.history.attempts.holders.get(key) for key in self.history.pending}
-        anew = not holders <= {self.number, None, *self.living()}
-        return {self.number, *self.living(anew)}
+        anew = not holders <= {self.number, None, *self.list_living()}
+        return {self.number, *self.list_living(anew)}
 
     def read_by_all(self) -> int:
         """How many events every living driver's next proposal will have read."""
-        return min([len(self.history), *(driver.seen for driver in self.living().values())])
+        return min([len(self.history), *(driver.seen for driver in self.list_living().values())])
 
     def _is_alive(self, row: Driver, age: float | None) -> bool:
         if row.process == self._process:

@@ -115,7 +115,7 @@ class Loop:
         left = None if self.end is None else max(0.0, self.end - time.monotonic())
         if not self.running:
             return left != 0.0 and self._wait_for_others()
-        others = bool(self.leases.living())
+        others = bool(self.leases.list_living())
         outcome = self.executor.wait(LOOK if others and (left is None or left > LOOK) else left)
         if outcome is not None:
             obey_termination()  # a job that caught SIGTERM stays pending: its result may be wrong
@@ -188,7 +188,7 @@ class Loop:
     def _submit(self, job: Job) -> None:
         attempts = self.history.attempts
         self.running[job.key], self.attempts[job.key] = job, self.history.attempt(job.key)
-        source = {} if job.source is None else {job.source: attempts.standing(job.source)}
+        source = {} if job.source is None else {job.source: attempts.accepted_attempt(job.source)}
         self.executor.submit(job, {**source, job.key: self.attempts[job.key]})
         self.watch(self.study, None)
 

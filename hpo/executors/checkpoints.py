@@ -27,7 +27,7 @@ def checkpoint_name(key: Key, attempt: int = 0) -> str:
 
 def standing_name(history: History, key: Key) -> str:
     """The name of the file that holds a finished key's weights: that of the attempt whose result was recorded."""
-    return checkpoint_name(key, history.attempts.standing(key))
+    return checkpoint_name(key, history.attempts.accepted_attempt(key))
 
 
 class Checkpoints:

@@ -113,7 +113,7 @@ def test_what_a_killed_driver_had_is_taken_over_at_once(start: Any, tmp_path: Pa
     lost = [event.body for event in history.events if event.kind == "lost"]
     assert len(lost) == 1 and lost[0]["cause"] == "driver" and lost[0]["attempt"] == 0
     again = [event.body for event in history.events if event.kind == "start" and event.body["attempt"] == 1]
-    assert len(again) == 1 and history.attempts.standing((lost[0]["trial"], lost[0]["until"])) == 1
+    assert len(again) == 1 and history.attempts.accepted_attempt((lost[0]["trial"], lost[0]["until"])) == 1
 
 
 def test_a_driver_that_was_stopped_comes_back(start: Any, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_driver_that_was_stopped_comes_back(start: Any, tmp_path: Path) -> Non
     check_attempts(tmp_path, history)
     key = (lost()[0]["trial"], lost()[0]["until"])
     runs = [entry for entry in journal(tmp_path) if entry[0] == "end" and tuple(entry[1:3]) == key]
-    assert {entry[3] for entry in runs} == {0, 1} and history.attempts.standing(key) in (0, 1)
+    assert {entry[3] for entry in runs} == {0, 1} and history.attempts.accepted_attempt(key) in (0, 1)
 
 
 def test_a_killed_campaign_of_drivers(start: Any, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def study_on(log: Aging) -> Study:
 
 def look(leases: Leases) -> set[int]:
     leases._looked = (-1, 0.0)
-    return set(leases.living())
+    return set(leases.list_living())
 
 
 def test_the_clock_of_the_database_decides() -> None:
