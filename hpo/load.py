@@ -161,12 +161,14 @@ def restore_space(described: Mapping[str, Any], constraints: Sequence[Constraint
     parameters = described.get("parameters")
     if not isinstance(parameters, dict):
         raise LogError(f"the header of the log {name} describes no space")
-    return Space({key: _parameter(key, value, name) for key, value in parameters.items()}, constraints=constraints or ())
+    where = f"the header of the log {name} describes the parameter"
+    restored = {key: parse_parameter(value, f"{where} {key!r}") for key, value in parameters.items()}
+    return Space(restored, constraints=constraints or ())
 
 
-def _parameter(key: str, described: Any, name: str) -> Parameter:
+def parse_parameter(described: Any, where: str) -> Parameter:
+    """The parameter that a header describes. LogError that begins with `where` for what describes none."""
     known = described if isinstance(described, dict) else {}
-    where = f"the header of the log {name} describes the parameter {key!r}"
     for kind, cls in KINDS.items():
         if kind in known:
             rest = {field: value for field, value in known.items() if field != kind}

@@ -47,6 +47,17 @@ def resolve(text: str, base: type) -> type:
     return found
 
 
+def find_object(text: str) -> Any:
+    """Whatever "package.module:name" or "./file.py:name" names: a class, a function, an instance. ValueError as for `resolve`."""
+    place, _, name = text.rpartition(":")
+    if not place.strip() or not name.strip():
+        raise ValueError(f"{format_value(text)} names nothing; allowed are 'package.module:name' and './file.py:name'")
+    module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
+    if not hasattr(module, name):
+        raise ValueError(f"{place!r} has no {name!r}; it has {[key for key in vars(module) if not key.startswith('_')]}")
+    return getattr(module, name)
+
+
 def missing_methods(cls: type, names: Sequence[str]) -> str:
     """In words, the methods of which a class needs one and has none; empty if it has one, or if no method is needed."""
     if not names or any(callable(getattr(cls, name, None)) for name in names):

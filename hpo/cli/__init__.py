@@ -1,0 +1,16 @@
+"""The command `hpo`: studies from the command line; a file a group of commands.
+
+app.py       how a command is called, and how it ends
+output.py    JSON documents, lines and tables
+places.py    logs, spaces, configurations, objects that a log cannot hold
+reading.py   studies, show, best, compare
+driving.py   ask, tell, enqueue, retry
+judging.py   score, replay
+files.py     export, import, plot, report
+removal.py   delete
+"""
+
+from hpo.cli import driving, reading  # noqa: F401 - each registers its commands
+from hpo.cli.app import main
+
+__all__ = ["main"]
