@@ -13,9 +13,9 @@ from hpo.logs.schema import DRIVERS
 CLOCKS = {"postgresql": "extract(epoch FROM clock_timestamp())", "mysql": "unix_timestamp(now(6))"}
 
 
-def write_driver(db: sa.Connection, study: int, driver: Driver) -> None:
+def insert_driver(db: sa.Connection, study: int, driver: Driver) -> None:
     """Writes or replaces a driver's row, within a transaction."""
-    delete_driver(db, study, driver.number)
+    remove_driver(db, study, driver.number)
     row: dict[str, Any] = {
         "study": study, "number": driver.number, "process": driver.process, "beats": driver.beats, "seen": driver.seen,
         "lease": driver.lease, "beat": _clock(db),
@@ -23,7 +23,7 @@ def write_driver(db: sa.Connection, study: int, driver: Driver) -> None:
     db.execute(sa.insert(DRIVERS).values(row))
 
 
-def read_drivers(db: sa.Connection, study: int) -> list[tuple[Driver, float | None]]:
+def select_drivers(db: sa.Connection, study: int) -> list[tuple[Driver, float | None]]:
     """Every driver's row with the seconds since its beat; None where there is no server."""
     found = DRIVERS.c
     age = _clock(db) - found.beat if db.dialect.name in CLOCKS else sa.null()
@@ -31,7 +31,7 @@ def read_drivers(db: sa.Connection, study: int) -> list[tuple[Driver, float | No
     return [(Driver(*row[:5]), None if row[5] is None else float(row[5])) for row in db.execute(rows.order_by(found.number))]
 
 
-def delete_driver(db: sa.Connection, study: int, number: int) -> None:
+def remove_driver(db: sa.Connection, study: int, number: int) -> None:
     """Deletes a driver's row, where there is one."""
     db.execute(sa.delete(DRIVERS).where(DRIVERS.c.study == study, DRIVERS.c.number == number))
 

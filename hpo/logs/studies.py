@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from hpo.logs import schema
 from hpo.logs.base import Collision, Driver, Event, LogError
 from hpo.logs.database import Database
-from hpo.logs.living import delete_driver, read_drivers, write_driver
+from hpo.logs.living import insert_driver, remove_driver, select_drivers
 from hpo.logs.rows import Rows
 from hpo.logs.schema import DRIVERS, EVENTS, STUDIES
 
@@ -97,15 +97,15 @@ class StudyRows:
 
     def beat(self, driver: Driver) -> None:
         """Writes or replaces a driver's row."""
-        self.database.write(lambda db, again: write_driver(db, self.id, driver))
+        self.database.write(lambda db, again: insert_driver(db, self.id, driver))
 
     def drivers(self) -> list[tuple[Driver, float | None]]:
         """Every driver's row with its age by the server's clock."""
-        return self.database.read(lambda db: read_drivers(db, self.id))
+        return self.database.read(lambda db: select_drivers(db, self.id))
 
     def leave(self, number: int) -> None:
         """Deletes a driver's row."""
-        self.database.write(lambda db, again: delete_driver(db, self.id, number))
+        self.database.write(lambda db, again: remove_driver(db, self.id, number))
 
     def _find(self, db: sa.Connection) -> Sequence[Any] | None:
         """id, key, body, digest, count, seal and last position of the study; None without it, or without tables."""
