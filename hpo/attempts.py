@@ -34,7 +34,7 @@ class Attempts:
         if attempt:
             self._standing[key] = attempt
 
-    def next(self, key: Key) -> int:
+    def next_attempt(self, key: Key) -> int:
         """The number of a job's present or next attempt."""
         return self._lost.get(key, 0)
 

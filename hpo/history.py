@@ -338,7 +338,7 @@ class History:
 
     def attempt(self, key: Key) -> int:
         """The number of a job's present or next attempt, which is how often it was lost."""
-        return self.attempts.next(key)
+        return self.attempts.next_attempt(key)
 
     def is_own(self, key: Key) -> bool:
         """Whether a key's trial trained its weights itself, without a checkpoint of another trial."""
