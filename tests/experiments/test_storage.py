@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments.storage import __main__ as storage
+from experiments.storage import places
 from experiments.storage.places import DATABASES, place
 
 ONCE = ["--trials", "12", "--peer-trials", "8", "--processes", "2", "--written", "20"]
@@ -25,7 +26,7 @@ def test_drivers_and_a_long_study_are_measured(tmp_path: Path, database: str) ->
     drivers, written = (json.loads(line) for line in path.read_text().splitlines())
     assert 12 <= drivers["ours"]["trials"] < 12 + 2 and drivers["peer"]["trials"] == 8 and drivers["ratio"] > 0
     assert drivers["ours"]["lost"] == drivers["ours"]["twice"] == drivers["ours"]["gaps"] == 0
-    assert written["events"] == 60 and written["read_seconds"] > 0 and set(written["ms"]) == {"2", "6", "20"}
+    assert written["events"] == 60 and written["seconds"] > 0 and set(written["ms"]) == {"2", "6", "20"}
     assert f"| {database} | 2 |" in done.output and f"| {database} | 20 | 60 |" in done.output
     again = CliRunner().invoke(storage.app, ["--only", database, *ONCE, "--results", str(path)])
     assert "0 to measure" in again.output
@@ -33,7 +34,7 @@ def test_drivers_and_a_long_study_are_measured(tmp_path: Path, database: str) ->
 
 def test_a_database_that_is_unknown_or_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert CliRunner().invoke(storage.app, ["--only", "oracle"]).exit_code == 2
-    monkeypatch.setitem(storage.place.__globals__["SERVERS"], "postgresql", "postgresql://postgres@127.0.0.1:1/test")
+    monkeypatch.setitem(places.SERVERS, "postgresql", "postgresql://postgres@127.0.0.1:1/test")
     done = CliRunner().invoke(storage.app, ["--only", "postgresql", *ONCE, "--results", str(tmp_path / "none.jsonl")])
     assert done.exit_code == 1 and "postgresql does not answer at postgresql+psycopg://postgres@127.0.0.1:1/test" in done.output
 
