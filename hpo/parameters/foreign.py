@@ -10,7 +10,6 @@ from hpo.parameters.choices import Categorical, Const
 from hpo.parameters.ranges import Float, Int
 from hpo.values import format_value, is_finite, plain
 
-FROZEN = "uniform(loc, scale), loguniform(a, b), randint(low, high) and bernoulli(0.5)"
 PRIORS = {"uniform": False, "log-uniform": True, "loguniform": True}
 TYPES = {
     "float": ("low", "high", "log", "prior", "step"),
@@ -36,27 +35,19 @@ def Integer(low: int, high: int, prior: str = "uniform", *, when: Mapping[str, A
 
 
 def is_distribution(spec: Any) -> bool:
-    """Whether this is a distribution of scipy.stats, which is not imported for the question."""
-    return any(cls.__module__.startswith("scipy.stats.") for cls in type(spec).__mro__)
+    """Whether this is a frozen distribution of scipy.stats, which is not imported for the question."""
+    return hasattr(getattr(spec, "dist", None), "name") and callable(getattr(spec, "support", None))
 
 
 def of_distribution(spec: Any) -> Parameter:
-    """The distributions that are uniform on a range, or on the logarithms of one: uniform, loguniform, reciprocal, randint,
-    bernoulli(0.5), and SciPy's newer Uniform. ValueError for any other, since draws of a parameter are uniform."""
-    name = getattr(getattr(spec, "dist", spec), "name", None) or type(spec).__name__
-    if hasattr(spec, "freeze"):
-        raise ValueError(f"the distribution {name!r} is not a frozen one; allowed are {FROZEN} of scipy.stats")
-    low, high = map(plain, spec.support())
-    if name == "randint" or (name == "bernoulli" and spec.mean() == 0.5):
-        return Int(int(low), int(high))
-    if name in ("uniform", "Uniform", "loguniform", "reciprocal"):
-        return Float(float(low), float(high), name in ("loguniform", "reciprocal"))
-    is_bounded = is_finite(low) and is_finite(high)
-    instead = f"it lies between {low:g} and {high:g}" if is_bounded else "it has no ends, as (low, high) has"
-    raise ValueError(
-        f"the distribution {name!r} is no range with uniform draws; {instead}, allowed are {FROZEN} of scipy.stats, and "
-        f"GP(prior=Around(...)) says where good values are expected"
-    )
+    """uniform, loguniform, reciprocal and randint as the ranges that they are. ValueError for any other distribution."""
+    name, (low, high) = spec.dist.name, spec.support()
+    if name not in ("uniform", "loguniform", "reciprocal", "randint") or not (is_finite(plain(low)) and is_finite(plain(high))):
+        raise ValueError(
+            f"the distribution {name!r} is no range; allowed are uniform, loguniform and randint of scipy.stats, and "
+            f"GP(prior=Around(...)) says where good values are expected"
+        )
+    return Int(int(low), int(high)) if name == "randint" else Float(float(low), float(high), name != "uniform")
 
 
 def of_mapping(spec: Mapping[str, Any]) -> Parameter:

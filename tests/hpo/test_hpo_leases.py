@@ -27,7 +27,7 @@ from tests.hpo.cases import ROOT
 from tests.hpo.driving import make
 from tests.hpo.objectives import Traces, line
 
-PATIENCE = 120.0  # seconds for what takes one
+PATIENCE = 900.0  # seconds for what takes one
 
 
 def eventually(condition: Callable[[], Any]) -> Any:

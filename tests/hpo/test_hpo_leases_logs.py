@@ -15,7 +15,7 @@ from hpo.logs.base import Driver
 from tests.hpo.cases import ROOT
 from tests.hpo.driving import make
 from tests.hpo.servers import IN_TABLES, SHARED, at, home, statements, url
-from tests.hpo.test_hpo_leases import eventually, journal
+from tests.hpo.test_hpo_leases import PATIENCE, eventually, journal
 from tests.hpo.test_hpo_logs import HEADER, start
 
 each = pytest.mark.parametrize("name", [name for name in SHARED if name != "mariadb"])
@@ -88,7 +88,7 @@ def test_drivers_share_a_study(name: str, place: Path) -> None:
     first = eventually(lambda: journal(place))[0][4]
     killed = next(life for life in lives if life.pid == first)
     killed.kill()
-    assert [life.wait(120.0) for life in lives if life is not killed] == [0, 0]
+    assert [life.wait(PATIENCE) for life in lives if life is not killed] == [0, 0]
     killed.wait()
     attempts = [tuple(entry[1:4]) for entry in journal(place) if entry[0] == "begin"]
     study = Study(make("pbt"), log=url(name, place))
