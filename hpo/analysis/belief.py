@@ -96,7 +96,7 @@ def _find_model(optimizer: Optimizer, history: History, config: Mapping[str, Any
         elif isinstance(found, LlamaTune):
             point = found.projection.find_point(config)
             if point is None:
-                raise NoModelError("no point of LlamaTune's low space stands for this configuration, so it believes nothing of it")
+                raise NoModelError("no point of LlamaTune's low space is this configuration, so it believes nothing of it")
             history, config = found.view(history), point
             found = found.inner
         else:
