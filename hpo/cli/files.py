@@ -32,7 +32,7 @@ def export(log: LogPlace, file: Output, json: Json = False) -> None:
 
 @app.command("import")
 def import_file(
-    file: Annotated[str, typer.Argument(metavar="FILE", help=".csv (W&B's and MLflow's too), .json, .parquet", show_default=False)],
+    file: Annotated[str, typer.Argument(metavar="FILE", help=".csv (of W&B, MLflow too), .json, .parquet", show_default=False)],
     log: Annotated[str, typer.Argument(metavar="LOG", help="is made", show_default=False)],
     space: Annotated[str, typer.Option(metavar="SPACE.json", help="as of ask --new")],
     optimizer: Annotated[str, typer.Option(metavar="NAME", help="gp, asha, module:Class ...")] = "gp",
