@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +12,8 @@ from hpo.analysis.plots import Plots
 from hpo.cli.app import Json, LogPlace, app
 from hpo.cli.driving import parse_objectives
 from hpo.cli.output import print_json
-from hpo.cli.places import read_space, study_at
-from hpo.values import quantity, whole
+from hpo.cli.places import read_json, read_space, study_at
+from hpo.values import format_value, quantity, whole
 
 KINDS = [name for name in vars(Plots) if not name.startswith("_") and callable(getattr(Plots, name))]
 
@@ -56,14 +55,19 @@ def import_file(
 
 
 def _read_frame(file: str) -> Any:
-    """The table of a file that we wrote ourselves, else the path of a CSV file. ValueError where its content is none."""
+    """The table of a file as export writes it, else the path of a CSV file. ValueError where its content is none."""
     import pandas
 
-    readers: dict[str, Callable[[str], Any]] = {".json": pandas.read_json, ".parquet": pandas.read_parquet}
-    reader = readers.get(Path(file).suffix.lower())
     if not Path(file).is_file():
         raise FileNotFoundError(f"there is no file {file!r}")
-    return file if reader is None else reader(file)
+    if file.lower().endswith(".parquet"):
+        return pandas.read_parquet(file)
+    if not file.lower().endswith(".json"):
+        return file
+    rows = read_json(file)  # not by pandas, which rounds the last digits
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{file!r} holds {format_value(rows)}; allowed is a list of objects, one a row")
+    return pandas.DataFrame(rows)
 
 
 @app.command()

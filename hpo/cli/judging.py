@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from hpo.analysis.belief import Belief, NoModelError, score_config
@@ -33,7 +34,7 @@ def score(log: LogPlace, config: Config, optimizer: Own = None, json: Json = Fal
 def _print_belief(study: Study, config: dict[str, Any], belief: Belief) -> None:
     print(f"{join_config(config)}, at {belief.until} {study.header.unit}")
     for name, (mean, low, high) in belief.values.items():
-        print(f"{name}: {short(mean)}, 95 % between {short(low)} and {short(high)}")  # inf: beyond the worst result
+        print(f"{name}: {_words(mean)}, 95 % between {_words(low)} and {_words(high)}")
     if belief.better is not None:
         goal = "better than the best" if len(belief.values) == 1 else "on the front"
         print(f"P({goal}): {belief.better:.3g}")
@@ -45,6 +46,10 @@ def _print_belief(study: Study, config: dict[str, Any], belief: Belief) -> None:
         print(f"rank: {belief.place} of {belief.among} (itself, the next proposal, and random ones)")
     for key in belief.tried:
         print(f"tried already: trial {key[0]} at {key[1]}, {study.objective}={short(study.trial(key).value)}")
+
+
+def _words(value: float) -> str:
+    return short(value) if isfinite(value) else "worse than any result"
 
 
 @app.command()
