@@ -41,6 +41,8 @@ shortcuts.py    llamatune, simple_pbt: a whole search in one call, as guides hav
 searches.py     grid, random, Bayesian and genetic search as small classes with run(objective)
 run.py          run: the one loop; minimize, maximize
 load.py         load: a study from its file alone
+queue.py        what was enqueued and not yet taken; failed trials again
+cli/            the command `hpo`
 """
 
 from hpo.analysis.importance import Importance

@@ -34,7 +34,7 @@ def _has_failed(history: History, trial: int) -> bool:
     return trial not in history.adopted and key in history.results and history.is_failure(key)
 
 
-def retry(history: History, trials: Sequence[int] | None = None) -> dict[int, Config]:
+def enqueue_failures(history: History, trials: Sequence[int] | None = None) -> dict[int, Config]:
     """Enqueues the configurations of failed trials again, an event each, and returns them by trial. A log only grows: the
     failures stay, the next fresh trials take these configurations, and learners read both.
 

@@ -31,7 +31,7 @@ def to_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def export(history: History, path: str | Path) -> int:
+def write_table(history: History, path: str | Path) -> int:
     """Writes the table of a study (hpo/table.py), whole or not at all; how many rows it has.
 
     csv       a cell without a value is empty; lists and mappings are JSON

@@ -21,7 +21,7 @@ from hpo.job import Job, Result
 from hpo.limits import is_lifted
 from hpo.loop import Stop
 from hpo.optimizers import make
-from hpo.queue import retry as retry_failures
+from hpo.queue import enqueue_failures
 from hpo.study import Study
 from hpo.trial import best_key
 from hpo.values import format_value, quantity, whole
@@ -242,7 +242,7 @@ def retry(
 ) -> None:
     """Gives the configurations of failed trials to the next fresh trials, after a fix. The failures stay in the log."""
     with study_at(log, optimizer, driven=True) as study:
-        found = retry_failures(study.history, trial or None)
+        found = enqueue_failures(study.history, trial or None)
         if json:
             return print_json({"queued": [{"trial": number, "config": config} for number, config in found.items()]})
         for number, config in found.items():

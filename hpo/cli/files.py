@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hpo.analysis.export import export as export_table
+from hpo.analysis.export import write_table
 from hpo.analysis.plots import Plots
 from hpo.cli.app import Json, LogPlace, app
 from hpo.cli.driving import parse_objectives
@@ -25,7 +25,7 @@ Objective = Annotated[str | None, typer.Option(help="one of several [the first]"
 def export(log: LogPlace, file: Output, json: Json = False) -> None:
     """Writes every result as a table: .csv, .json or .parquet, by the suffix."""
     with study_at(log) as study:
-        rows = export_table(study.history, file)
+        rows = write_table(study.history, file)
         print_json({"file": file, "rows": rows}) if json else print(f"{file}: {quantity(rows, 'rows')}")
 
 

@@ -80,7 +80,8 @@ ROW = "lr,layers,norm,loss\n0.1,1,layer,1\n"
 WRONG: dict[str, tuple[str | None, list[str]]] = {
     "absent": (None, []), "empty": ("", []), "no column": ("lr,layers,norm\n0.1,1,layer\n", []),
     "no rows": ("lr,layers,norm,loss\n", []), "outside": ("lr,layers,norm,loss\n5,1,layer,1\n", []),
-    "budget": (ROW, ["--budget", "epoch"]), "optimizer": (ROW, ["--optimizer", "gpp"]), "direction": (ROW, ["--objective", "loss=up"]),
+    "budget": (ROW, ["--budget", "epoch"]), "optimizer": (ROW, ["--optimizer", "gpp"]),
+    "direction": (ROW, ["--objective", "loss=up"]),
 }  # fmt: skip
 
 

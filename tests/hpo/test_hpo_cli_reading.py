@@ -10,7 +10,7 @@ import pytest
 
 import hpo
 from hpo.analysis.comparison import compare_trials, header_differences
-from hpo.queue import list_failures, list_queued, retry
+from hpo.queue import enqueue_failures, list_failures, list_queued
 from hpo.trial import best_key
 from tests.hpo.commands import NAMES, Commands
 
@@ -154,17 +154,17 @@ def test_failures_are_tried_again_once(studies: Path, tmp_path: Path) -> None:
     history = study.history
     failed = [key[0] for key in history.results if history.is_failure(key)]
     assert list_failures(history) == failed and len(failed) > 2
-    first = retry(history, failed[:1])
+    first = enqueue_failures(history, failed[:1])
     assert list_failures(history) == failed[1:] and list_queued(history) == [*first.values()]
-    rest = retry(history)
-    assert [*rest] == failed[1:] and retry(history) == {} and len(list_queued(history)) == len(failed)
+    rest = enqueue_failures(history)
+    assert [*rest] == failed[1:] and enqueue_failures(history) == {} and len(list_queued(history)) == len(failed)
     for trial in failed:
         job = study.optimizer.ask()
         assert job is not None and job.config == history.jobs[trial, 1].config
         study.optimizer.tell(job, 1.0)
     assert list_queued(history) == [] and list_failures(history) == []
     with pytest.raises(ValueError, match="trial 0 is none to be tried again"):
-        retry(history, [0])
+        enqueue_failures(history, [0])
 
 
 def test_a_failed_clone_is_not_tried_again_from_nothing() -> None:
