@@ -199,3 +199,20 @@ def test_replay_of_what_came_out_differently(commands: Commands, tmp_path: Path)
     (pair,) = said.document["different"]
     assert pair["was"]["config"] == {"x": 0.25} and pair["now"]["config"] != {"x": 0.25}
     assert "came out as trial 1 until 1" in commands("replay", tmp_path / "log.db").out
+
+
+# -- several studies in one database -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif("list_studies" not in vars(hpo.logs), reason="this version has no databases of several studies")
+def test_several_studies_in_a_database(commands: Commands, studies: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'all.db'}"
+    for name in ("one", "a%26b%20c"):
+        commands.done("ask", f"{url}?study={name}", "--new", studies / "space.json", "--optimizer", "random")
+    commands.done("tell", f"{url}?study=one", 0, 0.5)
+    for place in (url, tmp_path / "all.db"):
+        found = {one["study"]: one["summary"] for one in commands.document("studies", place)}
+        assert found == {"one": "best 0.5 (trial 0)", "a&b c": "no success yet"}
+    commands.done("delete", f"{url}?study=one", "--yes")
+    assert [one["study"] for one in commands.document("studies", url)] == ["a&b c"]
+    commands.refusal("show", f"{url}?study=one")
