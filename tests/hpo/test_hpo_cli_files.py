@@ -16,7 +16,7 @@ import hpo
 from hpo.analysis.belief import score_config
 from hpo.analysis.export import to_json
 from hpo.cli.files import KINDS
-from tests.hpo.commands import NAMES, Commands, environment, write_json
+from tests.hpo.commands import NAMES, SPACE_JSON, Commands, environment, write_json
 
 HAS_PARQUET = importlib.util.find_spec("pyarrow") is not None
 
@@ -205,10 +205,11 @@ def test_replay_of_what_came_out_differently(commands: Commands, tmp_path: Path)
 
 
 @pytest.mark.skipif("list_studies" not in vars(hpo.logs), reason="this version has no databases of several studies")
-def test_several_studies_in_a_database(commands: Commands, studies: Path, tmp_path: Path) -> None:
+def test_several_studies_in_a_database(commands: Commands, tmp_path: Path) -> None:
+    space = write_json(tmp_path / "space.json", SPACE_JSON)
     url = f"sqlite:///{tmp_path / 'all.db'}"
     for name in ("one", "a%26b%20c"):
-        commands.done("ask", f"{url}?study={name}", "--new", studies / "space.json", "--optimizer", "random")
+        commands.done("ask", f"{url}?study={name}", "--new", space, "--optimizer", "random")
     commands.done("tell", f"{url}?study=one", 0, 0.5)
     for place in (url, tmp_path / "all.db"):
         found = {one["study"]: one["summary"] for one in commands.document("studies", place)}
