@@ -39,6 +39,8 @@ leases.py       which drivers live; processes.py tells whether the process of on
 attempts.py     which attempt of a job is in flight with which driver, and whose checkpoint stands; limits.py what ends a search
 files.py        deletes checkpoints once no driver can name them any more
 load.py         load: a study from its file alone
+queue.py        what was enqueued and not yet taken; failed trials again
+cli/            the command `hpo`
 """
 
 from hpo.analysis.importance import Importance

@@ -100,7 +100,9 @@ def paths(page: Path) -> Iterator[str]:
 
 
 def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
-    """(module, options) of every `python -m module ...` on a page, in blocks or in a sentence."""
+    """(module, options) of every `python -m module ...` on a page, in blocks or in a sentence; "hpo show" stands for a module."""
     for line in re.findall(r"python -m ([^\n`#]+)", page.read_text(encoding="utf-8")):
         module, *rest = line.split()
+        if module == "hpo" and rest:
+            module = f"hpo {rest.pop(0)}"
         yield module, [word.partition("=")[0] for word in rest if word.startswith("--")]

@@ -47,7 +47,8 @@ def test_commands_and_their_options_exist() -> None:
                 asked[module] |= set(options)
     assert len(asked) > 10
     for module, options in asked.items():
-        found = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", *module.split(), "--help"]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         said = found.stdout + found.stderr
         assert {name for name in options if not re.search(rf"{name}\b", said)} == set(), (module, said)
 

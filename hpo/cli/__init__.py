@@ -10,7 +10,7 @@ files.py     export, import, plot, report
 removal.py   delete
 """
 
-from hpo.cli import driving, reading  # noqa: F401 - each registers its commands
+from hpo.cli import driving, files, judging, reading, removal  # noqa: F401 - each registers its commands
 from hpo.cli.app import main
 
 __all__ = ["main"]

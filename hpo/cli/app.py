@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             code = typer.main.get_command(app)(args=arguments, prog_name="hpo", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains of it at its end
+    except (BrokenPipeError, SystemExit):  # typer makes the second of the first, where it comes while a command works
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains at its end
         return UNREAD
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", INTERRUPT)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hpo.analysis.export import to_json
 from hpo.analysis.lines import join_config, short
 from hpo.trial import Trial
 from hpo.values import plain
@@ -17,18 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDE = 200  # columns of a table that goes into a pipe or a file
-
-
-def to_json(value: Any) -> Any:
-    """A value as JSON has it: what is no finite number is null, a time its ISO text."""
-    value = plain(value)
-    if isinstance(value, Mapping):
-        return {str(name): to_json(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    if isinstance(value, datetime.datetime):
-        return value.isoformat()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_json(value: Any) -> None:

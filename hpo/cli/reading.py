@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -45,7 +46,7 @@ def _list_places(url: str) -> dict[str, str]:
     if listing is not None and "study=" not in place.partition("?")[2]:
         try:
             join = "&" if "?" in place else "?"
-            return {name: f"{place}{join}study={name}" for name in listing(place)}
+            return {name: f"{place}{join}study={quote(name, safe='')}" for name in listing(place)}
         except LogError:  # a file of one study
             if not place.startswith("sqlite:"):
                 raise

@@ -1,5 +1,6 @@
 """The page hpo/README.md: every file on it is written, every command run, and what it claims of them is so."""
 
+import json
 import re
 import sys
 
@@ -85,6 +86,17 @@ def test_a_winner_of_a_population_is_trained_again(transcript: Transcript) -> No
     value, explored = transcript.said["python bandit.py"].split(maxsplit=1)
     assert best < 1.0 and float(value) < 1.0 and explored.strip() == "['lr', 'momentum']"
     assert (transcript.folder / "lineage.png").stat().st_size
+
+
+def test_commands_say_what_the_library_says(transcript: Transcript) -> None:
+    best = json.loads(transcript.said["python -m hpo best study.sqlite --json"])
+    assert f"{best['trial']} is the best" in transcript.said["python search.py"]
+    again, count = re.findall(r"(\d+) of (\d+) jobs", transcript.said["python -m hpo replay study.sqlite"])[0]
+    assert again == count and int(count) > 20
+    assert "95 % between" in transcript.said["python -m hpo score study.sqlite mine.json"]
+    asked = [json.loads(line) for line in transcript.said["python -m hpo ask hand.sqlite"].splitlines()]
+    assert [job["trial"] for job in asked] == [1, 2] and asked[0]["config"] == asked[1]["config"], "retry"
+    assert (transcript.folder / "curves.png").stat().st_size and not (transcript.folder / "hand.sqlite").exists()
 
 
 BEGIN, END = "<!-- optimizers -->", "<!-- end of optimizers -->"
