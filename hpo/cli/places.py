@@ -58,14 +58,14 @@ def read_json(path: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{str(path)!r} holds no JSON: {error}") from None
+        raise ValueError(f"{path!r} holds no JSON: {error}") from None
 
 
 def read_mapping(path: str, what: str) -> dict[str, Any]:
     """An object of JSON, with names."""
     found = read_json(path)
     if not isinstance(found, dict):
-        raise ValueError(f"{str(path)!r} holds {format_value(found)}; allowed is {what}")
+        raise ValueError(f"{path!r} holds {format_value(found)}; allowed is {what}")
     return found
 
 
@@ -81,11 +81,11 @@ def read_space(path: str) -> Space:
 
 def _read_parameter(path: str, name: str, value: Any) -> Any:
     if isinstance(value, list):
-        raise ValueError(f'{str(path)!r} gives {name!r} the list {format_value(value)}, which may be a range or a choice; '
+        raise ValueError(f'{path!r} gives {name!r} the list {format_value(value)}, which may be a range or a choice; '
                          f'allowed are {{"float": [low, high]}}, {{"int": [low, high]}} and {{"choices": [...]}}')  # fmt: skip
     if not isinstance(value, Mapping):
         return value
-    return parse_parameter(value, f"{str(path)!r} describes the parameter {name!r}")
+    return parse_parameter(value, f"{path!r} describes the parameter {name!r}")
 
 
 def parse_key(study: Study, text: str) -> Key:
