@@ -17,7 +17,7 @@ from __future__ import annotations
 import heapq
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +32,7 @@ from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
 from hpo import Job, Key, Stop, Study, run
 from hpo.executors import Simulator
-from hpo.executors.base import Outcome
+from hpo.executors.base import Kept, Outcome
 from hpo.logs import SQLiteLog
 from hpo.rng import stream
 
@@ -95,8 +95,10 @@ class Queue(Simulator):
     def refuse(self, key: Key, attempt: int) -> None:
         pass  # it tells no attempts apart
 
-    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
-        self.kept &= {*keys, *(outcome[0].key for _, _, outcome in self.results)}
+    def keep(self, read: Callable[[], Kept | None]) -> None:
+        kept = read()
+        if kept is not None:
+            self.kept &= {*kept, *(outcome[0].key for _, _, outcome in self.results)}
 
     def drop(self, keys: Collection[Key]) -> None:
         self.kept.difference_update(keys)

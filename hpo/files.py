@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpo.executors import Executor
+from hpo.executors.base import Kept
 from hpo.job import Key
 from hpo.leases import Leases
 from hpo.study import Study
@@ -46,9 +47,16 @@ class Files:
     def clear(self) -> None:
         """Looks through the whole folder, and deletes all that is of no use. Nothing happens while other drivers live: each
         deletes what it finds dead, and the last one looks through the folder."""
-        if not self.leases.list_living():
-            keys, history = self.study.keep(), self.study.history
-            self.executor.keep(keys, {key: history.attempts.accepted_attempt(key) for key in keys if key in history.results})
+        self.executor.keep(self._list_kept)
+
+    def _list_kept(self) -> Kept | None:
+        """What stays, by all that is told by now: a checkpoint that stands already is one of a job whose start can be read."""
+        history = self.study.history
+        history.refresh()
+        if self.leases.list_living(anew=True):
+            return None
+        attempts, results = history.attempts, history.results
+        return {key: attempts.accepted_attempt(key) if key in results else None for key in self.study.keep()}
 
     def refuse(self, key: Key, attempt: int) -> None:
         """Deletes what an attempt left whose result came too late, unless its file is the one that stands."""

@@ -14,9 +14,11 @@ No proposal reads any of this, so a study replays whoever lived.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import suppress
+from typing import NamedTuple
 
 from hpo.history import History
 from hpo.job import Job
@@ -30,6 +32,14 @@ LOOK = 1.0  # seconds between two looks at the rows of the others
 _working: set[tuple[str, int]] = set()  # (place of the log, driver) of what runs in this process
 
 
+class Orphan(NamedTuple):
+    """A job in flight with a driver that does not live (None: asked for by hand), and which attempt that is."""
+
+    job: Job
+    attempt: int
+    driver: int | None
+
+
 class Leases:
     """The lease of one driver, which a thread renews until `close`, and what this driver knows of the others.
 
@@ -41,15 +51,17 @@ class Leases:
         self.history, self.log, self.number = history, history.log, driver
         if type(driver) is not int:
             raise TypeError(f"append of the log {self.log!r:.60} returned {driver!r:.60}; it must return the event's position")
+        self._place = self.log.place if self.log.path is None else os.path.realpath(self.log.path)  # however it is written
         self._process, self._lease = this_process(), lease
         self._seen, self._beats = len(history), 0
         self._heard: dict[int, tuple[int, float]] = {}  # beats of every other driver, and since when by this process's clock
         self._living: dict[int, Driver] = {}
         self._looked = (-1, 0.0)  # how many runs had begun at the last look, and when it was
+        self._grown = 0.0  # when another run had begun since the look before
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         if self.log.shared:
-            _working.add((self.log.place, driver))
+            _working.add((self._place, driver))
             self._beat()
             self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
             self._thread.start()
@@ -60,7 +72,7 @@ class Leases:
             return
         self._ended.set()
         self._thread.join()
-        _working.discard((self.log.place, self.number))
+        _working.discard((self._place, self.number))
         with suppress(Exception):  # the log may be closed or gone; then the process's end tells it
             self.log.leave(self.number)
         self._looked = (-1, 0.0)
@@ -70,21 +82,24 @@ class Leases:
         self._seen = len(self.history)
 
     def list_living(self, anew: bool = False) -> dict[int, Driver]:
-        """The other drivers that live, by number. Unless it is to be `anew`, their rows are read at most once a second, and when
-        another run has begun."""
+        """The other drivers that live, by number. Unless it is to be `anew`, their rows are read at most once a second, except in
+        the second after another run has begun: its driver is about to write its own."""
         runs, now = self.history.runs, time.monotonic()
         if not self.log.shared or runs < 2:
             return {}
-        if anew or runs != self._looked[0] or now - self._looked[1] >= LOOK:
+        if runs != self._looked[0]:
+            self._grown = now
+        if anew or now - self._grown < LOOK or now - self._looked[1] >= LOOK:
             rows = [(row, age) for row, age in self.log.drivers() if row.number != self.number]
             self._living = {row.number: row for row, age in rows if self._is_alive(row, age)}
             self._looked = (runs, now)
         return self._living
 
-    def orphans(self, joining: bool = False) -> list[Job]:
+    def orphans(self, joining: bool = False) -> list[Orphan]:
         """What is in flight with a driver that does not live; while `joining` a study, also what was asked for by hand."""
-        known = {*self._known_holders(), *([] if joining else [None])}
-        return [job for key, job in self.history.pending.items() if self.history.attempts.holders.get(key) not in known]
+        known, holders = {*self._known_holders(), *([] if joining else [None])}, self.history.attempts.holders
+        pending = self.history.pending.items()
+        return [Orphan(job, self.history.attempt(key), holders.get(key)) for key, job in pending if holders.get(key) not in known]
 
     def forget(self, driver: int | None) -> None:
         """Deletes the row of a driver that was taken for dead. If it comes back, its next beat writes it again."""
@@ -110,7 +125,7 @@ class Leases:
 
     def _is_alive(self, row: Driver, age: float | None) -> bool:
         if row.process == self._process:
-            return (self.log.place, row.number) in _working
+            return (self._place, row.number) in _working
         if is_gone(row.process):
             return False
         now = time.monotonic()

@@ -90,8 +90,8 @@ class Loop:
         self.failures, self.lineage = failures, Lineage(study.history)
         self.end = time.monotonic() + stop.seconds - self.history.elapsed_seconds() if stop.seconds is not None else None
         driver = self.history.run(stop.limits)
-        self.history.driver = driver if self.history.log.shared else None
         self.leases = Leases(self.history, driver, lease)
+        self.history.driver = driver if self.history.log.shared else None
         self.files = Files(study, executor, self.leases)
 
     def run(self) -> History:
@@ -145,11 +145,10 @@ class Loop:
         self.files.clear_postponed()
 
     def _take_over(self, joining: bool = False) -> None:
-        for job in self.leases.orphans(joining):
+        for job, attempt, driver in self.leases.orphans(joining):  # of which another driver may take some over meanwhile
             if job.key not in self.running:
-                holder = self.history.attempts.holders.get(job.key)
-                self.history.lose(job, "driver")
-                self.leases.forget(holder)
+                self.history.lose(job, "driver", attempt=attempt)
+                self.leases.forget(driver)
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +36,7 @@ class Raised(Result):
 
 
 Outcome = tuple[Job, Result | Lost]
+Kept = Mapping[Key, int | None]  # keys whose checkpoint stays, and of which attempt; None: of all
 
 
 class Executor(Protocol):
@@ -68,10 +69,12 @@ class Executor(Protocol):
         """Gives up the checkpoint and the held Run that one attempt at a key made."""
         ...
 
-    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
-        """Deletes every checkpoint but those of `keys` and of jobs in flight; of finished keys, those of other attempts than
-        the `standing` one, too. Looks through the whole folder: called at
-        the start of a run, for what an earlier one left, and at its end."""
+    def keep(self, read: Callable[[], Kept | None]) -> None:
+        """Deletes every checkpoint but those that `read` names and those of jobs in flight. Looks through the whole folder:
+        called at the start of a run, for what an earlier one left, and at its end.
+
+        read: asked after the folder was looked through, so that what another driver publishes meanwhile stays. None: all stays.
+        """
         ...
 
     def close(self) -> None:

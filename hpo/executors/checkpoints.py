@@ -6,10 +6,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from hpo.executors.base import Kept
 from hpo.executors.locks import FolderLock
 from hpo.history import History
 from hpo.job import Key
@@ -90,17 +91,19 @@ class Checkpoints:
         for path in self.folder.glob(f"{self.half(key, attempt, process).name}*"):
             remove(path)
 
-    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
-        """Deletes every checkpoint of another key, with what a dead process left half-written of one, and those of other attempts
-        than the `standing` one, which is known of finished keys."""
-        wanted, standing = set(keys), standing or {}
-        for entry in os.scandir(self.folder):
-            match = NAME.fullmatch(entry.name)
-            if match is None:
-                continue
+    def list_names(self) -> list[str]:
+        """The names of all checkpoints in the folder, and of what was left half-written."""
+        return [name for name in os.listdir(self.folder) if NAME.fullmatch(name)]
+
+    def keep(self, kept: Kept, names: Iterable[str]) -> None:
+        """Of these names deletes those of other keys, with what a dead process left half-written of one, and those of other
+        attempts than the one that is kept."""
+        for name in names:
+            match = NAME.fullmatch(name)
+            assert match is not None
             key, attempt = (int(match[1]), int(match[2])), int(match[3] or 0)
-            if key not in wanted or standing.get(key, attempt) != attempt:
-                remove(Path(entry.path))
+            if key not in kept or kept[key] not in (None, attempt):
+                remove(self.folder / name)
 
     def _clear_half(self) -> None:
         for entry in os.scandir(self.folder):

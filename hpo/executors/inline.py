@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from hpo.executors.base import Outcome
+from hpo.executors.base import Kept, Outcome
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key
@@ -45,10 +45,12 @@ class Inline:
         self._worker.drop([key])
         self._checkpoints.refuse(key, attempt)
 
-    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
-        kept = {*keys, *(job.key for job, _ in self._jobs)}
-        self._worker.keep(kept)
-        self._checkpoints.keep(kept, standing)
+    def keep(self, read: Callable[[], Kept | None]) -> None:
+        names, kept = self._checkpoints.list_names(), read()
+        if kept is not None:
+            kept = {**kept, **{job.key: None for job, _ in self._jobs}}
+            self._worker.keep(kept)
+            self._checkpoints.keep(kept, names)
 
     def close(self) -> None:
         self._worker.close()

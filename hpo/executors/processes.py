@@ -10,12 +10,12 @@ import multiprocessing
 import queue
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
 from pickle import PicklingError, dumps
 
-from hpo.executors.base import Lost, Outcome
+from hpo.executors.base import Kept, Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.slot import Slot, is_unreachable
 from hpo.executors.watchdog import Watchdog
@@ -310,12 +310,15 @@ class Processes:
             self._forget([key])
             self._checkpoints.refuse(key, attempt)
 
-    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
+    def keep(self, read: Callable[[], Kept | None]) -> None:
+        names, kept = self._checkpoints.list_names(), read()
+        if kept is None:
+            return
         with self._lock:
-            kept = {*keys, *self._taken}
+            kept = {**kept, **dict.fromkeys(self._taken)}
             for slot in self._slots:  # a busy one holds one Run too many at most until it is told
                 slot.dropped += [key for key in slot.holds.values() if key not in kept and key not in slot.dropped]
-            self._checkpoints.keep(kept, standing)
+            self._checkpoints.keep(kept, names)
 
     def close(self) -> None:
         with self._lock:

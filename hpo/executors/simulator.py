@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hpo.executors.base import Lost, Outcome
+from hpo.executors.base import Kept, Lost, Outcome
 from hpo.executors.faults import failed_result
 from hpo.forks import one_process
 from hpo.job import Job, Key, Result
@@ -91,8 +91,10 @@ class Simulator:
     def refuse(self, key: Key, attempt: int) -> None:
         pass  # it tells no attempts apart
 
-    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
-        self.kept &= {*keys, *(job.key for _, _, job, _ in self._running)}
+    def keep(self, read: Callable[[], Kept | None]) -> None:
+        kept = read()
+        if kept is not None:
+            self.kept &= {*kept, *(job.key for _, _, job, _ in self._running)}
 
     def close(self) -> None:
         self._running.clear()

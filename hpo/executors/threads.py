@@ -5,10 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from hpo.executors.base import Lost, Outcome
+from hpo.executors.base import Kept, Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.faults import failed_result
 from hpo.executors.worker import Worker
@@ -108,11 +108,13 @@ class Threads:
         self._forget([key])
         self._checkpoints.refuse(key, attempt)
 
-    def keep(self, keys: Iterable[Key], standing: Mapping[Key, int] | None = None) -> None:
-        kept = {*keys, *self._running}
-        for worker in self._idle:  # a busy one holds one Run too many at most until it is told
-            worker.keep(kept)
-        self._checkpoints.keep(kept, standing)
+    def keep(self, read: Callable[[], Kept | None]) -> None:
+        names, kept = self._checkpoints.list_names(), read()
+        if kept is not None:
+            kept = {**kept, **dict.fromkeys(self._running)}
+            for worker in self._idle:  # a busy one holds one Run too many at most until it is told
+                worker.keep(kept)
+            self._checkpoints.keep(kept, names)
 
     def close(self) -> None:
         for worker in self._idle:

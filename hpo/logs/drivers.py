@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
 
 from hpo.logs.base import Driver
 
@@ -19,8 +18,7 @@ def write_driver(db: sqlite3.Connection, driver: Driver) -> None:
     """Writes or replaces a driver's row."""
     row = (driver.number, driver.process, driver.beats, driver.seen, driver.lease)
     if not _has_table(db):
-        with suppress(sqlite3.OperationalError):  # another driver has made it meanwhile
-            db.execute(SQL)
+        db.execute(SQL.replace("TABLE", "TABLE IF NOT EXISTS", 1))  # another driver may have made it meanwhile
     db.execute("INSERT OR REPLACE INTO drivers VALUES (?, ?, ?, ?, ?)", row)
 
 

@@ -27,3 +27,12 @@ def commands(capsys: pytest.CaptureFixture[str]) -> Commands:
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of real studies, for reading only."""
     return build_studies(tmp_path_factory.mktemp("studies"))
+
+
+@pytest.fixture
+def place(name: str, tmp_path: Path) -> Iterator[Path]:
+    """Where the logs of a parametrized back end stand; what they left in a database goes at the end."""
+    from tests.hpo.servers import home
+
+    with home(name, tmp_path):
+        yield tmp_path

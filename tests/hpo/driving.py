@@ -1,12 +1,13 @@
-"""One of several drivers of a study, as a process: `python -m tests.hpo.driving FOLDER NAME SLOW LEASE [TRIALS]`.
+"""One of several drivers of a study, as a process: `python -m tests.hpo.driving FOLDER NAME SLOW LEASE [TRIALS|0 [DIES]]`.
 
 It begins when there is a file `go`. Every job writes into the folder's journal when it begins and when it ends: who ran which
-attempt."""
+attempt. With DIES it kills itself inside its job of that number, counted from 1; with -DIES it stops itself there."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -32,13 +33,17 @@ def make(name: str) -> Optimizer:
 class Journal(Inline):
     """An executor that writes down what it does with which attempt."""
 
-    def __init__(self, folder: Path, horizon: int, slow: float) -> None:
+    def __init__(self, folder: Path, horizon: int, slow: float, dies: int) -> None:
         super().__init__(Traces(folder / "traces", slow), horizon, folder / "checkpoints")
-        self.folder = folder
+        self.folder, self.left = folder, abs(dies)
+        self.signal = signal.SIGKILL if dies > 0 else signal.SIGSTOP
 
     def submit(self, job: Job, attempts: Any = None) -> None:
         self.attempt = (attempts or {}).get(job.key, 0)
         self._write(job, "begin")
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.signal)
         super().submit(job, attempts)
 
     def wait(self, timeout: float | None = None) -> tuple[Job, Result | Lost] | None:
@@ -53,17 +58,18 @@ class Journal(Inline):
             file.write(line + "\n")
 
 
-def main(folder: Path, name: str, slow: float, lease: float, trials: int | None) -> None:
+def main(folder: Path, name: str, slow: float, lease: float, trials: int | None, dies: int) -> None:
     log = (folder / "url").read_text(encoding="utf-8") if (folder / "url").exists() else str(folder / "log.db")
     (folder / f"ready-{os.getpid()}").touch()
     while not (folder / "go").exists():
         time.sleep(0.01)
     optimizer = make(name)
     study = Study(optimizer, horizon=9 if name == "random" else None, log=open_log(log))
-    run(study, Journal(folder, study.header.horizon, slow), Stop(trials=trials), lease=lease)
+    run(study, Journal(folder, study.header.horizon, slow, dies), Stop(trials=trials), lease=lease)
     (folder / f"end-{os.getpid()}").write_text(json.dumps([len(study.history.pending), len(study.history.results)]))
 
 
 if __name__ == "__main__":
     root, chosen, seconds, length, *rest = sys.argv[1:]
-    main(Path(root), chosen, float(seconds), float(length), int(rest[0]) if rest else None)
+    most, deadly = [*map(int, rest), 0, 0][:2]
+    main(Path(root), chosen, float(seconds), float(length), most or None, deadly)

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,12 +15,14 @@ from typing import Any
 
 import pytest
 
-from hpo import Inline, MemoryLog, Random, SQLiteLog, Stop, Study, run
+from hpo import Inline, Job, MemoryLog, Random, SQLiteLog, Stop, Study
 from hpo.executors import standing_name
+from hpo.failures import Failures
 from hpo.files import Files
 from hpo.history import History
 from hpo.leases import Leases
 from hpo.logs.base import Driver
+from hpo.loop import Loop
 from hpo.processes import is_gone, this_process
 from tests.hpo.cases import ROOT
 from tests.hpo.driving import make
@@ -40,14 +41,16 @@ def eventually(condition: Callable[[], Any]) -> Any:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """start(name, slow, lease, trials) is a driver of the study in tmp_path."""
+    """start(name, slow, lease, trials, dies) is a driver of the study in tmp_path; with `wait` it begins when there is a `go`."""
     lives = []
 
-    def begin(name: str, slow: float, lease: float, trials: int | None = None, wait: bool = False) -> subprocess.Popen[bytes]:
+    def begin(
+        name: str, slow: float, lease: float, trials: int | None = None, dies: int = 0, wait: bool = False
+    ) -> subprocess.Popen[bytes]:
         if not wait:
             (tmp_path / "go").touch()
-        given = [str(tmp_path), name, str(slow), str(lease), *([] if trials is None else [str(trials)])]
-        lives.append(subprocess.Popen([sys.executable, "-m", "tests.hpo.driving", *given], cwd=ROOT))
+        given = [tmp_path, name, slow, lease, trials or 0, dies]
+        lives.append(subprocess.Popen([sys.executable, "-m", "tests.hpo.driving", *map(str, given)], cwd=ROOT))
         return lives[-1]
 
     yield begin
@@ -102,12 +105,11 @@ def test_drivers_share_a_study(name: str, start: Any, tmp_path: Path) -> None:
 
 def test_what_a_killed_driver_had_is_taken_over_at_once(start: Any, tmp_path: Path) -> None:
     """From its last checkpoint, once, by an event; the lease of an hour does not matter, since its process is gone."""
-    first = start("asha", 0.05, 3600.0, 30)
-    eventually(lambda: len(begun(tmp_path, first)) >= 4)
-    other = start("asha", 0.05, 3600.0, 30)
-    eventually(lambda: begun(tmp_path, other))
-    first.kill()  # its parent has not asked how it ended: what is left of it counts as gone
-    assert other.wait(PATIENCE) == 0
+    first, other = start("asha", 0.05, 3600.0, 30, 4, wait=True), start("asha", 0.05, 3600.0, 30, wait=True)
+    eventually(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
+    (tmp_path / "go").touch()
+    assert other.wait(PATIENCE) == 0  # nobody has asked yet how the first has ended: what is left of it counts as gone
+    assert first.wait(PATIENCE) == -signal.SIGKILL and begun(tmp_path, other)
     history = study_of(tmp_path, "asha").history
     check_attempts(tmp_path, history)
     lost = [event.body for event in history.events if event.kind == "lost"]
@@ -118,9 +120,8 @@ def test_what_a_killed_driver_had_is_taken_over_at_once(start: Any, tmp_path: Pa
 
 def test_a_driver_that_was_stopped_comes_back(start: Any, tmp_path: Path) -> None:
     """Beyond its lease its job is given out again; what it tells late is recorded or refused, once, and overwrites nothing."""
-    first = start("random", 0.05, 1.0, 4)
+    first = start("random", 0.05, 1.0, 4, -1)
     eventually(lambda: begun(tmp_path, first))
-    first.send_signal(signal.SIGSTOP)
     other = start("random", 0.05, 1.0, 4)
     history = study_of(tmp_path, "random").history
 
@@ -271,12 +272,79 @@ def test_orphans_are_those_of_the_dead() -> None:
     own = optimizer.ask()
     assert by_hand and theirs and own
     log.rows[other] = Driver(other, "elsewhere/1/1", 0, 0, 60.0)
-    assert [job.key for job in leases.orphans()] == [] and leases.has_others_work()
-    assert [job.key for job in leases.orphans(joining=True)] == [by_hand.key]
+    assert leases.orphans() == [] and leases.has_others_work()
+    assert [(job.key, *more) for job, *more in leases.orphans(joining=True)] == [(by_hand.key, 0, None)]
     del log.rows[other]
     leases._looked = (-1, 0.0)
-    assert [job.key for job in leases.orphans()] == [theirs.key] and not leases.has_others_work()
+    assert [(job.key, *more) for job, *more in leases.orphans()] == [(theirs.key, 0, other)] and not leases.has_others_work()
     leases.close()
+
+
+def test_what_another_takes_over_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+    """Two jobs of a dead driver: while this driver records the loss of the first, another takes over the second and starts it."""
+    one, two = (Study(Random(line(), seed=1), log=SQLiteLog(tmp_path / "s.sqlite")) for _ in range(2))
+    one.history.driver = one.history.run()
+    assert one.optimizer.ask() and one.optimizer.ask()
+    loop = Loop(one, Inline(lambda config: 1.0), Stop(trials=2), None, Failures(), 60.0)
+    lose = one.history.lose
+
+    def lose_late(job: Job, *given: Any, **named: Any) -> bool:
+        if job.key == (0, 1):
+            two.history.refresh()
+            two.history.driver = two.history.run()
+            two.history.log.beat(Driver(two.history.driver, "elsewhere/1/1", 0, 0, 60.0))
+            assert two.history.lose(two.history.jobs[1, 1], "driver")
+            two.optimizer.ask()
+        return lose(job, *given, **named)
+
+    one.history.lose = lose_late  # type: ignore[method-assign]
+    loop._take_over(joining=True)
+    history = one.history
+    assert list(history.retries) == [(0, 1)] and list(history.pending) == [(1, 1)]
+    assert history.attempt((1, 1)) == 1 and history.attempts.holders[1, 1] == two.history.driver
+    assert two.history.driver in {row.number for row, _ in history.log.drivers()}
+    loop.leases.close()
+
+
+def test_a_log_is_the_same_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in one process: each sees that the others live."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.db").symlink_to("s.db")
+    studies = [Study(Random(line()), log=SQLiteLog(name)) for name in ("s.db", "./s.db", str(tmp_path / "s.db"), "link.db")]
+    lives = [Leases(study.history, study.history.run()) for study in studies]
+    for leases in lives:
+        leases.history.refresh()
+        assert look(leases) == {other.number for other in lives} - {leases.number}
+    for leases in lives:
+        leases.close()
+
+
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+def test_whoever_clears_up_reads_on_first(tmp_path: Path, moment: str) -> None:
+    """A driver that came and went since the last look, or comes while the folder is looked through, keeps what it published."""
+    one, two = (Study(make("asha"), log=SQLiteLog(tmp_path / "s.sqlite")) for _ in range(2))
+    leases = Leases(one.history, one.history.run())
+    executors = [Inline(Traces(tmp_path / "traces"), 9, tmp_path / "c") for _ in range(2)]
+    files = Files(one, executors[0], leases)
+
+    def work() -> None:
+        job = two.optimizer.ask()
+        assert job is not None
+        executors[1].submit(job)
+        outcome = executors[1].wait()
+        assert outcome is not None
+        two.optimizer.tell(*outcome)
+
+    if moment == "before":
+        work()
+    else:
+        refresh = one.history.refresh
+        one.history.refresh = lambda: (refresh(), work())[0]  # type: ignore[method-assign]
+    files.clear()
+    assert (tmp_path / "c" / "0-1.ckpt").exists()
+    leases.close()
+    for executor in executors:
+        executor.close()
 
 
 def test_a_checkpoint_waits_until_every_driver_has_read_of_its_death(tmp_path: Path) -> None:
@@ -302,32 +370,3 @@ def test_a_checkpoint_waits_until_every_driver_has_read_of_its_death(tmp_path: P
     assert left == {standing_name(study.history, key) for key in study.keep() if key in study.history.results} and left < there
     leases.close()
     executor.close()
-
-
-# -- the row in a log ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_run_leaves_no_row(tmp_path: Path) -> None:
-    study = Study(Random(line()), log=SQLiteLog(tmp_path / "s.sqlite"))
-    seen: list[int] = []
-    before = set(threading.enumerate())
-
-    def look_around(config: Any) -> float:
-        seen.append(len(study.history.log.drivers()))
-        return 1.0
-
-    run(study, Inline(look_around), Stop(trials=3))
-    assert seen == [1, 1, 1] and study.history.log.drivers() == []
-    assert not {thread for thread in threading.enumerate() if thread.name == "lease"} - before
-    starts = [event.body for event in study.history.events if event.kind == "start"]
-    assert {body["driver"] for body in starts} == {0} and study.history.events[0].kind == "run"
-
-
-def test_a_log_that_gives_no_positions_is_refused(tmp_path: Path) -> None:
-    class Silent(MemoryLog):
-        def append(self, event: Any) -> int:
-            super().append(event)
-            return None  # type: ignore[return-value]
-
-    with pytest.raises(TypeError, match=r"append of the log .* returned None; it must return the event's position"):
-        run(Study(Random(line()), log=Silent()), Inline(lambda config: 1.0), Stop(trials=1))

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hpo import Study, open_log
+from hpo import Inline, MemoryLog, Random, SQLiteLog, Stop, Study, open_log, run
 from hpo.logs.base import Driver
 from tests.hpo.cases import ROOT
 from tests.hpo.driving import make
-from tests.hpo.servers import IN_TABLES, SHARED, at, home, statements, url
+from tests.hpo.objectives import line
+from tests.hpo.servers import IN_TABLES, SHARED, at, statements, url
 from tests.hpo.test_hpo_leases import PATIENCE, eventually, journal
 from tests.hpo.test_hpo_logs import HEADER, start
 
 each = pytest.mark.parametrize("name", [name for name in SHARED if name != "mariadb"])
-
-
-@pytest.fixture
-def place(name: str, tmp_path: Path) -> Iterator[Path]:
-    with home(name, tmp_path):
-        yield tmp_path
 
 
 @each
@@ -82,14 +79,11 @@ def test_a_study_that_goes_takes_its_drivers_along(name: str, place: Path) -> No
 def test_drivers_share_a_study(name: str, place: Path) -> None:
     """Clones of each other's trials, one of the drivers killed on the way; every attempt is run by one, and all end together."""
     (place / "url").write_text(url(name, place))
+    command = [sys.executable, "-m", "tests.hpo.driving", str(place), "pbt", "0.1", "60", "0"]
+    lives = [subprocess.Popen([*command, dies], cwd=ROOT) for dies in ("1", "0", "0")]
+    eventually(lambda: len(list(place.glob("ready-*"))) == 3)
     (place / "go").touch()
-    command = [sys.executable, "-m", "tests.hpo.driving", str(place), "pbt", "0.03", "60"]
-    lives = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
-    first = eventually(lambda: journal(place))[0][4]
-    killed = next(life for life in lives if life.pid == first)
-    killed.kill()
-    assert [life.wait(PATIENCE) for life in lives if life is not killed] == [0, 0]
-    killed.wait()
+    assert [life.wait(PATIENCE) for life in lives] == [-signal.SIGKILL, 0, 0]
     attempts = [tuple(entry[1:4]) for entry in journal(place) if entry[0] == "begin"]
     study = Study(make("pbt"), log=url(name, place))
     history = study.history
@@ -97,3 +91,29 @@ def test_drivers_share_a_study(name: str, place: Path) -> None:
     lost = [event.body["cause"] for event in history.events if event.kind == "lost"]
     assert lost == ["driver"] and history.log.drivers() == []
     history.log.close()
+
+
+def test_a_run_leaves_no_row(tmp_path: Path) -> None:
+    study = Study(Random(line()), log=SQLiteLog(tmp_path / "s.sqlite"))
+    seen: list[int] = []
+    before = set(threading.enumerate())
+
+    def look_around(config: Any) -> float:
+        seen.append(len(study.history.log.drivers()))
+        return 1.0
+
+    run(study, Inline(look_around), Stop(trials=3))
+    assert seen == [1, 1, 1] and study.history.log.drivers() == []
+    assert not {thread for thread in threading.enumerate() if thread.name == "lease"} - before
+    starts = [event.body for event in study.history.events if event.kind == "start"]
+    assert {body["driver"] for body in starts} == {0} and study.history.events[0].kind == "run"
+
+
+def test_a_log_that_gives_no_positions_is_refused(tmp_path: Path) -> None:
+    class Silent(MemoryLog):
+        def append(self, event: Any) -> int:
+            super().append(event)
+            return None  # type: ignore[return-value]
+
+    with pytest.raises(TypeError, match=r"append of the log .* returned None; it must return the event's position"):
+        run(Study(Random(line()), log=Silent()), Inline(lambda config: 1.0), Stop(trials=1))

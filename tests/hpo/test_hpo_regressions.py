@@ -73,7 +73,7 @@ def test_a_missing_checkpoint_is_said_and_no_training_from_zero(tmp_path: Path) 
     worker = Worker(Counter, 30, checkpoints)
     assert isinstance(worker.execute(Job(0, {"x": 0.1}, 10)), Result)
     worker.close()
-    checkpoints.keep([])
+    checkpoints.keep({}, checkpoints.list_names())
     lost = worker.execute(Job(0, {"x": 0.1}, 20, (0, 10)))
     assert isinstance(lost, Lost) and lost.cause == "source"
     assert "0-10.ckpt, which the job starts from, is gone" in lost.message

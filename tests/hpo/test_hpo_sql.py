@@ -7,7 +7,6 @@ import os
 import random
 import struct
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,11 @@ from hpo.logs import Collision, Event, LogError, SQLLog, delete_study, list_stud
 from hpo.testing import Drive
 from tests.hpo.cases import build
 from tests.hpo.objectives import line
-from tests.hpo.servers import IN_TABLES, SEVERAL, at, home, statements, url
+from tests.hpo.servers import IN_TABLES, SEVERAL, at, statements, url
 from tests.hpo.test_hpo_logs import HEADER, start
 
 SERVER = [name for name in IN_TABLES if name not in (SEVERAL, "mariadb")]
 each = pytest.mark.parametrize("name", [SEVERAL, *SERVER])
-
-
-@pytest.fixture
-def place(name: str, tmp_path: Path) -> Iterator[Path]:
-    with home(name, tmp_path):
-        yield tmp_path
 
 
 @each

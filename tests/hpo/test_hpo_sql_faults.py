@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is: what should end at once would hang if it did not."""
     monkeypatch.setattr(database, "PATIENCE", 3600.0)
     monkeypatch.setattr(database, "FIRST", 3600.0)
-
-
-@pytest.fixture
-def place(name: str, tmp_path: Path) -> Iterator[Path]:
-    with home(name, tmp_path):
-        yield tmp_path
 
 
 def through(where: str, cable: Line) -> str:
