@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import typer
 
-import hpo.logs
 from hpo.analysis.comparison import Contrast, Standing, compare_trials, header_differences
 from hpo.analysis.lines import join_config, short
 from hpo.analysis.progress import count_rungs
@@ -17,7 +16,7 @@ from hpo.cli.output import describe_trial, print_json, print_table, trial_text
 from hpo.cli.places import parse_key, study_at
 from hpo.job import Job, Key
 from hpo.load import write_call
-from hpo.logs import LogError
+from hpo.logs import LogError, list_studies
 from hpo.queue import list_queued
 from hpo.stopping import search_seconds
 from hpo.study import Study
@@ -41,12 +40,11 @@ def studies(url: Place, json: Json = False) -> None:
 
 def _list_places(url: str) -> dict[str, str]:
     """The place of every study by its name; of a log that is one study its own."""
-    listing = vars(hpo.logs).get("list_studies")  # where there are databases of several studies
     place = url if "://" in url else f"sqlite:///{Path(url).absolute()}"
-    if listing is not None and "study=" not in place.partition("?")[2]:
+    if "study=" not in place.partition("?")[2]:
         try:
             join = "&" if "?" in place else "?"
-            return {name: f"{place}{join}study={quote(name, safe='')}" for name in listing(place)}
+            return {name: f"{place}{join}study={quote(name, safe='')}" for name in list_studies(place)}
         except LogError:  # a file of one study
             if not place.startswith("sqlite:"):
                 raise
@@ -150,16 +148,14 @@ def _show_trial(study: Study, key: Key, json: bool) -> None:
 def best(log: LogPlace, json: Json = False) -> None:
     """The best trial; with several objectives all of the front."""
     with study_at(log) as study:
+        alone = len(study.header.objectives) == 1
         try:
-            trials = study.pareto
+            trials = [study.best] if alone else study.pareto
         except ValueError as error:
             raise No(error) from None
-        if len(study.header.objectives) == 1:
-            trials = [study.best]
-        if json and len(study.header.objectives) == 1:
-            return print_json(describe_trial(study.best))
         if json:
-            return print_json({"front": [describe_trial(trial) for trial in trials]})
+            found = [describe_trial(trial) for trial in trials]
+            return print_json(found[0] if alone else {"front": found})
         for trial in trials:
             print(trial_text(trial, study.header.unit))
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-import hpo.logs
 from hpo.cli.app import Json, LogPlace, No, app
 from hpo.cli.output import print_json
 from hpo.cli.places import study_at
+from hpo.logs import delete_study
 from hpo.values import quantity
 
 BESIDE = ("", "-journal", "-wal", "-shm")  # of a log's file, what SQLite may have left next to it
@@ -31,8 +31,8 @@ def delete(
     if path is None and name is None:
         raise ValueError(f"the log {place!r} is neither a file nor a study in a database, so there is nothing to delete")
     _confirm(place, results, living, yes, json)
-    if path is None:
-        vars(hpo.logs)["delete_study"](log, name)
+    if name is not None:
+        delete_study(log, name)
     else:
         for suffix in BESIDE:
             Path(f"{path}{suffix}").unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from hpo.logs import schema
 from hpo.logs.base import Collision, Driver, Event, LogError
 from hpo.logs.database import Database
-from hpo.logs.living import insert_driver, remove_driver, select_drivers
+from hpo.logs.driver_rows import insert_driver, remove_driver, select_drivers
 from hpo.logs.rows import Rows
 from hpo.logs.schema import DRIVERS, EVENTS, STUDIES
 

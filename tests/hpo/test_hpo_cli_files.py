@@ -204,7 +204,6 @@ def test_replay_of_what_came_out_differently(commands: Commands, tmp_path: Path)
 # -- several studies in one database -----------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif("list_studies" not in vars(hpo.logs), reason="this version has no databases of several studies")
 def test_several_studies_in_a_database(commands: Commands, tmp_path: Path) -> None:
     space = write_json(tmp_path / "space.json", SPACE_JSON)
     url = f"sqlite:///{tmp_path / 'all.db'}"
