@@ -110,13 +110,13 @@ class Checkpoints:
         return [name for name in os.listdir(self.folder) if NAME.fullmatch(name)]
 
     def keep(self, kept: Kept, names: Iterable[str]) -> None:
-        """Of these names deletes those of other keys, with what a dead process left half-written of one, and those of other
-        attempts than the one that is kept; of a key that has its checkpoint also what was saved before."""
+        """Of these names deletes those of other keys, and those of other attempts than the one that is kept; of a key that has
+        its checkpoint also what was saved before, and what a dead process left half-written."""
         for name in names:
             match = NAME.fullmatch(name)
             assert match is not None
             key, attempt = (int(match[1]), int(match[2])), int(match[3] or 0)
-            if key not in kept or (kept[key] is not None and (match[4] or kept[key] != attempt)):
+            if key not in kept or (kept[key] is not None and (any(match.groups()[3:]) or kept[key] != attempt)):
                 remove(self.folder / name)
 
     def _clear_half(self) -> None:
