@@ -117,7 +117,7 @@ def kind(objective: Objective) -> str:
     return kinds[len(needed)]
 
 
-def saves_inside(run: Any) -> bool:
+def is_saved_inside(run: Any) -> bool:
     """Whether a Run's `advance` takes a `checkpoint` to call between steps."""
     return not isinstance(run, FunctionRun | ReportRun) and "checkpoint" in inspect.signature(run.advance).parameters
 

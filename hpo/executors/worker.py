@@ -18,7 +18,7 @@ from hpo.executors.faults import MissingSource, StorageError, describe, failed_r
 from hpo.executors.interim import EVERY, Interim, save
 from hpo.forks import one_process
 from hpo.job import Job, Key, Result
-from hpo.objective import FunctionRun, Objective, ReportRun, build, hook, kind, saves_inside
+from hpo.objective import FunctionRun, Objective, ReportRun, build, hook, is_saved_inside, kind
 from hpo.signals import Terminated
 from hpo.values import is_several, number
 
@@ -118,7 +118,7 @@ class Worker:
         return run
 
     def _interim(self, run: Any, key: Key, attempt: int) -> Interim | None:
-        if saves_inside(run):
+        if is_saved_inside(run):
             return Interim(run, self.checkpoints, key, attempt, EVERY if self.every is None else self.every)
         if self.every is not None:
             warnings.warn(f"checkpoint_every is {self.every:g}, but `advance` of {type(run).__name__} takes no `checkpoint`, so "

@@ -53,4 +53,4 @@ def test_a_worker_saves_it(tmp_path: Path) -> None:
     again = Worker(TrainerObjective(make_trainer), STEPS, checkpoints, 0.0).execute(Job(0, {}, 3), {(0, 3): 1})
     assert isinstance(again, Result) and again.metrics["eval_loss"] == pytest.approx(result.metrics["eval_loss"], rel=1e-6)
     checkpoints.close()
-    assert hpo.objective.saves_inside(TrainerRun(make_trainer, {}, 0, STEPS))
+    assert hpo.objective.is_saved_inside(TrainerRun(make_trainer, {}, 0, STEPS))

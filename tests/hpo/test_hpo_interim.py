@@ -147,7 +147,7 @@ def test_looking_through_the_folder_keeps_what_a_pending_job_saved(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
-def test_every_executor_saves_inside_a_job(name: str, tmp_path: Path) -> None:
+def test_every_executor_is_saved_inside_a_job(name: str, tmp_path: Path) -> None:
     traces = InsideTraces(tmp_path / "journal", {})
     executor = make_executor(name, traces, HORIZON, tmp_path / "c", {"workers": 1, "checkpoint_every": 0.0})
     executor.submit(Job(0, {"x": 0.5}, 9, seed=3))
