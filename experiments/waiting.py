@@ -92,6 +92,9 @@ class Queue(Simulator):
         self.mark = self.clock()
         return outcome
 
+    def drop_interim(self, key: Key, attempt: int) -> None:
+        pass  # nothing is saved inside its jobs
+
     def refuse(self, key: Key, attempt: int) -> None:
         pass  # it tells no attempts apart
 

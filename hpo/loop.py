@@ -218,6 +218,8 @@ class Loop:
                 self._finish(other, result)
         elif not isinstance(outcome, Lost):
             self._finish(job, outcome, attempt)
+        if not isinstance(outcome, Lost):
+            self.executor.drop_interim(job.key, attempt)
 
     def _finish(self, job: Job, result: Result, attempt: int | None = None) -> None:
         result = name_objective(result, self.study.objective)

@@ -31,7 +31,14 @@ class Run(Protocol):
     """One learning curve in memory. `until` is absolute, in the study's unit, and never falls."""
 
     def advance(self, until: int) -> tuple[Metrics, Curve]:
-        """Trains to `until`. Returns the metrics there, and (step, value) of the evaluations on the way."""
+        """Trains to `until`. Returns the metrics there, and (step, value) of the evaluations on the way.
+
+        A Run that can be saved between any two steps takes a second argument,
+
+            def advance(self, until: int, checkpoint: Callable[[], None] | None = None)
+
+        and calls `checkpoint()` between steps, which saves the Run when it is time to. Where the worker dies, the job goes on
+        from there: what `load` gives then is the same training, the evaluations on the way so far included."""
         ...
 
     def save(self, path: str) -> None:
@@ -108,6 +115,11 @@ def kind(objective: Objective) -> str:
             f"the objective takes {names}; allowed are f(config), f(config, report) and factory(config, seed, horizon)"
         )
     return kinds[len(needed)]
+
+
+def is_saved_inside(run: Any) -> bool:
+    """Whether a Run's `advance` takes a `checkpoint` to call between steps."""
+    return not isinstance(run, FunctionRun | ReportRun) and "checkpoint" in inspect.signature(run.advance).parameters
 
 
 def build(objective: Objective, config: Mapping[str, Any], seed: int, horizon: int) -> FunctionRun | ReportRun | Run:

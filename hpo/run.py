@@ -104,6 +104,7 @@ def minimize(
     timeout: float | None = None,
     renew_after_jobs: int | None = None,
     renew_after_bytes: int | None = None,
+    checkpoint_every: float | None = None,
     log: str | Path | Log | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
@@ -120,6 +121,8 @@ def minimize(
     executor     a name of `hpo.EXECUTORS`: "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
     renew_after_jobs, renew_after_bytes   for "processes": a worker that has done so many jobs, or holds more memory than that
                  at the end of a job, is replaced by a new process; for objectives that leak
+    checkpoint_every   seconds between two saves inside a job, of a Run that allows it (see hpo.objective.Run); default 300,
+                 infinity is never. Where a worker or the driver dies, the job goes on from there
     log          the path of a SQLite file, a URL of a log, or a log: the same call again resumes it
     folder       where checkpoints stand (default: beside the log; without one a temporary folder)
     catch        exceptions of the objective, as in `except`, that do not end the search even if its first three trials raise them
@@ -137,7 +140,7 @@ def minimize(
     for rule in limits.rules:
         rule.refuse(chosen.header(objectives, unit, horizon, order=order), chosen)
     executor_options(executor)  # refuses an unknown executor before anything is made
-    options = {"workers": workers, "timeout": timeout, **renewal}
+    options = {"workers": workers, "timeout": timeout, **renewal, "checkpoint_every": checkpoint_every}
     trained = with_objects(objective, space)
     first = partial(_make_first, quiet, executor, trained, horizon or chosen.horizon, options)
     what = {"objectives": objectives, "order": order, "unit": unit, "horizon": horizon}
@@ -191,6 +194,7 @@ def maximize(
     timeout: float | None = None,
     renew_after_jobs: int | None = None,
     renew_after_bytes: int | None = None,
+    checkpoint_every: float | None = None,
     log: str | Path | Log | None = None,
     folder: str | Path | None = None,
     quiet: bool = False,
@@ -200,5 +204,5 @@ def maximize(
     return minimize(
         objective, space, optimizer, trials, seed=seed, seconds=seconds, stop=stop, objectives={"value": "max"}, horizon=horizon,
         unit=unit, executor=executor, workers=workers, timeout=timeout, renew_after_jobs=renew_after_jobs,
-        renew_after_bytes=renew_after_bytes, log=log, folder=folder, quiet=quiet, catch=catch,
+        renew_after_bytes=renew_after_bytes, checkpoint_every=checkpoint_every, log=log, folder=folder, quiet=quiet, catch=catch,
     )  # fmt: skip

@@ -278,6 +278,10 @@ FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "diverged": (lambda v: type(v) is bool, "true or false"),
     "scaler": (lambda v: v is None or _is_row(v, _is_number, _is_count), "a number and a count, or null"),
     "guard": (lambda v: _is_row(v, _is_count, _is_count, _is_number), "two counts and a number"),
+    "curve": (
+        lambda v: type(v) is list and all(_is_row(point, _is_count, _is_number) for point in v),
+        "rows of a count and a number",
+    ),
     "stopping": (lambda v: v is None or _is_table(v, best=_is_number, waited=_is_count), "best and waited, or null"),
     "noise": (
         lambda v: _is_table(v, **dict.fromkeys(("signal", "variance", "weight"), _is_number), decay=_is_decay),

@@ -6,7 +6,7 @@ at every step. So a checkpoint is weights, moments, averages, loss scale and pos
     advance(2n)  ==  advance(n), save, load in a new run, advance(n)        bit for bit
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from math import isfinite, nan
 from pathlib import Path
@@ -128,6 +128,7 @@ class TrainRun:
         self.steps = self.tokens = 0
         self.diverged = self._has_loss = False  # `_has_loss`: whether _train_loss holds anything
         self._validated: tuple[int, float] | None = None  # (steps, validation loss) of the last evaluation
+        self._curve: dict[int, float] = {}  # of the advance that is under way; empty between two of them
 
     @property
     def skipped_steps(self) -> int:
@@ -139,8 +140,11 @@ class TrainRun:
         """Whether early stopping has ended the run."""
         return self.stopping.is_over(self.config.patience)
 
-    def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]:
-        """Train until the absolute, nominal budget `until`; returns (metrics, curve).
+    def advance(
+        self, until: int, checkpoint: Callable[[], None] | None = None
+    ) -> tuple[dict[str, float], list[tuple[int, float]]]:
+        """Train until the absolute, nominal budget `until`; returns (metrics, curve). `checkpoint` is called between steps, and
+        may save: who loads that and advances to the same budget returns what this run does.
 
         The curve has (position in the study's unit, validation loss) at every `eval_every`-th step and at the end.
         Metrics: loss (validation, nats per token, of the average where `ema` keeps one), train_loss (average over about
@@ -152,7 +156,6 @@ class TrainRun:
         self.budget.check(until, self.steps, self.tokens)
         torch.set_num_threads(self.threads)
         before, started, evaluating = self.tokens, perf_counter(), 0.0
-        curve: dict[int, float] = {}
         left, every = self.budget.steps_left(until, self.steps, self.tokens), self.config.eval_every
         with use_device(self.device), without_denormals(self.device):
             while left > 0 and not self.diverged and not self.has_stopped:
@@ -160,13 +163,18 @@ class TrainRun:
                 left -= 1
                 regular = bool(every) and self.steps % every == 0
                 if left == 0 or regular:
-                    evaluating += self._evaluate(curve, regular)
-            evaluating += self._evaluate(curve, False)  # in case there was nothing to train; else it costs nothing
+                    evaluating += self._evaluate(regular)
+                if checkpoint is not None and left > 0:
+                    evaluating -= perf_counter()
+                    checkpoint()
+                    evaluating += perf_counter()
+            evaluating += self._evaluate(False)  # in case there was nothing to train; else it costs nothing
             seconds = perf_counter() - started
             metrics = self._metrics(seconds, (self.tokens - before) / max(seconds - evaluating, 1e-9))
-        return metrics, sorted(curve.items())
+        curve, self._curve = sorted(self._curve.items()), {}
+        return metrics, curve
 
-    def _evaluate(self, curve: dict[int, float], regular: bool) -> float:
+    def _evaluate(self, regular: bool) -> float:
         """Append the validation loss at this position to the curve, or note a divergence; returns the seconds that it took."""
         self._look()  # waits for the device, so that training is not timed as evaluation
         started = perf_counter()
@@ -174,7 +182,7 @@ class TrainRun:
             self._validated = (self.steps, self._validation_loss())
             self.diverged = not isfinite(self._validated[1])
         if not self.diverged and self._validated is not None:
-            curve[self.budget.unit_position(self.steps, self.tokens)] = self._validated[1]
+            self._curve[self.budget.unit_position(self.steps, self.tokens)] = self._validated[1]
             if regular:
                 self.stopping.observe(self._validated[1])
         return perf_counter() - started
@@ -300,9 +308,11 @@ class TrainRun:
         """Write weights, moments, averages, loss scale and position, atomically and durably; no hyperparameters."""
         with use_device(self.device):
             saved = self._checkpoint()
-        if self.group.rank == 0:
-            checkpoints.write(path, saved)
-        self.group.wait()
+        try:
+            if self.group.rank == 0:
+                checkpoints.write(path, saved)
+        finally:
+            self.group.wait()  # the others wait here, and would for ever for one that a full disk has stopped
 
     def _checkpoint(self) -> checkpoints.Checkpoint:
         weights = {name: weight.cpu().numpy() for name, weight in self.engine.named_tensors(self.flat.weights).items()}
@@ -319,6 +329,7 @@ class TrainRun:
             "noise": self.noise.state(),
             "optimizer": self.config.optimizer,
             "owner": self._owner,
+            **({"curve": sorted(self._curve.items())} if self._curve else {}),
             **self.guard.state(),
         }
         return checkpoints.Checkpoint(weights, state, position)
@@ -374,6 +385,7 @@ class TrainRun:
         self._has_loss = self.steps > 0 and loss is not None and (own or isfinite(loss))
         self._train_loss.fill_(loss if self._has_loss else 0.0)
         self._validated = None
+        self._curve = {int(place): loss for place, loss in position.get("curve", ())} if own else {}
         self.guard.restore(position, own)
         self.stopping = Stopping(**((own and position.get("stopping")) or {}))
         self.noise = NoiseScale(**position.get("noise", {})) if own else NoiseScale()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from math import isfinite, nan
@@ -52,9 +52,11 @@ class FrontRun:
         self.run, self.objective = run, objective
         self.save, self.load, self.adopt = run.save, run.load, run.adopt
 
-    def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]:
+    def advance(
+        self, until: int, checkpoint: Callable[[], None] | None = None
+    ) -> tuple[dict[str, float], list[tuple[int, float]]]:
         """Trains, then measures. A training that has diverged has no time, and is a failure already."""
-        metrics, curve = self.run.advance(until)
+        metrics, curve = self.run.advance(until, checkpoint)
         return {**metrics, **self._measure(isfinite(metrics["loss"]))}, curve
 
     def _measure(self, usable: bool) -> dict[str, float]:

@@ -78,8 +78,8 @@ class EpochRun(TrainerRun):
         steps = min(horizon, whole_steps(config, texts))
         super().__init__(lambda some: make({**some, EPOCHS: config[EPOCHS]}), rest, seed, steps)
 
-    def advance(self, until: int) -> tuple[dict[str, float], Curve]:
-        return super().advance(min(until, self.horizon))
+    def advance(self, until: int, checkpoint: Callable[[], None] | None = None) -> tuple[dict[str, float], Curve]:
+        return super().advance(min(until, self.horizon), checkpoint)
 
 
 @dataclass(frozen=True)

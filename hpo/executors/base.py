@@ -65,6 +65,10 @@ class Executor(Protocol):
         excepted. Costs what `keys` are, however long the study: called after a finish, with what no later job will name."""
         ...
 
+    def drop_interim(self, key: Key, attempt: int) -> None:
+        """Gives up what this attempt at a job and earlier ones saved inside it. Called once its result is recorded."""
+        ...
+
     def refuse(self, key: Key, attempt: int) -> None:
         """Gives up the checkpoint and the held Run that one attempt at a key made."""
         ...

@@ -15,8 +15,8 @@ from hpo.executors.locks import FolderLock
 from hpo.history import History
 from hpo.job import Key
 
-# trial, budget, attempt; and what a dead process left of it
-NAME = re.compile(r"(\d+)-(\d+)(?:\.(\d+))?\.ckpt(\.\d+\.half)?(\.[0-9a-f]{8}\.tmp)?")
+# trial, budget, attempt; whether it was saved inside the job; and what a dead process left of it
+NAME = re.compile(r"(\d+)-(\d+)(?:\.(\d+))?\.ckpt(\.part)?(\.\d+\.half)?(\.[0-9a-f]{8}\.tmp)?")
 TEMPORARY = "hpo-checkpoints-"  # first part of a temporary folder's name
 
 
@@ -33,7 +33,7 @@ def standing_name(history: History, key: Key) -> str:
 
 class Checkpoints:
     """`<trial>-<until>.ckpt`, of later attempts `<trial>-<until>.<attempt>.ckpt`, in one folder; a temporary one, gone with
-    `close`, if none is given.
+    `close`, if none is given. What was saved inside a job ends in `.part`.
 
     If no other living process uses the folder, half-written files in it are deleted at the start; and so are the
     temporary folders that dead processes of this user left.
@@ -77,6 +77,20 @@ class Checkpoints:
         """Where a process writes the checkpoint of a key before it is published."""
         return self.folder / f"{checkpoint_name(key, attempt)}.{process}.half"
 
+    def interim_path(self, key: Key, attempt: int) -> Path:
+        """Where stands what an attempt saved before it came to its key."""
+        return self.folder / f"{checkpoint_name(key, attempt)}.part"
+
+    def find_interim(self, key: Key, attempt: int) -> Path | None:
+        """What the last of the earlier attempts saved before it came to a key; None if none did."""
+        paths = (self.interim_path(key, earlier) for earlier in reversed(range(attempt)))
+        return next((path for path in paths if path.exists()), None)
+
+    def drop_interim(self, key: Key, attempt: int) -> None:
+        """Deletes what this attempt and earlier ones saved before they came to a key."""
+        for one in range(attempt + 1):
+            remove(self.interim_path(key, one))
+
     def drop(self, keys: Iterable[Key]) -> None:
         """Deletes the checkpoints that the first attempts at these keys made, where there are any."""
         for key in keys:
@@ -96,19 +110,19 @@ class Checkpoints:
         return [name for name in os.listdir(self.folder) if NAME.fullmatch(name)]
 
     def keep(self, kept: Kept, names: Iterable[str]) -> None:
-        """Of these names deletes those of other keys, with what a dead process left half-written of one, and those of other
-        attempts than the one that is kept."""
+        """Of these names deletes those of other keys, and those of other attempts than the one that is kept; of a key that has
+        its checkpoint also what was saved before, and what a dead process left half-written."""
         for name in names:
             match = NAME.fullmatch(name)
             assert match is not None
             key, attempt = (int(match[1]), int(match[2])), int(match[3] or 0)
-            if key not in kept or kept[key] not in (None, attempt):
+            if key not in kept or (kept[key] is not None and (any(match.groups()[3:]) or kept[key] != attempt)):
                 remove(self.folder / name)
 
     def _clear_half(self) -> None:
         for entry in os.scandir(self.folder):
             match = NAME.fullmatch(entry.name)
-            if match is not None and (match[4] or match[5]):
+            if match is not None and (match[5] or match[6]):
                 remove(Path(entry.path))
 
     def close(self) -> None:

@@ -7,18 +7,28 @@ from pathlib import Path
 
 from hpo.executors.base import Kept, Outcome
 from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.interim import read_interval
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key
 from hpo.objective import Objective, kind
 
 
 class Inline:
-    """Runs a job inside `wait`. Ctrl-C inside the objective leaves the job pending."""
+    """Runs a job inside `wait`. Ctrl-C inside the objective leaves the job pending.
 
-    def __init__(self, objective: Objective, horizon: int = 1, folder: str | Path | None = None) -> None:
+    checkpoint_every   seconds between two saves inside a job, of Runs that allow it (Run.advance); default 300, infinity is never
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        horizon: int = 1,
+        folder: str | Path | None = None,
+        checkpoint_every: float | None = None,
+    ) -> None:
         self.kind = kind(objective)
         self._checkpoints = Checkpoints(folder)
-        self._worker = Worker(objective, horizon, self._checkpoints)
+        self._worker = Worker(objective, horizon, self._checkpoints, read_interval(checkpoint_every, self.kind))
         self._jobs: list[tuple[Job, Mapping[Key, int]]] = []
 
     @property
@@ -40,6 +50,9 @@ class Inline:
         flying = {job.key for job, _ in self._jobs}
         self._worker.drop(keys)
         self._checkpoints.drop(key for key in keys if key not in flying)
+
+    def drop_interim(self, key: Key, attempt: int) -> None:
+        self._checkpoints.drop_interim(key, attempt)
 
     def refuse(self, key: Key, attempt: int) -> None:
         self._worker.drop([key])

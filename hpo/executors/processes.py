@@ -17,6 +17,7 @@ from pickle import PicklingError, dumps
 
 from hpo.executors.base import Kept, Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.interim import read_interval
 from hpo.executors.slot import Slot, is_unreachable
 from hpo.executors.watchdog import Watchdog
 from hpo.job import Job, Key, Result
@@ -54,6 +55,8 @@ class Processes:
     `renew_after_jobs` jobs, or when it holds more than `renew_after_bytes` bytes of memory at the end of one, for
     objectives that leak. The objective must be picklable: a function at the top of a module, or an instance of a class
     there. If it has a method `warm()`, every worker calls it first.
+
+    checkpoint_every   seconds between two saves inside a job, of Runs that allow it (Run.advance); default 300, infinity is never
     """
 
     def __init__(
@@ -67,11 +70,13 @@ class Processes:
         *,
         renew_after_jobs: int | None = None,
         renew_after_bytes: int | None = None,
+        checkpoint_every: float | None = None,
     ) -> None:
         workers, timeout = whole("workers", workers, 1), duration("timeout", timeout, zero=False)
         lookahead = whole("lookahead", lookahead, 0)
         renew_after_jobs = None if renew_after_jobs is None else whole("renew_after_jobs", renew_after_jobs, 1)
         renew_after_bytes = None if renew_after_bytes is None else whole("renew_after_bytes", renew_after_bytes, 1)
+        every = read_interval(checkpoint_every, kind(objective))
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise UnguardedScript
         try:
@@ -89,7 +94,7 @@ class Processes:
         self.timeout, self.workers, self.lookahead = timeout, workers, lookahead
         self.renew_after_jobs, self.renew_after_bytes = renew_after_jobs, renew_after_bytes
         self._checkpoints = Checkpoints(folder)
-        self._objective = objective, horizon, self._checkpoints
+        self._objective = objective, horizon, self._checkpoints, every
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)  # a worker is ready, or the pool is broken
         self._backlog: list[Job] = []
@@ -304,6 +309,9 @@ class Processes:
         """Lets the workers drop held Runs, with their next job."""
         for slot in self._slots:
             slot.dropped += [key for key in dead if key[0] in slot.holds or slot.job is not None]
+
+    def drop_interim(self, key: Key, attempt: int) -> None:
+        self._checkpoints.drop_interim(key, attempt)
 
     def refuse(self, key: Key, attempt: int) -> None:
         with self._lock:

@@ -88,6 +88,9 @@ class Simulator:
     def drop(self, keys: Collection[Key]) -> None:
         self.kept.difference_update(keys)
 
+    def drop_interim(self, key: Key, attempt: int) -> None:
+        pass  # nothing is saved inside its jobs
+
     def refuse(self, key: Key, attempt: int) -> None:
         pass  # it tells no attempts apart
 

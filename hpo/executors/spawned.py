@@ -53,14 +53,14 @@ def _begin(connection: Connection, preparation: dict[str, Any], arguments: bytes
         act = "loading the objective"
         from hpo.objective import hook
 
-        objective, horizon, checkpoints, born = pickle.loads(arguments)
+        objective, horizon, checkpoints, every, born = pickle.loads(arguments)
         act = "warm()"
         if (warm := hook(objective, "warm")) is not None:
             warm()  # imports and data that every job needs, while the driver makes up its mind
         act = "building the worker"
         from hpo.executors.worker import Worker
 
-        return Worker(objective, horizon, checkpoints, born)
+        return Worker(objective, horizon, checkpoints, every, born)
     except BaseException as error:
         unguarded = bool(getattr(error, "unguarded", False)) or "bootstrapping phase" in str(error)
         said = "".join(traceback.format_exception_only(error)).strip()

@@ -11,6 +11,7 @@ from pathlib import Path
 from hpo.executors.base import Kept, Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.faults import failed_result
+from hpo.executors.interim import read_interval
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
@@ -18,7 +19,10 @@ from hpo.values import duration, whole
 
 
 class Threads:
-    """`workers` threads. A job beyond `timeout` seconds is an error; its thread cannot be killed and is abandoned."""
+    """`workers` threads. A job beyond `timeout` seconds is an error; its thread cannot be killed and is abandoned.
+
+    checkpoint_every   seconds between two saves inside a job, of Runs that allow it (Run.advance); default 300, infinity is never
+    """
 
     def __init__(
         self,
@@ -27,10 +31,12 @@ class Threads:
         folder: str | Path | None = None,
         workers: int = 2,
         timeout: float | None = None,
+        checkpoint_every: float | None = None,
     ) -> None:
         workers, timeout = whole("workers", workers, 1), duration("timeout", timeout, zero=False)
         self.workers, self.timeout = workers, timeout
         self.kind = kind(objective)
+        self._every = read_interval(checkpoint_every, self.kind)
         self._checkpoints = Checkpoints(folder)
         self._objective, self._horizon = objective, horizon
         self._idle = [self._worker() for _ in range(workers)]
@@ -39,7 +45,7 @@ class Threads:
         self._outcomes: queue.SimpleQueue[tuple[Worker, Job, Result | Lost]] = queue.SimpleQueue()
 
     def _worker(self) -> Worker:
-        return Worker(self._objective, self._horizon, self._checkpoints)
+        return Worker(self._objective, self._horizon, self._checkpoints, self._every)
 
     @property
     def free(self) -> int:
@@ -103,6 +109,9 @@ class Threads:
             worker.drop(dead)
         for _, worker, _ in self._running.values():  # its thread is at work with what it holds
             self._owed.setdefault(worker, []).extend(dead)
+
+    def drop_interim(self, key: Key, attempt: int) -> None:
+        self._checkpoints.drop_interim(key, attempt)
 
     def refuse(self, key: Key, attempt: int) -> None:
         self._forget([key])

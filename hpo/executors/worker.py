@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from hpo.executors.base import Lost
-from hpo.executors.checkpoints import Checkpoints, publish, remove
-from hpo.executors.faults import MissingSource, StorageError, failed_result, storage
+from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.faults import MissingSource, StorageError, describe, failed_result, storage
+from hpo.executors.interim import EVERY, Interim, save
 from hpo.forks import one_process
 from hpo.job import Job, Key, Result
-from hpo.objective import FunctionRun, Objective, ReportRun, build, hook, kind
+from hpo.objective import FunctionRun, Objective, ReportRun, build, hook, is_saved_inside, kind
 from hpo.signals import Terminated
 from hpo.values import is_several, number
 
@@ -29,14 +30,19 @@ class Worker:
     """Executes jobs one after the other. Dropping a held Run changes nothing but time.
 
     What it measures, in `Result.system`: `seconds` the job took here, of which `setup_seconds` went into building and
-    loading the Run and `save_seconds` into its checkpoint; `idle_seconds` that the worker had waited for the job,
+    loading the Run and `save_seconds` into its checkpoints; `idle_seconds` that the worker had waited for the job,
     `birth_seconds` that it had taken to be ready for its first (from `born`, a wall-clock time).
     """
 
     def __init__(
-        self, objective: Objective, horizon: int, checkpoints: Checkpoints, born: float | None = None
+        self,
+        objective: Objective,
+        horizon: int,
+        checkpoints: Checkpoints,
+        every: float | None = None,
+        born: float | None = None,
     ) -> None:
-        self.objective, self.horizon, self.checkpoints = objective, horizon, checkpoints
+        self.objective, self.horizon, self.checkpoints, self.every = objective, horizon, checkpoints, every
         self.birth = time.time() - born if born is not None else 0.0
         self.rested = time.perf_counter()  # when its last job ended
         self.kind = kind(objective)
@@ -68,18 +74,21 @@ class Worker:
             run = self._run(job, attempts)
         try:
             ready = time.perf_counter()
+            attempt = attempts.get(job.key, 0)
+            interim = self._interim(run, job.key, attempt)
             with one_process():
-                value, curve = run.advance(job.until)
+                value, curve = run.advance(job.until) if interim is None else run.advance(job.until, checkpoint=interim)
             trained = time.perf_counter()
             if self.kind == "run":
-                self._save(run, job.key, attempts.get(job.key, 0))
+                save(run, self.checkpoints, self.checkpoints.path(job.key, attempt), job.key, attempt)
         except BaseException:
             with suppress(Exception):  # what it raised first is what is told
                 _close(run)
             raise
         self._hold(job, run)
         end = time.perf_counter()
-        times = {"seconds": end - start, "setup_seconds": ready - start, "save_seconds": end - trained}
+        saving = end - trained + (0.0 if interim is None else interim.seconds)
+        times = {"seconds": end - start, "setup_seconds": ready - start, "save_seconds": saving}
         if isinstance(value, Result):
             return replace(value, curve=value.curve or curve, system=times)
         if isinstance(value, Mapping):
@@ -87,7 +96,12 @@ class Worker:
         return Result({"": value}, curve, system=times)  # the executor's caller knows the objective's name
 
     def _run(self, job: Job, attempts: Mapping[Key, int]) -> Any:
-        """The Run at the job's source: held, loaded, or (for f(config, report)) run again from its beginning."""
+        """The Run at the job's source: held, loaded, or (for f(config, report)) run again from its beginning. A Run that an
+        earlier attempt saved inside the job goes on from there."""
+        found = self.checkpoints.find_interim(job.key, attempts.get(job.key, 0)) if self.kind == "run" else None
+        if found is not None and (resumed := self._resume(job, found)) is not None:
+            self._release(job.trial)
+            return resumed
         key, run = self.held.pop(job.trial, (None, None))
         if run is not None and key == job.source:
             return run
@@ -98,10 +112,37 @@ class Worker:
         path = None if job.source is None else self.checkpoints.path(job.source, attempts.get(job.source, 0))
         if path is not None and self.kind == "run" and not path.exists():
             raise MissingSource(f"the checkpoint {path.name}, which the job starts from, is gone")
-        bind = hook(self.objective, "bind_trial")
-        run = build(bind(job.trial, job.seed) if bind else self.objective, job.config, job.seed, self.horizon)
+        run = self._build(job)
         if path is not None and self.kind == "run":
             self._load(run, job, path)
+        return run
+
+    def _interim(self, run: Any, key: Key, attempt: int) -> Interim | None:
+        if is_saved_inside(run):
+            return Interim(run, self.checkpoints, key, attempt, EVERY if self.every is None else self.every)
+        if self.every is not None:
+            warnings.warn(f"checkpoint_every is {self.every:g}, but `advance` of {type(run).__name__} takes no `checkpoint`, so "
+                          "nothing is saved inside a job", stacklevel=2)  # fmt: skip
+        return None
+
+    def _build(self, job: Job) -> Any:
+        bind = hook(self.objective, "bind_trial")
+        return build(bind(job.trial, job.seed) if bind else self.objective, job.config, job.seed, self.horizon)
+
+    def _resume(self, job: Job, path: Path) -> Any | None:
+        """A Run that goes on from inside its job; None if the file does not load, so that the job begins at its source."""
+        run = self._build(job)
+        try:
+            with storage(f"loading {path.name}"):
+                run.load(str(path))
+        except (StorageError, KeyboardInterrupt, Terminated):
+            _close(run)
+            raise
+        except Exception as error:
+            _close(run)
+            warnings.warn(f"trial {job.trial} is trained from its source: {path.name} does not load ({describe(error)})",
+                          stacklevel=2)  # fmt: skip
+            return None
         return run
 
     def _load(self, run: Any, job: Job, path: Path) -> None:
@@ -111,19 +152,6 @@ class Worker:
         with storage(f"loading {path.name}"):
             adopt = None if own else hook(run, "adopt")
             (adopt or run.load)(str(path))
-
-    def _save(self, run: Any, key: Key, attempt: int) -> None:
-        path = self.checkpoints.path(key, attempt)
-        half = self.checkpoints.half(key, attempt, os.getpid())
-        try:
-            with storage(f"saving {path.name}"):
-                remove(half)
-                run.save(str(half))
-                publish(half, path)
-        except BaseException:
-            with suppress(OSError):
-                self.checkpoints.discard(key, attempt, os.getpid())  # gives its space back
-            raise
 
     def _hold(self, job: Job, run: Any) -> None:
         """Keeps the Run for the trial's next job, as far as there is room.

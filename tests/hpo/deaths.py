@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hpo.executors.interim as interim
 import hpo.executors.worker as worker
 from hpo import ASHA, GP, PBT, History, Hyperband, Inline, Optimizer, Random, SQLiteLog, Stop, Study, run
 from hpo.executors.checkpoints import Checkpoints, standing_name
@@ -29,7 +30,7 @@ TRIALS = {"asha": 6, "asha(gp)": 6}
 # step -> (owner, attribute): the process dies before the call, or after it and before anything else happens
 STEPS = {
     "start": (History, "start"),
-    "publish": (worker, "publish"),
+    "publish": (interim, "publish"),
     "replace": (os, "replace"),  # inside publish: the half-written checkpoint is flushed and not yet renamed
     "finish": (History, "finish"),
     "keep": (Checkpoints, "keep"),

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -114,6 +115,62 @@ class Trace:
         self.step, self.state = json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+class InsideTrace(Trace):
+    """The same, saved between two steps, with the curve so far. It dies inside its first training of a seed in `deaths`, at the
+    step that stands there: {0: 5}. It writes to the journal every step that it trains."""
+
+    def __init__(self, config: dict[str, Any], seed: int, journal: Path, deaths: dict[int, int]) -> None:
+        super().__init__(config, seed, journal, 0.0)
+        self.deaths, self.curve = deaths, list[tuple[int, float]]()
+
+    def advance(self, until: int, checkpoint: Any = None) -> tuple[dict[str, float], list[tuple[int, float]]]:
+        while self.step < until:
+            self._die()
+            with self.journal.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([self.seed, self.step, self.step + 1, os.getpid()]) + "\n")
+            self.step += 1
+            self.state = math.cos(self.state + 100 * self.config["x"] * self.step + noise(self.seed, self.step))
+            self.curve.append((self.step, self.state))
+            if checkpoint is not None:
+                checkpoint()
+        curve, self.curve = self.curve, []
+        return {"loss": self.state + 2.0}, curve
+
+    def _die(self) -> None:
+        if self.deaths.get(self.seed) == self.step:
+            try:
+                Path(f"{self.journal}-{self.seed}-died").touch(exist_ok=False)
+            except FileExistsError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def save(self, path: str) -> None:
+        Path(path).write_text(json.dumps([self.step, self.state, self.curve]), encoding="utf-8")
+
+    def load(self, path: str) -> None:
+        self.step, self.state, curve = json.loads(Path(path).read_text(encoding="utf-8"))
+        self.curve = [(step, value) for step, value in curve]
+
+    adopt = load
+
+
+class InsideTraces:
+    """A picklable factory of InsideTraces; `deaths` are by trial."""
+
+    def __init__(self, journal: str | Path, deaths: dict[int, int] | None = None) -> None:
+        self.journal, self.deaths = Path(journal), deaths or {}
+
+    def bind_trial(self, number: int, seed: int) -> Any:
+        found = {seed: self.deaths[number]} if number in self.deaths else {}
+        return InsideTraces(self.journal, found)
+
+    def __call__(self, config: dict[str, Any], seed: int, horizon: int) -> InsideTrace:
+        return InsideTrace(config, seed, self.journal, self.deaths)
+
+    def lines(self) -> list[list[int]]:
+        return [json.loads(line) for line in self.journal.read_text(encoding="utf-8").splitlines()]
+
+
 class FolderTrace(Trace):
     """The same with a folder as its checkpoint."""
 
@@ -152,11 +209,11 @@ class DiesOnce:
 
     def warm(self) -> None:
         """In a fresh worker: arms the step, once for all workers together."""
-        from hpo.executors import worker
+        from hpo.executors import interim, worker
 
         flag = Path(self.folder) / "died"
         seen = [0]
-        publish, execute = worker.publish, worker.Worker.execute
+        publish, execute = interim.publish, worker.Worker.execute
 
         def end() -> None:
             if seen[0] == self.job and not flag.exists():
@@ -177,7 +234,7 @@ class DiesOnce:
             seen[0] += 1
             return result
 
-        worker.publish = publishing  # type: ignore[assignment]
+        interim.publish = publishing  # type: ignore[assignment]
         worker.Worker.execute = executing  # type: ignore[method-assign]
 
     def __call__(self, config: Any, seed: int, horizon: int) -> Any:

@@ -8,7 +8,7 @@ class TestMyRun(RunLaws):
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ Reply = tuple[dict[str, float], list[tuple[int, float]]]
 
 
 class Run(Protocol):
-    def advance(self, until: int) -> Reply: ...
+    def advance(self, until: int, checkpoint: Callable[[], None] | None = None) -> Reply: ...
     def save(self, path: str | Path) -> None: ...
     def load(self, path: str | Path) -> None: ...
     def adopt(self, path: str | Path) -> None: ...
@@ -59,6 +59,25 @@ class RunLaws:
         assert timeless(reply)[0] == timeless(expected)[0]
         assert reply[1] == [point for point in expected[1] if point[0] > way[-1][0]]
         assert state(second, tmp_path) == state(whole, tmp_path)
+
+    @pytest.mark.parametrize("overrides", [{}, {"eval_every": 2, "patience": 3, "ema": 0.9, "noise_every": 3}])
+    def test_saving_between_any_two_steps_changes_no_bit(self, overrides: dict[str, Any], tmp_path: Path) -> None:
+        whole, run = self.make(overrides), self.make(overrides)
+        expected = whole.advance(2 * self.half)
+        parts: list[Path] = []
+
+        def checkpoint() -> None:
+            parts.append(tmp_path / f"part {len(parts)}")
+            run.save(parts[-1])
+
+        assert timeless(run.advance(2 * self.half, checkpoint)) == timeless(expected)
+        assert state(run, tmp_path) == state(whole, tmp_path)
+        assert len(parts) > 3
+        for part in (parts[0], parts[len(parts) // 2], parts[-1]):
+            heir = self.make(overrides)
+            heir.load(part)
+            assert timeless(heir.advance(2 * self.half)) == timeless(expected)
+            assert state(heir, tmp_path) == state(whole, tmp_path)
 
     def test_advancing_in_parts_changes_nothing(self, tmp_path: Path) -> None:
         whole, parts = self.make({}), self.make({})

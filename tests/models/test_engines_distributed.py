@@ -24,6 +24,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "fsdp full": {"sharding": "full", "micro_batch": 1, "ema": 0.8, "optimizer": "lion", "lr": 1e-3, "tie": False},
     "fsdp again": {"sharding": "full", "activation_checkpointing": True, "layers": 2, "optimizer": "sgd", "spike": 50.0},
 }
+INSIDE = ("ddp", "fsdp full")  # saved between two steps
 
 
 def torchrun(folder: Path, job: list[dict[str, Any]]) -> list[Any]:
@@ -47,10 +48,16 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     for name, config in KINDS.items():
         job.append({"config": config, "until": 12, "save": f"{name} 12"})
         job.append({"config": config, "load": f"{name} 12", "until": 20, "save": f"{name} 20"})
+    for name in INSIDE:
+        config = KINDS[name]
+        job.append({"config": config, "until": 40, "save": f"{name} 40"})
+        job.append({"config": config, "until": 40, "inside": f"{name} part", "save": f"{name} 40 saved inside"})
+        job.append({"config": config, "load": f"{name} part", "until": 40, "save": f"{name} 40 resumed"})
     job.append({"config": {"batch": 3}, "until": 1, "save": "none"})
     job.append({"config": {"sharding": "full", "optimizer": "muon"}, "until": 1, "save": "none"})
     replies = torchrun(folder, job)
-    return folder, {**dict(zip(KINDS, zip(replies[0::2], replies[1::2], strict=False), strict=False)), "errors": replies[-2:]}
+    found = {"inside": replies[2 * len(KINDS) : -2], "errors": replies[-2:]}
+    return folder, {**dict(zip(KINDS, zip(replies[0::2], replies[1::2], strict=False), strict=False)), **found}
 
 
 def alone(name: str) -> Any:
@@ -103,3 +110,15 @@ def test_what_cannot_be_spread_is_refused_on_all_alike(together: tuple[Path, dic
     assert "optimizer is 'muon', but sharding 'full' needs adamw, sgd or lion" in optimizer
     with pytest.raises(ValueError, match="offload is True, but works with sharding grads or full only"):
         split({"offload": True})
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_two_processes_save_inside_a_job(name: str, together: tuple[Path, dict[str, Any]]) -> None:
+    folder, replies = together
+    replies = replies["inside"][3 * INSIDE.index(name) :][:3]
+    assert checkpoint.read(folder / f"{name} part").position["steps"] == 32
+    whole = (folder / f"{name} 40").read_bytes()
+    for reply, how in zip(replies[1:], ("saved inside", "resumed"), strict=True):
+        assert (folder / f"{name} 40 {how}").read_bytes() == whole
+        assert reply[0]["loss"] == replies[0][0]["loss"]
+        assert reply[1] == replies[0][1]

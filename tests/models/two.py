@@ -15,6 +15,18 @@ from tests.models.tiny import CORPUS, STEP, TINY
 torch.set_num_threads(1)
 
 
+def save_at_the_second(run, path):  # type: ignore[no-untyped-def]
+    """What saves a run when it is called the second time."""
+    calls = []
+
+    def checkpoint() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            run.save(path)
+
+    return checkpoint
+
+
 def main(folder: Path, kind: str) -> None:
     job = json.loads((folder / "job.json").read_text())
 
@@ -28,7 +40,8 @@ def main(folder: Path, kind: str) -> None:
                 run = factory(one["config"], 0, 60 * STEP)
                 if "load" in one:
                     run.load(folder / one["load"])
-                metrics, curve = run.advance(one["until"] * STEP)
+                inside = save_at_the_second(run, folder / one["inside"]) if "inside" in one else None
+                metrics, curve = run.advance(one["until"] * STEP, inside)
                 run.save(folder / one["save"])
                 replies.append([metrics, curve])
             except ValueError as error:

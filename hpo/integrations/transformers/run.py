@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -83,8 +83,9 @@ class TrainerRun:
         """How many optimizer steps it has been trained."""
         return 0 if self.checkpoint is None else int(read_state(self.checkpoint)["global_step"])
 
-    def advance(self, until: int) -> tuple[dict[str, float], Curve]:
+    def advance(self, until: int, checkpoint: Callable[[], None] | None = None) -> tuple[dict[str, float], Curve]:
         """Trains to a step. The metrics there, and no curve. RuntimeError where the training ends before."""
+        self._stop.checkpoint = checkpoint
         metrics = self._train(until) if self.step < until else self._evaluate()
         return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}, ()
 
@@ -129,7 +130,13 @@ class TrainerRun:
             return self.trainer.evaluate()
 
     def save(self, path: str) -> None:
-        """Writes the last checkpoint as a folder."""
+        """Writes the last checkpoint as a folder; between two steps of a training, one of this step."""
+        if self._stop.is_between_steps:
+            here = self.folder / CHECKPOINT.format(self.trainer.state.global_step)
+            with keep_random_state(), hide_progress_bars():
+                self.trainer._save_checkpoint(cast(torch.nn.Module, self.trainer.model), None)
+            shutil.move(here, path)  # which may be on another disk
+            return
         if self.checkpoint is None:
             raise ValueError("this run has not been trained yet, so it has no checkpoint; advance it first")
         shutil.copytree(self.checkpoint, path)
@@ -190,15 +197,23 @@ def refuse_schedules_on_metrics(trainer: Trainer) -> None:
 
 
 class StopAt(TrainerCallback):
-    """Stops a training at a step, and evaluates and saves there."""
+    """Stops a training at a step, and evaluates and saves there. Between two steps before it calls `checkpoint`."""
 
     until = 0
+    checkpoint: Callable[[], None] | None = None
+    is_between_steps = False
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
     ) -> TrainerControl:
         if state.global_step >= self.until:
             control.should_training_stop = control.should_evaluate = control.should_save = True
+        elif self.checkpoint is not None:
+            self.is_between_steps = True
+            try:
+                self.checkpoint()
+            finally:
+                self.is_between_steps = False
         return control
 
 

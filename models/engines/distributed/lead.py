@@ -10,16 +10,22 @@ any other. Or every rank calls the same methods of its own TrainRun.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from models.engines.distributed.group import Group
 
 T = TypeVar("T")
+INSIDE = "saves inside"  # said of an advance between whose steps rank 0 may save
+
+
+Reply = tuple[dict[str, float], list[tuple[int, float]]]
+LISTEN = 16  # steps of a training between two moments at which rank 0 may save; all have to know whether it does
 
 
 class Run(Protocol):
-    def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]: ...
+    def advance(self, until: int, checkpoint: Callable[[], None] | None = None) -> Reply: ...
 
     def save(self, path: str | Path) -> None: ...
 
@@ -36,12 +42,21 @@ class LedRun:
 
     def __init__(self, group: Group, number: int, run: Run) -> None:
         self.group, self.number, self.run = group, number, run
+        self._saves = 0
 
-    def advance(self, until: int) -> tuple[dict[str, float], list[tuple[int, float]]]:
-        self.group.broadcast((self.number, "advance", (until,)))
-        return self.run.advance(until)
+    def advance(self, until: int, checkpoint: Callable[[], None] | None = None) -> Reply:
+        self.group.broadcast((self.number, "advance", (until,) if checkpoint is None else (until, INSIDE)))
+        return self.run.advance(until, checkpoint and every_few(partial(self._offer, checkpoint)))
+
+    def _offer(self, checkpoint: Callable[[], None]) -> None:
+        """Calls `checkpoint`, and tells the others if it has not saved, for which they wait."""
+        before = self._saves
+        checkpoint()
+        if self._saves == before:
+            self.group.broadcast(None)
 
     def save(self, path: str | Path) -> None:
+        self._saves += 1
         self.group.broadcast((self.number, "save", (str(path),)))
         self.run.save(path)
 
@@ -52,6 +67,19 @@ class LedRun:
     def adopt(self, path: str | Path) -> None:
         self.group.broadcast((self.number, "adopt", (str(path),)))
         self.run.adopt(path)
+
+
+def every_few(function: Callable[[], None]) -> Callable[[], None]:
+    """What calls the function at every LISTEN-th call."""
+    count = 0
+
+    def step() -> None:
+        nonlocal count
+        count += 1
+        if count % LISTEN == 0:
+            function()
+
+    return step
 
 
 def lead(factory: Factory, script: Callable[[Factory], T]) -> T | None:
@@ -84,7 +112,15 @@ def _follow(group: Group, factory: Factory) -> None:
         try:
             if method == "make":
                 runs[number] = factory(*arguments)
+            elif method == "advance" and INSIDE in arguments:
+                runs[number].advance(arguments[0], every_few(partial(_save_along, group, runs[number])))
             elif number in runs:
                 getattr(runs[number], method)(*arguments)
         except (ValueError, OSError):  # rank 0 raises the same
             continue
+
+
+def _save_along(group: Group, run: Run) -> None:
+    """Saves inside an advance if rank 0 does."""
+    if (call := group.broadcast(None)) is not None:
+        run.save(*call[2])
