@@ -25,7 +25,7 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
 from surrogates.columns import Array
-from surrogates.linalg import cholesky, one_thread, solve_lower
+from surrogates.linalg import cholesky, inverse_upper, one_thread, solve_lower
 
 # of log l, log s, log v, log a: mean and sd of a normal prior, and bounds
 PRIOR = np.array([[log(0.5), 1.0], [0.0, 1.0], [log(0.1), 1.5], [log(0.1), 1.5]])
@@ -98,14 +98,14 @@ class TimeVaryingProcess:
         return mean + np.sqrt(beta * variance)
 
     @one_thread
-    def bound_gradient(self, x: Array, t: float, beta: float) -> tuple[float, Array]:
-        """The upper bound at one row x (k,), and its gradient (k,)."""
-        K = self.theta.covariance(x[None], np.array([t]), self.X, self.t)[0]
-        V = solve_lower(self.L, K)
-        variance = max(float(np.exp(self.theta.log_outputscale) - V @ V), VARIANCE_FLOOR)
-        slopes = K[:, None] * (self.X - x) / np.exp(2.0 * self.theta.log_lengthscale)  # (n, k)
-        weights = self.alpha - np.sqrt(beta / variance) * solve_lower(self.L, V, transposed=True)
-        return float(K @ self.alpha + np.sqrt(beta * variance)), weights @ slopes
+    def bound_gradients(self, X: Array, t: float, beta: float) -> tuple[Array, Array]:
+        """The upper bounds (m,) at the rows X (m, k), and their gradients (m, k)."""
+        K = self.theta.covariance(X, np.full(len(X), t), self.X, self.t)
+        V = solve_lower(self.L, K.T)
+        variance = np.maximum(np.exp(self.theta.log_outputscale) - np.einsum("nm,nm->m", V, V), VARIANCE_FLOOR)
+        weights = K * (self.alpha - np.sqrt(beta / variance)[:, None] * solve_lower(self.L, V, transposed=True).T)  # (m, n)
+        slopes = (weights @ self.X - weights.sum(axis=1)[:, None] * X) / np.exp(2.0 * self.theta.log_lengthscale)
+        return K @ self.alpha + np.sqrt(beta * variance), slopes
 
 
 def _factor(theta: Drift, X: Array, t: Array) -> Array:
@@ -120,19 +120,22 @@ def climb_bound(process: TimeVaryingProcess, t: float, beta: float, candidates: 
 
     free: the columns that may move; in the others a candidate stays where it is.
     """
-    order = np.argsort(-process.upper_bound(candidates, t, beta), kind="stable")
+    bounds = process.upper_bound(candidates, t, beta)
+    starts = np.array(_apart(candidates[np.argsort(-bounds, kind="stable")])).reshape(-1, candidates.shape[1])
+    tops = np.clip(_climb(process, t, beta, starts, free), 0.0, 1.0)
+    rows, heights = np.concatenate([tops, candidates]), np.concatenate([process.upper_bound(tops, t, beta), bounds])
+    return np.asarray(rows[np.argsort(-heights, kind="stable")])
 
-    def negated(x: Array) -> tuple[float, Array]:
-        value, slope = process.bound_gradient(x, t, beta)
-        return -value, -slope
 
-    def climb(x: Array) -> Array:
-        box = [(0.0, 1.0) if column in free else (u, u) for column, u in enumerate(x)]
-        return np.asarray(minimize(negated, x, jac=True, method="L-BFGS-B", bounds=box).x)
+def _climb(process: TimeVaryingProcess, t: float, beta: float, starts: Array, free: Sequence[int]) -> Array:
+    """(c, k) what the starts climb to: all by one L-BFGS-B over the sum of their bounds, which takes a quarter of the time."""
+    box = [(0.0, 1.0) if column in free else (u, u) for row in starts for column, u in enumerate(row)]
 
-    tops = [climb(x) for x in _apart(candidates[order])]
-    rows = np.clip(np.concatenate([np.array(tops).reshape(-1, candidates.shape[1]), candidates]), 0.0, 1.0)
-    return np.asarray(rows[np.argsort(-process.upper_bound(rows, t, beta), kind="stable")])
+    def negated(flat: Array) -> tuple[float, Array]:
+        values, slopes = process.bound_gradients(flat.reshape(starts.shape), t, beta)
+        return -float(values.sum()), -slopes.ravel()
+
+    return np.asarray(minimize(negated, starts.ravel(), jac=True, method="L-BFGS-B", bounds=box).x).reshape(starts.shape)
 
 
 def _apart(rows: Array) -> list[Array]:
@@ -173,7 +176,8 @@ def _negative_log_posterior(point: Array, squares: Array, lags: Array, z: Array)
     C = K.copy()
     C[np.diag_indices(n)] += np.exp(log_v)
     L = cholesky(C)[0]
-    inverse = solve_lower(L, solve_lower(L, np.eye(n)), transposed=True)
+    inverse = inverse_upper(L)
+    inverse = np.triu(inverse) + np.triu(inverse, 1).T
     alpha = inverse @ z
     value = 0.5 * float(z @ alpha) + float(np.log(np.diag(L)).sum()) + 0.5 * n * log(2.0 * pi)
     G = 0.5 * (inverse - np.outer(alpha, alpha))  # d value / d C

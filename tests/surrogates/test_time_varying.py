@@ -71,9 +71,11 @@ def difference(f: Any, x: np.ndarray, step: float = 1e-6) -> np.ndarray:
 def test_gradients_are_differences(n: int, k: int) -> None:
     X, t, z = data(n, k)
     process, x = TimeVaryingProcess.of(THETA, X, t, z), np.full(k, 0.37)
-    value, slope = process.bound_gradient(x, 6.0, 2.0)
-    assert value == pytest.approx(process.upper_bound(x[None], 6.0, 2.0)[0])
-    assert np.allclose(slope, difference(lambda u: process.upper_bound(u[None], 6.0, 2.0)[0], x), atol=1e-6)
+    rows = np.array([x, x / 2])
+    values, slopes = process.bound_gradients(rows, 6.0, 2.0)
+    assert np.allclose(values, process.upper_bound(rows, 6.0, 2.0))
+    for row, slope in zip(rows, slopes, strict=True):
+        assert np.allclose(slope, difference(lambda u: process.upper_bound(u[None], 6.0, 2.0)[0], row), atol=1e-6)
     squares, lags = ((X[:, None] - X) ** 2).sum(-1), np.abs(t[:, None] - t)
     point = np.array(THETA.to_list())
     _, gradient = time_varying._negative_log_posterior(point, squares, lags, z)
