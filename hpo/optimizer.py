@@ -14,7 +14,7 @@ from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from hpo.bounds import feasible
 from hpo.history import History
@@ -332,7 +332,10 @@ class Sampler(Optimizer):
 class Scheduler(Optimizer):
     """An optimizer that decides budgets and sources, over any sampler."""
 
-    sampler: Sampler
+    if TYPE_CHECKING:
+        sampler: Any  # a plain class with `sample`, too
+    else:
+        sampler: Sampler
 
     written: ClassVar[tuple[str, ...]] = ("propose",)
     usual: ClassVar[str] = "random"  # the sampler that `make` uses if none is named

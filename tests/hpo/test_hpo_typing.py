@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 USER = """
 from typing import Any
 
-from hpo import History, Job, Space, Study, minimize
+from hpo import ASHA, History, Hyperband, Job, Space, Study, minimize
 
 
 class Halves:
@@ -32,6 +32,8 @@ class Thirds:
 space = Space(x=(0.0, 1.0))
 minimize(lambda config: config["x"], space, Halves(space), 3)
 Study(Thirds(space))
+Study(ASHA(Halves(space)))
+Hyperband(Halves(space), max_resource=9)
 """
 
 
