@@ -1,0 +1,204 @@
+"""command: a command line as an objective. What it prints decides what it can do.
+
+    command("python train.py {flags}", {"loss": r"loss (\\S+)"})                            one value, the last one
+    command("python train.py {flags}", {"loss": r"loss (\\S+)"}, step=r"iter (\\d+)")        can be stopped on its way
+    command("python train.py {flags} --until={until} --dir={checkpoint}", ...)             pauses, goes on elsewhere, is cloned
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hpo.commands.child import Child
+from hpo.commands.errors import CommandError
+from hpo.commands.metrics import MetricReader, Patterns
+from hpo.commands.template import ConfigFile, Template
+from hpo.job import Curve
+from hpo.values import duration
+
+CHECKPOINT = "checkpoint"  # the place that a command which resumes names
+GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+
+
+def command(
+    run: str | Sequence[str],
+    metrics: Mapping[str, str] | str,
+    step: str | None = None,
+    *,
+    flag: str = "--{name}={value}",
+    environment: Mapping[str, str] | None = None,
+    files: Mapping[str, ConfigFile] | None = None,
+    folder: str | Path = "trials",
+    cwd: str | Path | None = None,
+    timeout: float | None = None,
+    grace: float = GRACE,
+    first: Sequence[str] = (),
+    again: Sequence[str] = (),
+) -> Callable[..., Any]:
+    """The objective that runs a command for every trial; `hpo.minimize` takes it, by processes too.
+
+    run           the command line with places for hyperparameters; see hpo/commands/template.py
+    metrics       regular expressions by name, {"loss": r"val loss (\\S+)"}, or "json" for lines of JSON objects
+    step          a regular expression for how far a training is, or the entry of JSON lines; then a scheduler can stop a trial
+                  on its way: at a rung the command is suspended, and continued or ended from there
+    flag, environment, files   how hyperparameters are written; variables; files of them
+    folder        every trial has a folder in it: stdout.txt, stderr.txt, its files
+    cwd           the folder in which the command runs (default: this one)
+    timeout       seconds that it may run; then the trial has failed
+    grace         seconds from SIGTERM to SIGKILL, of all that the command has started
+    first, again  words that are added where a command that names {checkpoint} begins, and where it goes on
+
+    A command that names `{checkpoint}`, a folder, is called again for every budget `{until}` of `{horizon}`, and must go on from
+    what it left there: it can be paused without its process, moved and cloned. A trial whose command is missing, ends with
+    another status than 0, prints no metric or one that is no number has failed, with a sentence that says so.
+    """
+    base = Command(
+        Template(run, flag, dict(environment or {}), dict(files or {})), Patterns(metrics, step), Path(folder),
+        None if cwd is None else Path(cwd), duration("timeout", timeout, zero=False), duration("grace", grace) or 0.0,
+        tuple(first), tuple(again),
+    )  # fmt: skip
+    if base.template.has_place(CHECKPOINT):
+        return ResumedCommand(base)
+    if first or again:
+        raise ValueError("first and again are for a command that names {checkpoint}, from which it goes on")
+    return ReportedCommand(base) if base.patterns.has_steps else SingleCommand(base)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What `command` was given, and the trial that it is for."""
+
+    template: Template
+    patterns: Patterns
+    folder: Path
+    cwd: Path | None
+    timeout: float | None
+    grace: float
+    first: Sequence[str]
+    again: Sequence[str]
+    others: Mapping[str, Any] = field(default_factory=dict)  # what else has a place: trial, seed
+
+    def bind_trial(self, number: int, seed: int) -> Command:
+        """The command of one trial."""
+        return replace(self, others={"trial": number, "seed": seed})
+
+    @property
+    def home(self) -> Path:
+        """The trial's own folder, as other processes in other folders can name it."""
+        return (self.folder / str(self.others.get("trial", "alone"))).absolute()
+
+    @contextmanager
+    def start(self, config: Mapping[str, Any], extra: Sequence[str] = (), **others: Any) -> Iterator[Child]:
+        """The running command of a configuration, which ends with the block."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        words, variables = self.template.fill(config, self.home, {**self.others, **others}, extra)
+        child = Child(words, variables, self.cwd, self.home)
+        try:
+            yield child
+        finally:
+            child.end(self.grace)
+
+    def follow(self, child: Child) -> Iterator[MetricReader]:
+        """Reads the command to its end; at every line with metrics what is known then. CommandError unless it ends well."""
+        reader = MetricReader(self.patterns)
+        for line in child.read(self.timeout):
+            if reader.read(line):
+                yield reader
+        child.check_status()
+        if (why := reader.explain()) is not None:
+            raise CommandError(f"the command ended without a metric: {why}")
+
+
+@dataclass(frozen=True)
+class SingleCommand:
+    """f(config): the last value of every metric."""
+
+    command: Command
+
+    def bind_trial(self, number: int, seed: int) -> SingleCommand:
+        return SingleCommand(self.command.bind_trial(number, seed))
+
+    def __call__(self, config: Mapping[str, Any]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        with self.command.start(config) as child:
+            for reader in self.command.follow(child):
+                values = dict(reader.values)
+        return values
+
+
+@dataclass(frozen=True)
+class ReportedCommand:
+    """f(config, report): reports while the command runs, and suspends it meanwhile, so that it stands still at a rung."""
+
+    command: Command
+
+    def bind_trial(self, number: int, seed: int) -> ReportedCommand:
+        return ReportedCommand(self.command.bind_trial(number, seed))
+
+    def __call__(self, config: Mapping[str, Any], report: Callable[[int, Any], None]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        with self.command.start(config) as child:
+            for reader in self.command.follow(child):
+                values = dict(reader.values)
+                if reader.step is not None:
+                    child.suspend()
+                    report(reader.step, values)
+                    child.resume()
+        return values
+
+
+@dataclass(frozen=True)
+class ResumedCommand:
+    """A Run factory of a command that goes on from a folder."""
+
+    command: Command
+
+    def bind_trial(self, number: int, seed: int) -> ResumedCommand:
+        return ResumedCommand(self.command.bind_trial(number, seed))
+
+    def __call__(self, config: Mapping[str, Any], seed: int, horizon: int) -> CommandRun:
+        return CommandRun(self.command, config, seed, horizon)
+
+
+class CommandRun:
+    """One trial of a command that is called again for every budget. Its checkpoint is the folder `{checkpoint}`."""
+
+    def __init__(self, command: Command, config: Mapping[str, Any], seed: int, horizon: int) -> None:
+        self.command, self.config = command, dict(config)
+        self.others = {"seed": seed, "horizon": horizon}
+        self.checkpoint = command.home / CHECKPOINT
+        self.has_begun = False
+        shutil.rmtree(self.checkpoint, ignore_errors=True)  # of an earlier attempt
+
+    def advance(self, until: int) -> tuple[dict[str, float], Curve]:
+        """Runs the command to a budget; its metrics there, and the first of them at the steps that it printed."""
+        self.checkpoint.mkdir(parents=True, exist_ok=True)
+        extra = self.command.again if self.has_begun else self.command.first
+        curve: dict[int, Any] = {}
+        values: dict[str, float] = {}
+        with self.command.start(self.config, extra, **self.others, until=until, checkpoint=self.checkpoint) as child:
+            for reader in self.command.follow(child):
+                values = dict(reader.values)
+                if reader.step is not None:
+                    curve[reader.step] = values
+        self.has_begun = True
+        return values, sorted(curve.items(), key=lambda point: point[0])
+
+    def save(self, path: str) -> None:
+        """Copies the folder."""
+        shutil.copytree(self.checkpoint, path)
+
+    def load(self, path: str) -> None:
+        """Goes on from a copy of a folder."""
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        shutil.copytree(path, self.checkpoint)
+        self.has_begun = True
+
+    def close(self) -> None:
+        """Deletes the folder; what was saved of it stands elsewhere."""
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
