@@ -8,9 +8,10 @@ driving.py   ask, tell, enqueue, retry
 judging.py   score, replay
 files.py     export, import, plot, report
 removal.py   delete
+running.py   run: searches over any command
 """
 
-from hpo.cli import driving, files, judging, reading, removal  # noqa: F401 - each registers its commands
+from hpo.cli import driving, files, judging, reading, removal, running  # noqa: F401 - each registers its commands
 from hpo.cli.app import main
 
 __all__ = ["main"]

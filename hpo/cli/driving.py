@@ -46,7 +46,7 @@ class Plan:
     @contextmanager
     def study(self, log: str) -> Iterator[Study]:
         """The study, begun or, where the log holds it already, reopened. ValueError where the log holds another one."""
-        options = dict(_parse_option(text) for text in self.options)
+        options = dict(parse_option(text) for text in self.options)
         optimizer = make(self.optimizer, read_space(self.space), whole("seed", self.seed, 0), **options)
         objectives = parse_objectives(self.objectives)
         study = Study(optimizer, objectives=objectives, unit=self.unit, horizon=self.horizon, log=log)
@@ -56,7 +56,7 @@ class Plan:
             study.history.log.close()
 
 
-def _parse_option(text: str) -> tuple[str, Any]:
+def parse_option(text: str) -> tuple[str, Any]:
     """name=value, the value as JSON or else as text."""
     name, equals, value = text.partition("=")
     if not name or not equals:

@@ -4,6 +4,7 @@ command.py    command(...): the objective; what one trial is
 template.py   the command line, environment and files of a configuration
 metrics.py    metrics in what was printed
 child.py      one running command: read, suspended, ended with all that it started
+plan.py       a search over a command, as a file says it
 """
 
 from hpo.commands.command import command

@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hpo.commands.errors import CommandError
 from hpo.commands.metrics import MetricReader, Patterns
 from hpo.commands.template import ConfigFile, Template
 from hpo.job import Curve
+from hpo.processes import is_gone, this_process
 from hpo.values import duration
 
 CHECKPOINT = "checkpoint"  # the place that a command which resumes names
@@ -171,13 +173,12 @@ class CommandRun:
     def __init__(self, command: Command, config: Mapping[str, Any], seed: int, horizon: int) -> None:
         self.command, self.config = command, dict(config)
         self.others = {"seed": seed, "horizon": horizon}
-        self.checkpoint = command.home / CHECKPOINT
         self.has_begun = False
-        shutil.rmtree(self.checkpoint, ignore_errors=True)  # of an earlier attempt
+        _clear_dead(command.home)
+        self.checkpoint = _make_folder(command.home)  # its own: another worker may hold an earlier state of the trial
 
     def advance(self, until: int) -> tuple[dict[str, float], Curve]:
         """Runs the command to a budget; its metrics there, and the first of them at the steps that it printed."""
-        self.checkpoint.mkdir(parents=True, exist_ok=True)
         extra = self.command.again if self.has_begun else self.command.first
         curve: dict[int, Any] = {}
         values: dict[str, float] = {}
@@ -201,4 +202,26 @@ class CommandRun:
 
     def close(self) -> None:
         """Deletes the folder; what was saved of it stands elsewhere."""
+        _owner_of(self.checkpoint).unlink(missing_ok=True)
         shutil.rmtree(self.checkpoint, ignore_errors=True)
+
+
+def _owner_of(folder: Path) -> Path:
+    """The file that says which process a folder belongs to."""
+    return folder.with_name(f"{folder.name}.owner")
+
+
+def _make_folder(home: Path) -> Path:
+    home.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{CHECKPOINT}-", dir=home))
+    _owner_of(folder).write_text(this_process(), encoding="utf-8")
+    return folder
+
+
+def _clear_dead(home: Path) -> None:
+    """Deletes the folders of processes that are gone."""
+    for owner in home.glob(f"{CHECKPOINT}-*.owner"):
+        with suppress(OSError):  # another process was faster
+            if is_gone(owner.read_text(encoding="utf-8")):
+                shutil.rmtree(owner.with_suffix(""), ignore_errors=True)
+                owner.unlink()
