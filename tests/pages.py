@@ -3,6 +3,7 @@
 A page is Markdown. In order, every block of
 
     python    whose first line is `# name.py` is written to a file of that name, else it is run at once
+    toml      whose first line is `# name.toml` is written to a file of that name
     sh        is run line by line; `# exit code 1` behind a command says how it should end
     text      holds lines that the commands of the last block before it should have printed
 
@@ -40,6 +41,11 @@ class Transcript:
         else:
             self._record(f"block {len(self.said)}", self._run(["-c", block]), 0)
 
+    def toml(self, block: str) -> None:
+        name = re.fullmatch(r"# (\w+\.toml)", block.splitlines()[0])
+        assert name is not None, "a block of TOML begins with its name"
+        (self.folder / name[1]).write_text(block, encoding="utf-8")
+
     def sh(self, block: str) -> None:
         self.said["last"] = ""
         for line in block.splitlines():
@@ -74,7 +80,8 @@ def execute(page: Path, folder: Path) -> Transcript:
     """Every block of a page, one after the other, in a folder."""
     transcript = Transcript(folder)
     for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
-        {"python": transcript.python, "sh": transcript.sh, "text": transcript.text}[language](block)
+        ways = {"python": transcript.python, "toml": transcript.toml, "sh": transcript.sh, "text": transcript.text}
+        ways[language](block)
     return transcript
 
 

@@ -28,12 +28,13 @@ def _watchdog(process: int) -> Watchdog:
 
 
 class Child:
-    """A process in a group of its own. `stdout.txt` and `stderr.txt` in the folder keep what it prints, after what they hold.
+    """A process in a group of its own. `stdout.txt` and `stderr.txt` in the folder keep what it prints, with `append` after what
+    they hold.
 
     CommandError where there is no such command. It is closed by `end`, also after it has ended by itself.
     """
 
-    def __init__(self, words: Sequence[str], variables: Mapping[str, str], cwd: Path | None, folder: Path) -> None:
+    def __init__(self, words: Sequence[str], variables: Mapping[str, str], cwd: Path | None, folder: Path, append: bool) -> None:
         try:
             self.process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, process_group=0,
@@ -50,7 +51,7 @@ class Child:
         for stream in STREAMS:
             pipe = getattr(self.process, stream)
             os.set_blocking(pipe.fileno(), False)
-            kept = (folder / f"{stream}.txt").open("ab")
+            kept = (folder / f"{stream}.txt").open("ab" if append else "wb")
             self._files.append(kept)
             self._selector.register(pipe, selectors.EVENT_READ, _Lines(kept))
 

@@ -95,11 +95,13 @@ class Command:
         return (self.folder / str(self.others.get("trial", "alone"))).absolute()
 
     @contextmanager
-    def start(self, config: Mapping[str, Any], extra: Sequence[str] = (), **others: Any) -> Iterator[Child]:
-        """The running command of a configuration, which ends with the block."""
+    def start(
+        self, config: Mapping[str, Any], extra: Sequence[str] = (), append: bool = False, **others: Any
+    ) -> Iterator[Child]:
+        """The running command of a configuration, which ends with the block. `append`: it goes on with what it printed before."""
         self.home.mkdir(parents=True, exist_ok=True)
         words, variables = self.template.fill(config, self.home, {**self.others, **others}, extra)
-        child = Child(words, variables, self.cwd, self.home)
+        child = Child(words, variables, self.cwd, self.home, append)
         try:
             yield child
         finally:
@@ -182,7 +184,8 @@ class CommandRun:
         extra = self.command.again if self.has_begun else self.command.first
         curve: dict[int, Any] = {}
         values: dict[str, float] = {}
-        with self.command.start(self.config, extra, **self.others, until=until, checkpoint=self.checkpoint) as child:
+        places = {**self.others, "until": until, "checkpoint": self.checkpoint}
+        with self.command.start(self.config, extra, self.has_begun, **places) as child:
             for reader in self.command.follow(child):
                 values = dict(reader.values)
                 if reader.step is not None:

@@ -50,7 +50,7 @@ def test_a_command_is_given_behind_two_dashes(hpo_run: Commands, tmp_path: Path)
         "--optimizer", "random", "--folder", "outputs", "--", sys.executable, SCRIPT, "--lr={lr}", "--steps=5",
     ).document  # fmt: skip
     study = hpo.load("study.db")
-    assert found[0]["metrics"]["value"] == max(trial.value for trial in study.trials)
+    assert found[0]["metrics"]["value"] == max(result.metrics["value"] for result in study.history.results.values())
     assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["0", "1", "2"]
     study.history.log.close()
 

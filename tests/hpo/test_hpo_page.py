@@ -88,6 +88,14 @@ def test_a_winner_of_a_population_is_trained_again(transcript: Transcript) -> No
     assert (transcript.folder / "lineage.png").stat().st_size
 
 
+def test_any_command_is_tuned(transcript: Transcript) -> None:
+    said = transcript.said["python -m hpo run fit.toml"].splitlines()[-1]
+    assert said.startswith("best: trial") and " steps: loss=" in said
+    assert said.removeprefix("best: ") == transcript.said["python -m hpo best fit.db"].strip()
+    printed = [len(path.read_text().splitlines()) for path in (transcript.folder / "trials").glob("*/stdout.txt")]
+    assert len(printed) == 20 and max(printed) <= 27
+
+
 def test_commands_say_what_the_library_says(transcript: Transcript) -> None:
     best = json.loads(transcript.said["python -m hpo best study.sqlite --json"])
     assert f"{best['trial']} is the best" in transcript.said["python search.py"]
