@@ -1,8 +1,8 @@
 """Optimizer and Sampler: the one protocol. An optimizer is a pure function of a history.
 
-An author of a scheduler writes `propose(history) -> Job | None`; an author of a sampler writes
-`sample(history, trial) -> config | None` (or `suggest`, if it has something to record). Neither may change anything:
-whatever must be remembered is in the history, and whatever is random comes from `hpo.rng.stream(seed, trial, role)`.
+An author of a scheduler writes `propose(history) -> Job | None`; of a sampler `sample(history, trial) -> config | None` (or
+`suggest`, if it has something to record). Neither may change anything: whatever must be remembered is in the history, and
+whatever is random comes from `hpo.rng.stream(seed, trial, role)`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Optimizer(ABC):
 
     @classmethod
     def is_adaptable(cls, found: type) -> bool:
-        """Whether a class is an optimizer, or a plain class whose instances `adapt` makes into one."""
+        """Whether a class is an optimizer, or one that `adapt` makes into one."""
         if issubclass(found, Optimizer):
             return issubclass(found, cls)
         return any(callable(getattr(found, name, None)) for name in cls.written)
@@ -343,8 +343,7 @@ class Scheduler(Optimizer):
     def __post_init__(self) -> None:
         self.sampler = adapt(self.sampler)
         if not isinstance(self.sampler, Sampler):
-            name = type(self).__name__
-            raise TypeError(f"{name} takes a sampler such as Random(space) or GP(space), but {self.sampler!r} came")
+            raise TypeError(f"{type(self).__name__} takes a sampler such as Random(space) or GP(space), but {self.sampler!r} came")
 
     @property
     def is_endless(self) -> bool:  # type: ignore[override]

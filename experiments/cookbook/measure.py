@@ -22,7 +22,7 @@ from experiments.ledger.sources import STUDY, gp_rows, training_rows
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "cookbook.jsonl"
 SAMPLERS = {  # that programs make by name
     "tpe_nine": "tpe", "gp_sampler": "gp", "optuna_study": "gp", "three_objectives": "gp", "hotel_reviews": "gp",
-    "distributed": "tpe",
+    "several_machines": "tpe",
 }  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def compare_outcomes(line: Mapping[str, Any]) -> dict[str, Any]:
     """What must come out the same again: all but seconds; of a program that measures times, or whose drivers take turns as they
     come, nothing but its size."""
     kept = {name: value for name, value in result(line).items() if name != "seconds"}
-    return {**kept, "outcome": None} if line["program"] in ("three_objectives", "distributed") else kept
+    return {**kept, "outcome": None} if line["program"] in ("three_objectives", "several_machines") else kept
 
 
 def open_cookbook(path: Path = RESULTS) -> Ledger:

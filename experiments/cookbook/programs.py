@@ -20,7 +20,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
     "median_pruning": ("A9", "median pruning at 100, 500 and 2000 steps"),
     "asha": ("A10", "ASHA(100, 3, 0)"),
     "gp_sampler": ("A11", "a Gaussian process as the sampler"),
-    "distributed": ("A12", "median pruning by several drivers, each 10 trials, in one database"),
+    "several_machines": ("A12", "median pruning by several drivers, each 10 trials, in one database"),
     "optuna_study": ("A9, A11", "our GP and our median rule in Optuna's study"),
     "hotel_reviews": ("E1, E2", "reviews classified with the Trainer, and its `hyperparameter_search` on our GP"),
 }

@@ -11,13 +11,13 @@ from hpo.cli.app import Json, No, app
 from hpo.cli.driving import parse_objectives, parse_option
 from hpo.cli.output import describe_trial, print_json, trial_text
 from hpo.cli.places import read_mapping
-from hpo.commands.plan import Plan
+from hpo.commands.plan import CommandPlan
 
 SPACE = 'a space such as {"lr": {"float": [1e-5, 0.1], "log": true}}'
 
 
-@app.command(context_settings={"ignore_unknown_options": False})
-def run(
+@app.command("run")
+def run_command(
     words: Annotated[list[str], typer.Argument(metavar="STUDY.toml | -- COMMAND ...", show_default=False)],
     space: Annotated[str | None, typer.Option(metavar="SPACE.json", help="of a command that is given here")] = None,
     metric: Annotated[list[str], typer.Option(metavar="NAME=REGEX", help="the number in a group, repeatedly; or json")] = [],  # noqa: B006
@@ -46,10 +46,10 @@ def run(
         "space": None if space is None else read_mapping(space, SPACE),
     }  # fmt: skip
     if len(words) == 1 and words[0].endswith(".toml"):
-        plan = Plan.read(Path(words[0])).amend(given)
+        plan = CommandPlan.read(Path(words[0])).amend(given)
     else:
         named = {name: value for name, value in given.items() if value is not None}
-        plan = Plan.of({"log": "study.db", "command": words, **named}, "the command line")
+        plan = CommandPlan.of({"log": "study.db", "command": words, **named}, "the command line")
     study = plan.search(quiet=json)
     try:
         trials_found = study.pareto if len(study.header.objectives) > 1 else [study.best]

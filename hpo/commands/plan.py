@@ -21,7 +21,7 @@ TABLES = ("space", "objectives", "options", "metrics", "environment", "files")
 
 
 @dataclass(frozen=True)
-class Plan:
+class CommandPlan:
     """The names of a file, with what holds where it is silent.
 
         command = "python train.py {flags}"          # with places, see hpo/commands/template.py

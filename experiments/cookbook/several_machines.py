@@ -1,9 +1,9 @@
 """Several machines, one database, median pruning, 10 trials each (guide A, 12).
 
-    python -m experiments.cookbook.distributed mysql://user@host/database?study=gpt&pool_size=20&max_overflow=0 --folder SHARED
+    python -m experiments.cookbook.several_machines mysql://user@host/database?study=gpt&pool_size=20&max_overflow=0 --folder SHARED
 
 is what every machine runs, as often as there are machines (`--machines`, whose trials are counted together, so that those of a
-machine that dies are run by the others). `python -m experiments.cookbook distributed` starts three such processes on this one,
+machine that dies are run by the others). `python -m experiments.cookbook several_machines` starts three such processes on this one,
 with the database that COOKBOOK_DATABASE names, or an SQLite file of several studies. A trial that one driver paused at a rung may
 be trained on by another, from its checkpoint in the shared folder.
 """
@@ -35,7 +35,7 @@ VARIABLE = "COOKBOOK_DATABASE"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def search(url: str, folder: Path, scale: Reduction, machines: int = MACHINES) -> hpo.Study:
+def join_search(url: str, folder: Path, scale: Reduction, machines: int = MACHINES) -> hpo.Study:
     """One driver's part of the study."""
     space = build_space(RANGES, scale.seed)
     rungs = [scale.count_steps(steps) for steps in RUNGS]
@@ -48,11 +48,11 @@ def search(url: str, folder: Path, scale: Reduction, machines: int = MACHINES) -
     return hpo.minimize(train, space, optimizer, trials, unit="steps", log=url, folder=folder, quiet=True)
 
 
-def distributed(scale: Reduction) -> Outcome:
+def several_machines(scale: Reduction) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
-        url = os.environ.get(VARIABLE, f"sqlite:///{folder}/studies.db?study=distributed")
+        url = os.environ.get(VARIABLE, f"sqlite:///{folder}/studies.db?study=machines")
         url += f"{'&' if '?' in url else '?'}{POOL}"
-        command = [sys.executable, "-m", "experiments.cookbook.distributed", url, "--folder", f"{folder}/checkpoints"]
+        command = [sys.executable, "-m", "experiments.cookbook.several_machines", url, "--folder", f"{folder}/checkpoints"]
         sizes = [f"--{name}={value}" for name, value in vars(scale).items() if value is not None]
         drivers = [subprocess.Popen([*command, *sizes], cwd=ROOT) for _ in range(MACHINES)]
         if any([driver.wait() for driver in drivers]):
@@ -77,7 +77,7 @@ def main(
     seed: int = Reduction.seed,
 ) -> None:
     """A machine's part of a distributed search with median pruning."""
-    search(url, folder, Reduction(width, texts, steps, trials, seed), machines)
+    join_search(url, folder, Reduction(width, texts, steps, trials, seed), machines)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ pytest.importorskip("optuna")
 pytest.importorskip("pymysql")
 
 import hpo
-from experiments.cookbook.distributed import EACH, MACHINES, POOL, VARIABLE, distributed
+from experiments.cookbook.several_machines import EACH, MACHINES, POOL, VARIABLE, several_machines
 from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import has_whole_heads
 from hpo.analysis.replays import replay_jobs
@@ -25,7 +25,7 @@ def test_three_drivers_share_a_study_on_mariadb(tmp_path: Path, monkeypatch: pyt
     with servers.home("mysql", tmp_path):
         url = servers.url("mysql", tmp_path, "gpt")
         monkeypatch.setenv(VARIABLE, url)
-        outcome = distributed(SMALL)
+        outcome = several_machines(SMALL)
         assert outcome.facts["database"].startswith("mysql") and outcome.is_no_worse(), outcome.describe()
         study = hpo.load(url, constraints=[has_whole_heads])
         history = study.history
