@@ -343,7 +343,7 @@ class Scheduler(Optimizer):
     def __post_init__(self) -> None:
         self.sampler = adapt(self.sampler)
         if not isinstance(self.sampler, Sampler):
-            raise TypeError(f"{type(self).__name__} takes a sampler such as Random(space) or GP(space), but {self.sampler!r} came")
+            raise TypeError(f"{type(self).__name__} takes a sampler such as GP(space), but {self.sampler!r} came")
 
     @property
     def is_endless(self) -> bool:  # type: ignore[override]

@@ -1,9 +1,9 @@
 """Several machines, one database, median pruning, 10 trials each (guide A, 12).
 
-    python -m experiments.cookbook.several_machines mysql://user@host/database?study=gpt&pool_size=20&max_overflow=0 --folder SHARED
+    python -m experiments.cookbook.several_machines mysql://user@host/lm?study=gpt&pool_size=20&max_overflow=0 --folder SHARED
 
 is what every machine runs, as often as there are machines (`--machines`, whose trials are counted together, so that those of a
-machine that dies are run by the others). `python -m experiments.cookbook several_machines` starts three such processes on this one,
+machine that dies are run by the others). `python -m experiments.cookbook several_machines` starts three such processes here,
 with the database that COOKBOOK_DATABASE names, or an SQLite file of several studies. A trial that one driver paused at a rung may
 be trained on by another, from its checkpoint in the shared folder.
 """
