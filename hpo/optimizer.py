@@ -84,8 +84,7 @@ class Optimizer(ABC):
         return key in self.live(history)
 
     def released_keys(self, history: History) -> Sequence[Key] | None:
-        """Keys that are no longer live although no job has started from them, in order; the list only grows. None means that
-        this is not known; then `live` is read after every finish."""
+        """Keys that are dead although no job has started from them, in order; it only grows. None: `live` is read instead."""
         return None
 
     @property
@@ -343,7 +342,8 @@ class Scheduler(Optimizer):
     def __post_init__(self) -> None:
         self.sampler = adapt(self.sampler)
         if not isinstance(self.sampler, Sampler):
-            raise TypeError(f"{type(self).__name__} takes a sampler such as GP(space), but {self.sampler!r} came")
+            name, came = type(self).__name__, self.sampler
+            raise TypeError(f"{name} takes a sampler such as Random(space) or GP(space), but {came!r} came")
 
     @property
     def is_endless(self) -> bool:  # type: ignore[override]
