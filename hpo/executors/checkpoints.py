@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hpo.executors.base import Kept
+from hpo.executors.base import Kept, Stamp
 from hpo.executors.locks import FolderLock
 from hpo.history import History
 from hpo.job import Key
@@ -24,6 +24,13 @@ def checkpoint_name(key: Key, attempt: int = 0) -> str:
     """The name of a key's file in the folder of checkpoints. Every attempt has its own, so that one which was given up, and goes
     on all the same, overwrites nothing."""
     return f"{key[0]}-{key[1]}.ckpt" if not attempt else f"{key[0]}-{key[1]}.{attempt}.ckpt"
+
+
+def read_stamp(name: str) -> Stamp | None:
+    """The key and the attempt of a checkpoint that stands, from its name; None for any other name."""
+    match = NAME.fullmatch(name)
+    found = None if match is None else ((int(match[1]), int(match[2])), int(match[3] or 0))
+    return found if found is not None and checkpoint_name(*found) == name else None
 
 
 def standing_name(history: History, key: Key) -> str:
@@ -41,6 +48,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path | None) -> None:
         self.temporary = folder is None
+        self._sizes: dict[str, int] = {}  # bytes of what stands, by name, as far as it was measured
         self._lock: FolderLock | None = None
         if folder is None:
             clear_temporary()
@@ -67,7 +75,7 @@ class Checkpoints:
 
     def __getstate__(self) -> dict[str, Any]:
         """In another process: the names of the files; the folder stays the sender's to lock and to delete."""
-        return {"folder": self.folder, "temporary": False, "_lock": None}
+        return {"folder": self.folder, "temporary": False, "_lock": None, "_sizes": {}}
 
     def path(self, key: Key, attempt: int) -> Path:
         """Where the checkpoint that an attempt makes of a key stands."""
@@ -108,6 +116,12 @@ class Checkpoints:
     def list_names(self) -> list[str]:
         """The names of all checkpoints in the folder, and of what was left half-written."""
         return [name for name in os.listdir(self.folder) if NAME.fullmatch(name)]
+
+    def measure(self) -> dict[Stamp, int]:
+        """The bytes of every checkpoint that stands. A published one does not change, so each is measured once."""
+        found = {stamp: name for name in self.list_names() if (stamp := read_stamp(name)) is not None}
+        self._sizes = {name: self._sizes.get(name) or measure_bytes(self.folder / name) for name in found.values()}
+        return {stamp: self._sizes[name] for stamp, name in found.items()}
 
     def keep(self, kept: Kept, names: Iterable[str]) -> None:
         """Of these names deletes those of other keys, and those of other attempts than the one that is kept; of a key that has
@@ -156,6 +170,14 @@ def publish(half: Path, path: Path) -> None:
         shutil.rmtree(path)
     os.replace(half, path)
     _flush(path.parent)
+
+
+def measure_bytes(path: Path) -> int:
+    """The bytes of a file, or of all files in a folder; 0 for what is gone meanwhile."""
+    try:
+        return sum(map(measure_bytes, path.iterdir())) if path.is_dir() else path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def remove(path: Path) -> None:

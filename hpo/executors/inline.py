@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from hpo.executors.base import Kept, Outcome
+from hpo.executors.base import Choose, Kept, Outcome
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.interim import read_interval
 from hpo.executors.worker import Worker
@@ -64,6 +64,12 @@ class Inline:
             kept = {**kept, **{job.key: None for job, _ in self._jobs}}
             self._worker.keep(kept)
             self._checkpoints.keep(kept, names)
+
+    def trim(self, choose: Choose) -> None:
+        flying = {job.key for job, _ in self._jobs}
+        for key, attempt in choose(self._checkpoints.measure()):
+            if key not in flying:
+                self._checkpoints.refuse(key, attempt)
 
     def close(self) -> None:
         self._worker.close()

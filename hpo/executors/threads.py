@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from hpo.executors.base import Kept, Lost, Outcome
+from hpo.executors.base import Choose, Kept, Lost, Outcome
 from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.faults import failed_result
 from hpo.executors.interim import read_interval
@@ -124,6 +124,11 @@ class Threads:
             for worker in self._idle:  # a busy one holds one Run too many at most until it is told
                 worker.keep(kept)
             self._checkpoints.keep(kept, names)
+
+    def trim(self, choose: Choose) -> None:
+        for key, attempt in choose(self._checkpoints.measure()):
+            if key not in self._running:
+                self._checkpoints.refuse(key, attempt)
 
     def close(self) -> None:
         for worker in self._idle:
