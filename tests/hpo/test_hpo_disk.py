@@ -217,6 +217,24 @@ def test_a_training_that_comes_to_something_else_is_said_once(tmp_path: Path) ->
     assert "was trained again to" in said and "training is not deterministic here" in said
 
 
+def test_what_is_trained_again_stays_while_it_is_needed() -> None:
+    """A job waits for (0, 3), which is trained again from (0, 1), which was trained again for that."""
+    study = Study(MAKERS["asha"]())
+    history = study.history
+    jobs = [Job(0, {"x": 0.5}, 1), Job(0, {"x": 0.5}, 3, (0, 1)), Job(0, {"x": 0.5}, 9, (0, 3))]
+    for job in [*jobs, *(Job(trial, {"x": 0.5}, 9) for trial in (1, 2, 3))]:
+        history.start(job, len(history))
+        if job != jobs[2]:
+            history.finish(job, Result({"loss": 1.0}))
+    lineage, gone = Lineage(history), Lost("source", "")
+    assert lineage.settle(jobs[2], gone) == ([jobs[1]], []) and lineage.settle(jobs[1], gone) == ([jobs[0]], [])
+    assert lineage.settle(jobs[0], Result({"loss": 1.0})) == ([jobs[1]], [])
+    sizes = {(key, 0): 10 for key in history.jobs}
+    assert DiskBudget(study, lineage, 50).choose(sizes) == []
+    assert lineage.settle(jobs[1], Result({"loss": 1.0})) == ([jobs[2]], [])
+    assert DiskBudget(study, lineage, 50).choose(sizes) == [((0, 1), 0)]
+
+
 def test_a_source_that_goes_while_it_is_loaded_is_missing(tmp_path: Path) -> None:
     """Another driver deleted it: the job is not lost to the disk, three of which would end the run."""
 
