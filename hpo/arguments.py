@@ -16,7 +16,7 @@ from hpo.space import Space
 from hpo.stop_rules import StopRule
 from hpo.values import format_value, whole
 
-SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B\s*", re.IGNORECASE)
+SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([kMGT]?)(i?)B)?\s*", re.IGNORECASE)
 POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -115,9 +115,9 @@ def text(name: str, value: Any) -> str:
 
 
 def folder_of(value: Any) -> str | Path | None:
-    """A folder's path, or None."""
+    """A folder's path, its URL, or None."""
     if value is not None and not isinstance(value, str | Path):
-        raise TypeError(f"folder is {format_value(value)}; allowed are the path of a folder and None")
+        raise TypeError(f"folder is {format_value(value)}; allowed are the path or the URL of a folder, and None")
     if value is not None and Path(value).exists() and not Path(value).is_dir():
         raise ValueError(f"folder is {format_value(value)}, which is a file; allowed is the path of a folder")
     found: str | Path | None = value
@@ -151,7 +151,7 @@ def _byte_count(disk: Any) -> int:
     """Bytes of a number of them, or of a text such as "20GB", which are 20e9, and "20GiB", which are 20 * 2**30."""
     match = SIZE.fullmatch(disk) if isinstance(disk, str) else None
     try:
-        found = disk if match is None else float(match[1]) * (1024 if match[3] else 1000) ** POWERS[match[2].lower()]
+        found = disk if match is None else float(match[1]) * (1024 if match[3] else 1000) ** POWERS[(match[2] or "").lower()]
         return whole("disk", found if match is None else round(found), 1)
     except ValueError:
         raise ValueError(

@@ -136,7 +136,8 @@ def minimize(
     checkpoint_every   seconds between two saves inside a job, of a Run that allows it (see hpo.objective.Run); default 300,
                  infinity is never. Where a worker or the driver dies, the job goes on from there
     log          the path of a SQLite file, a URL of a log, or a log: the same call again resumes it
-    folder       where checkpoints stand (default: beside the log; without one a temporary folder)
+    folder       where checkpoints stand: a path, or a URL of fsspec such as "s3://bucket/study" (default: beside the log; without
+                 one a temporary folder)
     keep         which of them stay: "live" (what later jobs may need, and the best), 5 (also those of the best 5 trials), "all"
     disk         what they may take together: bytes, or a text such as "20GB"; see `run`
     catch        exceptions of the objective, as in `except`, that do not end the search even if its first three trials raise them

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +93,32 @@ class Checkpoints:
     def find_interim(self, key: Key, attempt: int) -> Path | None:
         """What the last of the earlier attempts saved before it came to a key; None if none did."""
         paths = (self.interim_path(key, earlier) for earlier in reversed(range(attempt)))
-        return next((path for path in paths if path.exists()), None)
+        return next((path for path in paths if self.has(path)), None)
+
+    def has(self, path: Path) -> bool:
+        """Whether a checkpoint is where others find it."""
+        return path.exists()
+
+    def store(self, path: Path) -> None:
+        """Puts what was published under one of these paths where others find it."""
+
+    def fetch(self, path: Path) -> AbstractContextManager[Path]:
+        """A context in which a checkpoint can be read under another path; without it there is nothing there."""
+        return nullcontext(path)
 
     def drop_interim(self, key: Key, attempt: int) -> None:
         """Deletes what this attempt and earlier ones saved before they came to a key."""
         for one in range(attempt + 1):
-            remove(self.interim_path(key, one))
+            self._remove(self.interim_path(key, one))
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Deletes the checkpoints that the first attempts at these keys made, where there are any."""
         for key in keys:
-            remove(self.path(key, 0))
+            self._remove(self.path(key, 0))
 
     def refuse(self, key: Key, attempt: int) -> None:
         """Deletes the checkpoint that one attempt made."""
-        remove(self.path(key, attempt))
+        self._remove(self.path(key, attempt))
 
     def discard(self, key: Key, attempt: int, process: int) -> None:
         """Deletes the half-written checkpoint of a process that died."""
@@ -131,7 +143,10 @@ class Checkpoints:
             assert match is not None
             key, attempt = (int(match[1]), int(match[2])), int(match[3] or 0)
             if key not in kept or (kept[key] is not None and (any(match.groups()[3:]) or kept[key] != attempt)):
-                remove(self.folder / name)
+                self._remove(self.folder / name)
+
+    def _remove(self, path: Path) -> None:
+        remove(path)
 
     def _clear_half(self) -> None:
         for entry in os.scandir(self.folder):

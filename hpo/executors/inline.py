@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from hpo.executors.base import Choose, Kept, Outcome
-from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.interim import read_interval
+from hpo.executors.remote import open_checkpoints
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key
 from hpo.objective import Objective, kind
@@ -27,7 +27,7 @@ class Inline:
         checkpoint_every: float | None = None,
     ) -> None:
         self.kind = kind(objective)
-        self._checkpoints = Checkpoints(folder)
+        self._checkpoints = open_checkpoints(folder)
         self._worker = Worker(objective, horizon, self._checkpoints, read_interval(checkpoint_every, self.kind))
         self._jobs: list[tuple[Job, Mapping[Key, int]]] = []
 

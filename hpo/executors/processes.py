@@ -16,8 +16,8 @@ from pathlib import Path
 from pickle import PicklingError, dumps
 
 from hpo.executors.base import Choose, Kept, Lost, Outcome
-from hpo.executors.checkpoints import Checkpoints
 from hpo.executors.interim import read_interval
+from hpo.executors.remote import open_checkpoints
 from hpo.executors.slot import Slot, is_unreachable
 from hpo.executors.watchdog import Watchdog
 from hpo.job import Job, Key, Result
@@ -93,7 +93,7 @@ class Processes:
         self.kind = kind(objective)
         self.timeout, self.workers, self.lookahead = timeout, workers, lookahead
         self.renew_after_jobs, self.renew_after_bytes = renew_after_jobs, renew_after_bytes
-        self._checkpoints = Checkpoints(folder)
+        self._checkpoints = open_checkpoints(folder, shared=True)
         self._objective = objective, horizon, self._checkpoints, every
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)  # a worker is ready, or the pool is broken

@@ -181,6 +181,7 @@ REFUSED: list[tuple[dict[str, Any], Any, str]] = [
     ({"disk": "1GB"}, Reports("j"), r"disk is '1GB', but f\(config, report\) has no checkpoints"),
     ({"disk": "20 gigabytes"}, Traces("t"), "disk is '20 gigabytes'; allowed are an integer of at least 1, which counts bytes"),
     ({"disk": 0}, Traces("t"), "disk is 0; allowed"),
+    ({"disk": "20G"}, Traces("t"), "disk is '20G'; allowed"),
     ({"disk": "0GB"}, Traces("t"), "disk is '0GB'; allowed"),
     ({"disk": -5}, Traces("t"), "disk is -5; allowed"),
     ({"disk": True}, Traces("t"), "disk is True; allowed"),
@@ -204,6 +205,6 @@ def test_sizes_as_people_write_them() -> None:
     from hpo.arguments import retention
 
     written = {"20GB": 20 * 10**9, "20 gb": 20 * 10**9, "1.5TB": 15 * 10**11, "512MiB": 2**29, "3KiB": 3072, "7 kB": 7000,
-               "9B": 9, 10: 10, 2e9: 2 * 10**9, " 1 GiB ": 2**30}  # fmt: skip
+               "9B": 9, "12": 12, 10: 10, 2e9: 2 * 10**9, " 1 GiB ": 2**30}  # fmt: skip
     assert {value: retention("live", value, "run")[1] for value in written} == written
     assert retention(3.0, None, "run") == (3, None)
