@@ -80,7 +80,10 @@ class Settings:
             if not isinstance(value, bool) and not (name == "kernels" and value is None):
                 raise refusal(name, value, "true or false")
         self._check_sizes()
-        retention("live", self.disk, "run")
+        try:
+            retention("live", self.disk, "run")
+        except ValueError:
+            raise refusal("disk", self.disk, "a number of bytes, at least 1, or such as '20GB'") from None
 
     def _check_sizes(self) -> None:
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):

@@ -329,7 +329,7 @@ def test_drivers_with_a_budget_do_not_fight(name: str, tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "c").iterdir()} <= {standing_name(study.history, key) for key in study.keep()}
 
 
-@pytest.mark.parametrize("name", ["asha", "pbt"])
+@pytest.mark.parametrize("name", ["asha", pytest.param("pbt", marks=pytest.mark.slow)])
 def test_after_a_death_the_folder_is_measured(name: str, tmp_path: Path) -> None:
     """Killed again and again in the middle of a training, the study ends as the undisturbed one, within its budget."""
     for _ in range(4):

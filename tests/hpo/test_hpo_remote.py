@@ -112,6 +112,7 @@ def start(name: str, folder: Path, slow: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", MAIN, name, str(folder), str(slow)], cwd=ROOT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["asha", "pbt"])
 def test_after_a_death_the_study_goes_on_from_there(name: str, tmp_path: Path) -> None:
     traces = Traces(tmp_path / "traces")
