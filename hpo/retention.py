@@ -45,8 +45,6 @@ class Retention:
 
     def release(self) -> list[Key]:
         """Keys whose checkpoints may be deleted now, and could not at the last call. Some may have been deleted before."""
-        if self.keep == "all":
-            return []
         history, best = self.history, self._recommendable()
         finished = self._finished_keys()
         given_up = self.optimizer.released_keys(history)

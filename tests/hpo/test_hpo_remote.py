@@ -231,8 +231,11 @@ def test_saves_inside_a_job_stand_there_too(url: str, tmp_path: Path) -> None:
     with second.fetch(path) as there:
         assert there.read_text().startswith("[5,")
     assert second.measure() == {}, "what jobs in flight write does not count"
+    assert isinstance(Worker(Traces(tmp_path / "traces"), 9, second).execute(Job(0, {"x": 0.5}, 9), {(0, 9): 1}), Result)
+    assert [entry[1:3] for entry in Traces(tmp_path / "traces").lines()] == [[0, 5], [5, 9]], "the next attempt goes on there"
+    assert names(url) == {"0-9.ckpt.part", "0-9.1.ckpt"}
     second.drop_interim((0, 9), 1)
-    assert names(url) == set()
+    assert names(url) == {"0-9.1.ckpt"}
     for one in (first, second):
         one.close()
 
