@@ -33,6 +33,10 @@ class DiskBudget:
         self._gone: set[Stamp] = set()  # what this driver has deleted and not trained again
         self._warned = False
 
+    def claim(self) -> None:
+        """No other driver lives, so whatever stands is this one's to delete."""
+        self._gone.clear()
+
     def choose(self, sizes: Mapping[Stamp, int]) -> list[Stamp]:
         """Of the checkpoints that stand, given by their bytes, those that go. Where these are too many it reads all that is live,
         which costs nothing beside trainings whose checkpoints fill a disk."""

@@ -49,6 +49,8 @@ class Files:
 
     def _trim(self) -> None:
         if self.budget is not None and isinstance(self.executor, Measuring):
+            if not self.leases.list_living():
+                self.budget.claim()
             self.executor.trim(self.budget.choose)
 
     def clear(self) -> None:

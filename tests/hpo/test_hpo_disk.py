@@ -8,7 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,16 @@ from hpo.executors import Lost, standing_name
 from hpo.executors.base import Stamp
 from hpo.executors.checkpoints import measure_bytes
 from hpo.executors.worker import Worker
+from hpo.files import Files
 from hpo.job import Job
+from hpo.leases import Leases
 from hpo.lineage import Lineage
+from hpo.logs.base import Driver
 from hpo.testing.spaces import plane, rugged_loss
 from tests.hpo.cases import ROOT
 from tests.hpo.objectives import FolderTrace, Trace, Traces, line
 from tests.hpo.test_hpo_failures import Forgetting, losses
-from tests.hpo.test_hpo_leases import PATIENCE, eventually
+from tests.hpo.test_hpo_leases import PATIENCE, Aging, eventually
 from tests.hpo.test_hpo_retention import best_by_hand
 
 SIZE = 1000  # bytes of a checkpoint
@@ -268,17 +271,49 @@ def test_it_is_trained_again_under_the_attempt_that_stands(tmp_path: Path) -> No
 # -- several drivers, and deaths -------------------------------------------------------------------------------------------
 
 
-def test_what_another_driver_trains_again_is_left_to_it() -> None:
-    """It stands again although it was deleted here; only what is trained again here may go again."""
-    study = Study(MAKERS["asha"]())
-    for loss in (1.0, 2.0, 3.0, 4.0):
-        study.history.start(job := Job(study.history.next_trial, {"x": 0.5}, 1), len(study.history))
-        study.optimizer.tell(job, loss)
-    sizes: Mapping[Stamp, int] = {((trial, 1), 0): 10 for trial in range(4)}
-    budget = DiskBudget(study, Lineage(study.history), 30)
-    assert budget.choose(sizes) == [((3, 1), 0)] and budget.choose(sizes) == []
+def test_what_another_driver_trains_again_is_left_to_it(tmp_path: Path) -> None:
+    """It stands again although it was deleted here, until the other has left. What is trained again here may go again."""
+    study = Study(MAKERS["asha"](), log=(log := Aging()))
+    other, own = study.history.run(), study.history.run()
+    log.rows[other], log.ages[other] = Driver(other, "elsewhere/1/1", 0, 0, 60.0), 0.0
+    leases, executor = Leases(study.history, own), Inline(Heavy(tmp_path / "heavy"), 9, tmp_path / "c")
+    budget = DiskBudget(study, Lineage(study.history), 3 * SIZE)
+    files, last = Files(study, executor, leases, budget), tmp_path / "c" / "3-1.ckpt"
+    for job in [study.optimizer.ask() for _ in range(4)]:
+        assert job is not None and study.optimizer.tell(job, 1.0 + job.trial)
+        (tmp_path / "c" / f"{job.trial}-1.ckpt").write_bytes(bytes(SIZE))
+    files.release()
+    assert not last.exists() and (3, 1) in study.optimizer.live(study.history)
+    last.write_bytes(bytes(SIZE))
+    files.release()
+    assert last.exists()
     budget.note_repair((3, 1))
-    assert budget.choose(sizes) == [((3, 1), 0)]
+    files.release()
+    assert not last.exists()
+    last.write_bytes(bytes(SIZE))
+    log.leave(other)
+    leases._looked = (-1, 0.0)
+    files.release()
+    assert not last.exists() and measure_bytes(tmp_path / "c") == 3 * SIZE
+    leases.close()
+    executor.close()
+
+
+def test_a_budget_is_kept_to_beside_a_driver_that_has_read_nothing(tmp_path: Path) -> None:
+    """What is dead is not kept for its sake where there is no room, and what is trained again here may go again."""
+    study = Study(MAKERS["pbt"](), log=(log := Aging()))
+    other = study.history.run()
+    heavy, most = Heavy(tmp_path / "heavy"), list[int]()
+    log.rows[other], log.ages[other] = Driver(other, "elsewhere/1/1", 0, 0, 60.0), 0.0
+
+    def watch(study: Study, key: Key | None) -> None:
+        if key is not None:
+            most.append(measure_bytes(tmp_path / "c"))
+            assert (tmp_path / "c" / standing_name(study.history, study.best.key)).exists()
+
+    run(study, Forgetting(heavy, 9, tmp_path / "c"), watch=watch, disk=4 * SIZE)
+    assert max(most) == 4 * SIZE and heavy.repeats() > 2
+    assert losses(study) == losses(drive("pbt", Heavy(tmp_path / "usual"), tmp_path / "u"))
 
 
 def test_a_result_of_another_driver_is_read_before_anything_goes(tmp_path: Path) -> None:
