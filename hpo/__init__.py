@@ -37,7 +37,7 @@ run.py          run, minimize, maximize
 loop.py         the one loop of a driver, beside any number of others; Stop: when it ends
 leases.py       which drivers live; processes.py tells whether the process of one is gone
 attempts.py     which attempt of a job is in flight with which driver, and whose checkpoint stands; limits.py what ends a search
-files.py        deletes checkpoints once no driver can name them any more
+files.py        deletes checkpoints once no driver can name them any more; disk.py also for lack of space
 load.py         load: a study from its file alone
 queue.py        what was enqueued and not yet taken; failed trials again
 cli/            the command `hpo`

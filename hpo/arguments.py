@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from hpo.registry import missing_methods
 from hpo.space import Space
 from hpo.stop_rules import StopRule
 from hpo.values import format_value, whole
+
+SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([kMGT]?)(i?)B)?\s*", re.IGNORECASE)
+POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def count(name: str, value: Any, least: int) -> int | None:
@@ -111,10 +115,46 @@ def text(name: str, value: Any) -> str:
 
 
 def folder_of(value: Any) -> str | Path | None:
-    """A folder's path, or None."""
+    """A folder's path, its URL, or None."""
     if value is not None and not isinstance(value, str | Path):
-        raise TypeError(f"folder is {format_value(value)}; allowed are the path of a folder and None")
+        raise TypeError(f"folder is {format_value(value)}; allowed are the path or the URL of a folder, and None")
     if value is not None and Path(value).exists() and not Path(value).is_dir():
         raise ValueError(f"folder is {format_value(value)}, which is a file; allowed is the path of a folder")
     found: str | Path | None = value
     return found
+
+
+def retention(keep: Any, disk: Any, objective: str) -> tuple[str | int, int | None]:
+    """Which checkpoints stay ("live", "all", or how many of the best trials beside the live ones), and how many bytes all may
+    take together; for an objective of a kind (see hpo.objective)."""
+    rule = keep if isinstance(keep, str) and keep in ("live", "all") else _best_count(keep)
+    limit = None if disk is None else _byte_count(disk)
+    if rule == "all" and limit is not None:
+        raise ValueError(f"keep is 'all', under which no checkpoint goes, but disk is {format_value(disk)}; give one of them")
+    if objective != "run" and (rule != "live" or limit is not None):
+        name, value = ("keep", keep) if rule != "live" else ("disk", disk)
+        kinds = {"function": "f(config)", "report": "f(config, report)"}
+        raise ValueError(f"{name} is {format_value(value)}, but {kinds[objective]} has no checkpoints; give a Run factory")
+    return rule, limit
+
+
+def _best_count(keep: Any) -> int:
+    try:
+        return whole("keep", keep, 1)
+    except ValueError:
+        raise ValueError(
+            f"keep is {format_value(keep)}; allowed are 'live', 'all' and an integer of at least 1: how many of the best trials"
+        ) from None
+
+
+def _byte_count(disk: Any) -> int:
+    """Bytes of a number of them, or of a text such as "20GB", which are 20e9, and "20GiB", which are 20 * 2**30."""
+    match = SIZE.fullmatch(disk) if isinstance(disk, str) else None
+    try:
+        found = disk if match is None else float(match[1]) * (1024 if match[3] else 1000) ** POWERS[(match[2] or "").lower()]
+        return whole("disk", found if match is None else round(found), 1)
+    except ValueError:
+        raise ValueError(
+            f"disk is {format_value(disk)}; allowed are an integer of at least 1, which counts bytes, a text such as '20GB' or "
+            f"'512MiB', and None"
+        ) from None

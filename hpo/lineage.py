@@ -19,12 +19,15 @@ class Lineage:
     def __init__(self, history: History) -> None:
         self.history = history
         self._waiting: dict[Key, list[Job]] = {}  # jobs that wait, by the source that is trained again
-        self._repairs: Counter[Key] = Counter()
+        self._repairs: Counter[Key] = Counter()  # how often each was trained again, since a job last found it
+        self._differs = False  # whether a training gave something else than the first time
 
     def settle(self, job: Job, outcome: Result | Lost) -> tuple[list[Job], list[tuple[Job, Result]]] | None:
         """(jobs to run next, failed jobs with their results) after an outcome; None if no missing source is involved."""
         if isinstance(outcome, Lost) and outcome.cause == "source":
             return self._repair(job)
+        if job.source is not None and isinstance(outcome, Result):
+            self._repairs.pop(job.source, None)  # it was there: if it goes another time, that begins a new count
         if job.key not in self._waiting:
             return None
         if isinstance(outcome, Lost):
@@ -46,6 +49,30 @@ class Lineage:
         self._repairs[source] += 1
         self._waiting[source] = [job]
         return [self.history.jobs[source]], []
+
+    def compare(self, job: Job, again: Result) -> str | None:
+        """A sentence if a job that was trained again has come to other losses than the first time; None after the first such."""
+        before, now = self.history.losses(job.key), self.history.header.losses(again)
+        if self._differs or again.error is not None or before == now:
+            return None
+        self._differs = True
+        return (
+            f"trial {job.trial} was trained again to {job.until}, since its checkpoint was gone, and came to the losses {now}, "
+            f"but the first time to {before}: training is not deterministic here, so what goes on from it is another model"
+        )
+
+    def is_needed(self, key: Key) -> bool:
+        """Whether a checkpoint is trained again, or is the source of one that is."""
+        return key in self._waiting or any(self.history.jobs[other].source == key for other in self._waiting)
+
+    def explain(self, key: Key) -> str | None:
+        """Why a finished key's checkpoint could not be trained again, from a fresh start on; None if it could."""
+        source: Key | None = key
+        while source is not None:
+            if (reason := self._irreparable(source)) is not None:
+                return reason
+            source = self.history.jobs[source].source
+        return None
 
     def _irreparable(self, source: Key) -> str | None:
         if source not in self.history.jobs:

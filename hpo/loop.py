@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from hpo import arguments
+from hpo.disk import DiskBudget
 from hpo.executors import Executor, Lost
 from hpo.executors.worker import name_objective
 from hpo.failures import Failures
@@ -80,7 +81,8 @@ class Loop:
     """One driver's work on a study, from the jobs that nobody runs to the last one that it may help with."""
 
     def __init__(
-        self, study: Study, executor: Executor, stop: Stop, watch: Watch | None, failures: Failures, lease: float
+        self, study: Study, executor: Executor, stop: Stop, watch: Watch | None, failures: Failures, lease: float,
+        disk: int | None = None,
     ) -> None:
         self.study, self.history, self.executor, self.stop = study, study.history, executor, stop
         self.watch: Watch = watch if watch is not None else lambda study, key: None
@@ -92,7 +94,8 @@ class Loop:
         driver = self.history.run(stop.limits)
         self.leases = Leases(self.history, driver, lease)
         self.history.driver = driver if self.history.log.shared else None
-        self.files = Files(study, executor, self.leases)
+        self.budget = None if disk is None else DiskBudget(study, self.lineage, disk)
+        self.files = Files(study, executor, self.leases, self.budget)
 
     def run(self) -> History:
         try:
@@ -185,8 +188,10 @@ class Loop:
             self._submit(job)
 
     def _submit(self, job: Job) -> None:
-        attempts = self.history.attempts
-        self.running[job.key], self.attempts[job.key] = job, self.history.attempt(job.key)
+        history, attempts = self.history, self.history.attempts
+        again = job.key in history.results  # for its checkpoint, which stands under the attempt that was accepted
+        self.running[job.key] = job
+        self.attempts[job.key] = attempts.accepted_attempt(job.key) if again else history.attempt(job.key)
         source = {} if job.source is None else {job.source: attempts.accepted_attempt(job.source)}
         self.executor.submit(job, {**source, job.key: self.attempts[job.key]})
         self.watch(self.study, None)
@@ -212,6 +217,8 @@ class Loop:
             self.failures.count_loss(job, outcome)
         settled = self.lineage.settle(job, outcome)
         if settled is not None:
+            if isinstance(outcome, Result) and job.key in self.history.results:
+                self._note_repair(job, outcome)
             first, failed = settled
             self.waiting[:0] = first
             for other, result in failed:
@@ -220,6 +227,15 @@ class Loop:
             self._finish(job, outcome, attempt)
         if not isinstance(outcome, Lost):
             self.executor.drop_interim(job.key, attempt)
+
+    def _note_repair(self, job: Job, result: Result) -> None:
+        """A finished job was trained again: warns once if it has come to anything else."""
+        if self.budget is not None:
+            self.budget.note_repair(job.key)
+        told = self.study.check_result(name_objective(result, self.study.objective))
+        said = self.lineage.compare(job, told)
+        if said is not None:
+            warnings.warn(said, stacklevel=stack_level())
 
     def _finish(self, job: Job, result: Result, attempt: int | None = None) -> None:
         result = name_objective(result, self.study.objective)

@@ -10,6 +10,7 @@ from typing import Any
 from hpo import arguments
 from hpo.display import Lines
 from hpo.executors import Executor, executor_options, make_executor
+from hpo.executors.base import Measuring
 from hpo.failures import Caught, Failures, explain_interrupts
 from hpo.history import History
 from hpo.leases import LEASE
@@ -28,12 +29,17 @@ from hpo.values import duration, format_value
 
 def run(
     study: Study, executor: Executor, stop: Stop | None = None, watch: Watch | None = None, *, catch: Caught = (),
-    lease: float = LEASE,
+    lease: float = LEASE, keep: str | int = "live", disk: int | str | None = None,
 ) -> History:
     """Drives a study until it is finished or `stop` says so, beside any number of other drivers of the same log; takes over what
     dead ones had in flight; closes the executor.
 
     lease   seconds without a sign of life after which the other drivers take over what this one has in flight (hpo/leases.py)
+    keep    which checkpoints stay. "live": those that a later job may start from, those of jobs in flight with their sources, and
+            the best, which may be recommended. A number: also those of the best so many trials. "all": every one. Drivers of one
+            study should be given the same
+    disk    bytes that all checkpoints may take, or a text such as "20GB". Where they take more the least useful go, and are
+            trained again if a job comes to need them, which is right for trainings that are deterministic (hpo/disk.py)
 
     Raises RuntimeError if three jobs in a row are lost to the disk, if the first three trials raise the same exception at the
     same line of the objective (and `catch` does not name it, as in `except`), or if they return values that are malformed in
@@ -49,9 +55,13 @@ def run(
             if study.optimizer.history is not study.history:
                 raise ValueError("the study's optimizer has been bound to another study since; make one optimizer a study")
             refuse(study.optimizer, executor.kind, study.header.horizon)
+            which, limit = arguments.retention(keep, disk, executor.kind)
+            if limit is not None and not isinstance(executor, Measuring):
+                raise TypeError(f"disk is {format_value(disk)}, but checkpoints of {type(executor).__name__} take no space")
+            study.retain(which)
             for rule in stop.rules:
                 rule.refuse(study.header, study.optimizer)
-            return Loop(study, executor, stop, watch, Failures(catch), lease).run()
+            return Loop(study, executor, stop, watch, Failures(catch), lease, limit).run()
         except Terminated:
             study.history.log.close()
             raise
@@ -107,6 +117,8 @@ def minimize(
     checkpoint_every: float | None = None,
     log: str | Path | Log | None = None,
     folder: str | Path | None = None,
+    keep: str | int = "live",
+    disk: int | str | None = None,
     quiet: bool = False,
     catch: Caught = (),
 ) -> Study:
@@ -124,7 +136,10 @@ def minimize(
     checkpoint_every   seconds between two saves inside a job, of a Run that allows it (see hpo.objective.Run); default 300,
                  infinity is never. Where a worker or the driver dies, the job goes on from there
     log          the path of a SQLite file, a URL of a log, or a log: the same call again resumes it
-    folder       where checkpoints stand (default: beside the log; without one a temporary folder)
+    folder       where checkpoints stand: a path, or a URL of fsspec such as "s3://bucket/study" (default: beside the log; without
+                 one a temporary folder)
+    keep         which of them stay: "live" (what later jobs may need, and the best), 5 (also those of the best 5 trials), "all"
+    disk         what they may take together: bytes, or a text such as "20GB"; see `run`
     catch        exceptions of the objective, as in `except`, that do not end the search even if its first three trials raise them
     """
     space = Space.of(space)
@@ -135,6 +150,7 @@ def minimize(
     renewal = {name: arguments.count(name, value, 1) for name, value in renewal.items()}
     horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)
     objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
+    arguments.retention(keep, disk, kind(objective))
     chosen.take_horizon(horizon)
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
     for rule in limits.rules:
@@ -153,7 +169,7 @@ def minimize(
         folder = f"{store.path}.checkpoints"  # a resumed study needs its checkpoints as much as its log
     with explain_interrupts(None if given else store, study, store.place or ("the log that was given" if given else None)):
         pool = make_executor(executor, trained, study.header.horizon, folder, options)
-        run(study, pool, limits, None if quiet else Lines(), catch=catch)
+        run(study, pool, limits, None if quiet else Lines(), catch=catch, keep=keep, disk=disk)
     return study
 
 
@@ -197,6 +213,8 @@ def maximize(
     checkpoint_every: float | None = None,
     log: str | Path | Log | None = None,
     folder: str | Path | None = None,
+    keep: str | int = "live",
+    disk: int | str | None = None,
     quiet: bool = False,
     catch: Caught = (),
 ) -> Study:
@@ -204,5 +222,6 @@ def maximize(
     return minimize(
         objective, space, optimizer, trials, seed=seed, seconds=seconds, stop=stop, objectives={"value": "max"}, horizon=horizon,
         unit=unit, executor=executor, workers=workers, timeout=timeout, renew_after_jobs=renew_after_jobs,
-        renew_after_bytes=renew_after_bytes, checkpoint_every=checkpoint_every, log=log, folder=folder, quiet=quiet, catch=catch,
+        renew_after_bytes=renew_after_bytes, checkpoint_every=checkpoint_every, log=log, folder=folder, keep=keep, disk=disk,
+        quiet=quiet, catch=catch,
     )  # fmt: skip

@@ -227,6 +227,10 @@ class Study:
 
     # -- what must stay ----------------------------------------------------------------------------------------------
 
+    def retain(self, keep: str | int) -> None:
+        """Sets which checkpoints `keep` names from now on: "live", "all" or a number of best trials; see `run`."""
+        self._retention = Retention(self.optimizer, self.history, keep)
+
     def keep(self) -> list[Key]:
         """Keys whose checkpoints must stay: live ones, pending ones (another driver may have published them already) with their
         sources, and the best (or Pareto) ones, which may be recommended."""
@@ -240,6 +244,10 @@ class Study:
     def is_dead(self, key: Key) -> bool:
         """Whether a finished key's checkpoint is of no use now."""
         return self._retention.is_dead(key)
+
+    def list_needed(self) -> set[Key]:
+        """Keys whose checkpoints must stay whatever later jobs may name: those of jobs that have begun, and the best."""
+        return self._retention.list_needed()
 
     def check_result(self, result: Result) -> Result:
         """Checks a result from an executor; a malformed one becomes an error of its configuration."""

@@ -53,6 +53,7 @@ def tune(
     ] = None,
     population: Annotated[int | None, typer.Option(help="of PBT [what the seconds allow]")] = None,
     folder: Annotated[str | None, typer.Option(help="where everything is left [runs/tune]")] = None,
+    disk: Annotated[str | None, typer.Option(help="what its checkpoints may take, such as 20GB [no limit]")] = None,
 ) -> int:
     flags = {name: value for name, value in locals().items() if name != "config" and value is not None}
     command = shlex.join([interpreter(), "-m", "experiments.tune", *sys.argv[1:]])

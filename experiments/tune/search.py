@@ -66,7 +66,7 @@ def search(work: Search) -> None:
     with ignore_interrupts():
         pool = Processes(work.objective, settings.horizon, work.folder / "checkpoints", settings.workers, lookahead=1)
     with Display(settings) as display:
-        run(work.study, pool, Stop(turn=turn), display)
+        run(work.study, pool, Stop(turn=turn), display, disk=settings.disk)
     work.folder.update_search(complete={"seconds": settings.seconds, "trials": settings.trials})
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.job import HORIZON, LARGEST, MIN_RESOURCE, REDUCTION, SPACES
+from hpo.arguments import retention
 from hpo.optimizer import Scheduler
 from hpo.optimizers import OPTIMIZERS
 from hpo.registry import is_reference
@@ -26,7 +27,7 @@ TOKENIZERS = {"char": "char", "bpe": "gpt2"}  # our name -> the name in models.d
 PRECISIONS = ("float32", "bf16", "fp16")
 ENGINES = tuple(engines.ENGINES)
 LARGEST_BATCH = LARGEST["batch"]  # sequences; the upper end of `batch` in the space
-CHANGEABLE = ("seconds", "trials", "workers", "folder")
+CHANGEABLE = ("seconds", "trials", "workers", "folder", "disk")
 MADE_WITH = "made_with"  # a table in the file that holds no settings: versions, and the digest of the text
 
 
@@ -55,6 +56,7 @@ class Settings:
     activation_checkpointing: bool = False
     kernels: bool | None = None  # whether memory is predicted for models/engines/cpu; None: yes if it can run here
     folder: str = "runs/tune"
+    disk: int | str | None = None  # what all checkpoints may take: bytes, or such as "20GB" (see hpo.run); None: no limit
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -78,6 +80,10 @@ class Settings:
             if not isinstance(value, bool) and not (name == "kernels" and value is None):
                 raise refusal(name, value, "true or false")
         self._check_sizes()
+        try:
+            retention("live", self.disk, "run")
+        except ValueError:
+            raise refusal("disk", self.disk, "a number of bytes, at least 1, or such as '20GB'") from None
 
     def _check_sizes(self) -> None:
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):

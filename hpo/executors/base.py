@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hpo.job import Job, Key, Result
 
@@ -37,6 +37,8 @@ class Raised(Result):
 
 Outcome = tuple[Job, Result | Lost]
 Kept = Mapping[Key, int | None]  # keys whose checkpoint stays, and of which attempt; None: of all
+Stamp = tuple[Key, int]  # what tells a checkpoint from all others: its key and the attempt that made it
+Choose = Callable[[Mapping[Stamp, int]], Collection[Stamp]]  # of the checkpoints that stand, by their bytes: what goes
 
 
 class Executor(Protocol):
@@ -83,4 +85,14 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Stops at once; what is in flight is dropped."""
+        ...
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """What an executor also does whose checkpoints take space."""
+
+    def trim(self, choose: Choose) -> None:
+        """Deletes the checkpoints that `choose` names, those of jobs in flight excepted; held Runs stay. Measures only what it
+        has not seen yet: called after a finish."""
         ...

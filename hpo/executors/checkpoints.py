@@ -7,10 +7,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from hpo.executors.base import Kept
+from hpo.executors.base import Kept, Stamp
 from hpo.executors.locks import FolderLock
 from hpo.history import History
 from hpo.job import Key
@@ -24,6 +25,13 @@ def checkpoint_name(key: Key, attempt: int = 0) -> str:
     """The name of a key's file in the folder of checkpoints. Every attempt has its own, so that one which was given up, and goes
     on all the same, overwrites nothing."""
     return f"{key[0]}-{key[1]}.ckpt" if not attempt else f"{key[0]}-{key[1]}.{attempt}.ckpt"
+
+
+def read_stamp(name: str) -> Stamp | None:
+    """The key and the attempt of a checkpoint that stands, from its name; None for any other name."""
+    match = NAME.fullmatch(name)
+    found = None if match is None else ((int(match[1]), int(match[2])), int(match[3] or 0))
+    return found if found is not None and checkpoint_name(*found) == name else None
 
 
 def standing_name(history: History, key: Key) -> str:
@@ -41,6 +49,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path | None) -> None:
         self.temporary = folder is None
+        self._sizes: dict[str, int] = {}  # bytes of what stands, by name, as far as it was measured
         self._lock: FolderLock | None = None
         if folder is None:
             clear_temporary()
@@ -67,7 +76,7 @@ class Checkpoints:
 
     def __getstate__(self) -> dict[str, Any]:
         """In another process: the names of the files; the folder stays the sender's to lock and to delete."""
-        return {"folder": self.folder, "temporary": False, "_lock": None}
+        return {"folder": self.folder, "temporary": False, "_lock": None, "_sizes": {}}
 
     def path(self, key: Key, attempt: int) -> Path:
         """Where the checkpoint that an attempt makes of a key stands."""
@@ -84,21 +93,32 @@ class Checkpoints:
     def find_interim(self, key: Key, attempt: int) -> Path | None:
         """What the last of the earlier attempts saved before it came to a key; None if none did."""
         paths = (self.interim_path(key, earlier) for earlier in reversed(range(attempt)))
-        return next((path for path in paths if path.exists()), None)
+        return next((path for path in paths if self.has(path)), None)
+
+    def has(self, path: Path) -> bool:
+        """Whether a checkpoint is where others find it."""
+        return path.exists()
+
+    def store(self, path: Path) -> None:
+        """Puts what was published under one of these paths where others find it."""
+
+    def fetch(self, path: Path) -> AbstractContextManager[Path]:
+        """A context in which a checkpoint can be read under another path; without it there is nothing there."""
+        return nullcontext(path)
 
     def drop_interim(self, key: Key, attempt: int) -> None:
         """Deletes what this attempt and earlier ones saved before they came to a key."""
         for one in range(attempt + 1):
-            remove(self.interim_path(key, one))
+            self._remove(self.interim_path(key, one))
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Deletes the checkpoints that the first attempts at these keys made, where there are any."""
         for key in keys:
-            remove(self.path(key, 0))
+            self._remove(self.path(key, 0))
 
     def refuse(self, key: Key, attempt: int) -> None:
         """Deletes the checkpoint that one attempt made."""
-        remove(self.path(key, attempt))
+        self._remove(self.path(key, attempt))
 
     def discard(self, key: Key, attempt: int, process: int) -> None:
         """Deletes the half-written checkpoint of a process that died."""
@@ -109,6 +129,12 @@ class Checkpoints:
         """The names of all checkpoints in the folder, and of what was left half-written."""
         return [name for name in os.listdir(self.folder) if NAME.fullmatch(name)]
 
+    def measure(self) -> dict[Stamp, int]:
+        """The bytes of every checkpoint that stands. A published one does not change, so each is measured once."""
+        found = {stamp: name for name in self.list_names() if (stamp := read_stamp(name)) is not None}
+        self._sizes = {name: self._sizes.get(name) or measure_bytes(self.folder / name) for name in found.values()}
+        return {stamp: self._sizes[name] for stamp, name in found.items()}
+
     def keep(self, kept: Kept, names: Iterable[str]) -> None:
         """Of these names deletes those of other keys, and those of other attempts than the one that is kept; of a key that has
         its checkpoint also what was saved before, and what a dead process left half-written."""
@@ -117,7 +143,10 @@ class Checkpoints:
             assert match is not None
             key, attempt = (int(match[1]), int(match[2])), int(match[3] or 0)
             if key not in kept or (kept[key] is not None and (any(match.groups()[3:]) or kept[key] != attempt)):
-                remove(self.folder / name)
+                self._remove(self.folder / name)
+
+    def _remove(self, path: Path) -> None:
+        remove(path)
 
     def _clear_half(self) -> None:
         for entry in os.scandir(self.folder):
@@ -156,6 +185,14 @@ def publish(half: Path, path: Path) -> None:
         shutil.rmtree(path)
     os.replace(half, path)
     _flush(path.parent)
+
+
+def measure_bytes(path: Path) -> int:
+    """The bytes of a file, or of all files in a folder; 0 for what is gone meanwhile."""
+    try:
+        return sum(map(measure_bytes, path.iterdir())) if path.is_dir() else path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def remove(path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from hpo.executors.base import Kept, Outcome
-from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.base import Choose, Kept, Outcome
 from hpo.executors.interim import read_interval
+from hpo.executors.remote import open_checkpoints
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key
 from hpo.objective import Objective, kind
@@ -27,7 +27,7 @@ class Inline:
         checkpoint_every: float | None = None,
     ) -> None:
         self.kind = kind(objective)
-        self._checkpoints = Checkpoints(folder)
+        self._checkpoints = open_checkpoints(folder)
         self._worker = Worker(objective, horizon, self._checkpoints, read_interval(checkpoint_every, self.kind))
         self._jobs: list[tuple[Job, Mapping[Key, int]]] = []
 
@@ -64,6 +64,12 @@ class Inline:
             kept = {**kept, **{job.key: None for job, _ in self._jobs}}
             self._worker.keep(kept)
             self._checkpoints.keep(kept, names)
+
+    def trim(self, choose: Choose) -> None:
+        flying = {job.key for job, _ in self._jobs}
+        for key, attempt in choose(self._checkpoints.measure()):
+            if key not in flying:
+                self._checkpoints.refuse(key, attempt)
 
     def close(self) -> None:
         self._worker.close()

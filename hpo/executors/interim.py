@@ -67,6 +67,7 @@ def save(run: Any, checkpoints: Checkpoints, path: Path, key: Key, attempt: int)
             remove(half)
             run.save(str(half))
             publish(half, path)
+            checkpoints.store(path)
     except BaseException:
         with suppress(OSError):
             checkpoints.discard(key, attempt, os.getpid())  # gives its space back

@@ -15,9 +15,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from pickle import PicklingError, dumps
 
-from hpo.executors.base import Kept, Lost, Outcome
-from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.base import Choose, Kept, Lost, Outcome
 from hpo.executors.interim import read_interval
+from hpo.executors.remote import open_checkpoints
 from hpo.executors.slot import Slot, is_unreachable
 from hpo.executors.watchdog import Watchdog
 from hpo.job import Job, Key, Result
@@ -93,7 +93,7 @@ class Processes:
         self.kind = kind(objective)
         self.timeout, self.workers, self.lookahead = timeout, workers, lookahead
         self.renew_after_jobs, self.renew_after_bytes = renew_after_jobs, renew_after_bytes
-        self._checkpoints = Checkpoints(folder)
+        self._checkpoints = open_checkpoints(folder, shared=True)
         self._objective = objective, horizon, self._checkpoints, every
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)  # a worker is ready, or the pool is broken
@@ -327,6 +327,13 @@ class Processes:
             for slot in self._slots:  # a busy one holds one Run too many at most until it is told
                 slot.dropped += [key for key in slot.holds.values() if key not in kept and key not in slot.dropped]
             self._checkpoints.keep(kept, names)
+
+    def trim(self, choose: Choose) -> None:
+        chosen = choose(self._checkpoints.measure())
+        with self._lock:
+            for key, attempt in chosen:
+                if key not in self._taken:
+                    self._checkpoints.refuse(key, attempt)
 
     def close(self) -> None:
         with self._lock:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from hpo.executors.base import Kept, Lost, Outcome
-from hpo.executors.checkpoints import Checkpoints
+from hpo.executors.base import Choose, Kept, Lost, Outcome
 from hpo.executors.faults import failed_result
 from hpo.executors.interim import read_interval
+from hpo.executors.remote import open_checkpoints
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
@@ -37,7 +37,7 @@ class Threads:
         self.workers, self.timeout = workers, timeout
         self.kind = kind(objective)
         self._every = read_interval(checkpoint_every, self.kind)
-        self._checkpoints = Checkpoints(folder)
+        self._checkpoints = open_checkpoints(folder)
         self._objective, self._horizon = objective, horizon
         self._idle = [self._worker() for _ in range(workers)]
         self._running: dict[Key, tuple[Job, Worker, float]] = {}
@@ -124,6 +124,11 @@ class Threads:
             for worker in self._idle:  # a busy one holds one Run too many at most until it is told
                 worker.keep(kept)
             self._checkpoints.keep(kept, names)
+
+    def trim(self, choose: Choose) -> None:
+        for key, attempt in choose(self._checkpoints.measure()):
+            if key not in self._running:
+                self._checkpoints.refuse(key, attempt)
 
     def close(self) -> None:
         for worker in self._idle:

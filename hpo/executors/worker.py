@@ -109,11 +109,11 @@ class Worker:
             _close(run)
         if job.source is not None and self.kind == "report" and job.source[0] != job.trial:
             raise TypeError("f(config, report) cannot be cloned; give a Run factory(config, seed, horizon)")
-        path = None if job.source is None else self.checkpoints.path(job.source, attempts.get(job.source, 0))
-        if path is not None and self.kind == "run" and not path.exists():
-            raise MissingSource(f"the checkpoint {path.name}, which the job starts from, is gone")
-        run = self._build(job)
-        if path is not None and self.kind == "run":
+        if job.source is None or self.kind != "run":
+            return self._build(job)
+        with self.checkpoints.fetch(self.checkpoints.path(job.source, attempts.get(job.source, 0))) as path:
+            _refuse_missing(path)
+            run = self._build(job)
             self._load(run, job, path)
         return run
 
@@ -133,8 +133,8 @@ class Worker:
         """A Run that goes on from inside its job; None if the file does not load, so that the job begins at its source."""
         run = self._build(job)
         try:
-            with storage(f"loading {path.name}"):
-                run.load(str(path))
+            with storage(f"loading {path.name}"), self.checkpoints.fetch(path) as there:
+                run.load(str(there))
         except (StorageError, KeyboardInterrupt, Terminated):
             _close(run)
             raise
@@ -149,9 +149,13 @@ class Worker:
         """Loads the job's own trial, or adopts another trial's weights, without what judges hyperparameters (see Run.adopt)."""
         assert job.source is not None
         own = job.source[0] == job.trial
-        with storage(f"loading {path.name}"):
-            adopt = None if own else hook(run, "adopt")
-            (adopt or run.load)(str(path))
+        try:
+            with storage(f"loading {path.name}"):
+                adopt = None if own else hook(run, "adopt")
+                (adopt or run.load)(str(path))
+        except StorageError:
+            _refuse_missing(path)  # another driver has deleted it meanwhile
+            raise
 
     def _hold(self, job: Job, run: Any) -> None:
         """Keeps the Run for the trial's next job, as far as there is room.
@@ -186,6 +190,11 @@ class Worker:
         """Ends every held Run."""
         for trial in list(self.held):
             self._release(trial)
+
+
+def _refuse_missing(path: Path) -> None:
+    if not path.exists():
+        raise MissingSource(f"the checkpoint {path.name}, which the job starts from, is gone")
 
 
 def _close(run: Any) -> None:

@@ -105,6 +105,18 @@ def test_in_next_to_no_time_nothing_worse_than_the_default_is_handed_over(tmp_pa
     assert (best["reason"] == "default") == ("it was not trained to 4,608 tokens" in done.stdout)
 
 
+@pytest.mark.slow
+def test_a_budget_of_disk_changes_no_result(finished: Path, tmp_path: Path, text: Path) -> None:
+    """As little as that allows only what must stay; what is handed over is among it."""
+    done = tune(tmp_path, "--text", text, "--folder", "run", *TRIALS, *SMALL, "--disk", "1kB")
+    assert done.returncode == 0 and "disk allows 1,000 bytes of checkpoints" in done.stderr, done.stderr
+    found, usual = (hpo.load(folder / "run/log.sqlite") for folder in (tmp_path, finished))
+    losses = [{key: one.metrics["loss"] for key, one in study.history.results.items()} for study in (found, usual)]
+    assert losses[0] == losses[1] and (tmp_path / "run/best.ckpt").exists()
+    for study in (found, usual):
+        study.history.log.close()
+
+
 def test_the_report_is_one_self_contained_file(finished: Path) -> None:
     page = (finished / "run/report.html").read_text()
     assert not re.search(r"https?://|\bsrc=|url\((?!#)|@import|<link", page)

@@ -30,7 +30,7 @@ def test_toml_there_and_back(tmp_path: Path) -> None:
         ("precision", "int8"), ("reduction_factor", 1), ("min_resource", 10**9), ("min_resource", 100), ("context", 1),
         ("space", "huge"), ("memory", 0), ("memory", 1.5), ("memory", "8 GB"), ("engine", "fast"),
         ("activation_checkpointing", 1), ("activation_checkpointing", "yes"), ("activation_checkpointing", None),
-        ("kernels", 1), ("kernels", "on"),
+        ("kernels", 1), ("kernels", "on"), ("disk", "20G"), ("disk", 0),
     ],
 )  # fmt: skip
 def test_one_sentence_names_setting_value_and_what_is_allowed(name: str, value: Any) -> None:
@@ -53,6 +53,6 @@ def test_unknown_setting_and_bad_files(tmp_path: Path) -> None:
 
 def test_differences_name_what_may_not_change() -> None:
     assert Settings().differences(replace(Settings(), seed=4)) == ["seed was 4 and is now 0"]
-    free = replace(Settings(), seconds=9.0, trials=3, workers=5, folder="x")
+    free = replace(Settings(), seconds=9.0, trials=3, workers=5, folder="x", disk="20GB")
     assert Settings().differences(free) == []
     assert set(CHANGEABLE) <= {f.name for f in fields(Settings)}

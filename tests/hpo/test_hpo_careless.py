@@ -139,7 +139,7 @@ REFUSED: list[tuple[str, Callable[[], Any], str]] = [
     ("nan", lambda: minimize(executor="threads", timeout=nan), "timeout is nan; allowed is a finite number above 0, or None"),
     ("a text", lambda: minimize(executor="threads", timeout="9"), "timeout is '9'; allowed is a finite number above 0"),
     ("zero", lambda: minimize(executor="threads", timeout=0), "timeout is 0; allowed is a finite number above 0, or None"),
-    ("a number", lambda: minimize(folder=3), "folder is 3; allowed are the path of a folder and None"),
+    ("a number", lambda: minimize(folder=3), "folder is 3; allowed are the path or the URL of a folder, and None"),
     ("a function", lambda: run(Study(Random(S)), square), r"run takes an executor such as Inline\(objective\), but <func"),  # type: ignore[arg-type]
     ("a class", lambda: run(Study(Random(S)), Inline), r"run takes an executor such as Inline\(objective\), but <class"),  # type: ignore[arg-type]
     ("an optimizer", lambda: run(Random(S), Inline(square)), r"run takes a study such as Study\(GP\(space\)\), but Random"),  # type: ignore[arg-type]

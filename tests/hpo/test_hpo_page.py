@@ -78,6 +78,11 @@ def test_both_ways_to_optuna(transcript: Transcript) -> None:
     assert float(said[0]) < 6 and float(said[1]) < 6 and said[-1] == "20"
 
 
+def test_checkpoints_keep_to_their_budget(transcript: Transcript) -> None:
+    results, count, size = map(int, re.findall(r"\d+", transcript.said["python kept.py"]))
+    assert results == 36 and 5 <= count < 12 and size <= 3000
+
+
 def test_a_winner_of_a_population_is_trained_again(transcript: Transcript) -> None:
     best = float(transcript.said["python population.py"])
     lineage, schedule, same = transcript.said["python lineage.py"].splitlines()
