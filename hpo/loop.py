@@ -185,6 +185,8 @@ class Loop:
             self._submit(job)
 
     def _submit(self, job: Job) -> None:
+        if job.key in self.running:  # taken for lost while this driver was stopped, and now given to it: it is still at work
+            return
         attempts = self.history.attempts
         self.running[job.key], self.attempts[job.key] = job, self.history.attempt(job.key)
         source = {} if job.source is None else {job.source: attempts.accepted_attempt(job.source)}
@@ -208,7 +210,8 @@ class Loop:
         if isinstance(outcome, Lost):
             if outcome.cause != "source" and job.key in self.history.pending:
                 how = outcome.message if outcome.cause == "worker" else ""  # the disk's name folders, which differ by run
-                self.history.lose(job, outcome.cause, how, attempt)
+                mine = self.history.attempts.holders.get(job.key) == self.history.driver  # perhaps by a later attempt
+                self.history.lose(job, outcome.cause, how, None if mine else attempt)
             self.failures.count_loss(job, outcome)
         settled = self.lineage.settle(job, outcome)
         if settled is not None:
