@@ -33,11 +33,10 @@ _working: set[tuple[str, int]] = set()  # (place of the log, driver) of what run
 
 
 class Orphan(NamedTuple):
-    """A job in flight with a driver that does not live (None: asked for by hand), and which attempt that is."""
+    """A job in flight with a driver that does not live, or that was asked for by hand, and which attempt that is."""
 
     job: Job
     attempt: int
-    driver: int | None
 
 
 class Leases:
@@ -56,6 +55,7 @@ class Leases:
         self._seen, self._beats = len(history), 0
         self._heard: dict[int, tuple[int, float]] = {}  # beats of every other driver, and since when by this process's clock
         self._living: dict[int, Driver] = {}
+        self._dead: list[Driver] = []  # whose rows were there at the last look
         self._looked = (-1, 0.0)  # how many runs had begun at the last look, and when it was
         self._grown = 0.0  # when another run had begun since the look before
         self._ended = threading.Event()
@@ -75,6 +75,8 @@ class Leases:
         _working.discard((self._place, self.number))
         with suppress(Exception):  # the log may be closed or gone; then the process's end tells it
             self.log.leave(self.number)
+            self.list_living(anew=True)
+            self.forget_dead()
         self._looked = (-1, 0.0)
 
     def note_seen(self) -> None:
@@ -92,6 +94,7 @@ class Leases:
         if anew or now - self._grown < LOOK or now - self._looked[1] >= LOOK:
             rows = [(row, age) for row, age in self.log.drivers() if row.number != self.number]
             self._living = {row.number: row for row, age in rows if self._is_alive(row, age)}
+            self._dead = [row for row, _ in rows if row.number not in self._living]
             self._looked = (runs, now)
         return self._living
 
@@ -99,13 +102,15 @@ class Leases:
         """What is in flight with a driver that does not live; while `joining` a study, also what was asked for by hand."""
         known, holders = {*self._known_holders(), *([] if joining else [None])}, self.history.attempts.holders
         pending = self.history.pending.items()
-        return [Orphan(job, self.history.attempt(key), holders.get(key)) for key, job in pending if holders.get(key) not in known]
+        return [Orphan(job, self.history.attempt(key)) for key, job in pending if holders.get(key) not in known]
 
-    def forget(self, driver: int | None) -> None:
-        """Deletes the row of a driver that was taken for dead. If it comes back, its next beat writes it again."""
-        if driver is not None and self.log.shared:
+    def forget_dead(self) -> None:
+        """Deletes the rows of drivers that were dead at the last look, unless they have come back since. Whoever comes back later
+        writes its row again with its next beat."""
+        for row in self._dead:
             with suppress(Exception):  # it does no harm
-                self.log.leave(driver)
+                self.log.leave(row.number, row.beats)
+        self._dead = []
 
     def has_others_work(self) -> bool:
         """Whether another driver that lives has something in flight."""

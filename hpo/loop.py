@@ -145,10 +145,10 @@ class Loop:
         self.files.clear_postponed()
 
     def _take_over(self, joining: bool = False) -> None:
-        for job, attempt, driver in self.leases.orphans(joining):  # of which another driver may take some over meanwhile
+        for job, attempt in self.leases.orphans(joining):  # of which another driver may take some over meanwhile
             if job.key not in self.running:
                 self.history.lose(job, "driver", attempt=attempt)
-                self.leases.forget(driver)
+        self.leases.forget_dead()
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class Loop:
 
     def _fill(self) -> None:
         while self.executor.free > 0 and not self._is_over():
-            job = self.waiting.pop(0) if self.waiting else self.study.optimizer.ask(self._limit_trials)
+            job = self.waiting.pop(0) if self.waiting else self._ask()
             self.leases.note_seen()
             if job is None:
                 self._warn_of_nothing()
@@ -183,6 +183,13 @@ class Loop:
                     return
                 continue
             self._submit(job)
+
+    def _ask(self) -> Job | None:
+        """The next job. One that was lost may have got its result, from a driver that was only stopped, just before this one
+        recorded its start: then there is nothing to do."""
+        while (job := self.study.optimizer.ask(self._limit_trials)) is not None and job.key in self.history.results:
+            pass
+        return job
 
     def _submit(self, job: Job) -> None:
         if job.key in self.running:  # taken for lost while this driver was stopped, and now given to it: it is still at work

@@ -83,6 +83,25 @@ def test_a_run_records_the_loss_of_its_own_attempt_alone(tmp_path: Path) -> None
     assert list(history.pending) == [(0, 1)] and list(history.results) == [(1, 1)] and history.attempt((0, 1)) == 1
 
 
+def test_what_has_a_result_by_the_time_it_is_started_again_is_not_executed(tmp_path: Path) -> None:
+    """A driver that was only stopped tells its result between another one's proposal and that one's start."""
+    one, two = (Study(Random(line()), log=SQLiteLog(tmp_path / "s.sqlite")) for _ in range(2))
+    job, history, executed = one.optimizer.ask(), two.history, []
+    assert job is not None
+    history.refresh()
+    start = history.start
+
+    def start_late(retry: Any, seen: int) -> None:
+        if retry.key == job.key:
+            assert one.optimizer.tell(job, 0.5)
+        start(retry, seen)
+
+    history.start = start_late  # type: ignore[method-assign]
+    run(two, Inline(lambda config: executed.append(config["x"]) or 1.0), Stop(trials=3))
+    assert len(executed) == 2 and history.results[job.key].metrics["loss"] == 0.5 and len(history.results) == 3
+    assert not history.pending and [event.body["attempt"] for event in history.events if event.kind == "start"] == [0, 1, 0, 0]
+
+
 PATIENCE = 900.0  # seconds for what takes none
 
 

@@ -192,8 +192,9 @@ class Aging(MemoryLog):
     def drivers(self) -> list[tuple[Driver, float | None]]:
         return [(row, self.ages.get(number)) for number, row in self.rows.items()]
 
-    def leave(self, number: int) -> None:
-        self.rows.pop(number, None)
+    def leave(self, number: int, beats: int | None = None) -> None:
+        if beats in (None, self.rows[number].beats if number in self.rows else None):
+            self.rows.pop(number, None)
 
 
 def study_on(log: Aging) -> Study:
@@ -273,11 +274,30 @@ def test_orphans_are_those_of_the_dead() -> None:
     assert by_hand and theirs and own
     log.rows[other] = Driver(other, "elsewhere/1/1", 0, 0, 60.0)
     assert leases.orphans() == [] and leases.has_others_work()
-    assert [(job.key, *more) for job, *more in leases.orphans(joining=True)] == [(by_hand.key, 0, None)]
+    assert [(job.key, attempt) for job, attempt in leases.orphans(joining=True)] == [(by_hand.key, 0)]
     del log.rows[other]
     leases._looked = (-1, 0.0)
-    assert [(job.key, *more) for job, *more in leases.orphans()] == [(theirs.key, 0, other)] and not leases.has_others_work()
+    assert [(job.key, attempt) for job, attempt in leases.orphans()] == [(theirs.key, 0)] and not leases.has_others_work()
     leases.close()
+
+
+def test_rows_of_the_dead_go_unless_they_have_come_back() -> None:
+    """Also of those who had nothing in flight. Whoever was only stopped, and has renewed its lease since the look, keeps its row:
+    without one what it starts next would be taken from it."""
+    log = Aging()
+    study = study_on(log)
+    numbers = [study.history.run() for _ in range(3)]
+    leases = Leases(study.history, study.history.run(), 60.0)
+    for number in numbers:
+        log.rows[number], log.ages[number] = Driver(number, "elsewhere/1/1", 4, 0, 60.0), 61.0
+    log.ages[numbers[0]] = 1.0
+    assert look(leases) == {numbers[0]}
+    log.beat(Driver(numbers[1], "elsewhere/1/1", 5, 0, 60.0))
+    leases.forget_dead()
+    assert sorted(log.rows) == [*numbers[:2], leases.number]
+    log.ages[numbers[1]] = 61.0
+    leases.close()
+    assert sorted(log.rows) == numbers[:1], "whoever leaves looks once more"
 
 
 def test_what_another_takes_over_meanwhile_is_left_to_it(tmp_path: Path) -> None:

@@ -36,8 +36,13 @@ def test_rows_of_drivers_are_no_events(name: str, place: Path) -> None:
     log.beat(Driver(3, "m/1/2", 9, 8, 60.0))
     assert [row for row, _ in other.drivers()] == [Driver(3, "m/1/2", 9, 8, 60.0), rows[1]]
     assert len(other.read(0)) == 1 and log.append(start(1)) == 1
-    other.leave(3)
     other.leave(4)
+    other.leave(3, 0)  # it has been renewed since
+    assert [row.number for row, _ in log.drivers()] == [3, 7]
+    other.leave(3, 9)
+    assert [row.number for row, _ in log.drivers()] == [7]
+    log.beat(rows[0])
+    other.leave(3)
     assert [row.number for row, _ in log.drivers()] == [7]
     log.close()
     other.close()
