@@ -52,7 +52,8 @@ class Leases:
             raise TypeError(f"append of the log {self.log!r:.60} returned {driver!r:.60}; it must return the event's position")
         self._place = self.log.place if self.log.path is None else os.path.realpath(self.log.path)  # however it is written
         self._process, self._lease = this_process(), lease
-        self._seen, self._beats = len(history), 0
+        self._seen, self._beats, self._beaten = len(history), 0, 0.0
+        self._lock = threading.Lock()  # one beat after the other
         self._heard: dict[int, tuple[int, float]] = {}  # beats of every other driver, and since when by this process's clock
         self._living: dict[int, Driver] = {}
         self._dead: list[Driver] = []  # whose rows were there at the last look
@@ -78,6 +79,13 @@ class Leases:
             self.list_living(anew=True)
             self.forget_dead()
         self._looked = (-1, 0.0)
+
+    def renew_expired(self) -> None:
+        """Beats at once if the lease has run out, as that of a driver that was stopped, or whose machine slept, has. The others take
+        it for dead, and whatever it began before its next beat would be given out again at once."""
+        with self._lock:
+            if self._thread is not None and abs(time.time() - self._beaten) > self._lease:
+                self._beat_again()
 
     def note_seen(self) -> None:
         """Between two proposals: none that has read less than the present events is still to come."""
@@ -141,10 +149,16 @@ class Leases:
         return (now - since if age is None else age) <= row.lease
 
     def _beat(self) -> None:
+        begun = time.time()
         self.log.beat(Driver(self.number, self._process, self._beats, self._seen, self._lease))
+        self._beaten = begun
+
+    def _beat_again(self) -> None:
+        self._beats += 1
+        with suppress(Exception):  # what ails the log is told where events are appended
+            self._beat()
 
     def _renew(self) -> None:
         while not self._ended.wait(self._lease / BEATS):
-            self._beats += 1
-            with suppress(Exception):  # what ails the log is told where events are appended
-                self._beat()
+            with self._lock:
+                self._beat_again()

@@ -187,6 +187,7 @@ class Loop:
     def _ask(self) -> Job | None:
         """The next job. One that was lost may have got its result, from a driver that was only stopped, just before this one
         recorded its start: then there is nothing to do."""
+        self.leases.renew_expired()
         while (job := self.study.optimizer.ask(self._limit_trials)) is not None and job.key in self.history.results:
             pass
         return job

@@ -80,7 +80,7 @@ class Ordeal:
     def __init__(self, root: Path, number: int, log: str, servers: Servers, kills: Sequence[Kill], first: int, seed: int) -> None:
         names = list(MAKERS)
         self.number, self.log, self.kills, self.first = number, log, kills, first
-        self.name, self.full = names[number % len(names)], number % 2 == 1  # names and logs have no common divisor with it
+        self.name, self.full = names[number % len(names)], (number + number // len(LOGS)) % 2 == 1  # of every log
         self.seed, self.rng = number + 1000 * seed, random.Random(f"{seed} {number}")
         self.folder, self.tag = root / f"study-{number}", uuid4().hex
         shutil.rmtree(self.folder, ignore_errors=True)

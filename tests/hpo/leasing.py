@@ -107,7 +107,7 @@ class Share:
     def _disturb(self) -> None:
         """Something every few tenths of a second, until nobody is left or there was enough of it."""
         rng, kills = self.rng, self.rng.randint(0, max(1, self.task.drivers // 2))
-        restarts = int(self.server is not None and rng.random() < 0.3)
+        restarts = int(self.server is not None and rng.random() < 0.5)
         for _ in range(4 * self.task.drivers):
             self._wait(rng.uniform(0.05, 3.0 / self.task.drivers))
             living = self._living()
@@ -123,7 +123,7 @@ class Share:
             elif what < 0.3 and restarts:
                 restarts -= 1
                 self._restart()
-            elif awake and len(awake) > (rng.random() < 0.8):  # seldom all of them
+            elif len(awake) > 1 or (awake and rng.random() < 0.2):  # seldom all of them
                 self._stop(rng.choice(awake), LEASE * rng.uniform(1.05, 3.0))
 
     def _stop(self, me: int, seconds: float) -> None:
@@ -161,14 +161,18 @@ class Share:
             time.sleep(0.01)
 
     def _finish(self) -> None:
-        """Waits for everybody; one more driver where the last one to leave could not know of a death."""
+        """Waits for everybody. Where the last one to leave could not know of a death, another one comes when it can be known."""
         end = time.monotonic() + PATIENCE
         while self._living() and time.monotonic() < end:
             self._wait(0.02)
         last = max((self.ends[me] for me in self.ends if me not in self.deaths), default=0.0)
         if any(death > last - 3 * LEASE for death in self.deaths.values()):
+            self._wait(2 * LEASE)
             self._join()
             eventually(lambda: not self._living())
+            if self.server is None:
+                self.lives.append(Life(self.tag, lambda: lessees.clear_up(self.task)))
+                eventually(lambda: not self._living())
         self.faults["stalled"] += len(self._living())
         for me, life in enumerate(self.lives):
             if me not in self.deaths and life.status is not None:

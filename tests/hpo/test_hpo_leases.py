@@ -281,6 +281,21 @@ def test_orphans_are_those_of_the_dead() -> None:
     leases.close()
 
 
+def test_a_driver_that_was_stopped_beats_before_it_begins_another_job(tmp_path: Path) -> None:
+    """Else the others, who take it for dead, would take the new job over at once."""
+    study, beats = Study(Random(line(), seed=1), log=SQLiteLog(tmp_path / "s.sqlite")), []
+
+    def work(config: Any) -> float:
+        beats.append([row.beats for row, _ in study.history.log.drivers()])
+        if len(beats) == 2:
+            loop.leases._beaten -= 7201.0  # as if it had been stopped for so long
+        return 1.0
+
+    loop = Loop(study, Inline(work), Stop(trials=4), None, Failures(), 7200.0)
+    loop.run()
+    assert beats == [[0], [0], [1], [1]]
+
+
 def test_rows_of_the_dead_go_unless_they_have_come_back() -> None:
     """Also of those who had nothing in flight. Whoever was only stopped, and has renewed its lease since the look, keeps its row:
     without one what it starts next would be taken from it."""
