@@ -81,8 +81,8 @@ class Leases:
         self._looked = (-1, 0.0)
 
     def renew_expired(self) -> None:
-        """Beats at once if the lease has run out, as that of a driver that was stopped, or whose machine slept, has. The others take
-        it for dead, and whatever it began before its next beat would be given out again at once."""
+        """Beats at once if the lease has run out, since this driver was stopped or its machine slept. The others take it for
+        dead, and whatever it began before its next beat would be given out again at once."""
         with self._lock:
             if self._thread is not None and abs(time.time() - self._beaten) > self._lease:
                 self._beat_again()

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +38,7 @@ class Life:
     def __init__(self, tag: str, act: Callable[[], int]) -> None:
         self.pid = os.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.environ[TAG] = tag
             code = 1
             try:
@@ -70,6 +71,18 @@ def family(tag: str) -> dict[int, str]:
         except OSError:  # it ends just now
             continue
     return found
+
+
+def kill_all(lives: Iterable[Life], tag: str) -> None:
+    """Kills drivers and their family: a campaign that is ended leaves none."""
+    for pid in [*(life.pid for life in lives if not life.ended()), *family(tag)]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def clear_up_on_termination() -> None:
+    """SIGTERM ends this process like Ctrl-C, through every `finally`."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def group(pid: int) -> int:

@@ -39,10 +39,12 @@ from tests.hpo.campaigns import (
     Life,
     Servers,
     append_record,
+    clear_up_on_termination,
     count_other_proposals,
     eventually,
     family,
     group,
+    kill_all,
     list_jobs,
     note,
     read_log,
@@ -91,6 +93,7 @@ class Ordeal:
         self.disk.mkdir()
         self.mounted = self.full and mount(self.disk)
         self.faults: Counter[str] = Counter()
+        self.lives: list[Life] = []
         self.done: list[Kill] = []
         self.results: dict[str, Any] = {}
 
@@ -100,6 +103,7 @@ class Ordeal:
             self._finish(life)
             self._check_end()
         finally:
+            kill_all(self.lives, self.tag)
             if self.mounted:
                 subprocess.run(["umount", str(self.disk)], check=True)
         found = {
@@ -117,7 +121,8 @@ class Ordeal:
             os.environ["TMPDIR"] = tempfile.tempdir = tmp
             return drive(self.folder, self.url, disk, self.name, self.seed)
 
-        return Life(self.tag, act)
+        self.lives.append(Life(self.tag, act))
+        return self.lives[-1]
 
     def _kill_all(self) -> Life | None:
         """Every kill in turn; the driver that is alive after the last one, if any is."""
@@ -333,6 +338,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/hpo-killing"), help="where studies and counts stand")
     given = parser.parse_args()
+    clear_up_on_termination()
     found = campaign(given.folder, given.count, logs=given.log or LOGS, victims=given.victim or WHO, where=given.where or WHERE,
                      seed=given.seed)  # fmt: skip
     print(table(found))

@@ -38,9 +38,10 @@ from tests.hpo.campaigns import (
     Life,
     Servers,
     append_record,
+    clear_up_on_termination,
     count_other_proposals,
     eventually,
-    family,
+    kill_all,
     list_jobs,
     read_log,
     read_record,
@@ -82,8 +83,7 @@ class Share:
             self._disturb()
             self._finish()
         finally:
-            for me in self._living():
-                self.lives[me].kill()
+            kill_all(self.lives, self.tag)
         self._check()
         if not self.faults:
             shutil.rmtree(self.task.folder)
@@ -182,8 +182,6 @@ class Share:
 
     def _check(self) -> None:
         task, faults = self.task, self.faults
-        if not eventually(lambda: not family(self.tag)):
-            faults["orphan"] += 1
         events, rows = read_log(task.url, task.study().header.to_json())
         story = Story(events, task.folder / "journal", self.deaths)
         faults.update(story.check())
@@ -253,6 +251,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/hpo-leasing"), help="where studies and counts stand")
     given = parser.parse_args()
+    clear_up_on_termination()
     found = campaign(given.folder, given.count, logs=given.log or LOGS, drivers=tuple(given.drivers), seed=given.seed)
     print(table(found))
     sys.exit(any(entry["faults"] for entry in found))

@@ -171,8 +171,8 @@ def train_slowly(config: dict[str, Any], seed: int, horizon: int) -> Training:
 
 
 def clear_up(task: Task) -> int:
-    """A driver that finds nothing to do and stays until it knows that it is alone. A file has no clock, so whoever died on another
-    machine is known to be dead only when somebody has watched for a lease."""
+    """A driver that finds nothing to do and stays until it knows that it is alone. A file has no clock, so that somebody died on
+    another machine is only known when a driver has watched for a lease."""
     study = task.study(open_log(task.url))
     lease = leases.Leases(study.history, study.history.run(), LEASE)
     while lease.list_living(anew=True):
