@@ -32,6 +32,10 @@ class Story:
             what, *more = json.loads(text)
             self.lines[what].append(more)
         self.drivers = {number: driver for driver, number in self.lines["run"]}
+        self.ends = {(driver, job, attempt): time for driver, job, attempt, time, *_ in self.lines["end"]}
+        self.beats: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        for driver, begun, ended in self.lines["beat"]:
+            self.beats[driver].append((begun, ended))
         self.starts: dict[tuple[str, int], int] = {}  # whose an attempt is
         self.losses: dict[tuple[str, int], int] = {}  # positions
         self.finishes: dict[str, list[tuple[int, Mapping[str, Any]]]] = defaultdict(list)
@@ -63,12 +67,10 @@ class Story:
 
     def _check_takeovers(self) -> None:
         """Nobody took anything from a driver whose lease was valid when he last looked."""
-        beats, looks = defaultdict(list), defaultdict(list)
-        for driver, begun, ended in self.lines["beat"]:
-            beats[driver].append((ended, begun))
+        looks = defaultdict(list)
         for driver, begun, ended in self.lines["look"]:
             looks[driver].append((begun, ended))
-        ends = dict(self.lines["leaving"])
+        left = dict(self.lines["leaving"])
         for driver, job, attempt, time in self.lines["losing"]:
             holder = self.starts[job, attempt]
             seen = [look for look in looks[driver] if look[1] <= time]
@@ -76,17 +78,37 @@ class Story:
                 self.faults["taken over without a look"] += 1
                 continue
             begun, ended = seen[-1]
-            dead = min(self.deaths.get(holder, float("inf")), ends.get(holder, float("inf"))) <= ended
-            last = max((beat for written, beat in beats[holder] if written <= begun), default=-float("inf"))
+            dead = min(self.deaths.get(holder, float("inf")), left.get(holder, float("inf"))) <= ended
+            last = max((beat for beat, written in self.beats[holder] if written <= begun), default=-float("inf"))
             self.faults["taken over under a valid lease"] += not dead and ended - last <= LEASE - CLOCKS
 
     def _check_executions(self) -> None:
         """Every attempt was executed once, by the driver whose it was, after its start."""
         begun = Counter((job, attempt) for _, job, attempt, _, known in self.lines["begin"] if not known)
         self.faults["an attempt executed twice"] += sum(count - 1 for count in begun.values())
-        for driver, job, attempt, _, known in self.lines["begin"]:
+        spans = defaultdict(list)
+        for driver, job, attempt, time, known in self.lines["begin"]:
             if not known:  # else it trains the source of another job again, whose file was gone
                 self.faults["executed by another driver"] += self.starts.get((job, attempt), -1) != driver
+                spans[job].append((time, min(self._find_end(driver, job, attempt), self._find_expiry(driver, time))))
+        for parts in spans.values():
+            furthest = -float("inf")
+            for begin, end in sorted(parts):
+                self.faults["run under two valid leases"] += begin < furthest
+                furthest = max(furthest, end)
+
+    def _find_end(self, driver: int, job: str, attempt: int) -> float:
+        """When an execution ended."""
+        return self.ends.get((driver, job, attempt), self.deaths.get(driver, float("inf")))
+
+    def _find_expiry(self, driver: int, time: float) -> float:
+        """Until when a lease that is valid at a time was surely renewed before it ran out."""
+        until = -float("inf")
+        for begun, ended in self.beats[driver]:
+            if ended > max(time, until):
+                break
+            until = begun + LEASE - CLOCKS
+        return until
 
     def _check_results(self) -> None:
         """Every job has one result; whatever was executed to its end was accepted or refused, once, and that is what stands."""
@@ -122,9 +144,8 @@ class Story:
     def _count_double(self) -> int:
         """Attempts that began while an earlier one, which had been lost, was still being executed."""
         spans = defaultdict(list)
-        ends = {(driver, job, attempt): time for driver, job, attempt, time, *_ in self.lines["end"]}
         for driver, job, attempt, time, _ in self.lines["begin"]:
-            spans[job].append((time, ends.get((driver, job, attempt), self.deaths.get(driver, float("inf")))))
+            spans[job].append((time, self._find_end(driver, job, attempt)))
         found = 0
         for parts in spans.values():
             parts.sort()

@@ -2,11 +2,11 @@
 
 Each run has a study of its own: a log of every kind in turn, an optimizer, and drivers of which some seem to run on other
 machines, some have clocks that are minutes wrong, and some execute several jobs at once. At random moments one is stopped for one
-to three leases (SIGSTOP) and goes on, one is killed, one joins; now and then the whole server is killed and started again. All
-write down what they do (lessees.py). When all have ended, the run is judged by that and by the log (lease_checks.py): no job is
-taken over under a valid lease, no attempt is executed twice, every result was accepted or refused exactly once and is what an
-undisturbed worker tells, every proposal follows from what it had read, where the optimizer is reproducible the jobs are those of
-one driver alone, and nothing is left over.
+to three leases (SIGSTOP) and goes on, one is killed, one joins; now and then the server is killed, or stopped in order, and
+started again. All write down what they do (lessees.py). When all have ended, the run is judged by that and by the log
+(lease_checks.py): no job is run under two valid leases, none is taken over under one, no attempt is executed twice, every result
+was accepted or refused exactly once and is what an undisturbed worker tells, every proposal follows from what it had read, where
+the optimizer is reproducible the jobs are those of one driver alone, and nothing is left over.
 
 What is found stands, a line a run, in FOLDER/found.jsonl; the same command goes on from there. tests/hpo/test_hpo_leasing.py
 breaks leases on purpose in several ways, and sees each of them found.
@@ -143,7 +143,10 @@ class Share:
 
     def _restart(self) -> None:
         assert self.server is not None
-        self.server.kill()
+        if self.rng.random() < 0.5:
+            self.server.kill()
+        else:
+            self.server.stop()
         self._wait(self.rng.random() * AWAY)
         self.server.start()
         self.counts["restarts"] += 1
