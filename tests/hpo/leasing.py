@@ -1,12 +1,12 @@
 """Two to eight drivers on one study, stopped beyond their leases and killed: `python -m tests.hpo.leasing --count 200`.
 
 Each run has a study of its own: a log of every kind in turn, an optimizer, and drivers of which some seem to run on other
-machines, some have clocks that are minutes wrong, and some execute several jobs at once. At random moments one is stopped for one
-to three leases (SIGSTOP) and goes on, one is killed, one joins; now and then the server is killed, or stopped in order, and
-started again. All write down what they do (lessees.py). When all have ended, the run is judged by that and by the log
-(lease_checks.py): no job is run under two valid leases, none is taken over under one, no attempt is executed twice, every result
-was accepted or refused exactly once and is what an undisturbed worker tells, every proposal follows from what it had read, where
-the optimizer is reproducible the jobs are those of one driver alone, and nothing is left over.
+machines, some have clocks that are minutes wrong, some execute several jobs at once, and some save inside jobs. At random moments
+one is stopped for one to three leases (SIGSTOP) and goes on, one is killed, one joins; now and then the server is killed, or
+stopped in order, and started again. All write down what they do (lessees.py). When all have ended, the run is judged by that and
+by the log (lease_checks.py): no job is run under two valid leases, none is taken over under one, no attempt is executed twice,
+every result was accepted or refused exactly once and is what an undisturbed worker tells, every proposal follows from what it had
+read, where the optimizer is reproducible the jobs are those of one driver alone, and nothing is left over.
 
 What is found stands, a line a run, in FOLDER/found.jsonl; the same command goes on from there. tests/hpo/test_hpo_leasing.py
 breaks leases on purpose in several ways, and sees each of them found.
@@ -92,7 +92,8 @@ class Share:
 
     def _join(self) -> None:
         rng, me = self.rng, len(self.lives)
-        habits = Habits(rng.random() < 0.5, rng.uniform(-SKEW, SKEW), rng.choice([1, 1, 3]), rng.random() < 0.5)
+        habits = Habits(rng.random() < 0.5, rng.uniform(-SKEW, SKEW), rng.choice([1, 1, 3]), rng.random() < 0.5,
+                        rng.choice([None, 0.0, 0.1]))  # fmt: skip
         self.lives.append(Life(self.tag, lambda: lessees.drive(self.task, me, habits)))
         self.counts["drivers"] += 1
 

@@ -99,6 +99,7 @@ class Habits:
     skew: float  # seconds by which its clock is wrong
     threads: int  # that execute jobs at once; 1: none beside the driver's own
     hasty: bool  # whether a server takes its connection away when it is stopped with a lock
+    every: float | None  # seconds between two saves inside a job; None: none
 
 
 class Journal:
@@ -197,9 +198,11 @@ def drive(task: Task, me: int, habits: Habits) -> int:
     journal.watch_log(study.history.log)
     journal.watch_jobs(study.history)
     folder = task.folder / "checkpoints"
-    executor: Executor = (
-        Inline(train_slowly, HORIZON, folder) if habits.threads == 1 else Threads(train_slowly, HORIZON, folder, habits.threads)
-    )
+    executor: Executor
+    if habits.threads == 1:
+        executor = Inline(train_slowly, HORIZON, folder, checkpoint_every=habits.every)
+    else:
+        executor = Threads(train_slowly, HORIZON, folder, habits.threads, checkpoint_every=habits.every)
     run(study, executor, task.stop, lease=LEASE)
     study.history.log.close()
     return 0

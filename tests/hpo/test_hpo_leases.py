@@ -281,40 +281,6 @@ def test_orphans_are_those_of_the_dead() -> None:
     leases.close()
 
 
-def test_a_driver_that_was_stopped_beats_before_it_begins_another_job(tmp_path: Path) -> None:
-    """Else the others, who take it for dead, would take the new job over at once."""
-    study, beats = Study(Random(line(), seed=1), log=SQLiteLog(tmp_path / "s.sqlite")), []
-
-    def work(config: Any) -> float:
-        beats.append([row.beats for row, _ in study.history.log.drivers()])
-        if len(beats) == 2:
-            loop.leases._beaten -= 7201.0  # as if it had been stopped for so long
-        return 1.0
-
-    loop = Loop(study, Inline(work), Stop(trials=4), None, Failures(), 7200.0)
-    loop.run()
-    assert beats == [[0], [0], [1], [1]]
-
-
-def test_rows_of_the_dead_go_unless_they_have_come_back() -> None:
-    """Also of those who had nothing in flight. Whoever was only stopped, and has renewed its lease since the look, keeps its row:
-    without one what it starts next would be taken from it."""
-    log = Aging()
-    study = study_on(log)
-    numbers = [study.history.run() for _ in range(3)]
-    leases = Leases(study.history, study.history.run(), 60.0)
-    for number in numbers:
-        log.rows[number], log.ages[number] = Driver(number, "elsewhere/1/1", 4, 0, 60.0), 61.0
-    log.ages[numbers[0]] = 1.0
-    assert look(leases) == {numbers[0]}
-    log.beat(Driver(numbers[1], "elsewhere/1/1", 5, 0, 60.0))
-    leases.forget_dead()
-    assert sorted(log.rows) == [*numbers[:2], leases.number]
-    log.ages[numbers[1]] = 61.0
-    leases.close()
-    assert sorted(log.rows) == numbers[:1], "whoever leaves looks once more"
-
-
 def test_what_another_takes_over_meanwhile_is_left_to_it(tmp_path: Path) -> None:
     """Two jobs of a dead driver: while this driver records the loss of the first, another takes over the second and starts it."""
     one, two = (Study(Random(line(), seed=1), log=SQLiteLog(tmp_path / "s.sqlite")) for _ in range(2))
