@@ -83,9 +83,10 @@ class Leases:
     def renew_expired(self) -> None:
         """Beats at once if the lease has run out, since this driver was stopped or its machine slept. The others take it for
         dead, and whatever it began before its next beat would be given out again at once."""
-        with self._lock:
-            if self._thread is not None and abs(time.time() - self._beaten) > self._lease:
-                self._beat_again()
+        if self._thread is not None and self._has_expired():
+            with self._lock:
+                if self._has_expired():  # the thread may have beaten meanwhile
+                    self._beat_again()
 
     def note_seen(self) -> None:
         """Between two proposals: none that has read less than the present events is still to come."""
@@ -147,6 +148,10 @@ class Leases:
             self._heard[row.number] = row.beats, now
             since = now
         return (now - since if age is None else age) <= row.lease
+
+    def _has_expired(self) -> bool:
+        """By a clock that goes on while the machine sleeps; where it is set, there is a beat too many."""
+        return abs(time.time() - self._beaten) > self._lease
 
     def _beat(self) -> None:
         begun = time.time()
