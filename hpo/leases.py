@@ -33,11 +33,10 @@ _working: set[tuple[str, int]] = set()  # (place of the log, driver) of what run
 
 
 class Orphan(NamedTuple):
-    """A job in flight with a driver that does not live (None: asked for by hand), and which attempt that is."""
+    """A job in flight with a driver that does not live, or that was asked for by hand, and which attempt that is."""
 
     job: Job
     attempt: int
-    driver: int | None
 
 
 class Leases:
@@ -53,9 +52,11 @@ class Leases:
             raise TypeError(f"append of the log {self.log!r:.60} returned {driver!r:.60}; it must return the event's position")
         self._place = self.log.place if self.log.path is None else os.path.realpath(self.log.path)  # however it is written
         self._process, self._lease = this_process(), lease
-        self._seen, self._beats = len(history), 0
+        self._seen, self._beats, self._beaten = len(history), 0, 0.0
+        self._lock = threading.Lock()  # one beat after the other
         self._heard: dict[int, tuple[int, float]] = {}  # beats of every other driver, and since when by this process's clock
         self._living: dict[int, Driver] = {}
+        self._dead: list[Driver] = []  # whose rows were there at the last look
         self._looked = (-1, 0.0)  # how many runs had begun at the last look, and when it was
         self._grown = 0.0  # when another run had begun since the look before
         self._ended = threading.Event()
@@ -75,7 +76,17 @@ class Leases:
         _working.discard((self._place, self.number))
         with suppress(Exception):  # the log may be closed or gone; then the process's end tells it
             self.log.leave(self.number)
+            self.list_living(anew=True)
+            self.forget_dead()
         self._looked = (-1, 0.0)
+
+    def renew_expired(self) -> None:
+        """Beats at once if the lease has run out, since this driver was stopped or its machine slept. The others take it for
+        dead, and whatever it began before its next beat would be given out again at once."""
+        if self._thread is not None and self._has_expired():
+            with self._lock:
+                if self._has_expired():  # the thread may have beaten meanwhile
+                    self._beat_again()
 
     def note_seen(self) -> None:
         """Between two proposals: none that has read less than the present events is still to come."""
@@ -92,6 +103,7 @@ class Leases:
         if anew or now - self._grown < LOOK or now - self._looked[1] >= LOOK:
             rows = [(row, age) for row, age in self.log.drivers() if row.number != self.number]
             self._living = {row.number: row for row, age in rows if self._is_alive(row, age)}
+            self._dead = [row for row, _ in rows if row.number not in self._living]
             self._looked = (runs, now)
         return self._living
 
@@ -99,13 +111,15 @@ class Leases:
         """What is in flight with a driver that does not live; while `joining` a study, also what was asked for by hand."""
         known, holders = {*self._known_holders(), *([] if joining else [None])}, self.history.attempts.holders
         pending = self.history.pending.items()
-        return [Orphan(job, self.history.attempt(key), holders.get(key)) for key, job in pending if holders.get(key) not in known]
+        return [Orphan(job, self.history.attempt(key)) for key, job in pending if holders.get(key) not in known]
 
-    def forget(self, driver: int | None) -> None:
-        """Deletes the row of a driver that was taken for dead. If it comes back, its next beat writes it again."""
-        if driver is not None and self.log.shared:
+    def forget_dead(self) -> None:
+        """Deletes the rows of drivers that were dead at the last look, unless they have come back since. Whoever comes back later
+        writes its row again with its next beat."""
+        for row in self._dead:
             with suppress(Exception):  # it does no harm
-                self.log.leave(driver)
+                self.log.leave(row.number, row.beats)
+        self._dead = []
 
     def has_others_work(self) -> bool:
         """Whether another driver that lives has something in flight."""
@@ -135,11 +149,21 @@ class Leases:
             since = now
         return (now - since if age is None else age) <= row.lease
 
+    def _has_expired(self) -> bool:
+        """By a clock that goes on while the machine sleeps; where it is set, there is a beat too many."""
+        return abs(time.time() - self._beaten) > self._lease
+
     def _beat(self) -> None:
+        begun = time.time()
         self.log.beat(Driver(self.number, self._process, self._beats, self._seen, self._lease))
+        self._beaten = begun
+
+    def _beat_again(self) -> None:
+        self._beats += 1
+        with suppress(Exception):  # what ails the log is told where events are appended
+            self._beat()
 
     def _renew(self) -> None:
         while not self._ended.wait(self._lease / BEATS):
-            self._beats += 1
-            with suppress(Exception):  # what ails the log is told where events are appended
-                self._beat()
+            with self._lock:
+                self._beat_again()

@@ -148,10 +148,10 @@ class Loop:
         self.files.clear_postponed()
 
     def _take_over(self, joining: bool = False) -> None:
-        for job, attempt, driver in self.leases.orphans(joining):  # of which another driver may take some over meanwhile
+        for job, attempt in self.leases.orphans(joining):  # of which another driver may take some over meanwhile
             if job.key not in self.running:
                 self.history.lose(job, "driver", attempt=attempt)
-                self.leases.forget(driver)
+        self.leases.forget_dead()
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ class Loop:
 
     def _fill(self) -> None:
         while self.executor.free > 0 and not self._is_over():
-            job = self.waiting.pop(0) if self.waiting else self.study.optimizer.ask(self._limit_trials)
+            job = self.waiting.pop(0) if self.waiting else self._ask()
             self.leases.note_seen()
             if job is None:
                 self._warn_of_nothing()
@@ -187,7 +187,17 @@ class Loop:
                 continue
             self._submit(job)
 
+    def _ask(self) -> Job | None:
+        """The next job. One that was lost may have got its result, from a driver that was only stopped, just before this one
+        recorded its start: then there is nothing to do."""
+        self.leases.renew_expired()
+        while (job := self.study.optimizer.ask(self._limit_trials)) is not None and job.key in self.history.results:
+            pass
+        return job
+
     def _submit(self, job: Job) -> None:
+        if job.key in self.running:  # taken for lost while this driver was stopped, and now given to it: it is still at work
+            return
         history, attempts = self.history, self.history.attempts
         again = job.key in history.results  # for its checkpoint, which stands under the attempt that was accepted
         self.running[job.key] = job
@@ -213,7 +223,8 @@ class Loop:
         if isinstance(outcome, Lost):
             if outcome.cause != "source" and job.key in self.history.pending:
                 how = outcome.message if outcome.cause == "worker" else ""  # the disk's name folders, which differ by run
-                self.history.lose(job, outcome.cause, how, attempt)
+                mine = self.history.attempts.holders.get(job.key) == self.history.driver  # perhaps by a later attempt
+                self.history.lose(job, outcome.cause, how, None if mine else attempt)
             self.failures.count_loss(job, outcome)
         settled = self.lineage.settle(job, outcome)
         if settled is not None:

@@ -131,6 +131,6 @@ class Log(Protocol):
         """Every driver's row, with the seconds since its last beat by the log's own clock, None where it has none."""
         return ()
 
-    def leave(self, number: int) -> None:
-        """Deletes the row of a driver, where there is one."""
+    def leave(self, number: int, beats: int | None = None) -> None:
+        """Deletes the row of a driver, where there is one; with `beats` only if it has not been renewed since that one."""
         return None

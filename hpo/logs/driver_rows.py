@@ -31,9 +31,10 @@ def select_drivers(db: sa.Connection, study: int) -> list[tuple[Driver, float | 
     return [(Driver(*row[:5]), None if row[5] is None else float(row[5])) for row in db.execute(rows.order_by(found.number))]
 
 
-def remove_driver(db: sa.Connection, study: int, number: int) -> None:
-    """Deletes a driver's row, where there is one."""
-    db.execute(sa.delete(DRIVERS).where(DRIVERS.c.study == study, DRIVERS.c.number == number))
+def remove_driver(db: sa.Connection, study: int, number: int, beats: int | None = None) -> None:
+    """Deletes a driver's row, where there is one, and if it has so many beats."""
+    same = [] if beats is None else [DRIVERS.c.beats == beats]
+    db.execute(sa.delete(DRIVERS).where(DRIVERS.c.study == study, DRIVERS.c.number == number, *same))
 
 
 def _clock(db: sa.Connection) -> sa.ColumnElement[float]:

@@ -31,10 +31,10 @@ def read_drivers(db: sqlite3.Connection) -> list[Driver]:
             if isinstance(process, bytes | str) and type(beats) is type(seen) is int and type(lease) is float]  # fmt: skip
 
 
-def delete_driver(db: sqlite3.Connection, number: int) -> None:
-    """Deletes a driver's row, where there is one."""
+def delete_driver(db: sqlite3.Connection, number: int, beats: int | None) -> None:
+    """Deletes a driver's row, where there is one, and if it has so many beats."""
     if _has_table(db):
-        db.execute("DELETE FROM drivers WHERE number = ?", (number,))
+        db.execute("DELETE FROM drivers WHERE number = ? AND beats = coalesce(?, beats)", (number, beats))
 
 
 def _has_table(db: sqlite3.Connection) -> bool:

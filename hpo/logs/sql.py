@@ -97,8 +97,8 @@ class SQLLog(Log):
     def drivers(self) -> Sequence[tuple[Driver, float | None]]:
         return self._rows.drivers()
 
-    def leave(self, number: int) -> None:
-        self._rows.leave(number)
+    def leave(self, number: int, beats: int | None = None) -> None:
+        self._rows.leave(number, beats)
 
     def close(self) -> None:
         self._database.close()

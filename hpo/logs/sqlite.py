@@ -162,8 +162,8 @@ class SQLiteLog(Log):
             found = self._wait(lambda: read_drivers(self.tables.db))
             return [(driver, None) for driver in found]  # the clock of one machine says nothing on another
 
-    def leave(self, number: int) -> None:
-        self._write_beside(lambda db: delete_driver(db, number))
+    def leave(self, number: int, beats: int | None = None) -> None:
+        self._write_beside(lambda db: delete_driver(db, number, beats))
 
     def _write_beside(self, write: Callable[[sqlite3.Connection], None]) -> None:
         """What is no event is written outside of a turn, whose transaction may be rolled back."""

@@ -103,9 +103,9 @@ class StudyRows:
         """Every driver's row with its age by the server's clock."""
         return self.database.read(lambda db: select_drivers(db, self.id))
 
-    def leave(self, number: int) -> None:
-        """Deletes a driver's row."""
-        self.database.write(lambda db, again: remove_driver(db, self.id, number))
+    def leave(self, number: int, beats: int | None) -> None:
+        """Deletes a driver's row, if it still has so many beats."""
+        self.database.write(lambda db, again: remove_driver(db, self.id, number, beats))
 
     def _find(self, db: sa.Connection) -> Sequence[Any] | None:
         """id, key, body, digest, count, seal and last position of the study; None without it, or without tables."""

@@ -41,6 +41,7 @@ class OwnServer:
     """A server that is started, killed and started again on the same data. `url` is its database `test`."""
 
     user: str  # whom the server runs as where the test is root
+    shutdown: signal.Signals  # what ends it in order, whoever is connected
     scheme: str
     account: str
     packet = ""
@@ -94,6 +95,12 @@ class OwnServer:
             time.sleep(0.1)
         raise AssertionError(f"the server did not start: {(self.folder / 'output').read_text()}")
 
+    def stop(self) -> None:
+        """Ends the server in order."""
+        assert self.process is not None
+        self.process.send_signal(self.shutdown)
+        self.process.wait()
+
     def kill(self) -> None:
         """Kills the server and what it has started, at once."""
         assert self.process is not None
@@ -119,7 +126,7 @@ class OwnServer:
 
 
 class OwnPostgres(OwnServer):
-    user, scheme, account = "postgres", "postgresql", "postgres"
+    user, scheme, account, shutdown = "postgres", "postgresql", "postgres", signal.SIGINT
 
     def _path(self, name: str) -> str:
         return _program(name, f"/usr/lib/postgresql/*/bin/{name}")
@@ -142,7 +149,7 @@ class OwnPostgres(OwnServer):
 
 
 class OwnMariaDB(OwnServer):
-    user, scheme, account = "mysql", "mysql", "tester"
+    user, scheme, account, shutdown = "mysql", "mysql", "tester", signal.SIGTERM
 
     def install(self) -> None:
         where, options = f"--datadir={self.folder}/data", ["--auth-root-authentication-method=normal", "--skip-test-db"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hpo import Inline, Random, Result, SQLiteLog, Stop, Study, run
+from hpo import Inline, Random, Result, SQLiteLog, Stop, Study, Threads, run
 from tests.hpo.objectives import line
 
 
@@ -80,3 +81,69 @@ def test_a_run_records_the_loss_of_its_own_attempt_alone(tmp_path: Path) -> None
     history = run(one, Inline(Takes(two), 1, tmp_path / "c"), Stop(trials=2))
     assert sum(event.kind == "lost" for event in history.events) == 1
     assert list(history.pending) == [(0, 1)] and list(history.results) == [(1, 1)] and history.attempt((0, 1)) == 1
+
+
+def test_what_has_a_result_by_the_time_it_is_started_again_is_not_executed(tmp_path: Path) -> None:
+    """A driver that was only stopped tells its result between another one's proposal and that one's start."""
+    one, two = (Study(Random(line()), log=SQLiteLog(tmp_path / "s.sqlite")) for _ in range(2))
+    job, history, executed = one.optimizer.ask(), two.history, []
+    assert job is not None
+    history.refresh()
+    start = history.start
+
+    def start_late(retry: Any, seen: int) -> None:
+        if retry.key == job.key:
+            assert one.optimizer.tell(job, 0.5)
+        start(retry, seen)
+
+    history.start = start_late  # type: ignore[method-assign]
+    run(two, Inline(lambda config: executed.append(config["x"]) or 1.0), Stop(trials=3))
+    assert len(executed) == 2 and history.results[job.key].metrics["loss"] == 0.5 and len(history.results) == 3
+    assert not history.pending and [event.body["attempt"] for event in history.events if event.kind == "start"] == [0, 1, 0, 0]
+
+
+PATIENCE = 900.0  # seconds for what takes none
+
+
+class Slow:
+    """Its first call lasts until its third; in the second another driver takes the first one's job for lost."""
+
+    def __init__(self, other: Study, full: bool) -> None:
+        self.other, self.full, self.calls, self.third = other, full, 0, threading.Event()
+
+    def __call__(self, config: Any, seed: int, horizon: int) -> Slow:
+        return self
+
+    def advance(self, until: int) -> tuple[dict[str, float], tuple[()]]:
+        self.calls += 1
+        call = self.calls
+        if call == 1:
+            assert self.third.wait(PATIENCE)
+        elif call == 2:
+            self.other.history.refresh()
+            assert self.other.history.lose(self.other.history.jobs[0, 1], "driver")
+        elif call == 3:
+            self.third.set()
+        return {"loss": float(call)}, ()
+
+    def save(self, path: str) -> None:
+        if self.full and Path(path).name.startswith("0-1."):
+            self.full = False
+            raise OSError("no space left on device")
+        Path(path).write_text("1")
+
+    def load(self, path: str) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_driver_that_is_given_what_it_is_still_at_works_on(tmp_path: Path, full: bool) -> None:
+    """It was stopped, its job was taken for lost, and nobody has started that again before it asks for its next one. Executed
+    twice at once, one of the two would be forgotten. If the disk is full, what is lost is the attempt that it was given."""
+    one, two = (Study(Random(line()), log=SQLiteLog(tmp_path / "s.sqlite")) for _ in range(2))
+    work = Slow(two, full)
+    history = run(one, Threads(work, 1, tmp_path / "c", workers=2), Stop(trials=4))
+    attempts = [event.body["attempt"] for event in history.events if event.kind == "start" and event.body["job"]["trial"] == 0]
+    assert attempts == [0, 1, 2][: 2 + full] and work.calls == 4 + full
+    assert history.attempts.accepted_attempt((0, 1)) == (2 if full else 0)
+    assert not history.pending and not history.retries and len(history.results) == 4

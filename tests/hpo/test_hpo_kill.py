@@ -5,15 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpo import ASHA, Random, SQLiteLog, Study
+from hpo.leases import Leases
+from hpo.logs import database
+from hpo.logs.database import Database
 from tests.hpo.cases import ROOT
 from tests.hpo.deaths import CASES, STEPS, suffer
-from tests.hpo.killing import WHERE, WHO, campaign, table
+from tests.hpo.killing import LOGS, OWN, WHERE, WHO, campaign, table
 from tests.hpo.objectives import Traces, line
 from tests.hpo.test_hpo_executors import alive, until
 
@@ -137,15 +141,51 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 
 @needs_proc
+@pytest.mark.parametrize("log", LOGS)
+def test_four_kills_of_every_log(log: str, tmp_path: Path) -> None:
+    """The campaign of killing.py in small: four kinds of kills."""
+    found = campaign(tmp_path / "kills", 4, logs=[log])
+    assert len({tuple(kill) for entry in found for kill in entry["kills"]}) >= 3
+    assert not any(entry["faults"] for entry in found), table(found)
+
+
+@needs_proc
+@pytest.mark.slow
 def test_one_kill_of_every_kind(tmp_path: Path) -> None:
-    """The campaign of killing.py in small: driver, worker and both, inside training, saving, appending and start-up."""
-    found = campaign(tmp_path / "kills", len(WHO) * len(WHERE))
-    assert {tuple(kill) for entry in found for kill in entry["kills"]} == {(who, where) for who in WHO for where in WHERE}
+    """Driver, worker, both and the server, inside training, saving, appending, start-up and at any moment, on every log."""
+    kinds = {(log, *kill) for log in LOGS for kill in product(WHO, WHERE) if log in OWN or kill[0] != "server"}
+    found = campaign(tmp_path / "kills", len(kinds) + 6)  # of those that come too late there are more in the next study
+    assert {(entry["log"], *kill) for entry in found for kill in entry["kills"]} == kinds
     assert not any(entry["faults"] for entry in found), table(found)
 
 
 @needs_proc
 @pytest.mark.slow
 def test_two_hundred_kills(tmp_path: Path) -> None:
-    found = campaign(tmp_path / "kills", 200)
+    found = campaign(tmp_path / "kills", 200, seed=1)
     assert not any(entry["faults"] for entry in found), table(found)
+
+
+@needs_proc
+def test_jobs_that_nobody_takes_over_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Leases, "orphans", lambda self, joining=False: [])
+    (found,) = campaign(tmp_path / "kills", 1, logs=["sqlite"], victims=["driver"], where=["training"])
+    assert found["faults"].keys() == {"pending at the end"}
+
+
+@needs_proc
+@pytest.mark.slow
+def test_appends_that_a_server_takes_along_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that says that an event is there although the connection broke."""
+    write = Database.write
+
+    def write_or_not(self: Database, work: Any, may_keep: bool = False) -> Any:
+        monkeypatch.setattr(database, "PATIENCE", 0.0)
+        try:
+            return write(self, work, may_keep)
+        except ConnectionError:
+            return 10**6
+
+    monkeypatch.setattr(Database, "write", write_or_not)
+    found = campaign(tmp_path / "kills", 3, logs=["postgresql"], victims=["server"], where=["appending"])
+    assert any(entry["faults"] for entry in found)

@@ -192,8 +192,9 @@ class Aging(MemoryLog):
     def drivers(self) -> list[tuple[Driver, float | None]]:
         return [(row, self.ages.get(number)) for number, row in self.rows.items()]
 
-    def leave(self, number: int) -> None:
-        self.rows.pop(number, None)
+    def leave(self, number: int, beats: int | None = None) -> None:
+        if beats in (None, self.rows[number].beats if number in self.rows else None):
+            self.rows.pop(number, None)
 
 
 def study_on(log: Aging) -> Study:
@@ -273,10 +274,10 @@ def test_orphans_are_those_of_the_dead() -> None:
     assert by_hand and theirs and own
     log.rows[other] = Driver(other, "elsewhere/1/1", 0, 0, 60.0)
     assert leases.orphans() == [] and leases.has_others_work()
-    assert [(job.key, *more) for job, *more in leases.orphans(joining=True)] == [(by_hand.key, 0, None)]
+    assert [(job.key, attempt) for job, attempt in leases.orphans(joining=True)] == [(by_hand.key, 0)]
     del log.rows[other]
     leases._looked = (-1, 0.0)
-    assert [(job.key, *more) for job, *more in leases.orphans()] == [(theirs.key, 0, other)] and not leases.has_others_work()
+    assert [(job.key, attempt) for job, attempt in leases.orphans()] == [(theirs.key, 0)] and not leases.has_others_work()
     leases.close()
 
 

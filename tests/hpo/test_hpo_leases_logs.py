@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 
 from hpo import Inline, MemoryLog, Random, SQLiteLog, Stop, Study, open_log, run
+from hpo.failures import Failures
+from hpo.leases import Leases
 from hpo.logs.base import Driver
+from hpo.loop import Loop
 from tests.hpo.cases import ROOT
 from tests.hpo.driving import make
 from tests.hpo.objectives import line
 from tests.hpo.servers import IN_TABLES, SHARED, at, statements, url
-from tests.hpo.test_hpo_leases import PATIENCE, eventually, journal
+from tests.hpo.test_hpo_leases import PATIENCE, Aging, eventually, journal, look, study_on
 from tests.hpo.test_hpo_logs import HEADER, start
 
 each = pytest.mark.parametrize("name", [name for name in SHARED if name != "mariadb"])
@@ -36,8 +39,13 @@ def test_rows_of_drivers_are_no_events(name: str, place: Path) -> None:
     log.beat(Driver(3, "m/1/2", 9, 8, 60.0))
     assert [row for row, _ in other.drivers()] == [Driver(3, "m/1/2", 9, 8, 60.0), rows[1]]
     assert len(other.read(0)) == 1 and log.append(start(1)) == 1
-    other.leave(3)
     other.leave(4)
+    other.leave(3, 0)  # it has been renewed since
+    assert [row.number for row, _ in log.drivers()] == [3, 7]
+    other.leave(3, 9)
+    assert [row.number for row, _ in log.drivers()] == [7]
+    log.beat(rows[0])
+    other.leave(3)
     assert [row.number for row, _ in log.drivers()] == [7]
     log.close()
     other.close()
@@ -117,3 +125,37 @@ def test_a_log_that_gives_no_positions_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TypeError, match=r"append of the log .* returned None; it must return the event's position"):
         run(Study(Random(line()), log=Silent()), Inline(lambda config: 1.0), Stop(trials=1))
+
+
+def test_a_driver_that_was_stopped_beats_before_it_begins_another_job(tmp_path: Path) -> None:
+    """Else the others, who take it for dead, would take the new job over at once."""
+    study, beats = Study(Random(line(), seed=1), log=SQLiteLog(tmp_path / "s.sqlite")), []
+
+    def work(config: Any) -> float:
+        beats.append([row.beats for row, _ in study.history.log.drivers()])
+        if len(beats) == 2:
+            loop.leases._beaten -= 7201.0  # as if it had been stopped for so long
+        return 1.0
+
+    loop = Loop(study, Inline(work), Stop(trials=4), None, Failures(), 7200.0)
+    loop.run()
+    assert beats == [[0], [0], [1], [1]]
+
+
+def test_rows_of_the_dead_go_unless_they_have_come_back() -> None:
+    """Also of those who had nothing in flight. Whoever was only stopped, and has renewed its lease since the look, keeps its row:
+    without one what it starts next would be taken from it."""
+    log = Aging()
+    study = study_on(log)
+    numbers = [study.history.run() for _ in range(3)]
+    leases = Leases(study.history, study.history.run(), 60.0)
+    for number in numbers:
+        log.rows[number], log.ages[number] = Driver(number, "elsewhere/1/1", 4, 0, 60.0), 61.0
+    log.ages[numbers[0]] = 1.0
+    assert look(leases) == {numbers[0]}
+    log.beat(Driver(numbers[1], "elsewhere/1/1", 5, 0, 60.0))
+    leases.forget_dead()
+    assert sorted(log.rows) == [*numbers[:2], leases.number]
+    log.ages[numbers[1]] = 61.0
+    leases.close()
+    assert sorted(log.rows) == numbers[:1], "whoever leaves looks once more"
