@@ -51,9 +51,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.data)
 
 
-@pytest.fixture(scope="module")
-def frozen() -> None:
-    """Whatever is there stays, so that the many collections of garbage which a Trainer asks for need not look through what a
-    thousand tests before have left: that took six times as long as the tests themselves."""
+def freeze_all() -> None:
+    """Whatever is there stays: no collection of garbage looks through it again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """Of libraries and ten thousand tests, which every collection would look through."""
+    freeze_all()
+
+
+@pytest.fixture(scope="module")
+def frozen() -> None:
+    """What was left by a thousand tests before, too, for the many collections of garbage which a Trainer asks for: they took
+    six times as long as the tests themselves."""
+    freeze_all()

@@ -10,14 +10,20 @@ A page is Markdown. In order, every block of
 Blocks without a language are shown only.
 """
 
+import io
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -113,3 +119,16 @@ def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
         if module == "hpo" and rest:
             module = f"hpo {rest.pop(0)}"
         yield module, [word.partition("=")[0] for word in rest if word.startswith("--")]
+
+
+def run_here(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m module arguments` in this process, which has imported most of it already; for commands that only print."""
+    said, complained, status = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # that a module which is now run was imported before
+        patch.setattr(sys, "argv", [module, *arguments])
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return subprocess.CompletedProcess([module, *arguments], status, said.getvalue(), complained.getvalue())

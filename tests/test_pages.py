@@ -1,14 +1,12 @@
 """Every page of the repository: what it links to and names is there, its commands exist, its tables are those of the results."""
 
 import re
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from tests.pages import ROOT, commands, execute, headings, links, paths
+from tests.pages import ROOT, commands, execute, headings, links, paths, run_here
 
 
 def is_ours(path: Path) -> bool:
@@ -47,16 +45,14 @@ def test_commands_and_their_options_exist() -> None:
                 asked[module] |= set(options)
     assert len(asked) > 10
     for module, options in asked.items():
-        command = [sys.executable, "-m", *module.split(), "--help"]
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        found = run_here(*module.split(), "--help")
         said = found.stdout + found.stderr
         assert {name for name in options if not re.search(rf"{name}\b", said)} == set(), (module, said)
 
 
 def printed(module: str) -> list[list[str]]:
     """The cells of every row with a decimal that a command prints of what is stored."""
-    command = [sys.executable, "-m", f"experiments.{module}", "--table"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_here(f"experiments.{module}", "--table")
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
     found = [[cell.strip() for cell in row] for row in rows if re.search(r"\d\.\d", " ".join(row))]
     assert found, done.stderr

@@ -62,6 +62,7 @@ class Sources:
         self.root = root
         self.modules: dict[str, Module] = {}
         self._reads: dict[ast.AST, list[tuple[str, Place | None]]] = {}
+        self._texts: dict[tuple[Place, tuple[ast.AST, ...]], tuple[str, str]] = {}
 
     def module(self, name: str, anybody: bool = False) -> Module | None:
         """A module of ours, or with `anybody` any module; None if there is no such file."""
@@ -179,14 +180,21 @@ class Sources:
     def digest(self, *sources: str) -> str:
         """16 hex digits of all definitions that sources reach, and of the definition to which each of their names leads."""
         found = self.reach(*sources)
-        texts = {place: repr([place[1], canonical(trees)]) for place, trees in found.items()}
-        short = {place: hashlib.sha256(text.encode()).hexdigest() for place, text in texts.items()}
+        texts = {place: self._text(place, trees) for place, trees in found.items()}
         total = []
         for place, trees in found.items():
-            read = {(text, short.get(other, "") if other else "") for tree in trees for text, other in self.reads(place[0], tree)}
+            names = {name for tree in trees for name in self.reads(place[0], tree)}
+            read = {(text, texts[other][1] if other in texts else "") for text, other in names}
             if trees:
-                total.append(repr([texts[place], sorted(read)]))
+                total.append(repr([texts[place][0], sorted(read)]))
         return hashlib.sha256("\n".join(sorted(total)).encode()).hexdigest()[:16]
+
+    def _text(self, place: Place, trees: list[ast.AST]) -> tuple[str, str]:
+        """A definition in the form that counts, and its digest; made once, because most digests reach the same definitions."""
+        if (key := (place, tuple(trees))) not in self._texts:
+            text = repr([place[1], canonical(trees)])
+            self._texts[key] = text, hashlib.sha256(text.encode()).hexdigest()
+        return self._texts[key]
 
 
 def is_aside(module: str) -> bool:

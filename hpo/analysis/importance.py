@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.stats import kendalltau, qmc
 
 from hpo.history import History
 from hpo.job import Key
@@ -167,6 +166,8 @@ def _tau(space: Space, name: str, values: Sequence[Any], losses: Sequence[float]
     pairs = [(value, loss) for value, loss in zip(values, losses, strict=True) if value is not None]
     if isinstance(space.parameters[name], Categorical) or len(pairs) < ENOUGH or len({value for value, _ in pairs}) < 2:
         return 0.0
+    from scipy.stats import kendalltau  # here, because importing it takes a third of a second
+
     found = float(kendalltau(*zip(*pairs, strict=True)).statistic)
     return found if found == found else 0.0
 
@@ -180,7 +181,7 @@ def comparable_keys(history: History, enough: int) -> Sequence[Key]:
 def sobol_indices(gp: GaussianProcess, domain: Domain) -> tuple[Array, Array]:
     """First-order and total indices (d,), (d,); zero where the mean is constant."""
     d = domain.d
-    unit = qmc.Sobol(2 * d, scramble=True, rng=np.random.default_rng(SEED)).random(POINTS)
+    unit = _sobol_points(2 * d, POINTS)
     A, B = unit[:, :d], unit[:, d:]
     at_a, at_b = _mean(gp, domain.from_unit(A)), _mean(gp, domain.from_unit(B))
     variance = float(np.concatenate([at_a, at_b]).var())
@@ -220,7 +221,14 @@ def effect(
 
 def uniform_rows(domain: Domain) -> Array:
     """AVERAGED uniform rows (n, d)."""
-    return np.asarray(qmc.Sobol(domain.d, scramble=True, rng=np.random.default_rng(SEED)).random(AVERAGED))
+    return _sobol_points(domain.d, AVERAGED)
+
+
+def _sobol_points(d: int, count: int) -> Array:
+    """(count, d) scrambled Sobol points, always the same."""
+    from scipy.stats import qmc  # here, because importing it takes a third of a second
+
+    return np.asarray(qmc.Sobol(d, scramble=True, rng=np.random.default_rng(SEED)).random(count))
 
 
 def _positions(domain: Domain, column: int) -> Array:

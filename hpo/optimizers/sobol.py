@@ -7,7 +7,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import qmc
 
 from hpo.history import History
 from hpo.optimizer import Draft, Sampler
@@ -60,6 +59,8 @@ class Sobol(Sampler):
 
     def rows(self, index: int, count: int) -> np.ndarray:
         """(count, d) points index, index + 1, ... of the sequence as rows of the domain."""
+        from scipy.stats import qmc  # here, because importing it takes a third of a second
+
         domain = self.space.domain
         engine = qmc.Sobol(len(domain.kinds), scramble=True, rng=stream(self.seed, 0, "sobol"))
         if index:

@@ -20,6 +20,7 @@ from experiments.benchmark.methods import METHODS
 from experiments.benchmark.records import TIMING
 from experiments.benchmark.tasks import SUITES, TASKS
 from experiments.ledger.lines import append_line, read_lines, replace_lines
+from tests.pages import run_here
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -210,15 +211,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path: Path) -> None:
     before, there = path.read_bytes(), len([*read_lines(path)])  # the kill may have cut a line in two
     assert 1 <= there < 40
     cut = before[: before.rindex(b"\n") + 1]
-    done = subprocess.run(
-        command(tmp_path, *options),
-        cwd=tmp_path,
-        env=surroundings(),
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    done = ran(tmp_path, *command(tmp_path, *options)[3:])
     assert done.returncode == 0, done.stderr
     assert f"40 studies, {there} recorded already, {40 - there} to run" in done.stdout
     assert path.read_bytes().startswith(cut)
@@ -228,7 +221,15 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command with these arguments, in a folder."""
+    """The command with these arguments, in a folder; in this process, its studies in processes of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        return run_here("experiments.benchmark", *arguments)
+
+
+def ran_anew(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own: what this one has imported may have changed since."""
     whole = [sys.executable, "-m", "experiments.benchmark", *arguments]
     return subprocess.run(
         whole, cwd=folder, env=surroundings(), capture_output=True, text=True, timeout=900, check=False
@@ -278,10 +279,10 @@ def test_a_task_of_ones_own_is_run_shown_and_resumed(tmp_path: Path) -> None:
     assert "hills:SLOPE<small>hills</small>" in (text := (page / "index.html").read_text()) and "down to the left" in text
     assert "3 studies, 2 recorded already, 1 to run" in ran(tmp_path, *arguments, "--seeds", "3").stdout
     (tmp_path / "hills.py").write_text(TASK.replace('config["x"]', '2 * config["x"]'))
-    shown = ran(tmp_path, *arguments, "--table")
+    shown = ran_anew(tmp_path, *arguments, "--table")
     assert shown.returncode == 2 and "hills:SLOPE: 3 studies are of the task as it was before" in shown.stderr
     assert len(shown.stderr.splitlines()) == 1
-    assert "3 studies, 0 recorded already, 3 to run" in ran(tmp_path, *arguments, "--seeds", "3").stdout
+    assert "3 studies, 0 recorded already, 3 to run" in ran_anew(tmp_path, *arguments, "--seeds", "3").stdout
 
 
 def test_a_task_that_nobody_ran_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,9 +330,6 @@ def test_a_recheck_that_differs_fails(tmp_path: Path) -> None:
 
 
 def test_a_limit_of_seconds_leaves_the_rest_for_another_time(tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(tmp_path, "--n", 5, "--seconds", 0), cwd=tmp_path, env=surroundings(), capture_output=True, text=True,
-        timeout=900, check=False,
-    )  # fmt: skip
+    done = ran(tmp_path, *command(tmp_path, "--n", 5, "--seconds", 0)[3:])
     assert "0 studies run, 0 failed, 40 left for another time" in done.stdout
     assert done.returncode == 2 and "no study is recorded" in done.stderr  # there is nothing to show

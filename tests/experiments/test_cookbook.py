@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from experiments.cookbook.space import NINE, SHAPES, build_space
 from experiments.cookbook.trainer import make_trainer
 from experiments.ledger import read_lines
 
+pytestmark = pytest.mark.usefixtures("frozen")
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "cookbook"
 SMALL = Reduction(width=32, texts=16, steps=50, trials=8)
 # One file runs every program; those that take longest are run by `make test-all`.
@@ -32,12 +34,19 @@ SLOW = {"hotel_reviews", "optuna_study", "grid_search", "tpe_nine", "simplified_
 FEWER = {"random_search": 4, "random_nine": 4, "median_pruning": 6}  # trials, so that a test takes few seconds
 
 
-@pytest.fixture(autouse=True)
-def same_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shakespeare, which everybody has, so that nothing hangs on what lies beside the checkout."""
-    monkeypatch.setattr(text, "find_text", lambda: "shakespeare")
+def forget_texts() -> None:
     text.load_rows.cache_clear()
     text.load_stream.cache_clear()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def same_text() -> Iterator[None]:
+    """Shakespeare, which everybody has, so that nothing hangs on what lies beside the checkout."""
+    forget_texts()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "find_text", lambda: "shakespeare")
+        yield
+    forget_texts()
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PROGRAMS])

@@ -27,6 +27,7 @@ from experiments.tune.optimizer import make_optimizer
 from hpo import Result, Study
 from models.inference import Inference, Spread
 from models.predict.cost import cost
+from tests.pages import run_here
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = [
@@ -244,7 +245,7 @@ def results(folder: Path) -> dict[tuple[int, int], str]:
     return found
 
 
-def test_a_killed_search_goes_on_and_ends_with_a_front(text: Path, tmp_path: Path) -> None:
+def test_a_killed_search_goes_on_and_ends_with_a_front(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tiny.txt").write_text(text.read_text())
     driver = start(tmp_path, "--trials", 4)
     assert driver.stdout is not None
@@ -254,9 +255,11 @@ def test_a_killed_search_goes_on_and_ends_with_a_front(text: Path, tmp_path: Pat
     before = results(tmp_path)
     assert (0, 4608) in before and len(before) >= 2 and not (tmp_path / "run/front.json").exists()
 
-    again = start(tmp_path, "--trials", 4)
-    said, errors = again.communicate(timeout=HANG)
-    assert again.returncode == 0, errors
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
+    again = run_here("experiments.front", *SMALL, "--seconds", "100000", "--trials", "4")
+    said = again.stdout
+    assert again.returncode == 0, again.stderr
     after = results(tmp_path)
     assert before.items() <= after.items() and len({trial for trial, _ in after}) == 5  # the default, and four
     made = Record.from_json(json.loads((tmp_path / "run/front.json").read_text()))

@@ -74,12 +74,12 @@ def test_what_is_used_makes_its_lines_stale(tmp_path: Path) -> None:
     """Also where it is reached through a text in a table."""
     asks, run = large.asks_measurement(10, 2, False).sources, next(mup.mup_measurements()).sources
     root = copied(tmp_path)
-    before = digests(root, [asks, run])
+    first = digests(root, [asks, run])
     change(root / "surrogates/acquisitions/ei.py", "class LogEI:", "class LogEI(object):")
-    assert [was == now for was, now in zip(before, digests(root, [asks, run]), strict=True)] == [False, True]
-    before = digests(root, [asks, run])
+    second = digests(root, [asks, run])
+    assert [was == now for was, now in zip(first, second, strict=True)] == [False, True]
     change(root / "models/optimizers/adamw.py", "class AdamW(Optimizer):", "class AdamW(Optimizer, metaclass=type):")
-    assert [was == now for was, now in zip(before, digests(root, [asks, run]), strict=True)] == [True, False]
+    assert [was == now for was, now in zip(second, digests(root, [asks, run]), strict=True)] == [True, False]
 
 
 def test_rows_are_those_of_the_defaults_and_of_options() -> None:

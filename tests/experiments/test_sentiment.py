@@ -47,6 +47,12 @@ def count_seconds(step: float = 1.0) -> Callable[[], float]:
     return lambda: step * next(times)
 
 
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a budget counts are readings of the clock, one a step and a few an evaluation: the same on every machine."""
+    monkeypatch.setattr(arms, "Monitor", lambda seconds: Monitor(seconds, count_seconds()))
+
+
 # -- the texts ---------------------------------------------------------------------------------------------------------
 
 
@@ -154,9 +160,9 @@ def test_a_search_ends_with_its_cpu_seconds(reader: Reader) -> None:
     pytest.importorskip("optuna")
     reader.warm()
     for name in ("Optuna", "GP", "ASHA(GP)"):
-        found = arms.measure_learner(reader, arms.ARMS[name], 0, 1.5)
-        assert 1.5 <= found["seconds"] < 6.0, name
-        assert found["evaluations"] and all(seconds <= 1.5 for seconds, _, _ in found["evaluations"]), name
+        found = arms.measure_learner(reader, arms.ARMS[name], 0, 0.5)
+        assert 0.5 <= found["seconds"] < 5.0, name
+        assert found["evaluations"] and all(seconds <= 0.5 for seconds, _, _ in found["evaluations"]), name
         assert found["best"]["score"] == max(score for _, _, score in found["evaluations"])
 
 
@@ -297,10 +303,10 @@ def encoder(corpus: Corpus) -> Any:
 
 
 @pytest.mark.parametrize("arm", [name for name, one in arms.ARMS.items() if one.limited])
-def test_searches_around_the_trainer(encoder: Any, arm: str) -> None:
+def test_searches_around_the_trainer(encoder: Any, arm: str, counted: None) -> None:
     pytest.importorskip("optuna")
-    found = arms.measure_learner(encoder, arms.ARMS[arm], 0, 3.0)
-    assert found["configurations"] > 1 and found["seconds"] < 12.0
+    found = arms.measure_learner(encoder, arms.ARMS[arm], 0, 40)
+    assert found["configurations"] > 1 and 40 <= found["seconds"] < 45
     best = found["best"]
     assert {*best["config"]} == {*spaces.PRETRAINED.default_of(0)}
     steps = spaces.whole_steps(best["config"], 30)
@@ -342,7 +348,7 @@ def test_what_is_cheap_is_measured_first_then_seed_by_seed() -> None:
 
 @pytest.mark.parametrize(("task", "arm"), [("chinese", "ASHA(GP)"), ("chinese", "Optuna"), ("english", "GP")])
 def test_nothing_of_ours_is_executed_that_the_digest_does_not_cover(
-    reader: Reader, encoder: Any, task: str, arm: str
+    reader: Reader, encoder: Any, task: str, arm: str, counted: None
 ) -> None:
     pytest.importorskip("optuna")
     sources = next(one.sources for one in sentiment_measurements() if (one.key["task"], one.key["arm"]) == (task, arm))
@@ -351,11 +357,12 @@ def test_nothing_of_ours_is_executed_that_the_digest_does_not_cover(
     run: set[str] = set()
     sys.setprofile(lambda frame, event, _: run.add(frame.f_globals.get("__name__", "")))
     try:
-        arms.measure_learner(learner, arms.ARMS[arm], 0, 4.0)
+        arms.measure_learner(learner, arms.ARMS[arm], 0, 600 if arm == "ASHA(GP)" else 60)  # until its model is fitted
     finally:
         sys.setprofile(None)
     ours = {module for module in run if module.partition(".")[0] in OURS and not is_aside(module)}
     assert len(ours) > 6 and ours - reached == set()
+    assert arm != "ASHA(GP)" or {"hpo.optimizers.gp.fits", "surrogates.fitting", "surrogates.maximizer"} <= ours
 
 
 def test_a_recheck_compares_what_no_speed_changes() -> None:

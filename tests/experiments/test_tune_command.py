@@ -26,6 +26,7 @@ from experiments.tune.optimizer import make_optimizer
 from experiments.tune.prepare import complete
 from experiments.tune.settings import Settings
 from hpo.executors.checkpoints import checkpoint_name
+from tests.pages import run_here
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ["--context", "16", "--min-resource", "512", "--horizon", "4608", "--workers", "1", "--sampler", "random"]
@@ -53,6 +54,14 @@ def tune(tmp: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments), cwd=tmp, env=environment(tmp), capture_output=True, text=True, timeout=HANG, check=False
     )
+
+
+def tune_here(tmp: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in this process, which has imported torch already; its workers are processes as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp)
+        patch.setenv("HPO_CACHE", str(tmp / "cache"))
+        return run_here("experiments.tune", *map(str, arguments))
 
 
 def results(folder: Path) -> dict[tuple[int, int], str]:
@@ -98,7 +107,7 @@ def test_the_default_and_the_best_few_were_trained_to_the_end_and_nothing_better
 
 def test_in_next_to_no_time_nothing_worse_than_the_default_is_handed_over(tmp_path: Path, text: Path) -> None:
     """However little the machine gets done: the default itself, or what was judged beside it."""
-    done = tune(tmp_path, "--text", text, "--folder", "run", "--seconds", 0.01, *SMALL)
+    done = tune_here(tmp_path, "--text", text, "--folder", "run", "--seconds", 0.01, *SMALL)
     assert done.returncode == 0, done.stderr
     best = json.loads((tmp_path / "run/best.json").read_text())
     assert best["reason"] == "default" or best["judged"].get("below_the_default", [0.0])[0] >= 0.0
@@ -129,7 +138,7 @@ def test_the_report_is_one_self_contained_file(finished: Path) -> None:
 
 def test_the_same_command_again_says_finished(finished: Path, text: Path) -> None:
     before = results(finished / "run")
-    again = tune(finished, "--text", text, "--folder", "run", *TRIALS, *SMALL)
+    again = tune_here(finished, "--text", text, "--folder", "run", *TRIALS, *SMALL)
     assert again.returncode == 0, again.stderr
     assert "is finished; go on with more: --seconds 200000 --trials 10" in again.stdout
     assert results(finished / "run") == before
@@ -146,14 +155,14 @@ def test_the_same_command_again_says_finished(finished: Path, text: Path) -> Non
     ],
 )
 def test_other_settings_are_refused(finished: Path, text: Path, flags: list[object], said: str) -> None:
-    refused(tune(finished, "--text", text, "--folder", "run", *SMALL, *flags), said)
+    refused(tune_here(finished, "--text", text, "--folder", "run", *SMALL, *flags), said)
 
 
 def test_another_text_of_the_same_name_is_refused(finished: Path, text: Path) -> None:
     settings = finished / "run/settings.toml"
     kept = settings.read_text()
     settings.write_text(re.sub(r'text_digest = "\w+"', 'text_digest = "0"', kept))
-    refused(tune(finished, "--config", "run/settings.toml"), "the content of the text")
+    refused(tune_here(finished, "--config", "run/settings.toml"), "the content of the text")
     settings.write_text(kept)
 
 
@@ -202,12 +211,12 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(tmp_path: Path, flags: l
     (tmp_path / "odd.toml").write_text("speed = 3\n")
     (tmp_path / "long.txt").write_text("long enough for this. " * 200)
     text = [] if "--text" in flags else ["--text", "long.txt"]
-    refused(tune(tmp_path, *text, *flags), said)
+    refused(tune_here(tmp_path, *text, *flags), said)
     assert not (tmp_path / "runs").exists()
 
 
 def test_help_says_what_an_engine_and_checkpointing_cost(tmp_path: Path) -> None:
-    said = " ".join(tune(tmp_path, "--help").stdout.split())
+    said = " ".join(tune_here(tmp_path, "--help").stdout.split())
     assert "compile compiles each new shape anew, which on a CPU takes many seconds of a trial [eager]" in said
     assert "compute activations again: less memory, more time [no]" in said
 
@@ -236,7 +245,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path, text: 
     assert len(before) >= 2
     assert (folder / "report.html").exists()
     assert "stopped before" in (folder / "report.html").read_text()
-    done = tune(tmp_path, *arguments)
+    done = tune_here(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
     after = results(folder)
     assert len(after) > len(before)
@@ -285,13 +294,13 @@ def before_there_were_finals(folder: Path, text: Path, searched: bool) -> tuple[
 def test_a_folder_from_before_there_were_finals_gets_them(tmp_path: Path, text: Path, searched: bool) -> None:
     before_there_were_finals(tmp_path / "run", text, searched)
     told = results(tmp_path / "run")
-    done = tune(tmp_path, "--config", "run/settings.toml")
+    done = tune_here(tmp_path, "--config", "run/settings.toml")
     assert done.returncode == 0, done.stderr
     assert "comes from before there were finals, and ends with them now" in done.stdout
     best = json.loads((tmp_path / "run/best.json").read_text())
     assert best["reason"] == "judged" and best["until"] == 4608
     assert told.items() <= results(tmp_path / "run").items()
-    again = tune(tmp_path, "--config", "run/settings.toml")
+    again = tune_here(tmp_path, "--config", "run/settings.toml")
     assert "is finished" in again.stdout and json.loads((tmp_path / "run/best.json").read_text()) == best
 
 

@@ -18,6 +18,7 @@ from experiments.ledger.digest import Sources
 from papers.paper import Finding, Paper, find_paper, list_papers
 from papers.report import BEGIN, END, describe, verdict_rows
 from papers.statements import changed_after, list_unstated, read_statements
+from tests.pages import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPERS = list_papers()
@@ -117,7 +118,7 @@ def test_the_page_says_how_to_add_a_paper(tmp_path: Path) -> None:
 
 def test_unknown_papers_and_lonely_options_are_refused() -> None:
     for arguments, said in ((["nobody1999"], "no paper is called 'nobody1999'"), (["--run"], "go with the name of a paper")):
-        done = subprocess.run([sys.executable, "-m", "papers", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = run_here("papers", *arguments)
         assert done.returncode == 2 and said in done.stderr
 
 
