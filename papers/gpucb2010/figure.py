@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from papers.gpucb2010.claims import CHECKPOINTS
-from papers.gpucb2010.methods import METHODS, NOISE, beta
+from papers.gpucb2010.methods import CHECKPOINTS, METHODS, NOISE, beta
 
 
 def draw(lines: Sequence[Mapping[str, Any]]) -> Figure:

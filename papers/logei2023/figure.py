@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from papers.logei2023.claims import POINTS, curves_of
-from papers.logei2023.methods import METHODS
+from papers.logei2023.claims import curves_of
+from papers.logei2023.methods import METHODS, POINTS
 
 
 def draw(lines: Sequence[Mapping[str, Any]]) -> Figure:

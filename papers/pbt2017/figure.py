@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from papers.pbt2017.claims import EVERY
-from papers.pbt2017.toy import METHODS, START
+from papers.pbt2017.toy import EVERY, METHODS, START
 
 
 def draw(lines: Sequence[Mapping[str, Any]]) -> Figure:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from papers.snoek2012.claims import METHODS, PLANS, RANDOM
+from papers.snoek2012.methods import METHODS, PLANS
+from papers.snoek2012.rules import RANDOM
 
 DAY = 86400
 
