@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from papers.paper import Finding, Lines, nothing
-from papers.snoek2012.methods import EVALUATIONS, PLANS, SEEDS
 from papers.statistics import Mean, difference_of, mean_of
 
+SEEDS, SAMPLES = 32, 10
+EVALUATIONS = {"lda": 50, "svm": 100, "branin": 50}
+PLANS = {"lda": ("GP EI MCMC", "GP EI Opt", "GP EI per second"), "branin": ("GP EI MCMC", "GP EI Opt"),
+         "svm": ("GP EI MCMC", "GP EI Opt", "Matern 3/2", "squared exponential")}  # fmt: skip
 # The mean best of random search without replacement, in exact expectation over the grid (tests compute it from the tables)
 RANDOM = {"lda": {20: 1276.9, 50: 1270.2}, "svm": {20: 0.2480, 50: 0.2442, 100: 0.2427}}
 
@@ -135,3 +138,39 @@ def judge_early(lines: Lines) -> Finding:
             f"{each.value:+.4g} {each.interval} after 10 evaluations each")
     ours, interval = f"{time.value:+.4g}, {each.value:+.4g}", f"{time.interval}, {each.interval}"
     return Finding(bool(time.value < 0 < each.value), said, ours, interval)
+
+
+def judge_ten(lines: Lines) -> Finding:
+    shown = []
+    for problem in ("lda", "svm"):
+        found = losses_of(lines, problem, "ten random first points")
+        if len(found) < SEEDS:
+            return nothing("a part of the seeds")
+        mean = mean_of(found[:, 19])
+        shown.append((RANDOM[problem][20] - mean.value) / mean.error if mean.error else math.inf)
+    said = ", ".join(f"{errors:.0f}" for errors in shown)
+    return Finding(min(shown) > 3, f"lda at 20, svm at 20: {said} standard errors", f"{said} standard errors")
+
+
+def judge_ahead(lines: Lines) -> Finding:
+    said, holds = [], True
+    for problem, n in (("lda", 20), ("svm", 50)):
+        averaged, point = (losses_of(lines, problem, method) for method in ("GP EI MCMC", "GP EI Opt"))
+        if min(len(averaged), len(point)) < SEEDS:
+            return nothing("a part of the seeds")
+        gain = difference_of(averaged[:, n - 1], point[:, n - 1])
+        holds &= gain.value < 0
+        said.append(f"{problem} at {n}: {gain.value:+.3g} {gain.interval}")
+    return Finding(bool(holds), f"MCMC less the point estimate, {'; '.join(said)}", "; ".join(said))
+
+
+def judge_reach(lines: Lines) -> Finding:
+    mine = sorted((line for line in lines if "distance" in line), key=lambda line: line["seed"])
+    averaged, point = ([line for line in mine if line["method"] == method] for method in ("GP EI MCMC", "GP EI Opt"))
+    if min(len(averaged), len(point)) < SEEDS:
+        return nothing("a part of the seeds")
+    further = difference_of(*([line["distance"] for line in found] for found in (averaged, point)))
+    edge = [sum(line["edge"] for line in found) / (8 * len(found)) for found in (averaged, point)]
+    said = (f"evaluations 3 to 10 lie {further.value:.3f} {further.interval} further from earlier ones, in the unit cube; "
+            f"{edge[0]:.0%} of them are on its edge, and {edge[1]:.0%} of the point estimate's")
+    return Finding(further.low > 0, said, f"{further.value:.3f}", further.interval)
