@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from experiments.ledger import read_lines
 from experiments.ledger.claims import source_of
 from experiments.ledger.digest import Sources
 from experiments.ledger.lines import append_line
-from papers.paper import Finding, Paper, find_paper, list_papers
-from papers.report import BEGIN, END, describe, order_claims, verdict_rows
-from papers.statements import changed_after, is_beforehand, list_unstated, read_statements
+from papers.paper import Finding, Lines, Paper, PaperClaim, find_paper, list_papers
+from papers.report import BEGIN, END, describe, hours, list_verdicts, order_claims, verdict_rows
+from papers.statements import is_beforehand, list_unstated, read_statements
 from tests.papers.order import ask_git, late_claims, why_unknown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,18 +110,67 @@ def test_verdicts_are_computed_from_lines(paper: Paper) -> None:
     assert all(claim.sentence in describe(paper) for claim in paper.claims)
 
 
-def test_the_table_of_the_page_is_what_the_lines_say(paper: Paper) -> None:
-    page = (ROOT / "papers" / "README.md").read_text(encoding="utf-8")
-    table = page[page.index(BEGIN) : page.index(END)]
-    for row in verdict_rows(paper):
-        assert all(cell in table for cell in row), row
+def test_the_tables_of_the_pages_are_what_the_lines_say(paper: Paper) -> None:
+    for folder in (ROOT / "papers", paper.folder):
+        page = (folder / "README.md").read_text(encoding="utf-8")
+        table = page[page.index(BEGIN) : page.index(END)]
+        for row in verdict_rows(paper):
+            assert f"| {' | '.join(row)} |" in table, row
+        assert hours(paper.lines()) in table
+
+
+def test_numbers_of_a_reading_are_computed(paper: Paper) -> None:
+    """Every number that stands in what a page reads in the results is one that `python -m papers <name>` computes or quotes."""
+    page = (paper.folder / "README.md").read_text(encoding="utf-8")
+    _, _, reading = page.partition("**Reading.**")
+    assert reading and numbers_of(reading) <= numbers_of(describe(paper)), numbers_of(reading) - numbers_of(describe(paper))
+
+
+def numbers_of(text: str) -> set[str]:
+    return set(re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", text))
+
+
+def test_the_list_says_what_is_the_papers_and_what_is_ours() -> None:
+    """Each claim stands with its verdict below its paper, and an explanation below what it explains."""
+    said = list_verdicts().splitlines()
+    for paper in map(find_paper, PAPERS):
+        place, at = next(i for i, line in enumerate(said) if line.startswith(f"{paper.name}: ")), {}
+        for claim in paper.claims:
+            verdict = {True: "holds", False: "does not hold", None: "open"}[claim.finding(paper.lines()).holds]
+            start = f"      {verdict:<15}{'    why: ' * bool(claim.explains)}{claim.sentence}"
+            at[claim.name] = next(i for i, line in enumerate(said) if i > place and line.startswith(start))
+        assert all(at[claim.name] > at.get(claim.explains, place) for claim in paper.claims)
 
 
 def test_a_claim_is_known_by_all_that_it_says() -> None:
     claim = find_paper(PAPERS[0]).claims[0]
-    changes = {"sentence": "x", "check": "x", "published": "x", "seeds": 1_000, "budget": "x", "name": "x"}
+    changes = {"sentence": "x", "check": "x", "published": "x", "seeds": 1_000, "budget": "x", "name": "x", "first": 1_000}
     others = {type(claim)(**{**vars(claim), name: value}).digest for name, value in changes.items()}
     assert len({claim.digest, *others}) == len(changes) + 1
+    assert replace(claim, explains="x").digest == claim.digest
+
+
+def count_lines(lines: Lines) -> Finding:
+    """A rule that tells which lines it was given."""
+    return Finding(True, ", ".join(str(line.get("seed", "none")) for line in lines))
+
+
+def test_a_claim_is_judged_by_its_own_seeds() -> None:
+    lines: Lines = [{"seed": 2}, {}, {"seed": 0}, {"seed": 4}, {"seed": 1}, {"seed": 3}, {"seed": 5}]
+    first = PaperClaim("x", count_lines, "x", "x", "x", 2, "x")
+    later = replace(first, first=2)
+    assert first.finding(lines).evidence == "none, 0, 1" and first.earlier_finding(lines).holds is None
+    assert later.finding(lines).evidence == "2, 3" and later.earlier_finding(lines).evidence == "none, 0, 1"
+    assert replace(first, first=6).finding(lines).holds is None
+
+
+@pytest.mark.slow
+def test_a_fresh_line_of_every_paper_is_measured_or_its_data_are_asked_for() -> None:
+    done = subprocess.run([sys.executable, "-m", "papers", "--quick"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for paper in map(find_paper, PAPERS):
+        asked = paper.missing_data is not None and paper.missing_data in done.stderr
+        assert asked or re.search(rf"^{paper.name}: .* s\)\n  the stored line: ", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_the_page_says_how_to_add_a_paper(tmp_path: Path) -> None:
