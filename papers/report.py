@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from surrogates.style import STYLE
 
 WORDS = {True: "holds", False: "**does not hold**", None: "open"}
 BEGIN, END = "<!-- the table of verdicts, which `python -m papers --all` writes -->", "<!-- end of the table -->"
-LONG = 40  # characters of a figure that a list of verdicts shows
+FIGURES = re.compile(r"[-\d., %]+")  # numbers alone, such as "0.09 %" or "-0.713, 0.307, 0.571"
 READ = """Each paper below was run again here. A claim is a sentence with a rule; its verdict is what the rule makes of the stored
 runs. "Stated beforehand": sentence and rule were committed before any of the runs that judge them was made; where this is
 not so, the claim says it. What does not hold stays. "why:" marks a claim of our own, which tests why another came out so.
@@ -95,15 +96,14 @@ def list_verdicts() -> str:
             why = "    why: " if claim.explains else ""
             said.append(f"      {_word(found.holds):<15}{why}{claim.sentence}" + "".join(f" ({one})" for one in shown if one))
         said.append("")
-    said.append("python -m papers <name> shows one with its rules; --quick measures a fresh line of each; --run what is missing")
+    said.append("python -m papers <name> shows one with its rules and numbers; papers/<name>/README.md says what they mean.\n"
+                "--quick measures a fresh line of each paper; <name> --run measures what is missing.")
     return "\n".join(said)
 
 
 def compare_figures(claim: PaperClaim, found: Finding) -> str:
-    """`0.09 % published, 0.096 % here`; one of the two where the other is no figure, or is long; empty where both are."""
-    published = f"{claim.published} published" if any(map(str.isdigit, claim.published)) and not claim.explains else ""
-    ours = f"{found.ours} here" if 0 < len(found.ours) <= LONG else ""
-    return ", ".join(filter(None, (published, ours)))
+    """`0.09 % published, 0.096 % here`; empty where the paper prints no figure, or nothing was found."""
+    return f"{claim.published} published, {found.ours} here" if FIGURES.fullmatch(claim.published) and found.ours else ""
 
 
 def count_verdicts(paper: Paper, lines: Lines) -> str:
