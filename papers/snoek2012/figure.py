@@ -33,7 +33,7 @@ def draw(lines: Lines) -> Figure:
     return figure
 
 
-def curves_of(lines: Lines, problem: str, method: str, name: str = "best") -> np.ndarray:
+def field_of(lines: Lines, problem: str, method: str, name: str = "best") -> np.ndarray:
     """(seeds, evaluations) a field of the lines of a method."""
     return np.array([line[name] for line in lines if (line["problem"], line["method"]) == (problem, method)])
 
@@ -41,7 +41,7 @@ def curves_of(lines: Lines, problem: str, method: str, name: str = "best") -> np
 def draw_curves(axis: Axes, lines: Lines, problem: str, methods: Sequence[str], title: str) -> None:
     """The mean over seeds, with two standard errors, by evaluations; and what random search is expected to reach."""
     for method in methods:
-        found = curves_of(lines, problem, method) - LEAST[problem]
+        found = field_of(lines, problem, method) - LEAST[problem]
         if len(found):
             mean, error = found.mean(axis=0), 2 * found.std(axis=0) / np.sqrt(len(found))
             steps = np.arange(1, len(mean) + 1)
@@ -60,12 +60,12 @@ def draw_time(axis: Axes, lines: Lines) -> None:
     """The same of LDA by the time that its trainings took."""
     when = np.linspace(0, 8 * DAY, 400)
     for method in PLANS["lda"]:
-        best, spent = curves_of(lines, "lda", method), curves_of(lines, "lda", method, "spent")
+        best, spent = field_of(lines, "lda", method), field_of(lines, "lda", method, "spent")
         if len(best):  # a mean where every search has a first result; a search has what finished until then
             places = [np.searchsorted(one, when, side="right") - 1 for one in spent]
             found = np.array([np.where(place >= 0, one[place], np.nan) for one, place in zip(best, places, strict=True)])
             axis.plot(when / DAY, found.mean(axis=0) - LEAST["lda"], color=COLORS[method], label=method)
-    plain = curves_of(lines, "lda", "GP EI per second", "spent")
+    plain = field_of(lines, "lda", "GP EI per second", "spent")
     if len(plain):
         axis.axvline(float(np.median(plain[:, -1])) / 2 / DAY, color="0.75", linewidth=1, linestyle=":", zorder=0)
     axis.axvline(1.5, color="0.75", linewidth=1, linestyle=":", zorder=0)
