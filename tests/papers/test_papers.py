@@ -200,6 +200,14 @@ def test_the_page_says_how_to_add_a_paper(tmp_path: Path) -> None:
     quick = call("mine2026", "--quick")
     assert "the stored line: the same, to the last digit" in quick.stdout
 
+    claims = tmp_path / "papers/mine2026/claims.py"  # whoever changes a claim after a look is known by it
+    claims.write_text(claims.read_text().replace("in more than half of the seeds", "in most of the seeds"))
+    assert "is not stated as it is now" in call("mine2026", "--run").stderr
+    assert "verdict    holds" in call("mine2026").stdout and "(the claim is not stated as it is now;" in call("mine2026").stdout
+    assert call("mine2026", "--state").returncode == 0
+    assert "made after a look at lines" in call("mine2026").stdout
+    assert "0 of 1 were stated beforehand" in call().stdout
+
 
 def test_unknown_papers_and_lonely_options_are_refused() -> None:
     for arguments, said in ((["nobody1999"], "no paper is called 'nobody1999'"), (["--run"], "go with the name of a paper")):
