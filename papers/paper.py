@@ -44,15 +44,19 @@ def nothing(what: str) -> Finding:
 
 @dataclass(frozen=True)
 class PaperClaim(Claim):
-    """A sentence of a paper's, and how it is judged. Everything here is covered by the digest, so a change is seen.
+    """A sentence of a paper's, and how it is judged. Everything here but `explains` is covered by the digest: a change is seen.
 
-    The rule reads lines, and nothing of what made them: else a change of an optimizer would be one of the claim.
+    The rule reads lines, and nothing of what made them: else a change of an optimizer would be one of the claim. It is given
+    the lines of the claim's own seeds alone (a line without a seed has seed 0). So a claim that came to mind when lines could
+    be seen is made for seeds that nobody has run, and is stated beforehand like any other.
 
     name       of the claim, within its paper
     check      the rule in words, as the protocol has it
     published  the paper's figure, as a text
     seeds      how many repeats it is judged by
     budget     what is spent on one repeat, in words
+    first      the first of its seeds; the last is first + seeds - 1
+    explains   the name of the claim that came out in a way that this one explains; empty for a claim of the paper's own
     """
 
     name: str
@@ -60,15 +64,29 @@ class PaperClaim(Claim):
     published: str
     seeds: int
     budget: str
+    first: int = 0
+    explains: str = ""
 
     @property
     def digest(self) -> str:
         """16 hex digits of all that a claim says, and of its rule's code."""
         said = [super().digest, self.name, self.check, self.published, self.seeds, self.budget]
+        said += [self.first] * (self.first > 0)  # claims were stated before there was a first seed
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
+    def select(self, lines: Lines) -> Lines:
+        """The lines of its own seeds; a line without a seed has seed 0."""
+        return [line for line in lines if self.first <= line.get("seed", 0) < self.first + self.seeds]
+
     def finding(self, lines: Lines) -> Finding:
-        """What the rule says of the lines."""
+        """What the rule says of the lines of the claim's own seeds."""
+        return self._judge(self.select(lines))
+
+    def earlier_finding(self, lines: Lines) -> Finding:
+        """What the rule says of the seeds before its own: those that could be seen when the claim was made."""
+        return self._judge([line for line in lines if line.get("seed", 0) < self.first])
+
+    def _judge(self, lines: Lines) -> Finding:
         found = self.rule(lines) if lines else Finding(None, "nothing is measured yet")
         return found if isinstance(found, Finding) else Finding(found.holds, found.evidence)
 

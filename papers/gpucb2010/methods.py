@@ -1,4 +1,4 @@
-"""The six methods as one sampler, and functions drawn from the prior that they know."""
+"""The methods as one sampler, functions drawn from the prior that they know, and what is measured of both."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from hpo import Int, Space
+from hpo import Int, Space, minimize
 from hpo.history import History
 from hpo.job import Job, Key
 from hpo.optimizer import Sampler
@@ -20,6 +21,7 @@ from surrogates.acquisitions.marginal import Normal
 from surrogates.acquisitions.pi import LogPI
 
 POINTS, LENGTH, NOISE, DELTA = 1000, 0.2, 0.025, 0.1
+STEPS, CHECKPOINTS = 1000, (10, 20, 50, 100, 200, 500, 1000)
 SPACE = Space(i=Int(0, POINTS - 1))
 
 
@@ -105,3 +107,20 @@ class Noisy:
 
     def __call__(self, config: Mapping[str, int]) -> float:
         return -float(self.function[config["i"]]) + math.sqrt(NOISE) * self.rng.standard_normal()
+
+
+def measure(method: str, seed: int) -> dict[str, Any]:
+    """R_T / T, and the information I(y_T; f) of what was observed, at every checkpoint."""
+    f = draw_function(seed)
+    history = minimize(Noisy(f, seed), SPACE, KnownGP(SPACE, seed=seed, method=method), trials=STEPS, quiet=True).history
+    x = np.array([history.jobs[key].config["i"] for key in history.finished_keys])
+    regret = np.cumsum(f.max() - f[x])
+    return {
+        "average_regret": [round(float(regret[t - 1] / t), 6) for t in CHECKPOINTS],
+        "information": [round(information(x[:t]), 4) for t in CHECKPOINTS],
+    }
+
+
+def information(x: np.ndarray) -> float:
+    """Half the log determinant of 1 + K / noise at the points."""
+    return 0.5 * float(np.linalg.slogdet(np.eye(len(x)) + prior()[np.ix_(x, x)] / NOISE)[1])

@@ -1,4 +1,4 @@
-"""The toy, and the four ways of the figure as kinds of PBT."""
+"""The toy, the four ways of the figure as kinds of PBT, and what is measured of them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hpo import PBT, Float, Space
+from hpo import PBT, Float, Manual, Space, minimize
 from hpo.history import History
 from hpo.job import Key
 from hpo.optimizer import Draft
 
 RATE, SPREAD, START = 0.01, 0.1, 0.9
+STEPS, EVERY, SEEDS = 200, 5, 200
 SPACE = Space(h0=Float(-100.0, 100.0), h1=Float(-100.0, 100.0))  # h is free: no bound is ever met
 FIRST = ({"h0": 1.0, "h1": 0.0}, {"h0": 0.0, "h1": 1.0})
 
@@ -84,6 +86,15 @@ class BehindExplores(OwnPBT):
 
 
 @dataclass(eq=False)
+class ExploreAboveZero(ExploreOnly):
+    """As ExploreOnly, where h is never below zero: no worker climbs away from the top."""
+
+    def add_noise(self, history: History, key: Key, rng: np.random.Generator) -> Draft:
+        noisy = super().add_noise(history, key, rng).config
+        return Draft({name: max(value, 0.0) for name, value in noisy.items()})
+
+
+@dataclass(eq=False)
 class NoCopies(PBT):
     """Nobody copies, nobody explores: two workers side by side, the paper's grid search."""
 
@@ -102,4 +113,18 @@ METHODS: dict[str, Callable[..., PBT]] = {
     "PBT, own h": OwnPBT,
     "exploit only, own h": partial(OwnPBT, spread=0.0),
     "explore only, if behind": BehindExplores,
+    "explore only, h >= 0": ExploreAboveZero,
 }
+
+
+def measure(method: str, seed: int) -> dict[str, Any]:
+    """The best Q of the two workers after every five steps; of seed 0 where each of them was, too."""
+    generations = STEPS // EVERY
+    optimizer = METHODS[method](Manual(SPACE, configs=FIRST, seed=seed), population=2, generations=generations,
+                                max_resource=STEPS, truncation=0.5)  # fmt: skip
+    history = minimize(Toy, SPACE, optimizer, objectives={"q": "max"}, unit="steps", quiet=True).history
+    ends = [[history.results[key] for key in history.at(until)] for until in history.budgets]
+    found: dict[str, Any] = {"best": [round(max(end.metrics["q"] for end in both), 12) for both in ends]}
+    if seed == 0:
+        found["paths"] = [[round(end.metrics[name], 4) for name in ("theta0", "theta1")] for both in ends for end in both]
+    return found

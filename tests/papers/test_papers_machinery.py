@@ -14,9 +14,9 @@ from papers.gpucb2010.methods import NOISE, POINTS, SPACE, GridPosterior, KnownG
 from papers.logei2023.methods import STARTS, RandomStarts, ackley, michalewicz, unit_cube
 from papers.pbt2017.toy import FIRST
 from papers.pbt2017.toy import SPACE as PBT_SPACE
-from papers.snoek2012.claims import RANDOM
+from papers.snoek2012.rules import RANDOM
 from papers.statistics import difference_of, mean_of
-from papers.steplaw2025.claims import TASKS, grids, law
+from papers.steplaw2025.table import TASKS, grids, law
 from surrogates import LogEI, Score
 
 
