@@ -27,9 +27,13 @@ def score_rows(score: RowScore, X: Array) -> Array:
 
 def first_free(domain: Domain, rows: Array, scores: Array, exclude: frozenset[bytes]) -> Array | None:
     """The best row whose key is not excluded; the first of equals."""
-    for i in np.argsort(-scores, kind="stable"):
-        if domain.keys(rows[i : i + 1])[0] not in exclude:
-            return np.array(rows[i])
+    order, begin, count = np.argsort(-scores, kind="stable"), 0, 1  # most often the first is free: keys of more and more rows
+    while begin < len(order):
+        some = order[begin : begin + count]
+        for i, key in zip(some, domain.keys(rows[some]), strict=True):
+            if key not in exclude:
+                return np.array(rows[i])
+        begin, count = begin + count, 8 * count
     return None
 
 
