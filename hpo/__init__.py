@@ -43,64 +43,129 @@ queue.py        what was enqueued and not yet taken; failed trials again
 cli/            the command `hpo`
 """
 
-from hpo.analysis.importance import Importance
-from hpo.executors import EXECUTORS, Executor, Inline, Lost, Processes, Simulator, Threads
-from hpo.history import History
-from hpo.job import Header, Job, Key, Note, Result
-from hpo.load import load
-from hpo.logs import LOGS, Collision, Event, Log, MemoryLog, SQLiteLog, SQLLog, open_log
-from hpo.loop import Stop
-from hpo.objective import Run
-from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
-from hpo.optimizers import (
-    ASHA,
-    BOHB,
-    CMAES,
-    DEHB,
-    GP,
-    KDE,
-    NSGA2,
-    OPTIMIZERS,
-    PASHA,
-    PB2,
-    PBT,
-    TPE,
-    ASHAStopping,
-    DifferentialEvolution,
-    Factors,
-    FreezeThaw,
-    Genetic,
-    Grid,
-    Hyperband,
-    LlamaTune,
-    Manual,
-    MedianStopping,
-    Narrowing,
-    PatienceStopping,
-    PercentileStopping,
-    Random,
-    RandomForest,
-    RegularizedEvolution,
-    Replay,
-    SimplePBT,
-    Sobol,
-    Steps,
-    SuccessiveHalving,
-    make,
-    register,
-)
-from hpo.optimizers.finals import Finals
-from hpo.parameters import Integer, Real
-from hpo.priors import Around
-from hpo.rng import stream
-from hpo.run import maximize, minimize, run
-from hpo.searches import BayesianSearch, GeneticSearch, GridSearch, RandomSearch
-from hpo.shortcuts import llamatune, simple_pbt
-from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
-from hpo.stop_rules import ExpectedImprovementPerCost, NoImprovement, RegretBound, StopRule, Target
-from hpo.stopping import Turn
-from hpo.study import Study
-from hpo.trial import Trial
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpo.analysis.importance import Importance
+    from hpo.executors import EXECUTORS, Executor, Inline, Lost, Processes, Simulator, Threads
+    from hpo.history import History
+    from hpo.job import Header, Job, Key, Note, Result
+    from hpo.load import load
+    from hpo.logs import LOGS, Collision, Event, Log, MemoryLog, SQLiteLog, SQLLog, open_log
+    from hpo.loop import Stop
+    from hpo.objective import Run
+    from hpo.optimizer import Draft, Optimizer, Sampler, Scheduler
+    from hpo.optimizers import (
+        ASHA,
+        BOHB,
+        CMAES,
+        DEHB,
+        GP,
+        KDE,
+        NSGA2,
+        OPTIMIZERS,
+        PASHA,
+        PB2,
+        PBT,
+        TPE,
+        ASHAStopping,
+        DifferentialEvolution,
+        Factors,
+        FreezeThaw,
+        Genetic,
+        Grid,
+        Hyperband,
+        LlamaTune,
+        Manual,
+        MedianStopping,
+        Narrowing,
+        PatienceStopping,
+        PercentileStopping,
+        Random,
+        RandomForest,
+        RegularizedEvolution,
+        Replay,
+        SimplePBT,
+        Sobol,
+        Steps,
+        SuccessiveHalving,
+        make,
+        register,
+    )
+    from hpo.optimizers.finals import Finals
+    from hpo.parameters import Integer, Real
+    from hpo.priors import Around
+    from hpo.rng import stream
+    from hpo.run import maximize, minimize, run
+    from hpo.searches import BayesianSearch, GeneticSearch, GridSearch, RandomSearch
+    from hpo.shortcuts import llamatune, simple_pbt
+    from hpo.space import Categorical, Const, Float, Int, Space, Vectorised
+    from hpo.stop_rules import ExpectedImprovementPerCost, NoImprovement, RegretBound, StopRule, Target
+    from hpo.stopping import Turn
+    from hpo.study import Study
+    from hpo.trial import Trial
+
+# Where each name stands. It is imported when it is asked for: a worker needs few, and most of them load much of scipy.
+PLACES = {
+    "hpo.analysis.importance": "Importance",
+    "hpo.executors": "EXECUTORS Executor Inline Lost Processes Simulator Threads",
+    "hpo.history": "History",
+    "hpo.job": "Header Job Key Note Result",
+    "hpo.load": "load",
+    "hpo.logs": "LOGS Collision Event Log MemoryLog SQLiteLog SQLLog open_log",
+    "hpo.loop": "Stop",
+    "hpo.objective": "Run",
+    "hpo.optimizer": "Draft Optimizer Sampler Scheduler",
+    "hpo.optimizers": (
+        "ASHA BOHB CMAES DEHB GP KDE NSGA2 OPTIMIZERS PASHA PB2 PBT TPE ASHAStopping DifferentialEvolution "
+        "Factors FreezeThaw Genetic Grid Hyperband LlamaTune Manual MedianStopping Narrowing PatienceStopping "
+        "PercentileStopping Random RandomForest RegularizedEvolution Replay SimplePBT Sobol Steps "
+        "SuccessiveHalving make register"
+    ),
+    "hpo.optimizers.finals": "Finals",
+    "hpo.parameters": "Integer Real",
+    "hpo.priors": "Around",
+    "hpo.rng": "stream",
+    "hpo.run": "maximize minimize run",
+    "hpo.searches": "BayesianSearch GeneticSearch GridSearch RandomSearch",
+    "hpo.shortcuts": "llamatune simple_pbt",
+    "hpo.space": "Categorical Const Float Int Space Vectorised",
+    "hpo.stop_rules": "ExpectedImprovementPerCost NoImprovement RegretBound StopRule Target",
+    "hpo.stopping": "Turn",
+    "hpo.study": "Study",
+    "hpo.trial": "Trial",
+}
+
+_MODULES = {name: module for module, names in PLACES.items() for name in names.split()}
+
+
+def _find(name: str) -> Any:
+    """A public name, or a module of this package, that nobody has asked for before. AttributeError if there is none."""
+    if name in _MODULES:
+        found = getattr(import_module(_MODULES[name]), name)
+    elif not name.startswith("_") and find_spec(f"hpo.{name}"):
+        found = import_module(f"hpo.{name}")
+    else:
+        raise AttributeError(f"module 'hpo' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+class _Package(ModuleType):
+    """Importing the modules hpo.run and hpo.load leaves `hpo.run` and `hpo.load` what they are: functions."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _MODULES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+if not TYPE_CHECKING:  # there every name is known
+    __getattr__ = _find
+    sys.modules[__name__].__class__ = _Package
 
 __all__ = [
     "ASHA", "BOHB", "CMAES", "DEHB", "EXECUTORS", "GP", "KDE", "LOGS", "NSGA2", "OPTIMIZERS", "PASHA", "PB2", "PBT",

@@ -38,55 +38,101 @@ One proposal, from rows X (n, d) and raw losses y (n,):
     x = maximize(score, domain, seed, best_rows=X[z.argsort()], exclude=set(domain.keys(X)) | set(domain.keys(pending)))
 """
 
-from surrogates.acquisitions import (
-    ACQUISITIONS,
-    EHVI,
-    EI,
-    KG,
-    MES,
-    NEHVI,
-    NEI,
-    UCB,
-    Acquisition,
-    Autograd,
-    Belief,
-    Context,
-    Ensemble,
-    Feasibility,
-    Known,
-    LogEI,
-    LogPI,
-    ModelAcquisition,
-    Normal,
-    Numerical,
-    PosteriorMean,
-    Score,
-    ScoreFunction,
-    Sum,
-    Thompson,
-    acquisition,
-    combine,
-    cost_aware,
-    ensemble_of,
-    is_logarithmic,
-    is_multi_objective,
-    pibo,
-    score_of,
-    with_constraints,
-)
-from surrogates.domain import Domain
-from surrogates.fitting import fit
-from surrogates.gp import GaussianProcess
-from surrogates.hyperparameters import Hyperparameters
-from surrogates.kernels import KERNELS
-from surrogates.likelihood import log_marginal_likelihood
-from surrogates.linting import lint
-from surrogates.maximizer import maximize
-from surrogates.plotting import plot
-from surrogates.priors import LogNormal, default_prior
-from surrogates.slice_sampling import draw
-from surrogates.transform import Standardised, isolation, standardise
-from surrogates.unused import find_unused
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from surrogates.acquisitions import (
+        ACQUISITIONS,
+        EHVI,
+        EI,
+        KG,
+        MES,
+        NEHVI,
+        NEI,
+        UCB,
+        Acquisition,
+        Autograd,
+        Belief,
+        Context,
+        Ensemble,
+        Feasibility,
+        Known,
+        LogEI,
+        LogPI,
+        ModelAcquisition,
+        Normal,
+        Numerical,
+        PosteriorMean,
+        Score,
+        ScoreFunction,
+        Sum,
+        Thompson,
+        acquisition,
+        combine,
+        cost_aware,
+        ensemble_of,
+        is_logarithmic,
+        is_multi_objective,
+        pibo,
+        score_of,
+        with_constraints,
+    )
+    from surrogates.domain import Domain
+    from surrogates.fitting import fit
+    from surrogates.gp import GaussianProcess
+    from surrogates.hyperparameters import Hyperparameters
+    from surrogates.kernels import KERNELS
+    from surrogates.likelihood import log_marginal_likelihood
+    from surrogates.linting import lint
+    from surrogates.maximizer import maximize
+    from surrogates.plotting import plot
+    from surrogates.priors import LogNormal, default_prior
+    from surrogates.slice_sampling import draw
+    from surrogates.transform import Standardised, isolation, standardise
+    from surrogates.unused import find_unused
+
+# Where each name stands. It is imported when it is asked for: a space needs few, and most of them load much of scipy.
+PLACES = {
+    "surrogates.acquisitions": (
+        "ACQUISITIONS EHVI EI KG MES NEHVI NEI UCB Acquisition Autograd Belief Context Ensemble Feasibility "
+        "Known LogEI LogPI ModelAcquisition Normal Numerical PosteriorMean Score ScoreFunction Sum Thompson "
+        "acquisition combine cost_aware ensemble_of is_logarithmic is_multi_objective pibo score_of "
+        "with_constraints"
+    ),
+    "surrogates.domain": "Domain",
+    "surrogates.fitting": "fit",
+    "surrogates.gp": "GaussianProcess",
+    "surrogates.hyperparameters": "Hyperparameters",
+    "surrogates.kernels": "KERNELS",
+    "surrogates.likelihood": "log_marginal_likelihood",
+    "surrogates.linting": "lint",
+    "surrogates.maximizer": "maximize",
+    "surrogates.plotting": "plot",
+    "surrogates.priors": "LogNormal default_prior",
+    "surrogates.slice_sampling": "draw",
+    "surrogates.transform": "Standardised isolation standardise",
+    "surrogates.unused": "find_unused",
+}
+
+_MODULES = {name: module for module, names in PLACES.items() for name in names.split()}
+
+
+def _find(name: str) -> Any:
+    """A public name, or a module of this package, that nobody has asked for before. AttributeError if there is none."""
+    if name in _MODULES:
+        found = getattr(import_module(_MODULES[name]), name)
+    elif not name.startswith("_") and find_spec(f"surrogates.{name}"):
+        found = import_module(f"surrogates.{name}")
+    else:
+        raise AttributeError(f"module 'surrogates' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+if not TYPE_CHECKING:  # there every name is known
+    __getattr__ = _find
 
 __all__ = [
     "ACQUISITIONS",

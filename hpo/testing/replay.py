@@ -104,10 +104,9 @@ def serve() -> None:
             os.close(end)
             with os.fdopen(begin, "w") as pipe:
                 try:
-                    said = [True, answer(*given)]
+                    pipe.write(json.dumps([True, answer(*given)]))
                 except BaseException:
-                    said = [False, traceback.format_exc()]
-                pipe.write(json.dumps(said))
+                    pipe.write(json.dumps([False, traceback.format_exc()]))
             os._exit(0)
         os.close(begin)
         with os.fdopen(end) as pipe:
