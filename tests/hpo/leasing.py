@@ -23,6 +23,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,8 @@ class Share:
             for me, until in list(self.asleep.items()):
                 if until <= time.monotonic():
                     del self.asleep[me]
-                    os.kill(self.lives[me].pid, signal.SIGCONT)
+                    with suppress(ProcessLookupError):  # it was about to end when it was stopped
+                        os.kill(self.lives[me].pid, signal.SIGCONT)
             if time.monotonic() >= end:
                 return
             time.sleep(0.01)
