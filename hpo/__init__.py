@@ -163,6 +163,11 @@ class _Package(ModuleType):
             super().__setattr__(name, value)
 
 
+def __dir__() -> list[str]:
+    """For completion: the public names, whether they were asked for or not."""
+    return sorted({*globals(), *__all__})
+
+
 if not TYPE_CHECKING:  # there every name is known
     __getattr__ = _find
     sys.modules[__name__].__class__ = _Package

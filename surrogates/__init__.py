@@ -131,6 +131,11 @@ def _find(name: str) -> Any:
     return found
 
 
+def __dir__() -> list[str]:
+    """For completion: the public names, whether they were asked for or not."""
+    return sorted({*globals(), *__all__})
+
+
 if not TYPE_CHECKING:  # there every name is known
     __getattr__ = _find
 
