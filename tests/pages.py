@@ -25,9 +25,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.fresh import python
+
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHORT = {"--seeds": "1"}  # of the benchmark, so that it takes seconds
+LOADED = ("hpo.run", "hpo.cli", "scipy.stats", "matplotlib.figure")  # what most programs of a page import
+TRAINERS = ("transformers.trainer", "transformers.models.gpt2.modeling_gpt2")  # and some
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 
 
@@ -78,8 +82,9 @@ class Transcript:
     def _run(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run([sys.executable, *arguments], cwd=self.folder, env=environment, capture_output=True,
-                              text=True, timeout=900, check=False)  # fmt: skip
+        program = self.folder / arguments[0]
+        uses_trainer = program.is_file() and "from transformers import" in program.read_text(encoding="utf-8")
+        return python(*LOADED, *TRAINERS * uses_trainer).run(arguments, self.folder, environment)
 
 
 def execute(page: Path, folder: Path) -> Transcript:

@@ -29,15 +29,15 @@ def noisy_study(sampler: hpo.GP, sign: float = 1.0, trials: int = 25) -> tuple[h
 
 @pytest.mark.parametrize("name", GPS)
 def test_the_interval_holds_what_is_measured(name: str) -> None:
-    """95 of 100 were right; half of that is lost by chance with a probability below 1e-30."""
+    """95 of 100 are right; of 50, ten are wrong by chance with a probability below 1e-4."""
     study, rng = noisy_study(hpo.GP(SPACE, seed=1, **GPS[name]))
     held = 0
-    for _ in range(100):
+    for _ in range(50):
         config = SPACE.decode(rng.random(2))
         (mean, low, high) = score_config(study.optimizer, study.history, config).values["loss"]
         assert low <= mean <= high
         held += low <= bowl(config) + NOISE * rng.normal() <= high
-    assert held >= 80
+    assert held >= 40
 
 
 def test_what_is_better_is_believed_to_be_better() -> None:

@@ -134,11 +134,11 @@ REACHED: dict[tuple[str, ...], tuple[Space, Callable[[Any], float], float, dict[
 QUICK = (("genetic", "mixed"), ("de", "sphere"))
 
 
-@pytest.mark.parametrize("case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in REACHED],
-                         ids="-".join)  # fmt: skip
-def test_it_reaches_what_is_stated_over_twenty_seeds(case: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("case", "seeds"), [*((case, 7) for case in QUICK), *(pytest.param(case, 20, marks=pytest.mark.slow)
+                                             for case in REACHED)])  # fmt: skip
+def test_it_reaches_what_is_stated_over_twenty_seeds(case: tuple[str, ...], seeds: int) -> None:
     space, f, most, options = REACHED[case]
-    best = [f(minimize(f, space, make(case[0], space, seed, **options), 400, quiet=True).best.config) for seed in range(20)]
+    best = [f(minimize(f, space, make(case[0], space, seed, **options), 400, quiet=True).best.config) for seed in range(seeds)]
     assert np.median(best) < most
     random = [f(minimize(f, space, Random(space, seed=seed), 400, quiet=True).best.config) for seed in range(5)]
     assert np.median(best) < 0.6 * np.median(random)
