@@ -188,15 +188,13 @@ class Loop:
             self._submit(job)
 
     def _ask(self) -> Job | None:
-        """The next job. One that was lost may have got its result, from a driver that was only stopped, just before this one
-        recorded its start: then there is nothing to do."""
         self.leases.renew_expired()
-        while (job := self.study.optimizer.ask(self._limit_trials)) is not None and job.key in self.history.results:
-            pass
-        return job
+        return self.study.optimizer.ask(self._limit_trials)
 
     def _submit(self, job: Job) -> None:
-        if job.key in self.running:  # taken for lost while this driver was stopped, and now given to it: it is still at work
+        """Has a job executed. Not so if it is at work here already: it was taken for lost while this driver was stopped, and has
+        been given to it again. Nor if another driver has the job by now, or its result, since this one was stopped in between."""
+        if job.key in self.running or not self._is_ours(job):
             return
         history, attempts = self.history, self.history.attempts
         again = job.key in history.results  # for its checkpoint, which stands under the attempt that was accepted
@@ -205,6 +203,12 @@ class Loop:
         source = {} if job.source is None else {job.source: attempts.accepted_attempt(job.source)}
         self.executor.submit(job, {**source, job.key: self.attempts[job.key]})
         self.watch(self.study, None)
+
+    def _is_ours(self, job: Job) -> bool:
+        """Whether this driver has a job's present attempt, or trains it again for its checkpoint."""
+        if job.key in self.history.results:
+            return self.lineage.is_needed(job.key)
+        return self.history.attempts.holders.get(job.key) == self.history.driver
 
     def _warn_of_nothing(self) -> None:
         """Warns if the search ended before its first trial, so that this does not pass for a success."""

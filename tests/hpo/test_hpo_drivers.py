@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from hpo import Inline, Random, Result, SQLiteLog, Stop, Study, Threads, run
+from hpo.failures import Failures
+from hpo.logs.base import Driver
+from hpo.loop import Loop
 from tests.hpo.objectives import line
 
 
@@ -100,6 +103,55 @@ def test_what_has_a_result_by_the_time_it_is_started_again_is_not_executed(tmp_p
     run(two, Inline(lambda config: executed.append(config["x"]) or 1.0), Stop(trials=3))
     assert len(executed) == 2 and history.results[job.key].metrics["loss"] == 0.5 and len(history.results) == 3
     assert not history.pending and [event.body["attempt"] for event in history.events if event.kind == "start"] == [0, 1, 0, 0]
+
+
+def take_over(other: Study, job: Any) -> None:
+    """Another driver, which lives elsewhere, takes a job for lost and starts it again."""
+    history = other.history
+    history.refresh()
+    history.driver = history.run()
+    history.log.beat(Driver(history.driver, "elsewhere/1/1", 0, 0, 3600.0))
+    assert history.lose(job, "driver")
+    again = other.optimizer.ask()
+    assert again is not None and again.key == job.key
+
+
+def test_what_another_has_by_the_time_it_is_started_is_left_to_it(tmp_path: Path) -> None:
+    """A driver is stopped just after it has recorded a start. It would take the other one's attempt for its own."""
+    one, two = (Study(Random(line()), log=SQLiteLog(tmp_path / "s.sqlite")) for _ in range(2))
+    history, executed = one.history, []
+    start = history.start
+
+    def start_slowly(job: Any, seen: int) -> None:
+        start(job, seen)
+        if job.trial == 1:
+            take_over(two, job)
+            history.refresh()
+
+    def work(config: Any) -> float:
+        executed.append(config["x"])
+        if len(executed) == 2:
+            two.history.refresh()
+            assert two.optimizer.tell(two.history.pending[1, 1], 0.5)
+        return 1.0
+
+    history.start = start_slowly  # type: ignore[method-assign]
+    run(one, Inline(work), Stop(trials=3))
+    assert executed == [history.jobs[trial, 1].config["x"] for trial in (0, 2)]
+    assert history.attempts.accepted_attempt((1, 1)) == 1 and len(history.results) == 3 and not history.pending
+
+
+def test_what_waited_for_its_source_and_was_taken_over_is_not_executed(tmp_path: Path) -> None:
+    one, two = (Study(Random(line()), log=SQLiteLog(tmp_path / "s.sqlite")) for _ in range(2))
+    loop = Loop(one, Inline(lambda config: 1.0), Stop(trials=1), None, Failures(), 60.0)
+    job = one.optimizer.ask()
+    assert job is not None
+    take_over(two, job)
+    one.history.refresh()
+    loop.waiting = [job]
+    loop._fill()
+    assert not loop.running and not loop.waiting and one.history.attempts.holders[job.key] == two.history.driver
+    loop.leases.close()
 
 
 PATIENCE = 900.0  # seconds for what takes none
