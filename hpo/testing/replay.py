@@ -94,6 +94,7 @@ def serve() -> None:
     """In the fresh process: answers questions from stdin on stdout, each in a fork."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the optimizer prints is no answer
+    import_module("scipy.stats")  # which many import when they draw first
     for line in sys.stdin:
         given = json.loads(line)
         with suppress(Exception):  # the fork will meet it too

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def test_a_measurement_is_a_number_or_a_bound(tmp_path: Path) -> None:
     said: list[str] = []
-    what = (("run", 8), ("ask", 30))
+    what = (("run", 100), ("ask", 30))
     assert timing.measure_seconds(tmp_path, 1, 60.0, said.append, ["branin"], ["random"], what) == 0
     first, second = read_lines(tmp_path / TIMING)
     assert (first["what"], second["what"]) == ("run", "ask")

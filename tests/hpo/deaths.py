@@ -4,11 +4,13 @@ came of it as JSON. The fork starts from a process with everything imported, so 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,8 @@ def suffer(case: str, folder: Path, deaths: list[tuple[str, str, int]]) -> tuple
 
 
 def main(case: str, root: Path, every: int) -> None:
+    import_module("scipy.stats")  # which a GP imports when it draws
+    gc.freeze()
     _, whole = suffer(case, root / "whole", [])
     found = []
     for step in STEPS:

@@ -68,7 +68,7 @@ def feasible(space: Space) -> float:
 
 
 @given(spaces(), st.sampled_from(["gp", "asha", "freezethaw"]))
-@settings(max_examples=25, deadline=None, phases=PHASES, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=12, deadline=None, phases=PHASES, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_no_configuration_comes_twice_while_there_is_a_new_one(space: Space, name: str) -> None:
     gp = GP(space, initial=3)
     made = {"gp": gp, "asha": ASHA(gp, max_resource=9), "freezethaw": FreezeThaw(gp, max_resource=9)}

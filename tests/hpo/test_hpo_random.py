@@ -13,7 +13,7 @@ def finite(**more):
 
 
 class TestWithoutReplacement(SamplerLaws, NewnessLaws):
-    invariance = "rank"
+    jobs, invariance = 13, "rank"
 
     def make(self, space, seed):
         return Random(space, seed=seed, replace=False)

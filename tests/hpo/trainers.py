@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from typing import Any
 
@@ -13,6 +14,7 @@ from hpo.integrations.transformers import set_arguments
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
+gc.freeze()  # all of these libraries, through which every collection that a Trainer asks for would look
 WORDS, CONTEXT = 24, 12
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from models.calibrate import calibration
 from models.calibrate.command import main
 from models.calibrate.comparison import random_config
 from models.calibrate.machine import Machine, rate_at
@@ -45,7 +46,17 @@ LARGE = {**SMALL, "layers": 3, "hidden": 256, "vocabulary": 2000, "context": 128
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    return machine(cache=tmp_path_factory.mktemp("machine"))
+    """Without fp16, which takes some CPUs seconds a product."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(calibration.PRECISIONS, "fp16")
+        return machine(cache=tmp_path_factory.mktemp("machine"))
+
+
+@pytest.mark.slow
+def test_every_precision_is_measured() -> None:
+    found = calibration.calibrate()
+    assert {*found.matmul} == {*found.output} == {*found.logits} == {*calibration.PRECISIONS} == {*found.excess} - {"kernels"}
+    assert all(rate > 0 for name in ("matmul", "output", "packing", "logits") for _, rate in getattr(found, name)["fp16"])
 
 
 @pytest.mark.parametrize("config", FAST)
