@@ -127,7 +127,10 @@ def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def run_here(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python -m module arguments` in this process, which has imported most of it already; for commands that only print."""
+    """`python -m module arguments` in this process, which has imported most of it already; for commands that only print. Those of
+    the tests run in a process of their own: pytest loads them in its own way, which runpy does not know."""
+    if module.startswith("tests."):
+        return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     said, complained, status = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # that a module which is now run was imported before
