@@ -153,15 +153,18 @@ def _trace(row: Mapping[str, Any]) -> Trace:
 
 
 def _present(traces: Sequence[Trace], remarks: list[str]) -> list[Trace]:
-    """Drops studies by older sources of methods that have current ones."""
+    """Drops studies by older sources of methods that have current ones; of a method that has none, those of which newer sources
+    have made the same study."""
     now = {trace.method for trace in traces if trace.current}
     left = Counter(trace.method for trace in traces if not trace.current and trace.method in now)
     remarks += [f"{method}: {count} studies by older sources are left out." for method, count in left.items()]
-    old = Counter((t.method, t.digest) for t in traces if t.method not in now)
+    newest = {(t.task, t.method, t.seed): t.digest for t in traces}  # the last recorded
+    shown = [t for t in traces if t.method not in now and t.digest == newest[t.task, t.method, t.seed]]
+    old = Counter((t.method, t.digest) for t in shown)
     for (method, digest), count in old.items():
         why = "by a method that is not listed" if digest is None else f"older than the code (digest {digest})"
         remarks.append(f"{method}: {count} studies are {why}; they are shown.")
-    return [trace for trace in traces if trace.current or trace.method not in now]
+    return [trace for trace in traces if trace.current] + shown
 
 
 def _settled(

@@ -12,8 +12,9 @@ pytest.importorskip("optuna")
 pytest.importorskip("pymysql")
 
 import hpo
+from experiments.cookbook.machine import EACH, MACHINES
 from experiments.cookbook.scale import Reduction
-from experiments.cookbook.several_machines import EACH, MACHINES, POOL, VARIABLE, several_machines
+from experiments.cookbook.several_machines import POOL, VARIABLE, several_machines
 from experiments.cookbook.space import has_whole_heads
 from hpo.analysis.replays import replay_jobs
 from tests.hpo import servers

@@ -71,6 +71,8 @@ def open_folder() -> Iterator[Path]:
 READER = """
 import os, sys, warnings
 import hpo
+# whatever is imported late: nobody may read root's Python
+hpo.load, hpo.minimize(lambda config: 0.0, {"x": (0.0, 1.0)}, "random", 1, quiet=True).rows()
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write everywhere
 warnings.simplefilter("ignore")
