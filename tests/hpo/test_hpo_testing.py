@@ -11,7 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from hpo.testing import OptimizerLaws, replay_in_process
+from tests.fresh import python
 from tests.hpo.cases import ROOT
+from tests.pages import LOADED
 
 MINE = '''
 import random
@@ -94,11 +96,9 @@ def outcomes(folder: Path, name: str, *options: str) -> dict[str, str]:
     of this repository nothing but where its packages are."""
     (folder / "mine.py").write_text(MINE)
     (folder / "test_it.py").write_text(TEST.format(name=name))
-    pytest_there = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
-    done = subprocess.run(
-        [*pytest_there, "--junitxml", "said.xml", *options],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, capture_output=True,
-    )  # fmt: skip
+    pytest_there = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = python(*LOADED).run([*pytest_there, "--junitxml", "said.xml", *options], folder, surroundings)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found: dict[str, str] = {}
     for case in ElementTree.parse(folder / "said.xml").iter("testcase"):
