@@ -18,6 +18,7 @@ FIGURES = re.compile(r"[-\d., %]+")  # numbers alone, such as "0.09 %" or "-0.71
 READ = """Each paper below was run again here. A claim is a sentence with a rule; its verdict is what the rule makes of the stored
 runs. "Stated beforehand": sentence and rule were committed before any of the runs that judge them was made; where this is
 not so, the claim says it. What does not hold stays. "why:" marks a claim of our own, which tests why another came out so.
+Where seeds that had been run before a claim was made say otherwise than its own, "earlier seeds" tells what they say.
 """
 
 
@@ -42,7 +43,7 @@ def verdict_rows(paper: Paper) -> list[list[str]]:
     lines, rows = paper.lines(), []
     for claim in order_claims(paper):
         found = claim.finding(lines)
-        said = remark(paper, claim, lines)
+        said = "; ".join(filter(None, (remark(paper, claim, lines), compare_seeds(claim, found, lines))))
         verdict = WORDS[found.holds] + (f" ({said})" if said else "")
         sentence = ("*why:* " if claim.explains else "") + claim.sentence
         rows.append([sentence, claim.published, found.ours or "–", found.interval or "–", verdict])
@@ -92,7 +93,7 @@ def list_verdicts() -> str:
         said.append(f"{paper.name}: {paper.title}\n    {count_verdicts(paper, lines)}; {hours(lines)} of one core")
         for claim in order_claims(paper):
             found, note = claim.finding(lines), remark(paper, claim, lines)
-            shown = [compare_figures(claim, found), note]
+            shown = [compare_figures(claim, found), note, compare_seeds(claim, found, lines)]
             why = "    why: " if claim.explains else ""
             said.append(f"      {_word(found.holds):<15}{why}{claim.sentence}" + "".join(f" ({one})" for one in shown if one))
         said.append("")
@@ -104,6 +105,12 @@ def list_verdicts() -> str:
 def compare_figures(claim: PaperClaim, found: Finding) -> str:
     """`0.09 % published, 0.096 % here`; empty where the paper prints no figure, or nothing was found."""
     return f"{claim.published} published, {found.ours} here" if FIGURES.fullmatch(claim.published) and found.ours else ""
+
+
+def compare_seeds(claim: PaperClaim, found: Finding, lines: Lines) -> str:
+    """`earlier seeds: does not hold` where the seeds that were seen before a claim was made say otherwise; else empty."""
+    before = claim.earlier_finding(lines).holds
+    return f"earlier seeds: {_word(before)}" if claim.first and before not in (None, found.holds) else ""
 
 
 def count_verdicts(paper: Paper, lines: Lines) -> str:

@@ -19,7 +19,7 @@ from experiments.ledger.claims import source_of
 from experiments.ledger.digest import Sources
 from experiments.ledger.lines import append_line
 from papers.paper import Finding, Lines, Paper, PaperClaim, find_paper, list_papers
-from papers.report import BEGIN, END, describe, hours, list_verdicts, order_claims, verdict_rows
+from papers.report import BEGIN, END, compare_seeds, describe, hours, list_verdicts, order_claims, verdict_rows
 from papers.statements import is_beforehand, list_unstated, read_statements
 from tests.pages import run_here
 from tests.papers.order import ask_git, late_claims, why_unknown
@@ -163,6 +163,19 @@ def test_a_claim_is_judged_by_its_own_seeds() -> None:
     assert first.finding(lines).evidence == "none, 0, 1" and first.earlier_finding(lines).holds is None
     assert later.finding(lines).evidence == "2, 3" and later.earlier_finding(lines).evidence == "none, 0, 1"
     assert replace(first, first=6).finding(lines).holds is None
+
+
+def has_a_late_seed(lines: Lines) -> Finding:
+    return Finding(any(line["seed"] > 1 for line in lines), "looked")
+
+
+def test_seeds_that_say_otherwise_are_shown_beside_a_verdict() -> None:
+    """Where earlier seeds say the same, or there are none, nothing is said."""
+    claim = PaperClaim("x", has_a_late_seed, "x", "x", "x", 2, "x", 2)
+    assert compare_seeds(claim, Finding(True, ""), [{"seed": 0}, {"seed": 2}]) == "earlier seeds: does not hold"
+    assert compare_seeds(claim, Finding(False, ""), [{"seed": 0}, {"seed": 2}]) == ""
+    assert compare_seeds(claim, Finding(True, ""), [{"seed": 2}]) == ""
+    assert compare_seeds(replace(claim, first=0), Finding(True, ""), [{"seed": 0}]) == ""
 
 
 @pytest.mark.slow
