@@ -10,6 +10,7 @@ import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,20 @@ from hpo.logs import Event
 from tests.hpo.lessees import LEASE
 
 CLOCKS = 0.005  # seconds in an hour's run by which a server's clock and this machine's may go apart within a lease
+
+
+@dataclass
+class Execution:
+    """A job in a driver's hands, from its beginning to its end."""
+
+    driver: int
+    job: str
+    attempt: int
+    begun: float
+    again: bool  # it had a result: it is trained again for its checkpoint, which was gone
+    ended: float | None = None
+    mark: int | None = None
+    lost: bool = False
 
 
 class Story:
@@ -28,11 +43,15 @@ class Story:
     def __init__(self, events: Sequence[Event], journal: Path, deaths: Mapping[int, float]) -> None:
         self.events, self.deaths = events, deaths
         self.lines: dict[str, list[list[Any]]] = defaultdict(list)
+        self.executions: list[Execution] = []
         for text in journal.read_text(encoding="utf-8").splitlines():
             what, *more = json.loads(text)
             self.lines[what].append(more)
+            if what == "begin":
+                self.executions.append(Execution(*more))
+            elif what == "end":
+                self._end_execution(*more)
         self.drivers = {number: driver for driver, number in self.lines["run"]}
-        self.ends = {(driver, job, attempt): time for driver, job, attempt, time, *_ in self.lines["end"]}
         self.beats: dict[int, list[tuple[float, float]]] = defaultdict(list)
         for driver, begun, ended in self.lines["beat"]:
             self.beats[driver].append((begun, ended))
@@ -42,6 +61,11 @@ class Story:
         self.faults: Counter[str] = Counter()
         for position, event in enumerate(events):
             self._read(position, event.kind, event.body)
+
+    def _end_execution(self, driver: int, job: str, attempt: int, time: float, mark: int, lost: bool) -> None:
+        whose = driver, job, attempt
+        execution = next(one for one in self.executions if (one.driver, one.job, one.attempt) == whose and one.ended is None)
+        execution.ended, execution.mark, execution.lost = time, mark, lost
 
     def _read(self, position: int, kind: str, body: Mapping[str, Any]) -> None:
         if kind == "start":
@@ -84,22 +108,20 @@ class Story:
 
     def _check_executions(self) -> None:
         """Every attempt was executed once, by the driver whose it was, after its start."""
-        begun = Counter((job, attempt) for _, job, attempt, _, known in self.lines["begin"] if not known)
-        self.faults["an attempt executed twice"] += sum(count - 1 for count in begun.values())
+        found = [one for one in self.executions if not one.again]
+        self.faults["an attempt executed twice"] += len(found) - len({(one.job, one.attempt) for one in found})
         spans = defaultdict(list)
-        for driver, job, attempt, time, known in self.lines["begin"]:
-            if not known:  # else it trains the source of another job again, whose file was gone
-                self.faults["executed by another driver"] += self.starts.get((job, attempt), -1) != driver
-                spans[job].append((time, min(self._find_end(driver, job, attempt), self._find_expiry(driver, time))))
+        for one in found:
+            self.faults["executed by another driver"] += self.starts.get((one.job, one.attempt), -1) != one.driver
+            spans[one.job].append((one.begun, min(self._find_end(one), self._find_expiry(one.driver, one.begun))))
         for parts in spans.values():
             furthest = -float("inf")
             for begin, end in sorted(parts):
                 self.faults["run under two valid leases"] += begin < furthest
                 furthest = max(furthest, end)
 
-    def _find_end(self, driver: int, job: str, attempt: int) -> float:
-        """When an execution ended."""
-        return self.ends.get((driver, job, attempt), self.deaths.get(driver, float("inf")))
+    def _find_end(self, execution: Execution) -> float:
+        return execution.ended if execution.ended is not None else self.deaths.get(execution.driver, float("inf"))
 
     def _find_expiry(self, driver: int, time: float) -> float:
         """Until when a lease that is valid at a time was surely renewed before it ran out."""
@@ -119,17 +141,16 @@ class Story:
             answers[mark].append(accepted)
         stands = [body for found in self.finishes.values() for _, body in found]
         standing = {body["result"]["metrics"].get("mark"): body.get("attempt", 0) for body in stands}
-        known = {(driver, job, attempt) for driver, job, attempt, _, known in self.lines["begin"] if known}
-        for driver, job, attempt, _, mark, lost in self.lines["end"]:
-            if lost or (driver, job, attempt) in known:
+        for one in self.executions:
+            if one.again or one.lost or one.mark is None:
                 continue
-            heard = answers.pop(mark, [])
+            heard = answers.pop(one.mark, [])
             if not heard:
-                self.faults["neither accepted nor refused"] += driver not in self.deaths
+                self.faults["neither accepted nor refused"] += one.driver not in self.deaths
             self.faults["answered twice"] += len(heard) > 1
-            self.faults["accepted, and does not stand"] += any(heard) and standing.get(mark) != attempt
-            self.faults["refused, and stands"] += heard == [False] and mark in standing
-            standing.pop(mark, None)
+            self.faults["accepted, and does not stand"] += any(heard) and standing.get(one.mark) != one.attempt
+            self.faults["refused, and stands"] += heard == [False] and one.mark in standing
+            standing.pop(one.mark, None)
         self.faults["a result of nobody"] += len(standing)
         self.faults["told without an execution"] += len(answers)
 
@@ -144,8 +165,8 @@ class Story:
     def _count_double(self) -> int:
         """Attempts that began while an earlier one, which had been lost, was still being executed."""
         spans = defaultdict(list)
-        for driver, job, attempt, time, _ in self.lines["begin"]:
-            spans[job].append((time, self._find_end(driver, job, attempt)))
+        for one in self.executions:
+            spans[one.job].append((one.begun, self._find_end(one)))
         found = 0
         for parts in spans.values():
             parts.sort()

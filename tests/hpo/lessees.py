@@ -7,7 +7,7 @@ A line of the journal is [what, driver, ...]. Times are seconds of this machine'
     look     driver, from, to        it read the rows of the others
     losing   driver, job, attempt, time     it is about to record that the job's driver is dead
     lost     driver, job, attempt, time     and has
-    begin    driver, job, attempt, time, known     it executes a job; known: whether that had a result already
+    begin    driver, job, attempt, time, again     it executes a job; again: whether that had a result already
     end      driver, job, attempt, time, mark, lost     mark: a number that stands in the result of this execution alone
     told     driver, job, attempt, mark, accepted     what it heard of the result
     leaving  driver, time            it ends its lease
