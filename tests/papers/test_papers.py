@@ -21,10 +21,12 @@ from experiments.ledger.lines import append_line
 from papers.paper import Finding, Lines, Paper, PaperClaim, find_paper, list_papers
 from papers.report import BEGIN, END, compare_seeds, describe, hours, list_verdicts, order_claims, verdict_rows
 from papers.statements import is_beforehand, list_unstated, read_statements
+from tests.fresh import python
 from tests.pages import run_here
 from tests.papers.order import ask_git, late_claims, why_unknown
 
 ROOT = Path(__file__).resolve().parents[2]
+LIBRARIES = ("scipy.stats", "typer", "matplotlib.figure")  # what a process of its own has imported; nothing of ours
 PAPERS = list_papers()
 
 
@@ -199,9 +201,7 @@ def test_the_page_says_how_to_add_a_paper(tmp_path: Path) -> None:
     (tmp_path / "papers/mine2026/__init__.py").touch()
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        program = [sys.executable, "-m", "papers", *arguments]
-        return subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return python(*LIBRARIES).run(["-m", "papers", *arguments], tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)})
 
     refused = call("mine2026", "--run")
     assert refused.returncode == 2 and "is not stated as it is now" in refused.stderr
