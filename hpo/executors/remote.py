@@ -22,7 +22,7 @@ from hpo.job import Key
 from hpo.values import format_value
 
 MAGIC = b"hpo: a folder as tar\n"
-WHOLE = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss"}  # where what is sent is seen once all is there
+WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss"}  # where what is sent is seen once all is there
 
 
 def open_checkpoints(folder: str | Path | None, shared: bool = False) -> Checkpoints:
