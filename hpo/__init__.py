@@ -32,6 +32,7 @@ arguments.py    what people type, brought into one form or refused in a sentence
 failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
 display.py      prints a line after every finish of a run
 shortcuts.py    llamatune, simple_pbt: a whole search in one call, as guides have it
+tuner.py        Tuner: a search in the words of managed tuning services
 searches.py     grid, random, Bayesian and genetic search as small classes with run(objective)
 run.py          run, minimize, maximize
 loop.py         the one loop of a driver, beside any number of others; Stop: when it ends
@@ -108,6 +109,7 @@ if TYPE_CHECKING:
     from hpo.stopping import Turn
     from hpo.study import Study
     from hpo.trial import Trial
+    from hpo.tuner import Tuner
 
 # Where each name stands. It is imported when it is asked for: a worker needs few, and most of them load much of scipy.
 PLACES = {
@@ -138,6 +140,7 @@ PLACES = {
     "hpo.stopping": "Turn",
     "hpo.study": "Study",
     "hpo.trial": "Trial",
+    "hpo.tuner": "Tuner",
 }
 
 _MODULES = {name: module for module, names in PLACES.items() for name in names.split()}
@@ -181,6 +184,6 @@ __all__ = [
     "Note", "Optimizer", "PatienceStopping", "PercentileStopping", "Processes", "Random", "RandomForest", "RandomSearch", "Real",
     "RegretBound", "RegularizedEvolution", "Replay", "Result", "Run", "SQLLog", "SQLiteLog", "Sampler", "Scheduler", "SimplePBT",
     "Simulator", "Sobol", "Space", "Steps", "Stop", "StopRule", "Study", "SuccessiveHalving", "Target", "Threads", "Trial",
-    "Turn", "Vectorised", "llamatune", "load", "make", "maximize", "minimize", "open_log", "register", "run",
+    "Tuner", "Turn", "Vectorised", "llamatune", "load", "make", "maximize", "minimize", "open_log", "register", "run",
     "simple_pbt", "stream",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ import hpo
 from experiments.cookbook.scale import LENGTH, Reduction
 from experiments.cookbook.space import DEFAULT, NINE, build_space
 from experiments.cookbook.text import load_stream
+from models.data.batches import Corpus
 from models.train import TrainRun
 
 EVALUATED_TOKENS = 3072
@@ -18,7 +19,9 @@ EVALUATED_TOKENS = 3072
 RANGES = {**{name: spec for name, spec in NINE.items() if name != "epochs"}, "layers": hpo.Int(6, 24)}
 
 
-def start_training(config: Mapping[str, Any], scale: Reduction, steps: int) -> TrainRun:
+def start_training(
+    config: Mapping[str, Any], scale: Reduction, steps: int, corpus: Corpus | None = None
+) -> TrainRun:
     """A run that has not begun, of so many steps of the guide's: `scale.count_steps(steps)` of ours."""
     trained = {
         **scale.build_shape(config), "context": LENGTH, "bias": True, "activation": "gelu_tanh", "schedule": "linear",
@@ -26,7 +29,7 @@ def start_training(config: Mapping[str, Any], scale: Reduction, steps: int) -> T
         "weight_decay": config["weight_decay"],
         "warmup": scale.count_steps(config["warmup_steps"]) if config["warmup_steps"] else 0,
     }  # fmt: skip
-    return TrainRun(trained, scale.seed, scale.count_steps(steps), load_stream(), unit="steps")
+    return TrainRun(trained, scale.seed, scale.count_steps(steps), corpus or load_stream(), unit="steps")
 
 
 def advance_training(run: TrainRun, scale: Reduction, steps: int) -> float:

@@ -22,6 +22,9 @@ PROGRAMS: dict[str, tuple[str, str]] = {
     "gp_sampler": ("A11", "a Gaussian process as the sampler"),
     "several_machines": ("A12", "median pruning by several drivers, each 10 trials, in one database"),
     "optuna_study": ("A9, A11", "our GP and our median rule in Optuna's study"),
+    "managed_tuner": ("B2", "a tuner as managed services have it, over a script that prints its loss"),
+    "retraining_pipeline": ("B8", "tuning as a step of a retraining pipeline: it begins with what the last search found"),
+    "nanogpt": ("B2", "nanoGPT's train.py, unmodified, tuned by what it prints, with early stopping"),
     "hotel_reviews": ("E1, E2", "reviews classified with the Trainer, and its `hyperparameter_search` on our GP"),
 }
 

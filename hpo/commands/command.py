@@ -46,8 +46,9 @@ def command(
 
     run           the command line with places for hyperparameters; see hpo/commands/template.py
     metrics       regular expressions by name, {"loss": r"val loss (\\S+)"}, or "json" for lines of JSON objects
-    step          a regular expression for how far a training is, or the entry of JSON lines; then a scheduler can stop a trial
-                  on its way: at a rung the command is suspended, and continued or ended from there
+    step          a regular expression for how far a training is, the entry of JSON lines, or "count": how often the first metric
+                  was printed; then a scheduler can stop a trial on its way: at a rung the command is suspended, and continued or
+                  ended from there
     flag, environment, files   how hyperparameters are written; variables; files of them
     folder        every trial has a folder in it: stdout.txt, stderr.txt, its files
     cwd           the folder in which the command runs (default: this one)
@@ -65,6 +66,8 @@ def command(
         tuple(first), tuple(again),
     )  # fmt: skip
     if base.template.has_place(CHECKPOINT):
+        if base.patterns.has_count:
+            raise ValueError("step is 'count', which begins anew at every call of a command that names {checkpoint}")
         return ResumedCommand(base)
     if first or again:
         raise ValueError("first and again are for a command that names {checkpoint}, from which it goes on")

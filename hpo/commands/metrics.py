@@ -11,6 +11,7 @@ from typing import Any
 from hpo.commands.errors import CommandError
 from hpo.values import format_value, whole
 
+COUNT = "count"  # as the step: the number of lines with the first metric so far
 STEP = "step"  # the name of the group, and of the entry of a JSON line, that says how far a training is
 SHOWN = 200  # characters of a line in a sentence
 
@@ -21,7 +22,8 @@ class Patterns:
 
     metrics   regular expressions by name, whose group `value`, else first group, is the number; or "json": every line that is a
               JSON object, and its numbers by their names
-    step      a regular expression whose group is the step, or a group `step` in those of metrics; of JSON lines the entry's name
+    step      a regular expression whose group is the step, or a group `step` in those of metrics; of JSON lines the entry's name.
+              "count": how often the first metric was printed, for regular expressions
 
     ValueError for what is no regular expression, or has no group.
     """
@@ -39,8 +41,13 @@ class Patterns:
                              r"such as {'loss': r'val loss (\S+)'}")  # fmt: skip
         found = {name: _compile(f"the metric {name!r}", text) for name, text in self.metrics.items()}
         object.__setattr__(self, "expressions", found)
-        if self.step is not None:
+        if self.step is not None and not self.has_count:
             object.__setattr__(self, "counter", _compile("step", self.step))
+
+    @property
+    def has_count(self) -> bool:
+        """Whether the step is the number of lines with the first metric."""
+        return self.step == COUNT and self.metrics != "json"
 
     @property
     def has_steps(self) -> bool:
@@ -76,6 +83,8 @@ class MetricReader:
         if self.patterns.counter is not None and (match := self.patterns.counter.search(line)) is not None:
             self.step = _read_step(match[1], line)
         matches = {name: match for name, pattern in self.patterns.expressions.items() if (match := pattern.search(line))}
+        if self.patterns.has_count and next(iter(self.patterns.expressions)) in matches:
+            self.step = (self.step or 0) + 1
         for match in matches.values():
             if STEP in match.re.groupindex:
                 self.step = _read_step(match[STEP], line)

