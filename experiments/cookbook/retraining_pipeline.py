@@ -26,8 +26,7 @@ RANGES = {"lr": (1e-5, 1e-1, "log"), "batch_size": [8, 16, 32], "weight_decay": 
 
 def train_on(share: float, scale: Reduction, config: Mapping[str, Any]) -> float:
     """The loss of the default's shape with other hyperparameters, trained on the first part of the text."""
-    whole = load_stream()
-    arrived = replace(whole, train=whole.train[: int(share * len(whole.train))])
+    arrived = replace(load_stream(), train=load_stream().train[: int(share * len(load_stream().train))])
     return advance_training(start_training({**DEFAULT, **config}, scale, STEPS, arrived), scale, STEPS)
 
 
@@ -35,11 +34,8 @@ def retrain(share: float, folder: Path, scale: Reduction) -> hpo.Study:
     """A step of the pipeline: a search on what has arrived, which remembers the one before. Its log stays in the folder."""
     older = max(folder.glob("*.db"), default=None, key=lambda path: path.stat().st_mtime_ns)
     log = folder / f"{round(100 * share)}-percent.db"
-    tuner = hpo.Tuner(
-        partial(train_on, share, scale), {"name": "loss"}, RANGES, max_jobs=scale.count_trials(9), max_parallel_jobs=1,
-        warm_start=older, log=log, seed=scale.seed,
-    )  # fmt: skip
-    return tuner.fit()
+    train, jobs = partial(train_on, share, scale), scale.count_trials(9)
+    return hpo.Tuner(train, {"name": "loss"}, RANGES, max_jobs=jobs, max_parallel_jobs=1, warm_start=older, log=log).fit()
 
 
 def retraining_pipeline(scale: Reduction) -> Outcome:

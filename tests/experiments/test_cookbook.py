@@ -16,9 +16,9 @@ pytest.importorskip("accelerate")
 pytest.importorskip("optuna")
 
 from experiments.cookbook import text
+from experiments.cookbook.checkout import find_nanogpt
 from experiments.cookbook.command import app
 from experiments.cookbook.measure import RESULTS, open_cookbook, tabulate_programs
-from experiments.cookbook.nanogpt import find_nanogpt
 from experiments.cookbook.outcome import Outcome
 from experiments.cookbook.programs import PROGRAMS, find_scale, run_program
 from experiments.cookbook.scale import Reduction

@@ -336,7 +336,8 @@ def main() -> None:
     parser.add_argument("--victim", choices=WHO, action="append", help="who is killed (default: everybody)")
     parser.add_argument("--where", choices=WHERE, action="append", help="inside what (default: everything)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/hpo-killing"), help="where studies and counts stand")
+    place = Path(tempfile.gettempdir(), "hpo-killing")
+    parser.add_argument("--folder", type=Path, default=place, help="where studies and counts stand")
     given = parser.parse_args()
     clear_up_on_termination()
     found = campaign(given.folder, given.count, logs=given.log or LOGS, victims=given.victim or WHO, where=given.where or WHERE,

@@ -20,6 +20,7 @@ import random
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -255,7 +256,8 @@ def main() -> None:
     parser.add_argument("--log", choices=LOGS, action="append", help="where studies stand (default: everywhere)")
     parser.add_argument("--drivers", type=int, nargs=2, default=(FEWEST, MOST), help="the fewest and the most (default: 2 8)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/hpo-leasing"), help="where studies and counts stand")
+    place = Path(tempfile.gettempdir(), "hpo-leasing")
+    parser.add_argument("--folder", type=Path, default=place, help="where studies and counts stand")
     given = parser.parse_args()
     clear_up_on_termination()
     found = campaign(given.folder, given.count, logs=given.log or LOGS, drivers=tuple(given.drivers), seed=given.seed)
