@@ -1,13 +1,17 @@
-"""The watcher that prints a readable line after every finish."""
+"""What a run shows while it goes on: a line after each result and, on a terminal, how far the search is (live.py)."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TextIO
 
 from hpo.analysis.lines import trial_line
 from hpo.job import Key
 from hpo.study import Study
+from hpo.watchers import Watch
+
+DUMB = ("", "dumb", "unknown")  # terminals on which nothing can be drawn anew
 
 
 class Lines:
@@ -20,11 +24,33 @@ class Lines:
     def __call__(self, study: Study, key: Key | None) -> None:
         if not self._begun:
             self._begun = True
-            sampler = study.optimizer.chooser
-            if type(sampler).__str__ is not object.__str__:
-                self._print(str(sampler))
+            if said := describe_chooser(study):
+                self._print(said)
         if key is not None:
             self._print(trial_line(study.history, key))
 
     def _print(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
+
+
+def describe_chooser(study: Study) -> str:
+    """What the study's sampler says of itself: a grid its size; empty for one that says nothing."""
+    sampler = study.optimizer.chooser
+    return "" if type(sampler).__str__ is object.__str__ else str(sampler)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a picture can be drawn anew on a stream."""
+    try:
+        return stream.isatty() and os.environ.get("TERM", "") not in DUMB
+    except (AttributeError, ValueError):  # it has no such method, or is closed
+        return False
+
+
+def make_display() -> Watch:
+    """Lines on stdout; where it is a terminal, with how far the search is below them."""
+    if not is_terminal(sys.stdout):
+        return Lines()
+    from hpo.live import LiveDisplay, View
+
+    return LiveDisplay(View(whole=False), lines=True)

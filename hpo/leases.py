@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from hpo.history import History
 from hpo.job import Job
-from hpo.logs.base import Driver
+from hpo.logs.base import Driver, Log
 from hpo.processes import is_gone, this_process
 
 LEASE = 60.0  # seconds
@@ -39,6 +39,39 @@ class Orphan(NamedTuple):
     attempt: int
 
 
+class Heartbeats:
+    """How long each driver of a log has been silent, as whoever reads its rows can tell."""
+
+    def __init__(self, log: Log) -> None:
+        self._place = _place_of(log)
+        self._heard: dict[int, tuple[int, float, bool]] = {}  # beats, since when by this process's clock, whether they have changed
+
+    def is_alive(self, row: Driver, age: float | None) -> bool:
+        """Whether a driver lives. age: seconds since its last beat by the log's own clock, None where it has none."""
+        if row.process == this_process():
+            return (self._place, row.number) in _working
+        silence = self._listen(row)[0]
+        return not is_gone(row.process) and (silence if age is None else age) <= row.lease
+
+    def silence(self, row: Driver, age: float | None) -> float | None:
+        """Seconds since a driver's last beat; None where that cannot be known yet: of a row in a file, until it changes."""
+        silence, has_changed = self._listen(row)
+        return age if age is not None else silence if has_changed else None
+
+    def _listen(self, row: Driver) -> tuple[float, bool]:
+        now = time.monotonic()
+        beats, since, has_changed = self._heard.get(row.number, (row.beats, now, False))
+        if beats != row.beats:
+            since, has_changed = now, True
+        self._heard[row.number] = row.beats, since, has_changed
+        return now - since, has_changed
+
+
+def _place_of(log: Log) -> str:
+    """Where a log stands, however it is written."""
+    return log.place if log.path is None else os.path.realpath(log.path)
+
+
 class Leases:
     """The lease of one driver, which a thread renews until `close`, and what this driver knows of the others.
 
@@ -50,11 +83,10 @@ class Leases:
         self.history, self.log, self.number = history, history.log, driver
         if type(driver) is not int:
             raise TypeError(f"append of the log {self.log!r:.60} returned {driver!r:.60}; it must return the event's position")
-        self._place = self.log.place if self.log.path is None else os.path.realpath(self.log.path)  # however it is written
+        self._place, self._heartbeats = _place_of(self.log), Heartbeats(self.log)
         self._process, self._lease = this_process(), lease
         self._seen, self._beats, self._beaten = len(history), 0, 0.0
         self._lock = threading.Lock()  # one beat after the other
-        self._heard: dict[int, tuple[int, float]] = {}  # beats of every other driver, and since when by this process's clock
         self._living: dict[int, Driver] = {}
         self._dead: list[Driver] = []  # whose rows were there at the last look
         self._looked = (-1, 0.0)  # how many runs had begun at the last look, and when it was
@@ -138,16 +170,7 @@ class Leases:
         return min([len(self.history), *(driver.seen for driver in self.list_living().values())])
 
     def _is_alive(self, row: Driver, age: float | None) -> bool:
-        if row.process == self._process:
-            return (self._place, row.number) in _working
-        if is_gone(row.process):
-            return False
-        now = time.monotonic()
-        beats, since = self._heard.get(row.number, (None, now))
-        if beats != row.beats:
-            self._heard[row.number] = row.beats, now
-            since = now
-        return (now - since if age is None else age) <= row.lease
+        return self._heartbeats.is_alive(row, age)
 
     def _has_expired(self) -> bool:
         """By a clock that goes on while the machine sleeps; where it is set, there is a beat too many."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo import arguments
-from hpo.display import Lines
+from hpo.display import make_display
 from hpo.executors import Executor, executor_options, make_executor
 from hpo.executors.base import Measuring
 from hpo.failures import Caught, Failures, explain_interrupts
@@ -156,7 +156,7 @@ def minimize(
     """
     space = Space.of(space)
     objective, chosen = arguments.objective_over(space, objective), arguments.optimizer_over(space, optimizer, seed)
-    limits, watchers = Stop(trials, seconds, rules=arguments.rules(stop)), Watchers(watch, None if quiet else Lines())
+    limits, watchers = Stop(trials, seconds, rules=arguments.rules(stop)), Watchers(watch, None if quiet else make_display())
     workers, timeout = arguments.count("workers", workers, 1), duration("timeout", timeout, zero=False)
     renewal = {"renew_after_jobs": renew_after_jobs, "renew_after_bytes": renew_after_bytes}
     renewal = {name: arguments.count(name, value, 1) for name, value in renewal.items()}
