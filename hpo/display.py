@@ -17,6 +17,8 @@ DUMB = ("", "dumb", "unknown")  # terminals on which nothing can be drawn anew
 class Lines:
     """A watcher for `hpo.run` that prints a line after every finish; the grid's size before the first."""
 
+    is_vital = True  # where nobody reads on, the run ends
+
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream if stream is not None else sys.stdout
         self._begun = False

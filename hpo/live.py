@@ -172,6 +172,8 @@ class LiveDisplay:
     workers   how many jobs train at once, where others wait for a worker; None: all that are in flight
     """
 
+    is_vital = True
+
     def __init__(self, view: View, lines: bool = False, workers: int | None = None, console: Console | None = None) -> None:
         self.view = view
         self._lines, self._workers = lines, workers
@@ -231,6 +233,12 @@ class LiveDisplay:
             pause = max(PERIOD, (time.thread_time() - begun) / SHARE)
 
     def _draw(self) -> None:
+        try:
+            self._draw_all()
+        except SystemExit:  # Rich's answer where nobody reads on
+            raise BrokenPipeError("nobody reads what is printed") from None
+
+    def _draw_all(self) -> None:
         said, self._said = self._said, []
         if said:
             self._console.print("\n".join(said), markup=False, highlight=False, soft_wrap=True)

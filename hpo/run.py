@@ -25,7 +25,7 @@ from hpo.space import Space
 from hpo.stop_rules import StopRule
 from hpo.study import Study
 from hpo.values import duration, format_value
-from hpo.watchers import Watch, Watchers
+from hpo.watchers import Watch, Watchers, list_watchers
 
 
 def run(
@@ -51,14 +51,7 @@ def run(
     """
     stop = stop if stop is not None else Stop()
     _refuse_others(study, executor, stop)
-    return _drive(study, executor, stop, Watchers(watch), catch, lease, keep, disk)
-
-
-def _drive(
-    study: Study, executor: Executor, stop: Stop, watchers: Watchers, catch: Caught, lease: float, keep: str | int,
-    disk: int | str | None,
-) -> History:
-    """What `run` does, with watchers of its own."""
+    watchers = Watchers(watch)
     lease = duration("lease", lease, zero=False) or LEASE
     with handle_termination():
         try:
@@ -156,7 +149,7 @@ def minimize(
     """
     space = Space.of(space)
     objective, chosen = arguments.objective_over(space, objective), arguments.optimizer_over(space, optimizer, seed)
-    limits, watchers = Stop(trials, seconds, rules=arguments.rules(stop)), Watchers(watch, None if quiet else make_display())
+    limits, watchers = Stop(trials, seconds, rules=arguments.rules(stop)), list_watchers(watch)
     workers, timeout = arguments.count("workers", workers, 1), duration("timeout", timeout, zero=False)
     renewal = {"renew_after_jobs": renew_after_jobs, "renew_after_bytes": renew_after_bytes}
     renewal = {name: arguments.count(name, value, 1) for name, value in renewal.items()}
@@ -181,7 +174,7 @@ def minimize(
         folder = f"{store.path}.checkpoints"  # a resumed study needs its checkpoints as much as its log
     with explain_interrupts(None if given else store, study, store.place or ("the log that was given" if given else None)):
         pool = make_executor(executor, trained, study.header.horizon, folder, options)
-        _drive(study, pool, limits, watchers, catch, LEASE, keep, disk)
+        run(study, pool, limits, watchers if quiet else [make_display(), *watchers], catch=catch, keep=keep, disk=disk)
     return study
 
 

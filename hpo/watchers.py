@@ -10,8 +10,10 @@ own, and calls them in its own thread, one after the other:
                         driver was first, nor for one that stood in the log before
     end(study)          where it has this method: once, however the run ends, also after Ctrl-C and SIGTERM
 
-An exception in a watcher is a warning that names it, once a run; the study goes on, and the watcher is called again next time. What
-a watcher does takes time from the driver, so one that waits for a network should do so in a thread of its own.
+An exception in a watcher is a warning that names it, once a run; the study goes on, and the watcher is called again next time. Only
+where a watcher has the attribute `is_vital = True` its exceptions end the run, with everything told in the log: so do the lines that
+a run prints, where nobody reads them any more. What a watcher does takes time from the driver, so one that waits for a network
+should do so in a thread of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import ClassVar
 
 from hpo.frames import stack_level
 from hpo.job import Key
@@ -29,7 +32,12 @@ Watch = Callable[[Study, Key | None], None]
 
 
 class Watcher:
-    """A watcher with a beginning and an end, to derive from; any callable is a watcher, and may have these two methods."""
+    """A watcher with a beginning and an end, to derive from; any callable is a watcher, and may have these two methods.
+
+    is_vital   whether the run ends with an exception of this watcher
+    """
+
+    is_vital: ClassVar[bool] = False
 
     def begin(self, study: Study) -> None:
         """Before the first job. Whatever an earlier run of this study finished is in `study.history.results`."""
@@ -43,15 +51,10 @@ class Watcher:
 
 
 class Watchers:
-    """Those of a run, called one after the other.
+    """Those of a run, called one after the other; what one of them raises is a warning, unless it is vital."""
 
-    watch   those of users, whose exceptions are warnings
-    shown   what the run itself shows. Its exceptions are the run's: nobody may be left to read it
-    """
-
-    def __init__(self, watch: Watch | Sequence[Watch] | None = None, shown: Watch | None = None) -> None:
-        self._shown = shown
-        self._all = [*([shown] if shown is not None else []), *list_watchers(watch)]
+    def __init__(self, watch: Watch | Sequence[Watch] | None = None) -> None:
+        self._all = list_watchers(watch)
         self._said: set[int] = set()
         self._begun: list[Watch] = []
 
@@ -77,7 +80,7 @@ class Watchers:
     def _call(self, watch: Watch, function: Callable[..., None] | None, *arguments: object) -> None:
         if function is None:
             return
-        if watch is self._shown:
+        if getattr(watch, "is_vital", False):
             function(*arguments)
             return
         try:
