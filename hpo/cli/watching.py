@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -21,6 +21,7 @@ from hpo.display import is_terminal
 from hpo.follow import Follower
 from hpo.job import Key
 from hpo.load import write_call
+from hpo.logs.urls import hide_password
 from hpo.study import Study
 from hpo.trial import best_front
 from hpo.values import duration, format_value
@@ -53,17 +54,16 @@ def watch(
 def find_place(url: str, study: str | None) -> str:
     """The place of a study: that of a log, of a database with one study, or of the one of this name. ValueError that names those
     there are, where it is not clear which one is meant."""
+    if "://" not in url and not Path(url).exists():
+        raise FileNotFoundError(f"there is no log {url!r}")
     places = list_places(url)
     if study is None and len(places) == 1:
         return next(iter(places.values()))
     if study in places:
         return places[study]
     if study is None:
-        raise ValueError(f"{url!r} holds {len(places)} studies; say which one: hpo watch URL STUDY, with one of {list(places)[:20]}")
-    if "://" in url and "study=" not in url:  # a database server may have refused to list them
-        join = "&" if "?" in url else "?"
-        url = f"{url}{join}study={quote(study, safe='')}"
-    raise ValueError(f"there is no study {format_value(study)} in {url.partition('?')[0]!r}; there are {list(places)[:20]}")
+        raise ValueError(f"{hide_password(url)!r} holds {len(places)} studies; say which one: hpo watch URL STUDY, with one of {list(places)[:20]}")
+    raise ValueError(f"there is no study {format_value(study)} in {hide_password(url)!r}; there are {list(places)[:20]}")
 
 
 def _looks(follower: Follower, seconds: float) -> Iterator[tuple[Snapshot, list[Key], bool]]:
