@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -37,6 +38,7 @@ class MLflow(Tracker):
         self._study = ""
 
     def open(self, study: Study) -> Iterable[Key]:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else importing it reports to its makers
         from mlflow.tracking import MlflowClient
 
         self._client = MlflowClient(self.uri)

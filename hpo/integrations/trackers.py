@@ -160,7 +160,8 @@ class Times:
                 self.ended[body["trial"], body["until"]] = event.time
         self.read = len(history.events)
         job, result = history.jobs[key], history.results[key]
-        curve, objective = dict(result.curve), first_objective(history)
+        begin = 0 if job.source is None else job.source[1]  # a function that is resumed by another process begins anew
+        curve, objective = {step: value for step, value in result.curve if step > begin}, first_objective(history)
         if objective in result.metrics:
             curve[key[1]] = result.metrics[objective]
         ended = self.ended.get(key, 0.0)
