@@ -31,7 +31,7 @@ table.py        the rows and columns of the dataframe; frames.py finds the line 
 arguments.py    what people type, brought into one form or refused in a sentence
 failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
 watchers.py     Watcher: who is told of each start and each result of a run
-display.py      what a run prints: a line after every finish; live.py draws on a terminal how far the search is
+display.py      prints a line after every finish; live.py draws how far a study is, where terminal.py says that it can be
 follow.py       a study that others drive, read as it grows: what `hpo watch` shows
 shortcuts.py    llamatune, simple_pbt: a whole search in one call, as guides have it
 searches.py     grid, random, Bayesian and genetic search as small classes with run(objective)

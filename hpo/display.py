@@ -1,17 +1,13 @@
-"""What a run shows while it goes on: a line after each result and, on a terminal, how far the search is (live.py)."""
+"""The watcher that prints a readable line after every finish."""
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TextIO
 
 from hpo.analysis.lines import trial_line
 from hpo.job import Key
 from hpo.study import Study
-from hpo.watchers import Watch
-
-DUMB = ("", "dumb", "unknown")  # terminals on which nothing can be drawn anew
 
 
 class Lines:
@@ -39,20 +35,3 @@ def describe_chooser(study: Study) -> str:
     """What the study's sampler says of itself: a grid its size; empty for one that says nothing."""
     sampler = study.optimizer.chooser
     return "" if type(sampler).__str__ is object.__str__ else str(sampler)
-
-
-def is_terminal(stream: TextIO) -> bool:
-    """Whether a picture can be drawn anew on a stream."""
-    try:
-        return stream.isatty() and os.environ.get("TERM", "") not in DUMB
-    except (AttributeError, ValueError):  # it has no such method, or is closed
-        return False
-
-
-def make_display() -> Watch:
-    """Lines on stdout; where it is a terminal, with how far the search is below them."""
-    if not is_terminal(sys.stdout):
-        return Lines()
-    from hpo.live import LiveDisplay, View
-
-    return LiveDisplay(View(whole=False), lines=True)

@@ -31,9 +31,9 @@ class Follower:
         return snapshot(self.history, drivers=list_drivers(self.history, self.heartbeats)), fresh
 
     def is_finished(self, now: Snapshot) -> bool:
-        """Whether nothing is left to see: no driver lives, and either a limit has ended the search or a run has ended with nothing
-        in flight. What a killed driver has left in flight may still be taken over, unless the search is over."""
+        """Whether nothing is left to see: no driver lives, and either a limit has ended the search or a run has ended with
+        nothing in flight. What a killed driver has left in flight may still be taken over, unless the search is over."""
         if now.drivers is None or now.is_alive:
             return False
-        at_rest = not now.running and not now.waiting and not now.lost
+        at_rest = not now.total("running") and not now.total("waiting") and not now.lost
         return now.over or (at_rest and (now.limited or (self.history.runs > 0 and now.finished > 0)))

@@ -44,7 +44,8 @@ class Heartbeats:
 
     def __init__(self, log: Log) -> None:
         self._place = _place_of(log)
-        self._heard: dict[int, tuple[int, float, bool]] = {}  # beats, since when by this process's clock, whether they have changed
+        # beats, since when by this process's clock, whether they have changed meanwhile
+        self._heard: dict[int, tuple[int, float, bool]] = {}
 
     def is_alive(self, row: Driver, age: float | None) -> bool:
         """Whether a driver lives. age: seconds since its last beat by the log's own clock, None where it has none."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hpo import arguments
-from hpo.display import make_display
 from hpo.executors import Executor, executor_options, make_executor
 from hpo.executors.base import Measuring
 from hpo.failures import Caught, Failures, explain_interrupts
@@ -24,6 +23,7 @@ from hpo.signals import Terminated, handle_termination
 from hpo.space import Space
 from hpo.stop_rules import StopRule
 from hpo.study import Study
+from hpo.terminal import make_display
 from hpo.values import duration, format_value
 from hpo.watchers import Watch, Watchers, list_watchers
 

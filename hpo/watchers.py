@@ -5,15 +5,15 @@ own, and calls them in its own thread, one after the other:
 
     begin(study)        where it has this method: once, after the log was read and before the first job
     watch(study, None)  after each job that this driver has started
-    watch(study, key)   after each result that this driver has recorded: it is in the log by then, and in study.history.results. Also
-                        after a job that was lost so often that it has failed. Never for a result that was refused because another
-                        driver was first, nor for one that stood in the log before
+    watch(study, key)   after each result that this driver has recorded: it is in the log by then, and in study.history.results.
+                        Also after a job that was lost so often that it has failed. Never for a result that was refused because
+                        another driver was first, nor for one that stood in the log before
     end(study)          where it has this method: once, however the run ends, also after Ctrl-C and SIGTERM
 
-An exception in a watcher is a warning that names it, once a run; the study goes on, and the watcher is called again next time. Only
-where a watcher has the attribute `is_vital = True` its exceptions end the run, with everything told in the log: so do the lines that
-a run prints, where nobody reads them any more. What a watcher does takes time from the driver, so one that waits for a network
-should do so in a thread of its own.
+An exception in a watcher is a warning that names it, once a run; the study goes on, and the watcher is called again next time.
+Only where a watcher has the attribute `is_vital = True` its exceptions end the run, with everything told in the log: so do the
+lines that a run prints, where nobody reads them any more. What a watcher does takes time from the driver, so one that waits for a
+network should do so in a thread of its own.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Watchers:
         except Exception as error:
             if id(watch) not in self._said:
                 self._said.add(id(watch))
-                warnings.warn(f"the watcher {name_watcher(watch)} raised {type(error).__name__}: {error}; the study goes on, and this "
-                              f"is said once", stacklevel=stack_level())  # fmt: skip
+                said = f"the watcher {name_watcher(watch)} raised {type(error).__name__}: {error}"
+                warnings.warn(f"{said}; the study goes on, and this is said once", stacklevel=stack_level())
 
 
 def list_watchers(watch: Watch | Sequence[Watch] | None) -> list[Watch]:
@@ -99,7 +99,8 @@ def list_watchers(watch: Watch | Sequence[Watch] | None) -> list[Watch]:
         raise TypeError(f"watch is {format_value(watch)}; allowed are a function of a study and a key, a list of such, and None")
     for one in several:
         if not callable(one) or isinstance(one, type):
-            raise TypeError(f"watch holds {format_value(one)}; allowed are functions of a study and a key, and instances of a watcher")
+            allowed = "functions of a study and a key, and instances of watchers"
+            raise TypeError(f"watch holds {format_value(one)}; allowed are {allowed}")
     return list(several)
 
 

@@ -61,17 +61,9 @@ class Snapshot:
     latest: tuple[Outcome, ...] = ()  # the last few results, the newest first
     drivers: tuple[DriverState, ...] | None = None  # None where nobody asked
 
-    @property
-    def running(self) -> int:
-        return sum(rung.running for rung in self.rungs)
-
-    @property
-    def waiting(self) -> int:
-        return sum(rung.waiting for rung in self.rungs)
-
-    @property
-    def paused(self) -> int:
-        return sum(rung.paused for rung in self.rungs)
+    def total(self, state: str) -> int:
+        """How many jobs or trials of all rungs are "running", "waiting" or "paused"."""
+        return sum(getattr(rung, state) for rung in self.rungs)
 
     @property
     def is_alive(self) -> bool:

@@ -39,14 +39,16 @@ def describe_time(shown: Snapshot, spent: float, seconds: float | None, since: f
     seconds   that it may take; None for no such limit
     """
     if seconds is not None:
-        rest = f"{clock(seconds - spent)} left" if spent < seconds + 1 else f"{clock(spent - seconds)} beyond, to finish the finals"
+        beyond = f"{clock(spent - seconds)} beyond, to finish the finals"
+        rest = f"{clock(seconds - spent)} left" if spent < seconds + 1 else beyond
         share = min(spent / seconds, 1.0) if seconds else 1.0
         return share, f"{clock(spent)} of {clock(seconds)}, {rest if shown.ready else 'workers are starting'}"
     if shown.trials is None:
         return None, clock(spent)
     left = shown.seconds_left(since)
     words = f"{min(shown.first, shown.trials)} of {shown.trials} trials in {clock(spent)}"
-    return min(shown.first / shown.trials, 1.0) if shown.trials else 1.0, words if left is None else f"{words}, {clock(left)} left"
+    share = min(shown.first / shown.trials, 1.0) if shown.trials else 1.0
+    return share, words if left is None else f"{words}, {clock(left)} left"
 
 
 def describe_jobs(running: int, waiting: int, word: str = " running") -> str:
@@ -59,8 +61,9 @@ def describe_counts(shown: Snapshot, spent: float) -> list[str]:
     """Trials and results; jobs in flight; rates."""
     done = [quantity(shown.started, "trials"), quantity(shown.finished, "results")]
     done += [f"{shown.failed} failed"] * bool(shown.failed)
-    flying = [describe_jobs(shown.running, shown.waiting) or "none running"]
-    flying += [f"{shown.paused} paused"] * bool(shown.paused) + [f"{shown.lost} lost, to be run again"] * bool(shown.lost)
+    flying = [describe_jobs(shown.total("running"), shown.total("waiting")) or "none running"]
+    paused = shown.total("paused")
+    flying += [f"{paused} paused"] * bool(paused) + [f"{shown.lost} lost, to be run again"] * bool(shown.lost)
     rates = [describe_pace(shown.pace, "trials")] * bool(shown.pace)
     if shown.unit != "evaluations" and spent > 1.0 and shown.work:
         rates.append(describe_pace(shown.work / spent, shown.unit))

@@ -81,7 +81,7 @@ class Tally:
     def limit(self, rule: str, runs: tuple[int, ...] = ()) -> Any:
         """The limit of a rule, "trials" or "seconds", by the runs that go on, else by the last one; None where there is none. Of
         several the loosest, since each driver obeys its own."""
-        found = [self.allowed[run].get(rule) for run in runs if run in self.allowed]
+        found: list[Any] = [self.allowed[run].get(rule) for run in runs if run in self.allowed]
         found = found or [body.get(rule) for body in list(self.allowed.values())[-1:]]
         return None if not found or None in found else max(found)
 

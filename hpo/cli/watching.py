@@ -17,19 +17,19 @@ from hpo.cli.app import app
 from hpo.cli.output import describe_trial, print_json, print_table
 from hpo.cli.places import study_at
 from hpo.cli.reading import list_places
-from hpo.display import is_terminal
 from hpo.follow import Follower
 from hpo.job import Key
 from hpo.load import write_call
 from hpo.logs.urls import hide_password
 from hpo.study import Study
+from hpo.terminal import is_terminal
 from hpo.trial import best_front
 from hpo.values import duration, format_value
 
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from hpo.live import View
+    from hpo.live import Picture
 
 LONGEST = 50  # results of one look that are printed line by line
 
@@ -62,8 +62,10 @@ def find_place(url: str, study: str | None) -> str:
     if study in places:
         return places[study]
     if study is None:
-        raise ValueError(f"{hide_password(url)!r} holds {len(places)} studies; say which one: hpo watch URL STUDY, with one of {list(places)[:20]}")
-    raise ValueError(f"there is no study {format_value(study)} in {hide_password(url)!r}; there are {list(places)[:20]}")
+        raise ValueError(f"{hide_password(url)!r} holds {len(places)} studies; say which one: hpo watch URL STUDY, with one of "
+                         f"{list(places)[:20]}")  # fmt: skip
+    there = list(places)[:20]
+    raise ValueError(f"there is no study {format_value(study)} in {hide_password(url)!r}; there are {there}")
 
 
 def _looks(follower: Follower, seconds: float) -> Iterator[tuple[Snapshot, list[Key], bool]]:
@@ -120,7 +122,7 @@ def _print_json(study: Study, now: Snapshot, is_last: bool) -> None:
     front = [describe_trial(study.trial(key)) for key in best_front(study.history)] if now.front else []
     print_json({
         "log": study.history.log.place, "events": now.events, "trials": now.started, "results": now.finished,
-        "failures": now.failed, "running": now.running, "paused": now.paused, "lost": now.lost, "unit": now.unit,
+        "failures": now.failed, "running": now.total("running"), "paused": now.total("paused"), "lost": now.lost, "unit": now.unit,
         "rungs": [vars(rung) for rung in now.rungs], "drivers": [vars(driver) for driver in now.drivers or ()],
         "best": best, "front": front, "summary": now.summary, "trials_limit": now.trials, "seconds_limit": now.seconds,
         "seconds": now.spent, "pace": now.pace, "seconds_left": now.seconds_left(now.idle if now.is_alive else 0.0),
@@ -133,16 +135,16 @@ def _draw_changes(follower: Follower, seconds: float) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from hpo.live import View
+    from hpo.live import Picture
 
     header = follower.study.header
-    view = View(title=write_call(header.optimizer, header.seed), subtitle=follower.history.log.place)
+    view = Picture(title=write_call(header.optimizer, header.seed), subtitle=follower.history.log.place)
     with Live(view, console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
         _draw(follower, seconds, view, live)
     print("the study has ended")
 
 
-def _draw(follower: Follower, seconds: float, view: View, live: Live) -> None:
+def _draw(follower: Follower, seconds: float, view: Picture, live: Live) -> None:
     for now, _, _ in _looks(follower, seconds):
         view.show(now)
         live.refresh()

@@ -24,9 +24,9 @@ class MLflow(Tracker):
                  MLFLOW_TRACKING_URI says
     experiment   its name (default: the log's name and a few letters that tell studies apart); made where there is none
 
-    The metric `until` is the budget of the last result. MLflow itself knows what was written: each run is tagged with the study, the
-    trial and its budgets. So several drivers write one study into one experiment. What `mlflow.search_runs` gives of it can be read
-    again by hpo.integrations.tables.
+    The metric `until` is the budget of the last result. MLflow itself knows what was written: each run is tagged with the study,
+    the trial and its budgets. So several drivers write one study into one experiment. What `mlflow.search_runs` gives of it can
+    be read again by hpo.integrations.tables.
     """
 
     def __init__(self, uri: str | None = None, experiment: str | None = None) -> None:

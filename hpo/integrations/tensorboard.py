@@ -19,8 +19,8 @@ class TensorBoard(Tracker):
     folder   of all studies; each has a folder of its own in it, and in that one for every trial
     name     of the study's folder (default: the log's name and a few letters that tell studies apart)
 
-    A trial's scalars: the first objective within its training, every metric at the budgets where it was told. The study's: the best
-    so far, by the number of results.
+    A trial's scalars: the first objective within its training, every metric at the budgets where it was told. The study's: the
+    best so far, by the number of results.
     """
 
     def __init__(self, folder: str | Path = "runs", name: str | None = None) -> None:
@@ -80,7 +80,9 @@ def _make_writer(folder: Path) -> Any:
     return EventFileWriter(str(folder))
 
 
-def _make_event(step: int, seconds: float, scalars: Mapping[str, float] | None = None, hyperparameters: Finish | None = None) -> Any:
+def _make_event(
+    step: int, seconds: float, scalars: Mapping[str, float] | None = None, hyperparameters: Finish | None = None
+) -> Any:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb

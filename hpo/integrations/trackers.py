@@ -7,11 +7,11 @@
 
 Each keeps to four rules:
 
-- A result is written once. When a run begins, a tracker asks its place what stands there of this study, so a study that is resumed
-  goes on where it was, and a result whose driver was killed between the log and the tracker is written then. What other drivers that
-  live have finished is theirs.
-- A trial is one run in the tracker, whatever pauses and drivers it went through, with its configuration and the metrics of its last
-  result. The curve within each training is logged by step, and no step twice.
+- A result is written once. When a run begins, a tracker asks its place what stands there of this study, so a study that is
+  resumed goes on where it was, and a result whose driver was killed between the log and the tracker is written then. What other
+  drivers that live have finished is theirs.
+- A trial is one run in the tracker, whatever pauses and drivers it went through, with its configuration and the metrics of its
+  last result. The curve within each training is logged by step, and no step twice.
 - What a tracker could not write it tries again after the next results and at the end, three times in all.
 - `tracker.export(study)` writes a study that was run without it.
 """
@@ -54,8 +54,8 @@ TRIES = 3  # to write a result
 class Finish:
     """A result as trackers write it.
 
-    curve             (step, value) of the first objective since the checkpoint that the job began with, the budget itself included
-    started, ended    seconds since the epoch
+    curve            (step, value) of the first objective since the checkpoint that the job began with, its budget included
+    started, ended   seconds since the epoch
     """
 
     key: Key
@@ -165,8 +165,8 @@ class Times:
         if objective in result.metrics:
             curve[key[1]] = result.metrics[objective]
         ended = self.ended.get(key, 0.0)
-        return Finish(key, dict(job.config), dict(result.metrics), tuple(sorted(curve.items())), result.error, job.seed, job.source,
-                      dict(result.system), self.started.get(key, ended), ended)  # fmt: skip
+        return Finish(key, dict(job.config), dict(result.metrics), tuple(sorted(curve.items())), result.error, job.seed,
+                      job.source, dict(result.system), self.started.get(key, ended), ended)  # fmt: skip
 
 
 def list_orphans(history: History) -> list[Key]:

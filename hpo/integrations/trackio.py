@@ -19,8 +19,8 @@ class Trackio(Tracker):
 
     project   of trackio (default: the log's name and a few letters that tell studies apart)
 
-    Where the database stands, the variable TRACKIO_DIR says before trackio is imported; nothing leaves the machine. `trackio show` is
-    the page.
+    Where the database stands, the variable TRACKIO_DIR says before trackio is imported; nothing leaves the machine. `trackio
+    show` is the page.
     """
 
     def __init__(self, project: str | None = None) -> None:

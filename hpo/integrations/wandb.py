@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from hpo.integrations.trackers import Diary, Finish, Tracker, require, study_identity, study_name
 from hpo.job import Key
 from hpo.study import Study
 from hpo.trial import first_objective
 
-MODES = ("offline", "online", "shared")
+MODES = ("offline", "online")
 
 
 class WandB(Tracker):
-    """A run for each trial, in a group for the study: its configuration, the first objective by step, metrics as summary, a failure as
-    a failed run.
+    """A run for each trial, in a group for the study: its configuration, the first objective by step, metrics as summary, a
+    failure as a failed run.
 
     project   of Weights & Biases (default: the log's name and a few letters that tell studies apart)
     folder    where files stand, in `wandb` below it
-    mode      "offline", from which nothing leaves the machine until `wandb sync --append FOLDER/wandb/offline-run-*` is called, or
-              "online", for which you have logged in
+    mode      "offline", from which nothing leaves the machine until `wandb sync --append FOLDER/wandb/offline-run-*` is called,
+              or "online", for which you have logged in
     entity    user or team
 
-    A trial that goes on after a pause is the same run: online it is resumed, offline it has one more folder of the same id with what
-    has come since. The summary's `until` is the budget of the last result.
+    A trial that goes on after a pause is the same run: online it is resumed, offline it has one more folder of the same id with
+    what has come since. The summary's `until` is the budget of the last result. Each result takes about half a second.
     """
 
-    def __init__(self, project: str | None = None, folder: str | Path = ".", mode: str = "offline", entity: str | None = None) -> None:
+    def __init__(
+        self, project: str | None = None, folder: str | Path = ".", mode: str = "offline", entity: str | None = None
+    ) -> None:
         super().__init__()
         require("wandb", "wandb")
         if mode not in MODES:

@@ -173,7 +173,8 @@ def test_of_several_studies_one_is_named(tmp_path: Path, commands: Commands) -> 
     url = f"sqlite:///{tmp_path}/all.db"
     for name in ("a", "b"):
         hpo.minimize(lambda config: config["x"], {"x": (0.0, 1.0)}, "random", 2, log=f"{url}?study={name}", quiet=True)
-    assert commands.refusal("watch", url) == f"{url!r} holds 2 studies; say which one: hpo watch URL STUDY, with one of ['a', 'b']"
+    which = "say which one: hpo watch URL STUDY, with one of ['a', 'b']"
+    assert commands.refusal("watch", url) == f"{url!r} holds 2 studies; {which}"
     assert "there is no study 'c' in" in commands.refusal("watch", url, "c")
     for words in ([url, "b"], [f"{url}?study=b"], [tmp_path / "all.db", "b"]):
         assert commands.document("watch", *words)["results"] == 2
@@ -222,7 +223,7 @@ def test_on_a_terminal_it_draws_and_ctrl_c_is_clean(driver: Any, tmp_path: Path,
     assert watch.stdout is not None
     watch.stdout.readline()
     watch.send_signal(signal.SIGINT)
-    out, complaint = watch.communicate()
+    _, complaint = watch.communicate()
     assert watch.returncode == 130 and complaint in ("", "hpo: interrupted\n")
 
 

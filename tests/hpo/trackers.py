@@ -17,7 +17,7 @@ import pytest
 
 @dataclass
 class Written:
-    """A trial as its tracker has it. points: how often each (metric, step, value) was logged, values as float32 where they are."""
+    """A trial as its tracker has it. points: how often each (metric, step, value) was logged."""
 
     config: dict[str, Any] = field(default_factory=dict)
     points: Counter[tuple[str, int, float]] = field(default_factory=Counter)
