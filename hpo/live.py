@@ -1,7 +1,8 @@
 """The live picture of a study on a terminal, by Rich: what `minimize`, `hpo watch` and `experiments.tune` show.
 
-`Picture` draws a Snapshot: in two lines below the results (`minimize`), or whole in a panel. `LiveDisplay` is the watcher that does
-so while a run goes on, in a thread of its own: the driver's thread only notes what has finished, however short its trials are.
+`LivePicture` draws a Snapshot: in two lines below the results (`minimize`), or whole in a panel. `LiveDisplay` is the watcher
+that does so while a run goes on, in a thread of its own: the driver's thread only notes what has finished, however short its
+trials are.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ ERROR = 60  # characters of an error
 
 
 @dataclass
-class Picture:
+class LivePicture:
     """The picture that Rich draws: the newest snapshot, and the clock.
 
     whole      as a panel with tables, else two lines
@@ -166,7 +167,7 @@ def _table(*columns: str, justify: str = "right") -> Table:
 
 
 class LiveDisplay:
-    """A watcher that keeps a Picture up to date on a terminal.
+    """A watcher that keeps a LivePicture up to date on a terminal.
 
     lines     prints a line above it after each result
     workers   how many jobs train at once, where others wait for a worker; None: all that are in flight
@@ -174,7 +175,7 @@ class LiveDisplay:
 
     is_vital = True
 
-    def __init__(self, view: Picture, lines: bool = False, workers: int | None = None, console: Console | None = None) -> None:
+    def __init__(self, view: LivePicture, lines: bool = False, workers: int | None = None, console: Console | None = None) -> None:
         self.view = view
         self._lines, self._workers = lines, workers
         self._console = console if console is not None else Console()

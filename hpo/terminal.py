@@ -24,6 +24,6 @@ def make_display() -> Watch:
     """Lines on stdout; where it is a terminal, with how far the search is below them."""
     if not is_terminal(sys.stdout):
         return Lines()
-    from hpo.live import LiveDisplay, Picture
+    from hpo.live import LiveDisplay, LivePicture
 
-    return LiveDisplay(Picture(whole=False), lines=True)
+    return LiveDisplay(LivePicture(whole=False), lines=True)

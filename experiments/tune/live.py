@@ -10,7 +10,7 @@ from experiments.tune.settings import Settings
 from hpo.analysis.snapshot import snapshot
 from hpo.display import Lines
 from hpo.history import History
-from hpo.live import LiveDisplay, Picture
+from hpo.live import LiveDisplay, LivePicture
 from hpo.stopping import is_over, search_end, search_seconds
 from hpo.values import quantity
 from hpo.watchers import Watch
@@ -21,11 +21,11 @@ def method(settings: Settings) -> str:
     return settings.sampler if settings.scheduler == "none" else f"{settings.scheduler}({settings.sampler})"
 
 
-def make_view(settings: Settings) -> Picture:
+def make_view(settings: Settings) -> LivePicture:
     """The panel of a search, before anything has begun."""
     workers = quantity(settings.workers, "workers")
     subtitle = f"{workers} · seed {settings.seed} · {settings.folder}"
-    return Picture(title=f"{method(settings)} on {settings.text}", subtitle=subtitle, seconds=settings.seconds)
+    return LivePicture(title=f"{method(settings)} on {settings.text}", subtitle=subtitle, seconds=settings.seconds)
 
 
 def make_panel(settings: Settings, console: Console | None = None) -> Watch:

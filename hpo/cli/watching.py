@@ -29,7 +29,7 @@ from hpo.values import duration, format_value
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from hpo.live import Picture
+    from hpo.live import LivePicture
 
 LONGEST = 50  # results of one look that are printed line by line
 
@@ -122,7 +122,8 @@ def _print_json(study: Study, now: Snapshot, is_last: bool) -> None:
     front = [describe_trial(study.trial(key)) for key in best_front(study.history)] if now.front else []
     print_json({
         "log": study.history.log.place, "events": now.events, "trials": now.started, "results": now.finished,
-        "failures": now.failed, "running": now.total("running"), "paused": now.total("paused"), "lost": now.lost, "unit": now.unit,
+        "failures": now.failed, "running": now.total("running"), "paused": now.total("paused"), "lost": now.lost,
+        "unit": now.unit,
         "rungs": [vars(rung) for rung in now.rungs], "drivers": [vars(driver) for driver in now.drivers or ()],
         "best": best, "front": front, "summary": now.summary, "trials_limit": now.trials, "seconds_limit": now.seconds,
         "seconds": now.spent, "pace": now.pace, "seconds_left": now.seconds_left(now.idle if now.is_alive else 0.0),
@@ -135,16 +136,16 @@ def _draw_changes(follower: Follower, seconds: float) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from hpo.live import Picture
+    from hpo.live import LivePicture
 
     header = follower.study.header
-    view = Picture(title=write_call(header.optimizer, header.seed), subtitle=follower.history.log.place)
+    view = LivePicture(title=write_call(header.optimizer, header.seed), subtitle=follower.history.log.place)
     with Live(view, console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
         _draw(follower, seconds, view, live)
     print("the study has ended")
 
 
-def _draw(follower: Follower, seconds: float, view: Picture, live: Live) -> None:
+def _draw(follower: Follower, seconds: float, view: LivePicture, live: Live) -> None:
     for now, _, _ in _looks(follower, seconds):
         view.show(now)
         live.refresh()

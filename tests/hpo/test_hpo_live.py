@@ -23,7 +23,7 @@ from hpo import ASHA, Finals, Random, Study
 from hpo.analysis.snapshot import snapshot
 from hpo.analysis.status import clock, decimals, describe_pace, describe_status
 from hpo.analysis.tally import Tally
-from hpo.live import LiveDisplay, Picture
+from hpo.live import LiveDisplay, LivePicture
 from tests.hpo.commands import environment
 from tests.hpo.test_hpo_analysis_progress import SPACE, told
 
@@ -35,14 +35,14 @@ def shown(view: Any) -> str:
 
 
 def shown_of(study: Study, workers: int | None = None) -> str:
-    view = Picture(title="a study")
+    view = LivePicture(title="a study")
     view.show(snapshot(study.history, workers))
     return shown(view)
 
 
 def test_the_view_shows_what_happened_and_the_clock() -> None:
     study, now = told(), [0.0]
-    view = Picture(title="a [bold]title[/]", seconds=100, now=lambda: now[0])
+    view = LivePicture(title="a [bold]title[/]", seconds=100, now=lambda: now[0])
     assert "no trial has been started yet" in shown(view)
     now[0] = 500.0
     view.show(replace(snapshot(study.history, 2), spent=20.0, idle=0.0, ready=True))
@@ -58,7 +58,7 @@ def test_the_clock_stands_until_a_worker_is_ready() -> None:
     study, now = Study(ASHA(Random(SPACE), 1, 9, 3)), [0.0]
     study.history.run({"seconds": 100.0, "trials": None})
     study.optimizer.ask()
-    view = Picture(now=lambda: now[0])
+    view = LivePicture(now=lambda: now[0])
     view.show(snapshot(study.history, 2))
     now[0] = 300.0
     assert "0:00 of 1:40, workers are starting" in shown(view)
@@ -218,7 +218,7 @@ def test_redirected_output_is_lines_and_nothing_else() -> None:
 
 def display(file: Any = None, **options: Any) -> LiveDisplay:
     console = Console(file=file or io.StringIO(), width=110, force_terminal=True, color_system=None)
-    return LiveDisplay(Picture(whole=False), console=console, **options)
+    return LiveDisplay(LivePicture(whole=False), console=console, **options)
 
 
 def test_a_clock_goes_on_while_a_proposal_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +281,7 @@ def test_two_studies_of_one_process_are_drawn_one_after_the_other(capsys: pytest
     outer, inner = told(), Study(Random(SPACE))
     first = display()
     first.begin(outer)
-    second = LiveDisplay(Picture(whole=False), console=first._console)
+    second = LiveDisplay(LivePicture(whole=False), console=first._console)
     hpo.run(inner, hpo.Inline(lambda config: config["x"]), hpo.Stop(trials=2), second)
     first.end(outer)
     assert len(inner.history.results) == 2
