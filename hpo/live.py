@@ -175,7 +175,9 @@ class LiveDisplay:
 
     is_vital = True
 
-    def __init__(self, view: LivePicture, lines: bool = False, workers: int | None = None, console: Console | None = None) -> None:
+    def __init__(
+        self, view: LivePicture, lines: bool = False, workers: int | None = None, console: Console | None = None
+    ) -> None:
         self.view = view
         self._lines, self._workers = lines, workers
         self._console = console if console is not None else Console()
