@@ -45,27 +45,32 @@ class Heartbeats:
     def __init__(self, log: Log) -> None:
         self._place = _place_of(log)
         # beats, since when by this process's clock, whether they have changed meanwhile
-        self._heard: dict[int, tuple[int, float, bool]] = {}
+        self._heard: dict[int, tuple[int | None, float, bool]] = {}
 
-    def is_alive(self, row: Driver, age: float | None) -> bool:
-        """Whether a driver lives. age: seconds since its last beat by the log's own clock, None where it has none."""
+    def is_alive(self, row: Driver, age: float | None, asked: float) -> bool:
+        """Whether a driver lives. Its silence counts from when a new beat was here to when the row was `asked` for: this process
+        may be stopped at any time, and what it has read is old when it goes on.
+
+        age     seconds since its last beat by the log's own clock, None where it has none
+        asked   when its row was asked for, by time.monotonic
+        """
         if row.process == this_process():
             return (self._place, row.number) in _working
-        silence = self._listen(row)[0]
+        silence = asked - self._listen(row)[0]
         return not is_gone(row.process) and (silence if age is None else age) <= row.lease
 
-    def silence(self, row: Driver, age: float | None) -> float | None:
+    def silence(self, row: Driver, age: float | None, asked: float) -> float | None:
         """Seconds since a driver's last beat; None where that cannot be known yet: of a row in a file, until it changes."""
-        silence, has_changed = self._listen(row)
-        return age if age is not None else silence if has_changed else None
+        since, has_changed = self._listen(row)
+        return age if age is not None else max(0.0, asked - since) if has_changed else None
 
     def _listen(self, row: Driver) -> tuple[float, bool]:
-        now = time.monotonic()
-        beats, since, has_changed = self._heard.get(row.number, (row.beats, now, False))
+        """Since when a row has been as it is, and whether it was seen to change."""
+        beats, since, has_changed = self._heard.get(row.number, (None, 0.0, False))
         if beats != row.beats:
-            since, has_changed = now, True
+            since, has_changed = time.monotonic(), beats is not None  # at first sight nobody knows how old it is
         self._heard[row.number] = row.beats, since, has_changed
-        return now - since, has_changed
+        return since, has_changed
 
 
 def _place_of(log: Log) -> str:
@@ -134,8 +139,9 @@ class Leases:
         if runs != self._looked[0]:
             self._grown = now
         if anew or now - self._grown < LOOK or now - self._looked[1] >= LOOK:
+            asked = time.monotonic()
             rows = [(row, age) for row, age in self.log.drivers() if row.number != self.number]
-            self._living = {row.number: row for row, age in rows if self._is_alive(row, age)}
+            self._living = {row.number: row for row, age in rows if self._is_alive(row, age, asked)}
             self._dead = [row for row, _ in rows if row.number not in self._living]
             self._looked = (runs, now)
         return self._living
@@ -170,8 +176,8 @@ class Leases:
         """How many events every living driver's next proposal will have read."""
         return min([len(self.history), *(driver.seen for driver in self.list_living().values())])
 
-    def _is_alive(self, row: Driver, age: float | None) -> bool:
-        return self._heartbeats.is_alive(row, age)
+    def _is_alive(self, row: Driver, age: float | None, asked: float) -> bool:
+        return self._heartbeats.is_alive(row, age, asked)
 
     def _has_expired(self) -> bool:
         """By a clock that goes on while the machine sleeps; where it is set, there is a beat too many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -36,9 +37,9 @@ def list_drivers(history: History, heartbeats: Heartbeats) -> list[DriverState]:
     held: dict[int | None, list[Key]] = defaultdict(list)
     for key in history.pending:
         held[history.attempts.holders.get(key)].append(key)
-    found = []
+    found, asked = [], time.monotonic()
     for row, age in history.log.drivers():
-        alive, silence = heartbeats.is_alive(row, age), heartbeats.silence(row, age)
+        alive, silence = heartbeats.is_alive(row, age, asked), heartbeats.silence(row, age, asked)
         jobs = tuple(held.pop(row.number, ()))
         if alive or jobs:
             found.append(DriverState(row.number, describe_process(row.process), alive, jobs, silence, row.lease))

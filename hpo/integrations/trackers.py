@@ -21,6 +21,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -171,8 +172,9 @@ class Times:
 
 def list_orphans(history: History) -> list[Key]:
     """Results that no driver which lives, except this one, is about to write: all but theirs, in order of arrival."""
-    heartbeats, mine = Heartbeats(history.log), history.driver
-    others = {row.number for row, age in history.log.drivers() if row.number != mine and heartbeats.is_alive(row, age)}
+    heartbeats, asked = Heartbeats(history.log), time.monotonic()
+    rows = [(row, age) for row, age in history.log.drivers() if row.number != history.driver]
+    others = {row.number for row, age in rows if heartbeats.is_alive(row, age, asked)}
     if not others:
         return list(history.results)
     theirs = {(event.body["job"]["trial"], event.body["job"]["until"]) for event in history.events
