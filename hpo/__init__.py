@@ -30,7 +30,9 @@ stop_rules.py   rules by which a study stops itself: a target, no improvement, w
 table.py        the rows and columns of the dataframe; frames.py finds the line that a warning shows
 arguments.py    what people type, brought into one form or refused in a sentence
 failures.py     when a run ends because of what fails; lineage.py trains a missing source again; signals.py ends cleanly
-display.py      prints a line after every finish of a run
+watchers.py     Watcher: who is told of each start and each result of a run
+display.py      prints a line after every finish; live.py draws how far a study is, where terminal.py says that it can be
+follow.py       a study that others drive, read as it grows: what `hpo watch` shows
 shortcuts.py    llamatune, simple_pbt: a whole search in one call, as guides have it
 tuner.py        Tuner: a search in the words of managed tuning services
 searches.py     grid, random, Bayesian and genetic search as small classes with run(objective)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from hpo.history import History
 from hpo.job import Job
-from hpo.logs.base import Driver
+from hpo.logs.base import Driver, Log
 from hpo.processes import is_gone, this_process
 
 LEASE = 60.0  # seconds
@@ -39,6 +39,45 @@ class Orphan(NamedTuple):
     attempt: int
 
 
+class Heartbeats:
+    """How long each driver of a log has been silent, as whoever reads its rows can tell."""
+
+    def __init__(self, log: Log) -> None:
+        self._place = _place_of(log)
+        # beats, since when by this process's clock, whether they have changed meanwhile
+        self._heard: dict[int, tuple[int | None, float, bool]] = {}
+
+    def is_alive(self, row: Driver, age: float | None, asked: float) -> bool:
+        """Whether a driver lives. Its silence counts from when a new beat was here to when the row was `asked` for: this process
+        may be stopped at any time, and what it has read is old when it goes on.
+
+        age     seconds since its last beat by the log's own clock, None where it has none
+        asked   when its row was asked for, by time.monotonic
+        """
+        if row.process == this_process():
+            return (self._place, row.number) in _working
+        silence = asked - self._listen(row)[0]
+        return not is_gone(row.process) and (silence if age is None else age) <= row.lease
+
+    def silence(self, row: Driver, age: float | None, asked: float) -> float | None:
+        """Seconds since a driver's last beat; None where that cannot be known yet: of a row in a file, until it changes."""
+        since, has_changed = self._listen(row)
+        return age if age is not None else max(0.0, asked - since) if has_changed else None
+
+    def _listen(self, row: Driver) -> tuple[float, bool]:
+        """Since when a row has been as it is, and whether it was seen to change."""
+        beats, since, has_changed = self._heard.get(row.number, (None, 0.0, False))
+        if beats != row.beats:
+            since, has_changed = time.monotonic(), beats is not None  # at first sight nobody knows how old it is
+        self._heard[row.number] = row.beats, since, has_changed
+        return since, has_changed
+
+
+def _place_of(log: Log) -> str:
+    """Where a log stands, however it is written."""
+    return log.place if log.path is None else os.path.realpath(log.path)
+
+
 class Leases:
     """The lease of one driver, which a thread renews until `close`, and what this driver knows of the others.
 
@@ -50,11 +89,10 @@ class Leases:
         self.history, self.log, self.number = history, history.log, driver
         if type(driver) is not int:
             raise TypeError(f"append of the log {self.log!r:.60} returned {driver!r:.60}; it must return the event's position")
-        self._place = self.log.place if self.log.path is None else os.path.realpath(self.log.path)  # however it is written
+        self._place, self._heartbeats = _place_of(self.log), Heartbeats(self.log)
         self._process, self._lease = this_process(), lease
         self._seen, self._beats, self._beaten = len(history), 0, 0.0
         self._lock = threading.Lock()  # one beat after the other
-        self._heard: dict[int, tuple[int, float]] = {}  # beats of every other driver, and since when by this process's clock
         self._living: dict[int, Driver] = {}
         self._dead: list[Driver] = []  # whose rows were there at the last look
         self._looked = (-1, 0.0)  # how many runs had begun at the last look, and when it was
@@ -139,17 +177,7 @@ class Leases:
         return min([len(self.history), *(driver.seen for driver in self.list_living().values())])
 
     def _is_alive(self, row: Driver, age: float | None, asked: float) -> bool:
-        """Whether a row is a living driver's. Its silence counts from when a new beat was here to when the row was `asked` for:
-        this process may be stopped at any time, and what it has read is old when it goes on."""
-        if row.process == self._process:
-            return (self._place, row.number) in _working
-        if is_gone(row.process):
-            return False
-        beats, since = self._heard.get(row.number, (None, 0.0))
-        if beats != row.beats:
-            since = time.monotonic()
-            self._heard[row.number] = row.beats, since
-        return (asked - since if age is None else age) <= row.lease
+        return self._heartbeats.is_alive(row, age, asked)
 
     def _has_expired(self) -> bool:
         """By a clock that goes on while the machine sleeps; where it is set, there is a beat too many."""

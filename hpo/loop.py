@@ -28,10 +28,9 @@ from hpo.stop_rules import StopRule, obey_rules
 from hpo.stopping import STOP, Turn, is_over, obey
 from hpo.study import Study
 from hpo.values import duration, format_value
+from hpo.watchers import Watchers
 
 PAUSE = 0.2  # seconds between two looks at the log when there is nothing to do
-
-Watch = Callable[[Study, Key | None], None]  # called after every finish (with its key) and every start (with None)
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,11 @@ class Loop:
     """One driver's work on a study, from the jobs that nobody runs to the last one that it may help with."""
 
     def __init__(
-        self, study: Study, executor: Executor, stop: Stop, watch: Watch | None, failures: Failures, lease: float,
+        self, study: Study, executor: Executor, stop: Stop, watchers: Watchers | None, failures: Failures, lease: float,
         disk: int | None = None,
     ) -> None:
         self.study, self.history, self.executor, self.stop = study, study.history, executor, stop
-        self.watch: Watch = watch if watch is not None else lambda study, key: None
+        self.watchers = watchers if watchers is not None else Watchers()
         self.waiting: list[Job] = []  # trained again for their checkpoints, and what waits for them
         self.running: dict[Key, Job] = {}
         self.attempts: dict[Key, int] = {}  # the attempt of every job that is running
@@ -100,6 +99,7 @@ class Loop:
     def run(self) -> History:
         try:
             self._take_over(joining=True)
+            self.watchers.begin(self.study)
             self._turn()
             obey_rules(self.stop.rules, self.history, self.study.optimizer)
             self.files.clear()  # an earlier driver may have been killed between a finish and its deletions
@@ -110,6 +110,7 @@ class Loop:
         finally:
             self.history.driver = None
             self.leases.close()
+            self.watchers.end(self.study)
         return self.history
 
     def _step(self) -> bool:
@@ -202,7 +203,7 @@ class Loop:
         self.attempts[job.key] = attempts.accepted_attempt(job.key) if again else history.attempt(job.key)
         source = {} if job.source is None else {job.source: attempts.accepted_attempt(job.source)}
         self.executor.submit(job, {**source, job.key: self.attempts[job.key]})
-        self.watch(self.study, None)
+        self.watchers(self.study, None)
 
     def _is_ours(self, job: Job) -> bool:
         """Whether this driver has a job's present attempt, or trains it again for its checkpoint."""
@@ -228,7 +229,8 @@ class Loop:
             if outcome.cause != "source" and job.key in self.history.pending:
                 how = outcome.message if outcome.cause == "worker" else ""  # the disk's name folders, which differ by run
                 mine = self.history.attempts.holders.get(job.key) == self.history.driver  # perhaps by a later attempt
-                self.history.lose(job, outcome.cause, how, None if mine else attempt)
+                if self.history.lose(job, outcome.cause, how, None if mine else attempt) and job.key in self.history.results:
+                    self.watchers(self.study, job.key)  # lost too often, which is a failure
             self.failures.count_loss(job, outcome)
         settled = self.lineage.settle(job, outcome)
         if settled is not None:
@@ -255,11 +257,12 @@ class Loop:
     def _finish(self, job: Job, result: Result, attempt: int | None = None) -> None:
         result = name_objective(result, self.study.objective)
         told = self.study.check_result(result)
-        if not self.history.finish(job, told, attempt) and attempt is not None:
+        accepted = self.history.finish(job, told, attempt)
+        if not accepted and attempt is not None:
             self.files.refuse(job.key, attempt)
         self.files.release()
         self._turn()
         obey_rules(self.stop.rules, self.history, self.study.optimizer)
-        if job.key in self.history.results:
-            self.watch(self.study, job.key)
+        if accepted:
+            self.watchers(self.study, job.key)
         self.failures.count_result(job, result, told)

@@ -52,3 +52,11 @@ def _began(number: int) -> str | None:
         return None
     fields = text.rpartition(")")[2].split()  # the name before may hold anything
     return None if fields[0] in GONE else fields[19]
+
+
+def describe_process(process: str) -> str:
+    """A process as people know it: by its number here, elsewhere with a few letters that tell machines apart."""
+    machine, _, rest = process.rpartition("/")[0].rpartition("/")
+    if not machine:
+        return process
+    return f"process {rest}" if machine == _machine() else f"process {rest} on {machine.partition('-')[0]}"

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hpo import arguments
-from hpo.display import Lines
 from hpo.executors import Executor, executor_options, make_executor
 from hpo.executors.base import Measuring
 from hpo.failures import Caught, Failures, explain_interrupts
 from hpo.history import History
 from hpo.leases import LEASE
 from hpo.logs import Log, open_log
-from hpo.loop import Loop, Stop, Watch
+from hpo.loop import Loop, Stop
 from hpo.objective import Objective, kind
 from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
@@ -24,16 +23,19 @@ from hpo.signals import Terminated, handle_termination
 from hpo.space import Space
 from hpo.stop_rules import StopRule
 from hpo.study import Study
+from hpo.terminal import make_display
 from hpo.values import duration, format_value
+from hpo.watchers import Watch, Watchers, list_watchers
 
 
 def run(
-    study: Study, executor: Executor, stop: Stop | None = None, watch: Watch | None = None, *, catch: Caught = (),
-    lease: float = LEASE, keep: str | int = "live", disk: int | str | None = None,
+    study: Study, executor: Executor, stop: Stop | None = None, watch: Watch | Sequence[Watch] | None = None, *,
+    catch: Caught = (), lease: float = LEASE, keep: str | int = "live", disk: int | str | None = None,
 ) -> History:
     """Drives a study until it is finished or `stop` says so, beside any number of other drivers of the same log; takes over what
     dead ones had in flight; closes the executor.
 
+    watch   who is told of each start and each result: a function of the study and a key, or several (hpo/watchers.py)
     lease   seconds without a sign of life after which the other drivers take over what this one has in flight (hpo/leases.py)
     keep    which checkpoints stay. "live": those that a later job may start from, those of jobs in flight with their sources, and
             the best, which may be recommended. A number: also those of the best so many trials. "all": every one. Drivers of one
@@ -48,7 +50,8 @@ def run(
     The order in every job: the checkpoint is durable (executor), `finish` is appended, old checkpoints are dropped (`drop`).
     """
     stop = stop if stop is not None else Stop()
-    _refuse_others(study, executor, stop, watch)
+    _refuse_others(study, executor, stop)
+    watchers = Watchers(watch)
     lease = duration("lease", lease, zero=False) or LEASE
     with handle_termination():
         try:
@@ -61,7 +64,7 @@ def run(
             study.retain(which)
             for rule in stop.rules:
                 rule.refuse(study.header, study.optimizer)
-            return Loop(study, executor, stop, watch, Failures(catch), lease, limit).run()
+            return Loop(study, executor, stop, watchers, Failures(catch), lease, limit).run()
         except Terminated:
             study.history.log.close()
             raise
@@ -84,7 +87,7 @@ def refuse(optimizer: Optimizer, objective: str, horizon: int) -> None:
         raise ValueError(f"{name} clones trials, but f(config, report) cannot be cloned; give a Run factory")
 
 
-def _refuse_others(study: Any, executor: Any, stop: Any, watch: Any) -> None:
+def _refuse_others(study: Any, executor: Any, stop: Any) -> None:
     """Raises TypeError in one sentence for an argument that `run` does not take."""
     if not isinstance(study, Study):
         raise TypeError(f"run takes a study such as Study(GP(space)), but {format_value(study)} came")
@@ -92,8 +95,6 @@ def _refuse_others(study: Any, executor: Any, stop: Any, watch: Any) -> None:
         raise TypeError(f"run takes an executor such as Inline(objective), but {format_value(executor)} came")
     if not isinstance(stop, Stop):
         raise TypeError(f"run takes a stop such as Stop(trials=50), but {format_value(stop)} came")
-    if watch is not None and not callable(watch):
-        raise TypeError(f"watch is {format_value(watch)}; allowed are a function of a study and a key, and None")
 
 
 def minimize(
@@ -120,6 +121,7 @@ def minimize(
     keep: str | int = "live",
     disk: int | str | None = None,
     quiet: bool = False,
+    watch: Watch | Sequence[Watch] | None = None,
     catch: Caught = (),
 ) -> Study:
     """Searches the space for the configuration with the lowest value.
@@ -140,11 +142,14 @@ def minimize(
                  one a temporary folder)
     keep         which of them stay: "live" (what later jobs may need, and the best), 5 (also those of the best 5 trials), "all"
     disk         what they may take together: bytes, or a text such as "20GB"; see `run`
+    quiet        prints nothing; otherwise a line after each result and, on a terminal, how far the search is
+    watch        who is told of each start and each result: a function of the study and a key, or several (hpo/watchers.py), such
+                 as those of hpo.integrations: CSV, TensorBoard, MLflow, Trackio, WandB
     catch        exceptions of the objective, as in `except`, that do not end the search even if its first three trials raise them
     """
     space = Space.of(space)
     objective, chosen = arguments.objective_over(space, objective), arguments.optimizer_over(space, optimizer, seed)
-    limits = Stop(trials, seconds, rules=arguments.rules(stop))
+    limits, watchers = Stop(trials, seconds, rules=arguments.rules(stop)), list_watchers(watch)
     workers, timeout = arguments.count("workers", workers, 1), duration("timeout", timeout, zero=False)
     renewal = {"renew_after_jobs": renew_after_jobs, "renew_after_bytes": renew_after_bytes}
     renewal = {name: arguments.count(name, value, 1) for name, value in renewal.items()}
@@ -169,7 +174,7 @@ def minimize(
         folder = f"{store.path}.checkpoints"  # a resumed study needs its checkpoints as much as its log
     with explain_interrupts(None if given else store, study, store.place or ("the log that was given" if given else None)):
         pool = make_executor(executor, trained, study.header.horizon, folder, options)
-        run(study, pool, limits, None if quiet else Lines(), catch=catch, keep=keep, disk=disk)
+        run(study, pool, limits, watchers if quiet else [make_display(), *watchers], catch=catch, keep=keep, disk=disk)
     return study
 
 
@@ -216,6 +221,7 @@ def maximize(
     keep: str | int = "live",
     disk: int | str | None = None,
     quiet: bool = False,
+    watch: Watch | Sequence[Watch] | None = None,
     catch: Caught = (),
 ) -> Study:
     """Like `minimize`, but for the highest value; the objective is named "value" by default."""
@@ -223,5 +229,5 @@ def maximize(
         objective, space, optimizer, trials, seed=seed, seconds=seconds, stop=stop, objectives={"value": "max"}, horizon=horizon,
         unit=unit, executor=executor, workers=workers, timeout=timeout, renew_after_jobs=renew_after_jobs,
         renew_after_bytes=renew_after_bytes, checkpoint_every=checkpoint_every, log=log, folder=folder, keep=keep, disk=disk,
-        quiet=quiet, catch=catch,
+        quiet=quiet, watch=watch, catch=catch,
     )  # fmt: skip

@@ -43,13 +43,14 @@ def rows(history: History) -> list[dict[str, Any]]:
     order = columns(history)
     found = []
     for key in history.finished_keys:
-        cells = _cells(history, key)
+        cells = row_cells(history, key)
         cells |= {"started": _clock(begun.get(key)), "finished": _clock(ended.get(key))}
         found.append({name: cells[name] for name in order if name in cells})
     return found
 
 
-def _cells(history: History, key: Key) -> dict[str, Any]:
+def row_cells(history: History, key: Key) -> dict[str, Any]:
+    """The row of a finished key without its times, by column."""
     job, result = history.jobs[key], history.results[key]
     own = {"trial": key[0], "until": key[1], "error": result.error, "source": job.source, "seed": job.seed}
     return {

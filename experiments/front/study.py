@@ -22,7 +22,7 @@ from experiments.front.table import sentences, show_table
 from experiments.front.verdict import measure_again
 from experiments.job import default
 from experiments.tune.folder import Folder, write_file
-from experiments.tune.live import Display
+from experiments.tune.live import make_panel
 from experiments.tune.prepare import set_up
 from experiments.tune.search import completion_sentence, end_cleanly, ignore_interrupts
 from hpo.executors import Inline, Processes
@@ -104,8 +104,7 @@ def search_front(work: FrontStudy) -> None:
     settings = work.settings
     with ignore_interrupts():
         pool = Processes(work.objective, settings.horizon, work.folder / "checkpoints", settings.workers)
-    with Display(settings) as display:
-        run(work.study, pool, Stop(settings.trials, settings.seconds), display)
+    run(work.study, pool, Stop(settings.trials, settings.seconds), make_panel(settings))
     work.folder.update_search(complete={"seconds": settings.seconds, "trials": settings.trials})
 
 

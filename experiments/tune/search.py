@@ -10,7 +10,7 @@ import typer
 
 from experiments.tune.folder import Folder
 from experiments.tune.handover import Handover, is_before_finals, sentence
-from experiments.tune.live import Display, summary
+from experiments.tune.live import make_panel, summary
 from experiments.tune.prepare import Search
 from hpo.executors.processes import Processes
 from hpo.loop import Stop
@@ -65,8 +65,7 @@ def search(work: Search) -> None:
     turn = Turn(settings.seconds, settings.trials, settings.workers)
     with ignore_interrupts():
         pool = Processes(work.objective, settings.horizon, work.folder / "checkpoints", settings.workers, lookahead=1)
-    with Display(settings) as display:
-        run(work.study, pool, Stop(turn=turn), display, disk=settings.disk)
+    run(work.study, pool, Stop(turn=turn), make_panel(settings), disk=settings.disk)
     work.folder.update_search(complete={"seconds": settings.seconds, "trials": settings.trials})
 
 

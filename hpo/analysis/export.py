@@ -50,11 +50,11 @@ def _csv(rows: Rows, columns: Sequence[str]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: cell_text(value) for name, value in row.items()} for row in rows)
     return text.getvalue().encode()
 
 
-def _cell(value: Any) -> Any:
+def cell_text(value: Any) -> Any:
     """What stands in a column where it has to be one text or number."""
     return json.dumps(to_json(value)) if isinstance(value, list | tuple | Mapping) else value
 
@@ -69,7 +69,7 @@ def _parquet(rows: Rows, columns: Sequence[str]) -> bytes:
         import pyarrow  # noqa: F401 - what pandas writes it by
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"parquet needs pandas and pyarrow ({error}); pip install pyarrow, or choose .csv") from None
-    cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    cells = [{name: cell_text(value) for name, value in row.items()} for row in rows]
     frame = pandas.DataFrame(cells, columns=list(columns))
     mixed = [name for name in frame.columns if frame[name].dtype == object]  # a column of parquet has one type
     frame[mixed] = frame[mixed].map(lambda value: value if pandas.isna(value) else str(value))

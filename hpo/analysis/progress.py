@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+from hpo.analysis.tally import Tally, position_of
 from hpo.bounds import feasible
 from hpo.history import History
 from hpo.job import Job, Key
@@ -13,8 +14,8 @@ from hpo.job import Job, Key
 
 @dataclass(frozen=True)
 class RungSummary:
-    """One budget: how many trials have finished or failed there, how many are running or wait for a worker, the lowest loss of
-    those that keep the optimizer's bounds."""
+    """One budget: how many trials have finished or failed there, how many of them have paused (or stopped) there, how many are
+    running or wait for a worker, the lowest loss of those that keep the optimizer's bounds."""
 
     until: int
     finished: int
@@ -22,6 +23,7 @@ class RungSummary:
     running: int
     waiting: int
     best: float | None  # value of the first objective, as it was reported
+    paused: int = 0  # succeeded below the horizon, and have not gone on yet
 
 
 def count_rungs(history: History, workers: int) -> list[RungSummary]:
@@ -35,9 +37,11 @@ def count_rungs(history: History, workers: int) -> list[RungSummary]:
 
 
 def _rung(history: History, until: int, running: int, waiting: int) -> RungSummary:
-    keys, best = history.at(until), feasible(history).at(until)[:1]
-    failed = sum(map(history.is_failure, keys))
-    return RungSummary(until, len(keys), failed, running, waiting, objective_value(history, best[0]) if best else None)
+    keys, best, tally = history.at(until), feasible(history).at(until)[:1], Tally.of(history)
+    failed = tally.failed[until]
+    paused = 0 if until == history.header.horizon else max(0, len(keys) - failed - tally.continued[until])
+    lowest = objective_value(history, best[0]) if best else None
+    return RungSummary(until, len(keys), failed, running, waiting, lowest, paused)
 
 
 def objective_value(history: History, key: Key, place: int = 0) -> float:
@@ -49,14 +53,7 @@ def total_work(history: History) -> float:
     """The budget that was trained in all: for every finished key, what it added to its source. It is read from the metric that
     has the unit's name, if there is one; else a success has trained to its budget, and a failure counts as 0."""
     sources = {key: history.jobs[key].source for key in history.results}
-    return sum(max(0.0, _position(history, key) - _position(history, source)) for key, source in sources.items())
-
-
-def _position(history: History, key: Key | None) -> float:
-    if key is None or key not in history.results:
-        return 0.0
-    reached = 0.0 if history.is_failure(key) else float(key[1])
-    return float(history.results[key].metrics.get(history.header.unit, reached))
+    return sum(max(0.0, position_of(history, key) - position_of(history, source)) for key, source in sources.items())
 
 
 def finish_times(history: History) -> dict[Key, float]:

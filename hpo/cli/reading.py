@@ -31,14 +31,14 @@ Place = Annotated[str, typer.Argument(metavar="URL", help="a database of studies
 @app.command()
 def studies(url: Place, json: Json = False) -> None:
     """Every study of a database: what searches, how far it is, the best."""
-    found = [_describe_study(name, place) for name, place in _list_places(url).items()]
+    found = [_describe_study(name, place) for name, place in list_places(url).items()]
     if json:
         return print_json(found)
     rows = [(one["study"], one["optimizer"], one["results"], one["pending"], one["summary"]) for one in found]
     print_table(["study", "optimizer", "results", "pending", "best"], rows)
 
 
-def _list_places(url: str) -> dict[str, str]:
+def list_places(url: str) -> dict[str, str]:
     """The place of every study by its name; of a log that is one study its own."""
     place = url if "://" in url else f"sqlite:///{Path(url).absolute()}"
     if "study=" not in place.partition("?")[2]:

@@ -16,7 +16,7 @@ from hpo.cli.app import app
 from tests.hpo.commands import Commands, environment, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
-ON_A_LOG = ("show", "best", "export", "plot", "report", "replay", "ask", "tell", "enqueue", "retry", "score", "delete")
+ON_A_LOG = ("show", "watch", "best", "export", "plot", "report", "replay", "ask", "tell", "enqueue", "retry", "score", "delete")
 REST = {"export": ["t.csv"], "plot": ["p.svg"], "tell": ["0", "1"], "enqueue": ["good.json"], "score": ["good.json"],
         "report": ["r.html"], "delete": ["--yes"]}  # fmt: skip
 TORCH = "import sys, hpo.cli; sys.exit(' '.join({'torch', 'pandas', 'matplotlib', 'sqlalchemy'} & {*sys.modules}) or 0)"

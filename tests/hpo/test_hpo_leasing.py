@@ -44,7 +44,7 @@ def search_faults(folder: Path, *expected: str, runs: int = 12) -> None:
 
 
 def test_leases_that_are_ignored_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Leases, "_is_alive", lambda self, row, age: False)
+    monkeypatch.setattr(Leases, "_is_alive", lambda self, row, age, asked: False)
     search_faults(tmp_path, "taken over under a valid lease", "run under two valid leases")
 
 
