@@ -142,9 +142,13 @@ def _write(source: Source, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(source.place, dtype=torch.float32, **source.options)
-        if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config  # the weights that are written are plain
+        read = transformers.AutoModelForCausalLM.from_pretrained(source.place, dtype=torch.float32, **source.options)
+        if hasattr(read.config, "quantization_config"):
+            del read.config.quantization_config  # the weights are plain by now, but a model that was quantized is not written
+        with torch.device("meta"):
+            model = transformers.AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)
+        model.load_state_dict(read.state_dict(), assign=True)
+        model.tie_weights()
         model.save_pretrained(made)
         transformers.AutoTokenizer.from_pretrained(source.place, **source.options).save_pretrained(made)
         made.rename(folder)
