@@ -132,7 +132,7 @@ class TrainConfig:
     ema             decay, in every step, of an average of the weights; the average is then evaluated; 0 is off
     patience        evaluations in a row without a better `stop_metric` after which training ends; 0 is off
     min_delta       what counts as better is better by more than this
-    stop_metric     "loss", "perplexity" or "accuracy" (of the next token, the one that is to rise)
+    stop_metric     "loss", "perplexity" or "accuracy" (of the next token); of a classifier (classify/) "macro_f1" and "f1", too
     noise_every     the gradient noise scale is measured every so many steps (scaling.py); 0 is off
     data_fraction   the share of the training text, from its start, that is used
     activation_checkpointing   activations of a block are not kept, but computed again in its backward pass

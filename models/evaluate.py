@@ -17,6 +17,7 @@ from models.data.batches import Corpus, overlap, sequences, validation_starts
 from models.engines.distributed.group import ALONE, Group
 from models.gpt import GPT
 from models.precision import context as precision_context
+from models.stopping import FALLING
 
 LOGITS = 1 << 24  # elements of logits in one pass, 64 MB in float32: fits a cache-poor CPU and any GPU
 TOKENS = 4096  # tokens in one pass; more are no faster on one core
@@ -27,7 +28,7 @@ LARGEST = 700.0  # exp of more is no number
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evaluation:
     """What a validation found: nats a token, and the share of right tokens."""
 
     loss: float
@@ -38,9 +39,10 @@ class Measured:
         """exp(loss), infinite where that is no number."""
         return exp(self.loss) if not self.loss >= LARGEST else float("inf")
 
-    def signed(self, metric: str) -> float:
-        """A metric with the sign that makes lower better."""
-        return -self.accuracy if metric == "accuracy" else float(getattr(self, metric))
+    def negate_rising(self, metric: str) -> float:
+        """A metric, negative where higher is better."""
+        value = float(getattr(self, metric))
+        return value if metric in FALLING else -value
 
 
 class Validation:
@@ -63,7 +65,7 @@ class Validation:
         return self.measure().loss
 
     @torch.no_grad()
-    def measure(self) -> Measured:
+    def measure(self) -> Evaluation:
         """Mean cross-entropy without dropout or label smoothing, summed in float64, and accuracy. Does not change the model."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         right = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -72,7 +74,7 @@ class Validation:
                 logits = self.model(ids[:, :-1])
             total += F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
             right += (logits.argmax(-1) == targets).sum()
-        return Measured(self.group.sum(total).item() / self.tokens, self.group.sum(right).item() / self.tokens)
+        return Evaluation(self.group.sum(total).item() / self.tokens, self.group.sum(right).item() / self.tokens)
 
     def _targets(self) -> Iterator[torch.Tensor]:
         """The targets of each pass; tokens that another sequence predicts too are marked, so that they count once."""

@@ -138,7 +138,7 @@ RULES: Mapping[str, Rule | Choice] = {
     "ema": _real(0, 1),
     "patience": _integer(0),
     "min_delta": _real(0),
-    "stop_metric": Choice(("loss", "perplexity", "accuracy")),
+    "stop_metric": Choice(("loss", "perplexity", "accuracy", "macro_f1", "f1")),
     "noise_every": _integer(0),
     "data_fraction": Rule(lambda v: _is_real(v) and 0 < v <= 1, "a number in (0, 1]", float),
     "batch": _integer(1),

@@ -12,7 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-NAME = re.compile(r"step-(\d+)(?:-([a-z]+)-(\S+))?\.ckpt")
+from models.stopping import FALLING
+
+NAME = re.compile(r"step-(\d+)(?:-([a-z0-9_]+)-(\S+))?\.ckpt")
+
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Snapshots:
         match = NAME.fullmatch(path.name)
         if match is None or match[2] is None:
             return None
-        return -float(match[3]) if match[2] == "accuracy" else float(match[3])
+        return float(match[3]) if match[2] in FALLING else -float(match[3])
 
     def add(self, step: int, metric: str, value: float | None, save: Callable[[Path], None]) -> Path:
         """Saves the state of a step, with what was measured there, and deletes what is to stay no longer."""

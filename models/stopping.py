@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import inf
 
+FALLING = ("loss", "perplexity")  # metrics that are to fall; others are to rise
+
 
 @dataclass
 class Stopping:

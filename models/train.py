@@ -27,7 +27,7 @@ from models.engines.choice import choose_engine
 from models.engines.cpu.kernels import keep_memory
 from models.engines.distributed.group import ALONE, Group
 from models.engines.engine import Engine
-from models.evaluate import Measured, Validation
+from models.evaluate import Evaluation, Validation
 from models.flat import layout
 from models.gpt import GPT
 from models.guard import Guard
@@ -44,6 +44,7 @@ from models.stopping import Stopping
 from models.trial import owner
 from models.weights import AVERAGE, checkpoint_weights, fit_vocabulary
 
+METRICS = ("loss", "perplexity", "accuracy")  # by which a training may end early
 CHECK_EVERY = 16  # steps between checks that the loss is finite, which wait for the device on CUDA
 SMOOTHING = 0.05  # weight of the newest step in train_loss, an exponential average over about 20 steps
 FIRST_WEIGHTS, DROPOUT = 2, 3  # roles of the seed; data/batches.py has 0 and 1
@@ -88,6 +89,8 @@ class TrainRun:
             epochs=self.config.epochs,
         )
         self._starts = epoch_starts if unit == "epochs" or self.config.epochs is not None else sampled_starts
+        if self.config.stop_metric not in METRICS:
+            raise ValueError(f"stop_metric is {self.config.stop_metric!r}, but a language model has {', '.join(METRICS)}")
         if self.config.save_every and folder is None:
             raise ValueError(f"save_every is {self.config.save_every}, but no folder was given to save in")
         keep = self.config.keep if self.group.rank == 0 else 0
@@ -114,7 +117,7 @@ class TrainRun:
         self._train_loss = torch.zeros((), device=self.device)
         self.steps = self.tokens = 0
         self.diverged = self._has_loss = False  # `_has_loss`: whether _train_loss holds anything
-        self._validated: tuple[int, Measured] | None = None  # at which step, and what was found there
+        self._validated: tuple[int, Evaluation] | None = None  # at which step, and what was found there
         self._curve: dict[int, float] = {}  # of the advance that is under way; empty between two of them
 
     @property
@@ -169,7 +172,7 @@ class TrainRun:
         if not self.diverged and self._validated is not None:
             self._curve[self.budget.unit_position(self.steps, self.tokens)] = self._validated[1].loss
             if regular:
-                self.stopping.observe(self._validated[1].signed(self.config.stop_metric), self.config.min_delta)
+                self.stopping.observe(self._validated[1].negate_rising(self.config.stop_metric), self.config.min_delta)
         return perf_counter() - started
 
     def _save_between(self, checkpoint: Callable[[], None] | None) -> float:
@@ -183,14 +186,14 @@ class TrainRun:
             checkpoint()
         return perf_counter() - started
 
-    def _validate(self) -> Measured:
+    def _validate(self) -> Evaluation:
         if self.average is None:
             return self.validation.measure()
         with self.average.swap_into(self.flat.weights, self.engine.publish):
             return self.validation.measure()
 
     def _metrics(self, seconds: float, tokens_per_second: float) -> dict[str, float]:
-        found = Measured(nan, nan) if self.diverged or self._validated is None else self._validated[1]
+        found = Evaluation(nan, nan) if self.diverged or self._validated is None else self._validated[1]
         measured = {"noise_scale": self.noise.scale * self.size.context} if self.config.noise_every else {}
         return {
             "loss": found.loss,

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from models import checkpoint
 from models.data.batches import sampled_starts, sequences
-from models.evaluate import Measured
+from models.evaluate import Evaluation
 from models.schedule import lr_at
 from models.train import TrainRun
 from tests.models.laws import RunLaws, timeless
@@ -174,7 +174,7 @@ def test_evaluation_changes_no_weight_and_is_not_repeated(monkeypatch: pytest.Mo
     plain, watched = make({"dropout": 0.2}), make({"dropout": 0.2, "eval_every": 5})
     calls, measure = [], watched.validation.measure
 
-    def count_measurement() -> Measured:
+    def count_measurement() -> Evaluation:
         calls.append(watched.steps)
         return measure()
 
