@@ -101,8 +101,9 @@ class Leases:
         if runs != self._looked[0]:
             self._grown = now
         if anew or now - self._grown < LOOK or now - self._looked[1] >= LOOK:
+            asked = time.monotonic()
             rows = [(row, age) for row, age in self.log.drivers() if row.number != self.number]
-            self._living = {row.number: row for row, age in rows if self._is_alive(row, age)}
+            self._living = {row.number: row for row, age in rows if self._is_alive(row, age, asked)}
             self._dead = [row for row, _ in rows if row.number not in self._living]
             self._looked = (runs, now)
         return self._living
@@ -137,17 +138,18 @@ class Leases:
         """How many events every living driver's next proposal will have read."""
         return min([len(self.history), *(driver.seen for driver in self.list_living().values())])
 
-    def _is_alive(self, row: Driver, age: float | None) -> bool:
+    def _is_alive(self, row: Driver, age: float | None, asked: float) -> bool:
+        """Whether a row is a living driver's. Its silence counts from when a new beat was here to when the row was `asked` for:
+        this process may be stopped at any time, and what it has read is old when it goes on."""
         if row.process == self._process:
             return (self._place, row.number) in _working
         if is_gone(row.process):
             return False
-        now = time.monotonic()
-        beats, since = self._heard.get(row.number, (None, now))
+        beats, since = self._heard.get(row.number, (None, 0.0))
         if beats != row.beats:
-            self._heard[row.number] = row.beats, now
-            since = now
-        return (now - since if age is None else age) <= row.lease
+            since = time.monotonic()
+            self._heard[row.number] = row.beats, since
+        return (asked - since if age is None else age) <= row.lease
 
     def _has_expired(self) -> bool:
         """By a clock that goes on while the machine sleeps; where it is set, there is a beat too many."""

@@ -107,8 +107,9 @@ class Story:
             self.faults["taken over under a valid lease"] += not dead and ended - last <= LEASE - CLOCKS
 
     def _check_executions(self) -> None:
-        """Every attempt was executed once, by the driver whose it was, after its start."""
-        found = [one for one in self.executions if not one.again]
+        """Every attempt was executed once, by the driver whose it was, after its start. One that was lost, since the checkpoint
+        that it starts from was gone, is executed again; one that began under no lease is none of two under one."""
+        found = [one for one in self.executions if not (one.again or one.lost)]
         self.faults["an attempt executed twice"] += len(found) - len({(one.job, one.attempt) for one in found})
         spans = defaultdict(list)
         for one in found:
@@ -116,7 +117,7 @@ class Story:
             spans[one.job].append((one.begun, min(self._find_end(one), self._find_expiry(one.driver, one.begun))))
         for parts in spans.values():
             furthest = -float("inf")
-            for begin, end in sorted(parts):
+            for begin, end in sorted((begin, end) for begin, end in parts if begin < end):
                 self.faults["run under two valid leases"] += begin < furthest
                 furthest = max(furthest, end)
 
