@@ -7,6 +7,7 @@ real tokens.
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.utils import skip_init  # draws nothing from the global generator
 
 from models.config import GPTConfig
 from models.dropout import Noise
@@ -18,7 +19,7 @@ class Classifier(GPT):
 
     def __init__(self, config: GPTConfig, classes: int, filling: int, seed: int) -> None:
         super().__init__(config, seed)
-        self.verdict, self.filling = nn.Linear(config.hidden, classes), filling
+        self.verdict, self.filling = skip_init(nn.Linear, config.hidden, classes), filling
         nn.init.zeros_(self.verdict.weight)
         nn.init.zeros_(self.verdict.bias)
 

@@ -97,7 +97,8 @@ class ClassifyRun:
             raise ValueError(f"context is {self.size.context}, but the texts were encoded with {data.context}")
         if self.training.save_every and folder is None:
             raise ValueError(f"save_every is {self.training.save_every}, but no folder was given to save in")
-        self.seed, self.step, self.data = seed, 0, data
+        self.seed, self.horizon, self.data = seed, horizon, data
+        self.step, self.diverged = 0, False
         rows = round(self.training.data_fraction * len(data.train[1]))
         self.train = data.train[0][:rows], data.train[1][:rows]
         self.epoch_steps = -(-rows // self.training.batch)
@@ -114,12 +115,17 @@ class ClassifyRun:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to train."""
-        return self.step >= self.whole or self.stopping.is_over(self.training.patience)
+        return self.step >= self.whole or self.diverged or self.stopping.is_over(self.training.patience)
 
     def advance(
         self, until: int, checkpoint: Callable[[], None] | None = None
     ) -> tuple[dict[str, float], list[tuple[int, float]]]:
-        """Trains to a step; (metrics there, (step, loss) of the evaluations on the way)."""
+        """Trains to a step; (metrics there, (step, loss) of the evaluations on the way). A loss that is not finite ends the run
+        for good: the metrics are then nan. ValueError for a step behind the run or beyond the horizon."""
+        if until > self.horizon:
+            raise ValueError(f"until is {until}, but must be at most the horizon, {self.horizon}")
+        if until < self.step and not self.is_over:
+            raise ValueError(f"until is {until}, but the run has trained {self.step} steps already")
         every = self.training.eval_every
         while self.step < until and not self.is_over:
             self.train_step()
@@ -131,7 +137,8 @@ class ClassifyRun:
                 checkpoint()
         metrics = self.evaluate()
         curve, self._curve = {**self._curve, self.step: metrics["loss"]}, {}
-        return {**metrics, "train_loss": self.loss}, sorted((step, loss) for step, loss in curve.items() if isfinite(loss))
+        points = sorted((step, loss) for step, loss in curve.items() if isfinite(loss))
+        return {**metrics, "train_loss": self.loss, "steps": self.step}, points
 
     def train_step(self) -> None:
         """One update from one batch."""
@@ -143,6 +150,7 @@ class ClassifyRun:
         clip(self.flat.grads, self.training.clip)
         self.optimizer.step(lr_at(self.step, self.whole, self.training), self.training)
         self.loss = loss.item()
+        self.diverged = not isfinite(self.loss)
         self.step += 1
 
     def draw_batch(self) -> Part:
@@ -157,11 +165,16 @@ class ClassifyRun:
         """The metrics on the validation texts at this step; measured once."""
         if self._found is None or self._found[0] != self.step:
             ids, labels = self.data.valid
-            self._found = self.step, score_logits(classify(self.model, ids), labels, self.data.texts)
+            found = dict.fromkeys(METRICS, nan)
+            if not self.diverged:
+                found = score_logits(classify(self.model, ids), labels, self.data.texts)
+            self._found, self.diverged = (self.step, found), not isfinite(found["loss"])
         return self._found[1]
 
     def _observe(self) -> None:
         found, metric = self.evaluate(), self.training.stop_metric
+        if self.diverged:
+            return
         self._curve[self.step] = found["loss"]
         self.stopping.observe(found[metric] if metric in FALLING else -found[metric], self.training.min_delta)
 
@@ -175,9 +188,11 @@ class ClassifyRun:
         """Writes weights, moments and position."""
         weights = {name: weight.detach().numpy() for name, weight in self.model.named_parameters()}
         state = {name: moment.numpy() for name, moment in self.optimizer.state.items()}
+        tokens = self.step * self.training.batch * self.size.context
         position = {
-            **checkpoints.START, "steps": self.step, "tokens": self.step * self.training.batch * self.size.context, "updates": float(self.optimizer.updates),
-            "optimizer": self.training.optimizer, "owner": self._owner, "train_loss": self.loss if isfinite(self.loss) else None,
+            **checkpoints.START, "steps": self.step, "tokens": tokens, "updates": float(self.optimizer.updates),
+            "optimizer": self.training.optimizer, "owner": self._owner, "diverged": self.diverged,
+            "train_loss": self.loss if isfinite(self.loss) else None,
             "stopping": asdict(self.stopping) if isfinite(self.stopping.best) else None,
             **({"curve": sorted(self._curve.items())} if self._curve else {}),
         }  # fmt: skip
@@ -208,6 +223,8 @@ class ClassifyRun:
         else:
             self.optimizer.reset()
         self.step, self._found = saved.position["steps"], None
+        finite = all(bool(weight.isfinite().all()) for weight in self.model.parameters())
+        self.diverged = saved.position["diverged"] if own else not finite
         self.loss = loss if (loss := saved.position.get("train_loss")) is not None else nan
         self.stopping = Stopping(**((own and saved.position.get("stopping")) or {}))
         self._curve = {int(step): loss for step, loss in saved.position.get("curve", ())} if own else {}
