@@ -31,7 +31,7 @@ class ReviewRun(ClassifyRun):
             "optimizer": config["optim"], "lr": config["learning_rate"], "weight_decay": WEIGHT_DECAY, "warmup": 0,
             "schedule": "linear", "final_lr": 0.0, "batch": config[BATCH], "epochs": config["num_train_epochs"],
         }  # fmt: skip
-        super().__init__({**reader.shape, **training}, int(config.get("seed", seed)), horizon, reader.encoding)
+        super().__init__({**reader.shape, **training}, int(config.get("seed", seed)), horizon, reader.data)
 
     def train_step(self) -> None:
         super().train_step()
@@ -53,13 +53,13 @@ class Reader:
     space = SCRATCH
 
     @cached_property
-    def encoding(self) -> EncodedTexts:
+    def data(self) -> EncodedTexts:
         return EncodedTexts(self.corpus, self.shape["context"])
 
     @property
     def truth(self) -> np.ndarray:
         """(N,) classes of the test texts."""
-        return self.encoding.test[1].numpy()
+        return self.data.test[1].numpy()
 
     @property
     def horizon(self) -> int:
@@ -68,7 +68,7 @@ class Reader:
 
     def warm(self) -> None:
         """Does what must not count as seconds of a search: encodes texts, makes a step and an evaluation."""
-        _ = self.encoding.train, self.encoding.valid, self.encoding.test
+        _ = self.data.train, self.data.valid, self.data.test
         ReviewRun(self, Monitor(), self.space.default_of(0)).advance(1)
 
     # -- the arms ------------------------------------------------------------------------------------------------------
@@ -113,9 +113,9 @@ class Reader:
 
     def predict(self, weights: Weights) -> np.ndarray:
         """(N,) the classes that a model with these weights gives the test texts."""
-        model = self.encoding.make_model(GPTConfig(**self.shape), 0)
+        model = self.data.make_model(GPTConfig(**self.shape), 0)
         model.load_state_dict(weights)
-        found: np.ndarray = classify(model, self.encoding.test[0]).argmax(-1).numpy()
+        found: np.ndarray = classify(model, self.data.test[0]).argmax(-1).numpy()
         return found
 
 

@@ -220,14 +220,14 @@ def test_steps_of_a_whole_training() -> None:
 
 
 def test_filling_changes_nothing_and_no_letter_is_unknown(reader: Reader) -> None:
-    model = reader.encoding.make_model(GPTConfig(**SMALL), 0)
+    model = reader.data.make_model(GPTConfig(**SMALL), 0)
     torch.nn.init.normal_(model.verdict.weight)
-    ids = reader.encoding.valid[0][:2]
+    ids = reader.data.valid[0][:2]
     n = int((ids[0] != model.filling).sum())
     assert torch.allclose(model(ids[:1, :n]), model(ids[:1]), atol=1e-6)
     assert not torch.allclose(model(ids[:1]), model(ids[1:2]), atol=1e-3)
-    assert (reader.encoding.alphabet.encode("魑魅好")[:2] == reader.encoding.alphabet.characters.encode("\ufffd")[0]).all()
-    assert len(reader.encoding.alphabet.encode("好" * 99)) == LENGTH
+    assert (reader.data.alphabet.encode("魑魅好")[:2] == reader.data.alphabet.characters.encode("\ufffd")[0]).all()
+    assert len(reader.data.alphabet.encode("好" * 99)) == LENGTH
 
 
 def test_a_training_that_pauses_gives_the_same_weights(reader: Reader, tmp_path: Path) -> None:
