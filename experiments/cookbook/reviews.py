@@ -12,7 +12,7 @@ from experiments.cookbook.scale import Reduction
 from experiments.sentiment.corpora import read_reviews, read_tweets, reviews_file, tweets_file
 from models.classify.alphabet import Alphabet
 from models.classify.scores import accuracy, count_confusions, f1_by_class
-from models.classify.texts import LabelledTexts, split_texts
+from models.classify.texts import Labelled, LabelledTexts, split_texts
 
 LENGTH = 128  # characters
 MORE = 8  # times as many reviews as a language model has texts: they are short, and have one label each
@@ -32,13 +32,20 @@ def suggest_values(trial: Any) -> dict[str, Any]:
     }
 
 
+def find_tweets() -> list[Labelled]:
+    """Positive ones, 1, and others, 0."""
+    return [(text, int(label == 2)) for text, label in read_tweets(tweets_file())]
+
+
+def find_labelled() -> list[Labelled]:
+    """Reviews where they are, else tweets."""
+    return read_reviews(reviews_file()) if reviews_file().exists() else find_tweets()
+
+
 def find_corpus(scale: Reduction) -> LabelledTexts:
-    """Reviews where they are, else tweets (positive ones or not): MORE times as many to train on as a language model has, and
+    """Reviews or tweets: MORE times as many to train on as a language model has, and
     of all a tenth to test."""
-    is_there = reviews_file().exists()
-    tweets = [] if is_there else [(text, int(label == 2)) for text, label in read_tweets(tweets_file())]
-    texts = read_reviews(reviews_file()) if is_there else tweets
-    return split_texts(texts, ("negative", "positive"), (MORE * scale.texts, 0, -(-MORE * scale.texts // 9)))
+    return split_texts(find_labelled(), ("negative", "positive"), (MORE * scale.texts, 0, -(-MORE * scale.texts // 9)))
 
 
 def make_classifier(corpus: LabelledTexts, scale: Reduction, folder: str) -> Trainer:
