@@ -130,13 +130,17 @@ class TrainConfig:
     spike           a step is skipped if its gradient is so many times as long as usual; 0 is off
     nonfinite       if a gradient is not finite, "stop" ends the run as diverged, and "skip" skips the step
     ema             decay, in every step, of an average of the weights; the average is then evaluated; 0 is off
-    patience        evaluations in a row without a better loss after which training ends; 0 is off
+    patience        evaluations in a row without a better `stop_metric` after which training ends; 0 is off
+    min_delta       what counts as better is better by more than this
+    stop_metric     "loss", "perplexity" or "accuracy" (of the next token); of a classifier (classify/) "macro_f1" and "f1", too
     noise_every     the gradient noise scale is measured every so many steps (scaling.py); 0 is off
     data_fraction   the share of the training text, from its start, that is used
     activation_checkpointing   activations of a block are not kept, but computed again in its backward pass
     sharding        over several devices (engines/distributed/): "none" copies everything (DDP), "grads" shards gradients and
                     moments, "full" the weights as well (FSDP; ZeRO stages 2 and 3, Rajbhandari et al. 2020)
     offload         sharded weights, gradients and moments are kept in the memory of the host
+    save_every      in steps: a run that was given a folder saves itself there, for a training without a tuner; 0 is off
+    keep            how many of these checkpoints stay, the newest, and the best by `stop_metric`; 0: all
     eval_every      in steps; 0 evaluates only at the end of an advance; eval_tokens is the size of the validation set
     epochs          if given, training (and the schedule) lasts so many passes over the training part
     """
@@ -163,6 +167,8 @@ class TrainConfig:
     nonfinite: str = "stop"
     ema: float = 0.0
     patience: int = 0
+    min_delta: float = 0.0
+    stop_metric: str = "loss"
     noise_every: int = 0
     data_fraction: float = 1.0
     batch: int = 16
@@ -171,6 +177,8 @@ class TrainConfig:
     activation_checkpointing: bool = False
     sharding: str = "none"
     offload: bool = False
+    save_every: int = 0
+    keep: int = 0
     eval_every: int = 0
     eval_tokens: int = 8192
     epochs: float | None = None
@@ -183,6 +191,8 @@ class TrainConfig:
             raise ValueError("offload is True, but works with sharding grads or full only")
         if self.patience and not self.eval_every:
             raise ValueError(f"patience is {self.patience}, but needs eval_every above 0: it counts those evaluations")
+        if self.save_every and self.eval_every and self.save_every % self.eval_every:
+            raise ValueError(f"save_every is {self.save_every}, but must be a multiple of eval_every, which is {self.eval_every}")
         if self.noise_every and self.batch == 1:
             raise ValueError(f"noise_every is {self.noise_every}, but a batch of 1 has no smaller one to compare with")
         self.accumulation()

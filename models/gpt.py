@@ -149,6 +149,13 @@ class GPT(nn.Module):
         return self
 
     def forward(self, ids: Tensor, noise: Noise = None) -> Tensor:
+        x = self.features(ids, noise)
+        if self.scale != 1:
+            x = x * self.scale
+        return F.linear(x, (self.tokens if self.head is None else self.head).weight)
+
+    def features(self, ids: Tensor, noise: Noise = None) -> Tensor:
+        """What the output map reads: (B, T, H)."""
         x = self.tokens(ids)  # (B, T, H)
         if self.positions is not None:
             x = x + self.positions.weight[: ids.size(1)]
@@ -158,8 +165,8 @@ class GPT(nn.Module):
                 x = recompute(partial(block, angles=self.angles, noise=noise), x, noise)
             else:
                 x = block(x, self.angles, noise)
-        x = self.norm(x) if self.scale == 1 else self.norm(x) * self.scale
-        return F.linear(x, (self.tokens if self.head is None else self.head).weight)
+        normed: Tensor = self.norm(x)
+        return normed
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ at every step. So a checkpoint is weights, moments, averages, loss scale and pos
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from math import isfinite, nan
 from pathlib import Path
 from time import perf_counter
@@ -20,14 +20,14 @@ from torch import Tensor
 from models import checkpoint as checkpoints
 from models.average import Average
 from models.budget import Budget
-from models.config import GPTConfig, split
+from models.config import split
 from models.data.batches import Corpus, check_length, epoch_sequences, epoch_starts, sampled_starts, sequences
 from models.device import open_device, use_device
 from models.engines.choice import choose_engine
 from models.engines.cpu.kernels import keep_memory
 from models.engines.distributed.group import ALONE, Group
 from models.engines.engine import Engine
-from models.evaluate import Validation
+from models.evaluate import Evaluation, Validation
 from models.flat import layout
 from models.gpt import GPT
 from models.guard import Guard
@@ -39,33 +39,15 @@ from models.predict.cost import flops_per_token, parameters
 from models.scaling import NoiseScale
 from models.schedule import lr_at
 from models.seeds import mix
+from models.snapshots import Snapshots
 from models.stopping import Stopping
 from models.trial import owner
+from models.weights import AVERAGE, checkpoint_weights, fit_vocabulary
 
+METRICS = ("loss", "perplexity", "accuracy")  # by which a training may end early
 CHECK_EVERY = 16  # steps between checks that the loss is finite, which wait for the device on CUDA
 SMOOTHING = 0.05  # weight of the newest step in train_loss, an exponential average over about 20 steps
 FIRST_WEIGHTS, DROPOUT = 2, 3  # roles of the seed; data/batches.py has 0 and 1
-AVERAGE = "average"  # the name under which a checkpoint holds the average of the weights
-
-
-def fit_vocabulary(config: GPTConfig, corpus: Corpus) -> GPTConfig:
-    """The config, with the vocabulary of the corpus if it has none; ValueError if its own is too small."""
-    if config.vocabulary is None:
-        return replace(config, vocabulary=corpus.vocabulary)
-    if config.vocabulary < corpus.vocabulary:
-        raise ValueError(f"vocabulary is {config.vocabulary}, but corpus {corpus.name!r} needs {corpus.vocabulary}")
-    return config
-
-
-def checkpoint_weights(model: GPT, saved: checkpoints.Checkpoint, path: str | Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint; ValueError that names file and parameter if they do not fit the model."""
-    shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
-    checkpoints.check_fits(path, saved, shapes)
-    weights = {name: torch.from_numpy(saved.weights[name]) for name in shapes}
-    there, here = saved.state[AVERAGE].shape if AVERAGE in saved.state else None, (layout(weights).size,)
-    if there is not None and there != here:
-        raise ValueError(f"checkpoint {path} does not fit: {AVERAGE} is {there} in the file and {here} in the model")
-    return weights
 
 
 class TrainRun:
@@ -73,7 +55,8 @@ class TrainRun:
 
     `horizon` is the study's, in `unit` ("tokens", "steps", "epochs", "flops"), and gives the schedule its length.
     `threads` is the number of CPU threads; results are equal bit for bit only with the same number. `engine` names how a step is
-    carried out (engines/engine.py). Raises ValueError in one sentence for a config that cannot be trained.
+    carried out (engines/engine.py); `folder` is where `save_every` saves (snapshots.py). Raises ValueError in one sentence for a
+    config that cannot be trained.
     """
 
     def __init__(
@@ -86,6 +69,7 @@ class TrainRun:
         device: str = "cpu",
         threads: int = 1,
         engine: str = "eager",
+        folder: str | Path | None = None,
     ) -> None:
         model, self.config = split(config)
         self.size, self.corpus, self.seed = fit_vocabulary(model, corpus), corpus, seed
@@ -105,6 +89,12 @@ class TrainRun:
             epochs=self.config.epochs,
         )
         self._starts = epoch_starts if unit == "epochs" or self.config.epochs is not None else sampled_starts
+        if self.config.stop_metric not in METRICS:
+            raise ValueError(f"stop_metric is {self.config.stop_metric!r}, but a language model has {', '.join(METRICS)}")
+        if self.config.save_every and folder is None:
+            raise ValueError(f"save_every is {self.config.save_every}, but no folder was given to save in")
+        keep = self.config.keep if self.group.rank == 0 else 0
+        self.snapshots = None if folder is None else Snapshots(Path(folder), keep)
         if threads < 1:
             raise ValueError(f"threads is {threads}, but must be at least 1")
         kind = choose_engine(engine, self.device, threads, self.group.size, self.size, self.config)
@@ -127,7 +117,7 @@ class TrainRun:
         self._train_loss = torch.zeros((), device=self.device)
         self.steps = self.tokens = 0
         self.diverged = self._has_loss = False  # `_has_loss`: whether _train_loss holds anything
-        self._validated: tuple[int, float] | None = None  # (steps, validation loss) of the last evaluation
+        self._validated: tuple[int, Evaluation] | None = None  # at which step, and what was found there
         self._curve: dict[int, float] = {}  # of the advance that is under way; empty between two of them
 
     @property
@@ -147,10 +137,11 @@ class TrainRun:
         may save: who loads that and advances to the same budget returns what this run does.
 
         The curve has (position in the study's unit, validation loss) at every `eval_every`-th step and at the end.
-        Metrics: loss (validation, nats per token, of the average where `ema` keeps one), train_loss (average over about
-        20 steps, with label smoothing and z-loss), seconds (wall, of this advance), tokens_per_second (while training),
-        in total tokens, steps, skipped, flops, parameters, and noise_scale (tokens) where it is measured. A loss that is
-        not finite ends the run for good: the metric loss is then nan, now and in every later advance.
+        Metrics: loss (validation, nats per token, of the average where `ema` keeps one), perplexity (exp of it), accuracy (of
+        the next token), train_loss (average over about 20 steps, with label smoothing and z-loss), seconds (wall, of this
+        advance), tokens_per_second (while training), in total tokens, steps, skipped, flops, parameters, and noise_scale
+        (tokens) where it is measured. A loss that is not finite ends the run for good: the metrics loss, perplexity and
+        accuracy are then nan, now and in every later advance.
         Raises ValueError if `until` is below what the run has trained, or above the horizon.
         """
         self.budget.check(until, self.steps, self.tokens)
@@ -164,10 +155,7 @@ class TrainRun:
                 regular = bool(every) and self.steps % every == 0
                 if left == 0 or regular:
                     evaluating += self._evaluate(regular)
-                if checkpoint is not None and left > 0:
-                    evaluating -= perf_counter()
-                    checkpoint()
-                    evaluating += perf_counter()
+                evaluating += self._save_between(checkpoint if left > 0 else None)
             evaluating += self._evaluate(False)  # in case there was nothing to train; else it costs nothing
             seconds = perf_counter() - started
             metrics = self._metrics(seconds, (self.tokens - before) / max(seconds - evaluating, 1e-9))
@@ -179,25 +167,38 @@ class TrainRun:
         self._look()  # waits for the device, so that training is not timed as evaluation
         started = perf_counter()
         if not self.diverged and (self._validated is None or self._validated[0] != self.steps):
-            self._validated = (self.steps, self._validation_loss())
-            self.diverged = not isfinite(self._validated[1])
+            self._validated = (self.steps, self._validate())
+            self.diverged = not isfinite(self._validated[1].loss)
         if not self.diverged and self._validated is not None:
-            self._curve[self.budget.unit_position(self.steps, self.tokens)] = self._validated[1]
+            self._curve[self.budget.unit_position(self.steps, self.tokens)] = self._validated[1].loss
             if regular:
-                self.stopping.observe(self._validated[1])
+                self.stopping.observe(self._validated[1].negate_rising(self.config.stop_metric), self.config.min_delta)
         return perf_counter() - started
 
-    def _validation_loss(self) -> float:
+    def _save_between(self, checkpoint: Callable[[], None] | None) -> float:
+        """Saves at every `save_every`-th step, and where a caller may want to; returns the seconds that it took."""
+        started = perf_counter()
+        if self.config.save_every and self.steps % self.config.save_every == 0 and self.snapshots is not None:
+            known = self._validated is not None and self._validated[0] == self.steps and not self.diverged
+            value = getattr(self._validated[1], self.config.stop_metric) if known and self._validated else None
+            self.snapshots.add(self.steps, self.config.stop_metric, value, self.save)
+        if checkpoint is not None:
+            checkpoint()
+        return perf_counter() - started
+
+    def _validate(self) -> Evaluation:
         if self.average is None:
-            return self.validation.loss()
+            return self.validation.measure()
         with self.average.swap_into(self.flat.weights, self.engine.publish):
-            return self.validation.loss()
+            return self.validation.measure()
 
     def _metrics(self, seconds: float, tokens_per_second: float) -> dict[str, float]:
-        loss = nan if self.diverged or self._validated is None else self._validated[1]
+        found = Evaluation(nan, nan) if self.diverged or self._validated is None else self._validated[1]
         measured = {"noise_scale": self.noise.scale * self.size.context} if self.config.noise_every else {}
         return {
-            "loss": loss,
+            "loss": found.loss,
+            "perplexity": found.perplexity,
+            "accuracy": found.accuracy,
             "train_loss": self._train_loss.item() if self._has_loss else nan,
             "seconds": seconds,
             "tokens": self.tokens,

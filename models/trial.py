@@ -13,7 +13,7 @@ from models.config import GPTConfig, TrainConfig
 
 # How a training is carried out, and on how much text it is judged. The same trial may go on with other values of these: its
 # weights are the same up to rounding.
-MEANS = ("micro_batch", "activation_checkpointing", "sharding", "offload", "eval_tokens")
+MEANS = ("micro_batch", "activation_checkpointing", "sharding", "offload", "eval_tokens", "save_every", "keep")
 
 
 def owner(size: GPTConfig, training: TrainConfig, seed: int) -> str:

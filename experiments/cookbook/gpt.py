@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from optuna import TrialPruned
@@ -20,16 +21,19 @@ RANGES = {**{name: spec for name, spec in NINE.items() if name != "epochs"}, "la
 
 
 def start_training(
-    config: Mapping[str, Any], scale: Reduction, steps: int, corpus: Corpus | None = None
-) -> TrainRun:
-    """A run that has not begun, of so many steps of the guide's: `scale.count_steps(steps)` of ours."""
+    config: Mapping[str, Any], scale: Reduction, steps: int, corpus: Corpus | None = None, folder: Path | None = None,
+    **more: Any,
+) -> TrainRun:  # fmt: skip
+    """A run that has not begun, of so many steps of the guide's: `scale.count_steps(steps)` of ours. `more` are other fields of
+    the training, which go before."""
     trained = {
         **scale.build_shape(config), "context": LENGTH, "bias": True, "activation": "gelu_tanh", "schedule": "linear",
         "final_lr": 0.0, "eval_tokens": EVALUATED_TOKENS, "lr": config["lr"], "batch": config["batch_size"],
         "weight_decay": config["weight_decay"],
         "warmup": scale.count_steps(config["warmup_steps"]) if config["warmup_steps"] else 0,
     }  # fmt: skip
-    return TrainRun(trained, scale.seed, scale.count_steps(steps), corpus or load_stream(), unit="steps")
+    text = corpus or load_stream()
+    return TrainRun({**trained, **more}, scale.seed, scale.count_steps(steps), text, unit="steps", folder=folder)
 
 
 def advance_training(run: TrainRun, scale: Reduction, steps: int) -> float:

@@ -9,9 +9,10 @@ import transformers
 from transformers import BertConfig, BertForSequenceClassification, EvalPrediction, Trainer, TrainingArguments
 
 from experiments.cookbook.scale import Reduction
-from experiments.sentiment.corpora import Corpus, cut_corpus, read_reviews, read_tweets, reviews_file, tweets_file
-from experiments.sentiment.reviews import FILLING, UNKNOWN, Alphabet
-from experiments.sentiment.scores import accuracy, count_confusions, f1_by_class
+from experiments.sentiment.corpora import read_reviews, read_tweets, reviews_file, tweets_file
+from models.classify.alphabet import Alphabet
+from models.classify.scores import accuracy, count_confusions, f1_by_class
+from models.classify.texts import Labelled, LabelledTexts, split_texts
 
 LENGTH = 128  # characters
 MORE = 8  # times as many reviews as a language model has texts: they are short, and have one label each
@@ -31,22 +32,29 @@ def suggest_values(trial: Any) -> dict[str, Any]:
     }
 
 
-def find_corpus(scale: Reduction) -> Corpus:
-    """Reviews where they are, else tweets (positive ones or not): MORE times as many to train on as a language model has, and
+def find_tweets() -> list[Labelled]:
+    """Positive ones, 1, and others, 0."""
+    return [(text, int(label == 2)) for text, label in read_tweets(tweets_file())]
+
+
+def find_labelled() -> list[Labelled]:
+    """Reviews where they are, else tweets."""
+    return read_reviews(reviews_file()) if reviews_file().exists() else find_tweets()
+
+
+def find_corpus(scale: Reduction) -> LabelledTexts:
+    """Reviews or tweets: MORE times as many to train on as a language model has, and
     of all a tenth to test."""
-    is_there = reviews_file().exists()
-    tweets = [] if is_there else [(text, int(label == 2)) for text, label in read_tweets(tweets_file())]
-    texts = read_reviews(reviews_file()) if is_there else tweets
-    return cut_corpus(texts, ("negative", "positive"), (MORE * scale.texts, 0, -(-MORE * scale.texts // 9)))
+    return split_texts(find_labelled(), ("negative", "positive"), (MORE * scale.texts, 0, -(-MORE * scale.texts // 9)))
 
 
-def make_classifier(corpus: Corpus, scale: Reduction, folder: str) -> Trainer:
+def make_classifier(corpus: LabelledTexts, scale: Reduction, folder: str) -> Trainer:
     """The guide's Trainer around a small encoder."""
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    alphabet = Alphabet(text for text, _ in corpus.train)
+    alphabet = Alphabet((text for text, _ in corpus.train), LENGTH)
     shape = BertConfig(
-        vocab_size=alphabet.characters.vocabulary, hidden_size=768 // scale.width, intermediate_size=3072 // scale.width,
+        vocab_size=alphabet.vocabulary, hidden_size=768 // scale.width, intermediate_size=3072 // scale.width,
         num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=LENGTH, pad_token_id=alphabet.filling,
     )  # fmt: skip
     args = TrainingArguments(  # the guide's
@@ -63,8 +71,7 @@ def make_classifier(corpus: Corpus, scale: Reduction, folder: str) -> Trainer:
 
 def make_row(alphabet: Alphabet, text: str, label: int) -> dict[str, Any]:
     """A text as ids, cut and filled up to LENGTH, where it has characters, and its class."""
-    letters = [letter if letter in alphabet.letters else UNKNOWN for letter in text[:LENGTH]]
-    ids = alphabet.characters.encode("".join(letters).ljust(LENGTH, FILLING))
+    ids = alphabet.encode(text)
     return {"input_ids": ids.tolist(), "attention_mask": (ids != alphabet.filling).astype(int).tolist(), "labels": label}
 
 
@@ -79,7 +86,7 @@ def name_texts() -> str:
     return reviews_file().stem if reviews_file().exists() else tweets_file().stem
 
 
-def score_positive(corpus: Corpus) -> float:
+def score_positive(corpus: LabelledTexts) -> float:
     """F1 on the test texts of always saying "positive"."""
     labels = np.array([label for _, label in corpus.test])
     return float(f1_by_class(count_confusions(labels, np.ones_like(labels), 2))[1])

@@ -17,9 +17,11 @@ import numpy as np
 import hpo
 from experiments.ledger.environment import environment
 from experiments.sentiment.budget import BudgetSpent, Monitor, Weights
-from experiments.sentiment.corpora import CORPORA, Corpus
-from experiments.sentiment.scores import accuracy, count_confusions, f1_by_class, macro_f1, write_outcomes
+from experiments.sentiment.corpora import CORPORA
+from experiments.sentiment.scores import write_outcomes
 from experiments.sentiment.spaces import SearchSpace
+from models.classify.scores import accuracy, count_confusions, f1_by_class, macro_f1
+from models.classify.texts import LabelledTexts
 
 SECONDS = 1200.0  # of the CPU, for a search
 LOWEST_RUNG = 31  # optimizer steps; an epoch of batches of 64 has 32
@@ -29,7 +31,7 @@ class Learner(Protocol):
     """What can be trained and searched on a corpus: Encoder, Reader."""
 
     @property
-    def corpus(self) -> Corpus: ...
+    def corpus(self) -> LabelledTexts: ...
     @property
     def space(self) -> SearchSpace: ...
     @property
@@ -69,19 +71,19 @@ ARMS: Mapping[str, Arm] = {
 }
 
 
-def make_encoder(corpus: Corpus) -> Learner:
+def make_encoder(corpus: LabelledTexts) -> Learner:
     from experiments.sentiment.encoder import minilm_encoder
 
     return minilm_encoder(corpus)
 
 
-def make_reader(corpus: Corpus) -> Learner:
+def make_reader(corpus: LabelledTexts) -> Learner:
     from experiments.sentiment.reviews import gpt_reader
 
     return gpt_reader(corpus)
 
 
-LEARNERS: Mapping[str, Callable[[Corpus], Learner]] = {"english": make_encoder, "chinese": make_reader}
+LEARNERS: Mapping[str, Callable[[LabelledTexts], Learner]] = {"english": make_encoder, "chinese": make_reader}
 
 
 def measure_arm(task: str, arm: str, seed: int, seconds: float = SECONDS) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def measure_learner(learner: Learner, arm: Arm, seed: int, seconds: float) -> di
     }
 
 
-def score_predictions(corpus: Corpus, truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+def score_predictions(corpus: LabelledTexts, truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
     """Scores on the test texts, and for intervals a letter for every text (scores.py)."""
     classes, positive = len(corpus.classes), corpus.classes.index(corpus.positive)
     found = count_confusions(truth, predicted, classes)

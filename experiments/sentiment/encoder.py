@@ -28,11 +28,11 @@ from transformers import (
 
 import hpo
 from experiments.sentiment.budget import Monitor, Weights, search_within
-from experiments.sentiment.corpora import Corpus, Labelled
-from experiments.sentiment.scores import count_confusions, macro_f1
 from experiments.sentiment.spaces import PRETRAINED, WEIGHT_DECAY, most_steps, whole_steps
 from hpo.integrations.transformers import TrainerRun, set_arguments
 from hpo.objective import Curve
+from models.classify.scores import count_confusions, macro_f1
+from models.classify.texts import Labelled, LabelledTexts
 from models.data.corpora import package_folder
 
 LENGTH = 64  # tokens
@@ -91,7 +91,7 @@ class Encoder:
     pad          rows -> a batch of tensors
     """
 
-    corpus: Corpus
+    corpus: LabelledTexts
     make_model: Callable[[], Any]
     encode: Callable[[Sequence[str]], list[Row]]
     pad: Callable[[list[Row]], Any]
@@ -189,7 +189,7 @@ def length_of(row: Row) -> int:
     return len(row["input_ids"])
 
 
-def minilm_encoder(corpus: Corpus) -> Encoder:
+def minilm_encoder(corpus: LabelledTexts) -> Encoder:
     """MiniLM on a corpus."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

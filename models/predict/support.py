@@ -62,8 +62,9 @@ LEFT: Mapping[str, tuple[Any, ...]] = {"precision": ("bf16", "fp16"), "activatio
 
 BESIDE = frozenset({
     "optimizer", "lr", "beta1", "beta2", "eps", "momentum", "nesterov", "hypergradient", "weight_decay", "warmup", "schedule",
-    "final_lr", "decay_fraction", "decay_rate", "decay_every", "clip", "spike", "nonfinite", "ema", "patience", "noise_every",
-    "data_fraction", "batch", "micro_batch", "sharding", "offload", "eval_every", "eval_tokens", "epochs",
+    "final_lr", "decay_fraction", "decay_rate", "decay_every", "clip", "spike", "nonfinite", "ema", "patience", "min_delta",
+    "stop_metric", "noise_every", "data_fraction", "batch", "micro_batch", "sharding", "offload", "save_every", "keep",
+    "eval_every", "eval_tokens", "epochs",
 })  # fmt: skip
 """The fields of TrainConfig that change no pass: updates, batches, evaluations, and what needs several processes."""
 

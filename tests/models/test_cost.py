@@ -259,7 +259,7 @@ def allocated(config: dict[str, Any]) -> Allocated:
         passed, live.peak = live.peak, live.now
         run.engine.update(1e-3)
         updated, live.peak = live.peak, live.now
-        run._validation_loss()
+        run._validate()
     return Allocated(state, passed, updated, live.peak)
 
 

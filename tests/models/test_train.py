@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from models import checkpoint
 from models.data.batches import sampled_starts, sequences
+from models.evaluate import Evaluation
 from models.schedule import lr_at
 from models.train import TrainRun
 from tests.models.laws import RunLaws, timeless
@@ -171,13 +172,13 @@ def test_micro_batches_train_as_one(micro: int) -> None:
 
 def test_evaluation_changes_no_weight_and_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, watched = make({"dropout": 0.2}), make({"dropout": 0.2, "eval_every": 5})
-    calls, plain_loss = [], watched.validation.loss
+    calls, measure = [], watched.validation.measure
 
-    def loss() -> float:
+    def count_measurement() -> Evaluation:
         calls.append(watched.steps)
-        return plain_loss()
+        return measure()
 
-    monkeypatch.setattr(watched.validation, "loss", loss)
+    monkeypatch.setattr(watched.validation, "measure", count_measurement)
     plain.advance(20 * STEP)
     watched.advance(12 * STEP)
     watched.advance(12 * STEP)

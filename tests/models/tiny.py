@@ -1,6 +1,7 @@
 """A tiny corpus, a tiny run and a model whose every weight matters, for whoever tests training."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,10 @@ CORPUS = make_corpus()
 
 
 def make(
-    overrides: Mapping[str, Any], seed: int = 0, horizon: int = 60 * STEP, unit: str = "tokens", engine: str = "eager"
-) -> TrainRun:
-    return TrainRun({**TINY, **overrides}, seed, horizon, CORPUS, unit, engine=engine)
+    overrides: Mapping[str, Any], seed: int = 0, horizon: int = 60 * STEP, unit: str = "tokens", engine: str = "eager",
+    folder: Path | None = None,
+) -> TrainRun:  # fmt: skip
+    return TrainRun({**TINY, **overrides}, seed, horizon, CORPUS, unit, engine=engine, folder=folder)
 
 
 def shaken(config: GPTConfig) -> GPT:

@@ -1,0 +1,37 @@
+"""Warm-up of 1 % then cosine, exponential decay; AdamW and SGD; evaluation and a checkpoint every so many steps (guide D, 7).
+
+Four trainings of the default's shape. Each is evaluated ten times, saves itself five times, and of these two checkpoints stay and
+the best. Beside AdamW at a constant rate.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from experiments.cookbook.gpt import start_training
+from experiments.cookbook.outcome import Outcome
+from experiments.cookbook.scale import Reduction
+from experiments.cookbook.space import DEFAULT
+from models.snapshots import Snapshots
+
+STEPS = 2000
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "warm-up, cosine": {"warmup": 0.01, "schedule": "cosine", "final_lr": 0.0},
+    "exponential": {"warmup": 0.01, "schedule": "exponential", "decay_rate": 0.95, "decay_every": 0.02, "final_lr": 0.0},
+    "SGD, cosine": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "warmup": 0.01, "schedule": "cosine", "final_lr": 0.0},
+    "constant": {"schedule": "constant", "warmup": 0},
+}
+
+
+def rate_schedules(scale: Reduction) -> Outcome:
+    losses, whole = {}, scale.count_steps(STEPS)
+    every: dict[str, Any] = {"eval_every": max(whole // 10, 1), "save_every": 2 * max(whole // 10, 1), "keep": 2}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, fields in SCHEDULES.items():
+            run = start_training({**DEFAULT, "lr": 1e-3}, scale, STEPS, folder=Path(folder, name), **every, **fields)
+            losses[name] = run.advance(whole)[0]["loss"]
+        kept = {name: len(Snapshots(Path(folder, name)).list_steps()) for name in SCHEDULES}
+    facts = {**{name: f"{loss:.4f}" for name, loss in losses.items()}, "checkpoints that stay": max(kept.values())}
+    return Outcome("loss", min(losses.values()), {"constant": losses["constant"]}, facts=facts)
