@@ -46,12 +46,12 @@ def finetune_encoder(config: Mapping[str, Any], scale: Reduction) -> float:
     train, valid = encode_rows(corpus.train), encode_rows(corpus.valid)
     trainer = Trainer(
         model=recipe.make_classifier(2), args=args, train_dataset=train, eval_dataset=valid,
-        data_collator=DataCollatorWithPadding(load_tokenizer(NAME)), compute_metrics=score_predictions,
+        data_collator=DataCollatorWithPadding(load_tokenizer(NAME)), compute_metrics=compute_accuracy,
     )  # type: ignore[arg-type]  # fmt: skip
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
     return float(trainer.evaluate()["eval_accuracy"])
 
 
-def score_predictions(found: EvalPrediction) -> dict[str, float]:
+def compute_accuracy(found: EvalPrediction) -> dict[str, float]:
     return {"accuracy": float((np.asarray(found.predictions).argmax(-1) == found.label_ids).mean())}
