@@ -1,0 +1,76 @@
+"""The worker's side of every executor with workers elsewhere: what brings an objective to life there, and what becomes of a job.
+
+It is one piece for processes, actors of Ray, jobs of a cluster and calls of a pool: each of them only carries bytes.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpo.executors.base import Lost
+    from hpo.executors.worker import Worker
+    from hpo.job import Job, Key, Result
+
+Description = tuple[bool, str, str]  # whether the script lacks its guard; why nothing started, as a clause; the traceback
+
+
+class StartError(Exception):
+    """A worker could not begin. Its arguments are a Description, so it can be sent."""
+
+
+def describe_failure(act: str, error: BaseException) -> Description:
+    """What the driver is told of a worker that could not begin."""
+    unguarded = bool(getattr(error, "unguarded", False)) or "bootstrapping phase" in str(error)
+    said = "".join(traceback.format_exception_only(error)).strip()
+    return unguarded, f"{act} raised {said}", traceback.format_exc()
+
+
+def open_worker(arguments: bytes) -> Worker:
+    """The worker for (objective, horizon, checkpoints, checkpoint_every, when it was started), pickled. StartError if what is the
+    user's raises."""
+    act = "loading the objective"
+    try:
+        from hpo.objective import hook
+
+        objective, horizon, checkpoints, every, born = pickle.loads(arguments)
+        act = "warm()"
+        if (warm := hook(objective, "warm")) is not None:
+            warm()  # imports and data that every job needs, while the driver makes up its mind
+        act = "building the worker"
+        from hpo.executors.worker import Worker
+
+        return Worker(objective, horizon, checkpoints, every, born)
+    except BaseException as error:
+        raise StartError(*describe_failure(act, error)) from None
+
+
+def answer(worker: Worker, job: Job, attempts: Mapping[Key, int], dropped: Iterable[Key] = ()) -> bytes:
+    """The outcome of a job and the keys of the Runs that the worker holds then, pickled, for `read_answer`."""
+    from hpo.executors.faults import failed_result
+
+    worker.drop(dropped)
+    outcome: Any
+    try:
+        outcome = worker.execute(job, attempts)
+    except BaseException as error:  # KeyboardInterrupt raised by the objective
+        outcome = failed_result(error, {})
+    held = {trial: key for trial, (key, _) in worker.held.items()}
+    try:
+        return pickle.dumps((outcome, held))
+    except Exception as error:  # metrics that cannot be sent
+        return pickle.dumps((failed_result(error, {}), held))
+
+
+def read_answer(text: bytes) -> tuple[Result | Lost, dict[int, Key]]:
+    """What `answer` made; an error for what only the worker can read."""
+    from hpo.job import Result
+
+    try:
+        outcome, held = pickle.loads(text)
+    except Exception as error:
+        return Result(error=f"the result cannot be read by the driver: {error}"), {}
+    return outcome, held
