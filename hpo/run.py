@@ -9,7 +9,8 @@ from typing import Any
 
 from hpo import arguments
 from hpo.display import Lines
-from hpo.executors import Executor, executor_options, make_executor
+from hpo.executors import Executor, make_executor
+from hpo.executors import executor_options as options_of
 from hpo.executors.base import Measuring
 from hpo.failures import Caught, Failures, explain_interrupts
 from hpo.history import History
@@ -115,10 +116,13 @@ def minimize(
     renew_after_jobs: int | None = None,
     renew_after_bytes: int | None = None,
     checkpoint_every: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    executor_options: Mapping[str, Any] | None = None,
     log: str | Path | Log | None = None,
     folder: str | Path | None = None,
     keep: str | int = "live",
     disk: int | str | None = None,
+    lease: float = LEASE,
     quiet: bool = False,
     catch: Caught = (),
 ) -> Study:
@@ -130,16 +134,21 @@ def minimize(
     order        of several objectives, within a front: "crowding" or "epsilon"; see Study
     trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
     stop         a rule, or several, by which it stops before: Target(0.1), NoImprovement(patience=30), ...; see stop_rules.py
-    executor     a name of `hpo.EXECUTORS`: "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
+    executor     a name of `hpo.EXECUTORS`: "inline", "threads", "processes", or a cluster: "ray", "slurm", "batch",
+                 "futures"; with `workers`, and `timeout` in seconds a job
     renew_after_jobs, renew_after_bytes   for "processes": a worker that has done so many jobs, or holds more memory than that
                  at the end of a job, is replaced by a new process; for objectives that leak
     checkpoint_every   seconds between two saves inside a job, of a Run that allows it (see hpo.objective.Run); default 300,
                  infinity is never. Where a worker or the driver dies, the job goes on from there
+    resources    what one trial needs, {"cpu": 2, "gpu": 0.5}: of this machine for "processes", where a worker sees its own
+                 devices alone; of the cluster for "ray", "slurm" and others
+    executor_options   what else the executor takes, by name: {"devices": [0, 1]}, {"address": "auto"}; see its class
     log          the path of a SQLite file, a URL of a log, or a log: the same call again resumes it
     folder       where checkpoints stand: a path, or a URL of fsspec such as "s3://bucket/study" (default: beside the log; without
                  one a temporary folder)
     keep         which of them stay: "live" (what later jobs may need, and the best), 5 (also those of the best 5 trials), "all"
     disk         what they may take together: bytes, or a text such as "20GB"; see `run`
+    lease        seconds without a sign of life after which other drivers of the same log take over; see `run`
     catch        exceptions of the objective, as in `except`, that do not end the search even if its first three trials raise them
     """
     space = Space.of(space)
@@ -155,8 +164,10 @@ def minimize(
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
     for rule in limits.rules:
         rule.refuse(chosen.header(objectives, unit, horizon, order=order), chosen)
-    executor_options(executor)  # refuses an unknown executor before anything is made
-    options = {"workers": workers, "timeout": timeout, **renewal, "checkpoint_every": checkpoint_every}
+    lease = duration("lease", lease, zero=False) or LEASE
+    options_of(executor)  # refuses an unknown executor before anything is made
+    options = {"workers": workers, "timeout": timeout, **renewal, "checkpoint_every": checkpoint_every, "resources": resources}
+    options |= arguments.further_options(executor_options, options)
     trained = with_objects(objective, space)
     first = partial(_make_first, quiet, executor, trained, horizon or chosen.horizon, options)
     what = {"objectives": objectives, "order": order, "unit": unit, "horizon": horizon}
@@ -169,7 +180,7 @@ def minimize(
         folder = f"{store.path}.checkpoints"  # a resumed study needs its checkpoints as much as its log
     with explain_interrupts(None if given else store, study, store.place or ("the log that was given" if given else None)):
         pool = make_executor(executor, trained, study.header.horizon, folder, options)
-        run(study, pool, limits, None if quiet else Lines(), catch=catch, keep=keep, disk=disk)
+        run(study, pool, limits, None if quiet else Lines(), catch=catch, keep=keep, disk=disk, lease=lease)
     return study
 
 
@@ -211,10 +222,13 @@ def maximize(
     renew_after_jobs: int | None = None,
     renew_after_bytes: int | None = None,
     checkpoint_every: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    executor_options: Mapping[str, Any] | None = None,
     log: str | Path | Log | None = None,
     folder: str | Path | None = None,
     keep: str | int = "live",
     disk: int | str | None = None,
+    lease: float = LEASE,
     quiet: bool = False,
     catch: Caught = (),
 ) -> Study:
@@ -222,6 +236,6 @@ def maximize(
     return minimize(
         objective, space, optimizer, trials, seed=seed, seconds=seconds, stop=stop, objectives={"value": "max"}, horizon=horizon,
         unit=unit, executor=executor, workers=workers, timeout=timeout, renew_after_jobs=renew_after_jobs,
-        renew_after_bytes=renew_after_bytes, checkpoint_every=checkpoint_every, log=log, folder=folder, keep=keep, disk=disk,
-        quiet=quiet, catch=catch,
+        renew_after_bytes=renew_after_bytes, checkpoint_every=checkpoint_every, resources=resources,
+        executor_options=executor_options, log=log, folder=folder, keep=keep, disk=disk, lease=lease, quiet=quiet, catch=catch,
     )  # fmt: skip

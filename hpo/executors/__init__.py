@@ -9,6 +9,7 @@ from typing import Any
 
 from hpo.executors.base import Executor, Lost
 from hpo.executors.checkpoints import standing_name
+from hpo.executors.devices import WorkerResources, worker_resources
 from hpo.executors.inline import Inline
 from hpo.executors.processes import Processes
 from hpo.executors.simulator import Simulator
@@ -43,6 +44,6 @@ def make_executor(
 
 
 __all__ = [
-    "EXECUTORS", "Executor", "Inline", "Lost", "Processes", "Simulator", "Threads", "executor_options",
-    "make_executor", "standing_name",
+    "EXECUTORS", "Executor", "Inline", "Lost", "Processes", "Simulator", "Threads", "WorkerResources",
+    "executor_options", "make_executor", "standing_name", "worker_resources",
 ]  # fmt: skip
