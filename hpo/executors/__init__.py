@@ -8,17 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from hpo.executors.base import Executor, Lost
+from hpo.executors.batch import Batch, Slurm
+from hpo.executors.batch_system import BatchSystem
 from hpo.executors.checkpoints import standing_name
 from hpo.executors.devices import WorkerResources, worker_resources
+from hpo.executors.futures import Futures
 from hpo.executors.inline import Inline
 from hpo.executors.processes import Processes
+from hpo.executors.ray import Ray
 from hpo.executors.simulator import Simulator
 from hpo.executors.threads import Threads
 from hpo.objective import Objective
 from hpo.values import format_value
 
 # Each takes (objective, horizon, folder); what else its constructor takes are its options.
-EXECUTORS: dict[str, Callable[..., Executor]] = {"inline": Inline, "threads": Threads, "processes": Processes}
+EXECUTORS: dict[str, Callable[..., Executor]] = {
+    "inline": Inline, "threads": Threads, "processes": Processes, "ray": Ray, "slurm": Slurm, "batch": Batch,
+    "futures": Futures,
+}  # fmt: skip
 
 
 def executor_options(name: str) -> list[str]:
@@ -44,6 +51,6 @@ def make_executor(
 
 
 __all__ = [
-    "EXECUTORS", "Executor", "Inline", "Lost", "Processes", "Simulator", "Threads", "WorkerResources",
-    "executor_options", "make_executor", "standing_name", "worker_resources",
+    "EXECUTORS", "Batch", "BatchSystem", "Executor", "Futures", "Inline", "Lost", "Processes", "Ray", "Simulator", "Slurm",
+    "Threads", "WorkerResources", "executor_options", "make_executor", "standing_name", "worker_resources",
 ]  # fmt: skip

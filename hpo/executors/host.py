@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from hpo.job import Job, Key, Result
 
 Description = tuple[bool, str, str]  # whether the script lacks its guard; why nothing started, as a clause; the traceback
+
+
+class WorkerError(Exception):
+    """What a worker raised while it started; its text is the traceback there."""
 
 
 class StartError(Exception):
@@ -29,26 +33,40 @@ def describe_failure(act: str, error: BaseException) -> Description:
     return unguarded, f"{act} raised {said}", traceback.format_exc()
 
 
-def open_worker(arguments: bytes) -> Worker:
-    """The worker for (objective, horizon, checkpoints, checkpoint_every, when it was started), pickled. StartError if what is the
-    user's raises."""
+def load_arguments(arguments: bytes) -> tuple[Any, ...]:
+    """What was pickled for a worker: (objective, horizon, checkpoints, checkpoint_every); the objective is warm then. StartError
+    if what is the user's raises."""
     act = "loading the objective"
     try:
         from hpo.objective import hook
 
-        objective, horizon, checkpoints, every, born = pickle.loads(arguments)
+        loaded: tuple[Any, ...] = pickle.loads(arguments)
         act = "warm()"
-        if (warm := hook(objective, "warm")) is not None:
+        if (warm := hook(loaded[0], "warm")) is not None:
             warm()  # imports and data that every job needs, while the driver makes up its mind
-        act = "building the worker"
-        from hpo.executors.worker import Worker
-
-        return Worker(objective, horizon, checkpoints, every, born)
     except BaseException as error:
         raise StartError(*describe_failure(act, error)) from None
+    return loaded
 
 
-def answer(worker: Worker, job: Job, attempts: Mapping[Key, int], dropped: Iterable[Key] = ()) -> bytes:
+def open_worker(
+    arguments: bytes, born: float | None = None, load: Callable[[bytes], tuple[Any, ...]] = load_arguments
+) -> Worker:
+    """A worker for these arguments. StartError as above.
+
+    born: when it was asked for, by the wall clock
+    """
+    loaded = load(arguments)
+    try:
+        from hpo.executors.worker import Worker
+
+        objective, horizon, checkpoints, every = loaded
+        return Worker(objective, horizon, checkpoints, every, born)
+    except BaseException as error:
+        raise StartError(*describe_failure("building the worker", error)) from None
+
+
+def execute_job(worker: Worker, job: Job, attempts: Mapping[Key, int], dropped: Iterable[Key] = ()) -> bytes:
     """The outcome of a job and the keys of the Runs that the worker holds then, pickled, for `read_answer`."""
     from hpo.executors.faults import failed_result
 
@@ -66,7 +84,7 @@ def answer(worker: Worker, job: Job, attempts: Mapping[Key, int], dropped: Itera
 
 
 def read_answer(text: bytes) -> tuple[Result | Lost, dict[int, Key]]:
-    """What `answer` made; an error for what only the worker can read."""
+    """What `execute_job` made; an error for what only the worker can read."""
     from hpo.job import Result
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -14,7 +15,26 @@ from hpo.objective import Objective, kind
 from hpo.values import duration
 
 
-class Place(Protocol):
+class UnguardedScript(RuntimeError, SystemExit):
+    """A script that opens a pool when it is only imported. Where nobody catches it, its sentence is all that is printed."""
+
+    unguarded = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a worker imports the script it is started from, so a script that uses processes must guard its main part with "
+            'if __name__ == "__main__"'
+        )
+        self.code = str(self)
+
+
+def refuse_unguarded() -> None:
+    """Raises UnguardedScript where this process is a worker that imports its main module."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UnguardedScript
+
+
+class Member(Protocol):
     """A worker from the driver's side."""
 
     ready: bool  # whether it can be given a job
@@ -27,7 +47,7 @@ class Place(Protocol):
         ...
 
 
-P = TypeVar("P", bound=Place)
+P = TypeVar("P", bound=Member)
 
 
 class Pool(Generic[P]):
@@ -39,6 +59,7 @@ class Pool(Generic[P]):
     def __init__(
         self, objective: Objective, folder: str | Path | None, workers: int, timeout: float | None = None, lookahead: int = 0
     ) -> None:
+        refuse_unguarded()
         self.kind = kind(objective)
         self.workers, self.timeout, self.lookahead = workers, duration("timeout", timeout, zero=False), lookahead
         self._checkpoints = open_checkpoints(folder, shared=True)

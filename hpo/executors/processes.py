@@ -17,9 +17,9 @@ from pickle import PicklingError, dumps
 
 from hpo.executors.base import Lost, Outcome
 from hpo.executors.devices import plan_workers
-from hpo.executors.host import read_answer
+from hpo.executors.host import WorkerError, read_answer
 from hpo.executors.interim import read_interval
-from hpo.executors.pool import Pool
+from hpo.executors.pool import Pool, UnguardedScript, refuse_unguarded
 from hpo.executors.slot import Slot, is_unreachable
 from hpo.executors.watchdog import Watchdog
 from hpo.job import Job, Key, Result
@@ -29,23 +29,6 @@ from hpo.values import whole
 TICK = 1.0  # seconds between two looks at clocks and processes when nothing is heard
 STARTS = 10  # failed starts in a row before a pool that has worked, and in which no worker is ready now, gives up
 REST = 60.0  # longest seconds before a failed start is tried again
-
-
-class UnguardedScript(RuntimeError, SystemExit):
-    """A script that opens a pool when it is only imported. Where nobody catches it, its sentence is all that is printed."""
-
-    unguarded = True
-
-    def __init__(self) -> None:
-        super().__init__(
-            "a worker imports the script it is started from, so a script that uses processes must guard its main part with "
-            'if __name__ == "__main__"'
-        )
-        self.code = str(self)
-
-
-class WorkerError(Exception):
-    """What a worker raised while it started; its text is the traceback there."""
 
 
 class Processes(Pool[Slot]):
@@ -87,8 +70,7 @@ class Processes(Pool[Slot]):
         renew_after_jobs = None if renew_after_jobs is None else whole("renew_after_jobs", renew_after_jobs, 1)
         renew_after_bytes = None if renew_after_bytes is None else whole("renew_after_bytes", renew_after_bytes, 1)
         every = read_interval(checkpoint_every, kind(objective))
-        if getattr(multiprocessing.current_process(), "_inheriting", False):
-            raise UnguardedScript
+        refuse_unguarded()
         try:
             unreachable = is_unreachable(dumps(objective))
         except (PicklingError, AttributeError, TypeError) as error:
@@ -105,7 +87,7 @@ class Processes(Pool[Slot]):
         threads = "cpu" in (resources or {})
         self._environments = [share.environment(threads) for share in shares]  # of the workers, by their places
         self._places = list(range(len(shares)))  # those that no worker has
-        self._objective = objective, horizon, self._checkpoints, every
+        self._arguments = dumps((objective, horizon, self._checkpoints, every))
         self._changed = threading.Condition(self._lock)  # a worker is ready, or the pool is broken
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()  # None: see _broken
         self._broken: BaseException | None = None  # why the pool cannot go on
@@ -121,7 +103,7 @@ class Processes(Pool[Slot]):
 
     def _spawn(self) -> Slot:
         place = min(self._places)
-        slot = Slot(dumps((*self._objective, time.time())), self._watchdog, self._environments[place], place)
+        slot = Slot(self._arguments, self._watchdog, self._environments[place], place)
         self._places.remove(place)
         return slot
 

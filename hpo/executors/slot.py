@@ -47,7 +47,7 @@ class Slot:
         self.holds: dict[int, Key] = {}  # keys of the Runs it holds, by trial
         self.dropped: list[Key] = []  # since its last job; it hears of them with its next one
         with suppress(OSError):  # dead already: that will be seen
-            self.connection.send(preparation())
+            self.connection.send({**preparation(), "born": time.time()})
             self.connection.send_bytes(arguments)
 
     @property

@@ -30,13 +30,13 @@ def main(descriptor: int, driver: int) -> None:
     except (EOFError, OSError):
         os._exit(1)
     worker = _begin(connection, preparation, arguments)
-    from hpo.executors.host import answer
+    from hpo.executors.host import execute_job
 
     try:
         connection.send(("ready", memory()))
         while True:
             job, attempts, dropped = connection.recv()
-            connection.send(("done", answer(worker, job, attempts, dropped), memory()))
+            connection.send(("done", execute_job(worker, job, attempts, dropped), memory()))
     except (EOFError, OSError):  # the driver is gone, or this is a fork that an objective has let return
         os._exit(1)
 
@@ -55,7 +55,7 @@ def _begin(connection: Connection, preparation: dict[str, Any], arguments: bytes
     from hpo.executors.host import StartError, open_worker
 
     try:
-        return open_worker(arguments)
+        return open_worker(arguments, preparation["born"])
     except StartError as error:
         _give_up(connection, error.args)
 

@@ -131,7 +131,7 @@ def test_nothing_is_given_twice(workers: int | None, resources: dict[str, float]
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"workers": 4, "resources": {"gpu": 0.5}}, r"4 workers with 0\.5 GPUs each came, but 1 GPU is here, which has room for 2"),
+        ({"workers": 4, "resources": {"gpu": 0.5}}, r"4 workers with 0\.5 GPUs each came, but 1 GPU is here, which has room"),
         ({"resources": {"gpu": 2}}, "a trial with 2 GPUs came, but 1 GPU is here, which has room for 0 trials at once"),
         ({"workers": 3, "resources": {"cpu": 2}}, "3 workers with 2 CPU cores each came, but 4 CPU cores are here, which have"),
         ({"resources": {"gpu": 1.5}}, r"resources has 1\.5 of 'gpu'; allowed are a fraction of one, and whole ones"),
