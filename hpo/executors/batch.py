@@ -1,6 +1,6 @@
 """Jobs of a batch system, Slurm or another: each job of a study is one job there, and hands over through files.
 
-The files stand in a folder that the driver and all nodes see. A job begins at its checkpoint, since its process holds nothing
+The files stand beside the checkpoints (else in the current folder), where the driver and all nodes must see them. A job begins at its checkpoint, since its process holds nothing
 from before; one that the system loses is given out again, and goes on from what it saved inside.
 """
 
@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from hpo.processes import is_gone, this_process
 from hpo.values import duration, format_value
 
 MAIN = Path(__file__).with_name("batch_job.py")
-PLACE = "jobs-"  # first part of the name of a folder through which jobs hand over
+PLACE = ".jobs-"  # in the names of folders through which jobs hand over, behind that of the checkpoints' folder beside them
 POLL = 10.0  # seconds between two questions to a batch system, whose administrators mind more
 REST = 2.0  # seconds before a failed submission is tried again
 
@@ -101,9 +102,10 @@ class Batch(Distant[Any]):
             if is_unreachable(arguments):
                 raise TypeError("the objective cannot be sent to another process: it was typed in a shell or a notebook, or came "
                                 "by -c or standard input, where a job cannot import it; define it in a module")  # fmt: skip
-            parent = Path.cwd() if folder is None or "://" in str(folder) else self._checkpoints.folder
-            self._clear_dead(parent)
-            self._place = parent.resolve() / f"{PLACE}{secrets.token_hex(4)}"
+            beside = Path("hpo") if folder is None or "://" in str(folder) else self._checkpoints.folder
+            beside = beside.resolve()
+            self._clear_dead(beside)
+            self._place = beside.with_name(f"{beside.name}{PLACE}{secrets.token_hex(4)}")
             self._place.mkdir()
         except BaseException:
             self._checkpoints.close()
@@ -115,9 +117,9 @@ class Batch(Distant[Any]):
         self._asked = time.monotonic()  # when the system was last asked for states
         self._rest = 0.0  # until when nothing is submitted, after that has failed
 
-    def _clear_dead(self, parent: Path) -> None:
+    def _clear_dead(self, beside: Path) -> None:
         """Cancels and deletes what drivers have left that were killed on this machine."""
-        for place in parent.glob(f"{PLACE}*"):
+        for place in beside.parent.glob(f"{escape(beside.name)}{PLACE}*"):
             with suppress(OSError, BatchSystemError):
                 if is_gone((place / "driver").read_text(encoding="utf-8")):
                     self._system.end_jobs(path.read_text(encoding="utf-8") for path in place.glob("*.number"))

@@ -70,7 +70,8 @@ class BatchSystem:
         said = _call(self.submit, {"script": script, "log": log, "name": name}, options=options)
         match = re.search(self.number, said, re.MULTILINE)
         if match is None:
-            raise BatchSystemError(f"{_program(self.submit)} printed {format_value(said)}, in which {self.number} finds no number")
+            program = shlex.split(self.submit)[0]
+            raise BatchSystemError(f"{program} printed {format_value(said)}, in which {self.number} finds no number")
         return match[1]
 
     def end_jobs(self, jobs: Iterable[str]) -> None:
@@ -96,10 +97,6 @@ SLURM = BatchSystem(
         "DEADLINE": "timeout", "TIMEOUT": "timeout", "OUT_OF_MEMORY": "memory",
     },
 )  # fmt: skip
-
-
-def _program(command: str) -> str:
-    return shlex.split(command)[0]
 
 
 def _call(command: str, places: Mapping[str, str], **several: Sequence[str]) -> str:

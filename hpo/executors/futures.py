@@ -107,8 +107,8 @@ class Futures(Distant[Any]):
             return distributed.Client(pool) if isinstance(pool, str) else pool
         found = pool if self._make is None else self._make()
         if not hasattr(found, "submit") or isinstance(found, type):
-            raise ValueError(f"pool is {format_value(pool)}; allowed are a concurrent.futures.Executor, a function that makes one, "
-                             "a distributed.Client, and the address of a scheduler of Dask")  # fmt: skip
+            raise ValueError(f"pool is {format_value(pool)}; allowed are a concurrent.futures.Executor, a function that makes "
+                             "one, a distributed.Client, and the address of a scheduler of Dask")  # fmt: skip
         if self._resources:
             raise ValueError(f"resources is {format_value(self._resources)}, but only workers of Dask have resources with names")
         return found
