@@ -1,7 +1,8 @@
 """Jobs of a batch system, Slurm or another: each job of a study is one job there, and hands over through files.
 
-The files stand beside the checkpoints (else in the current folder), where the driver and all nodes must see them. A job begins at its checkpoint, since its process holds nothing
-from before; one that the system loses is given out again, and goes on from what it saved inside.
+The files stand beside the checkpoints (else in the current folder), where the driver and all nodes must see them. A job begins at
+its checkpoint, since its process holds nothing from before; one that the system loses is given out again, and goes on from what
+it saved inside.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Batch(Distant[Any]):
         super().__init__(objective, horizon, folder, workers, timeout, checkpoint_every)
         try:
             arguments = self._pack(pickle.dumps)
-            if is_unreachable(arguments):
+            if is_unreachable(pickle.dumps(objective)):
                 raise TypeError("the objective cannot be sent to another process: it was typed in a shell or a notebook, or came "
                                 "by -c or standard input, where a job cannot import it; define it in a module")  # fmt: skip
             beside = Path("hpo") if folder is None or "://" in str(folder) else self._checkpoints.folder

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from hpo.executors.base import Lost, Outcome
-from hpo.executors.host import Description, WorkerError
+from hpo.executors.host import Description, WorkerError, pack_arguments
 from hpo.executors.interim import read_interval
 from hpo.executors.pool import P, Pool, UnguardedScript
 from hpo.job import Job, Key, Result
@@ -53,7 +53,7 @@ class Distant(Pool[P]):
     def _pack(self, dumps: Callable[[Any], bytes]) -> bytes:
         """What a worker opens. TypeError in a sentence for an objective that cannot be sent."""
         try:
-            return dumps((self._objective, self._horizon, self._checkpoints, self._every))
+            return pack_arguments(dumps, self._objective, self._horizon, self._checkpoints, self._every)
         except Exception as error:
             raise TypeError(f"the objective cannot be sent to another process ({error}); define it in a module") from None
 

@@ -5,7 +5,9 @@ It is one piece for processes, actors of Ray, jobs of a cluster and calls of a p
 
 from __future__ import annotations
 
+import os
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -33,13 +35,20 @@ def describe_failure(act: str, error: BaseException) -> Description:
     return unguarded, f"{act} raised {said}", traceback.format_exc()
 
 
-def load_arguments(arguments: bytes) -> tuple[Any, ...]:
-    """What was pickled for a worker: (objective, horizon, checkpoints, checkpoint_every); the objective is warm then. StartError
-    if what is the user's raises."""
+def pack_arguments(dumps: Callable[[Any], bytes], *arguments: Any) -> bytes:
+    """Arguments for `load_arguments`, with the folders from which this process imports."""
+    return pickle.dumps(([os.path.abspath(folder) for folder in sys.path], dumps(arguments)))
+
+
+def load_arguments(packed: bytes) -> tuple[Any, ...]:
+    """(objective, horizon, checkpoints, checkpoint_every) for a worker; the objective is warm then. What the sender can import can
+    be imported here, as far as its folders are seen. StartError if what is the user's raises."""
     act = "loading the objective"
     try:
         from hpo.objective import hook
 
+        folders, arguments = pickle.loads(packed)
+        sys.path += [folder for folder in folders if folder not in sys.path and os.path.exists(folder)]
         loaded: tuple[Any, ...] = pickle.loads(arguments)
         act = "warm()"
         if (warm := hook(loaded[0], "warm")) is not None:

@@ -17,7 +17,7 @@ from pickle import PicklingError, dumps
 
 from hpo.executors.base import Lost, Outcome
 from hpo.executors.devices import plan_workers
-from hpo.executors.host import WorkerError, read_answer
+from hpo.executors.host import WorkerError, pack_arguments, read_answer
 from hpo.executors.interim import read_interval
 from hpo.executors.pool import Pool, UnguardedScript, refuse_unguarded
 from hpo.executors.slot import Slot, is_unreachable
@@ -87,7 +87,7 @@ class Processes(Pool[Slot]):
         threads = "cpu" in (resources or {})
         self._environments = [share.environment(threads) for share in shares]  # of the workers, by their places
         self._places = list(range(len(shares)))  # those that no worker has
-        self._arguments = dumps((objective, horizon, self._checkpoints, every))
+        self._arguments = pack_arguments(dumps, objective, horizon, self._checkpoints, every)
         self._changed = threading.Condition(self._lock)  # a worker is ready, or the pool is broken
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()  # None: see _broken
         self._broken: BaseException | None = None  # why the pool cannot go on

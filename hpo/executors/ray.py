@@ -17,7 +17,7 @@ from typing import Any
 
 from hpo.executors.base import Lost
 from hpo.executors.devices import SHARE, THREAD_VARIABLES, WorkerResources, list_devices, read_resources
-from hpo.executors.distant import Distant, import_optional
+from hpo.executors.distant import TICK, Distant, import_optional
 from hpo.executors.host import StartError, execute_job, open_worker, read_answer
 from hpo.executors.watchdog import Watchdog
 from hpo.frames import stack_level
@@ -144,8 +144,10 @@ class Ray(Distant[ActorSlot]):
 
     @property
     def pids(self) -> list[tuple[str, int]]:
-        """(node, process id) of the actors that have begun."""
-        found = (slot.where.split() for slot in self._slots if slot.ready)
+        """(node, process id) of the actors, once all are ready."""
+        while self._due or not all(slot.ready for slot in self._slots):
+            self._poll(TICK)
+        found = (slot.where.split() for slot in self._slots)
         return [(node, int(pid)) for node, pid in found]
 
     def _poll(self, seconds: float) -> None:
@@ -188,7 +190,7 @@ class Ray(Distant[ActorSlot]):
                 raise
             self._fail(slot, error.cause.args)
         except ray.exceptions.RayError as error:
-            self._bury(slot, _last_sentence(error))
+            self._bury(slot, _describe_death(error))
         else:
             if not slot.ready:
                 slot.where, slot.ready = said, True
@@ -253,8 +255,8 @@ def _nodes() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _last_sentence(error: BaseException) -> str:
-    """What Ray says of a death, without its lists of addresses and numbers."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+def _describe_death(error: BaseException) -> str:
+    """What Ray says of a death, without its lists of numbers, and without its guesses, which are the same every time."""
+    lines = [line.strip() for line in str(error).partition("Some common causes")[0].splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("class_name", "actor_id", "pid", "namespace", "ip"))]
     return " ".join(told)[:300] or type(error).__name__

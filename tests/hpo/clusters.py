@@ -35,12 +35,13 @@ def needs(name: str) -> dict[str, Any]:
 
 @cache
 def ray_cluster() -> Any:
-    """One Ray with eight CPUs for all tests of this process, to which tests may add nodes."""
+    """One Ray with eight CPUs and a GPU that it only says it has for all tests of this process, to which tests may add nodes."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # a socket's path is short
-    head = {"num_cpus": 8, "object_store_memory": 80_000_000, "include_dashboard": False, "temp_dir": place}
+    os.environ |= {"RAY_prestart_worker_first_driver": "0"}  # eight processes for nobody: actors bring their environment
+    head = {"num_cpus": 8, "num_gpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False, "temp_dir": place}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.connect()
 

@@ -136,6 +136,7 @@ class ExecutorLaws:
     def test_drop_spares_what_has_not_come_out(self, tmp_path: Path) -> None:
         executor = make(self.name, Traces(tmp_path / "journal"), 9, tmp_path / "c")
         try:
+            assert getattr(executor, "pids", True), "its workers are ready"
             executor.submit(Job(0, {"x": 0.3}, 3))
             if "workers" in executor_options(self.name):  # else it runs inside `wait`
                 until(lambda: bool(list((tmp_path / "c").glob("*.ckpt"))))
@@ -150,6 +151,7 @@ class ExecutorLaws:
             pytest.skip("runs a job inside wait")
         executor = make(self.name, Traces(tmp_path / "journal"), 9, tmp_path / "c", workers=2)
         try:
+            assert getattr(executor, "pids", True), "its workers are ready"
             executor.submit(Job(0, {"x": 0.3}, 3))
             executor.submit(Job(1, {"x": 0.4}, 3))
             assert executor.wait(900.0) is not None
