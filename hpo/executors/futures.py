@@ -189,7 +189,7 @@ class Futures(Distant[Any]):
         if self._ours and self._is_dask:
             self._pool.close()
         elif self._ours:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=False)
 
     def close(self) -> None:
         for future, (_, name) in self._running.items():

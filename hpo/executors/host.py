@@ -41,8 +41,8 @@ def pack_arguments(dumps: Callable[[Any], bytes], *arguments: Any) -> bytes:
 
 
 def load_arguments(packed: bytes) -> tuple[Any, ...]:
-    """(objective, horizon, checkpoints, checkpoint_every) for a worker; the objective is warm then. What the sender can import can
-    be imported here, as far as its folders are seen. StartError if what is the user's raises."""
+    """(objective, horizon, checkpoints, checkpoint_every) for a worker; the objective is warm then. What the sender can import
+    can be imported here, as far as its folders are seen. StartError if what is the user's raises."""
     act = "loading the objective"
     try:
         from hpo.objective import hook
