@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hpo import arguments
 from hpo.display import Lines
-from hpo.executors import Executor, make_executor
+from hpo.executors import Executor, is_distant, make_executor
 from hpo.executors import executor_options as options_of
 from hpo.executors.base import Measuring
 from hpo.failures import Caught, Failures, explain_interrupts
@@ -169,9 +171,10 @@ def minimize(
     options = {"workers": workers, "timeout": timeout, **renewal, "checkpoint_every": checkpoint_every, "resources": resources}
     options |= arguments.further_options(executor_options, options)
     trained = with_objects(objective, space)
-    first = partial(_make_first, quiet, executor, trained, horizon or chosen.horizon, options)
     what = {"objectives": objectives, "order": order, "unit": unit, "horizon": horizon}
-    study = _open_study(chosen, trained, first, log, what)
+    with ExitStack() as stack:
+        first = partial(_make_first, quiet, executor, trained, horizon or chosen.horizon, options, stack, folder or log)
+        study = _open_study(chosen, trained, first, log, what)
     if trials is None and seconds is None and not limits.rules and chosen.is_endless:
         limits = Stop(50)
     given = log is not None and not isinstance(log, str | Path)  # its owner closes it, and may use it again
@@ -184,11 +187,19 @@ def minimize(
     return study
 
 
-def _make_first(quiet: bool, name: str, objective: Objective, horizon: int, options: Mapping[str, Any]) -> Executor:
-    """The executor on which clones are tried before a study begins."""
+def _make_first(
+    quiet: bool, name: str, objective: Objective, horizon: int, options: Mapping[str, Any], stack: ExitStack, beside: Any
+) -> Executor:
+    """The executor on which clones are tried before a study begins. On other machines their checkpoints stand beside the study's,
+    until the stack is closed."""
     if not quiet:
         print("clones are tried first, since the objective has no attribute `explore` that says what may change", flush=True)
-    return make_executor(name, objective, horizon, None, options)
+    folder = None
+    if is_distant(name) and isinstance(beside, str | Path) and "://" not in str(beside):
+        parent = Path(beside).absolute().parent
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = stack.enter_context(TemporaryDirectory(prefix="clones-", dir=parent))
+    return make_executor(name, objective, horizon, folder, options)
 
 
 def _open_study(

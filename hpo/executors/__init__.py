@@ -12,6 +12,7 @@ from hpo.executors.batch import Batch, Slurm
 from hpo.executors.batch_system import BatchSystem
 from hpo.executors.checkpoints import standing_name
 from hpo.executors.devices import WorkerResources, worker_resources
+from hpo.executors.distant import Distant
 from hpo.executors.futures import Futures
 from hpo.executors.inline import Inline
 from hpo.executors.processes import Processes
@@ -35,6 +36,12 @@ def executor_options(name: str) -> list[str]:
     return list(inspect.signature(EXECUTORS[name]).parameters)[3:]
 
 
+def is_distant(name: str) -> bool:
+    """Whether a listed executor's workers may be on other machines, so that their checkpoints need a folder that all see."""
+    made = EXECUTORS[name]
+    return isinstance(made, type) and issubclass(made, Distant)
+
+
 def make_executor(
     name: str, objective: Objective, horizon: int = 1, folder: str | Path | None = None, options: Mapping[str, Any] | None = None
 ) -> Executor:
@@ -52,5 +59,5 @@ def make_executor(
 
 __all__ = [
     "EXECUTORS", "Batch", "BatchSystem", "Executor", "Futures", "Inline", "Lost", "Processes", "Ray", "Simulator", "Slurm",
-    "Threads", "WorkerResources", "executor_options", "make_executor", "standing_name", "worker_resources",
+    "Threads", "WorkerResources", "executor_options", "is_distant", "make_executor", "standing_name", "worker_resources",
 ]  # fmt: skip

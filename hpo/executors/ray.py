@@ -74,8 +74,9 @@ class Ray(Distant[ActorSlot]):
 
     resources     what one trial needs: {"cpu": 2, "gpu": 0.5}, and Ray's further resources by their names, "memory" (bytes) among
                   them. Default: one CPU and, as everywhere in Ray, no GPU
-    address       of the cluster: "auto", "10.0.0.1:6379", "ray://..."; None is the Ray that this process has joined, the cluster
-                  that RAY_ADDRESS names, or else one on this machine, which ends with the executor
+    address       of the cluster: "auto", "10.0.0.1:6379", "ray://...", or "local" for one of this machine that is started now
+                  and ends with the executor. None is the Ray that this process has joined, else the cluster that RAY_ADDRESS
+                  names or that runs on this machine, else "local"
     runtime_env   what Ray prepares for the actors: {"working_dir": ".", "pip": [...], "env_vars": {...}}
     checkpoint_every   seconds between two saves inside a job, of Runs that allow it (Run.advance); default 300, infinity is never
     """
@@ -102,7 +103,7 @@ class Ray(Distant[ActorSlot]):
             if address is not None and not self._ours:
                 raise ValueError(f"address is {format_value(address)}, but this process has joined a Ray already; leave it out")
             if self._ours:
-                ray.init(address=address, logging_level="error", include_dashboard=False if address is None else None)
+                ray.init(address=address, logging_level="error", include_dashboard=False if address == "local" else None)
         except BaseException:
             self._checkpoints.close()
             raise

@@ -30,7 +30,10 @@ def needs(name: str) -> dict[str, Any]:
         ray_cluster()
     if name in ("slurm", "batch"):
         queue(8)
-    return {"slurm": {"poll": 0.1}, "batch": {"system": PBS, "poll": 0.1}, "futures": {"pool": pool()}}.get(name, {})
+    if name == "futures":
+        return {"pool": pool()}
+    options: dict[str, dict[str, Any]] = {"slurm": {"poll": 0.1}, "batch": {"system": PBS, "poll": 0.1}}
+    return options.get(name, {})
 
 
 @cache

@@ -195,7 +195,7 @@ class Waiting(InsideTraces):
                 flag.touch()
                 time.sleep(900)
 
-        made._die = die
+        vars(made)["_die"] = die
         return made
 
 
@@ -215,6 +215,18 @@ def test_what_a_trial_needs_is_asked_for(place: Path) -> None:
     assert result.error is None and (result.metrics["cpu"], result.metrics["gpu"]) == (3.0, 2.0)
     words = (jobs(place)[0] / "options").read_text().splitlines()
     assert {"--cpus-per-task=3", "--gres=gpu:2", "--partition=gpu", "--no-requeue", "--parsable"} <= set(words)
+
+
+def test_clones_are_tried_where_all_nodes_see_them(place: Path, tmp_path: Path) -> None:
+    """A population whose objective does not say what may change: its clones are tried in the queue, too."""
+    (tmp_path / "logs").mkdir()
+    pbt = PBT(Random(line(), seed=1), population=2, generations=2)
+    study = hpo.minimize(
+        Traces(tmp_path / "journal"), line(), pbt, horizon=2, executor="slurm", workers=4, quiet=True,
+        log=tmp_path / "logs" / "study.db", executor_options={"poll": POLL},
+    )  # fmt: skip
+    assert len(study.history.results) == 4 and len(jobs(place)) > 5
+    assert {path.name for path in (tmp_path / "logs").iterdir()} == {"study.db", "study.db.checkpoints"}
 
 
 def test_jobs_that_cannot_begin_end_the_search(place: Path) -> None:

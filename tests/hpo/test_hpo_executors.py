@@ -14,7 +14,7 @@ import pytest
 from hpo import ASHA, EXECUTORS, Executor, Float, Job, Manual, Random, Result, Space, Stop, Study, run
 from hpo.executors import Lost, executor_options, make_executor, standing_name
 from tests.hpo.clusters import FORGETFUL, needs
-from tests.hpo.objectives import ODD, Reports, Traces, odd, sleeps, square
+from tests.hpo.objectives import ODD, Reports, Suicidal, Traces, odd, sleeps, square
 
 
 def make(name: str, objective: Any, horizon: int = 1, folder: Path | None = None, **options: Any) -> Any:
@@ -332,18 +332,6 @@ def test_a_worker_that_always_dies_is_an_error_at_the_limit_and_is_heard_of(
         _ = study.best
     (line,) = [line for line in capfd.readouterr().err.splitlines() if "lost" in line]
     assert re.match(rf"trial [01] was lost: the worker {re.escape(said)}", line) and ("memory" in line) is (how == 9)
-
-
-class Suicidal:
-    """Dies of a signal, or by itself."""
-
-    def __init__(self, how: int) -> None:
-        self.how = how
-
-    def __call__(self, config: dict[str, Any]) -> float:
-        if self.how:
-            os.kill(os.getpid(), self.how)
-        os._exit(3)
 
 
 def test_an_idle_worker_that_dies_costs_nothing(tmp_path: Path) -> None:

@@ -17,8 +17,7 @@ import pytest
 import hpo
 from hpo import ASHA, PBT, Inline, Job, Random, Result, Stop, Study, run
 from hpo.executors import Futures, Lost, standing_name
-from tests.hpo.objectives import InsideTraces, Traces, line, square
-from tests.hpo.test_hpo_executors import Suicidal
+from tests.hpo.objectives import Broken, InsideTraces, Suicidal, Traces, line, square
 
 spawned = partial(ProcessPoolExecutor, 1, mp_context=get_context("spawn"))
 
@@ -129,14 +128,6 @@ def test_minimize_on_a_pool_of_threads_and_no_timeout(tmp_path: Path) -> None:
         assert pool.submit(int).result() == 0, "it was given, and stays open"
         with pytest.raises(ValueError, match=r"the futures executor has no option 'timeout'; those that have it are \['threads'"):
             hpo.minimize(square, line(), "random", 5, timeout=3.0, **options)
-
-
-class Broken:
-    def warm(self) -> None:
-        raise ValueError("no such corpus")
-
-    def __call__(self, config: dict[str, Any]) -> float:
-        return 0.0
 
 
 def test_refused_in_one_sentence(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import hpo
-from hpo import ASHA, PBT, Inline, Job, Random, Result, Stop, Study, run, worker_resources
+from hpo import ASHA, PBT, Inline, Job, Random, Result, Stop, Study, run
 from hpo.executors import Lost, Ray, standing_name
 from tests.hpo.clusters import ray_cluster
-from tests.hpo.objectives import InsideTraces, Traces, line, sleeps, square
-from tests.hpo.test_hpo_executors import Suicidal, alive, until
-from tests.hpo.test_hpo_processes import Forks, forked
+from tests.hpo.objectives import Broken, Forks, InsideTraces, Suicidal, Traces, line, seen, sleeps, square
+from tests.hpo.test_hpo_executors import alive, until
+from tests.hpo.test_hpo_processes import forked
 
 ray = pytest.importorskip("ray")
 
@@ -108,13 +108,6 @@ def test_a_worker_that_always_dies_is_an_error_at_the_limit(cluster: Any) -> Non
     assert (result.error or "").startswith("lost 2 times: the actor died: ")
 
 
-def seen(config: dict[str, Any]) -> dict[str, float]:
-    mine = worker_resources()
-    assert os.environ["OMP_NUM_THREADS"] == str(mine.cpu) and os.environ["MINE"] == "here"
-    assert mine.devices == tuple(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
-    return {"loss": config["x"], "gpu": mine.gpu, "cpu": float(mine.cpu), "device": float(mine.devices[0])}
-
-
 def test_a_trial_gets_what_it_asks_for_and_minimize_does_so(cluster: Any) -> None:
     """Half of a device that the node only says it has."""
     study = hpo.minimize(
@@ -136,14 +129,6 @@ def test_closing_leaves_no_worker(cluster: Any) -> None:
     executor.close()
     until(lambda: not any(alive(pid) for pid in pids))
     assert ray.is_initialized(), "it was here before"
-
-
-class Broken:
-    def warm(self) -> None:
-        raise ValueError("no such corpus")
-
-    def __call__(self, config: dict[str, Any]) -> float:
-        return 0.0
 
 
 def test_a_worker_that_cannot_start_is_said(cluster: Any) -> None:
