@@ -37,7 +37,8 @@ from hpo.values import duration, format_value
 MAIN = Path(__file__).with_name("batch_job.py")
 PLACE = ".jobs-"  # in the names of folders through which jobs hand over, behind that of the checkpoints' folder beside them
 POLL = 10.0  # seconds between two questions to a batch system, whose administrators mind more
-REST = 2.0  # seconds before a failed submission is tried again
+LONGEST_REST = 60.0  # seconds before a failed submission is tried again, which are doubled from one
+PATIENT_STARTS = 12  # failed submissions in a row after which a system that has worked is given up
 
 
 @dataclass
@@ -116,6 +117,7 @@ class Batch(Distant[Any]):
         self._running: dict[str, Submission] = {}
         self._count = 0
         self._asked = time.monotonic()  # when the system was last asked for states
+        self._refused = 0  # submissions that failed in a row
         self._rest = 0.0  # until when nothing is submitted, after that has failed
 
     def _clear_dead(self, beside: Path) -> None:
@@ -138,16 +140,22 @@ class Batch(Distant[Any]):
             try:
                 number = self._system.hand_in(str(script), str(log), f"hpo-{name}", self._options)
             except BatchSystemError as error:
-                self._rest = time.monotonic() + REST
-                self._failed += 1
-                if self._failed >= STARTS:
-                    self._broken = RuntimeError(f"{self._failed} jobs in a row could not be submitted, the last because {error}")
-                    raise self._broken from None
+                self._refuse(error)
                 return
+            self._refused = 0
             write(self._place / f"{name}.number", number.encode())
             self._count += 1
             self._running[name] = Submission(job, number)
             self._backlog.pop(0)
+
+    def _refuse(self, error: BatchSystemError) -> None:
+        """The system took no job: it is asked again later, for minutes where it has worked: it may be started anew."""
+        self._refused += 1
+        self._rest = time.monotonic() + min(LONGEST_REST, 2.0 ** (self._refused - 1))
+        if self._refused >= (PATIENT_STARTS if self._worked else STARTS):
+            many = f"{self._refused} jobs in a row could not be submitted"
+            self._broken = RuntimeError(f"{many}, the last because {error}")
+            raise self._broken from None
 
     def _script(self, name: str) -> str:
         variables = self._share.environment(True)

@@ -10,6 +10,7 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def execute_job(worker: Worker, job: Job, attempts: Mapping[Key, int], dropped: 
     worker.drop(dropped)
     outcome: Any
     try:
-        outcome = worker.execute(job, attempts)
+        outcome = _cut_curve(worker.execute(job, attempts), job) if worker.kind == "report" else worker.execute(job, attempts)
     except BaseException as error:  # KeyboardInterrupt raised by the objective
         outcome = failed_result(error, {})
     held = {trial: key for trial, (key, _) in worker.held.items()}
@@ -90,6 +91,15 @@ def execute_job(worker: Worker, job: Job, attempts: Mapping[Key, int], dropped: 
         return pickle.dumps((outcome, held))
     except Exception as error:  # metrics that cannot be sent
         return pickle.dumps((failed_result(error, {}), held))
+
+
+def _cut_curve(outcome: Result | Lost, job: Job) -> Result | Lost:
+    """Without what earlier jobs of the trial have told: f(config, report) that is called anew reports it again."""
+    from hpo.executors.base import Lost
+
+    if isinstance(outcome, Lost) or job.source is None:
+        return outcome
+    return replace(outcome, curve=tuple(point for point in outcome.curve if point[0] > job.source[1]))
 
 
 def read_answer(text: bytes) -> tuple[Result | Lost, dict[int, Key]]:

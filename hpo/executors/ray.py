@@ -103,7 +103,7 @@ class Ray(Distant[ActorSlot]):
             if address is not None and not self._ours:
                 raise ValueError(f"address is {format_value(address)}, but this process has joined a Ray already; leave it out")
             if self._ours:
-                ray.init(address=address, logging_level="error", include_dashboard=False if address == "local" else None)
+                _join(ray, address)
         except BaseException:
             self._checkpoints.close()
             raise
@@ -243,6 +243,15 @@ class Ray(Distant[ActorSlot]):
             ray.shutdown()
             self._ours = False
         self._checkpoints.close()
+
+
+def _join(ray: Any, address: str | None) -> None:
+    """Joins a Ray, or starts one. ValueError where nobody answers."""
+    try:
+        ray.init(address=address, logging_level="error", include_dashboard=False if address == "local" else None)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        said = str(error).partition("\n")[0]
+        raise ValueError(f"address is {format_value(address)}, where no Ray can be joined: {said}") from error
 
 
 def _ray_name(name: str) -> str:
