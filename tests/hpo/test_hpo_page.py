@@ -88,7 +88,8 @@ def test_checkpoints_keep_to_their_budget(transcript: Transcript) -> None:
 
 
 def test_workers_have_halves_of_devices(transcript: Transcript) -> None:
-    assert eval(transcript.said["python halves.py"]) == {(0.0, 0.5), (1.0, 0.5)}
+    found = eval(transcript.said["python halves.py"])
+    assert found and found <= {(0.0, 0.5), (1.0, 0.5)}, "one of them may have been quick enough for all"
 
 
 def test_batch_systems_run_studies(transcript: Transcript) -> None:
