@@ -66,9 +66,10 @@ def test_a_node_that_is_killed_loses_its_jobs_and_no_others(cluster: Any, tmp_pa
     cluster.wait_for_nodes()
     with pytest.raises(ValueError, match="folder is None, but checkpoints of several nodes need one"):
         Ray(Traces("nowhere"), 9, workers=1)
-    journal = Traces(tmp_path / "journal", slow=0.05)
+    journal = Traces(tmp_path / "journal", slow=0.3)
     study = Study(ASHA(Random(line(), seed=3), min_resource=3, max_resource=9), unit="steps")
     executor = Ray(journal, 9, tmp_path / "c", workers=2, resources={"cpu": 0.5, "place": 1})
+    assert len(executor.pids) == 2, "one on each, and from here on each has a job until the end"
 
     def kill() -> None:
         until(lambda: journal.journal.exists() and len(journal.lines()) > 3)
@@ -77,14 +78,14 @@ def test_a_node_that_is_killed_loses_its_jobs_and_no_others(cluster: Any, tmp_pa
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        run(study, executor, Stop(trials=8))
+        run(study, executor, Stop(trials=12))
     finally:
         killer.join()
         cluster.remove_node(nodes[1], allow_graceful=False)
     causes = [event.body["cause"] for event in study.history.events if event.kind == "lost"]
     assert causes == ["worker"] and not study.history.pending
     again = Study(ASHA(Random(line(), seed=3), min_resource=3, max_resource=9), unit="steps")
-    run(again, Inline(Traces(tmp_path / "other"), 9), Stop(trials=8))
+    run(again, Inline(Traces(tmp_path / "other"), 9), Stop(trials=12))
     first = {key: result.metrics["loss"] for key, result in study.history.results.items() if key[1] == 3}
     assert first == {key: result.metrics["loss"] for key, result in again.history.results.items() if key[1] == 3}
 
