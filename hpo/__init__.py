@@ -54,7 +54,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpo.analysis.importance import Importance
-    from hpo.executors import EXECUTORS, Executor, Inline, Lost, Processes, Simulator, Threads
+    from hpo.executors import EXECUTORS, Executor, Inline, Lost, Processes, Simulator, Threads, worker_resources
     from hpo.history import History
     from hpo.job import Header, Job, Key, Note, Result
     from hpo.load import load
@@ -116,7 +116,7 @@ if TYPE_CHECKING:
 # Where each name stands. It is imported when it is asked for: a worker needs few, and most of them load much of scipy.
 PLACES = {
     "hpo.analysis.importance": "Importance",
-    "hpo.executors": "EXECUTORS Executor Inline Lost Processes Simulator Threads",
+    "hpo.executors": "EXECUTORS Executor Inline Lost Processes Simulator Threads worker_resources",
     "hpo.history": "History",
     "hpo.job": "Header Job Key Note Result",
     "hpo.load": "load",
@@ -187,5 +187,5 @@ __all__ = [
     "RegretBound", "RegularizedEvolution", "Replay", "Result", "Run", "SQLLog", "SQLiteLog", "Sampler", "Scheduler", "SimplePBT",
     "Simulator", "Sobol", "Space", "Steps", "Stop", "StopRule", "Study", "SuccessiveHalving", "Target", "Threads", "Trial",
     "Tuner", "Turn", "Vectorised", "llamatune", "load", "make", "maximize", "minimize", "open_log", "register", "run",
-    "simple_pbt", "stream",
+    "simple_pbt", "stream", "worker_resources",
 ]  # fmt: skip

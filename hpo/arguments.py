@@ -107,6 +107,18 @@ def rules(stop: Any) -> tuple[StopRule, ...]:
     return tuple(found)
 
 
+def further_options(options: Any, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The argument `executor_options`: options of an executor by name. ValueError for those that are arguments by themselves."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        raise TypeError(f"executor_options is {format_value(options)}; allowed is a mapping such as {{'devices': [0, 1]}}")
+    for name in options:
+        if name in known:
+            raise ValueError(f"executor_options holds {name!r}, which is an argument of its own")
+    return dict(options)
+
+
 def text(name: str, value: Any) -> str:
     """A string that is not empty."""
     if not isinstance(value, str) or not value:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hpo import arguments
-from hpo.executors import Executor, executor_options, make_executor
+from hpo.executors import Executor, is_distant, make_executor
+from hpo.executors import executor_options as options_of
 from hpo.executors.base import Measuring
 from hpo.failures import Caught, Failures, explain_interrupts
 from hpo.history import History
@@ -116,10 +119,13 @@ def minimize(
     renew_after_jobs: int | None = None,
     renew_after_bytes: int | None = None,
     checkpoint_every: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    executor_options: Mapping[str, Any] | None = None,
     log: str | Path | Log | None = None,
     folder: str | Path | None = None,
     keep: str | int = "live",
     disk: int | str | None = None,
+    lease: float = LEASE,
     quiet: bool = False,
     watch: Watch | Sequence[Watch] | None = None,
     catch: Caught = (),
@@ -132,11 +138,15 @@ def minimize(
     order        of several objectives, within a front: "crowding" or "epsilon"; see Study
     trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
     stop         a rule, or several, by which it stops before: Target(0.1), NoImprovement(patience=30), ...; see stop_rules.py
-    executor     a name of `hpo.EXECUTORS`: "inline", "threads" or "processes"; with `workers`, `timeout` in seconds a job
+    executor     a name of `hpo.EXECUTORS`: "inline", "threads", "processes", or a cluster: "ray", "slurm", "batch",
+                 "futures"; with `workers`, and `timeout` in seconds a job
     renew_after_jobs, renew_after_bytes   for "processes": a worker that has done so many jobs, or holds more memory than that
                  at the end of a job, is replaced by a new process; for objectives that leak
     checkpoint_every   seconds between two saves inside a job, of a Run that allows it (see hpo.objective.Run); default 300,
                  infinity is never. Where a worker or the driver dies, the job goes on from there
+    resources    what one trial needs, {"cpu": 2, "gpu": 0.5}: of this machine for "processes", where a worker sees its own
+                 devices alone; of the cluster for "ray", "slurm" and others
+    executor_options   what else the executor takes, by name: {"devices": [0, 1]}, {"address": "auto"}; see its class
     log          the path of a SQLite file, a URL of a log, or a log: the same call again resumes it
     folder       where checkpoints stand: a path, or a URL of fsspec such as "s3://bucket/study" (default: beside the log; without
                  one a temporary folder)
@@ -145,6 +155,7 @@ def minimize(
     quiet        prints nothing; otherwise a line after each result and, on a terminal, how far the search is
     watch        who is told of each start and each result: a function of the study and a key, or several (hpo/watchers.py), such
                  as those of hpo.integrations: CSV, TensorBoard, MLflow, Trackio, WandB
+    lease        seconds without a sign of life after which other drivers of the same log take over; see `run`
     catch        exceptions of the objective, as in `except`, that do not end the search even if its first three trials raise them
     """
     space = Space.of(space)
@@ -160,12 +171,15 @@ def minimize(
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
     for rule in limits.rules:
         rule.refuse(chosen.header(objectives, unit, horizon, order=order), chosen)
-    executor_options(executor)  # refuses an unknown executor before anything is made
-    options = {"workers": workers, "timeout": timeout, **renewal, "checkpoint_every": checkpoint_every}
+    lease = duration("lease", lease, zero=False) or LEASE
+    options_of(executor)  # refuses an unknown executor before anything is made
+    options = {"workers": workers, "timeout": timeout, **renewal, "checkpoint_every": checkpoint_every, "resources": resources}
+    options |= arguments.further_options(executor_options, options)
     trained = with_objects(objective, space)
-    first = partial(_make_first, quiet, executor, trained, horizon or chosen.horizon, options)
     what = {"objectives": objectives, "order": order, "unit": unit, "horizon": horizon}
-    study = _open_study(chosen, trained, first, log, what)
+    with ExitStack() as stack:
+        first = partial(_make_first, quiet, executor, trained, horizon or chosen.horizon, options, stack, folder or log)
+        study = _open_study(chosen, trained, first, log, what)
     if trials is None and seconds is None and not limits.rules and chosen.is_endless:
         limits = Stop(50)
     given = log is not None and not isinstance(log, str | Path)  # its owner closes it, and may use it again
@@ -174,15 +188,23 @@ def minimize(
         folder = f"{store.path}.checkpoints"  # a resumed study needs its checkpoints as much as its log
     with explain_interrupts(None if given else store, study, store.place or ("the log that was given" if given else None)):
         pool = make_executor(executor, trained, study.header.horizon, folder, options)
-        run(study, pool, limits, watchers if quiet else [make_display(), *watchers], catch=catch, keep=keep, disk=disk)
+        run(study, pool, limits, watchers if quiet else [make_display(), *watchers], catch=catch, keep=keep, disk=disk, lease=lease)
     return study
 
 
-def _make_first(quiet: bool, name: str, objective: Objective, horizon: int, options: Mapping[str, Any]) -> Executor:
-    """The executor on which clones are tried before a study begins."""
+def _make_first(
+    quiet: bool, name: str, objective: Objective, horizon: int, options: Mapping[str, Any], stack: ExitStack, beside: Any
+) -> Executor:
+    """The executor on which clones are tried before a study begins. On other machines their checkpoints stand beside the study's,
+    until the stack is closed."""
     if not quiet:
         print("clones are tried first, since the objective has no attribute `explore` that says what may change", flush=True)
-    return make_executor(name, objective, horizon, None, options)
+    folder = None
+    if is_distant(name) and isinstance(beside, str | Path) and "://" not in str(beside):
+        parent = Path(beside).absolute().parent
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = stack.enter_context(TemporaryDirectory(prefix="clones-", dir=parent))
+    return make_executor(name, objective, horizon, folder, options)
 
 
 def _open_study(
@@ -216,10 +238,13 @@ def maximize(
     renew_after_jobs: int | None = None,
     renew_after_bytes: int | None = None,
     checkpoint_every: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    executor_options: Mapping[str, Any] | None = None,
     log: str | Path | Log | None = None,
     folder: str | Path | None = None,
     keep: str | int = "live",
     disk: int | str | None = None,
+    lease: float = LEASE,
     quiet: bool = False,
     watch: Watch | Sequence[Watch] | None = None,
     catch: Caught = (),
@@ -228,6 +253,7 @@ def maximize(
     return minimize(
         objective, space, optimizer, trials, seed=seed, seconds=seconds, stop=stop, objectives={"value": "max"}, horizon=horizon,
         unit=unit, executor=executor, workers=workers, timeout=timeout, renew_after_jobs=renew_after_jobs,
-        renew_after_bytes=renew_after_bytes, checkpoint_every=checkpoint_every, log=log, folder=folder, keep=keep, disk=disk,
-        quiet=quiet, watch=watch, catch=catch,
+        renew_after_bytes=renew_after_bytes, checkpoint_every=checkpoint_every, resources=resources,
+        executor_options=executor_options, log=log, folder=folder, keep=keep, disk=disk, lease=lease, quiet=quiet, watch=watch,
+        catch=catch,
     )  # fmt: skip

@@ -106,5 +106,5 @@ def execute(arguments: list[str], cwd: str, env: dict[str, str], *printed: str) 
     elif how == "-c":
         exec(compile(name, "<string>", "exec"), main.__dict__)
     else:
-        main.__file__ = name
+        main.__file__ = str(Path(name).absolute())
         exec(compile(Path(name).read_text(encoding="utf-8"), name, "exec"), main.__dict__)

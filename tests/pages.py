@@ -7,6 +7,7 @@ A page is Markdown. In order, every block of
     sh        is run line by line; `# exit code 1` behind a command says how it should end
     text      holds lines that the commands of the last block before it should have printed
 
+A block of python with a line `# needs package` is left out where this package is not installed, with the commands that run it.
 Blocks without a language are shown only.
 """
 
@@ -21,6 +22,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -43,10 +45,14 @@ class Transcript:
     said: dict[str, str] = field(default_factory=dict)  # command -> what it printed
     shown: list[tuple[str, str]] = field(default_factory=list)  # a line of a text block, and what the commands before said
     problems: list[str] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)  # programs that were left out -> the package that each needs
 
     def python(self, block: str) -> None:
         name = re.fullmatch(r"# (\w+\.py)", block.splitlines()[0])
-        if name is not None:
+        needed = re.search(r"^# needs (\w+)$", block, re.MULTILINE)
+        if needed is not None and find_spec(needed[1]) is None:
+            self.absent[name[1] if name is not None else block] = needed[1]
+        elif name is not None:
             (self.folder / name[1]).write_text(block, encoding="utf-8")
         else:
             self._record(f"block {len(self.said)}", self._run(["-c", block]), 0)
@@ -61,6 +67,8 @@ class Transcript:
         for line in block.splitlines():
             command = shlex.split(line, comments=True)
             assert command[0] == "python", f"a page runs python, but {line!r} came"
+            if self.absent.keys() & set(command):
+                continue
             for option in SHORT.keys() & set(command):
                 command[command.index(option) + 1] = SHORT[option]
             expected = int(found[1]) if (found := re.search(r"# exit code (\d)", line)) else 0

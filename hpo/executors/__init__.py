@@ -8,16 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from hpo.executors.base import Executor, Lost
+from hpo.executors.batch import Batch, Slurm
+from hpo.executors.batch_system import BatchSystem
 from hpo.executors.checkpoints import standing_name
+from hpo.executors.devices import WorkerResources, worker_resources
+from hpo.executors.distant import Distant
+from hpo.executors.futures import Futures
 from hpo.executors.inline import Inline
 from hpo.executors.processes import Processes
+from hpo.executors.ray import Ray
 from hpo.executors.simulator import Simulator
 from hpo.executors.threads import Threads
 from hpo.objective import Objective
 from hpo.values import format_value
 
 # Each takes (objective, horizon, folder); what else its constructor takes are its options.
-EXECUTORS: dict[str, Callable[..., Executor]] = {"inline": Inline, "threads": Threads, "processes": Processes}
+EXECUTORS: dict[str, Callable[..., Executor]] = {
+    "inline": Inline, "threads": Threads, "processes": Processes, "ray": Ray, "slurm": Slurm, "batch": Batch,
+    "futures": Futures,
+}  # fmt: skip
 
 
 def executor_options(name: str) -> list[str]:
@@ -25,6 +34,12 @@ def executor_options(name: str) -> list[str]:
     if not isinstance(name, str) or name not in EXECUTORS:
         raise ValueError(f"unknown executor {format_value(name)}; allowed are {list(EXECUTORS)}")
     return list(inspect.signature(EXECUTORS[name]).parameters)[3:]
+
+
+def is_distant(name: str) -> bool:
+    """Whether a listed executor's workers may be on other machines, so that their checkpoints need a folder that all see."""
+    made = EXECUTORS[name]
+    return isinstance(made, type) and issubclass(made, Distant)
 
 
 def make_executor(
@@ -43,6 +58,6 @@ def make_executor(
 
 
 __all__ = [
-    "EXECUTORS", "Executor", "Inline", "Lost", "Processes", "Simulator", "Threads", "executor_options",
-    "make_executor", "standing_name",
+    "EXECUTORS", "Batch", "BatchSystem", "Executor", "Futures", "Inline", "Lost", "Processes", "Ray", "Simulator", "Slurm",
+    "Threads", "WorkerResources", "executor_options", "is_distant", "make_executor", "standing_name", "worker_resources",
 ]  # fmt: skip

@@ -10,44 +10,30 @@ import multiprocessing
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from pickle import PicklingError, dumps
 
-from hpo.executors.base import Choose, Kept, Lost, Outcome
+from hpo.executors.base import Lost, Outcome
+from hpo.executors.devices import plan_workers
+from hpo.executors.host import WorkerError, pack_arguments, read_answer
 from hpo.executors.interim import read_interval
-from hpo.executors.remote import open_checkpoints
+from hpo.executors.pool import Pool, UnguardedScript, refuse_unguarded
 from hpo.executors.slot import Slot, is_unreachable
 from hpo.executors.watchdog import Watchdog
 from hpo.job import Job, Key, Result
 from hpo.objective import Objective, kind
-from hpo.values import duration, whole
+from hpo.values import whole
 
 TICK = 1.0  # seconds between two looks at clocks and processes when nothing is heard
 STARTS = 10  # failed starts in a row before a pool that has worked, and in which no worker is ready now, gives up
 REST = 60.0  # longest seconds before a failed start is tried again
 
 
-class UnguardedScript(RuntimeError, SystemExit):
-    """A script that opens a pool when it is only imported. Where nobody catches it, its sentence is all that is printed."""
-
-    unguarded = True
-
-    def __init__(self) -> None:
-        super().__init__(
-            "a worker imports the script it is started from, so a script that uses processes must guard its main part with "
-            'if __name__ == "__main__"'
-        )
-        self.code = str(self)
-
-
-class WorkerError(Exception):
-    """What a worker raised while it started; its text is the traceback there."""
-
-
-class Processes:
-    """`workers` spawned processes, each with one BLAS thread, and `lookahead` jobs waiting behind them.
+class Processes(Pool[Slot]):
+    """`workers` spawned processes (default: one a CUDA device where there are several, else two), and `lookahead` jobs waiting
+    behind them.
 
     With a lookahead of 1 no worker waits for the driver to ask; in exchange proposals know one result less.
     A worker that dies loses its job (Lost comes out of `wait`, and the job is given out again); a job beyond `timeout`
@@ -56,6 +42,11 @@ class Processes:
     objectives that leak. The objective must be picklable: a function at the top of a module, or an instance of a class
     there. If it has a method `warm()`, every worker calls it first.
 
+    resources          what one trial needs: {"cpu": 2} threads (default: one), {"gpu": 0.5} of a device, {"gpu": 2} whole ones.
+                       A worker has these in its environment (CUDA_VISIBLE_DEVICES, OMP_NUM_THREADS, ...) before it imports
+                       anything, and a worker that replaces a dead one has the same. By default devices are divided evenly;
+                       `worker_resources` tells an objective what its worker has
+    devices            names of those that may be used, as CUDA_VISIBLE_DEVICES has them (default: those of this process)
     checkpoint_every   seconds between two saves inside a job, of Runs that allow it (Run.advance); default 300, infinity is never
     """
 
@@ -64,21 +55,22 @@ class Processes:
         objective: Objective,
         horizon: int = 1,
         folder: str | Path | None = None,
-        workers: int = 2,
+        workers: int | None = None,
         timeout: float | None = None,
         lookahead: int = 0,
         *,
+        resources: Mapping[str, float] | None = None,
+        devices: Sequence[int | str] | None = None,
         renew_after_jobs: int | None = None,
         renew_after_bytes: int | None = None,
         checkpoint_every: float | None = None,
     ) -> None:
-        workers, timeout = whole("workers", workers, 1), duration("timeout", timeout, zero=False)
+        shares = plan_workers(workers, resources, devices)
         lookahead = whole("lookahead", lookahead, 0)
         renew_after_jobs = None if renew_after_jobs is None else whole("renew_after_jobs", renew_after_jobs, 1)
         renew_after_bytes = None if renew_after_bytes is None else whole("renew_after_bytes", renew_after_bytes, 1)
         every = read_interval(checkpoint_every, kind(objective))
-        if getattr(multiprocessing.current_process(), "_inheriting", False):
-            raise UnguardedScript
+        refuse_unguarded()
         try:
             unreachable = is_unreachable(dumps(objective))
         except (PicklingError, AttributeError, TypeError) as error:
@@ -90,17 +82,14 @@ class Processes:
                 "the objective cannot be sent to another process: it was typed in a shell or a notebook, or came by -c or "
                 "standard input, where a worker cannot import it; define it in a module"
             )
-        self.kind = kind(objective)
-        self.timeout, self.workers, self.lookahead = timeout, workers, lookahead
+        super().__init__(objective, folder, len(shares), timeout, lookahead)
         self.renew_after_jobs, self.renew_after_bytes = renew_after_jobs, renew_after_bytes
-        self._checkpoints = open_checkpoints(folder, shared=True)
-        self._objective = objective, horizon, self._checkpoints, every
-        self._lock = threading.RLock()
+        threads = "cpu" in (resources or {})
+        self._environments = [share.environment(threads) for share in shares]  # of the workers, by their places
+        self._places = list(range(len(shares)))  # those that no worker has
+        self._arguments = pack_arguments(dumps, objective, horizon, self._checkpoints, every)
         self._changed = threading.Condition(self._lock)  # a worker is ready, or the pool is broken
-        self._backlog: list[Job] = []
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()  # None: see _broken
-        self._taken: dict[Key, Job] = {}  # submitted and not yet out of `wait`
-        self._attempts: dict[Key, Mapping[Key, int]] = {}  # theirs, and those that made the checkpoints they start from
         self._broken: BaseException | None = None  # why the pool cannot go on
         self._worked = False  # whether any worker was ever ready
         self._failed = 0  # starts that failed in a row
@@ -108,16 +97,15 @@ class Processes:
         self._closed = False
         self._bell, self._ring = multiprocessing.Pipe(duplex=False)  # wakes the listening thread
         self._watchdog = Watchdog()
-        self._slots = [self._spawn() for _ in range(workers)]
+        self._slots = [self._spawn() for _ in shares]
         self._listener = threading.Thread(target=self._listen, name="hpo-processes", daemon=True)
         self._listener.start()
 
     def _spawn(self) -> Slot:
-        return Slot(dumps((*self._objective, time.time())), self._watchdog)
-
-    @property
-    def free(self) -> int:
-        return self.workers + self.lookahead - len(self._taken)
+        place = min(self._places)
+        slot = Slot(self._arguments, self._watchdog, self._environments[place], place)
+        self._places.remove(place)
+        return slot
 
     @property
     def pids(self) -> list[int]:
@@ -131,26 +119,9 @@ class Processes:
 
     def submit(self, job: Job, attempts: Mapping[Key, int] | None = None) -> None:
         with self._lock:
-            self._taken[job.key], self._attempts[job.key] = job, attempts or {}
-            self._backlog.append(job)
+            self._take(job, attempts)
             self._dispatch()
         self._ring.send_bytes(b"job")  # a timeout may begin
-
-    def _dispatch(self) -> None:
-        """Gives waiting jobs to ready slots; a slot that holds a job's Run goes before the others."""
-        idle = [slot for slot in self._slots if slot.ready and slot.job is None]
-        for slot in idle:
-            if not self._backlog:
-                return
-            elsewhere = {trial for other in idle if other is not slot and other.job is None for trial in other.holds}
-            mine = [job for job in self._backlog if job.trial in slot.holds]
-            others = [job for job in self._backlog if job.trial not in elsewhere]
-            job = (mine or others or self._backlog)[0]
-            try:
-                slot.give(job, self._attempts[job.key])
-            except OSError:  # dead while it was idle; no job was lost with it, and the listener will see it
-                continue
-            self._backlog.remove(job)
 
     # -- the listening thread ----------------------------------------------------------------------------------------
 
@@ -196,14 +167,12 @@ class Processes:
             what, *said = slot.connection.recv()
         except (EOFError, OSError):
             return self._remove_slot(slot)
-        except Exception as error:  # an answer that only the worker can read
-            what, said = "done", [Result(error=f"the result cannot be read by the driver: {error}"), {}, 0]
         if what == "ready":
             self._greet(slot, *said)
         elif what == "failed":
             slot.failure = (said[0], said[1], said[2])
         else:
-            self._finish(slot, *said)
+            self._finish(slot, *read_answer(said[0]), said[1])
 
     def _greet(self, slot: Slot, memory: int) -> None:
         if self.renew_after_bytes is not None and memory > self.renew_after_bytes:
@@ -231,11 +200,11 @@ class Processes:
         how = slot.close()
         job, slot.job = slot.job, None
         if job is not None:
-            self._checkpoints.discard(job.key, self._attempts[job.key].get(job.key, 0), slot.pid)
+            self._checkpoints.discard(job.key, self._attempt(job), slot.pid)
             error = f"timeout: still running after {self.timeout or 0:g} s"
             late = Result(error=error, system={"seconds": slot.elapsed_seconds()})
             self._outcomes.put((job, late if slot.late else Lost("worker", f"the worker {how}")))
-        self._slots.remove(slot)
+        self._vacate(slot)
         if slot.ready:
             self._start()
         else:
@@ -243,8 +212,13 @@ class Processes:
 
     def _replace(self, slot: Slot) -> None:
         slot.close()
-        self._slots.remove(slot)
+        self._vacate(slot)
         self._start()
+
+    def _vacate(self, slot: Slot) -> None:
+        """Its share of the machine is the next worker's."""
+        self._slots.remove(slot)
+        self._places.append(slot.place)
 
     def _start(self) -> None:
         """A fresh worker; a system that has no room for one now is asked again later."""
@@ -295,45 +269,9 @@ class Processes:
             if outcome is None:
                 self._refuse_broken()
                 continue
-            del self._taken[outcome[0].key], self._attempts[outcome[0].key]
+            self._release(outcome[0])
             return outcome
         return None
-
-    def drop(self, keys: Collection[Key]) -> None:
-        with self._lock:
-            dead = [key for key in keys if key not in self._taken]
-            self._forget(dead)
-            self._checkpoints.drop(dead)
-
-    def _forget(self, dead: Collection[Key]) -> None:
-        """Lets the workers drop held Runs, with their next job."""
-        for slot in self._slots:
-            slot.dropped += [key for key in dead if key[0] in slot.holds or slot.job is not None]
-
-    def drop_interim(self, key: Key, attempt: int) -> None:
-        self._checkpoints.drop_interim(key, attempt)
-
-    def refuse(self, key: Key, attempt: int) -> None:
-        with self._lock:
-            self._forget([key])
-            self._checkpoints.refuse(key, attempt)
-
-    def keep(self, read: Callable[[], Kept | None]) -> None:
-        names, kept = self._checkpoints.list_names(), read()
-        if kept is None:
-            return
-        with self._lock:
-            kept = {**kept, **dict.fromkeys(self._taken)}
-            for slot in self._slots:  # a busy one holds one Run too many at most until it is told
-                slot.dropped += [key for key in slot.holds.values() if key not in kept and key not in slot.dropped]
-            self._checkpoints.keep(kept, names)
-
-    def trim(self, choose: Choose) -> None:
-        chosen = choose(self._checkpoints.measure())
-        with self._lock:
-            for key, attempt in chosen:
-                if key not in self._taken:
-                    self._checkpoints.refuse(key, attempt)
 
     def close(self) -> None:
         with self._lock:

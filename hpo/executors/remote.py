@@ -6,6 +6,7 @@ checkpoint that is a folder goes as one file: MAGIC, then a tar of it.
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import tarfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.executors.base import Stamp
-from hpo.executors.checkpoints import NAME, Checkpoints, read_stamp, remove
+from hpo.executors.checkpoints import NAME, Checkpoints, clear_temporary, read_stamp, remove
 from hpo.executors.faults import describe, storage
 from hpo.job import Key
 from hpo.values import format_value
@@ -55,6 +56,14 @@ class RemoteCheckpoints(Checkpoints):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "url": self.url}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if not self.folder.is_dir():  # on another machine than the sender's
+            clear_temporary()
+            self._open_temporary()
+            self.temporary = True
+            atexit.register(self.close)
 
     @cached_property
     def _place(self) -> tuple[Any, str]:

@@ -19,23 +19,23 @@ from hpo.job import Job, Key
 
 MAIN = Path(__file__).with_name("spawned.py")
 MAINS = {"init_main_from_name", "init_main_from_path"}  # how a worker finds the main module, if it can be found
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Slot:
-    """A spawned process in a session of its own, and the job it has. `arguments` is what spawned.py unpickles.
+    """A spawned process in a session of its own, and the job it has. `arguments` is what spawned.py unpickles; `environment` are
+    variables that it has beside those of this process, `place` is
+    the number of its share of the machine.
 
     A closed connection means that the process has died; nothing waits for a pipe that its children have inherited.
     """
 
-    def __init__(self, arguments: bytes, watchdog: Watchdog) -> None:
+    def __init__(self, arguments: bytes, watchdog: Watchdog, environment: Mapping[str, str], place: int) -> None:
         self.connection, theirs = multiprocessing.Pipe()
-        one = {name: "1" for name in THREAD_VARIABLES}  # two workers must not fight for one core
         self.process = subprocess.Popen(
             [get_executable(), *subprocess._args_from_interpreter_flags(), str(MAIN), str(theirs.fileno()), str(os.getpid())],  # type: ignore[attr-defined]
-            pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL, env={**one, **os.environ},
+            pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL, env={**os.environ, **environment},
         )  # fmt: skip
-        self.watchdog = watchdog
+        self.watchdog, self.place = watchdog, place
         watchdog.watch(self.pid)
         theirs.close()
         self.ready = False  # whether it has imported everything and waits for jobs
@@ -47,7 +47,7 @@ class Slot:
         self.holds: dict[int, Key] = {}  # keys of the Runs it holds, by trial
         self.dropped: list[Key] = []  # since its last job; it hears of them with its next one
         with suppress(OSError):  # dead already: that will be seen
-            self.connection.send(_preparation())
+            self.connection.send({**preparation(), "born": time.time()})
             self.connection.send_bytes(arguments)
 
     @property
@@ -83,13 +83,13 @@ class Slot:
 def is_unreachable(pickled: bytes) -> bool:
     """Whether what was pickled is defined in a main module that no other process can import: there is no file of it, as in a
     shell, in a notebook, behind -c and on standard input."""
-    if b"__main__" not in pickled or MAINS & _preparation().keys():
+    if b"__main__" not in pickled or MAINS & preparation().keys():
         return False
     names = (argument for _, argument, _ in pickletools.genops(pickled) if isinstance(argument, str))
     return any(name == "__main__" or name.startswith("__main__ ") for name in names)
 
 
-def _preparation() -> dict[str, Any]:
+def preparation() -> dict[str, Any]:
     """What a spawned process does before it unpickles anything: paths, folder and main module of this one."""
     data = get_preparation_data("worker")
     data["authkey"] = bytes(data["authkey"])

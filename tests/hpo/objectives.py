@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo import Float, Space
+from hpo import Float, Space, worker_resources
 
 
 def noise(*parts: Any) -> float:
@@ -58,6 +58,55 @@ ODD = ["raise", "exit", "memory", "none", "text", "nan", "inf", "list", "huge", 
 def sleeps(config: dict[str, Any]) -> float:
     time.sleep(config["x"])
     return 1.0
+
+
+class Suicidal:
+    """Dies of a signal, or by itself."""
+
+    def __init__(self, how: int) -> None:
+        self.how = how
+
+    def __call__(self, config: dict[str, Any]) -> float:
+        if self.how:
+            os.kill(os.getpid(), self.how)
+        os._exit(3)
+
+
+class Forks:
+    """Forks a process that outlives everything, tells its number, and then does what its configuration says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def __call__(self, config: dict[str, Any]) -> float:
+        child = os.fork()
+        if child == 0:
+            time.sleep(600)
+            os._exit(0)
+        Path(self.folder, f"forked-{child}").touch()
+        if config["x"] > 1:
+            time.sleep(600)
+        if config["x"] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return float(config["x"])
+
+
+class Broken:
+    """Cannot begin."""
+
+    def warm(self) -> None:
+        raise ValueError("no such corpus")
+
+    def __call__(self, config: dict[str, Any]) -> float:
+        return 0.0
+
+
+def seen(config: dict[str, Any]) -> dict[str, float]:
+    """What a worker of a cluster has, which must be what its environment says."""
+    mine = worker_resources()
+    assert os.environ["OMP_NUM_THREADS"] == str(mine.cpu) and os.environ["MINE"] == "here"
+    assert mine.devices == tuple(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
+    return {"loss": config["x"], "gpu": mine.gpu, "cpu": float(mine.cpu), "device": float(mine.devices[0])}
 
 
 # -- f(config, report) ---------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from hpo.executors.checkpoints import NAME, Checkpoints
 from hpo.executors.worker import Worker
 from hpo.job import Job, Result
 from hpo.optimizer import Optimizer
+from tests.hpo.clusters import needs
 from tests.hpo.objectives import InsideTrace, InsideTraces, Traces, line, square
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,7 +150,7 @@ def test_looking_through_the_folder_keeps_what_a_pending_job_saved(tmp_path: Pat
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_every_executor_is_saved_inside_a_job(name: str, tmp_path: Path) -> None:
     traces = InsideTraces(tmp_path / "journal", {})
-    executor = make_executor(name, traces, HORIZON, tmp_path / "c", {"workers": 1, "checkpoint_every": 0.0})
+    executor = make_executor(name, traces, HORIZON, tmp_path / "c", {"workers": 1, "checkpoint_every": 0.0, **needs(name)})
     executor.submit(Job(0, {"x": 0.5}, 9, seed=3))
     outcome = executor.wait(900.0)
     try:
@@ -174,7 +175,7 @@ def test_the_default_saves_nothing_in_a_short_job(tmp_path: Path) -> None:
 @pytest.mark.parametrize("every", ["soon", -1.0, math.nan, True])
 def test_times_that_are_none_are_refused(name: str, every: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="checkpoint_every is"):
-        make_executor(name, InsideTraces(tmp_path / "j"), HORIZON, None, {"checkpoint_every": every})
+        make_executor(name, InsideTraces(tmp_path / "j"), HORIZON, None, {"checkpoint_every": every, **needs(name)})
 
 
 def test_an_objective_that_cannot_be_saved_is_told_so(tmp_path: Path) -> None:

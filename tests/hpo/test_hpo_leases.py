@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hpo import Inline, Job, MemoryLog, Random, SQLiteLog, Stop, Study
+from hpo import Inline, Job, MemoryLog, Random, SQLiteLog, Stop, Study, maximize, minimize
 from hpo.executors import standing_name
 from hpo.failures import Failures
 from hpo.files import Files
@@ -397,3 +397,19 @@ def test_a_checkpoint_waits_until_every_driver_has_read_of_its_death(tmp_path: P
     assert left == {standing_name(study.history, key) for key in study.keep() if key in study.history.results} and left < there
     leases.close()
     executor.close()
+
+
+@pytest.mark.parametrize("search", [minimize, maximize])
+def test_a_search_takes_a_lease(search: Callable[..., Study], tmp_path: Path) -> None:
+    """It is what other drivers read of this one, while it works."""
+    path = tmp_path / "log.db"
+
+    def leases(config: dict[str, Any]) -> float:
+        log = SQLiteLog(path, readonly=True)
+        (found,) = (driver.lease for driver, _ in log.drivers())
+        log.close()
+        return found
+
+    assert search(leases, line(), "random", 1, log=path, lease=7.0, quiet=True).best.value == 7.0
+    with pytest.raises(ValueError, match="lease is 0; allowed is a finite number above 0, or None"):
+        search(leases, line(), "random", 1, lease=0, quiet=True)

@@ -3,10 +3,12 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from hpo import OPTIMIZERS
+from tests.hpo.clusters import queue
 from tests.pages import ROOT, Transcript, execute
 
 PAGE = ROOT / "hpo" / "README.md"
@@ -14,6 +16,8 @@ PAGE = ROOT / "hpo" / "README.md"
 
 @pytest.fixture(scope="module")
 def transcript(tmp_path_factory: pytest.TempPathFactory) -> Transcript:
+    """With a batch system of eight slots, whose commands are those of Slurm and PBS."""
+    queue(8)
     return execute(PAGE, tmp_path_factory.mktemp("hpo_page"))
 
 
@@ -81,6 +85,34 @@ def test_both_ways_to_optuna(transcript: Transcript) -> None:
 def test_checkpoints_keep_to_their_budget(transcript: Transcript) -> None:
     results, count, size = map(int, re.findall(r"\d+", transcript.said["python kept.py"]))
     assert results == 36 and 5 <= count < 12 and size <= 3000
+
+
+def test_workers_have_halves_of_devices(transcript: Transcript) -> None:
+    found = eval(transcript.said["python halves.py"])
+    assert found and found <= {(0.0, 0.5), (1.0, 0.5)}, "one of them may have been quick enough for all"
+
+
+def test_batch_systems_run_studies(transcript: Transcript) -> None:
+    assert re.match(r"\d+ results", transcript.said["python on_slurm.py"])
+    assert "3 results, 0 pending" in transcript.said["python on_pbs.py"]
+    assert not list(transcript.folder.glob("*.jobs-*")), "what was handed over"
+
+
+@pytest.mark.parametrize(("program", "said"), [("on_ray.py", "9 results, lineage (("), ("on_dask.py", "6 results, 0 pending")])
+def test_clusters_run_studies(program: str, said: str, transcript: Transcript) -> None:
+    if program in transcript.absent:
+        pytest.skip(f"{transcript.absent[program]} is not installed")
+    assert said in transcript.said[f"python {program}"]
+
+
+def test_what_needs_an_absent_package_is_left_out(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    programs = {"a.py": "# needs nothing_of_this_name\nimport nothing_of_this_name", "b.py": "# needs json\nprint(1)"}
+    blocks = (f"```python\n# {name}\n{text}\n```\n```sh\npython {name}\n```\n" for name, text in programs.items())
+    page.write_text("".join(blocks))
+    found = execute(page, tmp_path)
+    assert found.problems == [] and found.absent == {"a.py": "nothing_of_this_name"} and found.said["python b.py"] == "1\n"
+    assert "python a.py" not in found.said
 
 
 def test_a_winner_of_a_population_is_trained_again(transcript: Transcript) -> None:

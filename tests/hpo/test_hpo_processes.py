@@ -14,7 +14,7 @@ import pytest
 
 from hpo import Float, Job, Processes, Random, Space, Stop, Study, run
 from hpo.executors import Lost
-from tests.hpo.objectives import square
+from tests.hpo.objectives import Forks, square
 from tests.hpo.test_hpo_executors import alive, outcome, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,25 +107,6 @@ def test_a_main_module_that_cannot_be_imported_is_said_once(broken: str, tmp_pat
 # -- what an objective forks -----------------------------------------------------------------------------------------------
 
 
-class Forks:
-    """Forks a process that outlives everything, tells its number, and then does what its configuration says."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = str(folder)
-
-    def __call__(self, config: dict[str, Any]) -> float:
-        child = os.fork()
-        if child == 0:
-            time.sleep(600)
-            os._exit(0)
-        Path(self.folder, f"forked-{child}").touch()
-        if config["x"] > 1:
-            time.sleep(600)
-        if config["x"] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return float(config["x"])
-
-
 def forked(folder: Path) -> list[int]:
     return [int(path.name.partition("-")[2]) for path in folder.glob("forked-*")]
 
@@ -152,7 +133,8 @@ DRIVER = """
 import sys, time
 from pathlib import Path
 from hpo import Job, Processes
-from tests.hpo.test_hpo_processes import Forks, Imports
+from tests.hpo.objectives import Forks
+from tests.hpo.test_hpo_processes import Imports
 if __name__ == "__main__":
     objective = Forks(Path(sys.argv[1])) if sys.argv[2] == "job" else Imports(sys.argv[1])
     executor = Processes(objective, workers=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import pickle
 import signal
 import subprocess
 import sys
@@ -254,3 +256,21 @@ def test_saves_inside_a_job_stand_there_too(url: str, tmp_path: Path) -> None:
 def test_refused_in_one_sentence(executor: str, folder: Any, said: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=said):
         hpo.minimize(Traces(tmp_path / "t"), line(), "random", 2, horizon=9, executor=executor, folder=folder, quiet=True)
+
+
+def test_on_another_machine_they_have_a_folder_of_their_own(url: str, tmp_path: Path) -> None:
+    """The sender's temporary folder is not there: what is saved goes through one that is, and is gone with the process."""
+    sent = RemoteCheckpoints(url)
+    text = pickle.dumps(sent)
+    here = pickle.loads(text)
+    assert here.folder == sent.folder, "on the same machine it is one folder"
+    sent.close()
+    there = pickle.loads(text)
+    try:
+        assert there.folder != sent.folder and there.folder.is_dir()
+        assert isinstance(Worker(Traces(tmp_path / "traces"), 9, there).execute(Job(0, {"x": 0.5}, 3)), Result)
+        assert names(url) == {"0-3.ckpt"}
+    finally:
+        there.close()
+        atexit.unregister(there.close)
+    assert not there.folder.exists()
