@@ -88,8 +88,11 @@ def rouge_l(text: str, question: Question) -> float:
 
 
 def list_f1(text: str, question: Question) -> float:
-    """F1 of a list, as TREC judges list questions (Voorhees 2003): precision is the share of items that are right and new, so that
-    an item that comes again is wrong; recall is the share of the items that were asked for, or of all answers if they are fewer."""
+    """F1 of a list, as TREC judges list questions (Voorhees 2003).
+
+    Precision is the share of items that are right and new, so that an item that comes again is wrong. Recall is the share of the
+    items that were asked for, or of all answers if they are fewer.
+    """
     right, items = count_right(text, question)
     asked = min(ASKED, len({singular(one) for one in question.answers}))
     if not right:

@@ -76,8 +76,9 @@ class DecodingRun:
 
 
 def complete_questions(
-    objective: DecodingObjective, parameters: DecodingParameters, rest: Mapping[str, Any], questions: Sequence[Question], seed: int
-) -> list[list[str]]:
+    objective: DecodingObjective, parameters: DecodingParameters, rest: Mapping[str, Any], questions: Sequence[Question],
+    seed: int,
+) -> list[list[str]]:  # fmt: skip
     """The texts of each question: `replicates`, or one where no chance is left."""
     times = 1 if parameters.temperature == 0 else objective.replicates
     prompts = [objective.write(rest, question) for question in questions for _ in range(times)]

@@ -12,7 +12,7 @@ behind.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -199,7 +199,7 @@ class Reader:
     def _begin(self) -> Tensor:
         windows = [row.last(self.context) for row in self.rows]
         self.held = list(range(len(windows)))
-        same = min(len(commonprefix(windows)), min(map(len, windows)) - 1) if len(windows) > 1 else 0
+        same = _count_shared(windows) if len(windows) > 1 else 0
         if same:
             self.cache.extend(self._stack([windows[0][:same]]))
         if len(windows) > 1:
@@ -221,6 +221,12 @@ class Reader:
 
     def _stack(self, rows: Sequence[Sequence[int]]) -> Tensor:
         return torch.tensor(rows, dtype=torch.int64, device=self.device)
+
+
+def _count_shared(windows: Sequence[Sequence[int]]) -> int:
+    """How many tokens all begin with, so that each has one more."""
+    same = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, zip(*windows, strict=False)))
+    return min(same, min(map(len, windows)) - 1)
 
 
 def list_prompts(prompts: Tensor | Sequence[Sequence[int]], vocabulary: int) -> list[list[int]]:

@@ -44,7 +44,7 @@ def test_every_field_of_a_config_is_drawn() -> None:
 
 
 @given(st.fixed_dictionaries({name: st.sampled_from(values) for name, values in DRAWN.items()}), st.data())
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 def test_cached_logits_are_those_of_a_pass(config: dict[str, Any], data: st.DataObject) -> None:
     """Rows of different lengths, which begin with the same tokens, read in pieces, dropped, repeated and reordered."""
     model = shaken(GPTConfig(**config))
@@ -66,11 +66,11 @@ def test_cached_logits_are_those_of_a_pass(config: dict[str, Any], data: st.Data
         waits = data.draw(st.integers(-1, len(rows) - 1))  # a row that ended stays as it is
         counts = [int(place != waits) for place in range(len(rows))]
         found = cache.extend(ids[rows, lengths][:, None], counts)
+        if not any(counts):
+            break
         live = [place for place in range(len(rows)) if counts[place]]
         assert_close(found[live], expected[[rows[one] for one in live], [lengths[one] for one in live]])
         lengths = [n + count for n, count in zip(lengths, counts, strict=True)]
-        if not any(counts):
-            break
     assert cache.lengths == lengths
 
 
@@ -81,7 +81,7 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 def test_a_cache_works_in_lower_precision() -> None:
     """Under autocast, keys and values are kept in bf16; logits are as near to float32 as a pass's in bf16 are."""
-    model = shaken(GPTConfig(layers=2, hidden=32, heads=4, kv_heads=2, vocabulary=19, context=10, positions="rotary", qk_norm=True))
+    model = shaken(GPTConfig(layers=2, hidden=32, heads=4, kv_heads=2, vocabulary=19, context=10, positions="rotary"))
     ids = torch.arange(10)[None]
     exact = model(ids).detach()[:, -1]
     with torch.no_grad(), autocast("bf16", torch.device("cpu")):
@@ -98,7 +98,7 @@ def test_a_cache_grows_no_gradients_and_is_not_overrun() -> None:
     model = GPT(GPTConfig(layers=1, hidden=8, heads=2, vocabulary=11, context=6))
     cache = KeyValueCache(model, 4)
     assert not cache.extend(torch.tensor([[1, 2, 3]])).requires_grad
-    with pytest.raises(ValueError, match="^3 tokens are held and 2 come, but the cache has room for 4$"):
+    with pytest.raises(ValueError, match=r"^3 tokens are held and 2 come, but the cache has room for 4$"):
         cache.extend(torch.tensor([[1, 2]]))
     for capacity in (0, 7):
         with pytest.raises(ValueError, match=f"^capacity is {capacity}, but must be from 1 to 6, the model's context$"):

@@ -78,7 +78,8 @@ def assert_same_but_for_ties(ours: Tensor, other: Tensor, scores: Tensor) -> Non
 def test_repetition(scores: Tensor, data: st.DataObject) -> None:
     ids, penalty = data.draw(ids_for(*scores.shape)), data.draw(st.sampled_from([0.1, 0.5, 1.0, 1.2, 3.0, 1e6]))
     seen = torch.zeros(scores.shape, dtype=torch.bool).scatter(1, ids, True)
-    assert torch.equal(penalise_repetition(scores, seen, penalty), theirs("RepetitionPenaltyLogitsProcessor", penalty)(ids, scores))
+    expected = theirs("RepetitionPenaltyLogitsProcessor", penalty)(ids, scores)
+    assert torch.equal(penalise_repetition(scores, seen, penalty), expected)
 
 
 @given(logits(), st.one_of(st.floats(1e-3, 1e3), st.sampled_from([1e-30, 0.1, 1.0, 2.0, 1e30])))

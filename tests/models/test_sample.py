@@ -73,7 +73,7 @@ def test_what_does_not_fit_is_named(trained: Path, corpus: Corpus) -> None:
 
 
 def test_a_seed_that_is_not_allowed_is_refused_before_the_checkpoint_is_read(corpus: Corpus) -> None:
-    with pytest.raises(ValueError, match="^seed is nan, but must be "):
+    with pytest.raises(ValueError, match=r"^seed is nan, but must be "):
         sample_text("nowhere", CONFIG, corpus, seed=float("nan"))  # type: ignore[arg-type]
 
 
