@@ -22,6 +22,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
     "gp_sampler": ("A11", "a Gaussian process as the sampler"),
     "several_machines": ("A12", "median pruning by several drivers, each 10 trials, in one database"),
     "optuna_study": ("A9, A11", "our GP and our median rule in Optuna's study"),
+    "prompt_decoding": ("D3", "a prompt and decoding parameters, by random search"),
     "hotel_reviews": ("E1, E2", "reviews classified with the Trainer, and its `hyperparameter_search` on our GP"),
 }
 
