@@ -1,8 +1,8 @@
 """A prompt and decoding parameters by random search, 30 trials (guide D, 3): mean quality over test prompts.
 
-Temperature and top_p of 0.1 to 1, 100 to 1000 tokens (divided as steps are, so 4 to 40), penalties of 0 to 2, and what stands
-before a prompt. The model is a small GPT of this text; quality is ROUGE-1 with the line's own next words. Beside default and greedy
-decoding; the value is of lines that the search has not seen.
+Temperature and top_p of 0.1 to 1, 100 to 1000 tokens (divided as steps are, so 4 to 40), penalties of 0 to 2, and what
+stands before a prompt. The model is a small GPT of this text; quality is ROUGE-1 with the line's own next words. Beside default
+and greedy decoding; the value is of lines that the search has not seen.
 """
 
 from __future__ import annotations
