@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.decoding.arms import measure_decoding
-from experiments.decoding.smollm2 import list_absent
+from experiments.decoding.smollm2 import list_absent_packages
 from experiments.decoding.tables import CLAIM, decoding_tables
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
@@ -47,14 +47,14 @@ class DecodingLedger(Ledger):
     """Shows every line; measures only where the model is."""
 
     def list_missing(self) -> list[Measurement]:
-        return [] if list_absent() else super().list_missing()
+        return [] if list_absent_packages() else super().list_missing()
 
     def samples(self) -> list[Sample]:
-        return [] if list_absent() else super().samples()
+        return [] if list_absent_packages() else super().samples()
 
 
 def open_decoding(path: Path) -> Ledger:
-    if absent := list_absent():
+    if absent := list_absent_packages():
         progress(f"nothing is measured: {', '.join(absent)} is not here")
     return DecodingLedger(path, list(decoding_measurements()), compare_decoding, claims=[CLAIM])
 

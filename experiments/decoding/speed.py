@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Annotated, Any
 
@@ -23,13 +23,15 @@ from experiments.ledger import new_app
 from experiments.ledger.command import keep_lines
 from experiments.ledger.markdown import markdown_table
 
-SHAPE = {"layers": 6, "hidden": 384, "heads": 6, "vocabulary": 256, "context": 256, "activation": "gelu_tanh", "bias": True}
+SHAPE: Mapping[str, Any] = {
+    "layers": 6, "hidden": 384, "heads": 6, "vocabulary": 256, "context": 256, "activation": "gelu_tanh", "bias": True,
+}  # fmt: skip
 PROMPT = 16  # tokens
 app = new_app()
 
 
-def make_contenders(batch: int, tokens: int) -> dict[str, Callable[[], list[list[int]]]]:
-    """By name, what writes so many tokens behind each of so many prompts."""
+def make_contenders(batch: int, tokens: int, shape: Mapping[str, Any] = SHAPE) -> dict[str, Callable[[], list[list[int]]]]:
+    """By name, what writes so many tokens behind each of so many prompts, with a model of this shape."""
     import torch
     from transformers import GPT2LMHeadModel
 
@@ -40,9 +42,9 @@ def make_contenders(batch: int, tokens: int) -> dict[str, Callable[[], list[list
     from models.huggingface import to_gpt2
 
     torch.set_num_threads(1)
-    config = GPTConfig(**SHAPE)  # type: ignore[arg-type]
+    config = GPTConfig(**shape)
     ours, parameters = GPT(config), DecodingParameters(max_tokens=tokens, temperature=0)
-    prompts = torch.randint(256, (batch, PROMPT), generator=torch.Generator().manual_seed(0))
+    prompts = torch.randint(config.words, (batch, PROMPT), generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder:
         to_gpt2(folder, config, dict(ours.state_dict()))
         theirs: Any = GPT2LMHeadModel.from_pretrained(folder).eval()

@@ -36,7 +36,7 @@ def draw_means(scores: Scores) -> dict[str, np.ndarray]:
     return means
 
 
-def interval(draws: np.ndarray) -> tuple[float, float]:
+def percentile_interval(draws: np.ndarray) -> tuple[float, float]:
     """The 95 % percentile interval."""
     low, high = np.quantile(draws, [0.025, 0.975]).tolist()
     return low, high
@@ -53,7 +53,7 @@ def judge_decoding(lines: Sequence[Mapping[str, Any]]) -> Verdict:
     if {*scores} != {*ARMS}:
         return Verdict(None, f"lines of {', '.join(arm for arm in ARMS if arm not in scores)} are missing")
     other, draws = better_baseline(scores), draw_means(scores)
-    low, high = interval(draws["GP"] - draws[other])
+    low, high = percentile_interval(draws["GP"] - draws[other])
     gain = float(scores["GP"].mean() - scores[other].mean())
     distinct = {arm: mean(line["distinct_2"] for line in lines if line["arm"] == arm) for arm in ("GP", other)}
     pairs = f"different word pairs {100 * distinct['GP']:.0f} % and {100 * distinct[other]:.0f} %"
@@ -74,7 +74,7 @@ def decoding_tables(lines: Sequence[Mapping[str, Any]]) -> str:
     draws = draw_means(scores)
     rows = []
     for arm, each in scores.items():
-        low, high = interval(draws[arm])
+        low, high = percentile_interval(draws[arm])
         of = [line for line in lines if line["arm"] == arm]
         cells = [f"{mean(line[name] for line in of):.2f}" for name in ("right", "items", "distinct_1", "distinct_2", "value")]
         cost = [f"{mean(line[name] for line in of):.0f}" for name in ("evaluations", "seconds")]
@@ -83,7 +83,7 @@ def decoding_tables(lines: Sequence[Mapping[str, Any]]) -> str:
     pairs = []
     for other in ("greedy", "default"):
         if other in scores and "GP" in scores:
-            low, high = interval(draws["GP"] - draws[other])
+            low, high = percentile_interval(draws["GP"] - draws[other])
             pairs.append([f"GP less {other}", f"{scores['GP'].mean() - scores[other].mean():+.3f} [{low:+.3f}, {high:+.3f}]"])
     chosen = [[line["arm"], line["seed"], describe_config(line["config"])] for line in lines]
     parts = [markdown_table(head, rows), markdown_table(["arms", "F1, held out"], pairs) if pairs else "",

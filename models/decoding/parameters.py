@@ -101,10 +101,10 @@ class DecodingParameters:
     @property
     def has_penalty(self) -> bool:
         """Whether what was sampled changes what is sampled next."""
-        return self.counts_tokens or self.repetition_penalty != 1
+        return self.has_count_penalty or self.repetition_penalty != 1
 
     @property
-    def counts_tokens(self) -> bool:
+    def has_count_penalty(self) -> bool:
         """Whether it matters how often a token was sampled."""
         return self.frequency_penalty != 0 or self.presence_penalty != 0
 

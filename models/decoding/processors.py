@@ -61,7 +61,7 @@ def penalise(logits: Tensor, parameters: DecodingParameters, seen: Tensor | None
     """Logits after all penalties; seen and counts (B, V) are read only where a penalty needs them."""
     if parameters.repetition_penalty != 1 and seen is not None:
         logits = penalise_repetition(logits, seen, parameters.repetition_penalty)
-    if parameters.counts_tokens and counts is not None:
+    if parameters.has_count_penalty and counts is not None:
         logits = penalise_frequency(logits, counts, parameters.frequency_penalty, parameters.presence_penalty)
     return logits
 

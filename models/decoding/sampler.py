@@ -75,7 +75,7 @@ class Row:
 @torch.inference_mode()
 def generate(
     model: GPT,
-    prompts: Tensor | Sequence[Sequence[int]],
+    prompts: Tensor | Sequence[Sequence[int] | np.ndarray],
     parameters: DecodingParameters | None = None,
     seeds: int | Sequence[int] = 0,
     words: int | None = None,
@@ -90,7 +90,7 @@ def generate(
     words       only the first so many ids are sampled (None: all), for a vocabulary padded beyond its tokenizer
     end         the id that ends a text, which the completion's text does not show
     decode      makes ids a text; without it a Completion has no text, and stop texts are refused
-    batch       prompts that are continued at once; it changes time and memory, and no result but by rounding
+    batch       prompts that are continued at once; it changes time and occurrences, and no result but by rounding
 
     ValueError in one sentence for an argument that is not allowed, and for a model whose logits are not finite.
     """
@@ -118,36 +118,36 @@ def _continue_rows(
     model: GPT, rows: Sequence[Row], parameters: DecodingParameters, words: int | None, end: int | None, decode: Decode | None
 ) -> None:
     """Writes behind every row until it has ended."""
-    reader, memory = Reader(model, rows, parameters.max_tokens), Memory(model, rows, parameters)
+    reader, occurrences = Reader(model, rows, parameters.max_tokens), Occurrences(model, rows, parameters)
     live = list(range(len(rows)))
     while live:
         logits = reader.read(live)[:, :words].float()
         if not logits.isfinite().all():
             raise ValueError("the model's logits are not finite, so that no token can be sampled: has its training diverged?")
-        tokens = _choose(logits, parameters, memory, live, [rows[row].uniform for row in live])
-        memory.count(live, tokens)
+        tokens = _choose(logits, parameters, occurrences, live, [rows[row].uniform for row in live])
+        occurrences.count(live, tokens)
         for row, token in zip(live, tokens.tolist(), strict=True):
             rows[row].tokens.append(token)
         live = [row for row in live if not rows[row].has_ended(parameters, end, decode)]
 
 
 def _choose(
-    logits: Tensor, parameters: DecodingParameters, memory: "Memory", live: Sequence[int], uniform: Sequence[float]
+    logits: Tensor, parameters: DecodingParameters, occurrences: "Occurrences", live: Sequence[int], uniform: Sequence[float]
 ) -> Tensor:
     """The next token of each row (B,)."""
-    logits = penalise(logits, parameters, *memory.recall(live, logits.size(-1)))
+    logits = penalise(logits, parameters, *occurrences.recall(live, logits.size(-1)))
     if parameters.temperature == 0:
         return logits.argmax(-1)
     return draw_tokens(warp(logits, parameters), torch.tensor(uniform, dtype=torch.float64, device=logits.device))
 
 
-class Memory:
+class Occurrences:
     """Which tokens stand in each row, prompt included, and how often each was sampled; only what the penalties need."""
 
     def __init__(self, model: GPT, rows: Sequence[Row], parameters: DecodingParameters) -> None:
         shape, device = (len(rows), model.config.words), model.tokens.weight.device
         self.seen = torch.zeros(shape, dtype=torch.bool, device=device) if parameters.repetition_penalty != 1 else None
-        self.counts = torch.zeros(shape, device=device) if parameters.counts_tokens else None
+        self.counts = torch.zeros(shape, device=device) if parameters.has_count_penalty else None
         if self.seen is not None:
             for place, row in enumerate(rows):
                 self.seen[place, torch.tensor(row.prompt, device=device)] = True
@@ -229,7 +229,7 @@ def _count_shared(windows: Sequence[Sequence[int]]) -> int:
     return min(same, min(map(len, windows)) - 1)
 
 
-def list_prompts(prompts: Tensor | Sequence[Sequence[int]], vocabulary: int) -> list[list[int]]:
+def list_prompts(prompts: Tensor | Sequence[Sequence[int] | np.ndarray], vocabulary: int) -> list[list[int]]:
     """Prompts as lists of ids. ValueError in one sentence for one that is empty or has what is no token."""
     return [_list_ids(prompt, vocabulary) for prompt in prompts]
 
