@@ -90,7 +90,7 @@ def generate(
     words       only the first so many ids are sampled (None: all), for a vocabulary padded beyond its tokenizer
     end         the id that ends a text, which the completion's text does not show
     decode      makes ids a text; without it a Completion has no text, and stop texts are refused
-    batch       prompts that are continued at once; it changes time and occurrences, and no result but by rounding
+    batch       prompts that are continued at once; it changes time and memory, and no result but by rounding
 
     ValueError in one sentence for an argument that is not allowed, and for a model whose logits are not finite.
     """
