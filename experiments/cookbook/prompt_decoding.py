@@ -7,6 +7,7 @@ and greedy decoding; the value is of lines that the search has not seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import hpo
@@ -23,7 +24,7 @@ RANGES: dict[str, Any] = {
     "before": ["", "\n", "= = "], "temperature": (0.1, 1.0), "top_p": (0.1, 1.0), "max_tokens": hpo.Int(100, 1000),
     "frequency_penalty": (0.0, 2.0), "presence_penalty": (0.0, 2.0),
 }  # fmt: skip
-USUAL = {"before": "", "max_tokens": 550, "temperature": 1.0}
+USUAL: Mapping[str, Any] = {"before": "", "max_tokens": 550, "temperature": 1.0}
 STEPS, PROMPTS, WORDS = 2000, 16, 8  # of training, in the guide's; to search with, and twice as many to try; of a prompt
 
 
@@ -32,7 +33,7 @@ def prompt_decoding(scale: Reduction) -> Outcome:
     advance_training(run, scale, STEPS)
     lines = [words for line in load_parts(find_text())[1] if len(words := line.split()) >= 3 * WORDS // 2][: 3 * PROMPTS]
     asked = [Question(" ".join(words[:WORDS]), (" ".join(words[WORDS : 4 * WORDS]),)) for words in lines]
-    def measure(config: dict[str, Any], part: list[Question] = asked[:PROMPTS]) -> float:
+    def measure(config: Mapping[str, Any], part: list[Question] = asked[:PROMPTS]) -> float:
         model = Completer(run.model, load_stream())
         objective = DecodingObjective(model, part, lambda rest, one: rest["before"] + one.text, rouge_1, {}, 4)
         small = {**config, "max_tokens": scale.count_steps(config["max_tokens"])}
