@@ -188,7 +188,8 @@ def minimize(
         folder = f"{store.path}.checkpoints"  # a resumed study needs its checkpoints as much as its log
     with explain_interrupts(None if given else store, study, store.place or ("the log that was given" if given else None)):
         pool = make_executor(executor, trained, study.header.horizon, folder, options)
-        run(study, pool, limits, watchers if quiet else [make_display(), *watchers], catch=catch, keep=keep, disk=disk, lease=lease)
+        told = watchers if quiet else [make_display(), *watchers]
+        run(study, pool, limits, told, catch=catch, keep=keep, disk=disk, lease=lease)
     return study
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from models.config import split as split
     from models.data.batches import Corpus as Corpus
     from models.data.batches import load_corpus as load_corpus
-    from models.decoding import generate as generate
+    from models.decoding.completer import Completer as Completer
+    from models.decoding.parameters import DecodingParameters as DecodingParameters
+    from models.decoding.sampler import generate as generate
     from models.gpt import GPT as GPT
     from models.inference import compare_inference as compare_inference
     from models.inference import measure_inference as measure_inference
@@ -31,7 +33,9 @@ HOMES = {
     "Corpus": "data.batches",
     "load_corpus": "data.batches",
     "GPT": "gpt",
-    "generate": "decoding",
+    "Completer": "decoding.completer",
+    "DecodingParameters": "decoding.parameters",
+    "generate": "decoding.sampler",
     "compare_inference": "inference",
     "measure_inference": "inference",
     "weight_bytes": "inference",

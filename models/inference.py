@@ -1,7 +1,7 @@
 """What a model costs to use: the bytes of its weights, and measured seconds of a pass and of a generated token.
 
-A pass is a forward pass over a whole context, as it reads a prompt (prefill). A token is one call of `generate` behind a whole
-context. `generate` keeps no cache of keys and values, so that a token takes a pass, the choice of the token, and the checks.
+A pass is a forward pass over a whole context, as it reads a prompt (prefill). A token is what `generate` does for one more token
+at the end of a whole context: the cache reads the last one, and the most likely next is chosen.
 
 How a time is measured: `warmup` calls that do not count, then `repeats` calls, each timed by itself from when the device is idle
 until it is idle again (on CUDA both ends are synchronised; a pair of CUDA events would leave out the launch of the first kernel,
@@ -18,9 +18,9 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from models.decoding import generate
+from models.decoding.cache import KeyValueCache
 from models.device import open_device, use_device
 from models.gpt import GPT
 from models.precision import AUTOCAST, without_denormals
@@ -50,7 +50,7 @@ class Inference:
     """Seconds that a model takes, and all that they depend on."""
 
     forward: Spread  # seconds of a pass over `batch` sequences of `context` tokens
-    token: Spread  # seconds of a generated token in each of `batch` sequences, behind `context` tokens
+    token: Spread  # seconds of a generated token in each of `batch` sequences, at the end of `context` tokens
     batch: int
     context: int
     device: str  # "cpu", or the name of the GPU
@@ -174,7 +174,21 @@ def _calls(model: GPT, batch: int, length: int, precision: str) -> list[Call]:
         with use_device(device), autocast(precision, device):
             call()
 
-    return [partial(run, partial(model, ids)), partial(run, partial(generate, model, ids, 1))]
+    cache = KeyValueCache(model, length)
+    cache.select([0] * batch)
+    if length > 1:
+        run(partial(cache.extend, ids[:, :-1]))
+    return [partial(run, partial(model, ids)), partial(run, partial(read_token, cache, ids))]
+
+
+def read_token(cache: KeyValueCache, ids: Tensor) -> Tensor:
+    """The most likely next token of each row (B,), where the cache holds all of ids (B, T) but the last, and does so again
+    afterwards. ValueError where logits are not finite."""
+    cache.lengths = [ids.size(1) - 1] * ids.size(0)
+    logits = cache.extend(ids[:, -1:])
+    if not logits.isfinite().all():
+        raise ValueError("the model's logits are not finite: has its training diverged?")
+    return logits.argmax(-1)
 
 
 def _length(model: GPT, context: int | None) -> int:

@@ -9,7 +9,8 @@ import torch
 from models import checkpoint as checkpoints
 from models.config import split
 from models.data.batches import Corpus
-from models.decoding import check_sampling, generate
+from models.decoding.parameters import SEED, DecodingParameters
+from models.decoding.sampler import generate
 from models.flat import layout
 from models.gpt import GPT
 from models.train import AVERAGE, checkpoint_weights, fit_vocabulary, open_device
@@ -32,22 +33,21 @@ def sample_text(
     config: Mapping[str, Any],
     corpus: Corpus,
     prompt: str | None = None,
-    tokens: int = 300,
-    temperature: float = 0.8,
-    top_k: int | None = None,
-    top_p: float | None = None,
+    parameters: DecodingParameters | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> str:
-    """The prompt and `tokens` tokens after it, sampled as in `decoding.generate`; the same call gives the same text.
+    """The prompt and what is sampled behind it; by default 300 tokens at a temperature of 0.8. The same call gives the same text.
 
-    Without a prompt the text starts from the first token of the training text. ValueError as in `load_model` and `generate`,
-    and for a prompt that is empty or that the corpus cannot encode.
+    Without a prompt the text starts from the first token of the training text. ValueError as in `load_model` and
+    `decoding.sampler.generate`, and for a prompt that is empty or that the corpus cannot encode.
     """
-    check_sampling(tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    if parameters is None:
+        parameters = DecodingParameters(max_tokens=300, temperature=0.8)
+    SEED.check("seed", seed)
     if prompt is not None and not isinstance(prompt, str):
         raise ValueError(f"prompt is {prompt!r}, but must be text, or None")
     model = load_model(path, config, corpus, device)
-    start = corpus.train[:1].astype("int64") if prompt is None else corpus.encode(prompt)
-    ids = torch.from_numpy(start)[None].to(open_device(device))
-    return corpus.decode(generate(model, ids, tokens, temperature, top_k, top_p, seed, corpus.vocabulary)[0].tolist())
+    start = corpus.train[:1] if prompt is None else corpus.encode(prompt)
+    (found,) = generate(model, [start], parameters, seed, corpus.vocabulary, decode=corpus.decode)
+    return f"{corpus.decode(start.tolist())}{found.text}"

@@ -24,7 +24,7 @@ OURS = {*ALLOWED, "tests"}
 TOP = {*OURS, "pyproject.toml", "README.md", "Makefile", "LICENSE", "constraints.txt"}
 LEFTOVERS = ("runs", "build", "dist", "*.egg-info", "__pycache__")  # what .gitignore names besides dotfiles
 LINES = 400
-ARROWS = 19  # between the rooms of experiments; front stands on three of them, cookbook on sentiment, every room on the ledger
+ARROWS = 21  # between the rooms of experiments; front stands on three of them, cookbook on two, every room on the ledger
 HEAVY = ("torch", "sqlalchemy", "pandas", "matplotlib", "jinja2", "ray", "rich")  # no package of ours imports these by itself
 
 

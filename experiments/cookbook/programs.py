@@ -40,6 +40,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
     "early_end": ("D6", "patience 5, min_delta 0.001"),
     "rate_schedules": ("D7", "schedules, AdamW and SGD, checkpoints of which some stay"),
     "learned_rate": ("-", "the rate learns by its own gradient, beside random search"),
+    "prompt_decoding": ("D3", "a prompt and decoding parameters, by random search"),
     "hotel_reviews": ("E1, E2", "reviews classified with the Trainer, and its `hyperparameter_search` on our GP"),
 }
 

@@ -78,7 +78,8 @@ def sentences(record: Record) -> list[str]:
         f"ms: a forward pass over {how['batch']} x {how['context']} tokens on {where}; median and quartiles of "
         f"{settings['repeats']} passes once for each shape in the search, and again of {how['repeats']} passes of all shapes "
         f"({how['shapes']}) in turns, after {how['warmup']} that do not count",
-        f"a token: one call of generate behind {how['context']} tokens, which keeps no cache of keys and values",
+        f"a token: the next one behind {how['context']} tokens, "
+        f"{'with' if how.get('cache') else 'without'} a cache of keys and values",
     ]
     return [*said, _drift(record), _verdicts(record)]
 

@@ -46,7 +46,7 @@ def measure_again(record: Record, objective: FrontObjective, vocabulary: int) ->
         for point, shape in zip(record.points, shapes, strict=True)
     ]
     names = ("batch", "context", "device", "precision", "threads", "warmup", "repeats", "torch")
-    measured: Mapping[str, Any] = {"shapes": len(each), **{name: getattr(found[0], name) for name in names}}
+    measured: Mapping[str, Any] = {"shapes": len(each), "cache": True, **{name: getattr(found[0], name) for name in names}}
     return replace(record, points=tuple(judge_points(points)), measured=measured)
 
 

@@ -92,12 +92,13 @@ class Judge:
         found = self.handover()
         if found.key is None or not (self.work.folder / "best.ckpt").exists():
             return ""
+        from models.decoding.parameters import DecodingParameters
         from models.sample import sample_text
 
         config = {"context": self.work.settings.context, **flat(self.work.study.history.jobs[found.key].config)}
-        length = SAMPLED[self.work.settings.tokenizer]
+        how = DecodingParameters(max_tokens=SAMPLED[self.work.settings.tokenizer], temperature=0.8)
         path, device = self.work.folder / "best.ckpt", self.work.settings.device
-        text = sample_text(path, config, self.work.corpus, tokens=length, seed=self.work.settings.seed, device=device)
+        text = sample_text(path, config, self.work.corpus, parameters=how, seed=self.work.settings.seed, device=device)
         write_file(self.work.folder / "sample.txt", text + "\n")
         return text
 

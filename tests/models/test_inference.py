@@ -59,7 +59,7 @@ def test_the_median_and_the_quartiles() -> None:
 def test_a_measurement_is_made_of_the_clock_and_says_what_it_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, model, passes, tokens = Clock(), GPT(SMALL), iter([50.0, 1.0, 2.0, 6.0]), iter([50.0, 10.0, 20.0, 60.0])
     model.register_forward_pre_hook(lambda *_: clock.spend(next(passes)))
-    monkeypatch.setattr("models.inference.generate", lambda *_: clock.spend(next(tokens)))
+    monkeypatch.setattr("models.inference.read_token", lambda *_: clock.spend(next(tokens)))
     found = measure_inference(model, batch=3, context=4, warmup=1, repeats=3, clock=clock)
     assert (found.forward.low, found.forward.median, found.forward.high) == (1.5, 2.0, 4.0)
     assert (found.token.low, found.token.median, found.token.high) == (15.0, 20.0, 40.0)
@@ -86,7 +86,7 @@ def test_every_pass_is_a_whole_context_without_gradients(precision: str, autocas
     model = GPT(SMALL)
     seen = watch(model)
     measure_inference(model, batch=2, precision=precision, threads=2, warmup=1, repeats=4)
-    assert seen == [((2, 6), False, 2, autocast)] * 10  # a pass and a token in each of five rounds
+    assert seen == [((2, 6), False, 2, autocast)] * 5  # a token is no pass
     assert torch.get_num_threads() == 1
 
 
@@ -95,7 +95,7 @@ def test_models_that_are_compared_take_turns() -> None:
     for place, model in enumerate(models):
         model.register_forward_pre_hook(lambda *_, place=place: order.append(place))
     found = compare_inference(models, warmup=0, repeats=2)
-    assert [sorted(order[first : first + 4]) for first in (0, 4)] == [[0, 0, 1, 1]] * 2  # a pass and a token of each
+    assert [sorted(order[first : first + 2]) for first in (0, 2)] == [[0, 1]] * 2
     assert [one.context for one in found] == [6, 5] and compare_inference([]) == []
 
 

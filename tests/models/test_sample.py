@@ -7,6 +7,7 @@ import torch
 
 from models.data.batches import Corpus
 from models.data.tokenizers import Characters
+from models.decoding.parameters import DecodingParameters
 from models.sample import load_model, sample_text
 from models.train import TrainRun
 
@@ -32,12 +33,14 @@ def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_trained_model_writes_what_it_read(trained: Path, corpus: Corpus) -> None:
-    assert sample_text(trained, CONFIG, corpus, "ab", 22, temperature=0) == "abcd" * 6
-    assert sample_text(trained, CONFIG, corpus, tokens=23, temperature=0) == "abcd" * 6
+    assert sample_text(trained, CONFIG, corpus, "ab", DecodingParameters(22, 0)) == "abcd" * 6
+    assert sample_text(trained, CONFIG, corpus, None, DecodingParameters(23, 0)) == "abcd" * 6
+    assert sample_text(trained, CONFIG, corpus, "ab", DecodingParameters(22, 0, stop="da")) == "abc"
+    assert len(sample_text(trained, CONFIG, corpus, "ab")) == 302
 
 
 def test_the_same_call_gives_the_same_text(trained: Path, corpus: Corpus) -> None:
-    texts = [sample_text(trained, CONFIG, corpus, "a", 50, 5.0, seed=seed) for seed in (1, 1, 2)]
+    texts = [sample_text(trained, CONFIG, corpus, "a", DecodingParameters(50, 5.0), seed) for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
 
 
@@ -55,7 +58,7 @@ def test_the_average_is_sampled_where_there_is_one(corpus: Corpus, tmp_path: Pat
 def test_a_padded_vocabulary_writes_only_the_corpus(corpus: Corpus, tmp_path: Path) -> None:
     config = {**CONFIG, "vocabulary": 64}
     TrainRun(config, 0, 60, corpus, "steps").save(tmp_path / "untrained")
-    assert set(sample_text(tmp_path / "untrained", config, corpus, "a", 50)) <= set("abcd")
+    assert set(sample_text(tmp_path / "untrained", config, corpus, "a", DecodingParameters(50))) <= set("abcd")
 
 
 def test_what_does_not_fit_is_named(trained: Path, corpus: Corpus) -> None:
@@ -69,10 +72,9 @@ def test_what_does_not_fit_is_named(trained: Path, corpus: Corpus) -> None:
         sample_text(trained, CONFIG, corpus, 3)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["tokens", "temperature", "top_k", "top_p", "seed"])
-def test_what_is_not_allowed_is_refused_before_the_checkpoint_is_read(name: str, corpus: Corpus) -> None:
-    with pytest.raises(ValueError, match=f"^{name} is nan, but must be "):
-        sample_text("nowhere", CONFIG, corpus, **{name: float("nan")})  # type: ignore[arg-type]
+def test_a_seed_that_is_not_allowed_is_refused_before_the_checkpoint_is_read(corpus: Corpus) -> None:
+    with pytest.raises(ValueError, match=r"^seed is nan, but must be "):
+        sample_text("nowhere", CONFIG, corpus, seed=float("nan"))  # type: ignore[arg-type]
 
 
 def test_a_file_of_torch_is_called_so(corpus: Corpus, tmp_path: Path) -> None:
