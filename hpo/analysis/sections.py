@@ -7,12 +7,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hpo.analysis.captions import NO_DIFFERENCE, explain_correlations, explain_effects, explain_model
 from hpo.analysis.drawing import to_svg
 from hpo.analysis.figures import draw_curves, draw_history, draw_pareto
 from hpo.analysis.importance import Correlations, Importance, importance
 from hpo.analysis.lines import amount, short
 from hpo.analysis.page import Cell, Code, Part, Picture, Section, Table, Words, plain_row
-from hpo.analysis.parameters import PANELS, draw_effects, draw_importance, draw_parallel, draw_slices
+from hpo.analysis.parameters import draw_effects, draw_importance, draw_parallel, draw_slices
 from hpo.analysis.progress import RungSummary, count_rungs, finish_times
 from hpo.analysis.subject import Subject
 from hpo.analysis.tree import draw_lineage
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 1000  # trials in the table
-LITTLE = 0.3  # R² below which a model knows little
 
 
 def result_sections(subject: Subject) -> list[Section]:
@@ -116,35 +116,21 @@ def importance_section(subject: Subject) -> Section:
 
 def _importance_parts(found: Importance, subject: Subject) -> list[Part]:
     if not any(found.total.values()):
-        return [Words("The model sees no difference between configurations.", note=False)]
-    short_training = found.until < subject.history.header.horizon
-    care = ": the model knows little, so read this with care" if found.explained < LITTLE else ""
-    less = " What matters after so short a training need not matter as much after a whole one." if short_training else ""
-    budget = quantity(found.until, found.unit)
-    said = (
-        f"Sobol indices of a Gaussian process fitted to the {found.results} results at {budget}, over the "
-        f"whole space. Left out in turn, the results are predicted with R² = {found.explained:.2f}{care}.{less}"
-    )
-    shown, names = len(found.effects), len(found.total)
-    some = f", for the {shown} of {names} that mattered most" if shown < names else ""
-    there = " at that budget" if short_training else ""
-    effects = f"The modelled {found.objective}{there} as one hyperparameter varies{some}; dotted is the value of the best."
+        return [Words(NO_DIFFERENCE, note=False)]
+    horizon = subject.history.header.horizon
     return [
-        Words(said),
+        Words(explain_model(found, horizon)),
         _picture(draw_importance(found), "importance", "Sobol indices of the hyperparameters"),
-        Words(effects),
+        Words(explain_effects(found, horizon)),
         _picture(draw_effects(found, subject), "effects", "Marginal effects of the most important hyperparameters"),
     ]
 
 
 def _correlation_parts(found: Correlations, subject: Subject) -> list[Part]:
     if len(found.keys) < 2 or not found.tau:
-        return [Words(f"{found.reason}.", note=False)]
-    leads = [f"{name} {tau:+.2f}" for name, tau in found.tau.items() if tau][:3]
-    chance = f" Kendall's τ with the loss: {', '.join(leads)}; of so few results it may be chance." if leads else ""
-    some = f"{PANELS} of the {len(found.tau)} hyperparameters" if len(found.tau) > PANELS else "each hyperparameter"
+        return [Words(explain_correlations(found), note=False)]
     return [
-        Words(f"{found.reason}.{chance} What there is, every result over the value of {some}:"),
+        Words(explain_correlations(found)),
         _picture(draw_slices(found, subject), "slices", "Results over each hyperparameter"),
     ]
 

@@ -9,9 +9,10 @@ judging.py   score, replay
 files.py     export, import, plot, report
 removal.py   delete
 running.py   run: searches over any command
+serving.py   serve: a page that follows studies live
 """
 
-from hpo.cli import driving, files, judging, reading, removal, running  # noqa: F401 - each registers its commands
+from hpo.cli import driving, files, judging, reading, removal, running, serving  # noqa: F401 - each registers its commands
 from hpo.cli.app import main
 
 __all__ = ["main"]

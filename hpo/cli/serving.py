@@ -1,0 +1,31 @@
+"""The command that shows studies on a page: serve."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hpo.cli.app import Json, app
+from hpo.cli.output import print_json
+
+
+@app.command()
+def serve(
+    urls: Annotated[list[str], typer.Argument(metavar="URL...", help="logs, and databases of studies", show_default=False)],
+    host: Annotated[str, typer.Option(help="what it is bound to; reached from other machines, it asks for a token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free")] = 8080,
+    token: Annotated[
+        str | None, typer.Option(envvar="HPO_TOKEN", help="asked of everybody [made where it is needed]", show_default=False)
+    ] = None,
+    name: Annotated[list[str], typer.Option(metavar="NAME", help="by which others may call it, repeatedly")] = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Shows studies on a page that follows them live, until Ctrl-C. Nothing can be changed there."""
+    try:
+        from hpo.serve.server import Server
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"the page is served by Starlette and uvicorn ({error}); pip install 'hpo-lm[serve]'") from None
+    server = Server(urls, host, port, token, name)
+    print_json({"url": server.url}) if json else print(f"{server.url}  (Ctrl-C ends it)", flush=True)
+    server.run()

@@ -1,0 +1,8 @@
+"""A page that follows studies live: read-only, served by Starlette and uvicorn.
+
+guard.py    who may ask: the Host header, the token, what a browser may do with an answer
+follow.py   one study that is read on while somebody looks
+server.py   the routes, the stream of events, the server
+
+The page itself, and what it shows, is in hpo/analysis: the same as the report's.
+"""
