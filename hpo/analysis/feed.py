@@ -110,7 +110,7 @@ class Feed:
         self._finish(finished)
         for key in touched:
             self._rows.pop(key, None)  # so that rows stand in the order of their versions
-            self._rows[key] = self.version, json.dumps(to_json(self._row(key)), allow_nan=False)
+            self._rows[key] = self.version, encode_strictly(self._row(key))
         return True
 
     def _see(self, event: Event) -> Key | None:
@@ -162,12 +162,12 @@ class Feed:
         parts = {"version": self.version, "now": time.time(), "tracebacks": texts, "summary": self._summary()}
         if not since:
             parts["study"] = self._study()
-        return f'{json.dumps(to_json(parts), allow_nan=False)[:-1]}, "rows": [{rows}]}}'
+        return f'{encode_strictly(parts)[:-1]}, "rows": [{rows}]}}'
 
     def standing(self) -> str:
         """What other studies are compared by, as JSON: header and summary without rows."""
         parts = {"version": self.version, "now": time.time(), "summary": self._summary(), "study": self._study()}
-        return json.dumps(to_json(parts), allow_nan=False)
+        return encode_strictly(parts)
 
     def _changed(self, since: int) -> Iterator[str]:
         for version, text in reversed(self._rows.values()):
@@ -256,6 +256,14 @@ class Feed:
             self._tracebacks[cut] = len(self._tracebacks)
             self._since.append(self.version)
         return self._tracebacks[cut]
+
+
+def encode_strictly(value: Any) -> str:
+    """JSON that a browser reads: what is no finite number is null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(to_json(value), allow_nan=False)
 
 
 def name_optimizer(described: Mapping[str, Any]) -> str:

@@ -122,6 +122,8 @@ class Follower:
         """
         made = dict.fromkeys(self._analyses, 0)
         with self._listen():
+            if self.feed is None:
+                yield json.dumps({"name": self.name, "epoch": 0, "error": "", "now": time.time(), "opening": True})
             await self._look()
             while True:
                 changed = self._changed

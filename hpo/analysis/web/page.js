@@ -106,7 +106,7 @@ const follow = () => {
     const study = studies.get(message.name);
     if (study && message.importance) study.importance = message.importance;
     if (study && message.lineage) study.lineage = message.lineage;
-    if (whole) state(message.error ? "bad" : "live", message.error ? message.error : "live");
+    if (whole) state(message.error ? "bad" : message.opening ? "" : "live", message.error || (message.opening ? "the log is being read" : "live"));
     if (message.data || message.importance || message.lineage) refresh();
   };
   source.onerror = () => {

@@ -30,7 +30,7 @@ const drawResults = (g, plot, study, rows, at, size) => {
     (inside ? clear : faint).push([x, y, size(row)]);
     if (inside) plot.points.push({ x, y, row });
   }
-  const many = Math.max(0.25, Math.min(0.6, 60 / Math.sqrt(rows.length + 1) / 3));
+  const many = Math.max(0.28, Math.min(0.85, 12 / Math.sqrt(rows.length + 1)));
   drawDots(g, faint, theme.thin, 3, 0.12);
   drawDots(g, clear, brushed ? theme.best : theme.thin, 3, brushed ? 0.8 : many);
 };
@@ -108,8 +108,8 @@ const curvesPanel = () => {
       const lowest = steps.length ? steps.reduce((a, b) => Math.min(a, b)) : 1, highest = steps.length ? steps.reduce((a, b) => Math.max(a, b)) : 1;
       const [low, high, beyond] = goodLimits(trials.map((one) => one.last.v[view.place]), direction, best && best.v ? [best.v[view.place]] : []);
       const kind = lowest > 0 && highest / lowest >= 8 ? "log" : "linear";
-      const rungs = budgets(study).map(([until]) => until), shown = rungs.length <= 6 && mode === "rungs" ? rungs : null;
-      const { xs, ys, inner } = drawAxes(g, { x: 0, y: 0, w: width, h: height }, { kind, low: lowest, high: highest, label: `${study.header.unit} trained`, text: amount }, { low, high, label: study.header.objectives[view.place][0] });
+      const rungs = budgets(study).map(([until]) => until), ticks = mode === "rungs" && rungs.length <= 7 ? rungs : undefined;
+      const { xs, ys, inner } = drawAxes(g, { x: 0, y: 0, w: width, h: height }, { kind, low: lowest, high: highest, label: `${study.header.unit} trained`, text: amount, ticks }, { low, high, label: study.header.objectives[view.place][0] });
       const brushed = isBrushed(), at = ([x, y]) => [xs.at(x), ys.at(y)];
       clip(g, inner, () => {
         const faint = brushed ? 0.08 : Math.max(0.12, Math.min(0.6, 14 / Math.sqrt(trials.length)));
@@ -138,7 +138,6 @@ const curvesPanel = () => {
         if (best) special(best.t, theme.best, 2.6, []);
         view.picks.forEach((trial) => { if (!best || trial !== best.t) special(trial, pickColor(trial), 2.2, []); });
       });
-      void shown;
       const less = total > trials.length ? `${several(trials.length, "lines")} of ${total.toLocaleString("en")}` : "";
       const out = beyond ? `${several(beyond, "trials")} ${direction > 0 ? "above" : "below"}` : "";
       if (less || out) note(g, [less, out].filter(Boolean).join("; "), inner.x + inner.w, inner.y + 14);
@@ -209,7 +208,7 @@ const besidePanel = () => {
   let mode = SECONDS;
   const table = el("table"), box = el("div", { className: "table" }, table);
   const plot = new Plot({
-    label: "The best so far of several studies", height: 280,
+    label: "The best so far of several studies", height: 300,
     draw: (g, width, height, plot) => {
       const shown = [...catalogue].filter((name) => (name === view.main || view.beside.has(name)) && studies.get(name) && studies.get(name).summary);
       const first = main().header.objectives[0];
@@ -241,12 +240,12 @@ const besidePanel = () => {
       swatch.style.background = shown ? seriesColor(name) : "transparent";
       const open = el("button", { className: "name", type: "button", onclick: () => openStudy(name) }, name);
       const aims = known ? study.header.objectives : [], best = known && study.summary.steps[0].at(-1);
-      const cells = known ? [study.header.title, study.summary.trials, study.summary.results, study.summary.failed, study.summary.pending, duration(study.summary.seconds), aims[0][0], best ? short(best[3]) : "–"] : ["", "", "", "", "", "", "", ""];
+      const cells = known ? [aims[0][0], best ? short(best[3]) : "–", study.summary.results, study.summary.failed, study.summary.pending, duration(study.summary.seconds), study.header.title] : ["", "", "", "", "", "", ""];
       return el("tr", { className: name === view.main ? "best" : "" }, el("td", {}, check, swatch, open), ...cells.map((cell) => el("td", {}, String(cell))));
     });
-    const names = ["study", "optimizer", "trials", "results", "failed", "in flight", "search", "objective", "best"];
+    const names = ["study", "objective", "best", "results", "failed", "in flight", "search", "optimizer"];
     table.replaceChildren(el("thead", {}, el("tr", {}, ...names.map((name) => el("th", {}, name)))), el("tbody", {}, ...rows));
   };
   const bar = el("div", { className: "bar" }, el("div", { className: "legend" }), options("Horizontal axis", [[SECONDS, "seconds"], [RESULTS, "results"]], mode, (name) => { mode = name; plot.touch(true); }));
-  return { box: el("div", {}, bar, plot.box, box), plots: [plot], update, isShown: () => catalogue.size > 1 };
+  return { box: el("div", { className: "halves" }, el("div", {}, bar, plot.box), box), plots: [plot], update, isShown: () => catalogue.size > 1 };
 };

@@ -15,6 +15,13 @@ const mix = (a, b, share) => {
   return `rgb(${from.map((value, place) => Math.round(value + (to[place] - value) * share)).join(",")})`;
 };
 
+// Ticks of a scale with its two ends, except where these would be too near to a tick.
+const withEnds = (scale, count, room) => {
+  const ticks = scale.ticks(count);
+  if (scale.kind === "choice") return ticks;
+  return [scale.low, scale.high, ...ticks.filter((tick) => [scale.low, scale.high].every((end) => Math.abs(scale.at(tick) - scale.at(end)) > room))];
+};
+
 const parallelPanel = () => {
   let layout = null, drag = null;
   const said = el("p", { className: "note" }), clear = el("button", { type: "button", className: "plain", textContent: "clear the brushes", hidden: true, onclick: () => { view.brush = {}; refresh(true); } });
@@ -83,12 +90,12 @@ const parallelPanel = () => {
       g.textAlign = "center";
       halo(cut(axis.name, Math.max(5, Math.floor(room / 7))), p, place % 2 && room < 90 ? 27 : 13, theme.ink);
       g.textAlign = "left";
-      for (const tick of scale.ticks(5)) halo(cut(scale.text(tick), Math.max(4, Math.floor(room / 8))), p + 5, scale.at(tick), theme.muted);
+      for (const tick of withEnds(scale, 5, 14)) halo(cut(scale.text(tick), Math.max(4, Math.floor(room / 8))), p + 5, scale.at(tick), theme.muted);
     } else {
       g.textAlign = "left";
       halo(axis.name, 4, p - 22, theme.ink);
       g.textAlign = "center";
-      const ticks = scale.ticks(3), most = Math.floor((to - from) / ticks.length / 7);
+      const ticks = withEnds(scale, 3, 46), most = Math.floor((to - from) / ticks.length / 7);
       for (const tick of ticks) halo(cut(scale.text(tick), Math.max(3, most)), scale.at(tick), p + 12, theme.muted);
     }
     const range = view.brush[axis.id];
@@ -132,7 +139,7 @@ const parallelPanel = () => {
 
 // Small pictures of equal size in rows on one canvas: how many columns, and the box of each.
 const grid = (count, width, height) => {
-  const columns = Math.max(1, Math.min(count, Math.floor(width / 250)));
+  const columns = Math.max(1, Math.min(count, Math.floor(width / (width < 500 ? 160 : 230))));
   return { rows: Math.ceil(count / columns), box: (place) => ({ x: ((place % columns) * width) / columns + 4, y: Math.floor(place / columns) * height, w: width / columns - 12, h: height - 14 }) };
 };
 

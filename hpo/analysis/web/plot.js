@@ -1,9 +1,9 @@
 // Drawing: elements, numbers as people write them, scales, and canvases that are drawn when they are seen and something has changed.
 
 const root = document.documentElement;
-const el = (tag, props = {}, ...children) => {
+const el = (tag, { dataset, ...props } = {}, ...children) => {
   const made = Object.assign(document.createElement(tag), props);
-  for (const [name, value] of Object.entries(props.dataset || {})) made.dataset[name] = value;
+  Object.assign(made.dataset, dataset);
   made.append(...children.filter((child) => child !== null && child !== undefined));
   return made;
 };
@@ -209,7 +209,7 @@ const drawAxes = (g, box, x, y) => {
   }
   g.textBaseline = "top";
   g.textAlign = "center";
-  const ticks = xs.ticks(Math.max(2, Math.floor(inner.w / 75)));
+  const ticks = x.ticks || xs.ticks(Math.max(2, Math.floor(inner.w / 75)));
   const words = ticks.map((tick) => (x.kind === "choice" ? cut(xs.text(tick), Math.max(3, Math.floor(inner.w / ticks.length / 7))) : (x.text || xs.text)(tick)));
   let free = -Infinity;
   ticks.forEach((tick, place) => {
