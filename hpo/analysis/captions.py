@@ -76,4 +76,4 @@ def explain_correlations(found: Correlations) -> str:
 
 def _places(effect: Effect, space: Space) -> Sequence[Any]:
     spec = space.parameters[effect.name]
-    return [spec.encode(value) for value in effect.values] if isinstance(spec, Categorical) else effect.values
+    return [int(spec.encode(value)) for value in effect.values] if isinstance(spec, Categorical) else effect.values

@@ -1,4 +1,4 @@
-"""What the page shows of a study, as JSON: all of it, or only what has changed since a version. It follows the events of a history.
+"""What the page shows of a study, as JSON: all of it, or only what has changed since a version.
 
 A document is a mapping with these parts, of which an update holds what is new:
 
@@ -53,7 +53,7 @@ class Step:
 
 @dataclass
 class Feed:
-    """The page's data of one study. `follow` reads on; nothing is ever written.
+    """The page's data of one study. `read` reads on; nothing is ever written.
 
     call   the optimizer as it was made, for people
     """
@@ -84,7 +84,7 @@ class Feed:
 
     # -- following ---------------------------------------------------------------------------------------------------
 
-    def follow(self) -> bool:
+    def read(self) -> bool:
         """Reads what the log has got since; whether that was anything."""
         self.history.refresh()
         return self._take()
@@ -164,7 +164,7 @@ class Feed:
             parts["study"] = self._study()
         return f'{encode_strictly(parts)[:-1]}, "rows": [{rows}]}}'
 
-    def standing(self) -> str:
+    def brief(self) -> str:
         """What other studies are compared by, as JSON: header and summary without rows."""
         parts = {"version": self.version, "now": time.time(), "summary": self._summary(), "study": self._study()}
         return encode_strictly(parts)
@@ -221,8 +221,8 @@ class Feed:
         c         its learning curve, thinned
         """
         history, job = self.history, self.history.jobs[key]
-        row: dict[str, Any] = {"t": key[0], "u": key[1], "x": [_position(self.space, job.config, name) for name in self.space.columns],
-                               "a": self._begun.get(key)}  # fmt: skip
+        row: dict[str, Any] = {"t": key[0], "u": key[1], "a": self._begun.get(key)}
+        row["x"] = [_position(self.space, job.config, name) for name in self.space.columns]
         lane = self._lanes.found.get(key)
         row |= {} if lane is None else {"d": lane[0], "l": lane[1]}
         row |= {} if job.source is None else {"s": job.source}
@@ -285,7 +285,7 @@ def _describe_column(space: Space, name: str) -> dict[str, Any]:
     when = {parent: [*values] for parent, values in spec.when.items()}
     found: dict[str, Any] = {"name": name, "allowed": spec.allowed_values(), "when": when}
     if isinstance(spec, Categorical):
-        return found | {"kind": "choice", "values": [value if isinstance(value, str) else json.dumps(value) for value in spec.values]}
+        return found | {"kind": "choice", "values": [one if isinstance(one, str) else json.dumps(one) for one in spec.values]}
     assert isinstance(spec, Float | Int)
     return found | {"kind": spec.kind, "low": spec.decode(0.0), "high": spec.decode(1.0), "log": spec.log}
 
@@ -296,6 +296,6 @@ def _position(space: Space, config: Mapping[str, Any], name: str) -> float | Non
         return None
     value = config[name]
     try:
-        return spec.encode(value) if isinstance(spec, Categorical) else value
+        return int(spec.encode(value)) if isinstance(spec, Categorical) else value
     except ValueError:  # of a study by hand, perhaps
         return None

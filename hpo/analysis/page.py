@@ -89,11 +89,12 @@ class Table:
 class Panel:
     """A picture or a table that the page's script makes of the study's data: a name in web/page.js.
 
-    table   what stands there where no script runs
+    table   what stands there where no script runs, and the words above it
     """
 
     name: str
     table: Table | None = None
+    words: str = ""
     kind: ClassVar[str] = "panel"
 
 
@@ -167,11 +168,18 @@ def read_asset(name: str) -> str:
     return (WEB / name).read_text(encoding="utf-8")
 
 
-def _fill(**values: Any) -> str:
+def check_jinja() -> None:
+    """ModuleNotFoundError in a sentence without Jinja2."""
     try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        import jinja2  # noqa: F401
     except ModuleNotFoundError:
         raise ModuleNotFoundError("the page is written by Jinja2, which is not installed: pip install jinja2") from None
+
+
+def _fill(**values: Any) -> str:
+    check_jinja()
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -10,10 +11,10 @@ from hpo.cli.app import Json, app
 from hpo.cli.output import print_json
 
 
-@app.command()
-def serve(
+@app.command("serve")
+def serve_page(
     urls: Annotated[list[str], typer.Argument(metavar="URL...", help="logs, and databases of studies", show_default=False)],
-    host: Annotated[str, typer.Option(help="what it is bound to; reached from other machines, it asks for a token")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="what it is bound to; where others reach it, there is a token")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free")] = 8080,
     token: Annotated[
         str | None, typer.Option(envvar="HPO_TOKEN", help="asked of everybody [made where it is needed]", show_default=False)
@@ -27,5 +28,6 @@ def serve(
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"the page is served by Starlette and uvicorn ({error}); pip install 'hpo-lm[serve]'") from None
     server = Server(urls, host, port, token, name)
-    print_json({"url": server.url}) if json else print(f"{server.url}  (Ctrl-C ends it)", flush=True)
+    print_json({"url": server.url}) if json else print(f"{server.url}  (Ctrl-C ends it)")
+    sys.stdout.flush()  # who reads it waits for it
     server.run()

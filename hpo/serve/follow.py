@@ -133,7 +133,7 @@ class Follower:
                     async with self._reading:
                         feed, since, epoch = self.feed, since if epoch == self.epoch else 0, self.epoch
                         if feed is not None:
-                            body = await asyncio.to_thread(feed.update, since) if is_whole else feed.standing()
+                            body = await asyncio.to_thread(feed.update, since) if is_whole else feed.brief()
                             since = feed.version
                             text += f', "data": {body}'
                 for name, analysis in self._analyses.items() if is_whole else ():
@@ -182,7 +182,7 @@ class Follower:
     def _read(self) -> bool:
         if self.feed is not None:
             try:
-                return self.feed.follow()
+                return self.feed.read()
             except (OSError, ValueError):
                 self.feed.history.log.close()
                 self.feed = None

@@ -157,6 +157,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
+        found.listen(128)
     except OSError:
         found.close()
         raise

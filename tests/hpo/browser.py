@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+SCROLL = "async (top) => { scrollTo(0, top); for (let k = 0; k < 3; k++) await new Promise(requestAnimationFrame); }"
 HANG = 900_000  # milliseconds after which something never comes, however busy the machine is
 
 
@@ -38,7 +39,7 @@ class Visit:
     """A page that is looked at: everything that it asked for, and everything that went wrong."""
 
     def __init__(self, browser: Browser, width: int = 1400, scheme: Any = "light", height: int = 900) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
+        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.context.set_default_timeout(HANG)
         self.page: Page = self.context.new_page()
         self.requests: list[str] = []
@@ -64,7 +65,7 @@ class Visit:
         """Looks at all of the page, so that every picture is drawn."""
         tall = self.page.evaluate("document.body.scrollHeight")
         for top in range(0, tall, 600):
-            self.page.evaluate("async (top) => { scrollTo(0, top); for (let k = 0; k < 3; k++) await new Promise(requestAnimationFrame); }", top)
+            self.page.evaluate(SCROLL, top)
         self.page.evaluate("scrollTo(0, 0)")
 
     def width(self) -> int:

@@ -47,7 +47,9 @@ const comparedBudget = (study) => {
   return found[0];
 };
 const compared = (study) => { const until = comparedBudget(study); return memo(study, `at ${until}`, () => successes(study).filter((row) => row.u === until)); };
-const leader = (study) => rowOf(study, study.summary.best);
+const leader = (study) => rowOf(study, study.leader || study.summary.best);
+const leads = (study) => study.leads || "best";
+const axisLabel = (study, place = view.place) => (place === 0 && study.label) || study.header.objectives[place][0];
 
 const column = (study, place) => study.header.columns[place];
 const cellText = (spec, value) => (value === null || value === undefined ? "–" : spec.kind === "choice" ? spec.values[value] : short(value));

@@ -28,6 +28,7 @@ const refreshPanels = (urgent) => {
     for (const plot of panel.plots || []) plot.touch(urgent);
   }
   for (const [section, shown] of open) if (section) section.hidden = !shown;
+  updateTools(study);
   if (!frozen) updateHead(study);
 };
 // Tables and texts are brought up to date at most so often that it takes a small part of the time.
@@ -73,12 +74,16 @@ const updateHead = (study) => {
     ...header.columns.map((spec) => [spec.name, `${spec.allowed}${Object.keys(spec.when).length ? `; where ${Object.entries(spec.when).map(([parent, values]) => `${parent} is ${values.map(String).join(" or ")}`).join(" and ")}` : ""}`]),
     ...Object.entries(header.fixed).map(([key, value]) => [key, `always ${typeof value === "string" ? value : JSON.stringify(value)}`])];
   byId("header").replaceChildren(...rows.map((row) => el("tr", {}, ...row.map((cell) => el("td", { className: "left" }, cell)))));
+};
+// The objective and the budget that the page is about, where there are several.
+const updateTools = (study) => {
+  const { header } = study;
   const objective = byId("objective");
   objective.hidden = header.objectives.length < 2;
   fillSelect(objective, header.objectives.map(([one], place) => [String(place), one]), String(view.place));
   const levels = budgets(study);
   byId("budget").hidden = header.horizon === 1 || levels.length < 2;
-  fillSelect(byId("budget"), [["", "compare at: most useful budget"], ...levels.map(([until, count]) => [String(until), `compare at ${amount(until)} ${header.unit} (${several(count, "results")})`])], view.until === null ? "" : String(view.until));
+  fillSelect(byId("budget"), [["", "compared at: automatic"], ...levels.map(([until, count]) => [String(until), `compared at ${amount(until)} ${header.unit} (${several(count, "results")})`])], view.until === null ? "" : String(view.until));
 };
 const fillSelect = (select, choices, now) => {
   const key = JSON.stringify(choices);
@@ -158,17 +163,18 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setT
 document.body.append(tip);
 const themer = byId("theme");
 if (themer) themer.onclick = () => { const next = THEMES[(THEMES.indexOf(root.dataset.theme || "") + 1) % 3]; setTheme(next); themer.textContent = next || "auto"; };
+byId("objective").onchange = (event) => { view.place = Number(event.target.value); refresh(true); };
+byId("budget").onchange = (event) => { view.until = event.target.value ? Number(event.target.value) : null; refresh(true); };
 placePanels();
 if (frozen) {
   const message = JSON.parse(inlined.textContent), study = takeDocument(message.name, 1, message.data);
-  Object.assign(study, { importance: message.importance, lineage: message.lineage });
+  Object.assign(study, { importance: message.importance, lineage: message.lineage, leader: message.leader, leads: message.leads, label: message.label });
+  byId("state").textContent = `as it was on ${new Date(1000 * message.now).toLocaleString()}`;
   catalogue = new Set([message.name]);
   view.main = message.name;
   refresh(true);
 } else {
   byId("study").onchange = (event) => openStudy(event.target.value);
-  byId("objective").onchange = (event) => { view.place = Number(event.target.value); refresh(true); };
-  byId("budget").onchange = (event) => { view.until = event.target.value ? Number(event.target.value) : null; refresh(true); };
   setInterval(() => {
     for (const panel of panels) if (panel.ticks && main() && main().summary && main().summary.pending) for (const plot of panel.plots) plot.touch();
     if (source && lastHeard && performance.now() - lastHeard > 15000) follow();

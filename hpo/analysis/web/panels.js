@@ -54,8 +54,7 @@ const historyPanel = () => {
       const steps = study.summary.steps[place] || [], defaults = lastSuccess(study, study.summary.default);
       const end = by === SECONDS ? Math.max(study.summary.seconds, 1e-3) : Math.max(study.summary.results, 1);
       const [low, high, beyond] = goodLimits(rows.map((row) => row.v[place]), direction, defaults ? [defaults.v[place]] : []);
-      const [name] = study.header.objectives[place];
-      const { xs, ys, inner } = drawAxes(g, { x: 0, y: 0, w: width, h: height }, { low: 0, high: end * 1.01, label: by === SECONDS ? "seconds of search" : "results" }, { low, high, label: name });
+      const { xs, ys, inner } = drawAxes(g, { x: 0, y: 0, w: width, h: height }, { low: 0, high: end * 1.01, label: by === SECONDS ? "seconds of search" : "results" }, { low, high, label: axisLabel(study) });
       const tops = budgets(study), rank = new Map(tops.map(([until], place) => [until, place + 1]));
       const at = (row) => [xs.at(xOf(study, row, by)), ys.at(row.v[place])];
       clip(g, inner, () => {
@@ -109,7 +108,7 @@ const curvesPanel = () => {
       const [low, high, beyond] = goodLimits(trials.map((one) => one.last.v[view.place]), direction, best && best.v ? [best.v[view.place]] : []);
       const kind = lowest > 0 && highest / lowest >= 8 ? "log" : "linear";
       const rungs = budgets(study).map(([until]) => until), ticks = mode === "rungs" && rungs.length <= 7 ? rungs : undefined;
-      const { xs, ys, inner } = drawAxes(g, { x: 0, y: 0, w: width, h: height }, { kind, low: lowest, high: highest, label: `${study.header.unit} trained`, text: amount, ticks }, { low, high, label: study.header.objectives[view.place][0] });
+      const { xs, ys, inner } = drawAxes(g, { x: 0, y: 0, w: width, h: height }, { kind, low: lowest, high: highest, label: `${study.header.unit} trained`, text: amount, ticks }, { low, high, label: axisLabel(study) });
       const brushed = isBrushed(), at = ([x, y]) => [xs.at(x), ys.at(y)];
       clip(g, inner, () => {
         const faint = brushed ? 0.08 : Math.max(0.12, Math.min(0.6, 14 / Math.sqrt(trials.length)));
@@ -141,7 +140,7 @@ const curvesPanel = () => {
       const less = total > trials.length ? `${several(trials.length, "lines")} of ${total.toLocaleString("en")}` : "";
       const out = beyond ? `${several(beyond, "trials")} ${direction > 0 ? "above" : "below"}` : "";
       if (less || out) note(g, [less, out].filter(Boolean).join("; "), inner.x + inner.w, inner.y + 14);
-      words.replaceChildren(...legend(...(best ? [["line best", `best: trial ${best.t}`]] : []), ...(usual !== null ? [["line default", "default"]] : []), ["line thin", "other trials"]).children);
+      words.replaceChildren(...legend(...(best ? [["line best", `${leads(study)}: trial ${best.t}`]] : []), ...(usual !== null ? [["line default", "default"]] : []), ["line thin", "other trials"]).children);
     },
   });
   bar.append(words, options("Curves", [["rungs", "by rung"], ["training", "within trainings"]], mode, (name) => { mode = name; plot.touch(true); }));

@@ -69,8 +69,9 @@ const parallelPanel = () => {
       for (const row of rows) if (pickColor(row.t)) draw([row], pickColor(row.t), 1, 2.4);
       all.forEach((axis, place) => drawAxis(g, axis, place, width));
       const shownWords = inside.length > shown.length ? ` ${shown.length.toLocaleString("en")} of the lines are drawn, the best among them.` : "";
+      const hollow = study.header.columns.some((spec) => Object.keys(spec.when).length);
       const budget = study.header.horizon > 1 ? ` at ${several(comparedBudget(study) || 0, study.header.unit)}` : "";
-      said.textContent = `A line a result${budget}, the better the bluer. Drag along an axis to choose a range; every picture and the table then show what lies inside${brushed ? `: ${inside.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")}` : ""}.${shownWords}`;
+      said.textContent = `A line a result${budget}, the better the bluer. Drag along an axis to choose a range; every picture and the table then show what lies inside${hollow ? "; what lies beyond the end of an axis is inactive" : ""}${brushed ? `: ${inside.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")}` : ""}.${shownWords}`;
       clear.hidden = !brushed;
     },
   });
@@ -179,7 +180,8 @@ const importancePanel = () => {
   const said = el("p", { className: "note" }), bars = el("div", { className: "bars" });
   const update = (study) => {
     const found = study.importance && study.importance[view.place];
-    said.textContent = found ? found.said : "It is being computed.";
+    said.textContent = found ? found.said || `There is no model: ${found.error}` : study.importance && study.importance.error ? `There is no model: ${study.importance.error}` : "It is being computed.";
+    said.hidden = frozen; // there the words stand on the page
     const names = found && found.total ? Object.keys(found.total) : [], most = Math.max(...names.map((name) => found.total[name]), 1e-9);
     bars.replaceChildren(...names.map((name) => {
       const whole = el("i", { className: "whole" }), own = el("i", { className: "own" });
@@ -215,6 +217,6 @@ const effectsPanel = () => {
       });
     },
   });
-  const update = (study) => { const found = study.importance && study.importance[view.place]; said.textContent = (found && found.effects_said) || ""; };
+  const update = (study) => { const found = study.importance && study.importance[view.place]; said.textContent = (found && found.effects_said) || ""; said.hidden = frozen; };
   return { box: el("div", {}, said, legend(["line first", "averaged over the others"], ["line best", "the others as in the best"]), plot.box), plots: [plot], update, isShown: (study) => Boolean(model(study) && model(study).length) };
 };

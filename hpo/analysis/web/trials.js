@@ -47,7 +47,7 @@ const lineagePanel = () => {
       }
     },
   });
-  return { box: el("div", {}, legend(["line best", "the best"], ["line first", "the darker, the better at its budget"], ["ring best", "copied"], ["cross bad", "failed"]), plot.box), plots: [plot], isShown: (study) => hasClones(study) && Boolean(study.lineage && study.lineage.length) };
+  return { box: el("div", {}, legend(["line best", "the one that leads"], ["line first", "the darker, the better at its budget"], ["ring best", "copied"], ["cross bad", "failed"]), plot.box), plots: [plot], isShown: (study) => hasClones(study) && Boolean(study.lineage && study.lineage.length) };
 };
 
 const STATES = { done: "best", failed: "bad", pending: "default", lost: "thin" };
@@ -237,7 +237,7 @@ const trialsPanel = () => {
     body.replaceChildren(...(first ? [pad(first)] : []), ...shown.slice(first, end).map((row) => {
       const made = el("tr", { className: `${lead && row.t === lead.t ? "best" : ""}${pickColor(row.t) ? ` picked${view.picks.indexOf(row.t)}` : ""}`, onclick: () => pick(row), dataset: { trial: row.t } },
         ...cells.map((cell) => el("td", { className: cell.look ? cell.look(row) : "", title: cell.title ? cell.title(row) : "" }, cell.text(row))));
-      if (lead && row.t === lead.t) made.firstChild.append(el("span", { className: "tag best" }, "best"));
+      if (lead && row.t === lead.t) made.firstChild.append(el("span", { className: "tag best" }, leads(study)));
       if (row.t === study.summary.default) made.firstChild.append(el("span", { className: "tag default" }, "default"));
       return made;
     }), ...(end < shown.length ? [pad(shown.length - end)] : []));
