@@ -127,7 +127,7 @@ def importance(
     most    results that the model is fitted to; of more, every so manieth trial counts
     """
     with history.lock:  # another thread may read on
-        keys = _thin(comparable_keys(history, 2 * (len(space.columns) + 2)), most)
+        keys = thin_keys(comparable_keys(history, 2 * (len(space.columns) + 2)), most)
         scaled = standardise(np.array([history.losses(key)[place] for key in keys]))
         if not space.columns or len(keys) < len(space.columns) + 2 or not np.ptp(scaled.z):
             return correlations(history, space, place)
@@ -181,7 +181,7 @@ def comparable_keys(history: History, enough: int) -> Sequence[Key]:
     return next((keys for keys in levels if len(keys) >= enough), max(levels, key=len, default=[]))
 
 
-def _thin(keys: Sequence[Key], most: int) -> Sequence[Key]:
+def thin_keys(keys: Sequence[Key], most: int) -> Sequence[Key]:
     """At most so many of the keys, evenly spaced in their order."""
     return keys if len(keys) <= most else [keys[place * len(keys) // most] for place in range(most)]
 

@@ -6,19 +6,18 @@ import asyncio
 import json
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from hpo.analysis.captions import describe_importance
 from hpo.analysis.feed import Feed
 from hpo.analysis.tree import place_rows
 from hpo.history import History
 from hpo.load import read_header, restore_space, write_call
 from hpo.logs import Log, LogError, open_log
-from hpo.trial import best_key
+from hpo.serve.model import compute_models
 from hpo.upgrade import upgrade_header
 
 POLL = 0.05  # seconds between two looks at the log
@@ -26,7 +25,6 @@ SHARE = 0.2  # of one processor that reading may take: after a look that took lo
 BEAT = 5.0  # seconds after which a stream says that it lives
 STAY = 30.0  # seconds for which a study is read on after the last one who looked
 REST = 10.0  # how many times as long as it took an analysis waits before it is made again
-RESULTS = 300  # results that the model of the importance reads at most
 
 
 def open_for_reading(place: str) -> Log:
@@ -56,12 +54,12 @@ def open_feed(name: str, place: str) -> Feed:
 
 
 class Analysis:
-    """One analysis that takes long: made again in a thread once there are more results, at most for a tenth of the time.
+    """One analysis that takes long: made again once there are more results, at most for a tenth of the time.
 
     make    JSON of what it finds in a feed; any exception is a sentence on the page, on which nothing else hangs
     """
 
-    def __init__(self, make: Callable[[Feed], str]) -> None:
+    def __init__(self, make: Callable[[Feed], Awaitable[str]]) -> None:
         self.make = make
         self.text = ""
         self.count = 0  # how often it was made
@@ -80,7 +78,7 @@ class Analysis:
     async def _run(self, feed: Feed, tell: Callable[[], None]) -> None:
         begun = time.monotonic()
         try:
-            self.text = await asyncio.to_thread(self.make, feed)
+            self.text = await self.make(feed)
         except Exception as error:
             self.text = json.dumps({"error": str(error)})
         self._rested = time.monotonic() + REST * (time.monotonic() - begun)
@@ -96,7 +94,7 @@ class Follower:
         self.feed: Feed | None = None
         self.epoch = 0
         self.error = ""  # why the log cannot be read now
-        self._analyses = {"lineage": Analysis(describe_lineage), "importance": Analysis(describe_models)}
+        self._analyses = {"lineage": Analysis(compute_lineage), "importance": Analysis(compute_models)}
         self._listeners = 0
         self._left = 0.0  # when the last one went
         self._changed = asyncio.Event()
@@ -193,25 +191,20 @@ class Follower:
 
     async def close(self) -> None:
         """Ends the reading."""
-        for task in (self._task, *(analysis.task for analysis in self._analyses.values())):
-            if task is not None:
-                task.cancel()
+        tasks = [task for task in (self._task, *(analysis.task for analysis in self._analyses.values())) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self.feed is not None:
             self.feed.history.log.close()
 
 
-def describe_models(feed: Feed) -> str:
-    """The importance for every objective, as JSON."""
-    history = feed.history
-    with history.lock:
-        key = best_key(history)
-    best = None if key is None else history.jobs[key].config
-    objectives = range(len(history.header.objectives))
-    return json.dumps([describe_importance(history, feed.space, best, place, RESULTS) for place in objectives], allow_nan=False)
-
-
-def describe_lineage(feed: Feed) -> str:
+async def compute_lineage(feed: Feed) -> str:
     """The row of every finished key in the tree of clones, as JSON; without clones there is none."""
-    with feed.history.lock:
-        rows = place_rows(feed.history) if feed.history.adopted else {}
-    return json.dumps([[*key, row] for key, row in rows.items()])
+
+    def place() -> str:
+        with feed.history.lock:
+            rows = place_rows(feed.history) if feed.history.adopted else {}
+        return json.dumps([[*key, row] for key, row in rows.items()])
+
+    return await asyncio.to_thread(place)

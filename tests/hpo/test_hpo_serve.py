@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'hpo-lm[test]'")
+pytest.importorskip("httpx", reason="httpx is not installed: pip install 'hpo-lm[test]'")
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'hpo-lm[serve]'")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'hpo-lm[serve]'")
+
+import httpx
 
 import hpo
 from hpo.analysis.export import write_table
@@ -133,7 +135,7 @@ def test_a_token_and_names_of_ones_own(serve: Serve, log: Path) -> None:
 
 
 def test_wrong_input_is_refused(log: Path, serve: Serve) -> None:
-    with pytest.raises(ValueError, match="bound to '0.0.0.0', where other machines reach it; it needs a token"):
+    with pytest.raises(ValueError, match=r"bound to '0\.0\.0\.0', where other machines reach it; it needs a token"):
         make_app([str(log)], "0.0.0.0")
     for token in ("short", "with a blank in the middle", "a\r\nset-cookie: b=c-d-e-f-g"):
         with pytest.raises(ValueError, match="a token is 16 to 256 letters"):
@@ -242,7 +244,8 @@ def test_every_kind_of_log_while_several_drivers_write(name: str, place: Path, s
         rows |= {row["t"]: row for row in update["data"]["rows"]}
     assert [driver.wait() for driver in drivers] == [0, 0, 0]
     study = hpo.load(where)
-    assert {trial: row["v"][0] for trial, row in rows.items()} == {key[0]: study.trial(key).value for key in study.history.results}
+    told = {key[0]: study.trial(key).value for key in study.history.results}
+    assert {trial: row["v"][0] for trial, row in rows.items()} == told
     study.history.log.close()
 
 

@@ -73,6 +73,7 @@ const parallelPanel = () => {
       const budget = study.header.horizon > 1 ? ` at ${several(comparedBudget(study) || 0, study.header.unit)}` : "";
       said.textContent = `A line a result${budget}, the better the bluer. Drag along an axis to choose a range; every picture and the table then show what lies inside${hollow ? "; what lies beyond the end of an axis is inactive" : ""}${brushed ? `: ${inside.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")}` : ""}.${shownWords}`;
       clear.hidden = !brushed;
+      plot.canvas.dataset.axes = JSON.stringify(all.map((axis, place) => [axis.name, Math.round(across(place)), from, to])); // for whoever drives the page
     },
   });
   const isWide = (width) => width >= 100 + 62 * axes(main()).length;
