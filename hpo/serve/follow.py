@@ -22,6 +22,7 @@ from hpo.upgrade import upgrade_header
 
 POLL = 0.05  # seconds between two looks at the log
 SHARE = 0.2  # of one processor that reading may take: after a look that took long, the next one is later
+LONGEST = 1.0  # seconds, whatever the last look took
 BEAT = 5.0  # seconds after which a stream says that it lives
 STAY = 30.0  # seconds for which a study is read on after the last one who looked
 REST = 10.0  # how many times as long as it took an analysis waits before it is made again
@@ -159,7 +160,7 @@ class Follower:
             if self.feed is not None and self._listeners:
                 for analysis in self._analyses.values():
                     analysis.begin(self.feed, self._wake)
-            await asyncio.sleep(max(POLL, spent * (1 / SHARE - 1)))
+            await asyncio.sleep(min(max(POLL, spent * (1 / SHARE - 1)), LONGEST))
 
     async def _look(self) -> None:
         """Reads on, and wakes those who wait if there is anything new."""

@@ -30,10 +30,9 @@ def collect_results(feed: Feed) -> str:
     with history.lock:
         best = best_key(history)
         keys = thin_keys(comparable_keys(history, enough), RESULTS)
-        found = {
-            "header": history.header.to_json(), "best": None if best is None else history.jobs[best].config,
-            "results": [[*key, history.jobs[key].config, history.results[key].metrics, history.results[key].error] for key in keys],
-        }  # fmt: skip
+        rows = [[*key, history.jobs[key].config, history.results[key].metrics, history.results[key].error] for key in keys]
+        best_config = None if best is None else history.jobs[best].config
+        found = {"header": history.header.to_json(), "best": best_config, "results": rows}
     return json.dumps(found)
 
 

@@ -121,8 +121,8 @@ def measure(place: str, count: int, trials: int) -> str:
     middle, late, most = (1000 * value for value in (statistics.median(waits), statistics.quantiles(waits, n=10)[-1], max(waits)))
     return (
         f"{len(waits)} results beside {trials} trials: {middle:.0f} ms from the call of tell to the page at the median (90 %: "
-        f"{late:.0f}, most {most:.0f}), of which tell took {1000 * statistics.median(commits):.0f}; opened in {first:.1f} s the first "
-        f"time and in {again:.1f} s again; longest time between two frames {longest:.0f} ms"
+        f"{late:.0f}, most {most:.0f}), of which tell took {1000 * statistics.median(commits):.0f}; opened in {first:.1f} s the "
+        f"first time and in {again:.1f} s again; longest time between two frames {longest:.0f} ms"
     )
 
 

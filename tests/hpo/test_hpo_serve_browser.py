@@ -78,7 +78,8 @@ def test_it_follows_what_another_process_tells(chromium, serve, tmp_path: Path) 
         page = visit.open(serve(log))
         page.evaluate("window.mark = 'never loaded again'")
         trial = tell(log, 0.125)
-        page.wait_for_selector(f"table.trials tr[data-trial='{trial}']")
         page.wait_for_function("document.querySelector('.card.best b').textContent === '0.125'")
+        page.locator("table.trials").scroll_into_view_if_needed()
+        page.wait_for_selector(f"table.trials tr[data-trial='{trial}']")
         assert "Best 0.125" in page.title() and page.evaluate("window.mark") == "never loaded again"
         assert visit.faults == []

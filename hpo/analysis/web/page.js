@@ -13,7 +13,20 @@ const placePanels = () => {
     panel.place = place;
     place.replaceChildren(panel.box);
     panels.push(panel);
+    place.panel = panel;
+    watchPanels.observe(place);
   }
+};
+// What is out of sight is brought up to date when it comes into sight.
+const watchPanels = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    target.panel.seen = isIntersecting;
+    if (isIntersecting && target.panel.stale) updatePanel(target.panel, main());
+  }
+}, { rootMargin: "300px" });
+const updatePanel = (panel, study) => {
+  panel.stale = !panel.seen;
+  if (panel.seen && panel.update) panel.update(study);
 };
 const refreshPanels = (urgent) => {
   const study = main();
@@ -24,12 +37,11 @@ const refreshPanels = (urgent) => {
     panel.place.hidden = !shown;
     open.set(panel.section, open.get(panel.section) || shown);
     if (!shown) continue;
-    if (panel.update) panel.update(study);
+    updatePanel(panel, study);
     for (const plot of panel.plots || []) plot.touch(urgent);
   }
   for (const [section, shown] of open) if (section) section.hidden = !shown;
   updateTools(study);
-  if (!frozen) updateHead(study);
 };
 // Tables and texts are brought up to date at most so often that it takes a small part of the time.
 let again = 0, rested = 0;
@@ -112,6 +124,7 @@ const follow = () => {
     if (study && message.importance) study.importance = message.importance;
     if (study && message.lineage) study.lineage = message.lineage;
     if (whole) state(message.error ? "bad" : message.opening ? "" : "live", message.error || (message.opening ? "the log is being read" : "live"));
+    if (whole && message.data && panels.length) { updateHead(study); } // at once, however long the pictures take
     if (message.data || message.importance || message.lineage) refresh();
   };
   source.onerror = () => {
@@ -127,6 +140,7 @@ const openStudy = (name) => {
   location.hash = encodeURIComponent(name);
   byId("study").value = name;
   follow();
+  if (main() && main().summary) updateHead(main());
   refresh(true);
 };
 const listStudies = async () => {

@@ -206,9 +206,9 @@ const trialsPanel = () => {
     { name: "at second", text: (row) => (row.p === undefined || row.p === null ? "" : row.p.toFixed(1)), value: (row) => row.p ?? null },
     ...study.header.columns.map((spec, place) => ({ name: spec.name, text: (row) => cellText(spec, row.x[place]), value: (row) => (row.x[place] === null ? null : spec.kind === "choice" ? spec.values[row.x[place]] : row.x[place]) })),
   ];
-  const best = (study) => (a, b) => {
-    const value = (row) => (row.v ? sign(study) * row.v[view.place] : Infinity);
-    return Boolean(b.v || b.e) - Boolean(a.v || a.e) || b.u - a.u || (value(a) === value(b) ? a.t - b.t : value(a) - value(b));
+  const best = (study) => {
+    const direction = sign(study), value = (row) => (row.v ? direction * row.v[view.place] : Infinity);
+    return (a, b) => Boolean(b.v || b.e) - Boolean(a.v || a.e) || b.u - a.u || (value(a) === value(b) ? a.t - b.t : value(a) - value(b));
   };
   const update = (study) => {
     const cells = columns(study), names = JSON.stringify(cells.map((cell) => cell.name));
