@@ -20,14 +20,13 @@ def serve_page(
         str | None, typer.Option(envvar="HPO_TOKEN", help="asked of everybody [made where it is needed]", show_default=False)
     ] = None,
     name: Annotated[list[str], typer.Option(metavar="NAME", help="by which others may call it, repeatedly")] = [],  # noqa: B006
+    seconds: Annotated[float | None, typer.Option(min=0, help="after which it ends [never]", show_default=False)] = None,
     json: Json = False,
 ) -> None:
     """Shows studies on a page that follows them live, until Ctrl-C. Nothing can be changed there."""
-    try:
-        from hpo.serve.server import Server
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"the page is served by Starlette and uvicorn ({error}); pip install 'hpo-lm[serve]'") from None
+    from hpo.serve import Server
+
     server = Server(urls, host, port, token, name)
     print_json({"url": server.url}) if json else print(f"{server.url}  (Ctrl-C ends it)")
     sys.stdout.flush()  # who reads it waits for it
-    server.run()
+    server.run(seconds)

@@ -7,3 +7,10 @@ server.py   the routes, the stream of events, the server
 
 The page itself, and what it shows, is in hpo/analysis: the same as the report's.
 """
+
+try:
+    from hpo.serve.server import Server
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(f"the page is served by Starlette and uvicorn ({_error}); pip install 'hpo-lm[serve]'") from None
+
+__all__ = ["Server"]

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+from asyncio.subprocess import PIPE
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def collect_results(feed: Feed) -> str:
     return json.dumps(found)
 
 
-def answer(text: str) -> str:
+def model_results(text: str) -> str:
     """The importance for every objective, as JSON, of what `collect_results` gave."""
     found = json.loads(text)
     header = read_header(found["header"], "of the study")
@@ -51,16 +52,17 @@ def main() -> None:
     """One answer."""
     with suppress(OSError, AttributeError):
         os.nice(PATIENCE)
-    sys.stdout.write(answer(sys.stdin.read()))
+    sys.stdout.write(model_results(sys.stdin.read()))
 
 
 async def compute_models(feed: Feed) -> str:
-    """`answer` for a feed, in a process that ends with the task. RuntimeError with its last line where it fails."""
+    """`model_results` for a feed, in a process that ends with the task. RuntimeError with its last line where it fails."""
     text = await asyncio.to_thread(collect_results, feed)
     root = str(Path(__file__).resolve().parents[2])
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", CODE, root, env={**os.environ, **one}, **pipes)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CODE, root, env={**os.environ, **one}, stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
     try:
         out, said = await process.communicate(text.encode())
     finally:

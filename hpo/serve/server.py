@@ -201,9 +201,16 @@ class Server:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
         return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
-    def run(self) -> None:
-        """Serves until Ctrl-C or SIGTERM."""
-        self._server.run([self._socket])
+    def run(self, seconds: float | None = None) -> None:
+        """Serves until Ctrl-C or SIGTERM, at most for so many seconds."""
+        end = threading.Timer(threading.TIMEOUT_MAX if seconds is None else seconds, self._end)
+        end.daemon = True
+        end.start()
+        try:
+            self._server.run([self._socket])
+        finally:
+            end.cancel()
+            self._socket.close()
 
     def start(self) -> None:
         """Serves in a thread, until `close`."""
@@ -212,7 +219,10 @@ class Server:
 
     def close(self) -> None:
         """Ends what `start` began, and frees the address."""
-        self._server.should_exit = True
+        self._end()
         if self._thread is not None:
             self._thread.join()
         self._socket.close()
+
+    def _end(self) -> None:
+        self._server.should_exit = True

@@ -21,8 +21,9 @@ import httpx
 import hpo
 from hpo.analysis.export import write_table
 from hpo.analysis.feed import Feed
+from hpo.serve import Server
 from hpo.serve.guard import is_loopback
-from hpo.serve.server import Server, make_app
+from hpo.serve.server import make_app
 from tests.hpo.commands import Commands, environment
 from tests.hpo.servers import SHARED, url
 
@@ -275,5 +276,6 @@ def test_what_the_command_refuses(commands: Commands, log: Path, monkeypatch: py
     assert commands.refusal("serve", "absent.db") == "there is no log 'absent.db'"
     assert "a token is 16 to 256 letters" in commands.refusal("serve", "study.db", "--token", "short")
     monkeypatch.setitem(sys.modules, "starlette.applications", None)
-    monkeypatch.delitem(sys.modules, "hpo.serve.server")
+    for name in ("hpo.serve", "hpo.serve.server"):
+        monkeypatch.delitem(sys.modules, name)
     assert "pip install 'hpo-lm[serve]'" in commands.refusal("serve", "study.db")

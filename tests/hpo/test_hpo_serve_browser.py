@@ -16,7 +16,7 @@ pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'hp
 
 import hpo
 from hpo.job import Result
-from hpo.serve.server import Server
+from hpo.serve import Server
 from tests.hpo.browser import Visit, chromium  # noqa: F401 - a fixture
 from tests.hpo.commands import NAMES, environment
 from tests.hpo.page_latency import write_study
@@ -111,7 +111,8 @@ def test_texts_are_only_texts(chromium: Browser, serve: Any, tmp_path: Path) -> 
     choice = hpo.Categorical([EVIL, f"{EVIL} 2"])
     space = hpo.Space({f"p {EVIL}": choice, "x": hpo.Float(0.0, 1.0), f"c {EVIL}": hpo.Const(EVIL)})
     log = tmp_path / "<b>study&amp;.db"
-    study = hpo.Study(hpo.Random(space, seed=1), objectives={f"loss {EVIL}": "min", "b": "max"}, unit=f"{EVIL}s", horizon=3, log=log)
+    study = hpo.Study(hpo.Random(space, seed=1), objectives={f"loss {EVIL}": "min", "b": "max"}, unit=f"{EVIL}s", horizon=3,
+                      log=log)  # fmt: skip
     for number in range(12):
         job = study.optimizer.ask()
         assert job is not None
@@ -242,8 +243,8 @@ def test_several_studies_side_by_side(chromium: Browser, serve: Any, studies: Pa
     with Visit(chromium) as visit:
         page = visit.open(serve(studies / "gp.db", studies / "bounds.db", studies / "asha.db"))
         rows = "[data-panel=beside] tbody tr"
-        page.wait_for_function("(all) => [...document.querySelectorAll(all)].every((row) => row.cells[3].textContent)", arg=rows)
-        found = page.eval_on_selector_all(rows, "all => all.map((row) => [row.cells[0].textContent, row.cells[2].textContent])")
+        page.wait_for_function("(all) => [...document.querySelectorAll(all)].every((row) => row.cells[2].textContent)", arg=rows)
+        found = page.eval_on_selector_all(rows, "all => all.map((row) => [row.cells[0].textContent, row.cells[1].textContent])")
         assert [name for name, _ in found] == ["gp.db", "bounds.db", "asha.db"]
         assert found[0][1] == f"{hpo.load(studies / 'gp.db').best.value:.4g}"
         page.locator(rows).nth(2).locator("button").click()

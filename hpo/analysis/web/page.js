@@ -92,7 +92,7 @@ const updateTools = (study) => {
   const { header } = study;
   const objective = byId("objective");
   objective.hidden = header.objectives.length < 2;
-  fillSelect(objective, header.objectives.map(([one], place) => [String(place), one]), String(view.place));
+  fillSelect(objective, header.objectives.map(([one], place) => [String(place), `objective: ${one}`]), String(view.place));
   const levels = budgets(study);
   byId("budget").hidden = header.horizon === 1 || levels.length < 2;
   fillSelect(byId("budget"), [["", "compared at: automatic"], ...levels.map(([until, count]) => [String(until), `compared at ${amount(until)} ${header.unit} (${several(count, "results")})`])], view.until === null ? "" : String(view.until));

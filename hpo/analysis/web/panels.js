@@ -239,10 +239,10 @@ const besidePanel = () => {
       swatch.style.background = shown ? seriesColor(name) : "transparent";
       const open = el("button", { className: "name", type: "button", onclick: () => openStudy(name) }, name);
       const aims = known ? study.header.objectives : [], best = known && study.summary.steps[0].at(-1);
-      const cells = known ? [aims[0][0], best ? short(best[3]) : "–", study.summary.results, study.summary.failed, study.summary.pending, duration(study.summary.seconds), study.header.title] : ["", "", "", "", "", "", ""];
+      const cells = known ? [best ? short(best[3]) : "–", study.summary.results, study.summary.failed, study.summary.pending, duration(study.summary.seconds), study.header.title, aims[0][0]] : ["", "", "", "", "", "", ""];
       return el("tr", { className: name === view.main ? "best" : "" }, el("td", {}, check, swatch, open), ...cells.map((cell) => el("td", {}, String(cell))));
     });
-    const names = ["study", "objective", "best", "results", "failed", "in flight", "search", "optimizer"];
+    const names = ["study", "best", "results", "failed", "in flight", "search", "optimizer", "objective"];
     table.replaceChildren(el("thead", {}, el("tr", {}, ...names.map((name) => el("th", {}, name)))), el("tbody", {}, ...rows));
   };
   const bar = el("div", { className: "bar" }, el("div", { className: "legend" }), options("Horizontal axis", [[SECONDS, "seconds"], [RESULTS, "results"]], mode, (name) => { mode = name; plot.touch(true); }));

@@ -148,7 +148,7 @@ const grid = (count, width, height) => {
 const MOST = 16; // hyperparameters in the slices
 const byImportance = (study) => {
   const found = study.importance && study.importance[view.place], order = found && found.total ? Object.keys(found.total) : [];
-  const specs = study.header.columns.map((spec, place) => ({ spec, place }));
+  const specs = study.header.columns.map((spec, place) => ({ spec, place })).filter(({ place }) => compared(study).some((row) => row.x[place] !== null));
   return specs.sort((a, b) => (order.indexOf(a.spec.name) + 1 || 999) - (order.indexOf(b.spec.name) + 1 || 999)).slice(0, MOST);
 };
 const slicesPanel = () => {
@@ -218,6 +218,6 @@ const effectsPanel = () => {
       });
     },
   });
-  const update = (study) => { const found = study.importance && study.importance[view.place]; said.textContent = (found && found.effects_said) || ""; said.hidden = frozen; };
-  return { box: el("div", {}, said, legend(["line first", "averaged over the others"], ["line best", "the others as in the best"]), plot.box), plots: [plot], update, isShown: (study) => Boolean(model(study) && model(study).length) };
+  const update = (study) => { const found = study.importance && study.importance[view.place]; said.textContent = found ? found.effects_said || "" : "It is being computed."; said.hidden = frozen; };
+  return { box: el("div", {}, said, legend(["line first", "averaged over the others"], ["line best", "the others as in the best"]), plot.box), plots: [plot], update, isShown: (study) => (study.importance ? Boolean(model(study) && model(study).length) : study.header.columns.length > 0 && compared(study).length > study.header.columns.length + 1) };
 };

@@ -67,7 +67,7 @@ const timelinePanel = () => {
       if (last && row.a <= last[1]) last[1] = Math.max(last[1], end); else found.push([row.a, end]);
     }
     const busy = found.reduce((sum, [a, b]) => sum + b - a, 0) || 1, joined = [];
-    for (const [a, b] of found) { const last = joined[joined.length - 1]; if (last && a - last[1] < 0.05 * busy) last[1] = b; else joined.push([a, b]); }
+    for (const [a, b] of found) { const last = joined[joined.length - 1]; if (last && a - last[1] < Math.max(1, 0.05 * busy)) last[1] = b; else joined.push([a, b]); }
     return joined;
   };
   const TALL = 500;
@@ -89,19 +89,17 @@ const timelinePanel = () => {
       if (step >= 12) all.forEach(([driver, lane], place) => g.fillText(drivers.length > 1 ? `${driver < 0 ? "by hand" : `driver ${drivers.indexOf(driver) + 1}`} · ${lane + 1}` : driver < 0 ? `by hand ${lane + 1}` : `worker ${lane + 1}`, left - 8, top + place * step + tall / 2));
       else drivers.forEach((driver) => { const first = all.findIndex((one) => one[0] === driver); g.fillText(driver < 0 ? "by hand" : `driver ${drivers.indexOf(driver) + 1}`, left - 8, top + first * step + 6); });
       g.textAlign = "center"; g.textBaseline = "top";
-      let free = -Infinity;
-      parts.forEach(([a, b], k) => {
-        const scale = makeScale("linear", 0, b - a, starts[k], starts[k] + (b - a) * unit);
-        for (const tick of scale.ticks(Math.max(1, Math.floor(((b - a) * unit) / 90)))) {
-          const x = scale.at(tick), before = parts.slice(0, k).reduce((sum, [c, d]) => sum + d - c, 0);
-          if (x < starts[k] - 1 || x > starts[k] + (b - a) * unit + 1) continue;
-          g.strokeStyle = theme.grid; g.beginPath(); g.moveTo(Math.round(x) + 0.5, top); g.lineTo(Math.round(x) + 0.5, bottom); g.stroke();
-          const text = amount(before + tick), wide = g.measureText(text).width;
-          if (x - wide / 2 > free) { g.fillStyle = theme.muted; g.fillText(text, Math.min(x, right - wide / 2), bottom + 4); free = x + wide / 2 + 8; }
-        }
-        if (k) { g.fillStyle = theme.grid; g.fillRect(starts[k] - gap + 2, top, gap - 4, bottom - top); }
-      });
-      g.fillStyle = theme.ink; g.textBaseline = "bottom"; g.fillText(parts.length > 1 ? "seconds in which jobs were in flight; pauses are cut out" : "seconds since the first job", (left + right) / 2, height);
+      for (const tick of linearTicks(0, total, Math.max(2, Math.floor((right - left) / 90)))) {
+        let rest = tick, k = 0;
+        while (k < parts.length - 1 && rest > parts[k][1] - parts[k][0]) { rest -= parts[k][1] - parts[k][0]; k++; }
+        const x = starts[k] + rest * unit, wide = g.measureText(short(tick)).width;
+        g.strokeStyle = theme.grid; g.beginPath(); g.moveTo(Math.round(x) + 0.5, top); g.lineTo(Math.round(x) + 0.5, bottom); g.stroke();
+        g.fillStyle = theme.muted; g.fillText(short(tick), Math.min(x, right - wide / 2), bottom + 4);
+      }
+      g.fillStyle = theme.grid;
+      starts.slice(1).forEach((x) => g.fillRect(x - gap + 2, top, Math.max(1, gap - 4), bottom - top));
+      const caption = parts.length > 1 ? "seconds with jobs in flight; pauses are cut out" : "seconds since the first job";
+      g.fillStyle = theme.ink; g.textBaseline = "bottom"; g.fillText(caption, width < 500 ? width / 2 : (left + right) / 2, height);
       const boxes = [];
       for (const row of allRows(study)) {
         const y = line.get(`${row.d ?? -1},${row.l}`);
@@ -184,8 +182,10 @@ const comparePanel = () => {
     const where = shared.map((row) => `trial ${row.t}${study.header.horizon > 1 ? ` at ${amount(row.u)}` : ""}`);
     table.replaceChildren(el("thead", {}, el("tr", {}, el("th", {}, ""), ...where.map((text, place) => el("th", { className: `pick${place}` }, text)))),
       el("tbody", {}, ...rows.map(([name, texts, differs]) => el("tr", {}, el("td", {}, name), ...texts.map((text) => el("td", { className: differs ? "differs" : "muted" }, text))))));
-    const losses = shared.map((row) => (row.v ? sign(study) * row.v[view.place] : Infinity));
-    const words = shared[0].u !== shared[1].u ? "Their budgets differ, so neither is the better." : losses[0] === losses[1] ? "Neither is better." : `${where[losses[0] < losses[1] ? 0 : 1].replace("trial", "Trial")} is better.`;
+    const losses = shared.map((row) => study.header.objectives.map((_, place) => (row.v ? sign(study, place) * row.v[place] : Infinity)));
+    const beats = (a, b) => losses[a].every((loss, place) => loss <= losses[b][place]) && losses[a].some((loss, place) => loss < losses[b][place]);
+    const winner = beats(0, 1) ? 0 : beats(1, 0) ? 1 : null;
+    const words = shared[0].u !== shared[1].u ? "Their budgets differ, so neither is the better." : winner === null ? "Neither is better." : `${where[winner].replace("trial", "Trial")} is better.`;
     said.textContent = `${words} A click on a point or on a row of the table takes it.`;
   };
   return { box: el("div", {}, el("div", { className: "bar" }, el("div", { className: "pair" }, fields[0], " and ", fields[1]), el("label", {}, all, " what is equal, too")), said, el("div", { className: "table short" }, table)), update, isShown: (study) => furthest(study).length > 1 };
@@ -231,7 +231,7 @@ const trialsPanel = () => {
   };
   // Only rows that can be seen exist: the rest is the height of two empty ones.
   const fill = (study) => {
-    const cells = columns(study), first = Math.max(0, Math.min(Math.floor(box.scrollTop / ROW) - 8, shown.length - 1)), count = Math.ceil((box.clientHeight || 520) / ROW) + 16, end = Math.min(shown.length, first + count);
+    const cells = columns(study), first = Math.max(0, Math.min(Math.floor(box.scrollTop / ROW) - 8, shown.length - 1)), count = Math.ceil(560 / ROW) + 16, end = Math.min(shown.length, first + count);
     const pad = (rows) => { const one = el("tr", { className: "pad" }, el("td", { colSpan: cells.length })); one.firstChild.style.height = `${rows * ROW}px`; return one; };
     const lead = leader(study);
     body.replaceChildren(...(first ? [pad(first)] : []), ...shown.slice(first, end).map((row) => {
