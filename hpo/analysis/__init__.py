@@ -6,7 +6,7 @@ snapshot.py    a study at one moment, for a live display and for the head of the
 feed.py        a study as JSON for the page: all of it, or what is new; lanes.py has the lanes of its timeline
 importance.py  which hyperparameters mattered; with too few results, their rank correlation with the loss
 subject.py     what is drawn: a history, its space, one objective, the trials to highlight
-drawing.py     an empty figure, a saved one, one as part of a page
+drawing.py     an empty figure, a saved one
 axes.py        limits and labels of axes: the good end of the losses, the range of a hyperparameter
 figures.py     pictures of results: best so far, learning curves, Pareto front
 parameters.py  pictures of hyperparameters: importance, effects, slices, parallel coordinates

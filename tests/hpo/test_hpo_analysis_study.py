@@ -123,7 +123,7 @@ def test_every_kind_of_study_is_analysed(name: str, tmp_path: Path) -> None:
     assert '<h1 id="title">mine &amp; &lt;yours&gt;</h1>' in text
     shown = ["history", *["curves"] * (study.header.horizon > 1), *["lineage"] * (name == "of_clones"), "importance", "effects",
              "parallel", "slices"]  # fmt: skip
-    drawn = re.findall(r'data-panel="(\w+)"', text)
+    drawn = re.findall(r'<div data-panel="(\w+)"', text)
     assert drawn[: len(shown)] == shown and drawn[-1] == "trials"
     assert not re.search(r"https?://|\bsrc=|url\((?!#)|@import|<link", text), "one self-contained file"
     head = ["trial", study.header.unit, study.objective]

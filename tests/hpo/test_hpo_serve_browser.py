@@ -96,7 +96,7 @@ def test_it_follows_what_another_process_tells(chromium: Browser, serve: Any, tm
         page = visit.open(serve(log))
         page.evaluate("window.mark = 'never loaded again'")
         trial = tell(log, 0.125)
-        page.wait_for_function("document.querySelector('.card.best b').textContent === '0.125'")
+        page.wait_for_function("() => document.querySelector('.card.best b').textContent === '0.125'")
         page.locator("table.trials").scroll_into_view_if_needed()
         page.wait_for_selector(f"table.trials tr[data-trial='{trial}']")
         assert "Best 0.125" in page.title() and page.evaluate("window.mark") == "never loaded again"
@@ -139,7 +139,7 @@ def test_brushing(chromium: Browser, serve: Any, studies: Path) -> None:  # noqa
         page = visit.open(serve(studies / "gp.db"))
         canvas = page.locator("[data-panel=parallel] canvas")
         canvas.scroll_into_view_if_needed()
-        page.wait_for_function("document.querySelector('[data-panel=parallel] canvas').dataset.axes")
+        page.wait_for_function("() => document.querySelector('[data-panel=parallel] canvas').dataset.axes")
         axes = {name: rest for name, *rest in json.loads(str(canvas.get_attribute("data-axes")))}
         across, low, high = axes["layers"]  # from 1 at `high` to 8 at `low`
         box = canvas.bounding_box()
@@ -172,7 +172,7 @@ def test_sorting_and_two_configurations(chromium: Browser, serve: Any, studies: 
         for trial in (7, 3):
             page.locator(f"table.trials tr[data-trial='{trial}']").click()
         page.locator("[data-panel=compare]").scroll_into_view_if_needed()
-        page.wait_for_function("document.querySelector('[data-panel=compare] th:nth-child(2)').textContent === 'trial 3'")
+        page.wait_for_function("() => document.querySelector('[data-panel=compare] th:nth-child(2)').textContent === 'trial 3'")
         said = page.inner_text("[data-panel=compare]")
         better = min((3, 7), key=lambda trial: study.trial((trial, 1)).value)
         assert f"Trial {better} is better." in said and "trial 7" in said
@@ -248,5 +248,5 @@ def test_several_studies_side_by_side(chromium: Browser, serve: Any, studies: Pa
         assert [name for name, _ in found] == ["gp.db", "bounds.db", "asha.db"]
         assert found[0][1] == f"{hpo.load(studies / 'gp.db').best.value:.4g}"
         page.locator(rows).nth(2).locator("button").click()
-        page.wait_for_function("document.title.startsWith('asha.db')")
+        page.wait_for_function("() => document.title.startsWith('asha.db')")
         assert page.url.endswith("#asha.db") and visit.faults == []
