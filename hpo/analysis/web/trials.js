@@ -126,13 +126,14 @@ const failuresPanel = () => {
   const box = el("div", { className: "failures" }), open = new Set();
   const update = (study) => {
     const groups = new Map();
-    for (const row of allRows(study)) if (row.k === "failed") { const some = groups.get(row.e); if (some) some.push(row); else groups.set(row.e, [row]); }
+    for (const row of allRows(study)) if (row.k === "failed") { const kind = row.e.replace(/\d+/g, "0"), some = groups.get(kind); if (some) some.push(row); else groups.set(kind, [row]); }
     const sorted = [...groups].sort((a, b) => b[1].length - a[1].length);
     const shown = sorted.slice(0, 50).map(([error, rows]) => {
+      const last = rows[rows.length - 1].e, differ = rows.some((row) => row.e !== last) ? " (the last; numbers differ)" : "";
       const traced = rows.findLast((row) => row.b !== null && row.b !== undefined), text = traced && study.tracebacks[traced.b];
       const names = rows.slice(-24).map((row) => el("button", { type: "button", className: "chip", textContent: String(row.t), onclick: () => pick(row) }));
       const details = el("details", { open: open.has(error), ontoggle: (event) => { if (event.target.open) open.add(error); else open.delete(error); } },
-        el("summary", {}, el("b", {}, several(rows.length, "trials")), ` ${cut(error, 300)}`),
+        el("summary", {}, el("b", {}, several(rows.length, "trials")), ` ${cut(last, 300)}${differ}`),
         el("p", { className: "chips" }, rows.length > 24 ? "the last of them: " : "", ...names), text ? el("pre", {}, text) : el("p", { className: "note" }, "No traceback was kept."));
       return details;
     });
