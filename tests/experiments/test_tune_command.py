@@ -3,6 +3,8 @@
 How long it runs is a number of trials: seconds would be those of the machine that the tests run on.
 """
 
+from __future__ import annotations
+
 import fcntl
 import html
 import json

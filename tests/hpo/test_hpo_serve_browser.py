@@ -149,7 +149,7 @@ def test_brushing(chromium: Browser, serve: Any, studies: Path) -> None:  # noqa
         page.mouse.move(box["x"] + across, box["y"] + low + (high - low) * 2.5 / 7, steps=4)
         page.mouse.up()
         inside = {key[0] for key in study.history.results if study.history.jobs[key].config["layers"] > 5.5}
-        assert 0 < len(inside) < 12 and f": {len(inside)} of 12" in page.inner_text("[data-panel=parallel] .note")
+        assert 0 < len(inside) < 12 and f" {len(inside)} of 12 lie inside." in page.inner_text("[data-panel=parallel] .note")
         page.locator("table.trials").scroll_into_view_if_needed()
         page.wait_for_function("() => document.querySelector('[data-panel=trials] .note').textContent.includes(' of 12 trials')")
         shown = page.eval_on_selector_all("table.trials tr[data-trial]", "rows => rows.map((row) => Number(row.dataset.trial))")

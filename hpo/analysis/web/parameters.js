@@ -71,7 +71,7 @@ const parallelPanel = () => {
       const shownWords = inside.length > shown.length ? ` ${shown.length.toLocaleString("en")} of the lines are drawn, the best among them.` : "";
       const hollow = study.header.columns.some((spec) => Object.keys(spec.when).length);
       const budget = study.header.horizon > 1 ? ` at ${several(comparedBudget(study) || 0, study.header.unit)}` : "";
-      said.textContent = `A line a result${budget}, the better the bluer. Drag along an axis to choose a range; every picture and the table then show what lies inside${hollow ? "; what lies beyond the end of an axis is inactive" : ""}${brushed ? `: ${inside.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")}` : ""}.${shownWords}`;
+      said.textContent = `A line a result${budget}, the better the bluer. Drag along an axis to choose a range; every picture and the table then show what lies inside${hollow ? "; beyond the end of an axis is what was inactive" : ""}.${brushed ? ` ${inside.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} lie inside.` : ""}${shownWords}`;
       clear.hidden = !brushed;
       plot.canvas.dataset.axes = JSON.stringify(all.map((axis, place) => [axis.name, Math.round(across(place)), from, to])); // for whoever drives the page
     },

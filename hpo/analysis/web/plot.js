@@ -59,11 +59,13 @@ const logTicks = (low, high, count) => {
   const tens = [];
   for (let k = first; k <= last; k += step) tens.push(10 ** k);
   const found = tens.filter(within);
-  if (found.length >= 2) return found;
-  const more = [];
-  for (let k = first; k <= last; k++) for (const one of [1, 2, 5]) more.push(one * 10 ** k);
-  const seen = more.filter(within);
-  return seen.length ? seen : [low, high];
+  for (const parts of [[1, 2, 5], [1, 3]]) {
+    const more = [];
+    for (let k = first; k <= last; k++) for (const one of parts) more.push(one * 10 ** k);
+    const seen = more.filter(within);
+    if (seen.length > found.length && (seen.length <= count || found.length < 2)) return seen;
+  }
+  return found.length ? found : [low, high];
 };
 // From values to pixels a..b. kind: "linear", "log", "choice" (values are places among `names`).
 const makeScale = (kind, low, high, a, b, names) => {
