@@ -232,6 +232,35 @@ def test_a_log_that_goes_and_comes_back(serve: Serve, log: Path) -> None:
     assert back["epoch"] > first["epoch"] and back["error"] == "" and len(back["data"]["rows"]) == 6
 
 
+KILLED = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size=1")
+db.execute("BEGIN IMMEDIATE")
+db.execute("CREATE TABLE half (x)")
+for _ in range(300):
+    db.execute("INSERT INTO half VALUES (zeroblob(10000))")
+os._exit(1)
+"""
+
+
+def test_a_driver_that_was_killed_while_it_wrote(serve: Serve, log: Path) -> None:
+    """What it left half written is taken back, before the page is opened and while it follows."""
+    kill = [sys.executable, "-c", KILLED, str(log)]
+    for _ in range(2):
+        subprocess.run(kill, check=False)
+        assert log.with_name("study.db-journal").stat().st_size, "the journal of a write that never ended"
+        server = serve(log)
+        assert len(next(documents(server, study="study.db"))["data"]["rows"]) == 6
+    stream = messages(server, study="study.db")
+    next(message for message in stream if "data" in message)
+    subprocess.run(kill, check=False)
+    next(stream)
+    study = hpo.load(log)
+    study.optimizer.ask()
+    assert next(message for message in stream if len(message.get("data", {"rows": ()})["rows"]))["error"] == ""
+
+
 @pytest.mark.parametrize("name", SHARED)
 def test_every_kind_of_log_while_several_drivers_write(name: str, place: Path, serve: Serve) -> None:
     where = url(name, place)
