@@ -42,6 +42,7 @@ const parallelPanel = () => {
         return wide ? makeScale(ends.kind, ends.low, ends.high, to, from, ends.names) : makeScale(ends.kind, ends.low, ends.high, from, to, ends.names);
       });
       const absent = wide ? to + 14 : from - 16;
+      plot.canvas.style.touchAction = wide ? "none" : "pan-y"; // a finger brushes along an axis, and scrolls across
       layout = { wide, all, scales, across, from, to, absent };
       const at = (row, place) => {
         const value = valueAt(row, all[place]);
