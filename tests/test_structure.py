@@ -25,7 +25,8 @@ TOP = {*OURS, "pyproject.toml", "README.md", "Makefile", "LICENSE", "constraints
 LEFTOVERS = ("runs", "build", "dist", "*.egg-info", "__pycache__")  # what .gitignore names besides dotfiles
 LINES = 400
 ARROWS = 21  # between the rooms of experiments; front stands on three of them, cookbook on two, every room on the ledger
-HEAVY = ("torch", "sqlalchemy", "pandas", "matplotlib", "jinja2", "ray", "rich")  # no package of ours imports these by itself
+# No package of ours imports these by itself.
+HEAVY = ("torch", "sqlalchemy", "pandas", "matplotlib", "jinja2", "ray", "rich", "starlette", "uvicorn")
 
 
 def modules(root: Path) -> dict[str, Path]:

@@ -17,7 +17,15 @@ from experiments.tune.machine import versions
 from experiments.tune.settings import Settings
 from hpo.analysis.lines import amount, short
 from hpo.analysis.page import Card, Cell, Code, Part, Section, Table, Words, plain_row, render_page, write_page
-from hpo.analysis.sections import importance_section, result_sections, trials_section
+from hpo.analysis.sections import (
+    importance_sections,
+    model_importance,
+    page_data,
+    parameter_sections,
+    result_sections,
+    trials_section,
+    work_sections,
+)  # fmt: skip
 from hpo.analysis.snapshot import Snapshot, snapshot
 from hpo.analysis.subject import Subject
 from hpo.job import Key
@@ -44,19 +52,23 @@ def write_report(
     label = "validation loss (nats per token)"
     subject = replace(Subject.of(study.history, study.space), label=label, leader=leader, leads="handed over")
     now = snapshot(study.history, settings.workers)
+    model = model_importance(subject)
     said = [sentence(found, study), *summary(study.history, settings.seconds)]
     sections = [
         *ends_sections(study, found),
         *result_sections(subject),
-        importance_section(subject),
+        *importance_sections(subject, model),
         *comparison_sections(study, leader, corpus, settings),
         *([Section("What the model writes", [Words(SAMPLE), Code(sample, prose=True)])] if sample else []),
+        *parameter_sections(subject),
+        *work_sections(subject),
         trials_section(subject),
         Section("To have it again", again_parts(study, now, settings, corpus, command)),
     ]
     page = render_page(
         f"A small GPT on {settings.text}, tuned by {method(settings)}", _subtitle(folder, settings, now),
         [f"{words[0].upper()}{words[1:]}." for words in said], cards(study, found, now, settings), sections,
+        page_data(subject, model),
     )  # fmt: skip
     return write_page(folder / "report.html", page)
 

@@ -1,28 +1,23 @@
-"""An empty figure, a saved figure, and a figure as part of a page, where its colours are variables of the style sheet.
-
-Figures are narrow, so that on a page of 390 pixels their letters are as large as those of the text.
-"""
+"""An empty figure, and a saved one. Figures are narrow: as wide as a column of text, in which their letters are as large."""
 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.analysis.paths import PICTURES, check_file, write_whole
-from surrogates.style import BLUE, GREEN, GREY, GRID, INK, MUTED, ORANGE, STYLE
+from surrogates.style import STYLE
 
 if TYPE_CHECKING:  # matplotlib is imported where something is drawn
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 4.5  # inches, which are 324 pixels of a page
+WIDTH = 4.5  # inches
 SMALL = 9  # points, the smallest font size
 DPI = 200
-VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", BLUE: "best", ORANGE: "default", GREY: "thin", GREEN: "first"}
 
 
 @contextmanager
@@ -64,22 +59,3 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     with house_style():
         figure.savefig(buffer, format=file.suffix[1:].lower(), dpi=DPI)
     write_whole(file, buffer.getvalue())
-
-
-def to_svg(figure: Figure, name: str, title: str) -> str:
-    """The figure as an SVG element of a page: no declarations, no addresses, colours as variables, ids that are its own."""
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(
-        r'<svg\b[^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', text, count=1
-    )
-    for colour, variable in VARIABLES.items():
-        text = text.replace(colour, f"var(--{variable})")
-    return re.sub(r'id="((?:figure|axes|patch|text|line2d|matplotlib|xtick|ytick|legend|PathC)[^"]*)"', "", text)

@@ -46,6 +46,11 @@ def write_table(history: History, path: str | Path) -> int:
     return len(rows)
 
 
+def encode_table(history: History, suffix: str) -> bytes:
+    """The content of such a file."""
+    return FORMATS[suffix](table.rows(history), table.columns(history))
+
+
 def _csv(rows: Rows, columns: Sequence[str]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns)

@@ -37,6 +37,7 @@ AVERAGED = 512  # rows over which a marginal effect is averaged
 STEPS = 33  # positions of a continuous parameter's marginal effect
 CURVES = 4  # parameters whose marginal effect is shown
 CHUNK = 4096  # rows predicted at once
+MOST = 1000  # results that a model is fitted to, of more evenly many; the cost is cubic in their number
 SEED = 0
 ENOUGH = 6  # results that a rank correlation needs: of five, one in sixty is perfect by chance
 
@@ -116,19 +117,21 @@ def _were(count: int) -> str:
 
 
 def importance(
-    history: History, space: Space, best: Mapping[str, Any] | None = None, place: int = 0
+    history: History, space: Space, best: Mapping[str, Any] | None = None, place: int = 0, most: int = MOST
 ) -> Importance | Correlations:
     """The importance at the highest budget with at least 2 (d + 2) results, else at the one with most results. With fewer than
     d + 2 results, or if all losses are equal, there is no model; then the correlations are returned.
 
     best    the configuration for `Effect.around`
     place   the position of the objective in the header
+    most    results that the model is fitted to; of more, every so manieth trial counts
     """
-    keys = comparable_keys(history, 2 * (len(space.columns) + 2))
-    scaled = standardise(np.array([history.losses(key)[place] for key in keys]))
-    if not space.columns or len(keys) < len(space.columns) + 2 or not np.ptp(scaled.z):
-        return correlations(history, space, place)
-    rows = np.array([space.encode(history.jobs[key].config) for key in keys])
+    with history.lock:  # another thread may read on
+        keys = thin_keys(comparable_keys(history, 2 * (len(space.columns) + 2)), most)
+        scaled = standardise(np.array([history.losses(key)[place] for key in keys]))
+        if not space.columns or len(keys) < len(space.columns) + 2 or not np.ptp(scaled.z):
+            return correlations(history, space, place)
+        rows = np.array([space.encode(history.jobs[key].config) for key in keys])
     gp = GaussianProcess(space.domain, rows, scaled.z, fit(rows, scaled.z, space.domain, SEED))
     first, total = sobol_indices(gp, space.domain)
     order = sorted(range(space.domain.d), key=lambda j: (-total[j], j))
@@ -176,6 +179,11 @@ def comparable_keys(history: History, enough: int) -> Sequence[Key]:
     """Finished keys of trials with their own weights, at the highest budget with enough of them, else at the one with most."""
     levels = [[key for key in history.at(until) if history.is_own(key)] for until in reversed(history.budgets)]
     return next((keys for keys in levels if len(keys) >= enough), max(levels, key=len, default=[]))
+
+
+def thin_keys(keys: Sequence[Key], most: int) -> Sequence[Key]:
+    """At most so many of the keys, evenly spaced in their order."""
+    return keys if len(keys) <= most else [keys[place * len(keys) // most] for place in range(most)]
 
 
 def sobol_indices(gp: GaussianProcess, domain: Domain) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpo.analysis.axes import limit_values, mark_parameter, trim
+from hpo.analysis.captions import PANELS
 from hpo.analysis.drawing import SMALL, add_legend, house_style, new_figure
 from hpo.analysis.importance import Correlations, Effect, Importance
 from hpo.analysis.lines import short
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANELS = 16  # hyperparameters whose results are shown
 LINES = 300  # results in the picture of parallel coordinates: the best ones
 OUTSIDE = -0.12  # the position of an inactive parameter, left of its range
 

@@ -52,8 +52,12 @@ def objective_value(history: History, key: Key, place: int = 0) -> float:
 def total_work(history: History) -> float:
     """The budget that was trained in all: for every finished key, what it added to its source. It is read from the metric that
     has the unit's name, if there is one; else a success has trained to its budget, and a failure counts as 0."""
-    sources = {key: history.jobs[key].source for key in history.results}
-    return sum(max(0.0, position_of(history, key) - position_of(history, source)) for key, source in sources.items())
+    return sum(trained_units(history, key) for key in history.results)
+
+
+def trained_units(history: History, key: Key) -> float:
+    """The budget that a finished key added to its source."""
+    return max(0.0, position_of(history, key) - position_of(history, history.jobs[key].source))
 
 
 def finish_times(history: History) -> dict[Key, float]:

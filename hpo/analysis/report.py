@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpo.analysis.drawing import house_style
+from hpo.analysis import sections
+from hpo.analysis.feed import name_optimizer
+from hpo.analysis.importance import Correlations, Importance
 from hpo.analysis.lines import amount, join_config, short
-from hpo.analysis.page import Card, Section, render_page, write_page
+from hpo.analysis.page import Card, Section, check_jinja, render_page, write_page
 from hpo.analysis.paths import check_file
 from hpo.analysis.snapshot import Snapshot, snapshot
 from hpo.analysis.subject import Subject
@@ -15,25 +17,23 @@ from hpo.values import inflect, quantity
 
 
 def write_report(subject: Subject, path: Path, title: str | None = None) -> Path:
-    """Writes the page, and returns its path. ModuleNotFoundError in a sentence without Matplotlib and Jinja2, ValueError or
-    OSError if the file cannot be written."""
+    """Writes the page, and returns its path. ModuleNotFoundError in a sentence without Jinja2, ValueError or OSError if the file
+    cannot be written."""
     check_file(path)
-    with house_style():  # raises before anything is computed if Matplotlib is missing
-        sections = study_sections(subject)
-    now = snapshot(subject.history)
-    page = render_page(title or name_study(subject), _subtitle(subject, now), _lead(subject, now), _cards(now, subject), sections)
+    check_jinja()  # before anything is computed
+    now, found = snapshot(subject.history), sections.model_importance(subject)
+    page = render_page(title or name_study(subject), _subtitle(subject, now), _lead(subject, now), _cards(now, subject),
+                       study_sections(subject, found), sections.page_data(subject, found))  # fmt: skip
     return write_page(path, page)
 
 
-def study_sections(subject: Subject) -> list[Section]:
+def study_sections(subject: Subject, found: Importance | Correlations) -> list[Section]:
     """Every section that has something to show."""
-    from hpo.analysis import sections
-
-    parallel = sections.parallel_section(subject)
     return [
         *sections.result_sections(subject),
-        sections.importance_section(subject),
-        *([parallel] if parallel is not None else []),
+        *sections.importance_sections(subject, found),
+        *sections.parameter_sections(subject),
+        *sections.work_sections(subject),
         sections.trials_section(subject),
         sections.header_section(subject),
     ]
@@ -41,12 +41,7 @@ def study_sections(subject: Subject) -> list[Section]:
 
 def name_study(subject: Subject) -> str:
     """The title of the page: `A study by ASHA(GP)`."""
-    described = subject.history.header.optimizer
-    names = [str(described["name"])]
-    while isinstance(inner := described.get("sampler") or described.get("optimizer"), dict) and "name" in inner:
-        names.append(str(inner["name"]))
-        described = inner
-    return f"A study by {'('.join(names)}{')' * (len(names) - 1)}"
+    return f"A study by {name_optimizer(subject.history.header.optimizer)}"
 
 
 def _subtitle(subject: Subject, now: Snapshot) -> str:

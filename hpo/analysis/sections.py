@@ -1,32 +1,58 @@
-"""Sections for the report of any study, in the order of the page."""
+"""Sections for the report of any study, in the order of the page. Pictures are panels: the page's script draws them."""
 
 from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hpo.analysis.drawing import to_svg
-from hpo.analysis.figures import draw_curves, draw_history, draw_pareto
+from hpo.analysis.captions import (
+    NO_DIFFERENCE,
+    describe_importance,
+    describe_model,
+    explain_correlations,
+    explain_effects,
+    explain_model,
+)  # fmt: skip
+from hpo.analysis.export import to_json
+from hpo.analysis.feed import Feed
 from hpo.analysis.importance import Correlations, Importance, importance
 from hpo.analysis.lines import amount, short
-from hpo.analysis.page import Cell, Code, Part, Picture, Section, Table, Words, plain_row
-from hpo.analysis.parameters import PANELS, draw_effects, draw_importance, draw_parallel, draw_slices
+from hpo.analysis.page import Cell, Code, Panel, Part, Section, Table, Words, plain_row
 from hpo.analysis.progress import RungSummary, count_rungs, finish_times
 from hpo.analysis.subject import Subject
-from hpo.analysis.tree import draw_lineage
+from hpo.analysis.tree import place_rows
 from hpo.ancestry import schedule
 from hpo.bounds import bounds_of, explain_infeasible, feasible
 from hpo.history import History
 from hpo.job import Key
 from hpo.values import quantity
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+MOST = 1000  # trials in the table that stands there where no script runs
 
-MOST = 1000  # trials in the table
-LITTLE = 0.3  # R² below which a model knows little
+
+def page_data(subject: Subject, found: Importance | Correlations | None = None) -> str:
+    """What the panels of a page show of a study, as JSON. found: the importance, where it was computed already."""
+    history, space = subject.history, subject.space
+    best = None if subject.leader is None else history.jobs[subject.leader].config
+    models = [describe_importance(history, space, best, place) for place in range(len(history.header.objectives))
+              if found is None or place != subject.place]  # fmt: skip
+    if found is not None:
+        models.insert(subject.place, describe_model(found, space, history.header.horizon))
+    feed = Feed(history, space)
+    parts = {
+        "name": feed.name, "now": time.time(), "importance": models, "leader": subject.leader, "leads": subject.leads,
+        "label": subject.label, "lineage": [[*key, row] for key, row in place_rows(history).items()] if history.adopted else [],
+    }  # fmt: skip
+    return f'{json.dumps(to_json(parts), allow_nan=False)[:-1]}, "data": {feed.document()}}}'
+
+
+def model_importance(subject: Subject) -> Importance | Correlations:
+    """The importance for the subject's objective."""
+    best = None if subject.leader is None else subject.history.jobs[subject.leader].config
+    return importance(subject.history, subject.space, best, subject.place)
 
 
 def result_sections(subject: Subject) -> list[Section]:
@@ -35,16 +61,14 @@ def result_sections(subject: Subject) -> list[Section]:
     history = subject.history
     if not subject.successes:
         return []
-    found = [Section("Best so far", [Words(_about_best(subject)), _picture(draw_history(subject), "history", "Best so far")])]
+    found = [Section("Best so far", [Words(_about_best(subject)), Panel("history")], is_wide=False)]
     if history.header.horizon > 1:
-        curves = _picture(draw_curves(subject), "curves", "Learning curves of all trials")
-        found.append(Section("Learning curves by rung", [Words(ABOUT_CURVES), curves, rungs_table(subject)]))
+        found.append(Section("Learning curves by rung", [Words(ABOUT_CURVES), Panel("curves")], is_wide=False))
     if subject.has_clones and subject.leader is not None:
         found.append(lineage_section(subject))
     if len(history.header.objectives) > 1:
         words = _about_front(history)
-        front = _picture(draw_pareto(subject), "pareto", "Pareto front")
-        found.append(Section("Pareto front", [Words(words), front]))
+        found.append(Section("Pareto front", [Words(words), Panel("pareto")], is_wide=False))
     return found
 
 
@@ -75,10 +99,6 @@ def _about_front(history: History) -> str:
     return f"Results at the highest budget, {highest}{found}."
 
 
-def _picture(figure: Figure, name: str, title: str) -> Picture:
-    return Picture(to_svg(figure, name, title))
-
-
 def lineage_section(subject: Subject) -> Section:
     """The tree of clones, and what the leader was trained with, phase by phase. Needs a clone and a leader."""
     assert subject.leader is not None
@@ -87,8 +107,7 @@ def lineage_section(subject: Subject) -> Section:
     several = f"{quantity(len(phases), 'configurations')}, one after the other" if len(phases) > 1 else "one configuration"
     about = "Whose weights came from whom: a line that leaves another one began as its copy."
     words = f"{about} The {subject.leads} was trained with {several}"
-    picture = _picture(draw_lineage(subject, subject.leader), "lineage", "Lineage")
-    parts: list[Part] = [Words(f"{words}{':' if names else '.'}"), picture]
+    parts: list[Part] = [Words(f"{words}{':' if names else '.'}"), Panel("lineage")]
     if names:
         rows = [plain_row(f"{until:,}", *(short(config[name]) if name in config else "–" for name in names))
                 for until, config in phases]  # fmt: skip
@@ -106,46 +125,18 @@ def _rung_row(rung: RungSummary) -> list[Cell]:
     return plain_row(f"{rung.until:,}", rung.finished, rung.failed, "–" if rung.best is None else f"{rung.best:.4f}")
 
 
-def importance_section(subject: Subject) -> Section:
-    """Sobol indices and effects; with too few results for a model, the results over each hyperparameter."""
-    best = None if subject.leader is None else subject.history.jobs[subject.leader].config
-    found = importance(subject.history, subject.space, best, subject.place)
-    parts = _correlation_parts(found, subject) if isinstance(found, Correlations) else _importance_parts(found, subject)
-    return Section("Which hyperparameters mattered", parts)
-
-
-def _importance_parts(found: Importance, subject: Subject) -> list[Part]:
+def importance_sections(subject: Subject, found: Importance | Correlations | None = None) -> list[Section]:
+    """Sobol indices, and effects; with too few results for a model, only why. found: as `model_importance` has it."""
+    found, title = model_importance(subject) if found is None else found, "Which hyperparameters mattered"
+    if isinstance(found, Correlations):
+        is_note = len(found.keys) > 1 and bool(found.tau)
+        return [Section(title, [Words(explain_correlations(found), is_note)], is_wide=False)]
     if not any(found.total.values()):
-        return [Words("The model sees no difference between configurations.", note=False)]
-    short_training = found.until < subject.history.header.horizon
-    care = ": the model knows little, so read this with care" if found.explained < LITTLE else ""
-    less = " What matters after so short a training need not matter as much after a whole one." if short_training else ""
-    budget = quantity(found.until, found.unit)
-    said = (
-        f"Sobol indices of a Gaussian process fitted to the {found.results} results at {budget}, over the "
-        f"whole space. Left out in turn, the results are predicted with R² = {found.explained:.2f}{care}.{less}"
-    )
-    shown, names = len(found.effects), len(found.total)
-    some = f", for the {shown} of {names} that mattered most" if shown < names else ""
-    there = " at that budget" if short_training else ""
-    effects = f"The modelled {found.objective}{there} as one hyperparameter varies{some}; dotted is the value of the best."
+        return [Section(title, [Words(NO_DIFFERENCE, note=False)], is_wide=False)]
+    horizon = subject.history.header.horizon
     return [
-        Words(said),
-        _picture(draw_importance(found), "importance", "Sobol indices of the hyperparameters"),
-        Words(effects),
-        _picture(draw_effects(found, subject), "effects", "Marginal effects of the most important hyperparameters"),
-    ]
-
-
-def _correlation_parts(found: Correlations, subject: Subject) -> list[Part]:
-    if len(found.keys) < 2 or not found.tau:
-        return [Words(f"{found.reason}.", note=False)]
-    leads = [f"{name} {tau:+.2f}" for name, tau in found.tau.items() if tau][:3]
-    chance = f" Kendall's τ with the loss: {', '.join(leads)}; of so few results it may be chance." if leads else ""
-    some = f"{PANELS} of the {len(found.tau)} hyperparameters" if len(found.tau) > PANELS else "each hyperparameter"
-    return [
-        Words(f"{found.reason}.{chance} What there is, every result over the value of {some}:"),
-        _picture(draw_slices(found, subject), "slices", "Results over each hyperparameter"),
+        Section(title, [Words(explain_model(found, horizon)), Panel("importance")], is_wide=False),
+        Section("Effects", [Words(explain_effects(found, horizon)), Panel("effects")], is_wide=False),
     ]
 
 
@@ -162,8 +153,8 @@ def trials_section(subject: Subject) -> Section:
     rows = [_trial_row(subject, key, times if timed else None) for key in keys[:MOST]]
     best = frozenset(place for place, key in enumerate(keys) if subject.leader is not None and key[0] == subject.leader[0])
     left = "" if len(keys) <= MOST else f" The best {MOST:,} of {len(keys):,} are shown."
-    words = f"The furthest result of each; click a heading to sort. The table scrolls sideways.{left}"
-    return Section("Every trial", [Words(words), Table(head, rows, best, sortable=True)])
+    words = f"The furthest result of each.{left}"
+    return Section("Every trial", [Panel("trials", Table(head, rows, best, sortable=True), words)])
 
 
 def _furthest(subject: Subject) -> list[Key]:
@@ -206,17 +197,26 @@ def _value_cells(subject: Subject, key: Key) -> list[Cell]:
 # -- at the end --------------------------------------------------------------------------------------------------------
 
 
-def parallel_section(subject: Subject) -> Section | None:
-    """Parallel coordinates; None if there is nothing to draw."""
-    from hpo.analysis.importance import correlations
+def parameter_sections(subject: Subject) -> list[Section]:
+    """Parallel coordinates, and slices; none without two results and a hyperparameter."""
+    if len(subject.successes) < 2 or not subject.space.columns:
+        return []
+    return [Section("All of it at once", [Panel("parallel")]), Section("Slices", [Panel("slices")])]
 
-    found = correlations(subject.history, subject.space, subject.place)
-    if len(found.keys) < 2 or not found.tau:
-        return None
-    budget = quantity(found.until, subject.history.header.unit)
-    words = f"A line a result at {budget}, through the objective and all hyperparameters."
-    picture = _picture(draw_parallel(found, subject), "parallel", "Parallel coordinates")
-    return Section("All of it at once", [Words(words), picture])
+
+def work_sections(subject: Subject) -> list[Section]:
+    """What every worker did when, what failed, two configurations beside each other, and what finished at every budget, as far
+    as there is any of it."""
+    history, found = subject.history, []
+    if any(event.kind == "start" for event in history.events):
+        found.append(Section("Workers", [Panel("timeline")]))
+    if any(map(history.is_failure, history.results)):
+        found.append(Section("Failures", [Panel("failures")]))
+    if len(history.trials) > 1:
+        found.append(Section("Two configurations", [Panel("compare")], is_wide=False))
+    if history.header.horizon > 1 and history.results:
+        found.append(Section("Rungs", [rungs_table(subject)], is_wide=False))
+    return found
 
 
 def header_section(subject: Subject) -> Section:

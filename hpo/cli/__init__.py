@@ -9,10 +9,11 @@ judging.py   score, replay
 files.py     export, import, plot, report
 removal.py   delete
 running.py   run: searches over any command
+serving.py   serve: a page that follows studies live
 watching.py  watch: a study as others drive it
 """
 
-from hpo.cli import driving, files, judging, reading, removal, running, watching  # noqa: F401 - each registers its commands
+from hpo.cli import driving, files, judging, reading, removal, running, serving, watching  # noqa: F401 - each registers its commands
 from hpo.cli.app import main
 
 __all__ = ["main"]

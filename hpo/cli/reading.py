@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -16,7 +14,7 @@ from hpo.cli.output import describe_trial, print_json, print_table, trial_text
 from hpo.cli.places import parse_key, study_at
 from hpo.job import Job, Key
 from hpo.load import write_call
-from hpo.logs import LogError, list_studies
+from hpo.logs.listing import list_places
 from hpo.queue import list_queued
 from hpo.stopping import search_seconds
 from hpo.study import Study
@@ -36,19 +34,6 @@ def studies(url: Place, json: Json = False) -> None:
         return print_json(found)
     rows = [(one["study"], one["optimizer"], one["results"], one["pending"], one["summary"]) for one in found]
     print_table(["study", "optimizer", "results", "pending", "best"], rows)
-
-
-def list_places(url: str) -> dict[str, str]:
-    """The place of every study by its name; of a log that is one study its own."""
-    place = url if "://" in url else f"sqlite:///{Path(url).absolute()}"
-    if "study=" not in place.partition("?")[2]:
-        try:
-            join = "&" if "?" in place else "?"
-            return {name: f"{place}{join}study={quote(name, safe='')}" for name in list_studies(place)}
-        except LogError:  # a file of one study
-            if not place.startswith("sqlite:"):
-                raise
-    return {url.rpartition("/")[2]: url}
 
 
 def _describe_study(name: str, place: str) -> dict[str, Any]:

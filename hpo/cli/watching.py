@@ -16,10 +16,10 @@ from hpo.analysis.status import describe_driver, describe_finals, describe_statu
 from hpo.cli.app import app
 from hpo.cli.output import describe_trial, print_json, print_table
 from hpo.cli.places import study_at
-from hpo.cli.reading import list_places
 from hpo.follow import Follower
 from hpo.job import Key
 from hpo.load import write_call
+from hpo.logs.listing import list_places
 from hpo.logs.urls import hide_password
 from hpo.study import Study
 from hpo.terminal import is_terminal

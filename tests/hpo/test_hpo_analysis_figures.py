@@ -7,9 +7,7 @@ import pytest
 
 from hpo import ASHA, Categorical, Float, Int, Random, Space, Study
 from hpo.analysis.axes import highest_shown
-from hpo.analysis.drawing import to_svg
-from hpo.analysis.figures import draw_curves, draw_history
-from surrogates.style import BLUE, STYLE
+from hpo.analysis.figures import draw_history
 from tests.hpo.test_hpo_analysis_importance import SPACE, additive
 
 RANGES = Space(lr=Float(3e-4, 3e-2, log=True), beta2=Float(0.9, 0.999), batch=Int(2, 32, log=True), layers=Int(1, 4),
@@ -92,12 +90,3 @@ def test_the_best_so_far_stays_in_the_frame_when_a_higher_rung_opens(jump: float
     assert all(low <= y <= high for y in line.get_ydata())
     assert high - low < 10 * 0.7, "and what is to be told apart still can be"
     assert axes.get_xlabel() == "results", "no run has taken time"
-
-
-def test_a_figure_is_part_of_a_page() -> None:
-    """Colours are the page's, letters stay as large as those beside them at 390 pixels, and two figures share no address."""
-    study = told(RANGES, [float(n) for n in range(8)])
-    text = to_svg(draw_curves(study.plot.subject), "curves", "Curves")
-    assert text.startswith("<svg viewBox=") and "xmlns" not in text and BLUE not in text and "var(--best)" in text
-    wide = float(text.split('viewBox="', 1)[1].split()[2])
-    assert STYLE["font.size"] * (390 - 42) / wide >= 9.5  # pixels; what the page leaves of 390 for a figure

@@ -29,7 +29,7 @@ def call(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_every_command_has_json() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    assert {*ON_A_LOG, "studies", "compare", "import", "run"} == {*commands}
+    assert {*ON_A_LOG, "studies", "compare", "import", "run", "serve"} == {*commands}
     assert [name for name, one in commands.items() if "--json" not in {text for p in one.params for text in p.opts}] == []
     assert [name for name, one in commands.items() if not one.help] == []
 

@@ -50,8 +50,13 @@ def test_every_job_is_proposed_again(transcript: Transcript) -> None:
 def test_the_loaded_study_is_analysed(transcript: Transcript) -> None:
     said = transcript.said["python analyse.py"].splitlines()
     assert said[0].startswith("loss of ") and {line.split()[0] for line in said[1:-1]} == {"lr", "momentum"}
-    assert said[-1] == "report.html" and "<svg" in (transcript.folder / "report.html").read_text()
+    assert said[-1] == "report.html" and 'data-panel="effects"' in (transcript.folder / "report.html").read_text()
     assert (transcript.folder / "history.png").stat().st_size and (transcript.folder / "effects.svg").stat().st_size
+
+
+def test_the_page_is_served(transcript: Transcript) -> None:
+    for command in ("python page.py", "python -m hpo serve study.sqlite --port 0 --seconds 1"):
+        assert transcript.said[command].startswith("http://127.0.0.1:")
 
 
 def test_the_default_reaches_the_end_in_the_finals(transcript: Transcript) -> None:
