@@ -25,6 +25,17 @@ def count(name: str, value: Any, least: int) -> int | None:
     return None if value is None else whole(name, value, least)
 
 
+def objectives_of(metric: Any, objectives: Any) -> Any:
+    """Objectives as they were given, or the one metric that was. ValueError for both."""
+    if metric is None:
+        return objectives
+    if objectives is not None:
+        raise ValueError(f"metric is {format_value(metric)} and objectives is {format_value(objectives)}; allowed is one of them")
+    if not isinstance(metric, str) or not metric:
+        raise TypeError(f"metric is {format_value(metric)}; allowed is the name of a metric")
+    return [metric]
+
+
 def directions(objectives: Any) -> dict[str, str] | None:
     """Objectives as name -> "min" or "max"; a list of names means that all are minimised. None stays None: the default."""
     if objectives is None:

@@ -109,6 +109,7 @@ def minimize(
     seed: int = 0,
     seconds: float | None = None,
     stop: StopRule | Sequence[StopRule] = (),
+    metric: str | None = None,
     objectives: Mapping[str, str] | Sequence[str] | None = None,
     order: str = "crowding",
     horizon: int | None = None,
@@ -134,6 +135,7 @@ def minimize(
 
     objective    f(config), f(config, report) or factory(config, seed, horizon) -> Run
     optimizer    a name of `hpo.OPTIMIZERS` or an instance over the same space (then the seed is its own)
+    metric       the name of what is minimised, where the objective returns several metrics (default: "loss")
     objectives   {"loss": "min", "accuracy": "max"}, or a list of names that are all minimised (default: "loss")
     order        of several objectives, within a front: "crowding" or "epsilon"; see Study
     trials, seconds   when to stop; at least one of them, unless the optimizer ends by itself (50 trials if neither)
@@ -165,7 +167,7 @@ def minimize(
     renewal = {"renew_after_jobs": renew_after_jobs, "renew_after_bytes": renew_after_bytes}
     renewal = {name: arguments.count(name, value, 1) for name, value in renewal.items()}
     horizon, folder = arguments.count("horizon", horizon, 1), arguments.folder_of(folder)
-    objectives, unit = arguments.directions(objectives), arguments.text("unit", unit)
+    objectives, unit = arguments.directions(arguments.objectives_of(metric, objectives)), arguments.text("unit", unit)
     arguments.retention(keep, disk, kind(objective))
     chosen.take_horizon(horizon)
     refuse(chosen, kind(objective), horizon or (1 if kind(objective) == "function" else chosen.horizon))
@@ -228,6 +230,7 @@ def maximize(
     optimizer: str | SupportsPropose | SupportsSample = "gp",
     trials: int | None = None,
     *,
+    metric: str = "value",
     seed: int = 0,
     seconds: float | None = None,
     stop: StopRule | Sequence[StopRule] = (),
@@ -250,9 +253,11 @@ def maximize(
     watch: Watch | Sequence[Watch] | None = None,
     catch: Caught = (),
 ) -> Study:
-    """Like `minimize`, but for the highest value; the objective is named "value" by default."""
+    """Like `minimize`, but for the highest value of `metric`: of what the objective returns under this name, where it returns
+    several, such as "accuracy"; a plain number has any name."""
     return minimize(
-        objective, space, optimizer, trials, seed=seed, seconds=seconds, stop=stop, objectives={"value": "max"}, horizon=horizon,
+        objective, space, optimizer, trials, seed=seed, seconds=seconds, stop=stop, horizon=horizon,
+        objectives=dict.fromkeys(arguments.objectives_of(metric, None), "max"),
         unit=unit, executor=executor, workers=workers, timeout=timeout, renew_after_jobs=renew_after_jobs,
         renew_after_bytes=renew_after_bytes, checkpoint_every=checkpoint_every, resources=resources,
         executor_options=executor_options, log=log, folder=folder, keep=keep, disk=disk, lease=lease, quiet=quiet, watch=watch,

@@ -276,3 +276,18 @@ def test_one_of_something_is_said_in_the_singular() -> None:
 def test_hpo_exports_logs_streams_and_importance() -> None:
     names = {"Collision", "Event", "Importance", "Log", "Lost", "stream"}
     assert names <= set(hpo.__all__) and all(hasattr(hpo, name) for name in hpo.__all__)
+
+
+def test_one_metric_of_several_is_searched_for() -> None:
+    def measure(config: Any) -> dict[str, float]:
+        return {"loss": 1.0 - config["x"], "accuracy": config["x"] ** 2, "size": 3.0}
+
+    space = {"x": [0.1, 0.9, 0.5]}
+    best = hpo.maximize(measure, space, "grid", metric="accuracy", quiet=True).best
+    assert best.config == {"x": 0.9} and best.value == 0.9**2
+    assert hpo.minimize(measure, space, "grid", metric="accuracy", quiet=True).best.config == {"x": 0.1}
+    assert hpo.maximize(lambda config: config["x"], space, "grid", metric="score", quiet=True).best.metrics == {"score": 0.9}
+    with pytest.raises(ValueError, match="metric is 'a' and objectives is"):
+        hpo.minimize(measure, space, "grid", metric="a", objectives=["loss"], quiet=True)
+    with pytest.raises(TypeError, match="metric is 3; allowed is the name of a metric"):
+        hpo.maximize(measure, space, "grid", metric=3, quiet=True)  # type: ignore[arg-type]
