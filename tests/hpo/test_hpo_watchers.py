@@ -169,7 +169,7 @@ def test_a_result_that_is_refused_is_not_told(tmp_path: Path) -> None:
     assert [key for key in seen if key is not None] == [(0, 1), (2, 1)] and study.history.results[1, 1].metrics == {"loss": 7.0}
 
 
-@pytest.mark.parametrize("watch", [3, "tracker", [Told(), 3], Told, [Told], {"a": Told()}], ids=repr)
+@pytest.mark.parametrize("watch", [3, "tracker", [Told(), 3], Told, [Told], {"a": Told()}], ids=range(6))
 def test_what_is_no_watcher_is_refused_before_anything_begins(watch: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"watch (is|holds) "):
         hpo.minimize(square, SPACE, "random", 2, log=tmp_path / "s.db", quiet=True, watch=watch)
