@@ -153,6 +153,7 @@ class Tuner:
         unit = "evaluations" if self._horizon == 1 else "values"
         store = None if self.log is None else open_log(self.log)
         study = Study(optimizer, objectives={self._name: self._direction}, unit=unit, horizon=self._horizon, log=store)
+        self.study = study  # whatever becomes of it
         if not study.history.fresh:
             for config in recall(self.warm_start, self.space, max(1, self.max_jobs // RECALLED)):
                 optimizer.enqueue(config)
@@ -162,7 +163,6 @@ class Tuner:
         options = {"workers": self.max_parallel_jobs, "timeout": timeout}
         pool = make_executor(name, trained, self._horizon, None, options)
         run(study, pool, Stop(self.max_jobs), None if self.quiet else print_job)
-        self.study = study
         return study
 
     def best(self) -> Trial:

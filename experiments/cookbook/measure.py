@@ -60,8 +60,8 @@ def open_cookbook(path: Path = RESULTS) -> Ledger:
 
 
 def tabulate_programs(lines: list[Mapping[str, Any]]) -> str:
-    """The program, its number in the guide, the trials, the result, and what is beside it."""
-    rows = []
+    """The program, its number in the guide, the trials, the result, and what is beside it; at the end those not measured yet."""
+    rows, there = [], {line["program"] for line in lines}
     for line in lines:
         outcome, name = Outcome(**line["outcome"]), line["program"]
         beside = "; ".join(f"{other} {write_number(value)}" for other, value in outcome.beside.items())
@@ -70,4 +70,6 @@ def tabulate_programs(lines: list[Mapping[str, Any]]) -> str:
         found = f"{outcome.measure} {write_number(outcome.value)}"
         took = f"{line['seconds']:.0f} s"
         rows.append([line["guide"], f"[{name}]({name}.py)", PROGRAMS[name][1], found, beside, verdict, took])
+    rows += [[PROGRAMS[name][0], f"[{name}]({name}.py)", PROGRAMS[name][1], "not measured yet", "", "", ""]
+             for name in PROGRAMS if name not in there]  # fmt: skip
     return markdown_table(["guide", "program", "what it does", "result", "beside", "verdict", "took"], rows)
