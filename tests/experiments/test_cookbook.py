@@ -133,7 +133,7 @@ def test_the_command_lists_runs_and_refuses() -> None:
 
 
 def test_the_page_shows_what_was_measured() -> None:
-    """Every line is at the stated size, no worse than the default, made within five minutes; the page has a row of each program."""
+    """A line is at the stated size, no worse than the default, made within five minutes; the page has a row of each program."""
     ledger = open_cookbook()
     lines = list(ledger.latest().values())
     assert {line["program"] for line in lines} <= {*PROGRAMS} and len(lines) <= len(list(read_lines(RESULTS)))
