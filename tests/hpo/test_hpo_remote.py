@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,20 @@ def test_on_another_machine_they_have_a_folder_of_their_own(url: str, tmp_path: 
         there.close()
         atexit.unregister(there.close)
     assert not there.folder.exists()
+
+
+def test_several_threads_read_one_checkpoint_at_once(tmp_path: Path) -> None:
+    """As clones of one donor do."""
+    checkpoints = open_checkpoints(f"memory://{tmp_path}/read")
+    sent = checkpoints.folder / "0-1.ckpt"
+    sent.write_bytes(bytes(range(256)) * 4096)
+    whole = sent.read_bytes()
+    checkpoints.store(sent)
+
+    def read(_: int) -> bytes:
+        with checkpoints.fetch(sent) as path:
+            return path.read_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(found == whole for found in pool.map(read, range(200)))
+    checkpoints.close()
