@@ -87,7 +87,7 @@ class Analysis:
         tell()
 
 
-class Follower:
+class LogFollower:
     """A study by its name, and those who look at it. `epoch` is another one when the log was opened anew."""
 
     def __init__(self, name: str, place: str) -> None:

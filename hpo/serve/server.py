@@ -20,7 +20,7 @@ from starlette.routing import Route
 from hpo.analysis.export import encode_table
 from hpo.analysis.page import page_script, page_style, render_shell
 from hpo.logs.listing import list_places
-from hpo.serve.follow import Follower
+from hpo.serve.follow import LogFollower
 from hpo.serve.guard import Guard, is_loopback
 
 TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
@@ -32,7 +32,7 @@ class Studies:
 
     def __init__(self, urls: Sequence[str]) -> None:
         self.urls = urls
-        self._followers: dict[str, Follower] = {}
+        self._followers: dict[str, LogFollower] = {}
         self.places = self.find()
 
     def find(self) -> dict[str, str]:
@@ -44,12 +44,12 @@ class Studies:
                 found[f"{name} ({len(several) + 1})" if several else name] = place
         return found
 
-    def follower(self, name: str) -> Follower:
+    def follower(self, name: str) -> LogFollower:
         """The one that follows a study. HTTPException 404 for a name that none has."""
         if name not in self._followers:
             if name not in self.places:
                 raise HTTPException(404, f"there is no study {name!r:.80}\n")
-            self._followers[name] = Follower(name, self.places[name])
+            self._followers[name] = LogFollower(name, self.places[name])
         return self._followers[name]
 
     async def close(self) -> None:
