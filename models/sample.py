@@ -11,9 +11,10 @@ from models.config import split
 from models.data.batches import Corpus
 from models.decoding.parameters import SEED, DecodingParameters
 from models.decoding.sampler import generate
+from models.device import open_device
 from models.flat import layout
 from models.gpt import GPT
-from models.train import AVERAGE, checkpoint_weights, fit_vocabulary, open_device
+from models.weights import AVERAGE, checkpoint_weights, fit_vocabulary
 
 
 def load_model(path: str | Path, config: Mapping[str, Any], corpus: Corpus, device: str = "cpu") -> GPT:
