@@ -31,7 +31,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "cookbook"
 SMALL = Reduction(width=32, texts=16, steps=50, trials=8)
 # One file runs every program; those that take longest are run by `make test-all`.
 SLOW = {"hotel_reviews", "optuna_study", "grid_search", "tpe_nine", "simplified_pbt", "pbt", "gp_sampler", "three_objectives",
-        "several_machines", "managed_tuner", "retraining_pipeline", "nanogpt"}  # fmt: skip
+        "several_machines", "managed_tuner", "retraining_pipeline", "nanogpt", "pretrained_layers", "pool_and_async",
+        "hyperband_speed", "finetune_minilm"}  # fmt: skip
 FEWER = {"random_search": 4, "random_nine": 4, "median_pruning": 6}  # trials, so that a test takes few seconds
 
 

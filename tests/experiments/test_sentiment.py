@@ -348,7 +348,11 @@ def test_what_is_cheap_is_measured_first_then_seed_by_seed() -> None:
     assert [seed for *_, seed in found[26:]] == sorted(seed for *_, seed in found[26:])
 
 
-@pytest.mark.parametrize(("task", "arm"), [("chinese", "ASHA(GP)"), ("chinese", "Optuna"), ("english", "GP")])
+@pytest.mark.parametrize(
+    ("task", "arm"),
+    [("chinese", "ASHA(GP)"), pytest.param("chinese", "Optuna", marks=pytest.mark.slow),
+     pytest.param("english", "GP", marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_nothing_of_ours_is_executed_that_the_digest_does_not_cover(
     reader: Reader, encoder: Any, task: str, arm: str, counted: None
 ) -> None:

@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 from experiments.storage import __main__ as storage
 from experiments.storage import places
 from experiments.storage.places import DATABASES, place
+from tests.thinning import thin
 
 ONCE = ["--trials", "12", "--peer-trials", "8", "--processes", "2", "--written", "20"]
 
 
-@pytest.mark.parametrize("database", DATABASES)
+@pytest.mark.parametrize("database", thin(DATABASES, 2))
 def test_drivers_and_a_long_study_are_measured(tmp_path: Path, database: str) -> None:
     try:
         with place(database):

@@ -22,9 +22,9 @@ def find_chromium() -> str | None:
     return os.environ.get("HPO_TEST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright's loop of events runs in this thread until then: `asyncio.run` fails beside it
 def chromium() -> Iterator[Browser]:
-    """A browser for all tests of a process; where it or playwright is absent they are skipped by name."""
+    """A browser for all tests of a module; where it or playwright is absent they are skipped by name."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'hpo-lm[browser]'")
     path = find_chromium()
     if path is None:

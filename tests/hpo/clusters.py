@@ -43,8 +43,13 @@ def ray_cluster() -> Any:
     from ray.cluster_utils import Cluster
 
     place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # a socket's path is short
-    os.environ |= {"RAY_prestart_worker_first_driver": "0"}  # eight processes for nobody: actors bring their environment
-    head = {"num_cpus": 8, "num_gpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False, "temp_dir": place}
+    os.environ |= {
+        "RAY_TMPDIR": place,  # its file of addresses is looked for there, in a folder that Ray itself does not make
+        "RAY_prestart_worker_first_driver": "0",  # eight processes for nobody: actors bring their environment
+    }
+    folder = Path(place, "ray")
+    folder.mkdir()
+    head = {"num_cpus": 8, "num_gpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False, "temp_dir": str(folder)}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.connect()
 

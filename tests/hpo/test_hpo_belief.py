@@ -11,6 +11,7 @@ import hpo
 from hpo.analysis.belief import NoModelError, score_config
 from hpo.analysis.replays import replay_jobs
 from tests.hpo.cases import build
+from tests.thinning import thin
 
 SPACE = hpo.Space(x=hpo.Float(0.0, 1.0), y=hpo.Float(0.0, 1.0))
 NOISE = 0.02
@@ -27,7 +28,7 @@ def noisy_study(sampler: hpo.GP, sign: float = 1.0, trials: int = 25) -> tuple[h
     return search(lambda c: sign * (bowl(c) + NOISE * rng.normal()), SPACE, sampler, trials, quiet=True), rng
 
 
-@pytest.mark.parametrize("name", GPS)
+@pytest.mark.parametrize("name", thin(GPS))
 def test_the_interval_holds_what_is_measured(name: str) -> None:
     """95 of 100 are right; of 50, ten are wrong by chance with a probability below 1e-4."""
     study, rng = noisy_study(hpo.GP(SPACE, seed=1, **GPS[name]))

@@ -52,7 +52,8 @@ class ExecutorLaws:
         configs = [{"what": what} for what in ODD] + [{"what": "raise"}]
         study = Study(Manual(space, configs=configs))
         done: list[Any] = []
-        thread = threading.Thread(target=lambda: done.append(run(study, make(self.name, odd))), daemon=True)
+        executor = make(self.name, odd)  # here, since Ray starts in no other thread
+        thread = threading.Thread(target=lambda: done.append(run(study, executor)), daemon=True)
         thread.start()
         thread.join(900)
         assert not thread.is_alive(), f"hangs at {[job.config for job in study.history.pending.values()]}"
@@ -220,7 +221,8 @@ def test_an_option_that_an_executor_lacks_is_refused() -> None:
 
 
 for _name in EXECUTORS:
-    globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (ExecutorLaws,), {"name": _name})
+    _more = {"pytestmark": pytest.mark.slow} if _name == "batch" else {}  # what Slurm's is made of
+    globals()[f"Test{_name.capitalize()}"] = type(f"Test{_name.capitalize()}", (ExecutorLaws,), {"name": _name, **_more})
 
 
 def until(condition: Any, seconds: float = 900.0) -> None:

@@ -19,6 +19,7 @@ from hpo.stopping import SHARE, Turn, Verdict, makespan, search_end, search_seco
 from hpo.testing import Drive, changed_jobs
 from hpo.testing.spaces import plane, quadratic
 from tests.hpo.cases import FINISHED, TOP, build
+from tests.thinning import thin
 
 DEFAULT = {"x": 0.0, "y": 0.0}
 
@@ -251,7 +252,7 @@ def test_a_driver_that_has_not_read_of_the_finals_does_not_stop_them() -> None:
 
 
 @pytest.mark.parametrize("name", FINISHED)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", thin([0, 1]))
 def test_the_search_goes_on_behind_the_finals(name: str, seed: int) -> None:
     """What the finals have trained on is not trained again, and nobody waits for it; the laws of `Drive.check` hold."""
     drive = searched(name, seed=seed)

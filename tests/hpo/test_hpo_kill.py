@@ -20,9 +20,10 @@ from tests.hpo.deaths import CASES, STEPS, suffer
 from tests.hpo.killing import LOGS, OWN, WHERE, WHO, campaign, table
 from tests.hpo.objectives import Traces, line
 from tests.hpo.test_hpo_executors import alive, until
+from tests.thinning import thin
 
 
-@pytest.mark.parametrize("case", ["asha", "pbt", "asha(gp)"])
+@pytest.mark.parametrize("case", thin(["asha", "pbt", "asha(gp)"]))
 def test_killed_between_every_two_steps(case: str, tmp_path: Path) -> None:
     """Every step, before and after it, at its first, seventh, ... occurrence."""
     deaths(case, 12 if case == "asha(gp)" else 6, tmp_path)
@@ -69,6 +70,7 @@ import sys
 from pathlib import Path
 from hpo import *
 from tests.hpo.objectives import Traces, line
+from tests.thinning import thin
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     study = Study(ASHA(Random(line(), seed=1), max_resource=27), unit="steps", log=SQLiteLog(root / "log.db"))
@@ -141,7 +143,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 
 @needs_proc
-@pytest.mark.parametrize("log", LOGS)
+@pytest.mark.parametrize("log", thin(LOGS))
 def test_four_kills_of_every_log(log: str, tmp_path: Path) -> None:
     """The campaign of killing.py in small: four kinds of kills."""
     found = campaign(tmp_path / "kills", 4, logs=[log])

@@ -15,11 +15,12 @@ from hpo.leases import Leases
 from hpo.logs import Event
 from hpo.loop import Loop
 from tests.hpo.leasing import LOGS, campaign, table
+from tests.thinning import thin
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found by /proc")
 
 
-@pytest.mark.parametrize("log", LOGS)
+@pytest.mark.parametrize("log", thin(LOGS))
 def test_a_run_of_every_log(log: str, tmp_path: Path) -> None:
     found = campaign(tmp_path, 1, logs=[log], drivers=(3, 3))
     assert not any(entry["faults"] for entry in found), table(found)

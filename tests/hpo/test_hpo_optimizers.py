@@ -36,6 +36,8 @@ def laws_of(name: str) -> type[OptimizerLaws]:
 HEAVY = (
     "Testllamatune(gp)", "Testmedian(gp)", "Testpbt(gp)", "Testfinals(freezethaw)", "Testfinals(asha(gp))", "TestLearnerforest",
     "TestLearnermedian(gp)", "TestLearnerasha(gp)", "TestNewnessllamatune(gp)", "TestNewnessfreezethaw",
+    "TestNewnessfreezethaw(gp)", "TestNewnesshyperband(tpe)", "TestNewnessasha(gp)", "TestNewnessasha(tpe)",
+    "Testllamatune(cmaes)", "Testasha(llamatune)",
 )  # fmt: skip
 
 

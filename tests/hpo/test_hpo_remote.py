@@ -144,7 +144,7 @@ class Flaky:
         self.system, self.error, self.at = system, ConnectionError("unplugged"), ""
 
     def __getattr__(self, name: str) -> Any:
-        if name == self.at:
+        if name == self.at or {name, self.at} == {"get_file", "cat_file"}:  # what is in memory is read by the second
             raise self.error
         return getattr(self.system, name)
 

@@ -26,6 +26,7 @@ from hpo.serve.guard import is_loopback
 from hpo.serve.server import make_app
 from tests.hpo.commands import Commands, environment
 from tests.hpo.servers import SHARED, url
+from tests.thinning import thin
 
 SPACE = hpo.Space(x=hpo.Float(0.0, 1.0), kind=hpo.Categorical(["a", "b"]))
 TOKEN = "a-token-of-24-characters"
@@ -261,7 +262,7 @@ def test_a_driver_that_was_killed_while_it_wrote(serve: Serve, log: Path) -> Non
     assert next(message for message in stream if len(message.get("data", {"rows": ()})["rows"]))["error"] == ""
 
 
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", thin(SHARED, 2))
 def test_every_kind_of_log_while_several_drivers_write(name: str, place: Path, serve: Serve) -> None:
     where = url(name, place)
     hpo.Study(hpo.Random(SPACE, seed=1), log=where).history.log.close()

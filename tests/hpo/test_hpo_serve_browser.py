@@ -67,7 +67,10 @@ def count_rows(page: Page) -> int:
     return page.locator("table.trials tbody tr[data-trial]").count()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1400, "dark"), (390, "light")])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark"), pytest.param(1400, "dark", marks=SLOW)])
 def test_every_kind_of_study_is_shown(width: int, scheme: str, chromium: Browser, serve: Any, studies: Path) -> None:  # noqa: F811
     """One page, on which every study is opened in turn: no error, no request elsewhere, nothing wider than the screen."""
     url = serve(*(studies / f"{name}.db" for name in NAMES))

@@ -30,6 +30,7 @@ from hpo import (
 from hpo.testing.spaces import SPACES, noise, plane
 from hpo.testing.spaces import rugged_loss as value
 from tests.hpo.cases import build
+from tests.thinning import thin
 
 MAKERS: list[Any] = [
     lambda s: ASHA(Random(plane(), seed=s), max_resource=9),
@@ -184,7 +185,7 @@ def slots_complete(study: Study, optimizer: PBT) -> None:
             assert job.trial in history.adopted
 
 
-@pytest.mark.parametrize("part", [0, 1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("part", thin(range(4)))
 @pytest.mark.parametrize("workers", [1, 4, 16])
 def test_two_thousand_studies(workers: int, part: int) -> None:
     for seed in range(part * 167, (part + 1) * 167):

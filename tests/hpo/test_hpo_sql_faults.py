@@ -18,6 +18,7 @@ from tests.hpo.objectives import line
 from tests.hpo.own_servers import OWN, Line, OwnMariaDB, drivers, free_port, join
 from tests.hpo.servers import IN_TABLES, SERVERS, SEVERAL, at, home, server, url
 from tests.hpo.test_hpo_logs import HEADER, start
+from tests.thinning import thin
 
 SERVER = list(SERVERS)
 
@@ -259,7 +260,7 @@ def test_drivers_that_are_killed_leave_whole_events(name: str, place: Path) -> N
         log.close()
 
 
-@pytest.mark.parametrize("name", [SEVERAL, *SERVER])
+@pytest.mark.parametrize("name", thin([SEVERAL, *SERVER], 2))
 def test_eight_drivers_append_two_hundred_events_each(name: str, place: Path) -> None:
     """Dense, none twice, no deadlock, and nobody waits for ever."""
     where = url(name, place)
@@ -284,7 +285,7 @@ METHODS: dict[str, Any] = {"random": Random, "gp": GP}
 
 
 @pytest.mark.parametrize("name", [SEVERAL, *SERVER])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", thin(METHODS))
 def test_a_study_with_three_drivers(name: str, place: Path, method: str) -> None:
     """No job twice, none lost, and every proposal follows from what it had read."""
     number, where, make = {"random": 40, "gp": 8}[method], url(name, place), METHODS[method]
