@@ -26,7 +26,7 @@ EVALUATIONS = 6  # of the default
 PROBE = 5  # steps by which the cost of one is measured
 FILLED = 0.95  # the share of the seconds that the default's training is planned for: a step may become dearer
 
-Start = Callable[[], Monitor]  # begins the seconds
+Start = Callable[[float], Monitor]  # begins so many seconds
 Found = tuple[Monitor, dict[str, Any]]  # what was heard, and further fields of the line
 MakeSampler = Callable[[hpo.Space, int], hpo.Sampler]
 
@@ -52,7 +52,7 @@ class RungSearch:
     def __call__(self, task: Task, start: Start, seed: int) -> Found:
         from experiments.finetuning.training import SCORE, TextsRun
 
-        monitor = start()
+        monitor = start(task.seconds)
 
         def build(config: Mapping[str, Any], seed: int, horizon: int) -> TextsRun:
             return TextsRun(task, monitor, config, seed, horizon)
@@ -69,7 +69,7 @@ def train_default(task: Task, start: Start, seed: int) -> Found:
     from experiments.finetuning.training import make_trainer
 
     loss, steps = plan_default(task, start, seed)
-    monitor, config = start(), {**task.spaces.default, "max_steps": steps}
+    monitor, config = start(task.seconds), {**task.spaces.default, "max_steps": steps}
     transformers.set_seed(seed)  # before the model is made
     trainer = make_trainer(task, monitor, config, seed=seed, eval_strategy="steps", eval_steps=steps // EVALUATIONS)
     with suppress(BudgetSpent):
@@ -84,9 +84,9 @@ def plan_default(task: Task, start: Start, seed: int) -> tuple[float, int]:
 
     from experiments.finetuning.training import make_trainer
 
-    probe = start()
+    probe = start(float("inf"))
     transformers.set_seed(seed)
-    trainer = make_trainer(task, Monitor(), {**task.spaces.default, "max_steps": PROBE})
+    trainer = make_trainer(task, probe, {**task.spaces.default, "max_steps": PROBE})
     loss: float = trainer.evaluate()["eval_loss"]
     times = []
     for act in (trainer.train, trainer.train, trainer.evaluate):  # the first training of a process is dearer
@@ -94,7 +94,7 @@ def plan_default(task: Task, start: Start, seed: int) -> tuple[float, int]:
         act()
         times.append(probe.elapsed_seconds - before)
     step, evaluation = times[1] / PROBE, times[2]
-    steps = (FILLED * probe.seconds - EVALUATIONS * evaluation) / step
+    steps = (FILLED * task.seconds - EVALUATIONS * evaluation) / step
     return loss, EVALUATIONS * max(int(steps / EVALUATIONS), 1)
 
 
@@ -135,10 +135,10 @@ def measure_reference(task: Task, arm: str, seed: int) -> dict[str, Any]:
     return task.judge(task.make_model(REFERENCES[arm](task.spaces)))
 
 
-def measure_search(task: Task, arm: str, seed: int, start: Callable[[float], Monitor] = Monitor) -> dict[str, Any]:
+def measure_search(task: Task, arm: str, seed: int, start: Start = Monitor) -> dict[str, Any]:
     """What `measure_arm` does, for any task. RuntimeError if the seconds were over before anything was evaluated."""
     task.make_model(task.spaces.default)  # what is read once must not count as seconds of the first trial
-    monitor, more = ARMS[arm](task, lambda: start(task.seconds), seed)
+    monitor, more = ARMS[arm](task, start, seed)
     elapsed = monitor.elapsed_seconds
     if monitor.best is None:
         raise RuntimeError(f"nothing was evaluated within {task.seconds:.0f} CPU seconds")

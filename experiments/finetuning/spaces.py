@@ -48,7 +48,7 @@ class Spaces:
 
 
 SMOLLM2 = Spaces(
-    (1e-5, 3e-3), (1e-4, 3e-2), (2, 4, 8), (2, 6),
+    (1e-5, 1e-2), (1e-4, 1e-1), (2, 4, 8), (2, 6),
     {"learning_rate": 5e-5, "batch_size": 8, "weight_decay": 0.0, "num_layers": 6},
 )  # fmt: skip
 MINILM = Spaces(
