@@ -6,16 +6,14 @@ The guides train on WikiText-2's train part. Here the first nine tenths of the l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from experiments.cookbook.scale import LENGTH, VOCABULARY
 from models.data.batches import TRAIN_SHARE, Corpus
+from models.data.bpe import BPE
 from models.data.corpora import read_texts
 
 FILE = "corpora/wikitext2/valid.txt"
@@ -31,36 +29,12 @@ def find_text() -> str:
     return str(path) if (path := Path(root) / FILE).exists() else "shakespeare"
 
 
-class BPE:
-    """A byte-level BPE of the tokenizers library, trained on lines; as models.data.tokenizers has tokenizers."""
-
-    name = "bpe"
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._made: Any = Tokenizer(models.BPE())
-        self._made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        self._made.decoder = decoders.ByteLevel()
-        letters = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=letters, show_progress=False)
-        self._made.train_from_iterator(lines, trainer)
-
-    @property
-    def vocabulary(self) -> int:
-        return int(self._made.get_vocab_size())
-
-    def encode(self, text: str) -> np.ndarray:
-        return np.array(self._made.encode(text).ids, dtype=np.uint16)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return str(self._made.decode([int(one) for one in ids]))
-
-
 @lru_cache(maxsize=1)
 def load_parts(name: str) -> tuple[list[str], list[str], BPE]:
     """The lines to train on and those to evaluate, and a tokenizer of the first."""
     lines = [line.strip() for line in read_texts(name)[0].splitlines() if line.strip()]
     cut = int(TRAIN_SHARE * len(lines))
-    return lines[:cut], lines[cut:], BPE(lines[:cut])
+    return lines[:cut], lines[cut:], BPE(lines[:cut], VOCABULARY, (END,))
 
 
 @lru_cache(maxsize=4)
@@ -81,4 +55,5 @@ def cut_row(line: str, tokenizer: BPE) -> dict[str, list[int]]:
 def load_stream() -> Corpus:
     """The same text as one stream of tokens, for our own GPT."""
     train, valid, tokenizer = load_parts(find_text())
-    return Corpus(find_text(), tokenizer.encode("\n".join(train)), tokenizer.encode("\n".join(valid)), tokenizer)
+    train_ids, valid_ids = (tokenizer.encode("\n".join(part)).astype(np.uint16) for part in (train, valid))
+    return Corpus(find_text(), train_ids, valid_ids, tokenizer)

@@ -67,8 +67,10 @@ class Monitor:
             self.best, self.weights = said, {name: weight.detach().clone() for name, weight in weights.items()}
 
 
-def search_within(monitor: Monitor, build: Objective, optimizer: hpo.Optimizer, score: str, horizon: int) -> hpo.Study:
-    """A search of ours, in optimizer steps, for the highest score, until the monitor's seconds are over.
+def search_within(
+    monitor: Monitor, build: Objective, optimizer: hpo.Optimizer, score: str, horizon: int, unit: str = "steps"
+) -> hpo.Study:
+    """A search of ours, by default in optimizer steps, for the highest score, until the monitor's seconds are over.
 
     build   a Run factory whose runs tell the monitor of every step; the one in flight at the end is a failed result
     """
@@ -77,6 +79,6 @@ def search_within(monitor: Monitor, build: Objective, optimizer: hpo.Optimizer, 
         return monitor.elapsed_seconds >= monitor.seconds
 
     optimizer.take_horizon(horizon)
-    study = hpo.Study(optimizer, objectives={score: "max"}, unit="steps", horizon=horizon)
+    study = hpo.Study(optimizer, objectives={score: "max"}, unit=unit, horizon=horizon)
     hpo.run(study, Inline(build, horizon), hpo.Stop(when=is_over), catch=BudgetSpent)
     return study

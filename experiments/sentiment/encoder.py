@@ -28,9 +28,8 @@ from transformers import (
 
 import hpo
 from experiments.sentiment.budget import Monitor, Weights, search_within
-from experiments.sentiment.spaces import PRETRAINED, WEIGHT_DECAY, most_steps, whole_steps
-from hpo.integrations.transformers import TrainerRun, set_arguments
-from hpo.objective import Curve
+from experiments.sentiment.spaces import PRETRAINED, WEIGHT_DECAY, most_steps
+from hpo.integrations.transformers import EpochRun, set_arguments
 from models.classify.scores import count_confusions, macro_f1
 from models.classify.texts import Labelled, LabelledTexts
 from models.data.corpora import package_folder
@@ -64,22 +63,6 @@ class Hearing(TrainerCallback):
         config = {name: getattr(args, name) for name in PRETRAINED.default_of(0)}
         config["optim"] = str(getattr(config["optim"], "value", config["optim"]))
         self.monitor.take(config, state.global_step, metrics[SCORE], model.state_dict())
-
-
-EPOCHS = "num_train_epochs"
-
-
-class EpochRun(TrainerRun):
-    """A TrainerRun whose whole length is its own: so many epochs at its batch, in optimizer steps. A budget beyond it leaves it
-    as it is."""
-
-    def __init__(self, make: Any, texts: int, config: Mapping[str, Any], seed: int, horizon: int) -> None:
-        rest = {name: value for name, value in config.items() if name != EPOCHS}  # the length is given in steps
-        steps = min(horizon, whole_steps(config, texts))
-        super().__init__(lambda some: make({**some, EPOCHS: config[EPOCHS]}), rest, seed, steps)
-
-    def advance(self, until: int, checkpoint: Callable[[], None] | None = None) -> tuple[dict[str, float], Curve]:
-        return super().advance(min(until, self.horizon), checkpoint)
 
 
 @dataclass(frozen=True)
@@ -168,7 +151,7 @@ class Encoder:
         make = partial(self.make_trainer, monitor)
 
         def build(config: Mapping[str, Any], seed: int, horizon: int) -> EpochRun:
-            return EpochRun(make, len(self.train), config, seed, horizon)
+            return EpochRun(make, config, seed, horizon)
 
         search_within(monitor, build, optimizer, SCORE, self.horizon)
 

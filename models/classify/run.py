@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch import Tensor
 from models import checkpoint as checkpoints
 from models.classify.alphabet import Alphabet
 from models.classify.classifier import Classifier
+from models.classify.pieces import Pieces
 from models.classify.scores import accuracy, count_confusions, f1_by_class, macro_f1
 from models.classify.texts import Labelled, LabelledTexts
 from models.config import GPTConfig, TrainConfig, split
@@ -38,19 +39,34 @@ METRICS = ("loss", "accuracy", "macro_f1", "f1")
 # What of TrainConfig a classifier does not read.
 UNREAD = ("z_loss", "spike", "nonfinite", "ema", "noise_every", "micro_batch", "precision", "activation_checkpointing",
           "sharding", "offload", "eval_tokens")  # fmt: skip
+TOKENIZERS = ("char", "bpe")
+ENCODED = 8  # texts in tokens of other sizes that a process remembers
 Part = tuple[Tensor, Tensor]  # ids (N, T), classes (N,)
 
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """Labelled texts as characters of one length, the model's context."""
+    """Labelled texts as tokens of one length, the model's context.
+
+    tokenizer   "char": characters; "bpe": a BPE of `vocab_size` tokens, trained on the training texts alone
+    """
 
     texts: LabelledTexts
     context: int
+    tokenizer: str = "char"
+    vocab_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokenizer not in TOKENIZERS:
+            raise ValueError(f"tokenizer is {self.tokenizer!r}; allowed are {', '.join(map(repr, TOKENIZERS))}")
+        if (self.vocab_size is None) != (self.tokenizer == "char"):
+            raise ValueError(f"vocab_size is {self.vocab_size!r} with tokenizer={self.tokenizer!r}; allowed are a number with "
+                             "'bpe' and None with 'char', which has the characters of the texts")  # fmt: skip
 
     @cached_property
-    def alphabet(self) -> Alphabet:
-        return Alphabet((text for text, _ in self.texts.train), self.context)
+    def alphabet(self) -> Alphabet | Pieces:
+        words = (text for text, _ in self.texts.train)
+        return Alphabet(words, self.context) if self.vocab_size is None else Pieces(words, self.context, self.vocab_size)
 
     @cached_property
     def train(self) -> Part:
@@ -73,6 +89,12 @@ class EncodedTexts:
         return Classifier(size, len(self.texts.classes), self.alphabet.filling, seed)
 
 
+@lru_cache(maxsize=ENCODED)
+def encode_texts(texts: LabelledTexts, context: int, tokenizer: str, vocab_size: int | None) -> EncodedTexts:
+    """Texts in other tokens; made once in a process for the same texts and size."""
+    return EncodedTexts(texts, context, tokenizer, vocab_size)
+
+
 def classify(model: Classifier, ids: Tensor) -> Tensor:
     """(N, C) logits of texts, without dropout."""
     with torch.no_grad():
@@ -81,7 +103,8 @@ def classify(model: Classifier, ids: Tensor) -> Tensor:
 
 class ClassifyRun:
     """Trains a classifier by a flat config, the names of GPTConfig and TrainConfig. Its length is `epochs`, but at most the
-    horizon, in steps; a budget beyond it leaves it as it is.
+    horizon, in steps; a budget beyond it leaves it as it is. A `tokenizer` of the config, and with "bpe" its `vocab_size`, stand
+    in the place of those of `data`.
 
     Metrics, on the validation texts: loss (cross-entropy), accuracy, macro_f1, f1 (of the class `positive`), and train_loss (of
     the last batch). `eval_every`, `patience`, `stop_metric`, `min_delta`, `save_every` and `keep` are as for a TrainRun.
@@ -91,12 +114,19 @@ class ClassifyRun:
     def __init__(
         self, config: Mapping[str, Any], seed: int, horizon: int, data: EncodedTexts, folder: str | Path | None = None
     ) -> None:
-        self.size, self.training = split(config)
+        rest = {name: value for name, value in config.items() if name not in ("tokenizer", "vocab_size")}
+        self.size, self.training = split(rest)
         refuse_unread(self.training)
         if self.size.context != data.context:
             raise ValueError(f"context is {self.size.context}, but the texts were encoded with {data.context}")
         if self.training.save_every and folder is None:
             raise ValueError(f"save_every is {self.training.save_every}, but no folder was given to save in")
+        if len(rest) < len(config):
+            tokenizer = config.get("tokenizer", data.tokenizer)
+            size = config.get("vocab_size", None if tokenizer == "char" else data.vocab_size)
+            data = encode_texts(data.texts, data.context, tokenizer, size)
+        if data.tokenizer != "char":  # tokens of another size are another trial
+            self.size = replace(self.size, vocabulary=data.alphabet.vocabulary)
         self.seed, self.horizon, self.data = seed, horizon, data
         self.step, self.diverged = 0, False
         rows = round(self.training.data_fraction * len(data.train[1]))

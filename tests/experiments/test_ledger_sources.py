@@ -10,6 +10,7 @@ from experiments import events, large, mup, population, rungs, subsets
 from experiments.benchmark import methods
 from experiments.compare import __main__ as compare
 from experiments.curves import __main__ as curves
+from experiments.finetuning import __main__ as finetuning
 from experiments.ledger import Measurement
 from experiments.ledger.digest import OURS, ROOT, Sources
 from experiments.ledger.sources import gp_rows, training_rows
@@ -36,6 +37,7 @@ def every_source() -> Iterator[tuple[str, ...]]:
         *subsets.subsets_measurements(), *rungs.rungs_measurements(), *mup.mup_measurements(), *compare.compare_measurements(),
         *curves.curves_measurements(), *population.population_measurements(), large.asks_measurement(10, 2, False),
         speed.speed_measurement({}), *(one for one in sentiment.sentiment_measurements() if one.key["arm"] == "ASHA(GP)"),
+        *(one for one in finetuning.finetuning_measurements() if one.key["arm"] == "LoRA"),
         *(events.events_measurement("one", name, 10) for name in events.MAKERS),
         *(find_paper(name).measurements()[-1] for name in list_papers()),
     ]  # fmt: skip
