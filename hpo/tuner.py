@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.analysis.lines import trial_line
+from hpo.arguments import objective_over
 from hpo.commands.command import command
 from hpo.commands.metrics import COUNT
 from hpo.executors import make_executor
@@ -104,7 +105,7 @@ class Tuner:
         self.space = Space.of(self.ranges)
         self._name, self._direction = self._read_metric()
         self._is_command = isinstance(self.train, str) or not callable(self.train)
-        self._trained = self._make_objective()
+        self._trained = objective_over(self.space, self._make_objective())
         self._make_optimizer()  # refuses what does not go together before anything runs
 
     def _read_metric(self) -> tuple[str, str]:

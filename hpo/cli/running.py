@@ -12,6 +12,7 @@ from hpo.cli.driving import parse_objectives, parse_option
 from hpo.cli.output import describe_trial, print_json, trial_text
 from hpo.cli.places import read_mapping
 from hpo.commands.plan import CommandPlan
+from hpo.failures import RepeatedFailure
 
 SPACE = 'a space such as {"lr": {"float": [1e-5, 0.1], "log": true}}'
 
@@ -50,7 +51,11 @@ def run_command(
     else:
         named = {name: value for name, value in given.items() if value is not None}
         plan = CommandPlan.of({"log": "study.db", "command": words, **named}, "the command line")
-    study = plan.search(quiet=json)
+    try:
+        study = plan.search(quiet=json)
+    except RepeatedFailure as failure:
+        raise ValueError(f"the search has ended, since its first trials failed in the same way, the last with {failure.error}; "
+                         f"called again it goes on") from None  # fmt: skip
     try:
         trials_found = study.pareto if len(study.header.objectives) > 1 else [study.best]
     except ValueError as error:

@@ -18,6 +18,7 @@ from hpo.executors.watchdog import Watchdog, kill_group
 
 LOOK = 0.1  # seconds between two looks whether the process has ended, while something that it started keeps a pipe open
 CHUNK = 1 << 16
+TAIL = 8000  # bytes of stderr that a failure keeps
 STREAMS = ("stdout", "stderr")
 
 
@@ -34,18 +35,20 @@ class Child:
     CommandError where there is no such command. It is closed by `end`, also after it has ended by itself.
     """
 
-    def __init__(self, words: Sequence[str], variables: Mapping[str, str], cwd: Path | None, folder: Path, append: bool) -> None:
+    def __init__(self, words: Sequence[str], variables: Mapping[str, str], cwd: Path, folder: Path, append: bool) -> None:
         try:
             self.process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, process_group=0,
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=str(cwd), process_group=0,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
             )  # fmt: skip
         except OSError as error:
-            raise CommandError(f"the command {words[0]!r} cannot be started: {error.strerror}") from None
+            where = f" in the folder {str(cwd)!r}" if error.filename == str(cwd) else ""
+            raise CommandError(f"the command {words[0]!r} cannot be started{where}: {error.strerror}") from None
         _watchdog(os.getpid()).watch(self.process.pid)
         self.lines: list[str] = []  # the last ones, for a sentence
         self.seconds = 0.0  # that it has run, without those in which it was suspended
         self._since: float | None = time.monotonic()
+        self._errors = folder / "stderr.txt"
         self._selector = selectors.DefaultSelector()
         self._files: list[IO[bytes]] = []
         for stream in STREAMS:
@@ -109,6 +112,12 @@ class Child:
         how = f"ended with status {status}" if status > 0 else f"was killed by signal {-status} ({signal.Signals(-status).name})"
         said = " / ".join(line.strip() for line in self.lines if line.strip())
         raise CommandError(f"the command {how}" + (f"; it said last: {said[-500:]}" if said else " and said nothing"))
+
+    def read_errors(self) -> str:
+        """The end of what it has printed on stderr."""
+        with self._errors.open("rb") as file:
+            file.seek(max(0, self._errors.stat().st_size - TAIL))
+            return file.read().decode("utf-8", "replace")
 
     def end(self, grace: float) -> None:
         """Ends it with all that it started: SIGTERM, and after `grace` seconds SIGKILL."""

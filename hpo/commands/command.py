@@ -21,9 +21,12 @@ from hpo.commands.metrics import MetricReader, Patterns
 from hpo.commands.template import ConfigFile, Template
 from hpo.job import Curve
 from hpo.processes import is_gone, this_process
-from hpo.values import duration
+from hpo.space import Space
+from hpo.values import duration, format_value
 
 CHECKPOINT = "checkpoint"  # the place that a command which resumes names
+TRIAL = ("trial", "seed")  # places of every command
+BUDGET = (CHECKPOINT, "until", "horizon")  # of one that resumes
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -51,18 +54,21 @@ def command(
                   ended from there
     flag, environment, files   how hyperparameters are written; variables; files of them
     folder        every trial has a folder in it: stdout.txt, stderr.txt, its files
-    cwd           the folder in which the command runs (default: this one)
+    cwd           the folder in which the command runs (default: this one), wherever the worker stands
     timeout       seconds that it may run; then the trial has failed
     grace         seconds from SIGTERM to SIGKILL, of all that the command has started
     first, again  words that are added where a command that names {checkpoint} begins, and where it goes on
 
     A command that names `{checkpoint}`, a folder, is called again for every budget `{until}` of `{horizon}`, and must go on from
     what it left there: it can be paused without its process, moved and cloned. A trial whose command is missing, ends with
-    another status than 0, prints no metric or one that is no number has failed, with a sentence that says so.
+    another status than 0, prints no metric or one that is no number has failed, with a sentence that says so. `minimize` refuses
+    a place that stands for nothing and a hyperparameter that has none, before anything runs.
     """
+    made = {name: replace(file, base=None if file.base is None else Path(file.base).absolute())
+            for name, file in (files or {}).items()}  # fmt: skip
     base = Command(
-        Template(run, flag, dict(environment or {}), dict(files or {})), Patterns(metrics, step), Path(folder),
-        None if cwd is None else Path(cwd), duration("timeout", timeout, zero=False), duration("grace", grace) or 0.0,
+        Template(run, flag, dict(environment or {}), made), Patterns(metrics, step), Path(folder).absolute(),
+        Path(cwd or ".").absolute(), duration("timeout", timeout, zero=False), duration("grace", grace) or 0.0,
         tuple(first), tuple(again),
     )  # fmt: skip
     if base.template.has_place(CHECKPOINT):
@@ -80,8 +86,8 @@ class Command:
 
     template: Template
     patterns: Patterns
-    folder: Path
-    cwd: Path | None
+    folder: Path  # absolute, as is cwd: workers may stand in other folders
+    cwd: Path
     timeout: float | None
     grace: float
     first: Sequence[str]
@@ -92,10 +98,17 @@ class Command:
         """The command of one trial."""
         return replace(self, others={"trial": number, "seed": seed})
 
+    def check_space(self, space: Space) -> None:
+        """ValueError unless every place stands for something, and every hyperparameter reaches the command."""
+        resumes = self.template.has_place(CHECKPOINT)
+        self.template.check(space, (*TRIAL, *BUDGET) if resumes else TRIAL, [*self.first, *self.again])
+        if not self.cwd.is_dir():
+            raise ValueError(f"cwd is {format_value(str(self.cwd))}, which is no folder")
+
     @property
     def home(self) -> Path:
-        """The trial's own folder, as other processes in other folders can name it."""
-        return (self.folder / str(self.others.get("trial", "alone"))).absolute()
+        """The trial's own folder."""
+        return self.folder / str(self.others.get("trial", "alone"))
 
     @contextmanager
     def start(
@@ -107,6 +120,9 @@ class Command:
         child = Child(words, variables, self.cwd, self.home, append)
         try:
             yield child
+        except CommandError as error:
+            error.own_traceback = child.read_errors()
+            raise
         finally:
             child.end(self.grace)
 
@@ -127,6 +143,9 @@ class SingleCommand:
 
     command: Command
 
+    def check_space(self, space: Space) -> None:
+        self.command.check_space(space)
+
     def bind_trial(self, number: int, seed: int) -> SingleCommand:
         return SingleCommand(self.command.bind_trial(number, seed))
 
@@ -143,6 +162,9 @@ class ReportedCommand:
     """f(config, report): reports while the command runs, and suspends it meanwhile, so that it stands still at a rung."""
 
     command: Command
+
+    def check_space(self, space: Space) -> None:
+        self.command.check_space(space)
 
     def bind_trial(self, number: int, seed: int) -> ReportedCommand:
         return ReportedCommand(self.command.bind_trial(number, seed))
@@ -164,6 +186,9 @@ class ResumedCommand:
     """A Run factory of a command that goes on from a folder."""
 
     command: Command
+
+    def check_space(self, space: Space) -> None:
+        self.command.check_space(space)
 
     def bind_trial(self, number: int, seed: int) -> ResumedCommand:
         return ResumedCommand(self.command.bind_trial(number, seed))

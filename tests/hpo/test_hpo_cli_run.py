@@ -73,6 +73,7 @@ def test_several_objectives_have_a_front(hpo_run: Commands) -> None:
         (STUDY + "files.'a.json' = 3", "files.a.json is 3; allowed is a table with base and keys"),
         (STUDY.replace("(\\S+)", "("), "the metric 'loss' is 'val loss (', which is no regular expression"),
         (STUDY.replace("max_resource", "most"), "'asha' has no option 'most'"),
+        (STUDY.replace("{flags}", ""), "the hyperparameter 'lr' has no place in the command"),
     ],
 )
 def test_wrong_files_are_one_sentence(hpo_run: Commands, text: str, words: str) -> None:
@@ -93,3 +94,10 @@ def test_wrong_files_are_one_sentence(hpo_run: Commands, text: str, words: str) 
 def test_wrong_options_are_one_sentence(hpo_run: Commands, words: list[Any], said: str) -> None:
     answer = hpo_run("run", *words)
     assert answer.status == 2 and said in answer.err, answer
+
+
+def test_a_search_that_fails_from_the_first_is_one_sentence(hpo_run: Commands) -> None:
+    Path("study.toml").write_text(STUDY.replace(f"{sys.executable} {SCRIPT}", "nowhere-to-be-found"))
+    answer = hpo_run("run", "study.toml")
+    assert answer.status == 2 and answer.err.count("\n") == 1, answer
+    assert "since its first trials failed in the same way, the last with CommandError: the command 'nowhere-to-be" in answer.err

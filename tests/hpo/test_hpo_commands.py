@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 import hpo
-from hpo import ASHA, PBT, Float, Inline, Processes, Random, Space, Stop, Study, run
+from hpo import ASHA, PBT, Categorical, Float, Grid, Inline, Int, Processes, Random, Space, Stop, Study, run
 from hpo.commands import CommandError, ConfigFile, command
 from hpo.commands.metrics import MetricReader, Patterns
 from hpo.commands.template import Template, fill_text
+from hpo.failures import RepeatedFailure
 from hpo.objective import kind
 
 SCRIPT = Path(__file__).with_name("training_script.py")
@@ -202,9 +203,64 @@ def test_what_goes_wrong_is_one_clear_failed_result(fail: str, words: str, step:
 
 
 def test_a_command_that_is_not_there_ends_the_search_after_three(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="nowhere-to-be-found") as caught:
+    with pytest.raises(RepeatedFailure, match="the first 3 trials of this run failed in the same way, the last Comm") as caught:
         hpo.minimize(command("nowhere-to-be-found {flags}", LOSS, folder=tmp_path), SPACE, "random", 9, quiet=True)
-    assert "the command 'nowhere-to-be-found' cannot be started: No such file or directory" in str(caught.value)
+    assert "the command 'nowhere-to-be-found' cannot be started: No such file or directory" in caught.value.error
+
+
+def test_trials_that_fail_in_different_ways_end_no_search(tmp_path: Path) -> None:
+    fails = Space(fail=Categorical(["status", "silent", "text"]))
+    optimizer = Grid(fails)
+    study = hpo.minimize(command(script("--fail={fail}"), LOSS, folder=tmp_path), fails, optimizer, quiet=True)
+    assert len(study.history.results) == 3
+
+
+def test_the_traceback_of_a_failure_is_what_the_command_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = [sys.executable, "-c", "import sys\nprint('warm')\nundefined_name + {lr}"]
+    study = hpo.minimize(command(words, LOSS, folder=tmp_path), SPACE, "random", 1, quiet=True)
+    (result,) = study.history.results.values()
+    assert result.traceback is not None and result.traceback == (tmp_path / "0/stderr.txt").read_text().strip()
+    assert result.traceback.splitlines()[-1].startswith("NameError") and "hpo/commands" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, options, said",
+    [
+        ("train.py --lr={learning_rate}", {}, r"the place \{learning_rate\} in '--lr=\{learning_rate\}' stands for nothing; there "
+                                              r"are \['depth', 'fixed', 'folder', 'lr', 'seed', 'trial'\]"),
+        ("train.py", {}, r"the hyperparameter 'lr' has no place in the command, which would never hear of it; \{flags\} hands"),
+        ("train.py --lr={lr}", {}, "the hyperparameter 'depth' has no place"),
+        ("train.py --all={flags}", {}, r"the place \{flags\} in '--all=\{flags\}' stands for nothing; .*a word of its own"),
+        ("train.py {flags} --until={until}", {}, r"the place \{until\} in '--until=\{until\}' stands for nothing"),
+        ("train.py {flags}", {"environment": {"A": "{seeds}"}}, r"the place \{seeds\} in '\{seeds\}'"),
+        ("train.py", {"environment": {"A": "{flags}"}}, r"the place \{flags\} in '\{flags\}' stands for nothing"),
+        ("train.py {flags}", {"files": {"a.json": ConfigFile()}}, r"files names 'a.json', but nothing tells the command of it"),
+        ("train.py {flags} {checkpoint}", {"again": ["{resume}"]}, r"the place \{resume\}"),
+        ("train.py {flags}", {"cwd": "no/such/folder"}, "no/such/folder', which is no folder"),
+    ],
+)  # fmt: skip
+def test_what_could_never_work_is_refused_before_anything_runs(
+    words: str, options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    space = Space(lr=Float(0.01, 0.5), depth=Int(1, 3), fixed=7)
+    with pytest.raises(ValueError, match=said):
+        hpo.minimize(command(words, LOSS, folder=tmp_path / "t", **options), space, "random", 1, log=tmp_path / "log.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words, options",
+    [
+        ("train.py {flags} {{lr}} --seed={seed} --out={folder}", {}),
+        ("train.py --lr={lr}", {"environment": {"DEPTH": "{depth}"}}),
+        ("train.py {a.json}", {"files": {"a.json": ConfigFile()}}),
+        ("train.py {folder}", {"files": {"a.json": ConfigFile()}}),
+        ("train.py {flags} {checkpoint} {until}", {"first": ["--of={horizon}"]}),
+    ],
+)
+def test_what_hands_over_every_hyperparameter_is_taken(words: str, options: dict[str, Any]) -> None:
+    checked: Any = command(words, LOSS, **options)
+    checked.check_space(Space(lr=Float(0.01, 0.5), depth=Int(1, 3), fixed=7))
 
 
 def test_a_timeout_is_a_failure_and_its_children_end_too(tmp_path: Path) -> None:
