@@ -30,10 +30,13 @@ def run_command(
     seconds: Annotated[float | None, typer.Option(help="seconds in all")] = None,
     horizon: Annotated[int | None, typer.Option(help="the largest budget, in steps")] = None,
     workers: Annotated[int | None, typer.Option(help="commands at once [1]")] = None,
+    executor: Annotated[str | None, typer.Option(metavar="NAME", help="threads, processes, ray, slurm ... [threads]")] = None,
+    resource: Annotated[list[str], typer.Option(metavar="NAME=AMOUNT", help="of a command: gpu=1, cpu=2, repeatedly")] = [],  # noqa: B006
+    executor_option: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="of the executor, repeatedly")] = [],  # noqa: B006
     timeout: Annotated[float | None, typer.Option(help="seconds that one may run")] = None,
     seed: Annotated[int | None, typer.Option(help="of the search")] = None,
     log: Annotated[str | None, typer.Option(help="a path or a URL [beside the file; study.db]")] = None,
-    folder: Annotated[str | None, typer.Option(help="of the trials' outputs [trials]")] = None,
+    folder: Annotated[str | None, typer.Option(help="of the trials' outputs [beside the log, .trials]")] = None,
     json: Json = False,
 ) -> None:
     """Searches for the best configuration of any command, as a file or the options say; again, it goes on where it was.
@@ -43,7 +46,10 @@ def run_command(
     given: dict[str, Any] = {
         "step": step, "optimizer": optimizer, "trials": trials, "seconds": seconds, "horizon": horizon, "workers": workers,
         "timeout": timeout, "seed": seed, "log": log, "folder": folder, "objectives": parse_objectives(objective),
-        "options": dict(map(parse_option, option)) or None, "metrics": _parse_metrics(metric),
+        "options": dict(map(parse_option, option)) or None, "executor": executor,
+        "resources": dict(parse_option(text, "--resource", "gpu=1") for text in resource) or None,
+        "executor_options": dict(parse_option(text, "--executor-option", "devices=[0,1]") for text in executor_option) or None,
+        "metrics": _parse_metrics(metric),
         "space": None if space is None else read_mapping(space, SPACE),
     }  # fmt: skip
     if len(words) == 1 and words[0].endswith(".toml"):

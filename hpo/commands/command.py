@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,9 @@ from hpo.commands.child import Child
 from hpo.commands.errors import CommandError
 from hpo.commands.metrics import MetricReader, Patterns
 from hpo.commands.template import ConfigFile, Template
+from hpo.executors.devices import list_devices
 from hpo.job import Curve
+from hpo.logs.urls import read_query
 from hpo.processes import is_gone, this_process
 from hpo.space import Space
 from hpo.values import duration, format_value
@@ -78,6 +81,22 @@ def command(
     if first or again:
         raise ValueError("first and again are for a command that names {checkpoint}, from which it goes on")
     return ReportedCommand(base) if base.patterns.has_steps else SingleCommand(base)
+
+
+def choose_executor(workers: int | None, resources: Mapping[str, float] | None) -> str:
+    """Where commands run when nobody says: in threads; in processes, which give each its devices, where resources are named, or
+    where several run at once on a machine with several devices: all of them would take the first one."""
+    several = workers is not None and workers > 1
+    return "processes" if resources or (several and len(list_devices()) > 1) else "threads"
+
+
+def name_outputs(log: str | Path) -> Path:
+    """The folder of a study's outputs: beside its log, with its name; in this folder for a log behind a URL."""
+    text = str(log)
+    if "://" in text:
+        name = re.sub(r"[^\w.-]+", "_", read_query(text).get("study", "") or text.partition("?")[0].rpartition("/")[2])
+        return Path(f"{name or 'study'}.trials")
+    return Path(text).with_suffix(".trials")
 
 
 @dataclass(frozen=True)

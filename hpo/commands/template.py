@@ -2,8 +2,8 @@
 
 `{lr}` stands for a hyperparameter, `{flags}` for all of them as flags, `{{` for a brace. What else may be named: `{seed}`,
 `{trial}` (its number), `{folder}` (where its output stands), the name of a file such as `{config.json}`; of commands that resume
-also `{checkpoint}`, `{until}` and `{horizon}`. `Template.check` refuses, before anything runs, a place that stands for nothing and a
-hyperparameter that would reach no command.
+also `{checkpoint}`, `{until}` and `{horizon}`. `Template.check` refuses, before anything runs, a place that stands for nothing
+and a hyperparameter that would reach no command.
 """
 
 from __future__ import annotations

@@ -226,8 +226,8 @@ def test_the_traceback_of_a_failure_is_what_the_command_printed(tmp_path: Path, 
 @pytest.mark.parametrize(
     "words, options, said",
     [
-        ("train.py --lr={learning_rate}", {}, r"the place \{learning_rate\} in '--lr=\{learning_rate\}' stands for nothing; there "
-                                              r"are \['depth', 'fixed', 'folder', 'lr', 'seed', 'trial'\]"),
+        ("train.py --lr={learning_rate}", {}, r"the place \{learning_rate\} in '--lr=\{learning_rate\}' stands for nothing; "
+                                              r"there are \['depth', 'fixed', 'folder', 'lr', 'seed', 'trial'\]"),
         ("train.py", {}, r"the hyperparameter 'lr' has no place in the command, which would never hear of it; \{flags\} hands"),
         ("train.py --lr={lr}", {}, "the hyperparameter 'depth' has no place"),
         ("train.py --all={flags}", {}, r"the place \{flags\} in '--all=\{flags\}' stands for nothing; .*a word of its own"),
