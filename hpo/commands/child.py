@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hpo.commands.errors import CommandError
-from hpo.executors.watchdog import Watchdog, kill_group
+from hpo.executors.watchdog import Watchdog, list_groups, signal_groups
 
 LOOK = 0.1  # seconds between two looks whether the process has ended, while something that it started keeps a pipe open
 CHUNK = 1 << 16
@@ -96,12 +96,12 @@ class Child:
 
     def suspend(self) -> None:
         """Stops all of it where it is; it keeps its memory."""
-        self._signal(signal.SIGSTOP)
+        signal_groups(list_groups(self.process.pid), signal.SIGSTOP)
         self.seconds, self._since = self.elapsed_seconds(), None
 
     def resume(self) -> None:
         """Lets it go on."""
-        self._signal(signal.SIGCONT)
+        signal_groups(list_groups(self.process.pid), signal.SIGCONT)
         self._since = time.monotonic()
 
     def check_status(self) -> None:
@@ -120,12 +120,14 @@ class Child:
             return file.read().decode("utf-8", "replace")
 
     def end(self, grace: float) -> None:
-        """Ends it with all that it started: SIGTERM, and after `grace` seconds SIGKILL."""
+        """Ends it with all that it started: SIGTERM, and after `grace` seconds SIGKILL. What has begun a group of its own gets
+        only the second: a launcher ends its workers itself at the first."""
+        groups = list_groups(self.process.pid)  # while it lives, its descendants can be found
         if self.process.poll() is None:
-            self._signal(signal.SIGTERM)
-            self._signal(signal.SIGCONT)  # a suspended one takes a signal when it goes on
+            signal_groups([self.process.pid], signal.SIGTERM)
+            signal_groups(groups, signal.SIGCONT)  # a suspended one takes a signal when it goes on
             self._drain(time.monotonic() + grace)
-        kill_group(self.process.pid)  # what is left, of its children too
+        signal_groups({*groups, *list_groups(self.process.pid)}, signal.SIGKILL)  # what is left, of its children too
         self.process.wait()
         _watchdog(os.getpid()).forget(self.process.pid)
         self._selector.close()
@@ -142,10 +144,6 @@ class Child:
             for key, _ in self._selector.select(LOOK):
                 for _ in self._take(key):
                     pass
-
-    def _signal(self, number: int) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, number)
 
 
 class _Lines:

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -18,10 +19,12 @@ import pytest
 import hpo
 from hpo import ASHA, PBT, Categorical, Float, Grid, Inline, Int, Processes, Random, Space, Stop, Study, run
 from hpo.commands import CommandError, ConfigFile, command
+from hpo.commands.child import Child
 from hpo.commands.metrics import MetricReader, Patterns
 from hpo.commands.template import Template, fill_text
 from hpo.failures import RepeatedFailure
 from hpo.objective import kind
+from tests.hpo.test_hpo_executors import until
 
 SCRIPT = Path(__file__).with_name("training_script.py")
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,10 +68,10 @@ def test_a_scheduler_stops_it_on_its_way_and_it_prints_nothing_after(tmp_path: P
     study = hpo.minimize(objective, SPACE, ASHA(Random(SPACE, seed=1), max_resource=9), 9, quiet=True)
     reached = {trial: keys[-1][1] for trial, keys in study.history.trials.items()}
     assert set(reached.values()) == {1, 3, 9}
-    for trial, until in reached.items():
+    for trial, budget in reached.items():
         printed = (tmp_path / str(trial) / "stdout.txt").read_text().count("step")
-        assert until <= printed < until + 20, "it was suspended at its rung, and ended there"
-    whole = next(trial for trial, until in reached.items() if until == 9)
+        assert budget <= printed < budget + 20, "it was suspended at its rung, and ended there"
+    whole = next(trial for trial, budget in reached.items() if budget == 9)
     steps = [step for key in study.history.trials[whole] for step, _ in study.history.results[key].curve]
     assert steps == list(range(1, 10)), "it went on where it stood"
 
@@ -263,14 +266,39 @@ def test_what_hands_over_every_hyperparameter_is_taken(words: str, options: dict
     checked.check_space(Space(lr=Float(0.01, 0.5), depth=Int(1, 3), fixed=7))
 
 
-def test_a_timeout_is_a_failure_and_its_children_end_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["child", "session"])
+def test_a_timeout_is_a_failure_and_its_children_end_too(how: str, tmp_path: Path) -> None:
     objective = command(
-        script("--lr={lr}", "--pause=600", "--fail=child"), LOSS, folder=tmp_path, timeout=2.0, grace=0.5,
+        script("--lr={lr}", "--pause=600", f"--fail={how}"), LOSS, folder=tmp_path, timeout=2.0, grace=0.5,
         environment={"CHILD": str(tmp_path / "child")},
     )  # fmt: skip
     study = hpo.minimize(objective, SPACE, "random", 1, quiet=True)
     assert "timeout: still running after 2 s" in (study.history.results[0, 1].error or "")
     assert is_gone(int((tmp_path / "child").read_text()))
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not tell what descends from a process")
+def test_a_command_is_suspended_with_the_sessions_that_it_began(tmp_path: Path) -> None:
+    variables = {"CHILD": str(tmp_path / "child")}
+    (tmp_path / "t").mkdir()
+    child = Child(script("--pause=0.1", "--steps=9", "--fail=session"), variables, Path.cwd(), tmp_path / "t", False)
+    try:
+        lines = child.read()
+        next(line for line in lines if line.startswith("step"))
+        other = int((tmp_path / "child").read_text())
+        assert os.getpgid(other) != child.process.pid
+        child.suspend()
+        until(lambda: state_of(other) == "T")
+        child.resume()
+        until(lambda: state_of(other) in "RS")
+        assert len(list(lines)) == 8
+    finally:
+        child.end(0.0)
+    os.kill(other, signal.SIGKILL)  # the script had ended, and could no longer be asked
 
 
 def test_one_that_is_deaf_to_sigterm_is_killed(tmp_path: Path) -> None:
@@ -289,24 +317,24 @@ DRIVER = """
 import sys
 from tests.hpo.test_hpo_commands import drive
 if __name__ == "__main__":
-    drive(sys.argv[1], sys.argv[2])
+    drive(*sys.argv[1:])
 """
 
 
-def drive(folder: str, executor: str) -> None:
+def drive(folder: str, executor: str, how: str) -> None:
     """A study whose first trial never ends."""
-    objective = command(script("--lr={lr}", "--pause=600", "--fail=child"), LOSS, STEP, folder=folder,
+    objective = command(script("--lr={lr}", "--pause=600", f"--fail={how}"), LOSS, STEP, folder=folder,
                         environment={"CHILD": f"{folder}/child"})  # fmt: skip
     made: Callable[..., Any] = Processes if executor == "processes" else Inline
     study = Study(Random(SPACE), horizon=9)
     run(study, made(objective, 9), Stop(trials=1))
 
 
-@pytest.mark.parametrize("executor", ["inline", "processes"])
-def test_a_driver_that_is_killed_leaves_no_command(executor: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("executor", "how"), [("inline", "child"), ("processes", "child"), ("processes", "session")])
+def test_a_driver_that_is_killed_leaves_no_command(executor: str, how: str, tmp_path: Path) -> None:
     (tmp_path / "driver.py").write_text(DRIVER)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py"), str(tmp_path), executor], env=environment)
+    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py"), str(tmp_path), executor, how], env=environment)
     for _ in range(6000):
         if (tmp_path / "child").exists() and (tmp_path / "child").read_text():
             break
