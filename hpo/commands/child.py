@@ -28,6 +28,13 @@ def _watchdog(process: int) -> Watchdog:
     return Watchdog()
 
 
+class Running(set["Child"]):
+    """The commands of an objective that run in this process; a copy that is sent to another process has none."""
+
+    def __reduce__(self) -> tuple[type[Running], tuple[()]]:
+        return Running, ()
+
+
 class Child:
     """A process in a group of its own. `stdout.txt` and `stderr.txt` in the folder keep what it prints, with `append` after what
     they hold.
@@ -46,6 +53,7 @@ class Child:
             raise CommandError(f"the command {words[0]!r} cannot be started{where}: {error.strerror}") from None
         _watchdog(os.getpid()).watch(self.process.pid)
         self.lines: list[str] = []  # the last ones, for a sentence
+        self.is_stopped = False  # whether somebody else wants it to end; who reads it ends it
         self.seconds = 0.0  # that it has run, without those in which it was suspended
         self._since: float | None = time.monotonic()
         self._errors = folder / "stderr.txt"
@@ -59,8 +67,11 @@ class Child:
             self._selector.register(pipe, selectors.EVENT_READ, _Lines(kept))
 
     def read(self, timeout: float | None = None) -> Iterator[str]:
-        """The lines that it prints, as it prints them, until it has ended. CommandError after `timeout` seconds of running."""
+        """The lines that it prints, as it prints them, until it has ended. CommandError after `timeout` seconds of running, and
+        once it is stopped."""
         while True:
+            if self.is_stopped:
+                raise CommandError("the command was ended with the search")
             ended = self.process.poll() is not None
             for key, _ in self._selector.select(0.0 if ended else LOOK):
                 yield from self._take(key)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hpo.commands.child import Child
+from hpo.commands.child import Child, Running
 from hpo.commands.errors import CommandError
 from hpo.commands.metrics import MetricReader, Patterns
 from hpo.commands.template import ConfigFile, Template
@@ -112,6 +112,7 @@ class Command:
     first: Sequence[str]
     again: Sequence[str]
     others: Mapping[str, Any] = field(default_factory=dict)  # what else has a place: trial, seed
+    running: Running = field(default_factory=Running, compare=False, repr=False)  # of all trials
 
     def bind_trial(self, number: int, seed: int) -> Command:
         """The command of one trial."""
@@ -137,6 +138,7 @@ class Command:
         self.home.mkdir(parents=True, exist_ok=True)
         words, variables = self.template.fill(config, self.home, {**self.others, **others}, extra)
         child = Child(words, variables, self.cwd, self.home, append)
+        self.running.add(child)
         try:
             yield child
         except CommandError as error:
@@ -144,6 +146,12 @@ class Command:
             raise
         finally:
             child.end(self.grace)
+            self.running.discard(child)
+
+    def stop(self) -> None:
+        """Ends all commands that run in this process."""
+        for child in list(self.running):
+            child.is_stopped = True
 
     def follow(self, child: Child) -> Iterator[MetricReader]:
         """Reads the command to its end; at every line with metrics what is known then. CommandError unless it ends well."""
@@ -165,6 +173,9 @@ class SingleCommand:
     def check_space(self, space: Space) -> None:
         self.command.check_space(space)
 
+    def stop(self) -> None:
+        self.command.stop()
+
     def bind_trial(self, number: int, seed: int) -> SingleCommand:
         return SingleCommand(self.command.bind_trial(number, seed))
 
@@ -184,6 +195,9 @@ class ReportedCommand:
 
     def check_space(self, space: Space) -> None:
         self.command.check_space(space)
+
+    def stop(self) -> None:
+        self.command.stop()
 
     def bind_trial(self, number: int, seed: int) -> ReportedCommand:
         return ReportedCommand(self.command.bind_trial(number, seed))
@@ -208,6 +222,9 @@ class ResumedCommand:
 
     def check_space(self, space: Space) -> None:
         self.command.check_space(space)
+
+    def stop(self) -> None:
+        self.command.stop()
 
     def bind_trial(self, number: int, seed: int) -> ResumedCommand:
         return ResumedCommand(self.command.bind_trial(number, seed))

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -311,6 +312,37 @@ def test_a_child_that_keeps_the_pipe_open_holds_nothing_up(tmp_path: Path) -> No
     objective = command(script("--lr={lr}", "--fail=child"), LOSS, folder=tmp_path, environment=variables)
     study = hpo.minimize(objective, SPACE, "random", 1, quiet=True)
     assert study.best.value is not None and is_gone(int((tmp_path / "child").read_text()))
+
+
+@pytest.mark.parametrize("step", [None, STEP])
+@pytest.mark.parametrize("executor", ["threads", "inline"])
+def test_a_search_that_ends_leaves_no_command_in_its_process(executor: str, step: str | None, tmp_path: Path) -> None:
+    """The seconds are over, or somebody interrupts it, while commands run and others are parked; this process lives on."""
+    horizon = None if step is None else 9
+    objective = command(script("--lr={lr}", "--pause=600"), LOSS, step, folder=tmp_path, grace=0.1)
+    if executor == "threads":
+        study = hpo.minimize(objective, SPACE, "random", seconds=0.5, horizon=horizon, executor="threads", workers=2, quiet=True)
+        assert not study.history.results and study.history.pending
+    else:
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            hpo.minimize(objective, SPACE, "random", 1, horizon=horizon, quiet=True)
+    running: Any = objective
+    until(lambda: not running.command.running)
+    here = Path(f"/proc/{os.getpid()}/task")
+    if here.exists():
+        children = [int(pid) for task in here.iterdir() for pid in (task / "children").read_text().split()]
+        lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
+        assert not [line for line in lines if SCRIPT.name.encode() in line]
+
+
+def test_parked_commands_of_a_busy_worker_end_with_the_search(tmp_path: Path) -> None:
+    words = script("--lr={lr}", "--steps=40", "--pause=0.05")
+    objective = command(words, LOSS, STEP, folder=tmp_path, grace=0.1)
+    sampler = ASHA(Random(SPACE, seed=1), max_resource=27)
+    hpo.minimize(objective, SPACE, sampler, executor="threads", workers=2, stop=hpo.Target(0.9), seconds=5.0, quiet=True)
+    running: Any = objective
+    until(lambda: not running.command.running)
 
 
 DRIVER = """
