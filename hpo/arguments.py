@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.objective import Objective, kind
+from hpo.objective import Objective, hook, kind
 from hpo.optimizer import Optimizer, Scheduler, adapt
 from hpo.optimizers import OPTIMIZERS, make
 from hpo.registry import missing_methods
@@ -97,7 +97,8 @@ def _example(optimizer: type[Optimizer]) -> str:
 
 
 def objective_over(space: Space, objective: Any) -> Objective:
-    """The objective. TypeError if its arguments are named like parameters of the space: it gets one configuration instead."""
+    """The objective. TypeError if its arguments are named like parameters of the space: it gets one configuration instead; and
+    whatever the objective itself raises about the space (see hpo.objective.ObjectiveHooks)."""
     kind(objective)
     names = list(inspect.signature(objective).parameters)
     taken = [name for name in names if name in space.parameters]
@@ -106,6 +107,8 @@ def objective_over(space: Space, objective: Any) -> Objective:
             f"the objective takes {names}, which are parameters of the space; it gets one configuration: def f(config), and "
             f"config[{names[0]!r}] in it"
         )
+    if (check := hook(objective, "check_space")) is not None:
+        check(space)
     found: Objective = objective
     return found
 

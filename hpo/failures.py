@@ -29,6 +29,14 @@ class ObjectiveError(Exception):
     """The exception that the objective raised in a worker; its text is the worker's traceback."""
 
 
+class RepeatedFailure(RuntimeError):
+    """The first trials of a run have failed in one way. error: the last one's."""
+
+    def __init__(self, said: str, error: str) -> None:
+        super().__init__(said)
+        self.error = error
+
+
 class Failures:
     """Counts failures in one run, and ends it with a RuntimeError when continuing makes no sense.
 
@@ -73,7 +81,7 @@ class Failures:
         raised = result if isinstance(result, Raised) else None
         uncaught = raised is not None and self.catch.isdisjoint(raised.types)
         nothing = raised is not None and uncaught and raised.types[0] == NOTHING
-        if raised is not None and uncaught and not nothing and not self._shown:
+        if raised is not None and raised.traceback and uncaught and not nothing and not self._shown:
             self._shown = True
             print(f"trial {job.trial} raised, and is a failed result:\n{raised.traceback}", file=sys.stderr, flush=True)
         if len(self._first) >= IN_A_ROW or job.trial in self._first:
@@ -93,11 +101,11 @@ class Failures:
                 f"what the first {IN_A_ROW} trials of this run returned is no result: {told.error}; a configuration that fails "
                 f"returns nan or raises"
             )
-        name = raised.types[0].rpartition(".")[2]
-        raise RuntimeError(
-            f"the first {IN_A_ROW} trials of this run raised the same exception at {raised.line}, the last {raised.error}; "
-            f"catch={name} goes on in spite of it"
-        ) from ObjectiveError(f"in the objective:\n{raised.traceback}")
+        name, error = raised.types[0].rpartition(".")[2], raised.error or ""
+        how = f"raised the same exception at {raised.line}" if not raised.is_foreign else "failed in the same way"
+        raise RepeatedFailure(
+            f"the first {IN_A_ROW} trials of this run {how}, the last {error}; catch={name} goes on in spite of it", error
+        ) from (ObjectiveError(f"in the objective:\n{raised.traceback}") if raised.traceback else None)
 
     def _is_mistake(self, raised: Raised) -> bool:
         """Whether the exception may be a mistake in the objective, rather than the fault of a configuration."""

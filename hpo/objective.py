@@ -64,6 +64,15 @@ class ObjectiveHooks(Protocol):
         """Called first in every worker process, for imports and data that all jobs need."""
         ...
 
+    def check_space(self, space: Any) -> None:
+        """Called with the space before a search begins; ValueError in a sentence for a space that is not the objective's."""
+        ...
+
+    def stop(self) -> None:
+        """Called from another thread where an executor is closed while jobs run in this process: ends what they wait for, such as
+        commands, so that nothing goes on in the background."""
+        ...
+
     def bind_trial(self, number: int, seed: int) -> Objective:
         """The objective of one trial, by its number and its training seed; called before the trial is built. For f(config) and
         f(config, report) that want to know them."""

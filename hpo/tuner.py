@@ -10,13 +10,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.analysis.lines import trial_line
-from hpo.commands.command import command
+from hpo.arguments import further_options, objective_over
+from hpo.commands.command import choose_executor, command, name_outputs
 from hpo.commands.metrics import COUNT
-from hpo.executors import make_executor
+from hpo.executors import Executor, executor_options, make_executor
+from hpo.failures import explain_interrupts
 from hpo.frames import stack_level
 from hpo.job import Key
 from hpo.load import load
@@ -27,11 +30,12 @@ from hpo.objects import with_objects
 from hpo.optimizer import Optimizer, Sampler
 from hpo.optimizers import GP, Grid, Hyperband, MedianStopping, Random
 from hpo.optimizers.resources import ResourceScheduler
+from hpo.queue import list_queued
 from hpo.run import refuse, run
 from hpo.space import Config, Space
 from hpo.study import Study
 from hpo.trial import Trial
-from hpo.values import format_value, whole
+from hpo.values import format_value, identity, whole
 
 if TYPE_CHECKING:
     import pandas
@@ -44,6 +48,7 @@ STRATEGIES: dict[str, Callable[[Space, int], Optimizer]] = {
 }
 TYPES = {"Minimize": "min", "Maximize": "max"}
 EARLY_STOPPING = ("Auto", "Off")
+OUTPUTS = "trials"  # the folder of commands' outputs where nobody names one
 MOST = 1000  # values that a job reports at most, where it is not said
 STATUSES = ["Completed", "Stopped", "Failed"]
 TIMES = ["started", "finished", "seconds"]
@@ -66,9 +71,12 @@ class Tuner:
     max_resource   how many values (or which step) a job reports at most; default 1,000. A job that ends before has its last one
     warm_start     an older search: a Tuner, a study, or the place of its log. A third of the jobs begin with the configurations
                    that did best there, as far as they lie in `ranges`. Nothing else is taken over: data may have grown since
-    executor       where jobs run: a name of `hpo.EXECUTORS`. Default: "threads" for commands, "processes" for
-                   functions, or "inline" for one at a time
-    folder         for the output of commands, a folder a job
+    executor       where jobs run: a name of `hpo.EXECUTORS`. Default: "threads" for commands, or "processes" where there are
+                   devices to be shared out; "processes" for functions, or "inline" for one at a time
+    resources, executor_options   of the executor, as in `hpo.minimize`: {"gpu": 1}; {"address": "auto"}
+    folder         for the output of commands, a folder a job (default: beside the log, with its name and .trials; without a log
+                   a new one, `trials`, `trials-2`, ...); of Run factories, for checkpoints. After `fit` the attribute `outputs`
+                   says where the output stands
     log            a path or URL where the search is kept: the same search goes on from there
     timeout        seconds a job
 
@@ -87,12 +95,15 @@ class Tuner:
     max_resource: int | None = None
     seed: int = 0
     executor: str | None = None
-    folder: str | Path = "trials"
+    resources: Mapping[str, float] | None = None
+    executor_options: Mapping[str, Any] | None = None
+    folder: str | Path | None = None
     log: str | Path | Log | None = None
     timeout: float | None = None
     quiet: bool = False
     space: Space = field(init=False, repr=False)
     study: Study | None = field(default=None, init=False, repr=False)
+    outputs: Path | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         allow("strategy", self.strategy, STRATEGIES)
@@ -101,10 +112,13 @@ class Tuner:
         self.max_parallel_jobs = whole("max_parallel_jobs", self.max_parallel_jobs, 1)
         if self.max_resource is not None:
             self.max_resource = whole("max_resource", self.max_resource, 1)
+        if self.executor is not None:
+            executor_options(self.executor)  # refuses a name that is none
         self.space = Space.of(self.ranges)
         self._name, self._direction = self._read_metric()
         self._is_command = isinstance(self.train, str) or not callable(self.train)
-        self._trained = self._make_objective()
+        self._trained = objective_over(self.space, self._make_objective())
+        self._refuse_unused()
         self._make_optimizer()  # refuses what does not go together before anything runs
 
     def _read_metric(self) -> tuple[str, str]:
@@ -117,6 +131,14 @@ class Tuner:
         allow("the objective's type", direction, TYPES)
         return given["name"], TYPES[direction]
 
+    def _refuse_unused(self) -> None:
+        """ValueError for an option that would change nothing."""
+        which = kind(self._trained)
+        if which == "function" and self.max_resource is not None:
+            raise ValueError("max_resource is for jobs that report values on their way; f(config) has one value")
+        if not self._is_command and which != "run" and self.folder is not None:
+            raise ValueError("folder is for the output of commands and the checkpoints of Run factories; a function has neither")
+
     def _make_objective(self) -> Objective:
         if not self._is_command:
             if "regex" in self.objective or "step" in self.objective:
@@ -125,7 +147,7 @@ class Tuner:
         if "regex" not in self.objective:
             raise ValueError("the objective has no 'regex', by which its value is found in what a command prints")
         patterns, step = {self._name: self.objective["regex"]}, self.objective.get("step", COUNT)
-        return command(self.train, patterns, step, folder=self.folder, timeout=self.timeout)  # type: ignore[arg-type]
+        return command(self.train, patterns, step, folder=self.outputs or OUTPUTS, timeout=self.timeout)  # type: ignore[arg-type]
 
     def _make_optimizer(self) -> Optimizer:
         """A new optimizer: the strategy's, below the median rule where it may end jobs."""
@@ -149,21 +171,41 @@ class Tuner:
 
     def fit(self) -> Study:
         """Runs the search, or goes on with that of the log. Prints a line a job unless `quiet`."""
-        optimizer, trained = self._make_optimizer(), with_objects(self._trained, self.space)
+        if self._is_command:
+            usual = name_outputs(self.log) if isinstance(self.log, str | Path) else None
+            self.outputs = Path(self.folder) if self.folder is not None else usual or make_folder(OUTPUTS)
+            self._trained = self._make_objective()
         unit = "evaluations" if self._horizon == 1 else "values"
         store = None if self.log is None else open_log(self.log)
-        study = Study(optimizer, objectives={self._name: self._direction}, unit=unit, horizon=self._horizon, log=store)
+        what: dict[str, Any] = {"objectives": {self._name: self._direction}, "unit": unit, "horizon": self._horizon}
+        study = Study(self._make_optimizer(), log=store, **what)
         self.study = study  # whatever becomes of it
-        if not study.history.fresh:
-            for config in recall(self.warm_start, self.space, max(1, self.max_jobs // RECALLED)):
-                optimizer.enqueue(config)
-        timeout = None if self._is_command else self.timeout  # a command ends itself
-        alone = "inline" if self.max_parallel_jobs == 1 and timeout is None else "processes"
-        name = self.executor or ("threads" if self._is_command else alone)
-        options = {"workers": self.max_parallel_jobs, "timeout": timeout}
-        pool = make_executor(name, trained, self._horizon, None, options)
-        run(study, pool, Stop(self.max_jobs), None if self.quiet else print_job)
+        self._enqueue_older(study)
+        where = None if store is None else store.place or "the log that was given"
+        with explain_interrupts(study.history.log if isinstance(self.log, str | Path) else None, study, where):
+            run(study, self._make_executor(study), Stop(self.max_jobs), None if self.quiet else print_job)
         return study
+
+    def _enqueue_older(self, study: Study) -> None:
+        """Enqueues what an older search found best, unless that was done before."""
+        if study.history.fresh:
+            return
+        waiting = [identity(config) for config in list_queued(study.history)]
+        for config in recall(self.warm_start, self.space, max(1, self.max_jobs // RECALLED)):
+            if identity(config) not in waiting:
+                study.optimizer.enqueue(config)
+
+    def _make_executor(self, study: Study) -> Executor:
+        trained = with_objects(self._trained, self.space)
+        timeout = None if self._is_command else self.timeout  # a command ends itself
+        alone = "inline" if self.max_parallel_jobs == 1 and timeout is None and not self.resources else "processes"
+        usual = choose_executor(self.max_parallel_jobs, self.resources) if self._is_command else alone
+        options = {"workers": self.max_parallel_jobs, "timeout": timeout, "resources": self.resources}
+        options |= further_options(self.executor_options, options)
+        folder, place = None if self._is_command else self.folder, study.history.log.path
+        if folder is None and place is not None and kind(self._trained) == "run":
+            folder = f"{place}.checkpoints"  # a search that goes on needs them as much as its log
+        return make_executor(self.executor or usual, trained, self._horizon, folder, options)
 
     def best(self) -> Trial:
         """The best job: its `config` and `value`. ValueError before `fit`, or if no job has succeeded."""
@@ -195,6 +237,18 @@ def print_job(study: Study, key: Key | None) -> None:
     """A watcher that prints a line for a job that came to its end or failed, none for what it reported on its way."""
     if key is not None and (key[1] == study.header.horizon or study.history.is_failure(key)):
         print(trial_line(study.history, key), flush=True)
+
+
+def make_folder(name: str) -> Path:
+    """A new folder: of this name, or with a number behind it."""
+    for number in count(1):
+        folder = Path(name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("there is always another number")
 
 
 def double_rungs(horizon: int) -> tuple[int, ...]:

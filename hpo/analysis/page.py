@@ -112,7 +112,7 @@ LIVE = (
     Section("All of it at once", [Panel("parallel")]),
     Section("Slices", [Panel("slices")]),
     Section("Lineage", [Panel("lineage")]),
-    Section("Workers", [Panel("timeline")]),
+    Section("Workers", [Panel("timeline"), Panel("drivers")]),
     Section("Failures", [Panel("failures")]),
     Section("Two configurations", [Panel("compare")], is_wide=False),
     Section("Rungs", [Panel("rungs")], is_wide=False),

@@ -56,11 +56,11 @@ class Plan:
             study.history.log.close()
 
 
-def parse_option(text: str) -> tuple[str, Any]:
+def parse_option(text: str, what: str = "--option", example: str = "max_resource=27") -> tuple[str, Any]:
     """name=value, the value as JSON or else as text."""
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise ValueError(f"--option is {format_value(text)}; allowed is such as max_resource=27")
+        raise ValueError(f"{what} is {format_value(text)}; allowed is such as {example}")
     try:
         return name, text_json.loads(value)
     except ValueError:

@@ -12,6 +12,7 @@ from hpo.cli.driving import parse_objectives, parse_option
 from hpo.cli.output import describe_trial, print_json, trial_text
 from hpo.cli.places import read_mapping
 from hpo.commands.plan import CommandPlan
+from hpo.failures import RepeatedFailure
 
 SPACE = 'a space such as {"lr": {"float": [1e-5, 0.1], "log": true}}'
 
@@ -29,10 +30,13 @@ def run_command(
     seconds: Annotated[float | None, typer.Option(help="seconds in all")] = None,
     horizon: Annotated[int | None, typer.Option(help="the largest budget, in steps")] = None,
     workers: Annotated[int | None, typer.Option(help="commands at once [1]")] = None,
+    executor: Annotated[str | None, typer.Option(metavar="NAME", help="threads, processes, ray, slurm ... [threads]")] = None,
+    resource: Annotated[list[str], typer.Option(metavar="NAME=AMOUNT", help="of a command: gpu=1, cpu=2, repeatedly")] = [],  # noqa: B006
+    executor_option: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="of the executor, repeatedly")] = [],  # noqa: B006
     timeout: Annotated[float | None, typer.Option(help="seconds that one may run")] = None,
     seed: Annotated[int | None, typer.Option(help="of the search")] = None,
     log: Annotated[str | None, typer.Option(help="a path or a URL [beside the file; study.db]")] = None,
-    folder: Annotated[str | None, typer.Option(help="of the trials' outputs [trials]")] = None,
+    folder: Annotated[str | None, typer.Option(help="of the trials' outputs [beside the log, .trials]")] = None,
     json: Json = False,
 ) -> None:
     """Searches for the best configuration of any command, as a file or the options say; again, it goes on where it was.
@@ -42,7 +46,10 @@ def run_command(
     given: dict[str, Any] = {
         "step": step, "optimizer": optimizer, "trials": trials, "seconds": seconds, "horizon": horizon, "workers": workers,
         "timeout": timeout, "seed": seed, "log": log, "folder": folder, "objectives": parse_objectives(objective),
-        "options": dict(map(parse_option, option)) or None, "metrics": _parse_metrics(metric),
+        "options": dict(map(parse_option, option)) or None, "executor": executor,
+        "resources": dict(parse_option(text, "--resource", "gpu=1") for text in resource) or None,
+        "executor_options": dict(parse_option(text, "--executor-option", "devices=[0,1]") for text in executor_option) or None,
+        "metrics": _parse_metrics(metric),
         "space": None if space is None else read_mapping(space, SPACE),
     }  # fmt: skip
     if len(words) == 1 and words[0].endswith(".toml"):
@@ -50,7 +57,11 @@ def run_command(
     else:
         named = {name: value for name, value in given.items() if value is not None}
         plan = CommandPlan.of({"log": "study.db", "command": words, **named}, "the command line")
-    study = plan.search(quiet=json)
+    try:
+        study = plan.search(quiet=json)
+    except RepeatedFailure as failure:
+        raise ValueError(f"the search has ended, since its first trials failed in the same way, the last with {failure.error}; "
+                         f"called again it goes on") from None  # fmt: skip
     try:
         trials_found = study.pareto if len(study.header.objectives) > 1 else [study.best]
     except ValueError as error:

@@ -27,6 +27,11 @@ def serve_page(
     from hpo.serve import Server
 
     server = Server(urls, host, port, token, name)
-    print_json({"url": server.url}) if json else print(f"{server.url}  (Ctrl-C ends it)")
+    if json:
+        print_json({"url": server.url, **({"elsewhere": server.elsewhere} if server.elsewhere else {})})
+    else:
+        print(f"{server.url}  (Ctrl-C ends it)")
+        if server.elsewhere:
+            print(f"{server.elsewhere}  (from other machines)")
     sys.stdout.flush()  # who reads it waits for it
     server.run(seconds)

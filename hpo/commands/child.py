@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from hpo.commands.errors import CommandError
-from hpo.executors.watchdog import Watchdog, kill_group
+from hpo.executors.watchdog import Watchdog, list_groups, signal_groups
 
 LOOK = 0.1  # seconds between two looks whether the process has ended, while something that it started keeps a pipe open
 CHUNK = 1 << 16
+TAIL = 8000  # bytes of stderr that a failure keeps
 STREAMS = ("stdout", "stderr")
 
 
@@ -27,6 +28,13 @@ def _watchdog(process: int) -> Watchdog:
     return Watchdog()
 
 
+class Running(set["Child"]):
+    """The commands of an objective that run in this process; a copy that is sent to another process has none."""
+
+    def __reduce__(self) -> tuple[type[Running], tuple[()]]:
+        return Running, ()
+
+
 class Child:
     """A process in a group of its own. `stdout.txt` and `stderr.txt` in the folder keep what it prints, with `append` after what
     they hold.
@@ -34,18 +42,21 @@ class Child:
     CommandError where there is no such command. It is closed by `end`, also after it has ended by itself.
     """
 
-    def __init__(self, words: Sequence[str], variables: Mapping[str, str], cwd: Path | None, folder: Path, append: bool) -> None:
+    def __init__(self, words: Sequence[str], variables: Mapping[str, str], cwd: Path, folder: Path, append: bool) -> None:
         try:
             self.process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, process_group=0,
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=str(cwd), process_group=0,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
             )  # fmt: skip
         except OSError as error:
-            raise CommandError(f"the command {words[0]!r} cannot be started: {error.strerror}") from None
+            where = f" in the folder {str(cwd)!r}" if error.filename == str(cwd) else ""
+            raise CommandError(f"the command {words[0]!r} cannot be started{where}: {error.strerror}") from None
         _watchdog(os.getpid()).watch(self.process.pid)
         self.lines: list[str] = []  # the last ones, for a sentence
+        self.is_stopped = False  # whether somebody else wants it to end; who reads it ends it
         self.seconds = 0.0  # that it has run, without those in which it was suspended
         self._since: float | None = time.monotonic()
+        self._errors = folder / "stderr.txt"
         self._selector = selectors.DefaultSelector()
         self._files: list[IO[bytes]] = []
         for stream in STREAMS:
@@ -56,8 +67,11 @@ class Child:
             self._selector.register(pipe, selectors.EVENT_READ, _Lines(kept))
 
     def read(self, timeout: float | None = None) -> Iterator[str]:
-        """The lines that it prints, as it prints them, until it has ended. CommandError after `timeout` seconds of running."""
+        """The lines that it prints, as it prints them, until it has ended. CommandError after `timeout` seconds of running, and
+        once it is stopped."""
         while True:
+            if self.is_stopped:
+                raise CommandError("the command was ended with the search")
             ended = self.process.poll() is not None
             for key, _ in self._selector.select(0.0 if ended else LOOK):
                 yield from self._take(key)
@@ -93,12 +107,12 @@ class Child:
 
     def suspend(self) -> None:
         """Stops all of it where it is; it keeps its memory."""
-        self._signal(signal.SIGSTOP)
+        signal_groups(list_groups(self.process.pid), signal.SIGSTOP)
         self.seconds, self._since = self.elapsed_seconds(), None
 
     def resume(self) -> None:
         """Lets it go on."""
-        self._signal(signal.SIGCONT)
+        signal_groups(list_groups(self.process.pid), signal.SIGCONT)
         self._since = time.monotonic()
 
     def check_status(self) -> None:
@@ -110,13 +124,21 @@ class Child:
         said = " / ".join(line.strip() for line in self.lines if line.strip())
         raise CommandError(f"the command {how}" + (f"; it said last: {said[-500:]}" if said else " and said nothing"))
 
+    def read_errors(self) -> str:
+        """The end of what it has printed on stderr."""
+        with self._errors.open("rb") as file:
+            file.seek(max(0, self._errors.stat().st_size - TAIL))
+            return file.read().decode("utf-8", "replace")
+
     def end(self, grace: float) -> None:
-        """Ends it with all that it started: SIGTERM, and after `grace` seconds SIGKILL."""
+        """Ends it with all that it started: SIGTERM, and after `grace` seconds SIGKILL. What has begun a group of its own gets
+        only the second: a launcher ends its workers itself at the first."""
+        groups = list_groups(self.process.pid)  # while it lives, its descendants can be found
         if self.process.poll() is None:
-            self._signal(signal.SIGTERM)
-            self._signal(signal.SIGCONT)  # a suspended one takes a signal when it goes on
+            signal_groups([self.process.pid], signal.SIGTERM)
+            signal_groups(groups, signal.SIGCONT)  # a suspended one takes a signal when it goes on
             self._drain(time.monotonic() + grace)
-        kill_group(self.process.pid)  # what is left, of its children too
+        signal_groups({*groups, *list_groups(self.process.pid)}, signal.SIGKILL)  # what is left, of its children too
         self.process.wait()
         _watchdog(os.getpid()).forget(self.process.pid)
         self._selector.close()
@@ -133,10 +155,6 @@ class Child:
             for key, _ in self._selector.select(LOOK):
                 for _ in self._take(key):
                     pass
-
-    def _signal(self, number: int) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, number)
 
 
 class _Lines:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,15 +16,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hpo.commands.child import Child
+from hpo.commands.child import Child, Running
 from hpo.commands.errors import CommandError
 from hpo.commands.metrics import MetricReader, Patterns
 from hpo.commands.template import ConfigFile, Template
+from hpo.executors.devices import list_devices
 from hpo.job import Curve
+from hpo.logs.urls import read_query
 from hpo.processes import is_gone, this_process
-from hpo.values import duration
+from hpo.space import Space
+from hpo.values import duration, format_value
 
 CHECKPOINT = "checkpoint"  # the place that a command which resumes names
+TRIAL = ("trial", "seed")  # places of every command
+BUDGET = (CHECKPOINT, "until", "horizon")  # of one that resumes
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -51,18 +57,21 @@ def command(
                   ended from there
     flag, environment, files   how hyperparameters are written; variables; files of them
     folder        every trial has a folder in it: stdout.txt, stderr.txt, its files
-    cwd           the folder in which the command runs (default: this one)
+    cwd           the folder in which the command runs (default: this one), wherever the worker stands
     timeout       seconds that it may run; then the trial has failed
     grace         seconds from SIGTERM to SIGKILL, of all that the command has started
     first, again  words that are added where a command that names {checkpoint} begins, and where it goes on
 
     A command that names `{checkpoint}`, a folder, is called again for every budget `{until}` of `{horizon}`, and must go on from
     what it left there: it can be paused without its process, moved and cloned. A trial whose command is missing, ends with
-    another status than 0, prints no metric or one that is no number has failed, with a sentence that says so.
+    another status than 0, prints no metric or one that is no number has failed, with a sentence that says so. `minimize` refuses
+    a place that stands for nothing and a hyperparameter that has none, before anything runs.
     """
+    made = {name: replace(file, base=None if file.base is None else Path(file.base).absolute())
+            for name, file in (files or {}).items()}  # fmt: skip
     base = Command(
-        Template(run, flag, dict(environment or {}), dict(files or {})), Patterns(metrics, step), Path(folder),
-        None if cwd is None else Path(cwd), duration("timeout", timeout, zero=False), duration("grace", grace) or 0.0,
+        Template(run, flag, dict(environment or {}), made), Patterns(metrics, step), Path(folder).absolute(),
+        Path(cwd or ".").absolute(), duration("timeout", timeout, zero=False), duration("grace", grace) or 0.0,
         tuple(first), tuple(again),
     )  # fmt: skip
     if base.template.has_place(CHECKPOINT):
@@ -74,28 +83,52 @@ def command(
     return ReportedCommand(base) if base.patterns.has_steps else SingleCommand(base)
 
 
+def choose_executor(workers: int | None, resources: Mapping[str, float] | None) -> str:
+    """Where commands run when nobody says: in threads; in processes, which give each its devices, where resources are named, or
+    where several run at once on a machine with several devices: all of them would take the first one."""
+    several = workers is not None and workers > 1
+    return "processes" if resources or (several and len(list_devices()) > 1) else "threads"
+
+
+def name_outputs(log: str | Path) -> Path:
+    """The folder of a study's outputs: beside its log, with its name; in this folder for a log behind a URL."""
+    text = str(log)
+    if "://" in text:
+        name = re.sub(r"[^\w.-]+", "_", read_query(text).get("study", "") or text.partition("?")[0].rpartition("/")[2])
+        return Path(f"{name or 'study'}.trials")
+    return Path(text).with_suffix(".trials")
+
+
 @dataclass(frozen=True)
 class Command:
     """What `command` was given, and the trial that it is for."""
 
     template: Template
     patterns: Patterns
-    folder: Path
-    cwd: Path | None
+    folder: Path  # absolute, as is cwd: workers may stand in other folders
+    cwd: Path
     timeout: float | None
     grace: float
     first: Sequence[str]
     again: Sequence[str]
     others: Mapping[str, Any] = field(default_factory=dict)  # what else has a place: trial, seed
+    running: Running = field(default_factory=Running, compare=False, repr=False)  # of all trials
 
     def bind_trial(self, number: int, seed: int) -> Command:
         """The command of one trial."""
         return replace(self, others={"trial": number, "seed": seed})
 
+    def check_space(self, space: Space) -> None:
+        """ValueError unless every place stands for something, and every hyperparameter reaches the command."""
+        resumes = self.template.has_place(CHECKPOINT)
+        self.template.check(space, (*TRIAL, *BUDGET) if resumes else TRIAL, [*self.first, *self.again])
+        if not self.cwd.is_dir():
+            raise ValueError(f"cwd is {format_value(str(self.cwd))}, which is no folder")
+
     @property
     def home(self) -> Path:
-        """The trial's own folder, as other processes in other folders can name it."""
-        return (self.folder / str(self.others.get("trial", "alone"))).absolute()
+        """The trial's own folder."""
+        return self.folder / str(self.others.get("trial", "alone"))
 
     @contextmanager
     def start(
@@ -105,10 +138,20 @@ class Command:
         self.home.mkdir(parents=True, exist_ok=True)
         words, variables = self.template.fill(config, self.home, {**self.others, **others}, extra)
         child = Child(words, variables, self.cwd, self.home, append)
+        self.running.add(child)
         try:
             yield child
+        except CommandError as error:
+            error.own_traceback = child.read_errors()
+            raise
         finally:
             child.end(self.grace)
+            self.running.discard(child)
+
+    def stop(self) -> None:
+        """Ends all commands that run in this process."""
+        for child in list(self.running):
+            child.is_stopped = True
 
     def follow(self, child: Child) -> Iterator[MetricReader]:
         """Reads the command to its end; at every line with metrics what is known then. CommandError unless it ends well."""
@@ -127,6 +170,12 @@ class SingleCommand:
 
     command: Command
 
+    def check_space(self, space: Space) -> None:
+        self.command.check_space(space)
+
+    def stop(self) -> None:
+        self.command.stop()
+
     def bind_trial(self, number: int, seed: int) -> SingleCommand:
         return SingleCommand(self.command.bind_trial(number, seed))
 
@@ -143,6 +192,12 @@ class ReportedCommand:
     """f(config, report): reports while the command runs, and suspends it meanwhile, so that it stands still at a rung."""
 
     command: Command
+
+    def check_space(self, space: Space) -> None:
+        self.command.check_space(space)
+
+    def stop(self) -> None:
+        self.command.stop()
 
     def bind_trial(self, number: int, seed: int) -> ReportedCommand:
         return ReportedCommand(self.command.bind_trial(number, seed))
@@ -164,6 +219,12 @@ class ResumedCommand:
     """A Run factory of a command that goes on from a folder."""
 
     command: Command
+
+    def check_space(self, space: Space) -> None:
+        self.command.check_space(space)
+
+    def stop(self) -> None:
+        self.command.stop()
 
     def bind_trial(self, number: int, seed: int) -> ResumedCommand:
         return ResumedCommand(self.command.bind_trial(number, seed))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-from hpo.commands.command import GRACE, command
+from hpo.commands.command import GRACE, choose_executor, command, name_outputs
 from hpo.commands.template import ConfigFile
+from hpo.executors import BatchSystem
 from hpo.load import parse_parameter
 from hpo.optimizers import make
 from hpo.run import minimize
@@ -17,7 +18,7 @@ from hpo.space import Space
 from hpo.study import Study
 from hpo.values import format_value
 
-TABLES = ("space", "objectives", "options", "metrics", "environment", "files")
+TABLES = ("space", "objectives", "options", "metrics", "environment", "files", "resources", "executor_options")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,13 @@ class CommandPlan:
         space.layers = { int = [2, 12] }
 
     log            default: beside the file, with its name and .db
-    workers        as many commands run at once
+    folder         of the trials' outputs; default: beside the log, with its name and .trials, so that studies do not mix theirs
+    workers        as many commands run at once; default: one, or as many as have room by their resources
+    resources      what one command needs, { gpu = 1 }: it sees its own devices alone, as CUDA_VISIBLE_DEVICES says
+    executor       where commands run: a name of hpo.EXECUTORS; default: "threads", and "processes", which give each command its
+                   devices, where resources are named or several run at once beside several devices
+    executor_options   what else it takes: { devices = [0, 1] }, { address = "auto" }, { options = ["--partition=gpu"] }; of
+                   "batch" { system = { submit = "qsub ...", cancel = "qdel {jobs}", status = "qstat" } }
     objectives     {"loss": "min"}; default: the first metric, minimised
     checkpoints    where the checkpoints of a command that resumes stand; default: beside the log
     Others: `hpo.commands.command` and `hpo.minimize`.
@@ -48,7 +55,7 @@ class CommandPlan:
     flag: str = "--{name}={value}"
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Any] = field(default_factory=dict)
-    folder: str = "trials"
+    folder: str | None = None
     cwd: str | None = None
     timeout: float | None = None
     grace: float = GRACE
@@ -62,7 +69,10 @@ class CommandPlan:
     seconds: float | None = None
     horizon: int | None = None
     unit: str | None = None
-    workers: int = 1
+    workers: int | None = None
+    executor: str | None = None
+    resources: Mapping[str, float] | None = None
+    executor_options: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: str | None = None
 
     @classmethod
@@ -103,14 +113,17 @@ class CommandPlan:
         space = Space({name: _read_parameter(name, value) for name, value in self.space.items()})
         objective = command(
             self.command, self.metrics, self.step, flag=self.flag, environment=self.environment,
-            files={name: _read_file(name, value) for name, value in self.files.items()}, folder=self.folder, cwd=self.cwd,
+            files={name: _read_file(name, value) for name, value in self.files.items()}, cwd=self.cwd,
+            folder=self.folder or name_outputs(self.log),
             timeout=self.timeout, grace=self.grace, first=self.first, again=self.again,
         )  # fmt: skip
+        executor = self.executor or choose_executor(self.workers, self.resources)
         objectives = self.objectives or ({next(iter(self.metrics)): "min"} if isinstance(self.metrics, Mapping) else None)
         return minimize(
             objective, space, make(self.optimizer, space, self.seed, **self.options), self.trials, seconds=self.seconds,
-            objectives=objectives, horizon=self.horizon, unit=self.unit or self._usual_unit, executor="threads",
-            workers=self.workers, log=self.log, folder=self.checkpoints, quiet=quiet,
+            objectives=objectives, horizon=self.horizon, unit=self.unit or self._usual_unit, executor=executor,
+            workers=1 if self.workers is None and not self.resources else self.workers, resources=self.resources,
+            executor_options=_read_executor_options(self.executor_options), log=self.log, folder=self.checkpoints, quiet=quiet,
         )  # fmt: skip
 
 
@@ -125,3 +138,15 @@ def _read_file(name: str, value: Any) -> ConfigFile:
     if not isinstance(value, Mapping) or set(value) - {"base", "keys"}:
         raise ValueError(f"files.{name} is {format_value(value)}; allowed is a table with base and keys")
     return ConfigFile(**value)
+
+
+def _read_executor_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """With a batch system, where its commands are given as a table."""
+    system = options.get("system")
+    if not isinstance(system, Mapping):
+        return dict(options)
+    allowed = [one.name for one in fields(BatchSystem)]
+    if (unknown := [name for name in system if name not in allowed]) or not {"submit", "cancel", "status"} <= {*system}:
+        came = f"the name {unknown[0]!r}" if unknown else format_value(dict(system))
+        raise ValueError(f"executor_options.system has {came}; allowed are {', '.join(allowed)}, the first three are needed")
+    return {**options, "system": BatchSystem(**system)}

@@ -2,7 +2,8 @@
 
 `{lr}` stands for a hyperparameter, `{flags}` for all of them as flags, `{{` for a brace. What else may be named: `{seed}`,
 `{trial}` (its number), `{folder}` (where its output stands), the name of a file such as `{config.json}`; of commands that resume
-also `{checkpoint}`, `{until}` and `{horizon}`.
+also `{checkpoint}`, `{until}` and `{horizon}`. `Template.check` refuses, before anything runs, a place that stands for nothing
+and a hyperparameter that would reach no command.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hpo.commands.errors import CommandError
+from hpo.space import Space
 from hpo.values import format_value
 
 PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w.\-]*)\}")
@@ -115,8 +117,31 @@ class Template:
         return [str(word) for word in self.run]
 
     def has_place(self, name: str) -> bool:
-        """Whether the command, a flag or a variable names it."""
-        return any(f"{{{name}}}" in text for text in [*self.words, *self.environment.values()])
+        """Whether the command or a variable names it."""
+        return any(name in list_places(text) for text in [*self.words, *self.environment.values()])
+
+    def check(self, space: Space, others: Collection[str], extra: Sequence[str] = ()) -> None:
+        """ValueError in a sentence for a place that stands for nothing in this space, for a hyperparameter that has no place,
+        and for a file that nothing names.
+
+        others   what else may be named, beside hyperparameters, files and {folder}
+        extra    further words of the command
+        """
+        words, values = [*self.words, *extra], [*self.environment.values()]
+        flags, allowed = f"{{{FLAGS}}}", {*space.parameters, *self.files, *others, "folder"}
+        for text in [*words, *values]:
+            for name in list_places(text) if text != flags or text in values else ():
+                if name not in allowed:
+                    alone = f"; {flags} is a word of its own in the command" if name == FLAGS else ""
+                    raise ValueError(f"the place {{{name}}} in {text!r} stands for nothing; there are {sorted(allowed)}{alone}")
+        named = {name for text in [*words, *values] for name in list_places(text)}
+        for name in self.files:
+            if named.isdisjoint({name, "folder", "trial"}):
+                raise ValueError(f"files names {name!r}, but nothing tells the command of it; {{{name}}} is its path")
+        lost = [name for name in space.columns if name not in named]
+        if lost and FLAGS not in named and not self.files:
+            raise ValueError(f"the hyperparameter {lost[0]!r} has no place in the command, which would never hear of it; {flags} "
+                             f"hands over all of them, {{{lost[0]}}} this one")  # fmt: skip
 
     def fill(
         self, config: Mapping[str, Any], folder: Path, others: Mapping[str, Any], extra: Sequence[str] = ()
@@ -135,6 +160,11 @@ class Template:
 
     def _fill_flag(self, name: str, value: Any) -> list[str]:
         return [fill_text(word, {"name": name, "value": value}) for word in self.flag.split()]
+
+
+def list_places(text: str) -> list[str]:
+    """The names of the places in a text."""
+    return [match[1] for match in PLACE.finditer(text) if match[1] is not None]
 
 
 def fill_text(text: str, values: Mapping[str, Any]) -> str:

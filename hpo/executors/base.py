@@ -29,10 +29,13 @@ class Raised(Result):
 
     types   full names of the exception's class and of the classes it is derived from, most derived first
     line    where in the objective's own file it came from: "path:number"; empty if it came from elsewhere
+    is_foreign   whether it speaks for something that is no code of the objective's, such as a command (`own_traceback`); then its
+                 line is its sentence without the numbers in it, which is what tells one mistake from another there
     """
 
     types: tuple[str, ...] = ()
     line: str = ""
+    is_foreign: bool = False
 
 
 Outcome = tuple[Job, Result | Lost]

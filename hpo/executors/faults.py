@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from types import TracebackType
 
 from hpo.executors.base import Raised
 
+NUMBER = re.compile(r"\d+")
 LINES = 80  # of a traceback that is stored; the middle of a longer one is left out
 HERE = Path(__file__).resolve().parents[1]
 # Files whose frames stand between a worker and the objective's own code.
@@ -67,10 +69,14 @@ def describe(error: BaseException) -> str:
 
 
 def failed_result(error: BaseException, system: Mapping[str, float]) -> Raised:
-    """The result of a job whose objective raised."""
+    """The result of a job whose objective raised. An exception may bring the traceback itself: `own_traceback`, a text."""
     own = _own(error.__traceback__)
     types = tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
     types = tuple(name.replace("__mp_main__", "__main__") for name in types)  # the main module's name in a worker
+    said = getattr(error, "own_traceback", None)
+    if isinstance(said, str):
+        line = NUMBER.sub("0", describe(error))
+        return Raised({}, (), describe(error), system, _shorten(said.splitlines()) or None, types, line, is_foreign=True)
     return Raised(error=describe(error), system=system, traceback=_text(error, own), types=types, line=_line(own))
 
 
@@ -98,7 +104,10 @@ def _line(frames: TracebackType | None) -> str:
 
 
 def _text(error: BaseException, frames: TracebackType | None) -> str:
-    lines = "".join(traceback.format_exception(type(error), error, frames)).splitlines()
+    return _shorten("".join(traceback.format_exception(type(error), error, frames)).splitlines())
+
+
+def _shorten(lines: list[str]) -> str:
     if len(lines) > LINES:
         left_out = f"  ... {len(lines) - LINES} lines left out ..."
         lines = [*lines[: LINES // 2], left_out, *lines[-LINES // 2 :]]

@@ -10,7 +10,7 @@ from hpo.executors.interim import read_interval
 from hpo.executors.remote import open_checkpoints
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key
-from hpo.objective import Objective, kind
+from hpo.objective import Objective, hook, kind
 
 
 class Inline:
@@ -72,6 +72,8 @@ class Inline:
                 self._checkpoints.refuse(key, attempt)
 
     def close(self) -> None:
+        if (stop := hook(self._worker.objective, "stop")) is not None:
+            stop()
         self._worker.close()
         self._jobs.clear()
         self._checkpoints.close()

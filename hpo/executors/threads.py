@@ -14,8 +14,10 @@ from hpo.executors.interim import read_interval
 from hpo.executors.remote import open_checkpoints
 from hpo.executors.worker import Worker
 from hpo.job import Job, Key, Result
-from hpo.objective import Objective, kind
+from hpo.objective import Objective, hook, kind
 from hpo.values import duration, whole
+
+STOPPING = 2.0  # seconds for which `close` waits for what it has stopped; it ends all the same, later
 
 
 class Threads:
@@ -43,6 +45,8 @@ class Threads:
         self._running: dict[Key, tuple[Job, Worker, float]] = {}
         self._owed: dict[Worker, list[Key]] = {}  # dropped keys that a busy worker has not heard of yet
         self._outcomes: queue.SimpleQueue[tuple[Worker, Job, Result | Lost]] = queue.SimpleQueue()
+        self._threads: dict[Worker, threading.Thread] = {}  # the last of each worker
+        self._closed = False
 
     def _worker(self) -> Worker:
         return Worker(self._objective, self._horizon, self._checkpoints, self._every)
@@ -56,7 +60,8 @@ class Threads:
         worker = holds[0] if holds else self._idle[0]
         self._idle.remove(worker)
         self._running[job.key] = job, worker, time.monotonic()
-        threading.Thread(target=self._execute, args=(worker, job, attempts or {}), daemon=True).start()
+        self._threads[worker] = threading.Thread(target=self._execute, args=(worker, job, attempts or {}), daemon=True)
+        self._threads[worker].start()
 
     def _execute(self, worker: Worker, job: Job, attempts: Mapping[Key, int]) -> None:
         try:
@@ -64,6 +69,8 @@ class Threads:
         except BaseException as error:  # KeyboardInterrupt raised by the objective: `wait` must not wait for ever
             result = failed_result(error, {})
         self._outcomes.put((worker, job, result))
+        if self._closed:
+            worker.close()  # what it holds of other trials
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         end = None if timeout is None else time.monotonic() + timeout
@@ -98,6 +105,13 @@ class Threads:
                 return job, Result(error=f"timeout: still running after {self.timeout:g} s", system={"seconds": now - begun})
         return None
 
+    def _stop_all(self, stop: Callable[[], None]) -> None:
+        """Again and again for a moment: a job that was just given out may not have begun what is to be stopped."""
+        end = time.monotonic() + STOPPING
+        while any(thread.is_alive() for thread in self._threads.values()) and time.monotonic() < end:
+            stop()
+            time.sleep(0.02)
+
     def drop(self, keys: Collection[Key]) -> None:
         dead = [key for key in keys if key not in self._running]
         self._forget(dead)
@@ -131,6 +145,10 @@ class Threads:
                 self._checkpoints.refuse(key, attempt)
 
     def close(self) -> None:
+        """What runs is stopped where the objective knows how; else it goes on in its thread, and nobody hears of it."""
+        self._closed = True
+        if (stop := hook(self._objective, "stop")) is not None:
+            self._stop_all(stop)
         for worker in self._idle:
             worker.close()
         self._running.clear()

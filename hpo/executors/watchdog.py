@@ -1,4 +1,5 @@
-"""A small process that kills what a dead driver leaves: every worker's process group, with all that the objective forked.
+"""A small process that kills what a dead driver leaves: every worker's process group, with all that the objective forked, also
+where that has begun groups or sessions of its own, as torchrun does for its workers.
 
 A worker cannot do it by itself: it may be importing, hold the interpreter's lock in foreign code, or have been killed
 together with the driver, while what it forked lives on.
@@ -11,6 +12,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 
 LOOK = 0.5  # seconds between two looks at the driver, should something that it forked keep the pipe open
@@ -47,8 +49,43 @@ class Watchdog:
 
 def kill_group(group: int) -> None:
     """Kills every process of a group, if there are any left."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
+    signal_groups([group], signal.SIGKILL)
+
+
+def signal_groups(groups: Iterable[int], number: int) -> None:
+    """Sends a signal to every process of some groups; those that are gone are passed over."""
+    for group in groups:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number)
+
+
+def list_groups(leader: int) -> list[int]:
+    """The process group of its leader, and those of all that descends from the leader: they may have begun their own. Only the
+    first where the system does not tell (/proc), or where the leader is gone. Not those of watchdogs, which end by themselves
+    once they have done their work."""
+    groups, left = {leader}, [leader]
+    while left:
+        for child in _list_children(left.pop()):
+            with suppress(OSError):  # it has just ended
+                group = os.getpgid(child)
+                if group in groups or not _is_watchdog(child):
+                    groups.add(group)
+                    left.append(child)
+    return [group for group in groups if group != os.getpgrp()]  # whoever is forked here is in this one for a moment
+
+
+def _is_watchdog(process: int) -> bool:
+    with open(f"/proc/{process}/cmdline", "rb") as file:
+        return os.fsencode(os.path.abspath(__file__)) in file.read().split(b"\0")
+
+
+def _list_children(process: int) -> list[int]:
+    found: list[int] = []
+    with suppress(OSError):
+        for task in os.listdir(f"/proc/{process}/task"):
+            with suppress(OSError), open(f"/proc/{process}/task/{task}/children", encoding="ascii") as file:
+                found += map(int, file.read().split())
+    return found
 
 
 def main(pipe: int, driver: int) -> None:
@@ -66,7 +103,7 @@ def main(pipe: int, driver: int) -> None:
         elif os.getppid() != driver:
             break
     for group in groups:
-        kill_group(group)
+        signal_groups(list_groups(group), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,18 @@ import asyncio
 import json
 import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
 from hpo.analysis.feed import Feed
+from hpo.analysis.status import describe_driver
 from hpo.analysis.tree import place_rows
+from hpo.analysis.workers import DriverState, list_drivers
 from hpo.history import History
+from hpo.leases import Heartbeats
 from hpo.load import read_header, restore_space, write_call
 from hpo.logs import Log, LogError, open_log
 from hpo.serve.model import compute_models
@@ -23,6 +26,7 @@ from hpo.upgrade import upgrade_header
 POLL = 0.05  # seconds between two looks at the log
 SHARE = 0.2  # of one processor that reading may take: after a look that took long, the next one is later
 LONGEST = 1.0  # seconds, whatever the last look took
+ASK = 1.0  # seconds between two looks at the drivers' rows
 BEAT = 5.0  # seconds after which a stream says that it lives
 STAY = 30.0  # seconds for which a study is read on after the last one who looked
 REST = 10.0  # how many times as long as it took an analysis waits before it is made again
@@ -95,6 +99,9 @@ class LogFollower:
         self.feed: Feed | None = None
         self.epoch = 0
         self.error = ""  # why the log cannot be read now
+        self.drivers: list[DriverState] = []
+        self._heartbeats: Heartbeats | None = None
+        self._asked = 0.0  # when the drivers were looked at last
         self._analyses = {"lineage": Analysis(compute_lineage), "importance": Analysis(compute_models)}
         self._listeners = 0
         self._left = 0.0  # when the last one went
@@ -135,6 +142,8 @@ class LogFollower:
                             body = await asyncio.to_thread(feed.update, since) if is_whole else feed.brief()
                             since = feed.version
                             text += f', "data": {body}'
+                if is_whole and self.feed is not None:
+                    text += f', "drivers": {json.dumps(describe_drivers(self.feed.history, self.drivers))}'
                 for name, analysis in self._analyses.items() if is_whole else ():
                     if analysis.count != made[name]:
                         made[name] = analysis.count
@@ -181,14 +190,25 @@ class LogFollower:
     def _read(self) -> bool:
         if self.feed is not None:
             try:
-                return self.feed.read()
+                is_new = self.feed.read()
+                return self._read_drivers() or is_new
             except (OSError, ValueError):
                 self.feed.history.log.close()
                 self.feed = None
                 raise
         self.feed = open_feed(self.name, self.place)
         self.epoch = max(self.epoch + 1, time.time_ns() // 1_000_000)  # no version of another server is taken for one of this
+        self._heartbeats, self._asked = Heartbeats(self.feed.history.log), 0.0
+        self._read_drivers()
         return True
+
+    def _read_drivers(self) -> bool:
+        """Looks who drives the study, now and then; whether one has come, gone or begun something else."""
+        if self.feed is None or self._heartbeats is None or time.monotonic() < self._asked + ASK:
+            return False
+        before, self.drivers = self.drivers, list_drivers(self.feed.history, self._heartbeats)
+        self._asked = time.monotonic()
+        return [_state_of(one) for one in before] != [_state_of(one) for one in self.drivers]
 
     async def close(self) -> None:
         """Ends the reading."""
@@ -198,6 +218,15 @@ class LogFollower:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.feed is not None:
             self.feed.history.log.close()
+
+
+def _state_of(driver: DriverState) -> tuple[object, ...]:
+    return driver.number, driver.is_alive, driver.in_flight
+
+
+def describe_drivers(history: History, drivers: Sequence[DriverState]) -> list[list[str]]:
+    """A row for each: its run, who it is, what it has in flight, what is known of its lease."""
+    return [[*describe_driver(one, history.header.unit, history.header.horizon)] for one in drivers]
 
 
 async def compute_lineage(feed: Feed) -> str:

@@ -78,7 +78,8 @@ class Guard:
         given = parse_qs(asked.scope["query_string"].decode("latin-1")).get("token")
         if given is not None and self._is_token(given[-1]):
             cookie = f"{_cookie(asked)}={self.token}; Path=/; HttpOnly; SameSite=Strict"
-            return RedirectResponse(asked.url.remove_query_params("token").path, 303, {"set-cookie": cookie})
+            here = f"/{asked.scope['path'].lstrip('/')}"  # two slashes would be the name of another server
+            return RedirectResponse(here, 303, {"set-cookie": cookie})
         bearer = asked.headers.get("authorization", "").removeprefix("Bearer ")
         if any(self._is_token(text) for text in (_read_cookie(asked), bearer)):
             return None

@@ -9,6 +9,8 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import chain, count
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -20,7 +22,7 @@ from starlette.routing import Route
 from hpo.analysis.export import encode_table
 from hpo.analysis.page import page_script, page_style, render_shell
 from hpo.logs.listing import list_places
-from hpo.serve.follow import LogFollower
+from hpo.serve.follow import LogFollower, open_for_reading
 from hpo.serve.guard import Guard, is_loopback
 
 TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
@@ -40,9 +42,16 @@ class Studies:
         found: dict[str, str] = {}
         for url in self.urls:
             for name, place in list_places(url).items():
-                several = [other for other in found if other == name or other.startswith(f"{name} (")]
-                found[f"{name} ({len(several) + 1})" if several else name] = place
+                names = chain([name], (f"{name} ({number})" for number in count(2)))
+                found[next(one for one in names if one not in found)] = place
         return found
+
+    def check(self) -> None:
+        """LogError or OSError in a sentence for a path that leads to no log. What stands behind URLs is read when it is shown."""
+        for path in (Path(url) for url in self.urls if "://" not in url):
+            if path.is_dir():
+                raise IsADirectoryError(f"{str(path)!r} is a folder; allowed are logs, and databases of studies")
+            open_for_reading(str(path)).close()
 
     def follower(self, name: str) -> LogFollower:
         """The one that follows a study. HTTPException 404 for a name that none has."""
@@ -66,6 +75,7 @@ def make_app(urls: Sequence[str], host: str = "127.0.0.1", token: str | None = N
     if token is None and not is_loopback(host):
         raise ValueError(f"the server is bound to {host!r}, where other machines reach it; it needs a token")
     studies = Studies(urls)
+    studies.check()
 
     async def page(request: Request) -> Response:
         return Response(render_shell(), media_type="text/html")
@@ -200,6 +210,13 @@ class Server:
         """Where a browser finds it, with the token."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
         return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
+
+    @property
+    def elsewhere(self) -> str | None:
+        """Where others find it, by this machine's name, if it is bound to all of its addresses."""
+        if self.host not in ("0.0.0.0", "::"):
+            return None
+        return f"http://{socket.gethostname()}:{self.port}/?token={self.token}"
 
     def run(self, seconds: float | None = None) -> None:
         """Serves until Ctrl-C or SIGTERM, at most for so many seconds."""

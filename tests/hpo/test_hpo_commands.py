@@ -6,8 +6,10 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +18,14 @@ from typing import Any
 import pytest
 
 import hpo
-from hpo import ASHA, PBT, Float, Inline, Processes, Random, Space, Stop, Study, run
+from hpo import ASHA, PBT, Categorical, Float, Grid, Inline, Int, Processes, Random, Space, Stop, Study, run
 from hpo.commands import CommandError, ConfigFile, command
+from hpo.commands.child import Child
 from hpo.commands.metrics import MetricReader, Patterns
 from hpo.commands.template import Template, fill_text
+from hpo.failures import RepeatedFailure
 from hpo.objective import kind
+from tests.hpo.test_hpo_executors import until
 
 SCRIPT = Path(__file__).with_name("training_script.py")
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,10 +69,10 @@ def test_a_scheduler_stops_it_on_its_way_and_it_prints_nothing_after(tmp_path: P
     study = hpo.minimize(objective, SPACE, ASHA(Random(SPACE, seed=1), max_resource=9), 9, quiet=True)
     reached = {trial: keys[-1][1] for trial, keys in study.history.trials.items()}
     assert set(reached.values()) == {1, 3, 9}
-    for trial, until in reached.items():
+    for trial, budget in reached.items():
         printed = (tmp_path / str(trial) / "stdout.txt").read_text().count("step")
-        assert until <= printed < until + 20, "it was suspended at its rung, and ended there"
-    whole = next(trial for trial, until in reached.items() if until == 9)
+        assert budget <= printed < budget + 20, "it was suspended at its rung, and ended there"
+    whole = next(trial for trial, budget in reached.items() if budget == 9)
     steps = [step for key in study.history.trials[whole] for step, _ in study.history.results[key].curve]
     assert steps == list(range(1, 10)), "it went on where it stood"
 
@@ -202,19 +207,99 @@ def test_what_goes_wrong_is_one_clear_failed_result(fail: str, words: str, step:
 
 
 def test_a_command_that_is_not_there_ends_the_search_after_three(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="nowhere-to-be-found") as caught:
+    with pytest.raises(RepeatedFailure, match="the first 3 trials of this run failed in the same way, the last Comm") as caught:
         hpo.minimize(command("nowhere-to-be-found {flags}", LOSS, folder=tmp_path), SPACE, "random", 9, quiet=True)
-    assert "the command 'nowhere-to-be-found' cannot be started: No such file or directory" in str(caught.value)
+    assert "the command 'nowhere-to-be-found' cannot be started: No such file or directory" in caught.value.error
 
 
-def test_a_timeout_is_a_failure_and_its_children_end_too(tmp_path: Path) -> None:
+def test_trials_that_fail_in_different_ways_end_no_search(tmp_path: Path) -> None:
+    fails = Space(fail=Categorical(["status", "silent", "text"]))
+    optimizer = Grid(fails)
+    study = hpo.minimize(command(script("--fail={fail}"), LOSS, folder=tmp_path), fails, optimizer, quiet=True)
+    assert len(study.history.results) == 3
+
+
+def test_the_traceback_of_a_failure_is_what_the_command_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = [sys.executable, "-c", "import sys\nprint('warm')\nundefined_name + {lr}"]
+    study = hpo.minimize(command(words, LOSS, folder=tmp_path), SPACE, "random", 1, quiet=True)
+    (result,) = study.history.results.values()
+    assert result.traceback is not None and result.traceback == (tmp_path / "0/stderr.txt").read_text().strip()
+    assert result.traceback.splitlines()[-1].startswith("NameError") and "hpo/commands" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, options, said",
+    [
+        ("train.py --lr={learning_rate}", {}, r"the place \{learning_rate\} in '--lr=\{learning_rate\}' stands for nothing; "
+                                              r"there are \['depth', 'fixed', 'folder', 'lr', 'seed', 'trial'\]"),
+        ("train.py", {}, r"the hyperparameter 'lr' has no place in the command, which would never hear of it; \{flags\} hands"),
+        ("train.py --lr={lr}", {}, "the hyperparameter 'depth' has no place"),
+        ("train.py --all={flags}", {}, r"the place \{flags\} in '--all=\{flags\}' stands for nothing; .*a word of its own"),
+        ("train.py {flags} --until={until}", {}, r"the place \{until\} in '--until=\{until\}' stands for nothing"),
+        ("train.py {flags}", {"environment": {"A": "{seeds}"}}, r"the place \{seeds\} in '\{seeds\}'"),
+        ("train.py", {"environment": {"A": "{flags}"}}, r"the place \{flags\} in '\{flags\}' stands for nothing"),
+        ("train.py {flags}", {"files": {"a.json": ConfigFile()}}, r"files names 'a.json', but nothing tells the command of it"),
+        ("train.py {flags} {checkpoint}", {"again": ["{resume}"]}, r"the place \{resume\}"),
+        ("train.py {flags}", {"cwd": "no/such/folder"}, "no/such/folder', which is no folder"),
+    ],
+)  # fmt: skip
+def test_what_could_never_work_is_refused_before_anything_runs(
+    words: str, options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    space = Space(lr=Float(0.01, 0.5), depth=Int(1, 3), fixed=7)
+    with pytest.raises(ValueError, match=said):
+        hpo.minimize(command(words, LOSS, folder=tmp_path / "t", **options), space, "random", 1, log=tmp_path / "log.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words, options",
+    [
+        ("train.py {flags} {{lr}} --seed={seed} --out={folder}", {}),
+        ("train.py --lr={lr}", {"environment": {"DEPTH": "{depth}"}}),
+        ("train.py {a.json}", {"files": {"a.json": ConfigFile()}}),
+        ("train.py {folder}", {"files": {"a.json": ConfigFile()}}),
+        ("train.py {flags} {checkpoint} {until}", {"first": ["--of={horizon}"]}),
+    ],
+)
+def test_what_hands_over_every_hyperparameter_is_taken(words: str, options: dict[str, Any]) -> None:
+    checked: Any = command(words, LOSS, **options)
+    checked.check_space(Space(lr=Float(0.01, 0.5), depth=Int(1, 3), fixed=7))
+
+
+@pytest.mark.parametrize("how", ["child", "session"])
+def test_a_timeout_is_a_failure_and_its_children_end_too(how: str, tmp_path: Path) -> None:
     objective = command(
-        script("--lr={lr}", "--pause=600", "--fail=child"), LOSS, folder=tmp_path, timeout=2.0, grace=0.5,
+        script("--lr={lr}", "--pause=600", f"--fail={how}"), LOSS, folder=tmp_path, timeout=2.0, grace=0.5,
         environment={"CHILD": str(tmp_path / "child")},
     )  # fmt: skip
     study = hpo.minimize(objective, SPACE, "random", 1, quiet=True)
     assert "timeout: still running after 2 s" in (study.history.results[0, 1].error or "")
     assert is_gone(int((tmp_path / "child").read_text()))
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not tell what descends from a process")
+def test_a_command_is_suspended_with_the_sessions_that_it_began(tmp_path: Path) -> None:
+    variables = {"CHILD": str(tmp_path / "child")}
+    (tmp_path / "t").mkdir()
+    child = Child(script("--pause=0.1", "--steps=9", "--fail=session"), variables, Path.cwd(), tmp_path / "t", False)
+    try:
+        lines = child.read()
+        next(line for line in lines if line.startswith("step"))
+        other = int((tmp_path / "child").read_text())
+        assert os.getpgid(other) != child.process.pid
+        child.suspend()
+        until(lambda: state_of(other) == "T")
+        child.resume()
+        until(lambda: state_of(other) in "RS")
+        assert len(list(lines)) == 8
+    finally:
+        child.end(0.0)
+    os.kill(other, signal.SIGKILL)  # the script had ended, and could no longer be asked
 
 
 def test_one_that_is_deaf_to_sigterm_is_killed(tmp_path: Path) -> None:
@@ -229,28 +314,59 @@ def test_a_child_that_keeps_the_pipe_open_holds_nothing_up(tmp_path: Path) -> No
     assert study.best.value is not None and is_gone(int((tmp_path / "child").read_text()))
 
 
+@pytest.mark.parametrize("step", [None, STEP])
+@pytest.mark.parametrize("executor", ["threads", "inline"])
+def test_a_search_that_ends_leaves_no_command_in_its_process(executor: str, step: str | None, tmp_path: Path) -> None:
+    """The seconds are over, or somebody interrupts it, while commands run and others are parked; this process lives on."""
+    horizon = None if step is None else 9
+    objective = command(script("--lr={lr}", "--pause=600"), LOSS, step, folder=tmp_path, grace=0.1)
+    if executor == "threads":
+        study = hpo.minimize(objective, SPACE, "random", seconds=0.5, horizon=horizon, executor="threads", workers=2, quiet=True)
+        assert not study.history.results and study.history.pending
+    else:
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            hpo.minimize(objective, SPACE, "random", 1, horizon=horizon, quiet=True)
+    running: Any = objective
+    until(lambda: not running.command.running)
+    here = Path(f"/proc/{os.getpid()}/task")
+    if here.exists():
+        children = [int(pid) for task in here.iterdir() for pid in (task / "children").read_text().split()]
+        lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
+        assert not [line for line in lines if SCRIPT.name.encode() in line]
+
+
+def test_parked_commands_of_a_busy_worker_end_with_the_search(tmp_path: Path) -> None:
+    words = script("--lr={lr}", "--steps=40", "--pause=0.05")
+    objective = command(words, LOSS, STEP, folder=tmp_path, grace=0.1)
+    sampler = ASHA(Random(SPACE, seed=1), max_resource=27)
+    hpo.minimize(objective, SPACE, sampler, executor="threads", workers=2, stop=hpo.Target(0.9), seconds=5.0, quiet=True)
+    running: Any = objective
+    until(lambda: not running.command.running)
+
+
 DRIVER = """
 import sys
 from tests.hpo.test_hpo_commands import drive
 if __name__ == "__main__":
-    drive(sys.argv[1], sys.argv[2])
+    drive(*sys.argv[1:])
 """
 
 
-def drive(folder: str, executor: str) -> None:
+def drive(folder: str, executor: str, how: str) -> None:
     """A study whose first trial never ends."""
-    objective = command(script("--lr={lr}", "--pause=600", "--fail=child"), LOSS, STEP, folder=folder,
+    objective = command(script("--lr={lr}", "--pause=600", f"--fail={how}"), LOSS, STEP, folder=folder,
                         environment={"CHILD": f"{folder}/child"})  # fmt: skip
     made: Callable[..., Any] = Processes if executor == "processes" else Inline
     study = Study(Random(SPACE), horizon=9)
     run(study, made(objective, 9), Stop(trials=1))
 
 
-@pytest.mark.parametrize("executor", ["inline", "processes"])
-def test_a_driver_that_is_killed_leaves_no_command(executor: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("executor", "how"), [("inline", "child"), ("processes", "child"), ("processes", "session")])
+def test_a_driver_that_is_killed_leaves_no_command(executor: str, how: str, tmp_path: Path) -> None:
     (tmp_path / "driver.py").write_text(DRIVER)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py"), str(tmp_path), executor], env=environment)
+    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py"), str(tmp_path), executor, how], env=environment)
     for _ in range(6000):
         if (tmp_path / "child").exists() and (tmp_path / "child").read_text():
             break

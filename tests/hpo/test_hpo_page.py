@@ -134,7 +134,7 @@ def test_any_command_is_tuned(transcript: Transcript) -> None:
     said = transcript.said["python -m hpo run fit.toml"].splitlines()[-1]
     assert said.startswith("best: trial") and " steps: loss=" in said
     assert said.removeprefix("best: ") == transcript.said["python -m hpo best fit.db"].strip()
-    printed = [len(path.read_text().splitlines()) for path in (transcript.folder / "trials").glob("*/stdout.txt")]
+    printed = [len(path.read_text().splitlines()) for path in (transcript.folder / "fit.trials").glob("*/stdout.txt")]
     assert len(printed) == 20 and max(printed) <= 27
 
 

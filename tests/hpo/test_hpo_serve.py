@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,9 +23,10 @@ import httpx
 import hpo
 from hpo.analysis.export import write_table
 from hpo.analysis.feed import Feed
+from hpo.logs import LogError
 from hpo.serve import Server
 from hpo.serve.guard import is_loopback
-from hpo.serve.server import make_app
+from hpo.serve.server import Studies, make_app
 from tests.hpo.commands import Commands, environment
 from tests.hpo.servers import SHARED, url
 from tests.thinning import thin
@@ -124,6 +127,8 @@ def test_where_others_reach_it_there_is_a_token(serve: Serve, log: Path) -> None
         assert (entered.status_code, entered.headers["location"]) == (303, "/"), "the token does not stay in the address"
         assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in entered.headers["set-cookie"].split(";")}
         assert visitor.get("/studies").json() == ["study.db"]
+    there = ask(server, f"//evil.example/?token={server.token}")
+    assert (there.status_code, there.headers["location"]) == (303, "/evil.example/"), "nobody is sent elsewhere"
     assert ask(server, "/studies", headers={"authorization": f"Bearer {server.token}", "host": "192.168.0.7"}).status_code == 200
     assert ask(server, "/studies", headers={"authorization": f"Bearer {server.token}", "host": "evil.example"}).status_code == 421
 
@@ -144,6 +149,11 @@ def test_wrong_input_is_refused(log: Path, serve: Serve) -> None:
             Server([str(log)], port=0, token=token)
     with pytest.raises(FileNotFoundError, match="there is no"):
         Server([str(log.parent / "absent.db")], port=0)
+    (log.parent / "plain.txt").write_text("no log at all")
+    with pytest.raises(LogError, match=r"plain.txt' is not a log of this framework"):
+        Server([str(log), str(log.parent / "plain.txt")], port=0)
+    with pytest.raises(OSError, match="is a folder"):
+        Server([str(log.parent)], port=0)
     server = serve(log)
     with pytest.raises(OSError, match=f"the address 127.0.0.1:{server.port} cannot be bound"):
         Server([str(log)], port=server.port)
@@ -170,7 +180,7 @@ def test_the_first_document_is_the_whole_and_the_next_only_what_is_new(serve: Se
     assert first["data"]["rows"] == whole["rows"] and first["data"]["summary"] == whole["summary"] and first["error"] == ""
     job = study.optimizer.ask()
     assert job is not None
-    (row,) = next(stream)["data"]["rows"]
+    (row,) = next(message["data"]["rows"] for message in stream if message["data"]["rows"])  # its run may come first
     assert (row["t"], row["k"]) == (job.trial, "pending")
     study.optimizer.tell(job, 0.25)
     told = next(stream)["data"]
@@ -200,9 +210,37 @@ def test_importance_and_lineage_follow(serve: Serve, studies: Path) -> None:
     assert found["importance"][0]["said"]
 
 
+LEASED = """
+import sys, time, hpo
+def f(config):
+    print("begun", flush=True)
+    time.sleep(900)
+    return config["x"]
+hpo.minimize(f, {"x": (0.0, 1.0)}, "random", 3, log=sys.argv[1], quiet=True)
+"""
+
+
+def test_drivers_and_their_leases_are_told(serve: Serve, tmp_path: Path) -> None:
+    """Who lives, what each has in flight; and that one has been killed."""
+    log = tmp_path / "driven.db"
+    with subprocess.Popen([sys.executable, "-c", LEASED, log], env=environment(), stdout=subprocess.PIPE) as driver:
+        assert driver.stdout is not None
+        driver.stdout.readline()
+        stream = messages(serve(log), study="driven.db")
+        ((number, who, jobs, state),) = next(message["drivers"] for message in stream if message.get("drivers"))
+        assert (number, who, jobs) == ("0", f"process {driver.pid}", "trial 0") and state.startswith("alive")
+        driver.kill()
+        driver.wait()
+        dead = next(message["drivers"] for message in stream if message["drivers"][0][3].startswith("dead"))
+        assert dead[0][:3] == ["0", f"process {driver.pid}", "trial 0"]
+
+
 def test_several_studies_in_one_stream(serve: Serve, studies: Path, log: Path) -> None:
     server = serve(studies / "gp.db", studies / "front.db", log, log)
     assert ask(server, "/studies").json() == ["gp.db", "front.db", "study.db", "study.db (2)"]
+    named = log.with_name("study.db (2)")
+    named.write_bytes(log.read_bytes())
+    assert [*Studies([str(named), str(log), str(log)]).places] == ["study.db (2)", "study.db", "study.db (3)"]
     seen: dict[str, Any] = {}
     for message in documents(server, study="gp.db", beside=["front.db", "study.db", "study.db (2)"]):
         seen[message["name"]] = message["data"]
@@ -299,6 +337,14 @@ def test_the_command_says_where_the_page_is(log: Path) -> None:
             next(stream.iter_lines())
             server.terminate()  # while somebody looks
             assert server.wait() in (0, -15)
+
+
+def test_bound_elsewhere_the_command_says_what_others_open(commands: Commands, log: Path) -> None:
+    first, second = commands.done("serve", log, "--host", "0.0.0.0", "--port", 0, "--seconds", 0).out.splitlines()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=\S{32}  \(Ctrl-C ends it\)", first)
+    assert second == first.split("  ")[0].replace("127.0.0.1", socket.gethostname()) + "  (from other machines)"
+    found = commands.document("serve", log, "--host", "0.0.0.0", "--port", 0, "--seconds", 0)
+    assert {*found} == {"url", "elsewhere"} and commands.document("serve", log, "--port", 0, "--seconds", 0).keys() == {"url"}
 
 
 def test_what_the_command_refuses(commands: Commands, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,18 @@ def test_it_follows_what_another_process_tells(chromium: Browser, serve: Any, tm
         assert visit.faults == []
 
 
+def test_drivers_are_shown_while_they_work(chromium: Browser, serve: Any, tmp_path: Path) -> None:  # noqa: F811
+    study = hpo.Study(hpo.Random(hpo.Space(x=hpo.Float(0.0, 1.0))), log=tmp_path / "study.db")
+    with Visit(chromium, 390) as visit:
+        page = visit.open(serve(tmp_path / "study.db"))
+        assert study.optimizer.ask() is not None
+        page.wait_for_selector("[data-panel=drivers]:not([hidden])", state="attached")
+        page.locator("[data-panel=drivers]").scroll_into_view_if_needed()
+        page.wait_for_selector("[data-panel=drivers] tbody tr")
+        assert page.locator("[data-panel=drivers] tbody td").all_inner_texts() == ["", "asked for by hand", "trial 0", ""]
+        assert visit.width() <= 390 and visit.faults == []
+
+
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'`\u2028"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,9 @@ from typing import Any
 import pytest
 
 import hpo
-from hpo.tuner import double_rungs
+from hpo.tuner import double_rungs, recall
+from tests.hpo.commands import environment
+from tests.hpo.test_hpo_executors import until
 
 SCRIPT = """
 import sys, time
@@ -119,6 +123,58 @@ def test_the_same_search_goes_on(tmp_path: Path) -> None:
     assert len(run(4).history.trials) == 4 and len(run(7).history.trials) == 7
 
 
+def test_a_search_that_was_killed_before_its_first_job_takes_over_what_it_has_not_yet(tmp_path: Path) -> None:
+    """Three configurations are recalled; a driver that was killed behind the first has enqueued one."""
+    first = hpo.Tuner(loss, {"name": "loss"}, RANGES, "Random", max_parallel_jobs=1, quiet=True)
+    best = [config for config in recall(first.fit(), first.space, 3)]
+    study = hpo.Study(hpo.Random(first.space, seed=1), objectives={"loss": "min"}, log=tmp_path / "a.db")
+    study.optimizer.enqueue(best[0])
+    study.history.log.close()
+    again = hpo.Tuner(loss, {"name": "loss"}, RANGES, "Random", 9, 1, warm_start=first, seed=1, log=tmp_path / "a.db", quiet=True)
+    history = again.fit().history
+    assert [event.kind for event in history.events].count("enqueue") == 3
+    assert [dict(history.jobs[trial, 1].config) for trial in range(3)] == best
+
+
+def test_searches_keep_their_outputs_apart(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tuner = hpo.Tuner(words, LOSS, RANGES, "Random", 1, 1, quiet=True)
+    other = hpo.Tuner(words, LOSS, RANGES, "Random", 1, 1, log="kept.db", quiet=True)
+    found = []
+    for one in (tuner, other, tuner):
+        one.fit()
+        assert one.outputs is not None and (one.outputs / "0/stdout.txt").exists()
+        found.append(str(one.outputs))
+    assert found == ["trials", "kept.trials", "trials-2"]
+
+
+def test_commands_have_their_devices(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", "import os; print('device', os.environ['CUDA_VISIBLE_DEVICES'], {lr})"]
+    where = {"name": "device", "regex": r"device (\d+)"}
+    tuner = hpo.Tuner(words, where, {"lr": (0.1, 1.0)}, "Random", 2, 2, folder=tmp_path, resources={"gpu": 0.5}, quiet=True,
+                      executor_options={"devices": [7]})  # fmt: skip
+    tuner.fit()
+    assert set(tuner.dataframe()["device"]) == {7.0}
+
+
+TUNED = """
+import hpo
+words = "{python} -c 'import time; print(\\"loss\\", {{lr}}, flush=True); time.sleep(900)'"
+hpo.Tuner(words, {{"name": "loss", "regex": r"loss (\\S+)"}}, {{"lr": (0.1, 1.0)}}, max_parallel_jobs=1, log="a.db").fit()
+"""
+
+
+def test_ctrl_c_ends_it_with_a_sentence_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "tuned.py").write_text(TUNED.format(python=sys.executable))
+    command = [sys.executable, str(tmp_path / "tuned.py")]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
+        until(lambda: any(path.read_text() for path in tmp_path.glob("a.trials/0/stdout.txt")))
+        driver.send_signal(signal.SIGINT)
+        assert driver.stderr is not None
+        said = driver.stderr.read()
+    assert driver.returncode == 130 and said == "stopped by Ctrl-C; 0 results are in a.db: the same call goes on from there\n"
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -133,6 +189,11 @@ def test_the_same_search_goes_on(tmp_path: Path) -> None:
         ({"train": loss, "objective": {"name": "loss"}, "strategy": "Hyperband"}, "stops trials at rungs"),
         ({"strategy": "Hyperband"}, "Hyperband needs max_resource"),
         ({"max_jobs": 0}, "max_jobs is 0"),
+        ({"train": "python train.py"}, "the hyperparameter 'lr' has no place in the command"),
+        ({"train": "python train.py {flag}"}, "the place {flag} in '{flag}' stands for nothing"),
+        ({"executor": "thread"}, "unknown executor 'thread'; allowed are"),
+        ({"train": loss, "objective": {"name": "loss"}, "max_resource": 9}, "max_resource is for jobs that report"),
+        ({"train": loss, "objective": {"name": "loss"}, "folder": "x"}, "folder is for the output of commands"),
         ({"train": ["python", "train.py", "{checkpoint}", "{flags}"]}, "step is 'count'"),
     ],
 )

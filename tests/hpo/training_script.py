@@ -30,8 +30,9 @@ step, x = 0, 1.0
 if args.dir and (args.dir / "state.json").exists():
     step, x = json.loads((args.dir / "state.json").read_text())
 print(f"begins at {step} {args.begin} {os.environ.get('LR', '')}", file=sys.stderr)
-if args.fail == "child":  # something that outlives the script
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+if args.fail in ("child", "session"):  # something that outlives the script; in a session of its own, as torchrun has its workers
+    alone = args.fail == "session"
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=alone)
     Path(os.environ["CHILD"]).write_text(str(child.pid))
 if args.fail == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -3,7 +3,7 @@
 let catalogue = new Set();
 const inlined = document.getElementById("data");
 const frozen = Boolean(inlined);
-const MAKERS = { history: historyPanel, curves: curvesPanel, rungs: rungsPanel, pareto: paretoPanel, beside: besidePanel, parallel: parallelPanel, slices: slicesPanel, importance: importancePanel, effects: effectsPanel, lineage: lineagePanel, timeline: timelinePanel, failures: failuresPanel, compare: comparePanel, trials: trialsPanel };
+const MAKERS = { history: historyPanel, curves: curvesPanel, rungs: rungsPanel, pareto: paretoPanel, beside: besidePanel, parallel: parallelPanel, slices: slicesPanel, importance: importancePanel, effects: effectsPanel, lineage: lineagePanel, timeline: timelinePanel, drivers: driversPanel, failures: failuresPanel, compare: comparePanel, trials: trialsPanel };
 const panels = [];
 
 const placePanels = () => {
@@ -123,9 +123,11 @@ const follow = () => {
     const study = studies.get(message.name);
     if (study && message.importance) study.importance = message.importance;
     if (study && message.lineage) study.lineage = message.lineage;
+    const driven = study && message.drivers && JSON.stringify(message.drivers) !== JSON.stringify(study.drivers);
+    if (driven) study.drivers = message.drivers;
     if (whole) state(message.error ? "bad" : message.opening ? "" : "live", message.error || (message.opening ? "the log is being read" : "live"));
     if (whole && message.data && panels.length) { updateHead(study); } // at once, however long the pictures take
-    if (message.data || message.importance || message.lineage) refresh();
+    if (message.data || message.importance || message.lineage || driven) refresh();
   };
   source.onerror = () => {
     if (mine !== source) return;

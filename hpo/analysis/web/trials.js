@@ -122,6 +122,13 @@ const timelinePanel = () => {
   return { box: el("div", {}, legend(["box best", "finished"], ["box bad", "failed"], ["box default", "in flight"], ["box pale", "waiting for a worker"]), plot.box), plots: [plot], ticks: true, isShown: (study) => lanes(study).length > 0 };
 };
 
+// Who drives the study now, and what is known of its lease; only on a live page.
+const driversPanel = () => {
+  const body = el("tbody"), head = ["driver", "who", "in flight", "state"].map((text) => el("th", {}, text));
+  const update = (study) => body.replaceChildren(...study.drivers.map((row) => el("tr", {}, ...row.map((cell) => el("td", { className: "left" }, cell)))));
+  return { box: el("div", { className: "table" }, el("table", {}, el("thead", {}, el("tr", {}, ...head)), body)), update, isShown: (study) => Boolean(study.drivers && study.drivers.length) };
+};
+
 const failuresPanel = () => {
   const box = el("div", { className: "failures" }), open = new Set();
   const update = (study) => {
