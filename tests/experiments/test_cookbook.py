@@ -119,7 +119,7 @@ def test_a_worse_outcome_says_so() -> None:
 
 
 def test_programs_are_short() -> None:
-    """At most 25 lines beside the comment, in the file of each; imports and what files such as trainer.py do for it do not count."""
+    """At most 25 lines beside the comment in the file of each, without imports; files such as trainer.py do not count."""
     for name in PROGRAMS:
         body = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8")).body
         code = [one for one in body if not isinstance(one, ast.Import | ast.ImportFrom | ast.Expr)]

@@ -127,7 +127,7 @@ def test_parts_that_would_overlap_or_be_empty_are_refused(share: float, tmp_path
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"label,text\n1,a\n0,b\n", r"has 2 labelled texts, but for a share of 0\.1 at least 3 are needed"),
+    [(b"label,text\n1,a\n0,b\n", "has 2 labelled texts, but at least 3 are needed for three parts"),
      ("label,text\n1,caf\xe9\n0,b\n".encode("latin-1"), "is no CSV file in UTF-8: .* byte 0xe9"),
      (b"label,text\n1," + b"a" * 200_000 + b"\n0,b\n0,c\n", "is no CSV file in UTF-8: field larger than field limit")],
     ids=["few", "latin", "huge"],

@@ -191,13 +191,13 @@ def test_an_error_names_what_the_server_said(answers: list[Any], options: dict[s
 
 @pytest.mark.parametrize("key", ["s3cret\n", " s3cret", "s3crét", "", b"s3cret"])
 def test_a_key_that_no_header_may_hold_is_refused_without_being_shown(key: Any) -> None:
-    with pytest.raises(ValueError, match="^key is no text, is empty, or has spaces around it") as caught:
+    with pytest.raises(ValueError, match=r"^key is no text, is empty, or has spaces around it") as caught:
         Endpoint("http://localhost/v1", "m", key=key)
     assert "s3c" not in str(caught.value)
 
 
 def test_a_single_text_is_no_list_of_prompts() -> None:
-    with pytest.raises(ValueError, match="^prompts is 'abc', but must be a list of texts"):
+    with pytest.raises(ValueError, match=r"^prompts is 'abc', but must be a list of texts"):
         Endpoint("http://localhost/v1", "m").complete("abc", DecodingParameters())
 
 
