@@ -45,8 +45,9 @@ def main(
         try:
             scale = Reduction(**{**vars(find_scale(name)), **{one: value for one, value in given.items() if value is not None}})
             outcome = run_program(name, scale)
-        except ValueError as error:
-            typer.echo(str(error), err=True)
+        except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:  # a package, weights or a checkout may be missing
+            missing = isinstance(error, ModuleNotFoundError) and error.msg.startswith("No module named")
+            typer.echo(f"{name}: {error}" + ("; pip install 'hpo-lm[hf]' brings what programs need" if missing else ""), err=True)
             raise typer.Exit(2) from None
         typer.echo("\n".join([f"{name} ({PROGRAMS[name][0]})", *outcome.describe()]))
 

@@ -60,7 +60,18 @@ def read_labelled(path: str | Path, text: str = "text", label: str = "label") ->
 
 
 def read_parts(path: str | Path, text: str = "text", label: str = "label", share: float = 0.1) -> LabelledTexts:
-    """The texts of a CSV file in three parts: a share for validation, as much for the test, the rest for training."""
-    texts, classes = read_labelled(path, text, label)
+    """The texts of a CSV file in three parts: a share for validation, as much for the test, the rest for training.
+
+    ValueError in one sentence as in `read_labelled`, for a file that is no CSV in UTF-8, for a share outside (0, 0.5), and for so
+    few texts that none is left for training.
+    """
+    if not 0 < share < 0.5:
+        raise ValueError(f"share is {share!r}, but must be above 0 and below 0.5: validation and test have as much each")
+    try:
+        texts, classes = read_labelled(path, text, label)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{str(path)!r} is no CSV file in UTF-8: {error}") from error
     held = max(1, round(share * len(texts)))
+    if len(texts) <= 2 * held:
+        raise ValueError(f"{str(path)!r} has {len(texts)} labelled texts, but at least {2 * held + 1} are needed for three parts")
     return split_texts(texts, classes, (len(texts) - 2 * held, held, held))

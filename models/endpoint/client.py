@@ -63,8 +63,11 @@ class Endpoint:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
+        if not isinstance(self.url, str) or not self.url.startswith(("http://", "https://")):
             raise ValueError(f"url is {self.url!r}, but must begin with http:// or https://")
+        # Checked here, since the library's own error shows the header with the key; a line end comes with many a key from a file.
+        if self.key is not None and not _fits_header(self.key):
+            raise ValueError("key is no text, is empty, or has spaces around it, a line end or a letter beyond ASCII")
         for name, least in (("concurrency", 1), ("retries", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -83,7 +86,9 @@ class Endpoint:
         self, prompts: Sequence[str], parameters: DecodingParameters, seeds: int | Sequence[int] = 0
     ) -> list[Completion]:
         """A completion of every prompt, in their order; each is a request of its own. EndpointError where one fails for good; the
-        others that have not begun are then left out."""
+        others that have not begun are then left out. ValueError for a single text instead of a list."""
+        if isinstance(prompts, str):
+            raise ValueError(f"prompts is {short(prompts)!r}, but must be a list of texts, even of one")
         each = [SEED.check("seed", seed) for seed in spread_seeds(seeds, len(prompts))]
         if not prompts or not parameters.max_tokens:  # servers refuse to write nothing
             return [Completion("", "length") for _ in prompts]
@@ -126,7 +131,7 @@ class Endpoint:
                 pause = read_pause(answer.headers.get("retry-after"))
             except httpx.TimeoutException:
                 said = f"nothing within {self.timeout:g} s"
-            except httpx.TransportError as error:
+            except (httpx.TransportError, httpx.DecodingError) as error:
                 said = f"no answer, {type(error).__name__}: {short(str(error))}"
             except BrokenAnswer as error:
                 said = str(error)
@@ -134,6 +139,10 @@ class Endpoint:
                 usual = min(self.backoff * 2.0**turn, self.longest) * random.uniform(0.5, 1.0)
                 self.sleep(usual if pause is None else min(pause, self.longest))
         raise EndpointError(f"{self.url}/{path} was asked {self.retries + 1} times, and at last said {said}")
+
+
+def _fits_header(key: Any) -> bool:
+    return isinstance(key, str) and key != "" and key.isascii() and key.isprintable() and key == key.strip()
 
 
 class BrokenAnswer(ValueError):

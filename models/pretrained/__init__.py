@@ -4,4 +4,5 @@ load.py       a causal LM or a classifier with its tokenizer, from a package, a 
 layers.py     the blocks of any model: the first n of them, frozen ones, parameter groups whose rates fall with depth
 adapters.py   low-rank adapters (LoRA)
 recipe.py     Recipe: all of that as one configuration of plain values
+trainer.py    a Trainer with rates that fall with depth
 """

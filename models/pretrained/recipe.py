@@ -20,7 +20,8 @@ class Recipe:
     lora_rank      0: all weights that are not frozen are trained; else only adapters of this rank, by lora_alpha, lora_targets
                    and lora_dropout (adapters.py)
     freeze_layers, freeze_embeddings   what is not trained
-    layer_decay    the factor on the rate from one block to the one below
+    layer_decay    the factor on the rate from one block to the one below, for an optimizer of `group_parameters`; a Trainer makes
+                   its own, with one rate for all, unless trainer.py's set_layer_rates says otherwise
     """
 
     model_name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -118,7 +119,7 @@ def test_a_worse_outcome_says_so() -> None:
 
 
 def test_programs_are_short() -> None:
-    """At most 25 lines beside the comment: of the function, and of all that only it uses."""
+    """At most 25 lines beside the comment in the file of each, without imports; files such as trainer.py do not count."""
     for name in PROGRAMS:
         body = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8")).body
         code = [one for one in body if not isinstance(one, ast.Import | ast.ImportFrom | ast.Expr)]
@@ -131,6 +132,15 @@ def test_the_command_lists_runs_and_refuses() -> None:
     done = run(app, ["parameter_count", "--trials", "2"])
     assert done.exit_code == 0 and "124,439,808" in done.output
     assert run(app, ["parameter"]).exit_code == 2 and run(app, ["asha", "--width", "0"]).exit_code == 2
+
+
+def test_what_is_missing_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COOKBOOK_NANOGPT", str(tmp_path / "none"))
+    done = CliRunner().invoke(app, ["nanogpt"])
+    assert done.exit_code == 2 and re.fullmatch(r"nanogpt: .*none' is no checkout of nanoGPT .*\n", done.output)
+    monkeypatch.setitem(sys.modules, "experiments.cookbook.asha", None)  # as if what it imports were not installed
+    done = CliRunner().invoke(app, ["asha"])
+    assert done.exit_code == 2 and len(done.output.splitlines()) == 1 and done.output.startswith("asha: ")
 
 
 def test_the_page_shows_what_was_measured() -> None:

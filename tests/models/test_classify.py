@@ -114,6 +114,30 @@ def test_a_csv_that_is_none_is_refused(text: str, sentence: str, tmp_path: Path)
         read_labelled(tmp_path / "texts.csv")
 
 
+@pytest.mark.parametrize("share", [0, 0.5, 0.6, -0.1, float("nan")])
+def test_parts_that_would_overlap_or_be_empty_are_refused(share: float, tmp_path: Path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("label,text\n" + "\n".join(f"{i % 2},text {i}" for i in range(10)), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"share is .*, but must be above 0 and below 0\.5"):
+        read_parts(path, share=share)
+    parts = read_parts(path, share=0.4)
+    every = [text for part in (parts.train, parts.valid, parts.test) for text, _ in part]
+    assert [len(part) for part in (parts.train, parts.valid, parts.test)] == [2, 4, 4] and len({*every}) == 10
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"label,text\n1,a\n0,b\n", "has 2 labelled texts, but at least 3 are needed for three parts"),
+     ("label,text\n1,caf\xe9\n0,b\n".encode("latin-1"), "is no CSV file in UTF-8: .* byte 0xe9"),
+     (b"label,text\n1," + b"a" * 200_000 + b"\n0,b\n0,c\n", "is no CSV file in UTF-8: field larger than field limit")],
+    ids=["few", "latin", "huge"],
+)  # fmt: skip
+def test_a_file_that_cannot_be_parted_is_refused(content: bytes, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+        read_parts(tmp_path / "texts.csv")
+
+
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [({"ema": 0.9}, "ema is 0.9, but a classifier does not read it; allowed is 0.0"),

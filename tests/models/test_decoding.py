@@ -216,6 +216,32 @@ def test_a_text_ends_at_the_end_or_before_a_stop_text() -> None:
     assert writer.complete([], plain) == [] and writer.count_tokens("abc") == 3
 
 
+class Syllables:
+    """A tokenizer whose tokens are of one to three letters, so that a stop text begins and ends within tokens."""
+
+    PIECES = [chr(97 + place) * (1 + place % 3) + "x" * (place % 2) for place in range(26)]
+
+    def encode(self, text: str) -> list[int]:
+        return [self.PIECES.index(word) for word in text.split()]
+
+    def decode(self, ids: Any) -> str:
+        return "".join(self.PIECES[one] for one in ids)
+
+
+def test_a_stop_text_may_begin_and_end_within_tokens() -> None:
+    """The text ends with the first token that completes a stop text, and what that token has before and behind it is cut."""
+    writer = Completer(WRITER, Syllables(), words=26)
+    parameters = DecodingParameters(max_tokens=10, temperature=1.0)
+    (whole,) = writer.complete(["a"], parameters, seeds=4)
+    assert whole.text is not None and whole.tokens is not None and len(whole.text) > len(whole.tokens)
+    for first in range(len(whole.text) - 3):
+        stop = whole.text[first : first + 4]
+        (cut,) = writer.complete(["a"], DecodingParameters(max_tokens=10, temperature=1.0, stop=stop), seeds=4)
+        place = whole.text.find(stop)
+        count = next(n for n in range(11) if stop in Syllables().decode(whole.tokens[:n]))
+        assert (cut.text, cut.reason, cut.tokens) == (whole.text[:place], "stop", whole.tokens[:count])
+
+
 def test_penalties_change_what_is_written() -> None:
     """Greedily, until every letter was written once, no letter comes twice under the largest penalties."""
     found = {}

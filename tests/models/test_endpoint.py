@@ -189,6 +189,23 @@ def test_an_error_names_what_the_server_said(answers: list[Any], options: dict[s
     assert script.keys[0] == (f"Bearer {options['key']}" if "key" in options else None)
 
 
+@pytest.mark.parametrize("key", ["s3cret\n", " s3cret", "s3crét", "", b"s3cret"])
+def test_a_key_that_no_header_may_hold_is_refused_without_being_shown(key: Any) -> None:
+    with pytest.raises(ValueError, match=r"^key is no text, is empty, or has spaces around it") as caught:
+        Endpoint("http://localhost/v1", "m", key=key)
+    assert "s3c" not in str(caught.value)
+
+
+def test_a_single_text_is_no_list_of_prompts() -> None:
+    with pytest.raises(ValueError, match=r"^prompts is 'abc', but must be a list of texts"):
+        Endpoint("http://localhost/v1", "m").complete("abc", DecodingParameters())
+
+
+def test_an_answer_that_cannot_be_unpacked_is_asked_for_again() -> None:
+    found, waits = ask(Script((200, "no gzip", ("content-encoding", "gzip")), "good"))
+    assert found.text == "fine" and len(waits) == 1
+
+
 def test_nobody_there_is_said() -> None:
     with BackgroundServer(Script("good").app) as server:
         url = server.url
@@ -217,6 +234,7 @@ def test_only_what_openai_knows_is_sent_unless_it_is_changed() -> None:
     ("options", "message"),
     [
         ({"url": "localhost"}, "^url is 'localhost', but must begin with http"),
+        ({"url": None}, "^url is None, but must begin with http"),
         ({"concurrency": 0}, "^concurrency is 0, but must be a whole number of at least 1"),
         ({"retries": True}, "^retries is True, "),
         ({"timeout": nan}, "^timeout is nan, but must be a finite number of seconds above 0"),
