@@ -53,7 +53,8 @@ def make_executor(
     for option in given:
         if option not in allowed:
             others = [other for other in EXECUTORS if option in executor_options(other)]
-            raise ValueError(f"the {name} executor has no option {option!r}; those that have it are {others}")
+            instead = f"those that have it are {others}" if others else f"allowed are {allowed}"
+            raise ValueError(f"the {name} executor has no option {option!r}; {instead}")
     return EXECUTORS[name](objective, horizon, folder, **given)
 
 

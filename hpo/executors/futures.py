@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 import queue
 import secrets
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -23,20 +24,36 @@ from hpo.executors.devices import read_resources
 from hpo.executors.distant import Distant, import_optional
 from hpo.executors.faults import describe
 from hpo.executors.host import StartError, execute_job, load_arguments, open_worker, read_answer
-from hpo.job import Job, Key
+from hpo.executors.worker import Worker
+from hpo.job import Job, Key, Result
 from hpo.objective import Objective
 from hpo.values import format_value
 
-Call = tuple[bytes, Job, Mapping[Key, int], float]  # what a worker opens; a job and its attempts; when it was handed in
+# what a worker opens; a job and its attempts; when it was handed in; the seconds that it may run
+Call = tuple[bytes, Job, Mapping[Key, int], float, float | None]
 
 
 _load = lru_cache(maxsize=1)(load_arguments)  # a process calls an objective's `warm` once
 
 
 def execute_call(call: Call) -> bytes:
-    """Executes a job in a worker of its own, which is gone when this returns."""
-    arguments, job, attempts, born = call
+    """Executes a job in a worker of its own, which is gone when this returns. A job that is late is left to its thread, which
+    nobody can end; so this worker of the pool is free again."""
+    arguments, job, attempts, born, timeout = call
     worker = open_worker(arguments, born, _load)
+    if timeout is None:
+        return _execute(worker, job, attempts)
+    found: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=lambda: found.put(_execute(worker, job, attempts)), name="hpo-call", daemon=True).start()
+    begun = time.monotonic()
+    try:
+        return found.get(timeout=timeout)
+    except queue.Empty:
+        late = Result(error=f"timeout: still running after {timeout:g} s", system={"seconds": time.monotonic() - begun})
+        return pickle.dumps((late, {}))
+
+
+def _execute(worker: Worker, job: Job, attempts: Mapping[Key, int]) -> bytes:
     try:
         return execute_job(worker, job, attempts)
     finally:
@@ -63,7 +80,8 @@ class Futures(Distant[Any]):
     resources   of Dask's workers, by the names that these were started with, of which one trial takes so much: {"GPU": 1}
     checkpoint_every   seconds between two saves inside a job, of Runs that allow it (Run.advance); default 300, infinity is never
 
-    A call cannot be ended from outside, so there is no timeout, and what runs when the executor is closed runs on to its end.
+    A call cannot be ended from outside: what runs when the executor is closed runs on to its end. A job beyond `timeout` seconds
+    of running is an error, and goes on in a thread of its worker, as in Threads; waiting in the pool does not count.
     Where a worker of Dask dies, its job alone is lost; a broken concurrent.futures.Executor loses all that were in it.
     f(config, report) is called anew at every rung, from its beginning.
     """
@@ -74,6 +92,7 @@ class Futures(Distant[Any]):
         horizon: int = 1,
         folder: str | Path | None = None,
         workers: int | None = None,
+        timeout: float | None = None,
         *,
         pool: Executor | Callable[[], Executor] | str | Any = None,
         resources: Mapping[str, float] | None = None,
@@ -86,7 +105,7 @@ class Futures(Distant[Any]):
         self._pool = self._open(pool)
         try:
             found = self._count_workers() if workers is None else workers
-            super().__init__(objective, horizon, folder, found, None, checkpoint_every)
+            super().__init__(objective, horizon, folder, found, timeout, checkpoint_every)
             try:
                 cloud = import_optional("cloudpickle", "dask") if find_spec("cloudpickle") else pickle
                 self._arguments = self._pack(cloud.dumps)
@@ -129,7 +148,7 @@ class Futures(Distant[Any]):
     def _dispatch(self) -> None:
         while self._backlog and len(self._running) < self.workers:
             job, name = self._backlog[0], f"hpo-{self._study}-{self._count}"
-            call = self._arguments, job, self._attempts[job.key], time.time()
+            call = self._arguments, job, self._attempts[job.key], time.time(), self.timeout
             if self._is_dask:
                 needs = self._resources or None
                 future = self._pool.submit(execute_once, call, name, key=name, pure=False, retries=0, resources=needs)

@@ -190,5 +190,7 @@ def test_minimize_takes_what_a_trial_needs(tmp_path: Path) -> None:
     assert {(result.metrics["first"], result.metrics["gpu"]) for result in study.history.results.values()} == {(7.0, 0.5)}
     with pytest.raises(ValueError, match=r"the threads executor has no option 'resources'; those that have it are \['processes'"):
         hpo.minimize(place_of, Space(x=Float(0.0, 1.0)), "random", 3, executor="threads", resources={"gpu": 1}, quiet=True)
+    with pytest.raises(ValueError, match=r"the ray executor has no option 'adress'; allowed are \['workers', 'timeout', 'reso"):
+        hpo.minimize(square, Space(x=Float(0.0, 1.0)), "random", 3, executor="ray", executor_options={"adress": "auto"})
     with pytest.raises(ValueError, match=r"executor_options holds 'workers', which is an argument of its own"):
         hpo.minimize(square, Space(x=Float(0.0, 1.0)), "random", 3, executor_options={"workers": 2}, quiet=True)

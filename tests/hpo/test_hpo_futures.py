@@ -17,7 +17,7 @@ import pytest
 import hpo
 from hpo import ASHA, PBT, Inline, Job, Random, Result, Stop, Study, run
 from hpo.executors import Futures, Lost, standing_name
-from tests.hpo.objectives import Broken, InsideTraces, Suicidal, Traces, line, square
+from tests.hpo.objectives import Broken, InsideTraces, Suicidal, Traces, line, sleeps, square
 
 spawned = partial(ProcessPoolExecutor, 1, mp_context=get_context("spawn"))
 
@@ -120,14 +120,26 @@ def test_loky(tmp_path: Path) -> None:
     assert len(study.successes()) == 4
 
 
-def test_minimize_on_a_pool_of_threads_and_no_timeout(tmp_path: Path) -> None:
+def test_minimize_on_a_pool_of_threads(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         options: dict[str, Any] = {"executor": "futures", "quiet": True, "executor_options": {"pool": pool}}
         study = hpo.minimize(square, line(), "random", 5, **options)
         assert len(study.successes()) == 5
         assert pool.submit(int).result() == 0, "it was given, and stays open"
-        with pytest.raises(ValueError, match=r"the futures executor has no option 'timeout'; those that have it are \['threads'"):
-            hpo.minimize(square, line(), "random", 5, timeout=3.0, **options)
+
+
+@pytest.mark.parametrize("make", [partial(ThreadPoolExecutor, 1), spawned])
+def test_a_late_job_is_an_error_and_its_place_is_free_again(make: Any) -> None:
+    """Of one worker, on which the next job waits longer than it may run."""
+    executor = Futures(sleeps, pool=make, workers=2, timeout=1.0)
+    try:
+        executor.submit(Job(0, {"x": 20.0}, 1))
+        executor.submit(Job(1, {"x": 0.0}, 1))
+        outcomes = {job.trial: found for job, found in (executor.wait(900.0) for _ in range(2))}  # type: ignore[misc]
+    finally:
+        executor.close()
+    assert outcomes[0].error == "timeout: still running after 1 s" and outcomes[0].system["seconds"] >= 1.0
+    assert outcomes[1].error is None
 
 
 def test_refused_in_one_sentence(tmp_path: Path) -> None:
