@@ -28,10 +28,10 @@ def serve_page(
 
     server = Server(urls, host, port, token, name)
     if json:
-        print_json({"url": server.url, **({"elsewhere": server.elsewhere} if server.elsewhere else {})})
+        print_json({"url": server.url, **({"outer_url": server.outer_url} if server.outer_url else {})})
     else:
         print(f"{server.url}  (Ctrl-C ends it)")
-        if server.elsewhere:
-            print(f"{server.elsewhere}  (from other machines)")
+        if server.outer_url:
+            print(f"{server.outer_url}  (from other machines)")
     sys.stdout.flush()  # who reads it waits for it
     server.run(seconds)

@@ -118,7 +118,7 @@ class Template:
 
     def has_place(self, name: str) -> bool:
         """Whether the command or a variable names it."""
-        return any(name in list_places(text) for text in [*self.words, *self.environment.values()])
+        return any(name in list_placeholders(text) for text in [*self.words, *self.environment.values()])
 
     def check(self, space: Space, others: Collection[str], extra: Sequence[str] = ()) -> None:
         """ValueError in a sentence for a place that stands for nothing in this space, for a hyperparameter that has no place,
@@ -130,11 +130,11 @@ class Template:
         words, values = [*self.words, *extra], [*self.environment.values()]
         flags, allowed = f"{{{FLAGS}}}", {*space.parameters, *self.files, *others, "folder"}
         for text in [*words, *values]:
-            for name in list_places(text) if text != flags or text in values else ():
+            for name in list_placeholders(text) if text != flags or text in values else ():
                 if name not in allowed:
                     alone = f"; {flags} is a word of its own in the command" if name == FLAGS else ""
                     raise ValueError(f"the place {{{name}}} in {text!r} stands for nothing; there are {sorted(allowed)}{alone}")
-        named = {name for text in [*words, *values] for name in list_places(text)}
+        named = {name for text in [*words, *values] for name in list_placeholders(text)}
         for name in self.files:
             if named.isdisjoint({name, "folder", "trial"}):
                 raise ValueError(f"files names {name!r}, but nothing tells the command of it; {{{name}}} is its path")
@@ -162,7 +162,7 @@ class Template:
         return [fill_text(word, {"name": name, "value": value}) for word in self.flag.split()]
 
 
-def list_places(text: str) -> list[str]:
+def list_placeholders(text: str) -> list[str]:
     """The names of the places in a text."""
     return [match[1] for match in PLACE.finditer(text) if match[1] is not None]
 

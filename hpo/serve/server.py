@@ -212,7 +212,7 @@ class Server:
         return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
     @property
-    def elsewhere(self) -> str | None:
+    def outer_url(self) -> str | None:
         """Where others find it, by this machine's name, if it is bound to all of its addresses."""
         if self.host not in ("0.0.0.0", "::"):
             return None

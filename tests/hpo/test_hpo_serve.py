@@ -344,7 +344,7 @@ def test_bound_elsewhere_the_command_says_what_others_open(commands: Commands, l
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=\S{32}  \(Ctrl-C ends it\)", first)
     assert second == first.split("  ")[0].replace("127.0.0.1", socket.gethostname()) + "  (from other machines)"
     found = commands.document("serve", log, "--host", "0.0.0.0", "--port", 0, "--seconds", 0)
-    assert {*found} == {"url", "elsewhere"} and commands.document("serve", log, "--port", 0, "--seconds", 0).keys() == {"url"}
+    assert {*found} == {"url", "outer_url"} and commands.document("serve", log, "--port", 0, "--seconds", 0).keys() == {"url"}
 
 
 def test_what_the_command_refuses(commands: Commands, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
