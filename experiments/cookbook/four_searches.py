@@ -1,8 +1,8 @@
 """Grid, random, Bayesian and genetic search as small classes with run(objective); they maximise (guide D, 1).
 
-The genetic one has the guide's tournaments of 3, uniform crossover and mutations at a rate of 0.1, of a tenth of the range; its
-population of 20 and 10 generations, the defaults of GeneticSearch, are half as many as there are trials here. The objective is
-the accuracy of a classifier of reviews. Beside a configuration that nobody chose.
+The genetic one has the guide's tournaments of 3, uniform crossover and mutations at a rate of 0.1, of a tenth of the range. Its
+population of 20 and 10 generations, the defaults of GeneticSearch, are here half as many as there are trials each. The objective
+is the accuracy of a classifier of reviews. Beside a configuration that nobody chose.
 """
 
 from __future__ import annotations

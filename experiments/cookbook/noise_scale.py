@@ -1,8 +1,7 @@
 """The gradient noise scale as predictor of the largest useful batch (guide B, 6).
 
-One training at a batch of 8 measures it. By the rule a batch of that size needs 1.5 / 2 of the steps to the same loss that half
-of it needs, and beyond it there is little to gain. Beside the steps of the smaller batch, of which it must need fewer; whether as
-many as predicted is said.
+One training at a batch of 8 measures it. By the rule a batch of that size needs two thirds of the steps to the same loss that
+half of it needs, and beyond it there is little to gain. Beside the steps of the smaller batch; what the rule predicts is said.
 """
 
 from __future__ import annotations
