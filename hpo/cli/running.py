@@ -55,6 +55,9 @@ def run_command(
     if len(words) == 1 and words[0].endswith(".toml"):
         plan = CommandPlan.read(Path(words[0])).amend(given)
     else:
+        lacking = [option for option, value in (("--space", space), ("--metric", metric)) if not value]
+        if lacking:
+            raise ValueError(f"a command needs {lacking[0]}, and a search in a file is such as study.toml; {words[0]!r} came")
         named = {name: value for name, value in given.items() if value is not None}
         plan = CommandPlan.of({"log": "study.db", "command": words, **named}, "the command line")
     try:

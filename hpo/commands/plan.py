@@ -12,6 +12,7 @@ from hpo.commands.command import GRACE, choose_executor, command, name_outputs
 from hpo.commands.template import ConfigFile
 from hpo.executors import BatchSystem
 from hpo.load import parse_parameter
+from hpo.objective import kind
 from hpo.optimizers import make
 from hpo.run import minimize
 from hpo.space import Space
@@ -44,6 +45,7 @@ class CommandPlan:
                    "batch" { system = { submit = "qsub ...", cancel = "qdel {jobs}", status = "qstat" } }
     objectives     {"loss": "min"}; default: the first metric, minimised
     checkpoints    where the checkpoints of a command that resumes stand; default: beside the log
+    horizon        the last step; needed where `step` or {checkpoint} is there, unless the optimizer's options say it
     Others: `hpo.commands.command` and `hpo.minimize`.
     """
 
@@ -118,13 +120,25 @@ class CommandPlan:
             timeout=self.timeout, grace=self.grace, first=self.first, again=self.again,
         )  # fmt: skip
         executor = self.executor or choose_executor(self.workers, self.resources)
-        objectives = self.objectives or ({next(iter(self.metrics)): "min"} if isinstance(self.metrics, Mapping) else None)
+        optimizer = make(self.optimizer, space, self.seed, **self.options)
+        if kind(objective) != "function" and self.horizon is None and optimizer.horizon == 1:
+            raise ValueError("a training that is followed by its steps needs horizon, the last of them, else it would be ended "
+                             "at step 1; without step and {checkpoint} it runs to its end")  # fmt: skip
         return minimize(
-            objective, space, make(self.optimizer, space, self.seed, **self.options), self.trials, seconds=self.seconds,
-            objectives=objectives, horizon=self.horizon, unit=self.unit or self._usual_unit, executor=executor,
+            objective, space, optimizer, self.trials, seconds=self.seconds, objectives=self._read_objectives(),
+            horizon=self.horizon, unit=self.unit or self._usual_unit, executor=executor,
             workers=1 if self.workers is None and not self.resources else self.workers, resources=self.resources,
             executor_options=_read_executor_options(self.executor_options), log=self.log, folder=self.checkpoints, quiet=quiet,
         )  # fmt: skip
+
+    def _read_objectives(self) -> Mapping[str, str] | None:
+        """The first metric where none is named; ValueError for one that the command is not asked for."""
+        if not isinstance(self.metrics, Mapping):
+            return self.objectives
+        for name in self.objectives or ():
+            if name not in self.metrics:
+                raise ValueError(f"objectives names {name!r}, which is none of the metrics {list(self.metrics)}")
+        return self.objectives or {next(iter(self.metrics)): "min"}
 
 
 def _read_parameter(name: str, value: Any) -> Any:

@@ -25,6 +25,8 @@ options.max_resource = 9
 space.lr = {{ float = [1e-3, 0.5], log = true }}
 """
 
+ENDLESS = STUDY.replace("asha", "random").replace("options.max_resource = 9", "")
+
 
 @pytest.fixture
 def hpo_run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
@@ -75,6 +77,9 @@ def test_several_objectives_have_a_front(hpo_run: Commands) -> None:
         (STUDY + "files.'a.json' = 3", "files.a.json is 3; allowed is a table with base and keys"),
         (STUDY.replace("(\\S+)", "("), "the metric 'loss' is 'val loss (', which is no regular expression"),
         (STUDY.replace("max_resource", "most"), "'asha' has no option 'most'"),
+        (ENDLESS, "a training that is followed by its steps needs horizon, the last of them"),
+        (ENDLESS.replace("step =", "# step =").replace("{flags}", "{flags} {checkpoint}"), "needs horizon"),
+        (STUDY + "objectives = {accuracy = 'max'}", "objectives names 'accuracy', which is none of the metrics ['loss']"),
         (STUDY.replace("{flags}", ""), "the hyperparameter 'lr' has no place in the command"),
     ],
 )
@@ -89,7 +94,8 @@ def test_wrong_files_are_one_sentence(hpo_run: Commands, text: str, words: str) 
     "words, said",
     [
         (["nothing.toml"], "No such file or directory: 'nothing.toml'"),
-        (["ls"], "the command line has no 'metrics'"),
+        (["ls"], "a command needs --space, and a search in a file is such as study.toml; 'ls' came"),
+        (["--metric", "x=(.)", "ls"], "a command needs --space"),
         (["--metric", "x", "ls"], "--metric is 'x'; allowed are NAME=REGEX"),
     ],
 )
