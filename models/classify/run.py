@@ -81,6 +81,11 @@ class EncodedTexts:
         return self.encode(self.texts.test)
 
     def encode(self, part: Sequence[Labelled]) -> Part:
+        """Ids and classes. ValueError for a part without texts, and for a text that is empty."""
+        if not part:
+            raise ValueError("a part of the texts is empty, but must have at least one text")
+        if empty := [place for place, (text, _) in enumerate(part) if not text]:
+            raise ValueError(f"text {empty[0]} is empty, so that it has nothing to classify it by")
         ids = np.stack([self.alphabet.encode(text) for text, _ in part])
         return torch.from_numpy(ids), torch.tensor([label for _, label in part])
 
@@ -130,6 +135,8 @@ class ClassifyRun:
         self.seed, self.horizon, self.data = seed, horizon, data
         self.step, self.diverged = 0, False
         rows = round(self.training.data_fraction * len(data.train[1]))
+        if not rows:
+            raise ValueError(f"data_fraction is {self.training.data_fraction}, which leaves none of {len(data.train[1])} texts")
         self.train = data.train[0][:rows], data.train[1][:rows]
         self.epoch_steps = -(-rows // self.training.batch)
         epochs = self.training.epochs
@@ -209,7 +216,7 @@ class ClassifyRun:
         self.stopping.observe(found[metric] if metric in FALLING else -found[metric], self.training.min_delta)
 
     def _save_snapshot(self) -> None:
-        known = self._found is not None and self._found[0] == self.step
+        known = self._found is not None and self._found[0] == self.step and not self.diverged
         value = self._found[1][self.training.stop_metric] if known and self._found else None
         assert self.snapshots is not None
         self.snapshots.add(self.step, self.training.stop_metric, value, self.save)

@@ -142,8 +142,23 @@ def test_a_file_that_cannot_be_parted_is_refused(content: bytes, sentence: str, 
     ("config", "sentence"),
     [({"ema": 0.9}, "ema is 0.9, but a classifier does not read it; allowed is 0.0"),
      ({"stop_metric": "perplexity"}, "stop_metric is 'perplexity', but a classifier has loss, accuracy, macro_f1, f1"),
+     ({"data_fraction": 0.001}, "data_fraction is 0.001, which leaves none of 50 texts"),
      ({"context": 8}, "context is 8, but the texts were encoded with 12"), ({"save_every": 5}, "no folder was given")],
 )  # fmt: skip
 def test_what_a_classifier_does_not_read_is_refused(config: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make(config)
+
+
+def test_parts_and_texts_that_are_empty_are_refused() -> None:
+    empty = EncodedTexts(split_texts([("a", 0), ("b", 1), ("", 1)], ("no", "yes"), (3, 0, 0)), 12)
+    with pytest.raises(ValueError, match=r"text . is empty, so that it has nothing"):
+        _ = empty.train
+    with pytest.raises(ValueError, match="a part of the texts is empty, but must have at least one text"):
+        _ = empty.valid
+
+
+def test_what_diverged_is_not_the_best(tmp_path: Path) -> None:
+    run = make({"eval_every": 2, "save_every": 2, "lr": 1e30, "clip": 0.0, "warmup": 0}, 8, tmp_path)
+    run.advance(8)
+    assert run.diverged and Snapshots(tmp_path).best() is None
