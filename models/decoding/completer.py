@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from models.decoding.completion import Completion
 from models.decoding.parameters import DecodingParameters
 from models.decoding.sampler import generate
+from models.files import short
 from models.gpt import GPT
 
 
@@ -28,7 +29,10 @@ class Completer:
     def complete(
         self, prompts: Sequence[str], parameters: DecodingParameters, seeds: int | Sequence[int] = 0
     ) -> list[Completion]:
-        """A completion of every prompt, in their order. ValueError as in `generate`, and for a text that cannot be encoded."""
+        """A completion of every prompt, in their order. ValueError as in `generate`, for a text that cannot be encoded, and for a
+        single text instead of a list."""
+        if isinstance(prompts, str):
+            raise ValueError(f"prompts is {short(prompts)!r}, but must be a list of texts, even of one")
         ids = [self.tokenizer.encode(prompt) for prompt in prompts]
         return generate(self.model, ids, parameters, seeds, self.words, self.end, self.tokenizer.decode, self.batch)
 

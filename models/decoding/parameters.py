@@ -55,7 +55,8 @@ RULES: Mapping[str, Rule] = {
     "min_p": _bounded(0, 1),
     "frequency_penalty": _bounded(-2, 2),
     "presence_penalty": _bounded(-2, 2),
-    "repetition_penalty": Rule(lambda v: _is_number(v) and float(v) > 0, "a finite number above 0 (1 is off)", float),
+    # Within these bounds no float32 logit overflows by it.
+    "repetition_penalty": Rule(lambda v: _is_number(v) and 1e-30 <= v <= 1e30, "a number in [1e-30, 1e+30] (1 is off)", float),
     "stop": Rule(_are_stops, "a text or a list of texts, none of them empty, or None", _store_stops),
 }
 SEED = Rule(lambda v: _is_whole(v) and -(1 << 63) <= v < 1 << 64, "a whole number of at most 64 bits", int)

@@ -35,7 +35,7 @@ WRONG: dict[str, list[Any]] = {
     "min_p": [*NEVER, "1", [1], {}, None, -0.1, 1.1],
     "frequency_penalty": [*NEVER, "1", [1], {}, None, -2.1, 2.1],
     "presence_penalty": [*NEVER, "1", [1], {}, None, -2.1, 2.1],
-    "repetition_penalty": [*NEVER, "1", [1], {}, None, 0, 0.0, -1],
+    "repetition_penalty": [*NEVER, "1", [1], {}, None, 0, 0.0, -1, 1e-300, 1e300],
     "stop": [*NEVER, 1, "", [""], ["a", ""], ["a", 1], {"a": 1}],
 }
 RIGHT: dict[str, list[Any]] = {
@@ -240,6 +240,12 @@ def test_a_stop_text_may_begin_and_end_within_tokens() -> None:
         place = whole.text.find(stop)
         count = next(n for n in range(11) if stop in Syllables().decode(whole.tokens[:n]))
         assert (cut.text, cut.reason, cut.tokens) == (whole.text[:place], "stop", whole.tokens[:count])
+
+
+def test_one_text_is_no_list_of_prompts() -> None:
+    """Whose letters would be prompts."""
+    with pytest.raises(ValueError, match="prompts is 'abc', but must be a list of texts, even of one"):
+        Completer(WRITER, LETTERS).complete("abc", DecodingParameters())
 
 
 def test_penalties_change_what_is_written() -> None:
