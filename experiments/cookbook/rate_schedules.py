@@ -1,7 +1,8 @@
-"""Warm-up of 1 % then cosine, exponential decay; AdamW and SGD; evaluation and a checkpoint every so many steps (guide D, 7).
+"""Warm-up from 1 % of the rate, then cosine; exponential decay; AdamW and SGD; evaluation and checkpoints on the way (guide D, 7).
 
-Four trainings of the default's shape. Each is evaluated ten times, saves itself five times, and of these two checkpoints stay and
-the best. Beside AdamW at a constant rate.
+Four trainings of the default's shape. The first of 100 steps of linear warm-up has a hundredth of the rate; here they are fewer,
+as all steps are, so that the first of four has a quarter. Each training is evaluated ten times, saves itself five times, and of
+these two checkpoints stay and the best. Beside AdamW at a constant rate, which is one of the four.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import DEFAULT
 from models.snapshots import Snapshots
 
-STEPS = 2000
+STEPS, WARMUP = 2000, 0.05  # steps of the guide's, and the share of them that warms up
 SCHEDULES: dict[str, dict[str, Any]] = {
-    "warm-up, cosine": {"warmup": 0.01, "schedule": "cosine", "final_lr": 0.0},
-    "exponential": {"warmup": 0.01, "schedule": "exponential", "decay_rate": 0.95, "decay_every": 0.02, "final_lr": 0.0},
-    "SGD, cosine": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "warmup": 0.01, "schedule": "cosine", "final_lr": 0.0},
+    "warm-up, cosine": {"warmup": WARMUP, "schedule": "cosine", "final_lr": 0.0},
+    "exponential": {"warmup": WARMUP, "schedule": "exponential", "decay_rate": 0.95, "decay_every": 0.02, "final_lr": 0.0},
+    "SGD, cosine": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "warmup": WARMUP, "schedule": "cosine", "final_lr": 0.0},
     "constant": {"schedule": "constant", "warmup": 0},
 }
 
