@@ -1,4 +1,4 @@
-"""Warm-up from 1 % of the rate, then cosine; exponential decay; AdamW and SGD; evaluation and checkpoints on the way (guide D, 7).
+"""Warm-up from 1 % of the rate, then cosine; exponential decay; AdamW and SGD; evaluations and checkpoints (guide D, 7).
 
 Four trainings of the default's shape. The first of 100 steps of linear warm-up has a hundredth of the rate; here they are fewer,
 as all steps are, so that the first of four has a quarter. Each training is evaluated ten times, saves itself five times, and of
