@@ -67,8 +67,12 @@ def load_causal(name: str, layers: int | None = None) -> Any:
 
 
 def load_classifier(name: str, classes: int, layers: int | None = None) -> Any:
-    """A model with a fresh head of so many classes, drawn from torch's random state."""
+    """A model with a fresh head of so many classes, drawn from torch's random state. ValueError for fewer than two: transformers
+    takes one class for a number that is to be predicted."""
     import transformers
+
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+        raise ValueError(f"classes is {classes!r}; allowed are whole numbers from 2 on")
 
     model = _read(find_source(name), "classification", classes)
     head = {id(one) for one in model.base_model.parameters()}
@@ -106,7 +110,16 @@ def _read_once(source: Source, task: str, classes: int | None) -> Any:
 
     options: dict[str, Any] = {} if classes is None else {"num_labels": classes}
     with torch.random.fork_rng(devices=[]):  # a head that is drawn here is drawn again for every caller
-        return getattr(transformers, TASKS[task]).from_pretrained(source.place, dtype=torch.float32, **options, **source.options)
+        options |= {"dtype": torch.float32, **source.options}
+        try:
+            return getattr(transformers, TASKS[task]).from_pretrained(source.place, **options)
+        except OSError as error:
+            if Path(source.place).exists():
+                raise
+            raise FileNotFoundError(
+                f"there are no weights named {source.place!r}: it is neither one of {', '.join(PACKAGES)}, nor a folder or a "
+                f"file here, nor found at the hub, which said: {' '.join(str(error).split())[:200]}"
+            ) from error
 
 
 @lru_cache(maxsize=2)

