@@ -14,7 +14,7 @@
       fidelity_peers.py  the methods of other projects in it
     speed/        `python -m experiments.speed`: our training loop beside nanoGPT's and Hugging Face's Trainer
     objectives.py `python -m experiments.objectives`: several objectives beside Optuna, by hypervolume; problems.py: on what
-    finetuning/   `python -m experiments.finetuning`: tuned against default hyperparameters, LoRA against all weights, equal seconds
+    finetuning/   `python -m experiments.finetuning`: tuned against default hyperparameters, LoRA against all weights, equal time
     sentiment/    `python -m experiments.sentiment`: what a search gains on two sentiment tasks, beside stock Optuna
     cookbook/     `python -m experiments.cookbook`: programs of tuning guides, for the Trainer and for Optuna, rewritten on ours
     mup.py        `python -m experiments.mup`: does what was tuned on a narrow model hold on a wide one?

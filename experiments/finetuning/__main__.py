@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.finetuning.arms import ARMS, REFERENCES, measure_arm
+from experiments.finetuning.arms import ARMS, REFERENCES, measure_finetuning
 from experiments.finetuning.tables import CLAIMS, finetuning_tables
-from experiments.finetuning.tasks import TASKS, list_absent_packages
+from experiments.finetuning.tasks import TASKS, list_unavailable
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
 from experiments.ledger.ledger import Sample
@@ -35,7 +35,7 @@ SEEDS = range(5)
 WITH_GP = ("tuned", "LoRA")
 
 
-def order_arms() -> Iterator[tuple[str, str, int]]:
+def order_finetuning() -> Iterator[tuple[str, str, int]]:
     """(task, arm, seed): references, then seed by seed, so that an interrupted run is of use."""
     yield from ((task, "untrained", 0) for task in TASKS)
     yield "smollm2", "whole", 0
@@ -43,16 +43,17 @@ def order_arms() -> Iterator[tuple[str, str, int]]:
 
 
 def finetuning_measurements() -> Iterator[Measurement]:
-    """Those of `order_arms`."""
-    for task, arm, seed in order_arms():
+    """Those of `order_finetuning`."""
+    for task, arm, seed in order_finetuning():
         row = f"experiments.finetuning.arms:{'REFERENCES' if arm in REFERENCES else 'ARMS'}[{arm}]"
         models = gp_rows().values() if arm in WITH_GP else ()
-        sources = ("experiments.finetuning.arms:measure_arm", row, f"experiments.finetuning.tasks:TASKS[{task}]", *STUDY, *models)
-        yield Measurement({"task": task, "arm": arm, "seed": seed}, partial(measure_arm, task, arm, seed), sources,
+        rows = (row, f"experiments.finetuning.tasks:TASKS[{task}]")
+        sources = ("experiments.finetuning.arms:measure_finetuning", *rows, *STUDY, *models)
+        yield Measurement({"task": task, "arm": arm, "seed": seed}, partial(measure_finetuning, task, arm, seed), sources,
                           group=f"{task} {arm}")  # fmt: skip
 
 
-def compare_lines(line: Mapping[str, Any]) -> dict[str, Any]:
+def compare_finetuning(line: Mapping[str, Any]) -> dict[str, Any]:
     """What of a line does not depend on how much a machine does in a CPU second."""
     found = result(line)
     if found["arm"] in REFERENCES:
@@ -64,17 +65,17 @@ class FinetuningLedger(Ledger):
     """Shows every line; a task whose packages are not here is not measured."""
 
     def list_missing(self) -> list[Measurement]:
-        return [one for one in super().list_missing() if not list_absent_packages(one.key["task"])]
+        return [one for one in super().list_missing() if not list_unavailable(one.key["task"])]
 
     def samples(self) -> list[Sample]:
-        return [(one, line) for one, line in super().samples() if not list_absent_packages(one.key["task"])]
+        return [(one, line) for one, line in super().samples() if not list_unavailable(one.key["task"])]
 
 
 def open_finetuning(path: Path) -> Ledger:
     for task in TASKS:
-        if absent := list_absent_packages(task):
+        if absent := list_unavailable(task):
             progress(f"{task} is not measured: {', '.join(absent)} is not here")
-    return FinetuningLedger(path, list(finetuning_measurements()), compare_lines, CLAIMS)
+    return FinetuningLedger(path, list(finetuning_measurements()), compare_finetuning, CLAIMS)
 
 
 app = command(__doc__, RESULTS, open_finetuning, lambda ledger: finetuning_tables(list(ledger.latest().values())))

@@ -18,7 +18,7 @@ from typing import Any
 
 import hpo
 from experiments.finetuning.spaces import Spaces
-from experiments.finetuning.tasks import TASKS, Task
+from experiments.finetuning.tasks import TASKS, FinetuningTask
 from experiments.ledger.environment import environment
 from experiments.sentiment.budget import BudgetSpent, Monitor, search_within
 
@@ -49,7 +49,7 @@ class RungSearch:
     choose: Callable[[Spaces], hpo.Space]
     make_sampler: MakeSampler
 
-    def __call__(self, task: Task, start: Start, seed: int) -> Found:
+    def __call__(self, task: FinetuningTask, start: Start, seed: int) -> Found:
         from experiments.finetuning.training import SCORE, TextsRun
 
         monitor = start(task.seconds)
@@ -62,31 +62,31 @@ class RungSearch:
         return monitor, {}
 
 
-def train_default(task: Task, start: Start, seed: int) -> Found:
+def train_with_defaults(task: FinetuningTask, start: Start, seed: int) -> Found:
     """One training that fills the seconds. Its length, and with it its schedule, is planned from what a step costs here."""
     import transformers
 
-    from experiments.finetuning.training import make_trainer
+    from experiments.finetuning.training import open_trainer
 
     loss, steps = plan_default(task, start, seed)
     monitor, config = start(task.seconds), {**task.spaces.default, "max_steps": steps}
     transformers.set_seed(seed)  # before the model is made
-    trainer = make_trainer(task, monitor, config, seed=seed, eval_strategy="steps", eval_steps=steps // EVALUATIONS)
+    trainer = open_trainer(task, monitor, config, seed=seed, eval_strategy="steps", eval_steps=steps // EVALUATIONS)
     with suppress(BudgetSpent):
         trainer.train()
     return monitor, {"start": float(f"{loss:.6g}"), "planned": steps}
 
 
-def plan_default(task: Task, start: Start, seed: int) -> tuple[float, int]:
+def plan_default(task: FinetuningTask, start: Start, seed: int) -> tuple[float, int]:
     """The loss on the validation texts before the default's training, and for how many steps the seconds are enough, by what a
     step and an evaluation cost. None of this counts as seconds of the arm."""
     import transformers
 
-    from experiments.finetuning.training import make_trainer
+    from experiments.finetuning.training import open_trainer
 
     probe = start(float("inf"))
     transformers.set_seed(seed)
-    trainer = make_trainer(task, probe, {**task.spaces.default, "max_steps": PROBE})
+    trainer = open_trainer(task, probe, {**task.spaces.default, "max_steps": PROBE})
     loss: float = trainer.evaluate()["eval_loss"]
     times = []
     for act in (trainer.train, trainer.train, trainer.evaluate):  # the first training of a process is dearer
@@ -100,8 +100,8 @@ def plan_default(task: Task, start: Start, seed: int) -> tuple[float, int]:
 
 # -- by name -----------------------------------------------------------------------------------------------------------
 
-ARMS: Mapping[str, Callable[[Task, Start, int], Found]] = {
-    "default": train_default,
+ARMS: Mapping[str, Callable[[FinetuningTask, Start, int], Found]] = {
+    "default": train_with_defaults,
     "random": RungSearch(Spaces.whole_model, make_random),
     "tuned": RungSearch(Spaces.whole_model, make_gp),
     "LoRA": RungSearch(Spaces.adapters, make_gp),
@@ -115,7 +115,7 @@ REFERENCES: Mapping[str, Callable[[Spaces], Mapping[str, Any]]] = {  # configura
 # -- lines -------------------------------------------------------------------------------------------------------------
 
 
-def measure_arm(task: str, arm: str, seed: int) -> dict[str, Any]:
+def measure_finetuning(task: str, arm: str, seed: int) -> dict[str, Any]:
     """One arm with one seed: its best model's scores on the test texts, and what was done to find it."""
     import torch
     import transformers
@@ -123,11 +123,11 @@ def measure_arm(task: str, arm: str, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     opened = TASKS[task]()
-    found = measure_reference(opened, arm, seed) if arm in REFERENCES else measure_search(opened, arm, seed)
+    found = run_reference(opened, arm, seed) if arm in REFERENCES else run_arm(opened, arm, seed)
     return {**found, "versions": environment("torch", "transformers", "peft")}
 
 
-def measure_reference(task: Task, arm: str, seed: int) -> dict[str, Any]:
+def run_reference(task: FinetuningTask, arm: str, seed: int) -> dict[str, Any]:
     """The scores of a model that was not trained, on the test texts."""
     import transformers
 
@@ -135,8 +135,8 @@ def measure_reference(task: Task, arm: str, seed: int) -> dict[str, Any]:
     return task.judge(task.make_model(REFERENCES[arm](task.spaces)))
 
 
-def measure_search(task: Task, arm: str, seed: int, start: Start = Monitor) -> dict[str, Any]:
-    """What `measure_arm` does, for any task. RuntimeError if the seconds were over before anything was evaluated."""
+def run_arm(task: FinetuningTask, arm: str, seed: int, start: Start = Monitor) -> dict[str, Any]:
+    """What `measure_finetuning` does, for any task. RuntimeError if the seconds were over before anything was evaluated."""
     task.make_model(task.spaces.default)  # what is read once must not count as seconds of the first trial
     monitor, more = ARMS[arm](task, start, seed)
     elapsed = monitor.elapsed_seconds

@@ -24,7 +24,7 @@ ENOUGH = 2  # seeds that a comparison needs
 def finetuning_tables(lines: Sequence[Line]) -> str:
     """All that the lines say."""
     by = group_lines(lines)
-    parts = [tabulate_scores(by), tabulate_effort(by), tabulate_gains(by), tabulate_choices(by)]
+    parts = [tabulate_scores(by), tabulate_work(by), tabulate_gains(by), tabulate_choices(by)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -51,7 +51,7 @@ def format_score(found: ScoreDraws, measure: str) -> str:
     return f"{found.means[measure]:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def tabulate_effort(by: Lines) -> str:
+def tabulate_work(by: Lines) -> str:
     """Medians over seeds of what was done, and of the best loss on the validation texts."""
     rows = []
     for (task, arm), lines in by.items():
@@ -99,12 +99,12 @@ def name_verdict(gain: tuple[float, float, float]) -> str:
 def tabulate_choices(by: Lines) -> str:
     """The configuration of every best model of a search."""
     searched = ((task, arm, lines) for (task, arm), lines in by.items() if arm in ARMS and arm != "default")
-    rows = [[task, arm, seed, describe_config(line["best"]["config"])]
+    rows = [[task, arm, seed, write_choice(line["best"]["config"])]
             for task, arm, lines in searched for seed, line in sorted(lines.items())]  # fmt: skip
     return markdown_table(["task", "arm", "seed", "chosen"], rows) if rows else ""
 
 
-def describe_config(config: Mapping[str, Any]) -> str:
+def write_choice(config: Mapping[str, Any]) -> str:
     """`learning_rate 0.00012, batch_size 8`."""
     return ", ".join(f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {format_value(value)}"
                      for name, value in config.items())  # fmt: skip

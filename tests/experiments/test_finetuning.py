@@ -26,8 +26,8 @@ from transformers import default_data_collator
 from experiments.finetuning import __main__ as room
 from experiments.finetuning import arms, scores, tables, tasks
 from experiments.finetuning.spaces import MINILM, SMOLLM2, Spaces
-from experiments.finetuning.tasks import Task
-from experiments.finetuning.training import SCORE, TextsRun, make_trainer
+from experiments.finetuning.tasks import FinetuningTask
+from experiments.finetuning.training import SCORE, TextsRun, open_trainer
 from experiments.ledger.digest import OURS, Sources, is_aside
 from experiments.ledger.lines import read_lines
 from experiments.sentiment.budget import Monitor
@@ -73,21 +73,21 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(folder / name) for name in ("smollm2", "minilm")}
 
 
-def make_task(name: str, folders: Mapping[str, str], seconds: float = 36.0) -> Task:
+def make_task(name: str, folders: Mapping[str, str], seconds: float = 36.0) -> FinetuningTask:
     classes = ("one", "two") if name == "minilm" else ()
     train, valid, test = (make_rows(count, len(classes), seed) for seed, count in enumerate((18, 8, 10)))
-    return Task(folders[name], classes, train, valid, test, default_data_collator, SMALL, seconds, 6)
+    return FinetuningTask(folders[name], classes, train, valid, test, default_data_collator, SMALL, seconds, 6)
 
 
 @pytest.fixture(params=["smollm2", "minilm"])
-def task(request: pytest.FixtureRequest, folders: dict[str, str]) -> Task:
+def task(request: pytest.FixtureRequest, folders: dict[str, str]) -> FinetuningTask:
     return make_task(str(request.param), folders)
 
 
 # -- texts and scores --------------------------------------------------------------------------------------------------
 
 
-def test_losses_are_those_of_transformers(task: Task) -> None:
+def test_losses_are_those_of_transformers(task: FinetuningTask) -> None:
     """Of each text alone, and their mean."""
     model = task.make_model(SMALL.default).eval()
     found = task.judge(model)
@@ -103,16 +103,16 @@ def test_losses_are_those_of_transformers(task: Task) -> None:
 def test_pieces_stand_apart_and_begin_with_a_line() -> None:
     text = "\n".join(f"line {place:05d} of a work" + "." * 40 for place in range(400))
     tokenizer = lambda some: SimpleNamespace(input_ids=[ord(letter) for letter in some])  # noqa: E731
-    found = tasks.cut_pieces(text, 10, tokenizer)
+    found = tasks.take_pieces(text, 10, tokenizer)
     pieces = ["".join(map(chr, row["input_ids"])) for row in found]
     assert len({*pieces}) == 10 and all(piece.startswith("line ") and len(piece) == tasks.TOKENS for piece in pieces)
     assert all(row["labels"] == row["input_ids"] for row in found)
     with pytest.raises(ValueError, match="less than 64 tokens"):
-        tasks.cut_pieces("\n" * 10_000, 2, lambda some: SimpleNamespace(input_ids=[0]))
+        tasks.take_pieces("\n" * 10_000, 2, lambda some: SimpleNamespace(input_ids=[0]))
 
 
 def test_the_tweets_are_cut_into_parts() -> None:
-    if absent := tasks.list_absent_packages("minilm"):
+    if absent := tasks.list_unavailable("minilm"):
         pytest.skip(f"{', '.join(absent)} is not installed")
     found = tasks.minilm_task()
     assert (len(found.train), len(found.valid), len(found.test)) == tasks.TWEETS and found.horizon == 27 * found.rung
@@ -125,7 +125,7 @@ def test_the_tweets_are_cut_into_parts() -> None:
 @pytest.mark.slow
 def test_shakespeares_works_are_held_out_whole() -> None:
     """Reads the weights' file once for its tokenizer, which takes a minute."""
-    if absent := tasks.list_absent_packages("smollm2"):
+    if absent := tasks.list_unavailable("smollm2"):
         pytest.skip(f"{', '.join(absent)} is not installed")
     found = tasks.smollm2_task()
     assert (len(found.train), len(found.valid), len(found.test)) == tasks.PIECES and found.horizon == 27 * found.rung
@@ -161,9 +161,9 @@ def weights_of(model: Any) -> dict[str, torch.Tensor]:
     ("config", "kept"),
     [({}, "nothing"), ({"freeze_embeddings": True}, "embeddings"), ({"lora_rank": 2, "lora_targets": "all"}, "everything")],
 )
-def test_arms_train_different_weights(task: Task, config: dict[str, Any], kept: str) -> None:
+def test_arms_train_different_weights(task: FinetuningTask, config: dict[str, Any], kept: str) -> None:
     """All of them, all but the embeddings, and none: adapters leave the model's own weights as they are."""
-    trainer = make_trainer(task, Monitor(), {**SMALL.default, **config, "max_steps": 2})
+    trainer = open_trainer(task, Monitor(), {**SMALL.default, **config, "max_steps": 2})
     before = weights_of(trainer.model)
     trainer.train()
     same = {name for name, one in weights_of(trainer.model).items() if torch.equal(one, before[name])}
@@ -173,7 +173,7 @@ def test_arms_train_different_weights(task: Task, config: dict[str, Any], kept: 
 
 
 @pytest.mark.parametrize("more", [{}, {"lora_rank": 2, "lora_alpha": 8.0, "lora_targets": "attention", "lora_dropout": 0.1}])
-def test_a_budget_is_a_number_of_texts(task: Task, more: dict[str, Any], tmp_path: Path) -> None:
+def test_a_budget_is_a_number_of_texts(task: FinetuningTask, more: dict[str, Any], tmp_path: Path) -> None:
     """At any batch size; a training ends at its own epochs, and one that pauses scores as one that does not."""
     config = {"learning_rate": 1e-2, "batch_size": 2, "num_layers": 2, "warmup_ratio": 0.1, "num_train_epochs": 2, **more}
     runs = [TextsRun(task, Monitor(), config, 0, task.horizon) for _ in range(3)]
@@ -191,9 +191,9 @@ def test_a_budget_is_a_number_of_texts(task: Task, more: dict[str, Any], tmp_pat
         run.close()
 
 
-def test_a_loss_that_is_not_finite_is_no_evaluation(task: Task) -> None:
+def test_a_loss_that_is_not_finite_is_no_evaluation(task: FinetuningTask) -> None:
     monitor = Monitor()
-    trainer = make_trainer(task, monitor, {**SMALL.default, "max_steps": 1})
+    trainer = open_trainer(task, monitor, {**SMALL.default, "max_steps": 1})
     with torch.no_grad():
         next(trainer.model.parameters()).fill_(float("nan"))  # type: ignore[union-attr]
     trainer.evaluate()
@@ -206,7 +206,7 @@ def test_a_loss_that_is_not_finite_is_no_evaluation(task: Task) -> None:
 @pytest.mark.parametrize(("name", "arm"), [("smollm2", "tuned"), ("minilm", "LoRA"), ("minilm", "random"), ("minilm", "default")])
 def test_every_arm_has_the_same_seconds(folders: dict[str, str], name: str, arm: str) -> None:
     task = make_task(name, folders, 60.0 if arm == "default" else 36.0)
-    found = arms.measure_search(task, arm, 0, start_counting)
+    found = arms.run_arm(task, arm, 0, start_counting)
     assert all(seconds <= task.seconds for seconds, *_ in found["evaluations"])
     assert found["best"]["score"] == max(score for *_, score in found["evaluations"])
     assert len(found["losses"]) == 10 and np.isfinite(found["loss"])
@@ -221,7 +221,7 @@ def test_every_arm_has_the_same_seconds(folders: dict[str, str], name: str, arm:
 
 def test_the_default_is_planned_for_its_seconds(folders: dict[str, str]) -> None:
     """Twice the seconds are twice the training, and it is evaluated to its end; the probe does not count."""
-    found = {seconds: arms.measure_search(make_task("smollm2", folders, seconds), "default", 1, start_counting)
+    found = {seconds: arms.run_arm(make_task("smollm2", folders, seconds), "default", 1, start_counting)
              for seconds in (80.0, 160.0)}  # fmt: skip
     short, long = found[80.0], found[160.0]
     assert 1.8 * short["planned"] < long["planned"] < 3.5 * short["planned"]
@@ -231,15 +231,15 @@ def test_the_default_is_planned_for_its_seconds(folders: dict[str, str]) -> None
 
 def test_a_budget_too_small_for_one_evaluation_says_so(folders: dict[str, str]) -> None:
     with pytest.raises(RuntimeError, match="nothing was evaluated"):
-        arms.measure_search(make_task("smollm2", folders, 2.0), "tuned", 0, start_counting)
+        arms.run_arm(make_task("smollm2", folders, 2.0), "tuned", 0, start_counting)
 
 
-def test_references_are_not_trained(task: Task) -> None:
-    once, again = (arms.measure_reference(task, "untrained", 0) for _ in range(2))
-    whole = arms.measure_reference(task, "whole", 0)
+def test_references_are_not_trained(task: FinetuningTask) -> None:
+    once, again = (arms.run_reference(task, "untrained", 0) for _ in range(2))
+    whole = arms.run_reference(task, "whole", 0)
     assert once == again and once == whole  # both layers of these models are kept by default
     short = {"default": {**SMALL.default, "num_layers": 1}}
-    assert arms.measure_reference(SimpleNamespace(spaces=SimpleNamespace(**short), make_model=task.make_model,
+    assert arms.run_reference(SimpleNamespace(spaces=SimpleNamespace(**short), make_model=task.make_model,
                                                   judge=task.judge), "untrained", 0) != once  # type: ignore[arg-type]  # fmt: skip
 
 
@@ -259,7 +259,7 @@ def test_nothing_of_ours_is_executed_that_the_digest_does_not_cover(folders: dic
     gc.collect()  # what searches before have left closes its files
     sys.setprofile(lambda frame, event, _: run.add(frame.f_globals.get("__name__", "")))
     try:
-        arms.measure_search(make_task(name, folders, 50.0), arm, 0, start_counting)
+        arms.run_arm(make_task(name, folders, 50.0), arm, 0, start_counting)
     finally:
         sys.setprofile(None)
     ours = {module for module in run if module.partition(".")[0] in OURS and not is_aside(module)}
@@ -271,7 +271,7 @@ def test_nothing_of_ours_is_executed_that_the_digest_does_not_cover(folders: dic
 
 
 def test_references_are_measured_first_then_seed_by_seed() -> None:
-    found = [*room.order_arms()]
+    found = [*room.order_finetuning()]
     assert len({*found}) == len(found) == len([*room.finetuning_measurements()]) == 3 + 2 * 4 * 5
     assert {arm for _, arm, _ in found[:3]} == {"untrained", "whole"}
     assert [seed for *_, seed in found[3:]] == sorted(seed for *_, seed in found[3:])
@@ -280,9 +280,9 @@ def test_references_are_measured_first_then_seed_by_seed() -> None:
 def test_a_recheck_compares_what_no_speed_changes() -> None:
     line = {"task": "minilm", "seed": 0, "loss": 1.0, "first": {"score": -1.0}, "start": 1.1, "seconds": 3.0}
     for arm, same, other in (("tuned", "loss", "first"), ("default", "loss", "start"), ("untrained", "", "loss")):
-        was = room.compare_lines({**line, "arm": arm})
-        assert not same or room.compare_lines({**line, "arm": arm, same: 0.0}) == was
-        assert room.compare_lines({**line, "arm": arm, other: 0.0}) != was
+        was = room.compare_finetuning({**line, "arm": arm})
+        assert not same or room.compare_finetuning({**line, "arm": arm, same: 0.0}) == was
+        assert room.compare_finetuning({**line, "arm": arm, other: 0.0}) != was
 
 
 def make_lines(gains: Mapping[tuple[str, str], float], seeds: int = 3) -> list[dict[str, Any]]:
@@ -331,9 +331,9 @@ def test_the_command_measures_a_line_and_prints_the_tables(
 ) -> None:
     """On small models: a line is appended for every seed, and the next call measures nothing again."""
     monkeypatch.setattr(arms, "TASKS", {name: lambda name=name: make_task(name, folders, 50.0) for name in tasks.TASKS})
-    monkeypatch.setattr(arms, "measure_search", partial(arms.measure_search, start=start_counting))
-    monkeypatch.setattr(room, "order_arms", lambda: iter([("smollm2", "untrained", 0), ("minilm", "default", 0)]))
-    monkeypatch.setattr(room, "list_absent_packages", lambda task: [])
+    monkeypatch.setattr(arms, "run_arm", partial(arms.run_arm, start=start_counting))
+    monkeypatch.setattr(room, "order_finetuning", lambda: iter([("smollm2", "untrained", 0), ("minilm", "default", 0)]))
+    monkeypatch.setattr(room, "list_unavailable", lambda task: [])
     path = tmp_path / "lines.jsonl"
     for _ in range(2):
         done = CliRunner().invoke(room.app, ["--results", str(path)])
