@@ -205,7 +205,7 @@ def test_a_loss_that_is_not_finite_is_no_evaluation(task: FinetuningTask) -> Non
 
 @pytest.mark.parametrize(("name", "arm"), [("smollm2", "tuned"), ("minilm", "LoRA"), ("minilm", "random"), ("minilm", "default")])
 def test_every_arm_has_the_same_seconds(folders: dict[str, str], name: str, arm: str) -> None:
-    task = make_task(name, folders, 60.0 if arm == "default" else 36.0)
+    task = make_task(name, folders, 45.0 if arm == "default" else 36.0)
     found = arms.run_arm(task, arm, 0, start_counting)
     assert all(seconds <= task.seconds for seconds, *_ in found["evaluations"])
     assert found["best"]["score"] == max(score for *_, score in found["evaluations"])
@@ -220,11 +220,11 @@ def test_every_arm_has_the_same_seconds(folders: dict[str, str], name: str, arm:
 
 
 def test_the_default_is_planned_for_its_seconds(folders: dict[str, str]) -> None:
-    """Twice the seconds are twice the training, and it is evaluated to its end; the probe does not count."""
+    """More seconds are a longer training, and it is evaluated to its end; the probe does not count."""
     found = {seconds: arms.run_arm(make_task("smollm2", folders, seconds), "default", 1, start_counting)
-             for seconds in (80.0, 160.0)}  # fmt: skip
-    short, long = found[80.0], found[160.0]
-    assert 1.8 * short["planned"] < long["planned"] < 3.5 * short["planned"]
+             for seconds in (50.0, 80.0)}  # fmt: skip
+    short, long = found[50.0], found[80.0]
+    assert short["planned"] + 12 <= long["planned"] <= 80
     assert [steps for _, steps, _ in long["evaluations"]] == [long["planned"] // 6 * place for place in range(1, 7)]
     assert long["steps"] == long["planned"] and long["start"] == short["start"] > -long["best"]["score"]
 
@@ -251,20 +251,21 @@ def test_defaults_lie_in_the_spaces() -> None:
         assert {"learning_rate", "lora_rank", "lora_alpha", "lora_targets", "lora_dropout"} <= {*spaces.adapters().parameters}
 
 
-@pytest.mark.parametrize(("name", "arm"), [("minilm", "default"), ("smollm2", "LoRA")])
-def test_nothing_of_ours_is_executed_that_the_digest_does_not_cover(folders: dict[str, str], name: str, arm: str) -> None:
-    key = {"task": name, "arm": arm, "seed": 0}
-    sources = next(one.sources for one in room.finetuning_measurements() if one.key == key)
-    reached, run = {module for module, _ in Sources().reach(*sources)}, set()
-    gc.collect()  # what searches before have left closes its files
-    sys.setprofile(lambda frame, event, _: run.add(frame.f_globals.get("__name__", "")))
-    try:
-        arms.run_arm(make_task(name, folders, 50.0), arm, 0, start_counting)
-    finally:
-        sys.setprofile(None)
-    ours = {module for module in run if module.partition(".")[0] in OURS and not is_aside(module)}
-    ours -= {"hpo"}  # which looks up names when they are asked for first
-    assert len(ours) > 6 and ours - reached == set()
+def test_nothing_of_ours_is_executed_that_the_digest_does_not_cover(folders: dict[str, str]) -> None:
+    read = Sources()
+    for name, arm in (("minilm", "default"), ("smollm2", "LoRA")):
+        key = {"task": name, "arm": arm, "seed": 0}
+        sources = next(one.sources for one in room.finetuning_measurements() if one.key == key)
+        reached, run = {module for module, _ in read.reach(*sources)}, set()
+        gc.collect()  # what searches before have left closes its files
+        sys.setprofile(lambda frame, event, _, run=run: run.add(frame.f_globals.get("__name__", "")))  # type: ignore[misc]
+        try:
+            arms.run_arm(make_task(name, folders, 36.0), arm, 0, start_counting)
+        finally:
+            sys.setprofile(None)
+        ours = {module for module in run if module.partition(".")[0] in OURS and not is_aside(module)}
+        ours -= {"hpo"}  # which looks up names when they are asked for first
+        assert len(ours) > 5 and ours - reached == set()
 
 
 # -- lines and tables --------------------------------------------------------------------------------------------------
@@ -330,7 +331,7 @@ def test_the_command_measures_a_line_and_prints_the_tables(
     folders: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On small models: a line is appended for every seed, and the next call measures nothing again."""
-    monkeypatch.setattr(arms, "TASKS", {name: lambda name=name: make_task(name, folders, 50.0) for name in tasks.TASKS})
+    monkeypatch.setattr(arms, "TASKS", {name: lambda name=name: make_task(name, folders, 36.0) for name in tasks.TASKS})
     monkeypatch.setattr(arms, "run_arm", partial(arms.run_arm, start=start_counting))
     monkeypatch.setattr(room, "order_finetuning", lambda: iter([("smollm2", "untrained", 0), ("minilm", "default", 0)]))
     monkeypatch.setattr(room, "list_unavailable", lambda task: [])
