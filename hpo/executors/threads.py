@@ -59,6 +59,9 @@ class Threads:
         holds = [worker for worker in self._idle if job.trial in worker.held]
         worker = holds[0] if holds else self._idle[0]
         self._idle.remove(worker)
+        if not holds and self.kind == "report":  # what is parked has no checkpoint: elsewhere it would begin anew
+            for _, other, _ in self._running.values():
+                worker.take_over(other, job.trial)
         self._running[job.key] = job, worker, time.monotonic()
         self._threads[worker] = threading.Thread(target=self._execute, args=(worker, job, attempts or {}), daemon=True)
         self._threads[worker].start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import warnings
 from collections import OrderedDict
@@ -47,6 +48,7 @@ class Worker:
         self.rested = time.perf_counter()  # when its last job ended
         self.kind = kind(objective)
         self.held: OrderedDict[int, tuple[Key, Any]] = OrderedDict()  # by trial, the least recently trained first
+        self._lock = threading.RLock()  # of `held`: another thread may take one over
 
     def execute(self, job: Job, attempts: Mapping[Key, int] | None = None) -> Result | Lost:
         """The job's result; whatever the objective raises is its error. Lost if its checkpoint cannot be written or read.
@@ -102,7 +104,8 @@ class Worker:
         if found is not None and (resumed := self._resume(job, found)) is not None:
             self._release(job.trial)
             return resumed
-        key, run = self.held.pop(job.trial, (None, None))
+        with self._lock:
+            key, run = self.held.pop(job.trial, (None, None))
         if run is not None and key == job.source:
             return run
         if run is not None:
@@ -166,15 +169,25 @@ class Worker:
         if isinstance(run, FunctionRun) or job.until >= self.horizon:
             _close(run)
             return
-        self.held[job.trial] = job.key, run
-        while len(self.held) > (PARKED if isinstance(run, ReportRun) else HELD):
-            oldest = next(iter(self.held))
-            lowest = min(self.held, key=lambda trial: self.held[trial][0][1])  # the first of equals
-            self._release(lowest if isinstance(run, ReportRun) else oldest)
+        with self._lock:
+            self.held[job.trial] = job.key, run
+            while len(self.held) > (PARKED if isinstance(run, ReportRun) else HELD):
+                oldest = next(iter(self.held))
+                lowest = min(self.held, key=lambda trial: self.held[trial][0][1])  # the first of equals
+                self._release(lowest if isinstance(run, ReportRun) else oldest)
 
     def _release(self, trial: int) -> None:
-        _, run = self.held.pop(trial, (None, None))
+        with self._lock:
+            _, run = self.held.pop(trial, (None, None))
         _close(run)
+
+    def take_over(self, other: Worker, trial: int) -> None:
+        """Holds what another worker of this process holds of a trial, if it still does; that one may be at work with another."""
+        with other._lock:
+            found = other.held.pop(trial, None)
+        if found is not None:
+            with self._lock:
+                self.held[trial] = found
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Drops held Runs at these keys, which no job will name again: a parked trial that is not continued is closed."""

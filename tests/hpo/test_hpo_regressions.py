@@ -96,6 +96,34 @@ def test_what_is_not_continued_is_closed_while_the_study_runs(make: Callable[[An
     assert len(closed) > 20 and max(peak) < 12, "parked threads pile up"
 
 
+def test_a_parked_trial_goes_on_in_whichever_thread_is_free() -> None:
+    """It is parked in one worker, which is at work with another trial; in the other worker it would begin anew."""
+    began, gate = list[float](), threading.Event()
+
+    def objective(config: Any, report: Any) -> None:
+        began.append(config["x"])
+        if config["x"] == 2.0:
+            gate.wait()
+        for step in range(1, 10):
+            report(step, config["x"])
+
+    executor = Threads(objective, 9, workers=2)
+
+    def finish(*jobs: Job) -> Any:
+        for job in jobs:
+            executor.submit(job)
+        return executor.wait()
+
+    assert finish(Job(0, {"x": 0.0}, 1))[0].trial == 0
+    assert finish(Job(1, {"x": 1.0}, 1), Job(2, {"x": 2.0}, 1))[0].trial == 1
+    (busy,) = (worker for job, worker, _ in executor._running.values() if job.trial == 2)
+    assert [*busy.held] == [0], "where the third trial stands, the first is parked"
+    _, result = finish(Job(0, {"x": 0.0}, 3, (0, 1)))
+    assert began.count(0.0) == 1 and [step for step, _ in result.curve] == [2, 3]
+    gate.set()
+    executor.close()
+
+
 def test_reports_coarser_than_rungs_train_no_further_than_they_must() -> None:
     steps: list[int] = []
 
