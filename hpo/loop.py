@@ -126,7 +126,8 @@ class Loop:
             self._record(*outcome)
             return True
         if self.end is not None and time.monotonic() >= self.end:
-            self._limit("seconds")
+            if not is_over(self.history):  # else it was noted when no more was asked for
+                self._limit("seconds")
             return False
         self._look()
         return True
