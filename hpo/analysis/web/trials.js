@@ -124,7 +124,7 @@ const timelinePanel = () => {
 
 // Who drives the study now, and what is known of its lease; only on a live page.
 const driversPanel = () => {
-  const body = el("tbody"), head = ["driver", "who", "in flight", "state"].map((text) => el("th", {}, text));
+  const body = el("tbody"), head = ["driver", "who", "in flight", "state"].map((text) => el("th", { className: "left" }, text));
   const update = (study) => body.replaceChildren(...study.drivers.map((row) => el("tr", {}, ...row.map((cell) => el("td", { className: "left" }, cell)))));
   return { box: el("div", { className: "table" }, el("table", {}, el("thead", {}, el("tr", {}, ...head)), body)), update, isShown: (study) => Boolean(study.drivers && study.drivers.length) };
 };
