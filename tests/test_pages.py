@@ -67,8 +67,8 @@ def shown(page: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("compare", 8), ("rungs", 3), ("events", 29), ("waiting", 31), ("curves", 6), ("fidelity", 36), ("objectives", 10),
-     ("front", 7), ("population", 10)],
+    [("decoding", 3), ("compare", 8), ("rungs", 3), ("events", 29), ("waiting", 31), ("curves", 6), ("fidelity", 36),
+     ("objectives", 10), ("front", 7), ("population", 10)],
 )  # fmt: skip
 def test_tables_are_those_of_the_stored_results(name: str, count: int) -> None:
     """Every row of the first table that a command prints has one on the page, whatever it is called there: all of its cells but
