@@ -1,6 +1,6 @@
 """Lists by SmolLM2-135M: is tuned decoding better than greedy and default decoding, each with its best prompt?
 
-    python -m experiments.decoding                  # measures what is missing (twenty-five minutes of one core), prints the tables
+    python -m experiments.decoding                  # measures what is missing (25 minutes of one core), prints the tables
     python -m experiments.decoding --seconds 600    # begins nothing after ten minutes; the same command goes on
     python -m experiments.decoding --table          # only prints them, from experiments/results/decoding.jsonl
 
