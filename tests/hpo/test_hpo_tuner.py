@@ -13,6 +13,7 @@ import pytest
 import hpo
 from hpo.tuner import double_rungs, recall
 from tests.hpo.commands import environment
+from tests.hpo.test_hpo_cli_watching import hear_interrupts
 from tests.hpo.test_hpo_executors import until
 
 SCRIPT = """
@@ -160,14 +161,15 @@ def test_commands_have_their_devices(tmp_path: Path) -> None:
 TUNED = """
 import hpo
 words = "{python} -c 'import time; print(\\"loss\\", {{lr}}, flush=True); time.sleep(900)'"
-hpo.Tuner(words, {{"name": "loss", "regex": r"loss (\\S+)"}}, {{"lr": (0.1, 1.0)}}, max_parallel_jobs=1, log="a.db").fit()
+hpo.Tuner(words, {{"name": "loss", "regex": r"loss (\\S+)"}}, {{"lr": (0.1, 1.0)}}, "Random", 9, 1, "Off", log="a.db").fit()
 """
 
 
 def test_ctrl_c_ends_it_with_a_sentence_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "tuned.py").write_text(TUNED.format(python=sys.executable))
     command = [sys.executable, str(tmp_path / "tuned.py")]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
+    pipes = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_interrupts}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), **pipes) as driver:
         until(lambda: any(path.read_text() for path in tmp_path.glob("a.trials/0/stdout.txt")))
         driver.send_signal(signal.SIGINT)
         assert driver.stderr is not None
