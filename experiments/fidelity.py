@@ -33,7 +33,6 @@ from experiments.fidelity_peers import INSTALL, OTHERS
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
 from experiments.ledger.environment import environment
-from experiments.ledger.lines import Record
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
 from hpo import Float, Optimizer, Space, Stop, Study
@@ -260,16 +259,6 @@ def speed_up(mine: Any, targets: Any, n: int) -> str:
     return f"{np.median(ratios):.1f}x [{low:.1f}, {high:.1f}], {np.mean(ratios > 0):.0%}"
 
 
-class FidelityLedger(Ledger):
-    """Shows every line; what has no data or no package here is not measured."""
-
-    def list_missing(self) -> list[Measurement]:
-        return [one for one in super().list_missing() if can_measure(one)]
-
-    def samples(self) -> list[tuple[Measurement, Record]]:
-        return [sample for sample in super().samples() if can_measure(sample[0])]
-
-
 def can_measure(one: Measurement) -> bool:
     """Whether TaskSet's file is here, and the packages of a method of another project."""
     peer = OTHERS.get(one.key["method"])
@@ -280,7 +269,7 @@ def open_fidelity(path: Path) -> Ledger:
     """The ledger, and one sentence for each thing that cannot be measured here."""
     if not has_taskset():
         progress(f"nothing is measured: it needs {TASKSET} below the folder of shared data (HPO_DATA)")
-    ledger = FidelityLedger(path, list(fidelity_measurements()))
+    ledger = Ledger(path, list(fidelity_measurements()), can_measure=can_measure)
     there = ledger.current()
     for method in dict.fromkeys(one.key["method"] for one in ledger.measurements if one.name not in there):
         if method in OTHERS and not OTHERS[method].is_here:

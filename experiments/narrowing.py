@@ -31,7 +31,7 @@ from experiments.benchmark.tasks import SUITES, TASKS, Task
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY
-from experiments.paired import TaskLedger, count_clear, interval, over_tasks, scale_of, score
+from experiments.paired import count_clear, interval, over_tasks, scale_of, score
 from hpo import History, Key, Narrowing, Optimizer, Space, Study
 from hpo.optimizers.narrowing import Position
 
@@ -152,7 +152,7 @@ def narrowing_by_task(lines: Lines) -> str:
 
 
 def open_narrowing(path: Path) -> Ledger:
-    return TaskLedger(path, list(narrowing_measurements()), lambda task: all_tasks()[task].is_available)
+    return Ledger(path, list(narrowing_measurements()), can_measure=lambda one: all_tasks()[one.key["task"]].is_available)
 
 
 app = command(__doc__, RESULTS, open_narrowing, lambda ledger: narrowing_tables(list(ledger.latest().values())))

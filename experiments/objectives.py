@@ -40,7 +40,6 @@ from experiments.ledger.command import (
     use_data,
 )
 from experiments.ledger.environment import environment
-from experiments.ledger.lines import Record
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
 from experiments.problems import PROBLEMS, VectorProblem
@@ -293,22 +292,12 @@ def draw_volumes(found: Mapping[str, Shares], path: Path) -> None:
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
-class ObjectivesLedger(Ledger):
-    """Shows every line; problems whose file is not there are not measured."""
-
-    def list_missing(self) -> list[Measurement]:
-        return [one for one in super().list_missing() if PROBLEMS[str(one.key["problem"])].is_available]
-
-    def samples(self) -> list[tuple[Measurement, Record]]:
-        return [(one, line) for one, line in super().samples() if PROBLEMS[str(one.key["problem"])].is_available]
-
-
 def open_objectives(path: Path) -> Ledger:
     """The ledger, and one sentence for what cannot be measured here."""
     absent = [name for name, problem in PROBLEMS.items() if not problem.is_available]
     if absent:
         progress(f"{', '.join(absent)} are not measured: their files are not below the folder of shared data (HPO_DATA)")
-    return ObjectivesLedger(path, list(objectives_measurements()))
+    return Ledger(path, list(objectives_measurements()), can_measure=lambda one: PROBLEMS[str(one.key["problem"])].is_available)
 
 
 app = new_app()

@@ -8,16 +8,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from experiments.benchmark.tasks import Task
-from experiments.ledger import Ledger, Measurement
-from experiments.ledger.lines import Record
 
 FLOOR = 1e-3
 DRAWS = 400
@@ -58,17 +55,3 @@ def count_clear(by_task: Mapping[str, np.ndarray]) -> tuple[int, int]:
     """On how many tasks the interval lies below zero, and on how many above it."""
     ends = [(np.mean(values) - half_width(values), np.mean(values) + half_width(values)) for values in by_task.values()]
     return sum(bool(high < 0) for _, high in ends), sum(bool(low > 0) for low, _ in ends)
-
-
-class TaskLedger(Ledger):
-    """Shows every line; what needs a file that is not here is not measured. is_here(task) says whether it is."""
-
-    def __init__(self, path: Path, measurements: Sequence[Measurement], is_here: Callable[[str], bool]) -> None:
-        super().__init__(path, measurements)
-        self.is_here = is_here
-
-    def list_missing(self) -> list[Measurement]:
-        return [one for one in super().list_missing() if self.is_here(one.key["task"])]
-
-    def samples(self) -> list[tuple[Measurement, Record]]:
-        return [(one, line) for one, line in super().samples() if self.is_here(one.key["task"])]

@@ -34,7 +34,7 @@ from experiments.benchmark.tasks import HARTMANN6, TASKS, Task
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
-from experiments.paired import TaskLedger, interval, scale_of, score
+from experiments.paired import interval, scale_of, score
 from hpo import Int, LlamaTune, Optimizer, Space, Study
 
 RESULTS = Path(__file__).parent / "results" / "projection.jsonl"
@@ -209,7 +209,7 @@ def compare_ways(by: Mapping[Any, Mapping[int, Any]], task: str, sampler: str, w
 
 
 def open_projection(path: Path) -> Ledger:
-    return TaskLedger(path, list(projection_measurements()), lambda task: FUNCTIONS[task].is_available)
+    return Ledger(path, list(projection_measurements()), can_measure=lambda one: FUNCTIONS[one.key["task"]].is_available)
 
 
 app = command(__doc__, RESULTS, open_projection, lambda ledger: projection_tables(list(ledger.latest().values())))

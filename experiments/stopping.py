@@ -31,10 +31,10 @@ from experiments.benchmark.tables import WORST, taskset_space
 from experiments.benchmark.tasks import TASKS, Task
 from experiments.curves.data import EPOCHS, RUNGS, curves_of, has_taskset
 from experiments.fidelity import TASKS as CURVES
-from experiments.ledger import Measurement, command
+from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.markdown import markdown_table
 from experiments.ledger.sources import STUDY, gp_rows
-from experiments.paired import TaskLedger, half_width, interval, scale_of
+from experiments.paired import half_width, interval, scale_of
 from hpo import Optimizer, RegretBound, Simulator, Space, Stop, Study
 from hpo.stop_rules import Model
 
@@ -253,8 +253,11 @@ def has_file(task: str) -> bool:
     return has_taskset() if task in CURVES else TASKS[task].is_available
 
 
-app = command(__doc__, RESULTS, lambda path: TaskLedger(path, list(stopping_measurements()), has_file),
-              lambda ledger: stopping_tables(list(ledger.latest().values())))  # fmt: skip
+def open_stopping(path: Path) -> Ledger:
+    return Ledger(path, list(stopping_measurements()), can_measure=lambda one: has_file(one.key["task"]))
+
+
+app = command(__doc__, RESULTS, open_stopping, lambda ledger: stopping_tables(list(ledger.latest().values())))
 
 if __name__ == "__main__":
     app()

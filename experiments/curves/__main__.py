@@ -23,7 +23,6 @@ from experiments.curves.online import METHODS, SPENT, measure_search
 from experiments.curves.tables import curves_tables
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
-from experiments.ledger.lines import Record
 from experiments.ledger.sources import STUDY, gp_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "curves.jsonl"
@@ -54,16 +53,6 @@ def curves_measurements() -> Iterator[Measurement]:
             yield from (curves_measurement("offline", source, draw, n, model) for n in sizes for model in MODELS)
 
 
-class CurvesLedger(Ledger):
-    """Shows every line; without TaskSet's file only the language models are measured."""
-
-    def list_missing(self) -> list[Measurement]:
-        return [one for one in super().list_missing() if is_here(one)]
-
-    def samples(self) -> list[tuple[Measurement, Record]]:
-        return [(one, line) for one, line in super().samples() if is_here(one)]
-
-
 def is_here(one: Measurement) -> bool:
     """Whether the curves of a measurement are on this machine."""
     return one.key["source"] == LANGUAGE_MODELS or has_taskset()
@@ -73,7 +62,7 @@ def open_curves(path: Path) -> Ledger:
     """The ledger, and one sentence for what cannot be measured here."""
     if not has_taskset():
         progress(f"TaskSet's curves are not measured: they need {TASKSET} below the folder of shared data (HPO_DATA)")
-    return CurvesLedger(path, list(curves_measurements()))
+    return Ledger(path, list(curves_measurements()), can_measure=is_here)
 
 
 app = command(__doc__, RESULTS, open_curves, lambda ledger: curves_tables(list(ledger.latest().values())))

@@ -20,7 +20,6 @@ from experiments.decoding.smollm2 import list_absent_packages
 from experiments.decoding.tables import CLAIM, decoding_tables
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
-from experiments.ledger.ledger import Sample
 from experiments.ledger.measurement import result
 from experiments.ledger.sources import STUDY, gp_rows
 
@@ -43,20 +42,10 @@ def compare_decoding(line: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in result(line).items() if name != "seconds"}
 
 
-class DecodingLedger(Ledger):
-    """Shows every line; measures only where the model is."""
-
-    def list_missing(self) -> list[Measurement]:
-        return [] if list_absent_packages() else super().list_missing()
-
-    def samples(self) -> list[Sample]:
-        return [] if list_absent_packages() else super().samples()
-
-
 def open_decoding(path: Path) -> Ledger:
     if absent := list_absent_packages():
         progress(f"nothing is measured: {', '.join(absent)} is not here")
-    return DecodingLedger(path, list(decoding_measurements()), compare_decoding, claims=[CLAIM])
+    return Ledger(path, list(decoding_measurements()), compare_decoding, [CLAIM], lambda one: not list_absent_packages())
 
 
 app = command(__doc__, RESULTS, open_decoding, lambda ledger: decoding_tables(list(ledger.latest().values())))

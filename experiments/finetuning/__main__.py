@@ -26,7 +26,6 @@ from experiments.finetuning.tables import CLAIMS, finetuning_tables
 from experiments.finetuning.tasks import TASKS, list_unavailable
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
-from experiments.ledger.ledger import Sample
 from experiments.ledger.measurement import result
 from experiments.ledger.sources import STUDY, gp_rows
 
@@ -61,21 +60,12 @@ def compare_finetuning(line: Mapping[str, Any]) -> dict[str, Any]:
     return {name: found[name] for name in ("task", "arm", "seed", "start" if found["arm"] == "default" else "first")}
 
 
-class FinetuningLedger(Ledger):
-    """Shows every line; a task whose packages are not here is not measured."""
-
-    def list_missing(self) -> list[Measurement]:
-        return [one for one in super().list_missing() if not list_unavailable(one.key["task"])]
-
-    def samples(self) -> list[Sample]:
-        return [(one, line) for one, line in super().samples() if not list_unavailable(one.key["task"])]
-
-
 def open_finetuning(path: Path) -> Ledger:
     for task in TASKS:
         if absent := list_unavailable(task):
             progress(f"{task} is not measured: {', '.join(absent)} is not here")
-    return FinetuningLedger(path, list(finetuning_measurements()), compare_finetuning, CLAIMS)
+    measurements = list(finetuning_measurements())
+    return Ledger(path, measurements, compare_finetuning, CLAIMS, lambda one: not list_unavailable(one.key["task"]))
 
 
 app = command(__doc__, RESULTS, open_finetuning, lambda ledger: finetuning_tables(list(ledger.latest().values())))

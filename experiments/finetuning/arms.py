@@ -139,18 +139,7 @@ def run_arm(task: FinetuningTask, arm: str, seed: int, start: Start = Monitor) -
     """What `measure_finetuning` does, for any task. RuntimeError if the seconds were over before anything was evaluated."""
     task.make_model(task.spaces.default)  # what is read once must not count as seconds of the first trial
     monitor, more = ARMS[arm](task, start, seed)
-    elapsed = monitor.elapsed_seconds
-    if monitor.best is None:
-        raise RuntimeError(f"nothing was evaluated within {task.seconds:.0f} CPU seconds")
-    model = task.make_model(monitor.best["config"])
+    found = monitor.conclude()  # before the test texts are read
+    model = task.make_model(found["best"]["config"])
     model.load_state_dict(monitor.weights)
-    return {
-        **task.judge(model),
-        **more,
-        "seconds": round(elapsed, 1),
-        "best": monitor.best,
-        "first": monitor.first,
-        "configurations": len(monitor.configs),
-        "steps": monitor.steps,
-        "evaluations": monitor.evaluations,
-    }
+    return {**task.judge(model), **more, **found}

@@ -7,9 +7,7 @@ from itertools import product
 from statistics import median
 from typing import Any
 
-from experiments.finetuning.arms import ARMS, REFERENCES
 from experiments.finetuning.scores import SHOWN, draw_lines, find_gain, measure_of
-from experiments.finetuning.tasks import TASKS
 from experiments.ledger.claims import Claim, Verdict
 from experiments.ledger.markdown import markdown_table
 from experiments.sentiment.scores import ScoreDraws
@@ -19,6 +17,10 @@ Line = Mapping[str, Any]
 Lines = Mapping[tuple[str, str], Mapping[int, Line]]  # by task and arm, then by seed
 PAIRS = (("tuned", "default"), ("LoRA", "default"), ("random", "default"), ("tuned", "random"), ("LoRA", "tuned"))
 ENOUGH = 2  # seeds that a comparison needs
+CLAIMED = 5  # seeds that a claim needs
+# Plain names: a claim's digest covers what its rule names, which must not be the trainings.
+NAMES = ("minilm", "smollm2")
+ORDER = ("untrained", "whole", "default", "random", "tuned", "LoRA")
 
 
 def finetuning_tables(lines: Sequence[Line]) -> str:
@@ -32,7 +34,7 @@ def group_lines(lines: Sequence[Line]) -> dict[tuple[str, str], dict[int, Line]]
     by: dict[tuple[str, str], dict[int, Line]] = {}
     for line in lines:
         by.setdefault((line["task"], line["arm"]), {})[line["seed"]] = line
-    return {key: by[key] for key in product(TASKS, (*REFERENCES, *ARMS)) if key in by}
+    return {key: by[key] for key in product(NAMES, ORDER) if key in by}
 
 
 def tabulate_scores(by: Lines) -> str:
@@ -55,7 +57,7 @@ def tabulate_work(by: Lines) -> str:
     """Medians over seeds of what was done, and of the best loss on the validation texts."""
     rows = []
     for (task, arm), lines in by.items():
-        if arm in ARMS:
+        if all("evaluations" in line for line in lines.values()):
             each = lines.values()
             counts = [median(line["configurations"] for line in each), median(len(line["evaluations"]) for line in each),
                       median(line["steps"] for line in each), median(line["seconds"] for line in each)]  # fmt: skip
@@ -80,7 +82,7 @@ def list_gains(by: Lines, task: str) -> Iterator[tuple[str, str, int, str, tuple
 def tabulate_gains(by: Lines) -> str:
     """How much better an arm is than another on the test texts, over the seeds that both have."""
     rows = [[task, f"{arm} beside {other}", seeds, SHOWN[measure], format_gain(gain), name_verdict(gain)]
-            for task in TASKS for arm, other, seeds, measure, gain in list_gains(by, task)]  # fmt: skip
+            for task in NAMES for arm, other, seeds, measure, gain in list_gains(by, task)]  # fmt: skip
     return markdown_table(["task", "arms", "seeds", "measure", "better by", "verdict"], rows) if rows else ""
 
 
@@ -98,7 +100,7 @@ def name_verdict(gain: tuple[float, float, float]) -> str:
 
 def tabulate_choices(by: Lines) -> str:
     """The configuration of every best model of a search."""
-    searched = ((task, arm, lines) for (task, arm), lines in by.items() if arm in ARMS and arm != "default")
+    searched = ((task, arm, lines) for (task, arm), lines in by.items() if arm in ("random", "tuned", "LoRA"))
     rows = [[task, arm, seed, write_choice(line["best"]["config"])]
             for task, arm, lines in searched for seed, line in sorted(lines.items())]  # fmt: skip
     return markdown_table(["task", "arm", "seed", "chosen"], rows) if rows else ""
@@ -116,10 +118,11 @@ def write_choice(config: Mapping[str, Any]) -> str:
 def judge_pair(lines: Sequence[Line], arm: str, other: str) -> Verdict:
     """Whether an arm is better than another on every task, and by how much on each."""
     by = group_lines(lines)
-    found = {task: (seeds, measure, gain) for task in TASKS for mine, its, seeds, measure, gain in list_gains(by, task)
-             if (mine, its) == (arm, other)}  # fmt: skip
-    if len(found) < len(TASKS):
-        return Verdict(None, f"{ENOUGH} seeds of both on {', '.join(task for task in TASKS if task not in found)} are missing")
+    found = {task: (seeds, measure, gain) for task in NAMES for mine, its, seeds, measure, gain in list_gains(by, task)
+             if (mine, its) == (arm, other) and seeds >= CLAIMED}  # fmt: skip
+    if len(found) < len(NAMES):
+        absent = ", ".join(task for task in NAMES if task not in found)
+        return Verdict(None, f"of {CLAIMED} seeds of both on {absent} some are missing")
     said = [f"{task} {SHOWN[measure]} {name_verdict(gain)}, better by {format_gain(gain)} over {seeds} seeds"
             for task, (seeds, measure, gain) in found.items()]  # fmt: skip
     return Verdict(all(gain[1] > 0 for *_, gain in found.values()), "; ".join(said))

@@ -31,6 +31,7 @@ class Ledger:
 
     compare  the part of a line that a recheck compares; by default all but versions, machine and the ledger's own fields
     claims   the claims for which the lines are measured: their digests are stored with every line
+    can_measure   whether a measurement has its data and packages here; others are shown, and neither measured nor rechecked
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Ledger:
         measurements: Sequence[Measurement],
         compare: Callable[[Mapping[str, Any]], Mapping[str, Any]] = result,
         claims: Sequence[Claim] = (),
+        can_measure: Callable[[Measurement], bool] = lambda one: True,
     ) -> None:
         self.path, self.measurements, self.compare, self.claims = path, list(measurements), compare, list(claims)
+        self.can_measure = can_measure
 
     @classmethod
     def of_file(cls, path: Path, fields: Sequence[str], make: Callable[..., Measurement | None]) -> Ledger:
@@ -91,9 +94,9 @@ class Ledger:
         return {name: line for name, line in self.latest().items() if not self.by_name[name].is_current(line)}
 
     def list_missing(self) -> list[Measurement]:
-        """The measurements that have no current line."""
+        """The measurements that have no current line and can be measured here."""
         there = self.current()
-        return [one for one in self.measurements if one.name not in there]
+        return [one for one in self.measurements if one.name not in there and self.can_measure(one)]
 
     def warnings(self) -> list[str]:
         """A sentence if some lines of the tables are older than the code; else nothing."""
@@ -159,12 +162,13 @@ class Ledger:
 
     def samples(self) -> list[Sample]:
         """For every group, and for each of the older sources that made its stale lines, the first line in the order of
-        measurements. A line whose task has a new definition is no sample, since it cannot come out the same.
+        measurements that can be measured here. A line whose task has a new definition is no sample, since it cannot come out
+        the same.
         """
         found: dict[Origin, tuple[Measurement, Record]] = {}
         for name, line in self.list_stale().items():
             one = self.by_name[name]
-            if one.is_same_task(line):
+            if one.is_same_task(line) and self.can_measure(one):
                 found.setdefault((one.group, line.get("digest")), (one, line))
         return list(found.values())
 

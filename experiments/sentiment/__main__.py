@@ -25,7 +25,6 @@ from typing import Any
 
 from experiments.ledger import Ledger, Measurement, command
 from experiments.ledger.command import progress
-from experiments.ledger.ledger import Sample
 from experiments.ledger.measurement import result
 from experiments.ledger.sources import STUDY, gp_rows, training_rows
 from experiments.sentiment.arms import measure_arm
@@ -74,21 +73,11 @@ def compare_lines(line: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in ("seconds", "evaluations")}
 
 
-class SentimentLedger(Ledger):
-    """Shows every line; a task whose packages or data are not here is not measured."""
-
-    def list_missing(self) -> list[Measurement]:
-        return [one for one in super().list_missing() if not list_absent(one.key["task"])]
-
-    def samples(self) -> list[Sample]:
-        return [(one, line) for one, line in super().samples() if not list_absent(one.key["task"])]
-
-
 def open_sentiment(path: Path) -> Ledger:
     for task in CORPORA:
         if absent := list_absent(task):
             progress(f"{task} is not measured: {', '.join(absent)} is not here")
-    return SentimentLedger(path, list(sentiment_measurements()), compare_lines)
+    return Ledger(path, list(sentiment_measurements()), compare_lines, can_measure=lambda one: not list_absent(one.key["task"]))
 
 
 app = command(__doc__, RESULTS, open_sentiment, lambda ledger: sentiment_tables(list(ledger.latest().values())))

@@ -104,18 +104,8 @@ def measure_learner(learner: Learner, arm: Arm, seed: int, seconds: float) -> di
         return score_predictions(corpus, learner.truth, np.full(len(learner.truth), corpus.majority))
     with suppress(BudgetSpent):
         arm.search(learner, monitor, seed)
-    elapsed = monitor.elapsed_seconds
-    if monitor.best is None:
-        raise RuntimeError(f"nothing was evaluated within {monitor.seconds:.0f} CPU seconds")
-    return {
-        **score_predictions(corpus, learner.truth, learner.predict(monitor.weights)),
-        "seconds": round(elapsed, 1),
-        "best": monitor.best,
-        "first": monitor.first,
-        "configurations": len(monitor.configs),
-        "steps": monitor.steps,
-        "evaluations": monitor.evaluations,
-    }
+    found = monitor.conclude()  # before the test texts are read
+    return {**score_predictions(corpus, learner.truth, learner.predict(monitor.weights)), **found}
 
 
 def score_predictions(corpus: LabelledTexts, truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:

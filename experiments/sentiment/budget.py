@@ -66,6 +66,20 @@ class Monitor:
         if self.best is None or score > self.best["score"]:
             self.best, self.weights = said, {name: weight.detach().clone() for name, weight in weights.items()}
 
+    def conclude(self) -> dict[str, Any]:
+        """What a line holds of the search: its CPU seconds until now, and what was done in them. RuntimeError if nothing was
+        evaluated."""
+        if self.best is None:
+            raise RuntimeError(f"nothing was evaluated within {self.seconds:.0f} CPU seconds")
+        return {
+            "seconds": round(self.elapsed_seconds, 1),
+            "best": self.best,
+            "first": self.first,
+            "configurations": len(self.configs),
+            "steps": self.steps,
+            "evaluations": self.evaluations,
+        }
+
 
 def search_within(
     monitor: Monitor, build: Objective, optimizer: hpo.Optimizer, score: str, horizon: int, unit: str = "steps"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hpo.commands.child import Child, Running
 from hpo.commands.errors import CommandError
@@ -165,8 +165,8 @@ class Command:
 
 
 @dataclass(frozen=True)
-class SingleCommand:
-    """f(config): the last value of every metric."""
+class CommandObjective:
+    """What all three kinds of objectives have of `ObjectiveHooks`."""
 
     command: Command
 
@@ -176,8 +176,13 @@ class SingleCommand:
     def stop(self) -> None:
         self.command.stop()
 
-    def bind_trial(self, number: int, seed: int) -> SingleCommand:
-        return SingleCommand(self.command.bind_trial(number, seed))
+    def bind_trial(self, number: int, seed: int) -> Self:
+        return replace(self, command=self.command.bind_trial(number, seed))
+
+
+@dataclass(frozen=True)
+class SingleCommand(CommandObjective):
+    """f(config): the last value of every metric."""
 
     def __call__(self, config: Mapping[str, Any]) -> dict[str, float]:
         values: dict[str, float] = {}
@@ -188,19 +193,8 @@ class SingleCommand:
 
 
 @dataclass(frozen=True)
-class ReportedCommand:
+class ReportedCommand(CommandObjective):
     """f(config, report): reports while the command runs, and suspends it meanwhile, so that it stands still at a rung."""
-
-    command: Command
-
-    def check_space(self, space: Space) -> None:
-        self.command.check_space(space)
-
-    def stop(self) -> None:
-        self.command.stop()
-
-    def bind_trial(self, number: int, seed: int) -> ReportedCommand:
-        return ReportedCommand(self.command.bind_trial(number, seed))
 
     def __call__(self, config: Mapping[str, Any], report: Callable[[int, Any], None]) -> dict[str, float]:
         values: dict[str, float] = {}
@@ -215,19 +209,8 @@ class ReportedCommand:
 
 
 @dataclass(frozen=True)
-class ResumedCommand:
+class ResumedCommand(CommandObjective):
     """A Run factory of a command that goes on from a folder."""
-
-    command: Command
-
-    def check_space(self, space: Space) -> None:
-        self.command.check_space(space)
-
-    def stop(self) -> None:
-        self.command.stop()
-
-    def bind_trial(self, number: int, seed: int) -> ResumedCommand:
-        return ResumedCommand(self.command.bind_trial(number, seed))
 
     def __call__(self, config: Mapping[str, Any], seed: int, horizon: int) -> CommandRun:
         return CommandRun(self.command, config, seed, horizon)

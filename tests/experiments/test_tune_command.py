@@ -228,17 +228,12 @@ def test_help_says_what_an_engine_and_checkpointing_cost(tmp_path: Path) -> None
     assert "compute activations again: less memory, more time [no]" in said
 
 
-def heed() -> None:
-    """Ctrl-C counts even where the tests run in the background of a shell, which has its children ignore it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path, text: Path) -> None:
     folder = tmp_path / "run"
     arguments = ["--text", text, "--folder", folder, *TRIALS, *SMALL]
     with subprocess.Popen(
         command(*arguments), cwd=tmp_path, env=environment(tmp_path), text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as running:  # fmt: skip
         assert running.stdout is not None
         for _ in range(2):

@@ -44,11 +44,6 @@ def call(*words: Any, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, *map(str, words)], **{**pipes, **options})
 
 
-def hear_interrupts() -> None:
-    """A suite that a shell runs in the background is deaf to Ctrl-C, and so are all processes that it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def wait_for(condition: Callable[[], Any]) -> None:
     end = time.monotonic() + 600.0
     while not condition():
@@ -224,7 +219,7 @@ def test_on_a_terminal_it_draws_and_ctrl_c_is_clean(driver: Any, tmp_path: Path,
     for words in ("9 of 9 trials", "finished", "paused", "no driver works on it", "best loss", "the study has ended"):
         assert words in plain
     assert said.count("\x1b[?25l") == said.count("\x1b[?25h") == 1
-    watch = call("-m", "hpo", "watch", tmp_path / "s.db", "--every", "0.05", preexec_fn=hear_interrupts)
+    watch = call("-m", "hpo", "watch", tmp_path / "s.db", "--every", "0.05")
     assert watch.stdout is not None
     watch.stdout.readline()
     watch.send_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -314,19 +314,9 @@ def test_a_child_that_keeps_the_pipe_open_holds_nothing_up(tmp_path: Path) -> No
     assert study.best.value is not None and is_gone(int((tmp_path / "child").read_text()))
 
 
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Ctrl-C interrupts, even where the tests were started with it ignored, as in the background of a shell."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("step", [None, STEP])
 @pytest.mark.parametrize("executor", ["threads", "inline"])
-def test_a_search_that_ends_leaves_no_command_in_its_process(
-    executor: str, step: str | None, tmp_path: Path, heard: None
-) -> None:
+def test_a_search_that_ends_leaves_no_command_in_its_process(executor: str, step: str | None, tmp_path: Path) -> None:
     """The seconds are over, or somebody interrupts it, while commands run and others are parked; this process lives on."""
     horizon = None if step is None else 9
     objective = command(script("--lr={lr}", "--pause=600"), LOSS, step, folder=tmp_path, grace=0.1)

@@ -81,11 +81,6 @@ if __name__ == "__main__":
 """
 
 
-def listen() -> None:
-    """Ctrl-C as in a terminal; a shell's background jobs inherit that it is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.fixture
 def driver(tmp_path: Path) -> Any:
     """Starts a driver with two worker processes in a script of its own."""
@@ -96,7 +91,7 @@ def driver(tmp_path: Path) -> Any:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(
             [sys.executable, str(script), str(tmp_path), str(slow)], cwd=ROOT, env=environment, text=True,
-            stdout=subprocess.PIPE, preexec_fn=listen,
+            stdout=subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None
         return process, [int(pid) for pid in process.stdout.readline().split()[1:]]

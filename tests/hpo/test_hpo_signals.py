@@ -23,7 +23,6 @@ from hpo.executors.worker import PARKED, Worker
 from hpo.job import Job
 from hpo.objective import _await
 from tests.hpo.objectives import Reports, line
-from tests.hpo.test_hpo_kill import listen
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -122,8 +121,7 @@ def test_a_signal_ends_minimize_in_one_line_and_the_same_call_goes_on(
     def start() -> subprocess.CompletedProcess[str]:
         shutil.rmtree(tmp_path / "sent", ignore_errors=True)
         command = [sys.executable, "script.py", str(tmp_path / "done"), executor, name]
-        return subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=900,
-                              preexec_fn=listen)  # fmt: skip
+        return subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=900)
 
     first = start()
     assert first.returncode == status, first.stderr
@@ -153,7 +151,6 @@ class Shell:
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             try:
-                listen()
                 os.chdir(folder)
                 os.environ |= {"TERM": "dumb", "PYTHONPATH": str(ROOT), "PYTHON_BASIC_REPL": "1"}
                 os.execv(sys.executable, [sys.executable, "-q", *flags])

@@ -13,7 +13,6 @@ import pytest
 import hpo
 from hpo.tuner import double_rungs, recall
 from tests.hpo.commands import environment
-from tests.hpo.test_hpo_cli_watching import hear_interrupts
 from tests.hpo.test_hpo_executors import until
 
 SCRIPT = """
@@ -168,8 +167,7 @@ hpo.Tuner(words, {{"name": "loss", "regex": r"loss (\\S+)"}}, {{"lr": (0.1, 1.0)
 def test_ctrl_c_ends_it_with_a_sentence_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "tuned.py").write_text(TUNED.format(python=sys.executable))
     command = [sys.executable, str(tmp_path / "tuned.py")]
-    pipes = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_interrupts}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(), **pipes) as driver:
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
         until(lambda: any(path.read_text() for path in tmp_path.glob("a.trials/0/stdout.txt")))
         driver.send_signal(signal.SIGINT)
         assert driver.stderr is not None
